@@ -1,0 +1,83 @@
+# Two commands: `make run` and `make test`. Each does all of its own set-up; what is done already is not done again.
+#   make run ARGS="--port 9000 --data DIR --reset"     the demo
+#   make test                                          everything, at most 20 minutes
+#   make check                                         everything without a browser, at most 2 minutes
+#   make soak                                          the long loops
+#   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
+#   make clean                                         removes what make made (not ./data)
+
+PYTHON ?= python3
+WORKERS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+DONE := .venv/done
+BUILD := src/chopmark/web/static/build
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --quiet
+
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: run test check soak static types browser-tests setup setup-dev lock clean
+
+run: setup
+	@exec $(BIN)/chopmark demo $(ARGS)
+
+test: debian setup-dev static browser-tests
+	$(PYTEST) -m "not soak"
+
+check: setup-dev static browser-tests
+	$(PYTEST) -q -m "not journey and not browser and not soak"
+
+soak: debian setup-dev
+	$(PYTEST) -m soak
+
+.PHONY: debian
+debian:
+	@$(PYTHON) tools/debian.py
+
+static:
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --config pyproject.toml >$(DONE)/contracts.txt || { cat $(DONE)/contracts.txt; exit 1; }
+
+browser-tests:
+	tools/npm --prefix browser run check
+	tools/npm --prefix browser test
+
+setup: $(DONE)/run $(BUILD)/.done
+setup-dev: $(DONE)/dev $(BUILD)/.done
+
+$(DONE)/venv:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Chopmark needs Python 3.11 or newer.")'
+	$(PYTHON) -m venv .venv
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/run: $(DONE)/venv requirements.lock requirements.in pyproject.toml tools/metadata.py
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DONE)/dev: $(DONE)/run requirements-dev.lock
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+browser/node_modules/.done: browser/package.json browser/package-lock.json | $(DONE)/venv
+	tools/npm --prefix browser ci
+	@touch $@
+
+BROWSER_SOURCES := $(shell find browser \( -path browser/node_modules -o -path browser/test \) -prune -o -type f -print 2>/dev/null)
+$(BUILD)/.done: browser/node_modules/.done $(BROWSER_SOURCES)
+	tools/npm --prefix browser run build
+	@touch $@
+
+lock: $(DONE)/dev
+	$(UV_COMPILE) $(UPGRADE) -o requirements.lock requirements.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	$(UV_COMPILE) $(UPGRADE) -o requirements-node.lock requirements-node.in
+
+clean:
+	rm -rf .venv browser/node_modules $(BUILD) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

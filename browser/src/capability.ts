@@ -1,0 +1,76 @@
+/** Can this browser do it? Asked before the first step, so that a customer reads a helpful page instead of an error. */
+import { deleteDB, openDB } from "idb";
+import type { Persistence } from "./vault.ts";
+
+export type Obstacle = "no-secure-context" | "no-webcrypto" | "no-indexeddb";
+export type Warning = "storage-not-persistent" | "clock-skew";
+
+export interface Capability {
+  /** Nothing can be done before these are gone. */
+  readonly obstacles: readonly Obstacle[];
+  readonly warnings: readonly Warning[];
+  readonly storage: Persistence;
+  /** This computer's clock minus the server's, in milliseconds. */
+  readonly clockSkewMs: number;
+}
+
+export interface Surroundings {
+  readonly secureContext: boolean;
+  readonly subtle: SubtleCrypto | undefined;
+  readonly indexedDB: IDBFactory | undefined;
+  readonly storage: Pick<StorageManager, "persisted"> | undefined;
+  /** Both in milliseconds since 1970, taken at the same moment. */
+  readonly localNowMs: number;
+  readonly serverNowMs: number;
+}
+
+export const MAX_SKEW_MS = 120_000;
+
+/** Asks nothing of the customer: whether storage is persistent is read, not requested. */
+export async function probe(around: Surroundings): Promise<Capability> {
+  const obstacles: Obstacle[] = [];
+  if (!around.secureContext) obstacles.push("no-secure-context");
+  const pair = await tryKey(around.subtle);
+  if (pair === null) obstacles.push("no-webcrypto");
+  if (pair !== null && !(await keeps(around.indexedDB, pair))) obstacles.push("no-indexeddb");
+  const storage = await persistence(around.storage);
+  const clockSkewMs = around.localNowMs - around.serverNowMs;
+  const warnings: Warning[] = [];
+  if (storage !== "persistent") warnings.push("storage-not-persistent");
+  if (Math.abs(clockSkewMs) > MAX_SKEW_MS) warnings.push("clock-skew");
+  return { obstacles, warnings, storage, clockSkewMs };
+}
+
+async function tryKey(subtle: SubtleCrypto | undefined): Promise<CryptoKeyPair | null> {
+  if (subtle === undefined) return null;
+  return subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]).catch(() => null);
+}
+
+/** A non-extractable key goes in and comes out again: private windows of some browsers refuse just that. */
+async function keeps(factory: IDBFactory | undefined, pair: CryptoKeyPair): Promise<boolean> {
+  if (factory === undefined) return false;
+  const name = `chopmark-probe-${crypto.randomUUID()}`;
+  try {
+    const database = await openDB(name, 1, { upgrade: (fresh) => void fresh.createObjectStore("keys") });
+    await database.put("keys", pair.privateKey, "key");
+    const back: unknown = await database.get("keys", "key");
+    database.close();
+    await deleteDB(name);
+    return back instanceof CryptoKey && !back.extractable;
+  } catch (error) {
+    if (error instanceof DOMException || error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
+async function persistence(storage: Surroundings["storage"]): Promise<Persistence> {
+  if (storage === undefined) return "unknown";
+  return (await storage.persisted()) ? "persistent" : "best-effort";
+}
+
+/** What the page's own window is. */
+export function surroundings(serverNowMs: number, localNowMs: number): Surroundings {
+  const { storage } = navigator as { storage?: StorageManager };
+  const { subtle } = crypto as { subtle?: SubtleCrypto };
+  return { secureContext: isSecureContext, subtle, indexedDB: globalThis.indexedDB, storage, localNowMs, serverNowMs };
+}

@@ -1,0 +1,122 @@
+/** Opens what a pass-phrase encrypted inside a .p12: PBES2 (RFC 8018 s.6.2) and PKCS#12's own schemes (RFC 7292 app. C). */
+import { BerError, is, members, octetsOf, oidOf, parse, small, UNIVERSAL, type Node } from "../ber.ts";
+import type { Bytes } from "../der.ts";
+import { type Budget, type Encoded, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, type WebHash } from "./derive.ts";
+import type { LegacyCipher } from "./legacy.ts";
+import { OID, P12Error, unsupported } from "./names.ts";
+
+interface Cipher {
+  readonly name: LegacyCipher;
+  readonly keyLength: number;
+}
+
+const PBES2_CIPHERS: Readonly<Record<string, Cipher>> = {
+  "2.16.840.1.101.3.4.1.2": { name: "AES-CBC", keyLength: 16 },
+  "2.16.840.1.101.3.4.1.22": { name: "AES-CBC", keyLength: 24 },
+  "2.16.840.1.101.3.4.1.42": { name: "AES-CBC", keyLength: 32 },
+  "1.2.840.113549.3.7": { name: "3DES-CBC", keyLength: 24 },
+};
+
+/** Of two-key 3DES only 16 octets are derived, the first 8 are used again. */
+const PKCS12_CIPHERS: Readonly<Record<string, Cipher>> = {
+  "1.2.840.113549.1.12.1.3": { name: "3DES-CBC", keyLength: 24 },
+  "1.2.840.113549.1.12.1.4": { name: "3DES-CBC", keyLength: 16 },
+  "1.2.840.113549.1.12.1.5": { name: "RC2-CBC", keyLength: 16 },
+  "1.2.840.113549.1.12.1.6": { name: "RC2-CBC", keyLength: 5 },
+};
+
+const PRFS: Readonly<Record<string, WebHash>> = {
+  "1.2.840.113549.2.7": "SHA-1",
+  "1.2.840.113549.2.9": "SHA-256",
+  "1.2.840.113549.2.10": "SHA-384",
+  "1.2.840.113549.2.11": "SHA-512",
+};
+
+/**
+ * The value inside `ciphertext`, parsed. P12Error "unsupported-algorithm" for a scheme not known here;
+ * "other-passphrase-inside" when the pass-phrase that fits the MAC does not open it.
+ */
+export async function open(scheme: Node | undefined, ciphertext: Bytes, password: Encoded, budget: Budget): Promise<Node> {
+  const [type, parameters] = members(scheme);
+  const oid = oidOf(type);
+  const attempts = oid === OID.pbes2 ? pbes2(parameters, password, budget) : pkcs12(oid, parameters, password, budget);
+  for (const attempt of attempts) {
+    const plain = await attempt(ciphertext);
+    const value = plain === null ? null : parseOrNull(plain);
+    if (value !== null) return value;
+  }
+  throw new P12Error("other-passphrase-inside");
+}
+
+function parseOrNull(plain: Bytes): Node | null {
+  try {
+    const value = parse(plain);
+    return is(value, UNIVERSAL.sequence) ? value : null;
+  } catch (error) {
+    if (error instanceof BerError) return null;
+    throw error;
+  }
+}
+
+type Attempt = (ciphertext: Bytes) => Promise<Bytes | null>;
+
+function pbes2(parameters: Node | undefined, password: Encoded, budget: Budget): readonly Attempt[] {
+  const [derivation, encryption] = members(parameters);
+  const [type, ivNode] = members(encryption);
+  const cipher = PBES2_CIPHERS[oidOf(type)];
+  if (cipher === undefined) throw unsupported(oidOf(type));
+  const iv = octetsOf(ivNode);
+  if (iv.length !== (cipher.name === "AES-CBC" ? 16 : 8)) throw new P12Error("malformed");
+  const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
+  if (keyLength !== null && keyLength !== cipher.keyLength) throw new P12Error("malformed");
+  budget.spendPbkdf2(derive.iterations);
+  // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
+  return [password.plain, password.kdf].map(
+    (octets) => async (ciphertext: Bytes) => decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength), iv, ciphertext),
+  );
+}
+
+/** PBKDF2-params (RFC 8018 app. A.2): the PRF is HMAC-SHA1 when absent. */
+export function pbkdf2Of(node: Node | undefined): { pbkdf2: Pbkdf2Parameters; keyLength: number | null } {
+  const [type, parameters] = members(node);
+  if (oidOf(type) !== OID.pbkdf2) throw unsupported(oidOf(type));
+  const [salt, iterations, ...rest] = members(parameters);
+  const length = is(rest[0], UNIVERSAL.integer) ? rest.shift() : undefined;
+  const prf = rest[0] === undefined ? OID.hmacSha1 : oidOf(members(rest[0])[0]);
+  const hash = PRFS[prf];
+  if (hash === undefined) throw unsupported(prf);
+  return {
+    pbkdf2: { hash, salt: octetsOf(salt), iterations: small(iterations) },
+    keyLength: length === undefined ? null : small(length),
+  };
+}
+
+function pkcs12(oid: string, parameters: Node | undefined, password: Encoded, budget: Budget): readonly Attempt[] {
+  const cipher = PKCS12_CIPHERS[oid];
+  if (cipher === undefined) throw unsupported(oid);
+  const [saltNode, iterationsNode] = members(parameters);
+  const shared = { hash: "SHA-1", salt: octetsOf(saltNode), iterations: small(iterationsNode) } as const;
+  budget.spendKdf(3 * shared.iterations);
+  return [
+    async (ciphertext) => {
+      const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength });
+      const iv = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.iv, length: 8 });
+      return decrypt(cipher, key, iv, ciphertext);
+    },
+  ];
+}
+
+async function decrypt(cipher: Cipher, key: Bytes, iv: Bytes, ciphertext: Bytes): Promise<Bytes | null> {
+  if (cipher.name === "AES-CBC" && key.length !== 24) return decryptAes(key, iv, ciphertext);
+  const { decryptLegacy } = await import("./legacy.ts");
+  const twoKey = cipher.name === "3DES-CBC" && key.length === 16;
+  return decryptLegacy(cipher.name, twoKey ? Uint8Array.from([...key, ...key.subarray(0, 8)]) : key, iv, ciphertext);
+}
+
+async function decryptAes(key: Bytes, iv: Bytes, ciphertext: Bytes): Promise<Bytes | null> {
+  const secret = await crypto.subtle.importKey("raw", key, "AES-CBC", false, ["decrypt"]);
+  return crypto.subtle.decrypt({ name: "AES-CBC", iv }, secret, ciphertext).then(
+    (plain) => new Uint8Array(plain),
+    () => null, // WebCrypto's one answer to wrong padding
+  );
+}

@@ -1,0 +1,128 @@
+/** Keys from pass-phrases: the KDF of PKCS#12 (RFC 7292 app. B.2) and PBKDF2 (RFC 8018 s.5.2), under one budget. */
+import { sha1 } from "@noble/hashes/legacy.js";
+import { sha224, sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
+import { type Bytes, concat, utf16be } from "../der.ts";
+import { P12Error } from "./names.ts";
+
+export const HASHES = { "SHA-1": sha1, "SHA-224": sha224, "SHA-256": sha256, "SHA-384": sha384, "SHA-512": sha512 } as const;
+export type HashName = keyof typeof HASHES;
+/** The ones WebCrypto has. */
+export type WebHash = Exclude<HashName, "SHA-224">;
+
+/** NSS asks for 600,000 in each of its seven derivations when it writes 3DES. */
+const MAX_KDF_ITERATIONS = 5_000_000;
+const MAX_PBKDF2_ITERATIONS = 10_000_000;
+
+/** What one file may make this computer do; "too-many-iterations" past it. */
+export class Budget {
+  #kdf = MAX_KDF_ITERATIONS;
+  #pbkdf2 = MAX_PBKDF2_ITERATIONS;
+
+  spendKdf(iterations: number): void {
+    this.#kdf -= positive(iterations);
+    if (this.#kdf < 0) throw new P12Error("too-many-iterations");
+  }
+
+  spendPbkdf2(iterations: number): void {
+    this.#pbkdf2 -= positive(iterations);
+    if (this.#pbkdf2 < 0) throw new P12Error("too-many-iterations");
+  }
+}
+
+function positive(iterations: number): number {
+  if (iterations < 1) throw new P12Error("malformed");
+  return iterations;
+}
+
+/** One way in which programs turn a pass-phrase into octets: `kdf` for PKCS#12's own KDF, `plain` for PBKDF2. */
+export interface Encoded {
+  readonly kdf: Bytes;
+  readonly plain: Bytes;
+}
+
+/**
+ * The encodings to try, the standard one first: UTF-16BE with a terminator and UTF-8. An empty pass-phrase may have no
+ * terminator, and old OpenSSL widened each octet of the UTF-8 form.
+ */
+export function encodings(passphrase: string): readonly Encoded[] {
+  const plain = new TextEncoder().encode(passphrase);
+  const terminator = new Uint8Array(2);
+  const standard = { kdf: concat(utf16be(passphrase), terminator), plain };
+  if (passphrase === "") return [standard, { kdf: new Uint8Array(0), plain }];
+  if (/^[\x00-\x7f]*$/.test(passphrase)) return [standard];
+  const widened = Uint8Array.from([...plain].flatMap((octet) => [0, octet]));
+  return [standard, { kdf: concat(widened, terminator), plain }];
+}
+
+/** What the derived octets are for: the "ID" of the KDF. */
+export const PURPOSE = { key: 1, iv: 2, mac: 3 } as const;
+
+interface KdfParameters {
+  readonly hash: HashName;
+  readonly purpose: number;
+  readonly salt: Uint8Array;
+  readonly iterations: number;
+  readonly length: number;
+}
+
+const ITERATIONS_AT_ONCE = 5_000;
+
+/** `length` octets; gives the page its turn every few milliseconds. */
+export async function pkcs12Kdf(password: Uint8Array, parameters: KdfParameters): Promise<Bytes> {
+  const hash = HASHES[parameters.hash];
+  const block = hash.blockLen;
+  const diversifier = new Uint8Array(block).fill(parameters.purpose);
+  const input = concat(stretch(parameters.salt, block), stretch(password, block));
+  const pieces: Uint8Array[] = [];
+  for (let made = 0; made < parameters.length; made += hash.outputLen) {
+    let digest = hash(concat(diversifier, input));
+    for (let i = 1; i < parameters.iterations; i++) {
+      digest = hash(digest);
+      if (i % ITERATIONS_AT_ONCE === 0) await turn();
+    }
+    pieces.push(digest);
+    addToBlocks(input, digest, block);
+  }
+  return concat(...pieces).slice(0, parameters.length);
+}
+
+function stretch(bytes: Uint8Array, block: number): Uint8Array {
+  const size = Math.ceil(bytes.length / block) * block;
+  return Uint8Array.from({ length: size }, (_, i) => bytes[i % bytes.length] ?? 0);
+}
+
+/** Each block of `input` becomes (block + digest repeated + 1) mod 2^(8 * block). */
+function addToBlocks(input: Uint8Array, digest: Uint8Array, block: number): void {
+  for (let start = 0; start < input.length; start += block) {
+    let carry = 1;
+    for (let i = block - 1; i >= 0; i--) {
+      carry += (input[start + i] ?? 0) + (digest[i % digest.length] ?? 0);
+      input[start + i] = carry & 0xff;
+      carry >>= 8;
+    }
+  }
+}
+
+/** Lets the page draw and answer; a message is not slowed down in a hidden tab as a timer is. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
+export interface Pbkdf2Parameters {
+  readonly hash: WebHash;
+  readonly salt: Bytes;
+  readonly iterations: number;
+}
+
+/** `length` octets by PBKDF2-HMAC. */
+export async function pbkdf2(password: Bytes, parameters: Pbkdf2Parameters, length: number): Promise<Bytes> {
+  const material = await crypto.subtle.importKey("raw", password, "PBKDF2", false, ["deriveBits"]);
+  return new Uint8Array(await crypto.subtle.deriveBits({ name: "PBKDF2", ...parameters }, material, length * 8));
+}

@@ -1,0 +1,71 @@
+/** The MAC over a .p12: PKCS#12's own (RFC 7292 s.5.1) and PBMAC1 (RFC 9579). It decides whether the pass-phrase is right. */
+import { hmac } from "@noble/hashes/hmac.js";
+import { is, members, octetsOf, oidOf, small, UNIVERSAL, type Node } from "../ber.ts";
+import { type Bytes, equal } from "../der.ts";
+import { pbkdf2Of } from "./decrypt.ts";
+import { type Budget, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE } from "./derive.ts";
+import { OID, P12Error, unsupported } from "./names.ts";
+
+const DIGESTS: Readonly<Record<string, HashName>> = {
+  "1.3.14.3.2.26": "SHA-1",
+  "2.16.840.1.101.3.4.2.4": "SHA-224",
+  "2.16.840.1.101.3.4.2.1": "SHA-256",
+  "2.16.840.1.101.3.4.2.2": "SHA-384",
+  "2.16.840.1.101.3.4.2.3": "SHA-512",
+};
+
+const HMACS: Readonly<Record<string, HashName>> = {
+  "1.2.840.113549.2.7": "SHA-1",
+  "1.2.840.113549.2.8": "SHA-224",
+  "1.2.840.113549.2.9": "SHA-256",
+  "1.2.840.113549.2.10": "SHA-384",
+  "1.2.840.113549.2.11": "SHA-512",
+};
+
+const MAX_MAC_KEY = 128;
+
+/** The encoding of the pass-phrase that fits; P12Error "wrong-passphrase" when none does, "no-mac" without a MAC. */
+export async function matching(macData: Node | undefined, content: Bytes, passwords: readonly Encoded[], budget: Budget): Promise<Encoded> {
+  if (macData === undefined) throw new P12Error("no-mac");
+  const [digestInfo, salt, iterationsNode] = members(macData);
+  const [scheme, digestNode] = members(digestInfo);
+  const [type, parameters] = members(scheme);
+  const expected = octetsOf(digestNode);
+  const compute =
+    oidOf(type) === OID.pbmac1
+      ? pbmac1(parameters, budget)
+      : classic(oidOf(type), octetsOf(salt), is(iterationsNode, UNIVERSAL.integer) ? small(iterationsNode) : 1, budget);
+  for (const password of passwords) {
+    if (equal(await compute(password, content), expected)) return password;
+  }
+  throw new P12Error("wrong-passphrase");
+}
+
+type Compute = (password: Encoded, content: Bytes) => Promise<Bytes>;
+
+function classic(oid: string, salt: Bytes, iterations: number, budget: Budget): Compute {
+  const hash = DIGESTS[oid];
+  if (hash === undefined) throw unsupported(oid);
+  budget.spendKdf(iterations);
+  return (password, content) => classicMac(hash, password.kdf, salt, iterations, content);
+}
+
+/** HMAC under a key of PKCS#12's KDF. */
+export async function classicMac(hash: HashName, password: Uint8Array, salt: Bytes, iterations: number, content: Bytes): Promise<Bytes> {
+  const length = HASHES[hash].outputLen;
+  const key = await pkcs12Kdf(password, { hash, purpose: PURPOSE.mac, salt, iterations, length });
+  return new Uint8Array(hmac(HASHES[hash], key, content));
+}
+
+function pbmac1(parameters: Node | undefined, budget: Budget): Compute {
+  const [derivation, scheme] = members(parameters);
+  const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
+  const name = oidOf(members(scheme)[0]);
+  const hash = HMACS[name];
+  if (hash === undefined) throw unsupported(name);
+  // RFC 9579 s.5: the key length has to be given.
+  if (keyLength === null || keyLength < 1 || keyLength > MAX_MAC_KEY) throw new P12Error("malformed");
+  budget.spendPbkdf2(derive.iterations);
+  return async (password, content) =>
+    new Uint8Array(hmac(HASHES[hash], await pbkdf2(password.plain, derive, keyLength), content));
+}

@@ -1,0 +1,78 @@
+/** Object identifiers of PKCS#12 (RFC 7292), PKCS#5 (RFC 8018) and RFC 9579, and what the others are called. */
+
+export const OID = {
+  data: "1.2.840.113549.1.7.1",
+  encryptedData: "1.2.840.113549.1.7.6",
+  keyBag: "1.2.840.113549.1.12.10.1.1",
+  shroudedKeyBag: "1.2.840.113549.1.12.10.1.2",
+  certBag: "1.2.840.113549.1.12.10.1.3",
+  safeContentsBag: "1.2.840.113549.1.12.10.1.6",
+  x509Certificate: "1.2.840.113549.1.9.22.1",
+  friendlyName: "1.2.840.113549.1.9.20",
+  localKeyId: "1.2.840.113549.1.9.21",
+  pbes2: "1.2.840.113549.1.5.13",
+  pbkdf2: "1.2.840.113549.1.5.12",
+  pbmac1: "1.2.840.113549.1.5.14",
+  hmacSha1: "1.2.840.113549.2.7",
+  hmacSha256: "1.2.840.113549.2.9",
+  sha256: "2.16.840.1.101.3.4.2.1",
+  aes256: "2.16.840.1.101.3.4.1.42",
+} as const;
+
+/** Named so that a refusal can say what it met, instead of "wrong password". */
+const NAMES: Readonly<Record<string, string>> = {
+  "1.2.840.113549.1.7.2": "signed PKCS#12 (public-key integrity)",
+  "1.2.840.113549.1.7.3": "enveloped PKCS#12 (public-key privacy)",
+  "1.2.840.113549.1.12.1.1": "PBE-SHA1-RC4-128",
+  "1.2.840.113549.1.12.1.2": "PBE-SHA1-RC4-40",
+  "1.2.840.113549.1.5.3": "PBE-MD5-DES",
+  "1.2.840.113549.1.5.6": "PBE-MD5-RC2",
+  "1.2.840.113549.1.5.10": "PBE-SHA1-DES",
+  "1.2.840.113549.1.5.11": "PBE-SHA1-RC2",
+  "1.2.840.113549.2.5": "MD5",
+  "1.2.840.113549.2.8": "HMAC-SHA224",
+  "1.2.840.113549.3.2": "RC2-CBC",
+  "1.3.14.3.2.7": "DES-CBC",
+  "1.3.6.1.4.1.11591.4.11": "scrypt",
+  "2.16.840.1.101.3.4.1.6": "AES-128-GCM",
+  "2.16.840.1.101.3.4.1.46": "AES-256-GCM",
+  "1.2.392.200011.61.1.1.1.2": "Camellia-128-CBC",
+  "1.2.392.200011.61.1.1.1.3": "Camellia-192-CBC",
+  "1.2.392.200011.61.1.1.1.4": "Camellia-256-CBC",
+  "1.2.410.200046.1.1.2": "ARIA-128-CBC",
+  "1.2.410.200046.1.1.7": "ARIA-192-CBC",
+  "1.2.410.200046.1.1.12": "ARIA-256-CBC",
+  "2.16.840.1.101.3.4.2.5": "SHA-512/224",
+  "2.16.840.1.101.3.4.2.6": "SHA-512/256",
+  "1.2.156.10197.1.104.2": "SM4-CBC",
+};
+
+export const nameOf = (oid: string): string => NAMES[oid] ?? oid;
+
+export type P12Fault =
+  | "too-big"
+  | "malformed"
+  | "no-mac"
+  | "wrong-passphrase"
+  | "unsupported-algorithm"
+  | "too-many-iterations"
+  | "other-passphrase-inside"
+  | "no-key"
+  | "no-certificate"
+  | "key-mismatch"
+  | "unsupported-key"
+  | "not-ascii";
+
+/** Why a .p12 could not be read or written; `algorithm` names the one that is not supported. */
+export class P12Error extends Error {
+  override readonly name = "P12Error";
+  readonly code: P12Fault;
+  readonly algorithm: string | null;
+  constructor(code: P12Fault, algorithm: string | null = null, options?: ErrorOptions) {
+    super(algorithm === null ? code : `${code}: ${algorithm}`, options);
+    this.code = code;
+    this.algorithm = algorithm;
+  }
+}
+
+export const unsupported = (oid: string): P12Error => new P12Error("unsupported-algorithm", nameOf(oid));

@@ -1,0 +1,108 @@
+/** The code: how long it is valid, typing or pasting it, and a new one. */
+import { Problem } from "../api.ts";
+import { type Countdown, startCountdown } from "../countdown.ts";
+import { element, find, need, numberOf, show, valueOf } from "../dom.ts";
+import { orderAddress, type Page } from "../page.ts";
+import { complain } from "../problems.ts";
+import { onSubmit } from "../submit.ts";
+import { t } from "../words.ts";
+import { warnOfMissingKey } from "./kept-key.ts";
+
+export function attachCode(page: Page, form: HTMLFormElement): void {
+  const id = form.dataset["order"] ?? "";
+  const input = need(form, "#code", HTMLInputElement);
+  const digits = numberOf(input.dataset["digits"]) || 6;
+  const countdown = startValidity(page);
+  void warnOfMissingKey(page, form);
+  input.addEventListener("paste", (event) => paste(event, input, digits));
+  const failed = (error: unknown): void => {
+    if (!(error instanceof Problem)) return;
+    if (error.kind === "code_dead") over(countdown);
+    if (error.kind === "wrong_code") input.select();
+  };
+  const work = async (): Promise<string> => {
+    const code = folded(input.value);
+    if (!new RegExp(`^\\d{${digits}}$`).test(code)) throw complain("code", lacking(code, digits));
+    return orderAddress((await page.orders.step(id, "code", { code: input.value })).id);
+  };
+  onSubmit(page, form, work, { failed });
+  if (input.value === "" && document.activeElement === document.body) input.focus({ preventScroll: true });
+}
+
+/** Full-width digits, spaces and hyphens are fine; the server folds them the same way. */
+function folded(typed: string): string {
+  return typed.normalize("NFKC").replace(/[\s\u200b-\u200f\u2060\ufeff-]/g, "");
+}
+
+function lacking(code: string, digits: number): string {
+  if (code === "") return t("Please enter the verification code.");
+  return t("The verification code has %(digits)s digits. Please look at the message again.", { digits });
+}
+
+/** A whole message may be pasted: the one number of the right length in it is the code. */
+function paste(event: ClipboardEvent, input: HTMLInputElement, digits: number): void {
+  const text = event.clipboardData?.getData("text").normalize("NFKC") ?? "";
+  const numbers = [...new Set(text.match(/\d+/g)?.filter((each) => each.length === digits))];
+  if (numbers.length !== 1 || numbers[0] === undefined) return;
+  event.preventDefault();
+  input.value = numbers[0];
+}
+
+function startValidity(page: Page): Countdown | null {
+  const left = find(document, "[data-countdown]", HTMLElement);
+  if (left === null) return null;
+  const bar = find(document, "[data-countdown-bar]", HTMLProgressElement);
+  return startCountdown({
+    remainingSeconds: numberOf(left.dataset["remaining"]) - page.clock.sinceAnswerMs() / 1000,
+    live: find(document, "[data-live]", HTMLElement),
+    announce: (seconds) =>
+      seconds === 0 ? t("The verification code has run out.") : t("The verification code is valid for another %(seconds)s seconds.", { seconds }),
+    onSecond: (seconds) => {
+      left.textContent = String(seconds);
+      if (bar !== null) bar.value = seconds;
+      if (seconds > 0) return;
+      show(find(document, "[data-countdown-box]", HTMLElement), false);
+      show(find(document, "[data-countdown-over]", HTMLElement), true);
+    },
+  });
+}
+
+/** The code is dead: no more counting, and the way to a new one in the summary. */
+function over(countdown: Countdown | null): void {
+  countdown?.stop();
+  show(find(document, "[data-countdown-box]", HTMLElement), false);
+  const resend = find(document, 'form[data-step="resend"] button[data-submit]', HTMLButtonElement);
+  const list = find(document, "[data-error-list]", HTMLElement);
+  if (resend === null || list === null) return;
+  resend.id ||= "resend";
+  const link = document.createElement("a");
+  link.href = `#${resend.id}`;
+  link.textContent = t("Go to \"Send a new code\"");
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    resend.scrollIntoView({ block: "center" });
+    resend.focus();
+  });
+  list.append(element("li", "", link));
+}
+
+export function attachResend(page: Page, form: HTMLFormElement): void {
+  const id = form.dataset["order"] ?? "";
+  const send = need(form, "button[data-submit]", HTMLButtonElement);
+  const wait = find(form, "[data-resend-wait]", HTMLElement);
+  const left = find(form, "[data-resend-seconds]", HTMLElement);
+  const resend = numberOf(send.dataset["resendIn"]);
+  if (resend > 0) {
+    startCountdown({
+      remainingSeconds: resend - page.clock.sinceAnswerMs() / 1000,
+      live: null,
+      announce: () => "",
+      onSecond: (seconds) => {
+        send.disabled = seconds > 0;
+        show(wait, seconds > 0);
+        if (left !== null) left.textContent = String(seconds);
+      },
+    });
+  }
+  onSubmit(page, form, async () => orderAddress((await page.orders.step(id, "challenges", { channel: valueOf(form, "channel") })).id));
+}

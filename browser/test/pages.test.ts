@@ -1,0 +1,352 @@
+// @vitest-environment happy-dom
+// @vitest-environment-options { "url": "https://portal.example/" }
+import "fake-indexeddb/auto";
+import { describe, expect, test, vi } from "vitest";
+import { attachBirthDate, echoOf } from "../src/pages/birth-date.ts";
+import { attachCancel, attachChannel, attachDispute } from "../src/pages/channel.ts";
+import { attachCode, attachResend } from "../src/pages/code.ts";
+import { attachLaunch } from "../src/pages/launch.ts";
+import { attachReview } from "../src/pages/review.ts";
+import { attachStart } from "../src/pages/start.ts";
+import { watch } from "../src/pages/wait.ts";
+import { loadWords, t } from "../src/words.ts";
+import { field, form, get, json, no, opened, order, stepForm, submit, summary, type } from "./support/page.ts";
+
+const until = (true_: () => void) => vi.waitFor(true_, { timeout: 5000, interval: 5 });
+
+const CODE = stepForm("code", field("code", '<input id="code" name="code" data-digits="6">'));
+
+describe("any step", () => {
+  const channel = stepForm("channel", field("channel", '<input type="radio" id="channel-mobile" name="channel" value="mobile" checked>'));
+
+  test("is sent once, however often the button is pressed, and stays busy while the next page comes", async () => {
+    const { page, posts, went } = opened(channel, () => json(201, order({ next: "code" })));
+    attachChannel(page, form("channel"));
+    submit("channel");
+    submit("channel");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    submit("channel");
+    expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/challenges", { channel: "mobile" }]]);
+    expect(get<HTMLButtonElement>("button[data-submit]")).toMatchObject({ disabled: true, textContent: "Please wait…" });
+  });
+
+  test("that got no answer says so and is sent again under the same key", async () => {
+    let lost = true;
+    const { page, posts, went } = opened(channel, ({ method }) => (method === "POST" && lost ? null : json(201, order())));
+    attachChannel(page, form("channel"));
+    submit("channel");
+    await until(() => expect(summary()).toContain("No answer has come from us."));
+    expect(document.activeElement).toBe(get("[data-error-summary]"));
+    expect(document.title).toBe("Error: A page");
+    lost = false;
+    get<HTMLButtonElement>("[data-error-list] button").click();
+    await until(() => expect(went).toHaveLength(1));
+    expect(posts().map((each) => each.key)).toEqual(["key-1", "key-1"]);
+    expect(document.title).toBe("A page");
+  });
+
+  test("shows the way to sign in again when the session ended", async () => {
+    const { page } = opened(channel, ({ method }) => (method === "POST" ? no(401, "unauthenticated", "Please sign in.") : json(200, order())));
+    attachChannel(page, form("channel"));
+    submit("channel");
+    await until(() => expect(summary()).toContain("Please sign in. What you have done is kept."));
+    expect(get<HTMLAnchorElement>("[data-error-list] a").getAttribute("href")).toMatch(/^\/sign-in\?next=/);
+    expect(get<HTMLButtonElement>("button[data-submit]").disabled).toBe(false);
+  });
+
+  test("leads to the present step when another tab has gone on", async () => {
+    history.replaceState(null, "", "https://portal.example/orders/o-1?step=apply");
+    const { page } = opened(channel, ({ method }) => (method === "POST" ? no(409, "conflict", "It has gone on.") : json(200, order())));
+    attachChannel(page, form("channel"));
+    submit("channel");
+    await until(() => expect(summary()).toContain("It has gone on."));
+    expect(get<HTMLAnchorElement>("[data-error-list] a").getAttribute("href")).toBe("/orders/o-1");
+  });
+
+  test("warns when the key of the request is not in this browser", async () => {
+    const { page } = opened(channel, () => json(200, order({ spki_sha256: "ab".repeat(32), next: "channel" })));
+    attachChannel(page, form("channel"));
+    await until(() => expect(get("[data-key-notice]").textContent).toContain("is not in this browser"));
+    expect(get<HTMLAnchorElement>("[data-key-notice] a").getAttribute("href")).toBe("/orders/o-1?step=key");
+  });
+});
+
+describe("the start", () => {
+  const start = `<form data-step="start"><input type="hidden" name="operation" value="rekey"><input type="hidden" name="account" value="F1">
+    ${field("key_home", '<input type="radio" id="key_home" name="key_home" value="browser" checked>')}
+    ${field("reason", '<input type="radio" id="reason" name="reason" value="lost">')}<p data-unsupported hidden></p><button data-submit></button></form>`;
+
+  test("opens an order and goes to it", async () => {
+    vi.stubGlobal("isSecureContext", true);
+    const { page, posts, went } = opened(start, () => json(201, order()));
+    attachStart(page, form("start"));
+    submit("start");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(posts()[0]).toMatchObject({ method: "POST", path: "/orders", body: { operation: "rekey", account: "F1", key_home: "browser" } });
+    vi.unstubAllGlobals();
+  });
+
+  test("of a second order shows the way to the open one", async () => {
+    vi.stubGlobal("isSecureContext", true);
+    const { page } = opened(start, () => no(409, "conflict", "A request is open.", { code: "open:o-9" }));
+    attachStart(page, form("start"));
+    submit("start");
+    await until(() => expect(summary()).toContain("A request is open."));
+    expect(get<HTMLAnchorElement>("[data-error-list] a").getAttribute("href")).toBe("/orders/o-9");
+    vi.unstubAllGlobals();
+  });
+
+  test("stops in a browser that cannot make keys safely", async () => {
+    vi.stubGlobal("isSecureContext", false);
+    const { page, posts } = opened(start, () => json(201, order()));
+    attachStart(page, form("start"));
+    submit("start");
+    await until(() => expect(summary()).toContain("cannot make a certificate safely"));
+    expect(get("[data-unsupported]").hasAttribute("hidden")).toBe(false);
+    expect(posts()).toEqual([]);
+    vi.unstubAllGlobals();
+  });
+});
+
+describe("the code", () => {
+  const page = `<div data-countdown-box><span data-countdown data-remaining="120">120</span><progress data-countdown-bar></progress></div>
+    <p data-countdown-over hidden></p>${CODE}${stepForm("resend", '<input type="hidden" name="channel" value="email">')}`;
+
+  test.each(["", "12345", "1234567", "12a456"])("%j is refused in the page", async (code) => {
+    const { page: made, posts } = opened(CODE, () => json(200, order()));
+    attachCode(made, form("code"));
+    type("#code", code);
+    submit("code");
+    await until(() => expect(summary()).not.toBe(""));
+    expect(posts()).toEqual([]);
+    expect(get("#code").getAttribute("aria-invalid")).toBe("true");
+    expect(get<HTMLInputElement>("#code").value).toBe(code);
+  });
+
+  test.each(["012345", "０１２３４５", " 012 345 ", "012-345"])("%j goes to the server as it was typed", async (code) => {
+    const { page: made, posts, went } = opened(CODE, () => json(200, order()));
+    attachCode(made, form("code"));
+    type("#code", code);
+    submit("code");
+    await until(() => expect(went).toHaveLength(1));
+    expect(posts()[0]?.body).toEqual({ code });
+  });
+
+  test("that is wrong is said at the field, and nothing typed is lost", async () => {
+    const { page: made } = opened(CODE, ({ method }) =>
+      method === "POST" ? no(422, "wrong_code", "The code is not right. 4 tries are left.", { field: "code" }) : json(200, order()),
+    );
+    attachCode(made, form("code"));
+    type("#code", "000000");
+    submit("code");
+    await until(() => expect(get("#code-error").textContent).toContain("4 tries are left"));
+    expect(get("#code-error").hasAttribute("hidden")).toBe(false);
+    expect(get<HTMLInputElement>("#code").value).toBe("000000");
+    get<HTMLAnchorElement>("[data-error-list] a").click();
+    expect(document.activeElement).toBe(get("#code"));
+  });
+
+  test("that is dead ends the countdown and leads to a new one", async () => {
+    const { page: made } = opened(page, ({ method }) =>
+      method === "POST" ? no(410, "code_dead", "This code has run out.", { field: "code" }) : json(200, order()),
+    );
+    attachCode(made, form("code"));
+    attachResend(made, form("resend"));
+    type("#code", "000000");
+    submit("code");
+    await until(() => expect(summary()).toContain("Send a new code"));
+    expect(get("[data-countdown-box]").hasAttribute("hidden")).toBe(true);
+    [...document.querySelectorAll<HTMLAnchorElement>("[data-error-list] a")].at(-1)?.click();
+    expect(document.activeElement).toBe(get('form[data-step="resend"] button'));
+  });
+
+  test("is counted down from the server's figure, and a used-up one says so", async () => {
+    const { page: made } = opened(page.replace('"120"', '"0"'), () => json(200, order()));
+    attachCode(made, form("code"));
+    expect(get("[data-countdown-over]").hasAttribute("hidden")).toBe(false);
+    expect(get("[data-live]").textContent).toBe("The verification code has run out.");
+  });
+
+  test("can be sent again only after the pause", async () => {
+    const inside = '<input type="hidden" name="channel" value="email"><p data-resend-wait><span data-resend-seconds></span></p>';
+    const { page: made } = opened(stepForm("resend", inside), () => json(201, order()));
+    get("form button").setAttribute("data-resend-in", "45");
+    attachResend(made, form("resend"));
+    expect(get<HTMLButtonElement>("form button").disabled).toBe(true);
+    expect(get("[data-resend-seconds]").textContent).toBe("45");
+  });
+
+  test("is found in a pasted message", async () => {
+    const { page: made } = opened(CODE, () => json(200, order()));
+    attachCode(made, form("code"));
+    const event = new Event("paste", { bubbles: true, cancelable: true });
+    Object.assign(event, { clipboardData: { getData: () => "您的驗證碼 ０１２３４５ ，5 分鐘內有效，電話 0800123456" } });
+    get("#code").dispatchEvent(event);
+    expect(get<HTMLInputElement>("#code").value).toBe("012345");
+    expect(event.defaultPrevented).toBe(true);
+  });
+});
+
+describe("the birth date", () => {
+  // Year 51 of the Republic is 1962; the year before its first is 1911.
+  test.each([
+    [{ era: "roc", year: "51", month: "3", day: "8" }, "In the western calendar: 8 March 1962"],
+    [{ era: "roc", year: "０５１", month: "03", day: "０８" }, "In the western calendar: 8 March 1962"],
+    [{ era: "before_roc", year: "1", month: "12", day: "31" }, "In the western calendar: 31 December 1911"],
+    [{ era: "roc", year: "51", month: "2", day: "30" }, ""],
+    [{ era: "roc", year: "51", month: "", day: "" }, ""],
+    [{ era: "roc", year: "1962", month: "3", day: "8" }, "This is a western year. Please enter the ROC year: the western year less 1911."],
+  ])("%j is echoed as %j", (typed, echo) => {
+    expect(echoOf(typed, "en")).toBe(echo);
+  });
+
+  const date = stepForm(
+    "birth_date",
+    `${field("birth_date", `<select id="era" name="era"><option value="roc">ROC</option></select>${["year", "month", "day"]
+      .map((name) => field(name, `<input id="${name}" name="${name}">`))
+      .join("")}`)}<p data-western></p><button type="reset" data-clear></button>`,
+  );
+
+  test("each empty part is named, and each goes to its own input", async () => {
+    const { page, posts } = opened(date, () => json(200, order()));
+    attachBirthDate(page, form("birth_date"));
+    type("#year", "51");
+    submit("birth_date");
+    await until(() => expect(get("#month-error").textContent).toContain("month"));
+    expect(get("#year-error").hasAttribute("hidden")).toBe(true);
+    expect(get("#year").hasAttribute("aria-invalid")).toBe(false);
+    expect(posts()).toEqual([]);
+  });
+
+  test("the server's no goes to the part it names", async () => {
+    const { page, posts } = opened(date, ({ method }) =>
+      method === "POST" ? no(400, "malformed", "There is no month 13.", { field: "month" }) : json(200, order()),
+    );
+    attachBirthDate(page, form("birth_date"));
+    for (const [name, value] of [["year", "51"], ["month", "13"], ["day", "8"]] as const) type(`#${name}`, value);
+    submit("birth_date");
+    await until(() => expect(get("#month-error").textContent).toContain("There is no month 13."));
+    expect(posts()[0]).toMatchObject({ path: "/orders/o-1/birth-date", body: { era: "roc", year: "51", month: "13", day: "8" } });
+  });
+
+  test("清除 clears the echo too and goes back to the year", async () => {
+    const { page } = opened(date, () => json(200, order()));
+    attachBirthDate(page, form("birth_date"));
+    for (const [name, value] of [["year", "51"], ["month", "3"], ["day", "8"]] as const) type(`#${name}`, value);
+    expect(get("[data-western]").textContent).toContain("1962");
+    form("birth_date").reset();
+    await until(() => expect(get("[data-western]").textContent).toBe(""));
+    expect(document.activeElement).toBe(get("#year"));
+  });
+});
+
+describe("the review", () => {
+  const review =
+    stepForm("review", `<input type="hidden" name="consent_sha256" value="c0ffee">${field("consent", '<input type="checkbox" id="consent" name="consent">')}`) +
+    '<dialog data-confirm-dialog><button data-dialog-confirm></button><button data-dialog-cancel></button></dialog>';
+
+  test("needs the consent before it asks", async () => {
+    const { page } = opened(review, () => json(200, order()));
+    attachReview(page, form("review"));
+    submit("review");
+    await until(() => expect(get("#consent-error").hasAttribute("hidden")).toBe(false));
+    expect(get<HTMLDialogElement>("dialog").open).toBe(false);
+  });
+
+  test("is confirmed once, with what was shown", async () => {
+    const { page, posts, went } = opened(review, ({ method }) => json(method === "POST" ? 202 : 200, order({ next: "wait" })));
+    attachReview(page, form("review"));
+    get<HTMLInputElement>("#consent").checked = true;
+    submit("review");
+    await until(() => expect(get<HTMLDialogElement>("dialog").open).toBe(true));
+    get<HTMLButtonElement>("[data-dialog-confirm]").click();
+    get<HTMLButtonElement>("[data-dialog-confirm]").click();
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/confirm", { consent: "c0ffee" }]]);
+  });
+
+  test("that fails closes the question and says why", async () => {
+    const { page } = opened(review, ({ method }) => (method === "POST" ? no(503, "unavailable", "Please try again later.") : json(200, order())));
+    attachReview(page, form("review"));
+    get<HTMLInputElement>("#consent").checked = true;
+    submit("review");
+    await until(() => expect(get<HTMLDialogElement>("dialog").open).toBe(true));
+    get<HTMLButtonElement>("[data-dialog-confirm]").click();
+    await until(() => expect(summary()).toContain("Please try again later."));
+    expect(get<HTMLDialogElement>("dialog").open).toBe(false);
+  });
+});
+
+describe("leaving", () => {
+  const dispute = stepForm("dispute", '<input type="hidden" name="dispute_channel" value="mobile">');
+
+  test.each([
+    ["yes", ["/orders/o-1/dispute"]],
+    ["no", []],
+  ] as const)("a wrong number is asked about first: %s", async (answer, paths) => {
+    const { page, posts, went } = opened(dispute, () => json(200, order({ state: "held", next: "ended" })));
+    attachDispute(page, form("dispute"));
+    submit("dispute");
+    await until(() => expect(get<HTMLDialogElement>("dialog").open).toBe(true));
+    get<HTMLDialogElement>("dialog").close(answer);
+    await until(() => expect(form("dispute").hasAttribute("data-busy")).toBe(answer === "yes"));
+    await until(() => expect(went).toHaveLength(paths.length));
+    expect(posts().map((each) => each.path)).toEqual(paths);
+  });
+
+  test("an order is cancelled", async () => {
+    const { page, posts, went } = opened(stepForm("cancel", ""), () => json(200, order({ state: "cancelled", next: "ended" })));
+    attachCancel(page, form("cancel"));
+    submit("cancel");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(posts()[0]?.path).toBe("/orders/o-1/cancel");
+  });
+});
+
+describe("other pages", () => {
+  test("waiting asks again until there is a next step, over a lost answer", async () => {
+    const answers = [null, json(200, order({ next: "wait" })), json(200, order({ next: "install" }))];
+    const { page, went, tick, sent } = opened("", () => answers.shift() ?? null);
+    const watching = watch(page, "o-1", 2);
+    for (const asked of [1, 2, 3]) {
+      tick();
+      await until(() => expect(sent).toHaveLength(asked));
+      await new Promise((then) => setTimeout(then, 0));
+    }
+    await watching;
+    expect(went).toEqual(["/orders/o-1"]);
+  });
+
+  test("the ticket is taken out of the address before it is posted", () => {
+    opened('<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>', () => null);
+    const target = get<HTMLFormElement>("form");
+    const submitted = vi.fn(() => get<HTMLInputElement>("input").value);
+    target.submit = submitted;
+    const replaced: string[] = [];
+    const here = { hash: "#t=secret-ticket", pathname: "/launch" } as Location;
+    attachLaunch(target, here, { replaceState: (_state, _title, address) => void replaced.push(String(address)) } as History);
+    expect(replaced).toEqual(["/launch"]);
+    expect(submitted).toHaveReturnedWith("secret-ticket");
+  });
+
+  test("no ticket: what happened", () => {
+    opened('<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>', () => null);
+    attachLaunch(get<HTMLFormElement>("form"), { hash: "", pathname: "/launch" } as Location, history);
+    expect(get("[data-launch-missing]").hasAttribute("hidden")).toBe(false);
+  });
+});
+
+describe("the words", () => {
+  test("come from the catalogue of the page's language, with their values", async () => {
+    await loadWords("zh-Hant-TW", () => Promise.resolve(json(200, { "The code has %(digits)s digits.": "驗證碼有 %(digits)s 位數。" })));
+    expect(t("The code has %(digits)s digits.", { digits: 6 })).toBe("驗證碼有 6 位數。");
+    expect(t("Not in it.")).toBe("Not in it.");
+    await loadWords("en", () => Promise.reject(new Error("an English page asks for none")));
+    expect(t("The code has %(digits)s digits.", { digits: 6 })).toBe("The code has 6 digits.");
+  });
+
+  test("stay English when the catalogue does not come", async () => {
+    await loadWords("zh-Hant-TW", () => Promise.reject(new TypeError("Failed to fetch")));
+    expect(t("Try again")).toBe("Try again");
+  });
+});

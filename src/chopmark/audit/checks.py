@@ -1,0 +1,276 @@
+"""The parts of the verifier: each looks at the same stream of records for one kind of damage.
+
+A part is fed leaves in tree order, then the unsequenced ones; a head right after the last leaf it
+covers; chain rows at the end. It keeps no leaf: its memory grows with chains, not with leaves.
+"""
+
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.findings import Code, Finding, Level
+from chopmark.audit.head import FIRST_HEAD, Head, HeadLines, HeadPublicKey, encode_head, head_hash, verify_head
+from chopmark.audit.leaf import GENESIS, AuditKeys, StoredLeaf, Tip, is_count, new_chain, parse_stamp
+from chopmark.audit.tree import Frontier, hash_leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A well-formed leaf with the bytes that its MAC covers and its hash."""
+
+    leaf: StoredLeaf
+    canonical: bytes
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHead:
+    """A readable head of the ledger with the frontier stored beside it, if any."""
+
+    head: Head
+    frontier: bytes | None
+
+
+class Part:
+    """One kind of check; every method yields what it finds."""
+
+    def leaf(self, _seen: Seen, /) -> Iterable[Finding]:
+        """Look at a well-formed leaf."""
+        return ()
+
+    def head(self, _seen: SeenHead, /) -> Iterable[Finding]:
+        """Look at a head of the ledger and at the frontier stored beside it."""
+        return ()
+
+    def chain(self, _tip: Tip, /) -> Iterable[Finding]:
+        """Look at a row of the chain table."""
+        return ()
+
+    def finish(self) -> Iterable[Finding]:
+        """Say what only the end of all streams shows."""
+        return ()
+
+
+def see(leaf: StoredLeaf) -> Seen:
+    """Return the leaf with bytes and hash; raises ValueError when a column is malformed."""
+    if leaf.index is not None and not is_count(leaf.index):
+        raise ValueError("the index is not an integer of zero or more")
+    canonical = leaf.canonical()
+    return Seen(leaf, canonical, hash_leaf(canonical + leaf.mac))
+
+
+def place_of(leaf: StoredLeaf) -> str:
+    """Return where a leaf stands."""
+    return leaf.leaf_id if leaf.index is None else f"index {leaf.index} ({leaf.leaf_id})"
+
+
+class MacCheck(Part):
+    """Every leaf carries a MAC under a key that we know: nothing of it was edited, none was invented."""
+
+    def __init__(self, keys: AuditKeys) -> None:
+        self._keys = keys
+
+    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+        """Check the MAC."""
+        leaf = seen.leaf
+        key = self._keys.get(leaf.kid)
+        if key is None:
+            yield Finding(Code.KEY_UNKNOWN, place_of(leaf), f"The leaf names the audit key {leaf.kid!r}, unknown here.")
+        elif not hmac.compare_digest(key.mac(seen.canonical), leaf.mac):
+            yield Finding(Code.MAC_WRONG, place_of(leaf), "The leaf does not match its MAC: it was edited or invented.")
+
+
+class VocabularyCheck(Part):
+    """Every event is one that this release knows."""
+
+    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+        """Look the event up."""
+        leaf = seen.leaf
+        if leaf.event not in Event._value2member_map_:
+            sentence = f"The event {leaf.event!r} is unknown to this release."
+            yield Finding(Code.EVENT_UNKNOWN, place_of(leaf), sentence, Level.WARNING)
+
+
+class ChainCheck(Part):
+    """Every chain runs 1..n, each leaf names the one before, and the chain row names the last."""
+
+    def __init__(self) -> None:
+        self._tips: dict[str, tuple[int, bytes]] = {}
+
+    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+        """Check that the leaf continues its chain."""
+        leaf = seen.leaf
+        version, tip_hash = self._tips.get(leaf.chain, (0, GENESIS))
+        if leaf.version > version + 1:
+            missing = f"{version + 1}" if leaf.version == version + 2 else f"{version + 1} to {leaf.version - 1}"
+            yield Finding(Code.CHAIN_GAP, place_of(leaf), f"Before this leaf, its chain lacks version {missing}.")
+        elif leaf.version <= version:
+            yield Finding(
+                Code.CHAIN_REPEATED, place_of(leaf), "The chain already has this version, or is out of order."
+            )
+        elif leaf.previous != tip_hash:
+            yield Finding(Code.CHAIN_LINK_WRONG, place_of(leaf), "The leaf does not name the leaf before it.")
+        self._tips[leaf.chain] = (leaf.version, seen.leaf_hash)
+
+    def chain(self, tip: Tip, /) -> Iterator[Finding]:
+        """Check that the row names the last leaf."""
+        seen = self._tips.pop(tip.chain, None)
+        place = f"{tip.chain}@{tip.version}"
+        if seen is None:
+            if tip != new_chain(tip.chain):
+                yield Finding(Code.CHAIN_WITHOUT_LEAVES, place, "The chain row names a leaf, and the chain has none.")
+        elif seen != (tip.version, tip.leaf_hash):
+            sentence = f"The chain row does not name the chain's last leaf, which is version {seen[0]}."
+            yield Finding(Code.CHAIN_TIP_WRONG, place, sentence)
+
+    def finish(self) -> Iterator[Finding]:
+        """Report chains whose row is gone."""
+        for chain, (version, _) in self._tips.items():
+            yield Finding(Code.CHAIN_ROW_MISSING, f"{chain}@{version}", "The chain has leaves and no chain row.")
+
+
+class TreeCheck(Part):
+    """Every index from 0 to size - 1 is there once, and every head has the root of its leaves."""
+
+    def __init__(self) -> None:
+        self.frontier = Frontier()
+        self.size = 0
+        self.whole = True
+        self._head_size = 0
+        self._root_reported = False
+
+    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+        """Check the index and grow the tree."""
+        leaf = seen.leaf
+        if leaf.index is None:
+            return
+        if leaf.index > self.size:
+            gap = f"{self.size}" if leaf.index == self.size + 1 else f"{self.size} to {leaf.index - 1}"
+            yield Finding(Code.INDEX_MISSING, f"index {gap}", "There is no leaf at this place of the tree.")
+        elif leaf.index < self.size:
+            yield Finding(Code.INDEX_REPEATED, place_of(leaf), "Another leaf has this place of the tree.")
+        self.whole = self.whole and leaf.index == self.size
+        self.size = max(self.size, leaf.index + 1)
+        if self.whole:
+            self.frontier = self.frontier.append(seen.leaf_hash)
+
+    def head(self, seen: SeenHead, /) -> Iterator[Finding]:
+        """Compare the head's root with the tree's."""
+        head = seen.head
+        self._head_size = max(self._head_size, head.size)
+        if not self.whole or head.size != self.size or self._root_reported:
+            return
+        place = f"head of size {head.size}"
+        if head.root != self.frontier.root():
+            self._root_reported = True  # every later root differs too
+            sentence = "The leaves do not give this head's root: one was edited, moved or exchanged before it."
+            yield Finding(Code.ROOT_WRONG, place, sentence)
+        elif seen.frontier is not None and seen.frontier != self.frontier.to_bytes():
+            yield Finding(Code.FRONTIER_WRONG, place, "The frontier stored beside the head is not the tree's.")
+
+    def finish(self) -> Iterator[Finding]:
+        """Compare the newest head with the number of leaves."""
+        if self._head_size > self.size:
+            sentence = f"The newest head counts {self._head_size} leaves, and the tree has {self.size}."
+            yield Finding(Code.TREE_CUT, f"index {self.size}", sentence)
+        elif self._head_size < self.size:
+            sentence = f"The leaves from here to index {self.size - 1} have places in the tree and no head over them."
+            yield Finding(Code.TREE_WITHOUT_HEAD, f"index {self._head_size}", sentence)
+
+
+class HeadCheck(Part):
+    """Every head is signed by our key and names the one before; sizes rise, fencing never falls."""
+
+    def __init__(self, public_keys: Sequence[HeadPublicKey]) -> None:
+        self._keys = public_keys
+        self._previous: Head | None = None
+
+    def head(self, seen: SeenHead, /) -> Iterator[Finding]:
+        """Check signature, link and order."""
+        head = seen.head
+        place = f"head of size {head.size}"
+        if not verify_head(head, self._keys):
+            yield Finding(Code.HEAD_SIGNATURE_WRONG, place, "The head was not signed by our key, or was edited.")
+        previous, self._previous = self._previous, head
+        if head.draft.previous != (head_hash(previous) if previous else FIRST_HEAD):
+            yield Finding(Code.HEAD_LINK_WRONG, place, "The head does not name the head before it.")
+        if previous and (head.size <= previous.size or head.draft.fencing < previous.draft.fencing):
+            yield Finding(
+                Code.HEAD_ORDER_WRONG, place, "The head's size or fencing number falls behind the one before."
+            )
+
+
+class FileCheck(Part):
+    """Every head of the heads file is signed, stands in the ledger and has the tree's root.
+
+    Follows `tree`, which must be fed first.
+    """
+
+    def __init__(self, lines: HeadLines, public_keys: Sequence[HeadPublicKey], tree: TreeCheck) -> None:
+        self._lines = lines
+        self._keys = public_keys
+        self._tree = tree
+        self._missing = {encode_head(head): head for head in lines.heads}
+        self._by_size: dict[int, list[Head]] = {}
+        for head in self._missing.values():
+            self._by_size.setdefault(head.size, []).append(head)
+        self._root_reported = False
+
+    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+        """Compare the file's roots of this size with the tree's."""
+        leaf = seen.leaf
+        tree = self._tree
+        if leaf.index is None or not tree.whole or self._root_reported:
+            return
+        for head in self._by_size.get(tree.size, ()):
+            if head.root != tree.frontier.root():
+                self._root_reported = True
+                sentence = "The heads file has another root for this size: the tree before it was rewritten."
+                yield Finding(Code.FILE_ROOT_WRONG, f"head of size {head.size}", sentence)
+
+    def head(self, seen: SeenHead, /) -> Iterable[Finding]:
+        """Tick the head off the list of the file."""
+        self._missing.pop(encode_head(seen.head), None)
+        return ()
+
+    def finish(self) -> Iterator[Finding]:
+        """Report what the file has and the ledger has not."""
+        for number in self._lines.unreadable:
+            yield Finding(Code.FILE_UNREADABLE, f"line {number} of the heads file", "This line is no head.")
+        for head in self._lines.heads:
+            if not verify_head(head, self._keys):
+                sentence = "This head of the heads file was not signed by our key, or was edited."
+                yield Finding(Code.FILE_SIGNATURE_WRONG, f"head of size {head.size}", sentence)
+        greatest = max((head.size for head in self._lines.heads), default=0)
+        if greatest > self._tree.size:
+            sentence = f"The heads file knows {greatest} leaves: those from here on were cut, or an old copy is in use."
+            yield Finding(Code.FILE_AHEAD, f"index {self._tree.size}", sentence)
+        if self._missing:
+            first = min(head.size for head in self._missing.values())
+            sentence = f"{len(self._missing)} head(s) of the heads file, from this one on, are not in the ledger."
+            yield Finding(Code.FILE_HEAD_MISSING, f"head of size {first}", sentence)
+
+
+class DelayCheck(Part):
+    """No leaf waits for its place longer than the merge delay allows."""
+
+    def __init__(self, now: datetime, longest: timedelta) -> None:
+        self._before = now - longest
+        self._late = 0
+        self._first = ""
+
+    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+        """Count the leaf if it has waited too long."""
+        leaf = seen.leaf
+        if leaf.index is None and parse_stamp(leaf.at) < self._before:
+            self._first = self._first or place_of(leaf)
+            self._late += 1
+        return ()
+
+    def finish(self) -> Iterator[Finding]:
+        """Report how many waited too long."""
+        if self._late:
+            sentence = f"{self._late} leaves, this one first, have waited too long for a place: is a sequencer running?"
+            yield Finding(Code.UNSEQUENCED_LATE, self._first, sentence, Level.WARNING)

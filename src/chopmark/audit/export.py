@@ -1,0 +1,155 @@
+"""The ledger as JSON Lines, for an auditor who has no access to the database.
+
+First line: the format's name. Then one record a line, `{"head": ...}`, `{"leaf": ...}` or
+`{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
+exported as it is, and the verifier finds in the export what it would have found in the database.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
+
+from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
+from chopmark.audit.ports import Source, StoredHead, Unreadable
+
+FORMAT = {"chopmark-audit-export": 1}
+
+
+async def write_export(source: Source, out: TextIO) -> int:
+    """Write the whole source and return the number of lines; raises OSError."""
+    lines = 2
+    out.write(_line(FORMAT))
+    async for head in source.heads():
+        out.write(_line({"head": _head_members(head)}))
+        lines += 1
+    for stream in (source.sequenced(), source.unsequenced()):
+        async for leaf in stream:
+            out.write(_line({"leaf": _leaf_members(leaf)}))
+            lines += 1
+    async for tip in source.chains():
+        members = {"chain": tip.chain, "hash": _hex(tip.leaf_hash), "version": tip.version}
+        out.write(_line({"chain": members}))
+        lines += 1
+    out.write(_line({"end": True}))
+    return lines
+
+
+class ExportSource:
+    """A Source over an export; `open_text` opens the same text anew for each stream.
+
+    A line that cannot be read comes out as Unreadable among the sequenced leaves.
+    """
+
+    def __init__(self, open_text: Callable[[], AbstractContextManager[Iterable[str]]]) -> None:
+        self._open = open_text
+
+    async def sequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
+        """Yield leaves with an index, and whatever cannot be read."""
+        for number, kind, members in self._records():
+            if kind == "unreadable":
+                yield Unreadable(f"line {number}", str(members["why"]))
+            elif kind == "leaf" and members.get("index") is not None:
+                yield _leaf(members)
+
+    async def unsequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
+        """Yield leaves without an index."""
+        for _, kind, members in self._records():
+            if kind == "leaf" and members.get("index") is None:
+                yield _leaf(members)
+
+    async def chains(self) -> AsyncIterator[Tip]:
+        """Yield chain rows."""
+        for _, kind, members in self._records():
+            if kind == "chain":
+                version: Any = members.get("version")
+                yield Tip(ChainId(str(members.get("chain"))), version, _octets(members.get("hash")))
+
+    async def heads(self) -> AsyncIterator[StoredHead]:
+        """Yield heads."""
+        for _, kind, members in self._records():
+            if kind == "head":
+                size: Any = members.get("size")
+                frontier = members.get("frontier")
+                octets = None if frontier is None else _octets(frontier)
+                yield StoredHead(size, str(members.get("line")), octets)
+
+    def _records(self) -> Iterator[tuple[int, str, dict[str, object]]]:
+        """Yield (line number, kind, members) of every line; kind is "unreadable" for what is none."""
+        number, ended = 0, False
+        with self._open() as lines:
+            for number, line in enumerate(lines, start=1):
+                if ended:
+                    yield number, "unreadable", {"why": "there is text after the end"}
+                    return
+                kind, members = _record(line, first=number == 1)
+                ended = kind == "end"
+                yield number, kind, members
+        if not ended:
+            yield number + 1, "unreadable", {"why": "the export stops before its end"}
+
+
+_KINDS = ("leaf", "chain", "head")
+
+
+def _record(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return "unreadable", {"why": "the line is not JSON"}
+    if first:
+        return ("format", {}) if record == FORMAT else ("unreadable", {"why": "this is no audit export"})
+    if record == {"end": True}:
+        return "end", {}
+    if isinstance(record, dict) and len(record) == 1:
+        kind, members = next(iter(record.items()))
+        if kind in _KINDS and isinstance(members, dict):
+            return kind, members
+    return "unreadable", {"why": "the line is neither a leaf, a chain nor a head"}
+
+
+def _leaf_members(leaf: StoredLeaf | Unreadable) -> dict[str, object]:
+    if isinstance(leaf, Unreadable):
+        return {"place": leaf.place, "unreadable": leaf.why}
+    return {
+        "at": leaf.at,
+        "chain": leaf.chain,
+        "event": leaf.event,
+        "facts": leaf.facts,
+        "index": leaf.index,
+        "kid": leaf.kid,
+        "mac": _hex(leaf.mac),
+        "previous": _hex(leaf.previous),
+        "version": leaf.version,
+    }
+
+
+def _leaf(members: dict[str, object]) -> StoredLeaf:
+    """Return the record as it stands: columns of a wrong type are for the verifier to report."""
+    columns: dict[str, Any] = {name: members.get(name) for name in ("chain", "version", "at", "event", "facts", "kid")}
+    index: Any = members.get("index")
+    return StoredLeaf(
+        **columns, previous=_octets(members.get("previous")), mac=_octets(members.get("mac")), index=index
+    )
+
+
+def _head_members(head: StoredHead) -> dict[str, object]:
+    frontier = None if head.frontier is None else _hex(head.frontier)
+    return {"frontier": frontier, "line": head.line, "size": head.size}
+
+
+def _hex(octets: object) -> str:
+    """Return hexadecimal; a tampered column of another type comes out as what no reader accepts."""
+    return octets.hex() if isinstance(octets, bytes) else f"not octets: {octets!r}"
+
+
+def _octets(text: object) -> bytes:
+    """Return the octets; what is not hexadecimal comes out empty, which no check accepts."""
+    try:
+        return bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=True, separators=(",", ":"), sort_keys=True, default=repr) + "\n"

@@ -1,0 +1,115 @@
+"""What a leaf may say beside its event: an allow-list of names, and values that cannot break a line.
+
+Never a code, a password, a birth date, a contact, a name or a key: those have no fact name.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from types import MappingProxyType
+
+Fact = str | int | bool | None
+"""One value: text of at most 200 characters, an integer within +-(2^53 - 1), a flag or nothing."""
+
+LONGEST = 200
+"""Characters of a text value after escaping; a longer one is cut and ends in an ellipsis."""
+_GREATEST = 2**53 - 1  # RFC 8259 s.6: what every JSON reader keeps exactly
+_LINE_BREAKERS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "account": "The trading account that the certificate is for.",
+        "approved_by": "The staff id of the second person.",
+        "attempt": "The how-manieth attempt, from 1.",
+        "attempts_left": "How many attempts remain.",
+        "by": "The staff id of the person who acted.",
+        "challenge": "The id of the challenge.",
+        "channel": "Where the message went: mobile or email.",
+        "client": "The id of the API client.",
+        "code": "The stable word of a refusal.",
+        "contact_version": "The version of the contact that was used.",
+        "count": "How many things the event is about.",
+        "crl_number": "The number of the revocation list (RFC 5280 s.5.2.3).",
+        "customer": "The firm's own number of the customer.",
+        "destination": "The keyed hash of where the message went.",
+        "door": "The door: portal, api, est, helper, console, batch.",
+        "factor": "The factor class that was used.",
+        "field": "The request's member that a refusal belongs to.",
+        "gateway": "The name of the gateway.",
+        "home": "Where the customer's private key lives.",
+        "issuer": "The short name of the issuing CA.",
+        "key_algorithm": "The algorithm and size of the key.",
+        "kind": "The kind of a refusal.",
+        "message": "The id of the message.",
+        "network": "The caller's address, cut to its network.",
+        "not_after": "The last moment of the certificate's validity.",
+        "old_serial": "The serial of the certificate that is replaced or that signed the proof.",
+        "operation": "What the order asks for.",
+        "order": "The id of the order.",
+        "policy": "The version of the policy that decided.",
+        "profile": "The name and version of the certificate profile.",
+        "purpose": "What the message or ticket is for.",
+        "reason": "Why: the reason word of an order or a revocation.",
+        "receipt": "The gateway's own id of what it took.",
+        "retry_after_s": "Seconds until it may be tried again.",
+        "role": "The role of the person who acted.",
+        "serial": "The certificate's serial number in hexadecimal.",
+        "session": "The keyed hash of the session.",
+        "spki_sha256": "SHA-256 of the public key, hexadecimal.",
+        "state": "The state that the subject is in afterwards.",
+        "tbs_sha256": "SHA-256 of the TBSCertificate, hexadecimal.",
+        "terms": "The version of the terms that were consented to.",
+        "ticket": "The keyed hash of the launch ticket.",
+        "version": "The version of the changed thing.",
+    }
+)
+"""Every permitted name with the sentence that says what it means."""
+
+
+def clean_facts(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    """Return the facts as a leaf stores them: known names, bounded values, nothing that breaks a line.
+
+    Raises ValueError for a name outside FACTS, a value of another type, or an integer that not
+    every JSON reader keeps exactly.
+    """
+    unknown = sorted(set(facts) - FACTS.keys())
+    if unknown:
+        raise ValueError(f"no such audit fact: {', '.join(map(repr, unknown))}")
+    return MappingProxyType({name: _clean(name, value) for name, value in sorted(facts.items())})
+
+
+def _clean(name: str, value: Fact) -> Fact:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) > _GREATEST:
+            raise ValueError(f"audit fact {name!r} is an integer beyond 2^53 - 1")
+        return int(value)
+    if isinstance(value, str):
+        return _bounded(value)
+    raise ValueError(f"audit fact {name!r} is neither text, integer, flag nor nothing")
+
+
+def _bounded(value: str) -> str:
+    escaped: list[str] = []
+    length = 0
+    for character in value[: LONGEST + 1]:
+        piece = _escaped(character)
+        if length + len(piece) > LONGEST:
+            return _shortened(escaped)
+        escaped.append(piece)
+        length += len(piece)
+    return "".join(escaped)
+
+
+def _shortened(pieces: list[str]) -> str:
+    while sum(map(len, pieces)) > LONGEST - 1:
+        pieces.pop()
+    return "".join(pieces) + "\u2026"
+
+
+def _escaped(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if unicodedata.category(character) in _LINE_BREAKERS:
+        return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+    return character

@@ -1,0 +1,79 @@
+"""What the verifier can find, as values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"  # the records are not what was written
+    WARNING = "warning"  # the records hold, and somebody should look
+
+
+class Code(StrEnum):
+    """The kinds of finding; stable words for programs."""
+
+    RECORD_MALFORMED = "record-malformed"
+    MAC_WRONG = "mac-wrong"
+    KEY_UNKNOWN = "key-unknown"
+    EVENT_UNKNOWN = "event-unknown"
+    CHAIN_GAP = "chain-gap"
+    CHAIN_REPEATED = "chain-repeated"
+    CHAIN_LINK_WRONG = "chain-link-wrong"
+    CHAIN_TIP_WRONG = "chain-tip-wrong"
+    CHAIN_ROW_MISSING = "chain-row-missing"
+    CHAIN_WITHOUT_LEAVES = "chain-without-leaves"
+    INDEX_MISSING = "index-missing"
+    INDEX_REPEATED = "index-repeated"
+    ROOT_WRONG = "root-wrong"
+    FRONTIER_WRONG = "frontier-wrong"
+    HEAD_MALFORMED = "head-malformed"
+    HEAD_SIGNATURE_WRONG = "head-signature-wrong"
+    HEAD_LINK_WRONG = "head-link-wrong"
+    HEAD_ORDER_WRONG = "head-order-wrong"
+    TREE_CUT = "tree-cut"
+    TREE_WITHOUT_HEAD = "tree-without-head"
+    FILE_UNREADABLE = "file-unreadable"
+    FILE_SIGNATURE_WRONG = "file-signature-wrong"
+    FILE_AHEAD = "file-ahead"
+    FILE_ROOT_WRONG = "file-root-wrong"
+    FILE_HEAD_MISSING = "file-head-missing"
+    UNSEQUENCED_LATE = "unsequenced-late"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: what, where (an index, chain@version, a head's size), in a sentence."""
+
+    code: Code
+    place: str
+    sentence: str
+    level: Level = Level.ERROR
+
+
+MOST_FINDINGS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the verifier saw: `size` is the tree's, `leaves` counts the unsequenced too.
+
+    `findings` holds the first MOST_FINDINGS, `omitted` counts the rest. With `macs_checked` False a
+    leaf that no head covers could have been rewritten together with its chain row; with
+    `file_checked` False rows and heads could have been cut together.
+    """
+
+    findings: tuple[Finding, ...]
+    omitted: int
+    leaves: int
+    size: int
+    chains: int
+    heads: int
+    macs_checked: bool
+    file_checked: bool
+
+    @property
+    def sound(self) -> bool:
+        """True when nothing worse than a warning was found."""
+        return not self.omitted and all(finding.level is Level.WARNING for finding in self.findings)

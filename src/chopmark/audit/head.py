@@ -1,0 +1,174 @@
+"""A signed head: how long the tree is, its root, and the head before it.
+
+A head is one line of JSON, keys sorted, no spaces. The signature covers a label and the line
+without its signature, so an auditor needs only the public key. A time-stamp token (RFC 3161) over
+the head takes `head_hash` as its message imprint.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from chopmark.audit.leaf import is_count, parse_stamp, stamp
+
+_LABEL = b"chopmark-head-1\n"
+_MEMBERS = {"at", "fencing", "previous", "root", "signature", "size"}
+
+FIRST_HEAD = bytes(32)
+"""What stands for the previous head's hash in the first head."""
+
+HeadPublicKey = Ed25519PublicKey | EllipticCurvePublicKey
+"""Ed25519 (RFC 8032), or ECDSA with SHA-256 over P-256 in DER."""
+
+
+class HeadSigner(Protocol):
+    """Signs heads with a key outside the database."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature: Ed25519, or ECDSA with SHA-256 in DER."""
+        ...
+
+    @property
+    def public_key(self) -> HeadPublicKey:
+        """The key that an auditor checks with."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeadDraft:
+    """A head before its signature: `size` leaves with `root`, at an aware UTC time."""
+
+    size: int
+    root: bytes
+    at: datetime
+    previous: bytes
+    fencing: int
+
+    def message(self) -> bytes:
+        """Return the bytes that the signature covers."""
+        return _LABEL + _compact(self._members()).encode()
+
+    def signed(self, signature: bytes) -> "Head":
+        """Return the head."""
+        return Head(self, signature)
+
+    def _members(self) -> dict[str, object]:
+        return {
+            "at": stamp(self.at),
+            "fencing": self.fencing,
+            "previous": self.previous.hex(),
+            "root": self.root.hex(),
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A draft and its signature; whether the signature holds is `verify_head`'s to say."""
+
+    draft: HeadDraft
+    signature: bytes
+
+    @property
+    def size(self) -> int:
+        """How many leaves the tree has."""
+        return self.draft.size
+
+    @property
+    def root(self) -> bytes:
+        """The Merkle tree hash of those leaves."""
+        return self.draft.root
+
+
+def encode_head(head: Head) -> str:
+    """Return the head as one line of JSON, without a line end."""
+    return _compact({**json.loads(head.draft.message()[len(_LABEL) :]), "signature": head.signature.hex()})
+
+
+def decode_head(line: str) -> Head:
+    """Return the head that `encode_head` wrote; raises ValueError for any other spelling."""
+    try:
+        members = json.loads(line)
+        if not isinstance(members, dict) or members.keys() != _MEMBERS:
+            raise ValueError("not the members of a head")
+        head = Head(
+            HeadDraft(
+                size=_count(members["size"]),
+                root=bytes.fromhex(members["root"]),
+                at=parse_stamp(members["at"]),
+                previous=bytes.fromhex(members["previous"]),
+                fencing=_count(members["fencing"]),
+            ),
+            bytes.fromhex(members["signature"]),
+        )
+    except (TypeError, RecursionError) as error:
+        raise ValueError("a member of the head has the wrong type") from error
+    if encode_head(head) != line:
+        raise ValueError("the head is not spelled canonically")
+    return head
+
+
+def head_hash(head: Head) -> bytes:
+    """Return SHA-256 of the head's line: what the next head names as its previous."""
+    return sha256(encode_head(head).encode()).digest()
+
+
+def verify_head(head: Head, public_keys: Sequence[HeadPublicKey]) -> bool:
+    """Tell whether one of the keys made the signature."""
+    return any(_holds(head, key) for key in public_keys)
+
+
+def _holds(head: Head, key: HeadPublicKey) -> bool:
+    try:
+        if isinstance(key, Ed25519PublicKey):
+            key.verify(head.signature, head.draft.message())
+        else:
+            key.verify(head.signature, head.draft.message(), ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or not is_count(value):
+        raise ValueError("a count of the head is not an integer of zero or more")
+    return value
+
+
+def _compact(members: Mapping[str, object]) -> str:
+    return json.dumps(members, separators=(",", ":"), sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLines:
+    """What a heads file says: its heads in file order, and the numbers of lines that are no head."""
+
+    heads: tuple[Head, ...]
+    unreadable: tuple[int, ...] = ()
+
+
+def parse_head_lines(text: str) -> HeadLines:
+    """Return the heads of a heads file, forgiving what a crash in mid-line leaves behind.
+
+    A torn line is a prefix of a head: last in the file, or followed by that same head written
+    again in full. Any other line that is no head counts as unreadable.
+    """
+    lines = text.split("\n")
+    heads: list[Head] = []
+    unreadable: list[int] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            heads.append(decode_head(line))
+        except ValueError:
+            rest = lines[number:]
+            if line and any(rest) and not rest[0].startswith(line):
+                unreadable.append(number)
+    return HeadLines(tuple(heads), tuple(unreadable))

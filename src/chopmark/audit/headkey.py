@@ -1,0 +1,77 @@
+"""The key that signs heads: Ed25519 (RFC 8032) in a PKCS #8 PEM file, outside the database.
+
+Reading and writing the files themselves is the caller's.
+"""
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from chopmark.audit.head import HeadPublicKey
+from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS, KeyFileError
+from chopmark.words import Secret
+
+
+def create_head_key(passphrase: Secret | None = None) -> bytes:
+    """Return a fresh Ed25519 key as PKCS #8 PEM, encrypted (PBES2, AES-256-CBC) unless there is no pass-phrase.
+
+    Raises ValueError for a short pass-phrase. Without one, the file's own protection is all that the key has.
+    """
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        if len(passphrase.reveal()) < MIN_PASSPHRASE_CHARACTERS:
+            raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
+        encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+
+
+class FileHeadSigner:
+    """A HeadSigner whose key was opened from a file and lives in this process's memory."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @classmethod
+    def open(cls, pem: bytes, passphrase: Secret | None = None) -> "FileHeadSigner":
+        """Return the signer of a PKCS #8 PEM.
+
+        Raises KeyFileError when it is damaged, no Ed25519 key, or encrypted otherwise than `passphrase` says.
+        """
+        password = None if passphrase is None else passphrase.reveal().encode()
+        try:
+            key = serialization.load_pem_private_key(pem, password)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise KeyFileError("the head key cannot be opened with this pass-phrase") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError("the head key is no Ed25519 key")
+        return cls(key)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the Ed25519 signature: 64 octets."""
+        return self._key.sign(message)
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The key that an auditor checks with."""
+        return self._key.public_key()
+
+    @property
+    def public_pem(self) -> bytes:
+        """The public key as PEM (SubjectPublicKeyInfo), to hand to an auditor."""
+        return self.public_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_public(pem: bytes) -> HeadPublicKey:
+    """Return the public key of a PEM; KeyFileError for one that is neither Ed25519 nor P-256."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError("the public key cannot be read") from error
+    if isinstance(key, Ed25519PublicKey):
+        return key
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return key
+    raise KeyFileError("the public key is neither Ed25519 nor P-256")

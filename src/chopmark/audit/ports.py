@@ -1,0 +1,134 @@
+"""What the audit asks of others: a source to verify, a ledger to sequence, a file for heads.
+
+A leaf itself is appended by the store call that makes the change (rule 9); that statement belongs
+to each authority's own port.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from chopmark.audit.head import Head
+from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
+from chopmark.audit.tree import Frontier
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that could not even be taken apart: where it stands and what is wrong with it."""
+
+    place: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """A head's row: the size it is filed under, its line, and the frontier at that size if kept."""
+
+    size: int
+    line: str
+    frontier: bytes | None = None
+
+
+class Source(Protocol):
+    """One unchanging view of the ledger: all four streams show the same moment.
+
+    The store gives one read transaction (REPEATABLE READ, or SQLite's snapshot). Rows come
+    unparsed; nothing is filtered, so every row of the table is in exactly one of the leaf streams.
+    """
+
+    def sequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
+        """Yield every leaf whose index is not null, by index."""
+        ...
+
+    def unsequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
+        """Yield every leaf whose index is null, in the order in which they were written."""
+        ...
+
+    def chains(self) -> AsyncIterator[Tip]:
+        """Yield every row of the chain table, as stored, in any order."""
+        ...
+
+    def heads(self) -> AsyncIterator[StoredHead]:
+        """Yield every head by the size it is filed under."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to sequence until `expires_at`; `fencing` rises whenever the holder changes."""
+
+    holder: str
+    fencing: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The place that a leaf gets in the tree."""
+
+    chain: str
+    version: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one sequencing writes: places for leaves, the head over them and the frontier at its size."""
+
+    old_size: int
+    placed: tuple[Placed, ...]
+    head: Head
+    frontier: Frontier
+
+
+class Ledger(Protocol):
+    """The store's part of the audit: each call is one transaction."""
+
+    async def tip(self, chain: ChainId) -> Tip:
+        """Return the chain's newest version and hash; version 0 and GENESIS when it has no leaf."""
+        ...
+
+    async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
+        """Take the lease when it is free, run out or already ours (then it is extended); else None."""
+        ...
+
+    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
+        """Return the oldest leaves without an index in the order in which they were written.
+
+        A chain's versions therefore come in order, and none before its predecessor.
+        """
+        ...
+
+    async def latest_head(self) -> tuple[Head, Frontier] | None:
+        """Return the head of the greatest size with the frontier stored beside it, or None.
+
+        Raises ValueError when either cannot be read.
+        """
+        ...
+
+    async def sequence(self, batch: Batch, lease: Lease) -> bool:
+        """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
+
+        Guards: the lease row still carries `lease.fencing`, the greatest head size is still
+        `batch.old_size`, and every placed leaf still has no index.
+        """
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Source]:
+        """Open one unchanging view for the verifier or an export."""
+        ...
+
+
+class HeadLog(Protocol):
+    """Where heads go outside the database; blocking, called in a thread."""
+
+    def append(self, head: Head) -> None:
+        """Make the head durable; raises OSError when that fails."""
+        ...
+
+    def last(self) -> Head | None:
+        """Return the newest head in the log, or None."""
+        ...

@@ -1,0 +1,61 @@
+"""A verifier's report as lines for people, and as an exit code for programs."""
+
+from chopmark.audit.findings import Finding, Level, Report
+
+SOUND = 0
+BROKEN = 1
+
+_SIGNS = {Level.ERROR: "ERROR", Level.WARNING: "warning"}
+
+
+def lines(report: Report) -> list[str]:
+    """Return the report as plain lines, the verdict last.
+
+    What the database holds is quoted as it stands there: nothing of it ends a line or reaches a terminal as a command.
+    """
+    told = [_finding(finding) for finding in report.findings]
+    if report.omitted:
+        told.append(f"... and {report.omitted} more that are not shown.")
+    told.append(
+        f"Read {_count(report.leaves, 'record', 'records')} of {_count(report.chains, 'chain', 'chains')}: "
+        f"{report.size} in the tree under {_count(report.heads, 'head', 'heads')}, "
+        f"{report.leaves - report.size} waiting for a place."
+    )
+    if not report.macs_checked:
+        told.append("Not checked: the MACs, because no audit key was given. A record that waits may have been edited.")
+    if not report.file_checked:
+        told.append(
+            "Not checked: the heads file, because none was given. Records and heads may have been cut together."
+        )
+    told.append(_verdict(report))
+    return told
+
+
+def exit_code(report: Report) -> int:
+    """Return 0 when the records hold, warnings or not, and 1 when they do not."""
+    return SOUND if report.sound else BROKEN
+
+
+def _finding(finding: Finding) -> str:
+    return _printable(f"{_SIGNS[finding.level]} {finding.code.value} at {finding.place}: {finding.sentence}")
+
+
+def _verdict(report: Report) -> str:
+    if not report.sound:
+        return "The records are NOT the ones that were written. Keep the database as it is and call the auditor."
+    if report.findings:
+        return "The records are the ones that were written. The warnings above need somebody's eye."
+    if not (report.macs_checked and report.file_checked):
+        return "As far as was checked, the records are the ones that were written."
+    return "The records are the ones that were written, complete and in order."
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )

@@ -1,0 +1,118 @@
+"""Gives leaves their places in the tree and signs the head over them.
+
+`plan` decides and is pure; `sequence_once` is the verb that a worker calls every second or less.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, head_hash, verify_head
+from chopmark.audit.leaf import StoredLeaf, parse_stamp, stamp
+from chopmark.audit.ports import Batch, HeadLog, Ledger, Placed
+from chopmark.audit.tree import Frontier
+
+LEASE = timedelta(seconds=10)
+MOST_LEAVES = 1000
+
+
+class LedgerBroken(Exception):
+    """The ledger contradicts its own signed head or the heads file: stop, and run the verifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch whose head has no signature yet."""
+
+    old_size: int
+    placed: tuple[Placed, ...]
+    frontier: Frontier
+    draft: HeadDraft
+
+    def signed(self, signature: bytes) -> Batch:
+        """Return the batch to write."""
+        return Batch(self.old_size, self.placed, self.draft.signed(signature), self.frontier)
+
+
+def plan(latest: tuple[Head, Frontier] | None, unsequenced: Sequence[StoredLeaf], fencing: int, at: datetime) -> Plan:
+    """Return places for the leaves, in the order given, after the latest head.
+
+    Raises LedgerBroken when the frontier is not the head's or a leaf is malformed.
+    """
+    head, frontier = latest or (None, Frontier())
+    if head and (frontier.size != head.size or frontier.root() != head.root):
+        raise LedgerBroken("the stored frontier does not belong to the latest head")
+    old_size = frontier.size
+    placed: list[Placed] = []
+    for leaf in unsequenced:
+        placed.append(Placed(leaf.chain, leaf.version, frontier.size))
+        try:
+            frontier = frontier.append(leaf.leaf_hash())
+        except ValueError as error:
+            raise LedgerBroken(f"the waiting leaf {leaf.leaf_id!r} is malformed") from error
+    draft = HeadDraft(
+        size=frontier.size,
+        root=frontier.root(),
+        at=parse_stamp(stamp(at)),
+        previous=head_hash(head) if head else FIRST_HEAD,
+        fencing=fencing,
+    )
+    return Plan(old_size, tuple(placed), frontier, draft)
+
+
+async def sequence_once(
+    ledger: Ledger,
+    signer: HeadSigner,
+    heads: HeadLog,
+    *,
+    now: datetime,
+    holder: str,
+    former_keys: Sequence[HeadPublicKey] = (),
+    lease_for: timedelta = LEASE,
+    limit: int = MOST_LEAVES,
+) -> int:
+    """Sequence what waits, at most `limit` leaves; return how many got their place.
+
+    Zero when nothing waits, when somebody else holds the lease, or was faster. Safe to call again
+    after any failure. Raises LedgerBroken, and OSError when the heads file takes nothing: then no
+    leaf is placed before it does. `former_keys` may have signed the latest head, after a rotation.
+
+    1. take the lease
+    2. read the heads file, then the latest head: the ledger must not be behind the file
+    3. bring a head that a crash kept from the file into it
+    4. place the waiting leaves and sign the head, outside any transaction
+    5. write, guarded by fencing number and old size
+    6. append the head to the file
+    """
+    lease = await ledger.take_lease(holder, now, lease_for)  # 1
+    if lease is None:
+        return 0
+    filed = await asyncio.to_thread(heads.last)  # 2
+    try:
+        latest = await ledger.latest_head()
+    except ValueError as error:
+        raise LedgerBroken("the latest head or its frontier cannot be read") from error
+    _check_latest(latest[0] if latest else None, filed, [signer.public_key, *former_keys])
+    if latest and latest[0] != filed:  # 3
+        await asyncio.to_thread(heads.append, latest[0])
+    waiting = await ledger.unsequenced(limit)
+    if not waiting:
+        return 0
+    planned = plan(latest, waiting, lease.fencing, now)  # 4
+    batch = planned.signed(await asyncio.to_thread(signer.sign, planned.draft.message()))
+    if not await ledger.sequence(batch, lease):  # 5
+        return 0
+    await asyncio.to_thread(heads.append, batch.head)  # 6
+    return len(batch.placed)
+
+
+def _check_latest(latest: Head | None, filed: Head | None, keys: Sequence[HeadPublicKey]) -> None:
+    if latest and not verify_head(latest, keys):
+        raise LedgerBroken("the latest head was not signed by our key")
+    if filed is None:
+        return
+    if latest is None or latest.size < filed.size:
+        raise LedgerBroken("the heads file is ahead of the ledger: rows and heads were cut or restored")
+    if latest.size == filed.size and latest != filed:
+        raise LedgerBroken("the heads file has another head of the same size")

@@ -1,0 +1,177 @@
+"""The offline verifier: shows that the records are the ones that were written, all of them, in order.
+
+It needs the records (the database or an export), the heads' public key, and what lies outside the
+database: the audit keys for the MACs, and the heads file against a cut of rows and heads together.
+What it cannot show: that the newest leaf of a chain, younger than the merge delay, was cut together
+with its chain row.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from chopmark.audit.checks import (
+    ChainCheck,
+    DelayCheck,
+    FileCheck,
+    HeadCheck,
+    MacCheck,
+    Part,
+    SeenHead,
+    TreeCheck,
+    VocabularyCheck,
+    place_of,
+    see,
+)
+from chopmark.audit.findings import MOST_FINDINGS, Code, Finding, Report
+from chopmark.audit.head import Head, HeadLines, HeadPublicKey, decode_head
+from chopmark.audit.leaf import AuditKeys, StoredLeaf
+from chopmark.audit.ports import Source, StoredHead, Unreadable
+
+MERGE_DELAY = timedelta(seconds=60)
+"""How long a leaf may wait for its place before the verifier warns."""
+
+
+async def verify(
+    source: Source,
+    keys: AuditKeys | None,
+    head_public_keys: Sequence[HeadPublicKey],
+    heads_file: HeadLines | None,
+    now: datetime,
+    *,
+    merge_delay: timedelta = MERGE_DELAY,
+) -> Report:
+    """Return what a full reading of the source finds; no finding means that the records hold.
+
+    `head_public_keys` are the present key and those rotated out. Without `keys` or `heads_file`
+    the report says so. Reads each stream once; memory grows with chains and heads-file lines only.
+    """
+    parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay)
+    return await examine(source, parts)
+
+
+def standard_parts(
+    keys: AuditKeys | None,
+    head_public_keys: Sequence[HeadPublicKey],
+    heads_file: HeadLines | None,
+    now: datetime,
+    merge_delay: timedelta = MERGE_DELAY,
+) -> list[Part]:
+    """Return every check that the given material allows."""
+    tree = TreeCheck()
+    parts: list[Part] = [tree, ChainCheck(), HeadCheck(head_public_keys), VocabularyCheck()]
+    parts.append(DelayCheck(now, merge_delay))
+    if keys is not None:
+        parts.append(MacCheck(keys))
+    if heads_file is not None:
+        parts.append(FileCheck(heads_file, head_public_keys, tree))
+    return parts
+
+
+async def examine(source: Source, parts: Sequence[Part]) -> Report:
+    """Feed every record of the source to the parts and return their report.
+
+    1. leaves in tree order, each head as soon as the leaves it covers have passed
+    2. the heads that count more leaves than there are
+    3. unsequenced leaves, then chain rows, then what only the end shows
+    """
+    reading = _Reading(parts)
+    heads = _Heads(source.heads(), reading)
+    await heads.pass_up_to(0)
+    async for record in source.sequenced():  # 1
+        reading.leaf(record)
+        await heads.pass_up_to(reading.sequenced)
+    await heads.pass_up_to(None)  # 2
+    async for record in source.unsequenced():  # 3
+        reading.leaf(record)
+    async for tip in source.chains():
+        reading.chains += 1
+        for part in parts:
+            reading.add(part.chain(tip))
+    for part in parts:
+        reading.add(part.finish())
+    return reading.report()
+
+
+class _Reading:
+    """The counts and findings so far."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.leaves = self.sequenced = self.chains = self.heads = 0
+        self._findings: list[Finding] = []
+        self._omitted = 0
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if len(self._findings) < MOST_FINDINGS:
+                self._findings.append(finding)
+            else:
+                self._omitted += 1
+
+    def leaf(self, record: StoredLeaf | Unreadable) -> None:
+        if isinstance(record, Unreadable):
+            self.add([Finding(Code.RECORD_MALFORMED, record.place, f"The record cannot be read: {record.why}.")])
+            return
+        self.leaves += 1
+        self.sequenced += record.index is not None
+        try:
+            seen = see(record)
+        except ValueError as error:
+            self.add([Finding(Code.RECORD_MALFORMED, place_of(record), f"The record is malformed: {error}.")])
+            return
+        for part in self.parts:
+            self.add(part.leaf(seen))
+
+    def head(self, stored: StoredHead, head: Head) -> None:
+        self.heads += 1
+        for part in self.parts:
+            self.add(part.head(SeenHead(head, stored.frontier)))
+
+    def report(self) -> Report:
+        return Report(
+            findings=tuple(self._findings),
+            omitted=self._omitted,
+            leaves=self.leaves,
+            size=self.sequenced,
+            chains=self.chains,
+            heads=self.heads,
+            macs_checked=any(isinstance(part, MacCheck) for part in self.parts),
+            file_checked=any(isinstance(part, FileCheck) for part in self.parts),
+        )
+
+
+class _Heads:
+    """The heads' stream, read only as far as the leaves have come."""
+
+    def __init__(self, stream: AsyncIterator[StoredHead], reading: _Reading) -> None:
+        self._stream = stream
+        self._reading = reading
+        self._next: tuple[StoredHead, Head] | None = None
+        self._ended = False
+
+    async def pass_up_to(self, size: int | None) -> None:
+        """Hand over every head of at most this size; every remaining one for None."""
+        while not self._ended:
+            if self._next is None:
+                await self._read()
+                continue
+            stored, head = self._next
+            if size is not None and head.size > size:
+                return
+            self._next = None
+            self._reading.head(stored, head)
+
+    async def _read(self) -> None:
+        """Fetch the next readable head, reporting those that are not."""
+        async for stored in self._stream:
+            try:
+                head = decode_head(stored.line)
+                if head.size != stored.size:
+                    raise ValueError(f"it counts {head.size} leaves")
+            except (ValueError, TypeError) as error:
+                place = f"head of size {stored.size}"
+                self._reading.add([Finding(Code.HEAD_MALFORMED, place, f"The head cannot be read: {error}.")])
+                continue
+            self._next = (stored, head)
+            return
+        self._ended = True

@@ -1,0 +1,1 @@
+"""Signs certificates; knows neither customers nor codes."""

@@ -1,0 +1,268 @@
+"""The built-in CA: the other page that an auditor reads first.
+
+Draft -> Linted -> Reserved -> Issued. Serial, bytes and order are durable before the key is touched (I1); a signature
+exists at most once a reservation; a reservation of unknown fate is never signed again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import order_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.ca.lint import Linter, LintFinding
+from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Wish
+from chopmark.clock import Clock, Entropy
+from chopmark.errors import Kind, Refusal
+from chopmark.keys.ports import Signer
+from chopmark.pki import draft as drafts
+from chopmark.pki import exemplar as exemplars
+from chopmark.pki import fitness, signing
+from chopmark.pki.algorithms import KeyKind
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
+from chopmark.pki.exemplar import Allowed, Exemplar, Linted, Reserved
+from chopmark.pki.finding import Finding
+from chopmark.pki.profile import Profile
+from chopmark.pki.publication import Publication
+from chopmark.pki.signing import IssuerKey
+from chopmark.pki.x509 import IssuerView
+from chopmark.words import CertificateState, OrderId, Serial, text
+
+UNKNOWN_FATE_AFTER = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One issuing CA, opened: its certificate, the chain above it (root last), its key and what it is called."""
+
+    view: IssuerView
+    chain: tuple[bytes, ...]
+    signer: Signer
+    title: str
+
+
+def serial_text(serial: int) -> Serial:
+    """Return a serial number as this house writes it: upper-case hexadecimal."""
+    return Serial(f"{serial:X}")
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What this CA makes: profiles by name, the subject values that are the firm's, where status is published.
+
+    `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial.
+    """
+
+    profiles: Mapping[str, Profile]
+    constants: Mapping[str, str]
+    publication: Publication
+    node: int
+
+
+class EmbeddedIssuer:
+    """Implements `Issuer` with a key of our own."""
+
+    allows_overlap = True
+
+    def __init__(
+        self,
+        authority: Authority,
+        blueprint: Blueprint,
+        ledger: Ledger,
+        linter: Linter,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._authority = authority
+        self._profiles = blueprint.profiles
+        self._constants = blueprint.constants
+        self._publication = blueprint.publication
+        self._node = blueprint.node
+        self._ledger = ledger
+        self._linter = linter
+        self._recorder = recorder
+        self._clock = clock
+        self._entropy = entropy
+        self._exemplars: dict[ExemplarKey, Exemplar] = {}
+
+    @property
+    def name(self) -> str:
+        """The CA's name as customers read it."""
+        return self._authority.title
+
+    @property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        """The subject values each profile asks for, without those that the CA adds itself."""
+        return {name: profile.needs - self._constants.keys() for name, profile in self._profiles.items()}
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        """Return the order's certificate.
+
+        1 an order that has one gets the same  2 draft  3 lint  4 [tx] reserve  5 sign once  6 verify and assemble
+        7 [tx] record. A second caller for the same order waits for the first.
+        """
+        known = await self._ledger.by_order(wish.order)
+        if known is not None:
+            return self._known(known)
+        drafted = self._draft(wish, self._clock.now())
+        if isinstance(drafted, Refusal):
+            return drafted
+        linted = self._lint(drafted, wish)
+        if not isinstance(linted, Linted):
+            await self._near_miss(wish.order, linted)
+            return _UNLINTED
+        attempt = await self._ledger.attempts(wish.order) + 1
+        reservation = self._reservation(linted, wish, attempt)
+        if not await self._reserve(reservation):
+            return Pending(retry_after_s=1)
+        signature = self._authority.signer.sign(drafted.tbs_der)
+        issued = Reserved(linted, wish.order, attempt).issue(signature)
+        if not await self._record(reservation, issued.certificate_der):
+            return Pending(retry_after_s=1)
+        return self._certified(reservation, issued.certificate_der)
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
+        known = await self._ledger.by_order(wish.order)
+        now = self._clock.now()
+        if known is not None and known.state is CertificateState.RESERVED:
+            if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
+                return Pending(retry_after_s=5)
+            await self._orphan(known.reservation, now)
+        return await self.issue(wish)
+
+    def _known(self, entry: Entry) -> Certified | Pending | Refusal:
+        if entry.state is CertificateState.ISSUED and entry.der is not None:
+            return self._certified(entry.reservation, entry.der)
+        if entry.state is CertificateState.RESERVED:
+            return Pending(retry_after_s=1)
+        return Refusal(
+            Kind.CONFLICT, text("The certificate of this order was revoked. Please start again."), code="revoked"
+        )
+
+    def _draft(self, wish: Wish, now: datetime) -> Draft | Refusal:
+        profile = self._profiles[wish.profile]
+        serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
+        issuer = self._authority.view
+        urls = self._publication.urls(issuer.id, drafts.shard(serial, profile.shards))
+        whole = now.replace(microsecond=0)
+        try:
+            return drafts.draft(
+                profile, issuer, serial, wish.spki_der, {**self._constants, **wish.subject}, whole, urls
+            )
+        except DraftError as error:
+            said = text("The certificate cannot be made from our records. Please call us; a person will help you.")
+            return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
+
+    def _lint(self, draft: Draft, wish: Wish) -> Linted | tuple[Finding | LintFinding, ...]:
+        exemplar = self._exemplars.get(draft.exemplar_key)
+        if exemplar is None:
+            made = self._exemplar(wish)
+            if not isinstance(made, Exemplar):
+                return made
+            exemplar = self._exemplars[draft.exemplar_key] = made
+        return exemplars.lint(draft, exemplar)
+
+    def _exemplar(self, wish: Wish) -> Exemplar | tuple[LintFinding, ...]:
+        """Have pkilint judge one certificate of this kind, signed by a throw-away key; once a process."""
+        profile, issuer = self._profiles[wish.profile], self._authority.view
+        serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
+        model = drafts.draft(
+            profile,
+            issuer,
+            serial,
+            signing.spki(_throw_away(fitness.kind(wish.spki_der)).public_key()),
+            {**self._constants, **dict.fromkeys(profile.needs - self._constants.keys(), "EXEMPLAR")},
+            self._clock.now().replace(microsecond=0),
+            self._publication.urls(issuer.id, drafts.shard(serial, profile.shards)),
+        )
+        crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
+        allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
+        return self._linter.exemplar(model, _throw_away(issuer.key), allowed)
+
+    def _reservation(self, linted: Linted, wish: Wish, attempt: int) -> Reservation:
+        draft, profile = linted.draft, self._profiles[wish.profile]
+        return Reservation(
+            serial=serial_text(draft.serial),
+            issuer=draft.issuer.id,
+            order=wish.order,
+            attempt=attempt,
+            profile=profile.name,
+            profile_version=profile.version,
+            spki_sha256=draft.spki_sha256,
+            tbs=draft.tbs_der,
+            shard=drafts.shard(draft.serial, profile.shards),
+            not_before=draft.not_before,
+            not_after=draft.not_after,
+            reserved_at=self._clock.now(),
+        )
+
+    async def _reserve(self, reservation: Reservation) -> bool:
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(
+                Event.CA_CERTIFICATE_RESERVED,
+                serial=reservation.serial,
+                issuer=reservation.issuer,
+                profile=f"{reservation.profile}@{reservation.profile_version}",
+                attempt=reservation.attempt,
+                spki_sha256=reservation.spki_sha256,
+            )
+            return await self._ledger.reserve(reservation, leaf)
+
+        return await self._recorder.write(order_chain(reservation.order), attempt)
+
+    async def _record(self, reservation: Reservation, der: bytes) -> bool:
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.record(reservation.serial, der, self._clock.now(), leaf)
+
+        return await self._recorder.write(order_chain(reservation.order), attempt)
+
+    async def _orphan(self, reservation: Reservation, now: datetime) -> None:
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.orphan(reservation.serial, now, leaf)
+
+        await self._recorder.write(order_chain(reservation.order), attempt)
+
+    async def _near_miss(self, order: OrderId, findings: tuple[Finding | LintFinding, ...]) -> None:
+        async def attempt(pen: Pen) -> None:
+            code = ",".join(finding.code for finding in findings)
+            await self._ledger.note(pen.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
+
+        await self._recorder.write(order_chain(order), attempt)
+
+    def _certified(self, reservation: Reservation, der: bytes) -> Certified:
+        chain = (self._authority.view.certificate_der, *self._authority.chain)
+        return Certified(
+            reservation.serial, der, chain, reservation.spki_sha256, reservation.not_before, reservation.not_after
+        )
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        """Revoke a certificate; twice is once, and the first reason stands (I25)."""
+        order = await self._ledger.order_of(serial)
+        if order is None:
+            return
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
+            return await self._ledger.revoke(serial, reason, self._clock.now(), leaf)
+
+        await self._recorder.write(order_chain(order), attempt)
+
+
+def _throw_away(kind: KeyKind) -> IssuerKey:
+    if kind.is_ec:
+        return ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1())
+    return rsa.generate_private_key(65537, int(kind.value.removeprefix("RSA")))
+
+
+_UNLINTED = Refusal(
+    Kind.FORBIDDEN,
+    text("The certificate did not pass our own checks and was not made. Please call us."),
+    code="lint",
+)

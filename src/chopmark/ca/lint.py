@@ -1,0 +1,98 @@
+"""pkilint in this process: the second opinion on every kind of certificate, list and answer that the house signs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pkilint import loader, pkix
+from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.validation import ValidationFindingSeverity
+
+from chopmark.pki import der
+from chopmark.pki.draft import Draft, assemble
+from chopmark.pki.exemplar import Allowed, Exemplar
+from chopmark.pki.signing import IssuerKey, kind_of, sign
+
+
+@dataclass(frozen=True, slots=True)
+class LintFinding:
+    """One finding of pkilint at WARNING or above; `severity` is FATAL, ERROR or WARNING."""
+
+    severity: str
+    code: str
+    message: str
+
+
+class Linter:
+    """Judges DER by pkilint's PKIX rules; make one and pass it around, its validators are built at first use."""
+
+    def findings_certificate(self, certificate_der: bytes) -> tuple[LintFinding, ...]:
+        """Return what is wrong with a certificate (RFC 5280); empty when nothing is."""
+        return _judge(self._certificate, loader.RFC5280CertificateDocumentLoader(), certificate_der)
+
+    def findings_crl(self, crl_der: bytes) -> tuple[LintFinding, ...]:
+        """Return what is wrong with a CRL (RFC 5280 s.5); empty when nothing is."""
+        return _judge(self._crl, loader.RFC5280CertificateListDocumentLoader(), crl_der)
+
+    def findings_ocsp(self, response_der: bytes) -> tuple[LintFinding, ...]:
+        """Return what is wrong with an OCSP response (RFC 6960); empty when nothing is."""
+        return _judge(self._ocsp, loader.RFC6960OCSPResponseDocumentLoader(), response_der)
+
+    def exemplar(self, draft: Draft, throw_away: IssuerKey, allowed: Allowed) -> Exemplar | tuple[LintFinding, ...]:
+        """Return the draft as an exemplar when pkilint finds nothing, otherwise what it finds.
+
+        `throw_away` is a key of the issuer's kind, made for this and forgotten: the issuer's key is not touched.
+        """
+        if kind_of(throw_away) is not draft.issuer.key:
+            raise ValueError("the throw-away key is not of the issuer's kind")
+        algorithm_der = der.signature_algorithm(draft.issuer.key)
+        found = self.findings_certificate(assemble(draft.tbs_der, algorithm_der, sign(throw_away, draft.tbs_der)))
+        return found or Exemplar(draft.tbs_der, draft.exemplar_key, allowed)
+
+    @cached_property
+    def _certificate(self) -> Any:
+        return certificate.create_pkix_certificate_validator_container(
+            certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
+            [
+                certificate.create_issuer_validator_container([]),
+                certificate.create_validity_validator_container(),
+                certificate.create_subject_validator_container([]),
+                certificate.create_extensions_validator_container([]),
+                certificate.create_spki_validator_container([]),
+            ],
+        )
+
+    @cached_property
+    def _crl(self) -> Any:
+        return crl.create_pkix_crl_validator_container(
+            _decoders(),
+            [
+                crl.create_issuer_validator_container([]),
+                crl.create_validity_validator_container([]),
+                crl.create_extensions_validator_container([]),
+            ],
+        )
+
+    @cached_property
+    def _ocsp(self) -> Any:
+        return ocsp.create_pkix_ocsp_response_validator_container([ocsp.create_response_decoder(), *_decoders()], [])
+
+
+def _decoders() -> list[Any]:
+    return [
+        pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+        pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+    ]
+
+
+def _judge(validator: Any, document_loader: Any, document_der: bytes) -> tuple[LintFinding, ...]:
+    try:
+        document = document_loader.load_der_document(document_der)
+    except ValueError as error:
+        return (LintFinding("FATAL", "document.cannot_be_read", str(error)),)
+    return tuple(
+        LintFinding(described.finding.severity.name, described.finding.code, described.message or "")
+        for result in validator.validate(document.root)
+        for described in result.finding_descriptions
+        if described.finding.severity <= ValidationFindingSeverity.WARNING
+    )

@@ -1,0 +1,159 @@
+"""The two axes of a CA: who certifies (Issuer) and, below it, where the key is (`keys.Signer`); and what it keeps.
+
+`Pending` is a value: a CA that answers later is no error. Nothing here knows a customer or a code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.leaf import Leaf
+from chopmark.errors import Refusal
+from chopmark.words import CertificateState, IssuerId, OrderId, Serial
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo."""
+
+    order: OrderId
+    profile: str
+    spki_der: bytes
+    subject: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A certificate that was issued: DER, with its chain, nearest first, the root last."""
+
+    serial: Serial
+    der: bytes
+    chain: tuple[bytes, ...]
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The CA has the order and answers later."""
+
+    retry_after_s: int
+
+
+class Issuer(Protocol):
+    """A certification authority as the RA sees it."""
+
+    @property
+    def name(self) -> str:
+        """The CA's name as customers read it."""
+        ...
+
+    @property
+    def allows_overlap(self) -> bool:
+        """Whether the old certificate may stay valid until the new one is proved."""
+        ...
+
+    @property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        """The subject values each profile asks for."""
+        ...
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        """Return the order's one certificate: the same one however often it is asked for (I2)."""
+        ...
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        """Finish an order whose earlier attempt may have died; a reservation of unknown fate is given up (I4)."""
+        ...
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        """Revoke a certificate; twice is once. `reason` is an RFC 5280 s.5.3.1 name such as superseded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A serial and the bytes to be signed, durable before the key is touched (I1)."""
+
+    serial: Serial
+    issuer: IssuerId
+    order: OrderId
+    attempt: int
+    profile: str
+    profile_version: int
+    spki_sha256: str
+    tbs: bytes
+    shard: int
+    not_before: datetime
+    not_after: datetime
+    reserved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A certificate row as the CA keeps it."""
+
+    reservation: Reservation
+    state: CertificateState
+    der: bytes | None
+    ended_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerRow:
+    """An issuing CA and its OCSP responder as stored: keys are encrypted PKCS #8 PEM."""
+
+    id: IssuerId
+    name: str
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    key_pem: bytes
+    responder_certificate: bytes
+    responder_key_pem: bytes
+
+
+class Ledger(Protocol):
+    """Keeps reservations and certificates. Each method is one transaction with its leaf."""
+
+    async def by_order(self, order: OrderId) -> Entry | None:
+        """Return the order's not-orphaned entry."""
+        ...
+
+    async def attempts(self, order: OrderId) -> int:
+        """Return how many attempts the order has used."""
+        ...
+
+    async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
+        """Store a reservation; False when the order has one that is not orphaned, or the serial exists."""
+        ...
+
+    async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
+        """Store the signed certificate; False when the reservation was given up meanwhile."""
+        ...
+
+    async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+        """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
+        ...
+
+    async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
+        """Revoke an issued certificate; False when it was ended already or never issued (I25)."""
+        ...
+
+    async def order_of(self, serial: Serial) -> OrderId | None:
+        """Return the order that a serial was reserved for."""
+        ...
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change: a certificate that the lint stopped."""
+        ...
+
+    async def issuers(self) -> list[IssuerRow]:
+        """Return the issuing CAs of this installation."""
+        ...
+
+    async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
+        """Store an issuing CA; False when the id exists."""
+        ...

@@ -1,0 +1,201 @@
+"""The command line: one page for the operator. Heavy imports stay inside the commands."""
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from chopmark.errors import Refused
+
+if TYPE_CHECKING:
+    from chopmark.settings import Settings
+
+app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
+db_app = App(name="db", help="The database's schema.")
+ca_app = App(name="ca", help="The built-in CA.")
+customers_app = App(name="customers", help="The directory of customers.")
+clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
+hold_app = App(name="hold", help="Holds after too many failures.")
+audit_app = App(name="audit", help="The audit trail.")
+for sub in (db_app, ca_app, customers_app, clients_app, hold_app, audit_app):
+    app.command(sub)
+
+
+def _settings(**given: Any) -> "Settings":
+    from chopmark.settings import Settings
+
+    return Settings(**given)
+
+
+@app.command
+def demo(
+    *,
+    port: int = 8080,
+    data: Path = Path("data"),
+    host: str = "127.0.0.1",
+    reset: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run the whole counter with made-up customers; its state is kept in the data directory.
+
+    Parameters
+    ----------
+    port:
+        TCP port to listen on.
+    data:
+        Directory of the demo's state.
+    host:
+        Address to listen on.
+    reset:
+        Throw the state away and play the customers' past anew.
+    """
+    from chopmark.serving import run_demo
+
+    if reset and data.exists():
+        if not (data / "secrets").exists():
+            sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
+            return 2
+        shutil.rmtree(data)
+    return asyncio.run(run_demo(_settings(mode="demo", data=data, host=host, port=port)))
+
+
+@app.command
+def serve(*, workers: int = 2) -> int:
+    """Run the server; settings come from the environment (CHOPMARK_...).
+
+    Parameters
+    ----------
+    workers:
+        Number of server processes.
+    """
+    from chopmark.serving import run_server
+
+    return run_server(_settings(), workers)
+
+
+@app.command
+def worker() -> int:
+    """Run the worker: deliveries, revocations, lists, the audit's sequence."""
+    from chopmark.running import configure_logging, work
+
+    configure_logging()
+    asyncio.run(work(_settings()))
+    return 0
+
+
+@app.command
+def check() -> int:
+    """Say whether this installation may start, and what its policy permits that `strict` does not."""
+    from chopmark.operating import check as run
+
+    return asyncio.run(run(_settings()))
+
+
+@db_app.command(name="upgrade")
+def db_upgrade() -> int:
+    """Bring the schema up to this release."""
+    from chopmark.store import db
+
+    asyncio.run(db.upgrade(_settings().database_url))
+    return 0
+
+
+@ca_app.command(name="init")
+def ca_init() -> int:
+    """Found the CA: root, issuing CA, responder. The root key goes to DATA/ca/root.key.pem: move it to a safe."""
+    from chopmark.operating import init_ca
+
+    return asyncio.run(init_ca(_settings()))
+
+
+@customers_app.command(name="import")
+def customers_import(file: Path, *, by: str = "operator", report: Path | None = None) -> int:
+    """Import a sheet of customers (CSV, UTF-8 or Big5), wholly or not at all.
+
+    Parameters
+    ----------
+    file:
+        The sheet.
+    by:
+        Staff id of who imports, for the audit.
+    report:
+        Where to write the faults as CSV; without it they are printed.
+    """
+    from chopmark.operating import import_customers
+
+    return asyncio.run(import_customers(_settings(), file, by, report))
+
+
+@customers_app.command(name="password")
+def customers_password(customer: str, *, by: str = "operator") -> int:
+    """Print an initial password slip; it lapses after a month and replaces any password there was."""
+    from chopmark.operating import password_slip
+
+    return asyncio.run(password_slip(_settings(), customer, by))
+
+
+@clients_app.command(name="put")
+def clients_put(client: str, *, name: str = "", by: str = "operator") -> int:
+    """Make a client credential, or rotate it: the new secret is printed once, the old one lives a week."""
+    from chopmark.operating import put_client
+
+    return asyncio.run(put_client(_settings(), client, name or client, by))
+
+
+@clients_app.command(name="list")
+def clients_list() -> int:
+    """List the clients."""
+    from chopmark.operating import list_clients
+
+    return asyncio.run(list_clients(_settings()))
+
+
+@hold_app.command(name="release")
+def hold_release(customer: str, *, by: str, approved_by: str) -> int:
+    """Lift a customer's holds: one person asks, another approves; the customer is told."""
+    from chopmark.operating import release_hold
+
+    return asyncio.run(release_hold(_settings(), customer, by, approved_by))
+
+
+@audit_app.command(name="verify")
+def audit_verify(*, export: Path | None = None, head: Path | None = None) -> int:
+    """Verify the audit trail: online, or an export; against a file of heads kept elsewhere.
+
+    Parameters
+    ----------
+    export:
+        An export to verify instead of the database.
+    head:
+        A heads file; without it the one in the data directory.
+    """
+    from chopmark.operating import verify_audit
+
+    return asyncio.run(verify_audit(_settings(), export, head))
+
+
+@audit_app.command(name="export")
+def audit_export(file: Path) -> int:
+    """Write the whole audit trail as JSON lines."""
+    from chopmark.operating import export_audit
+
+    return asyncio.run(export_audit(_settings(), file))
+
+
+def main() -> None:
+    """Run the command line; a refusal is a sentence on stderr and exit code 1."""
+    try:
+        sys.exit(app())
+    except Refused as refused:
+        sys.stderr.write(f"{refused.refusal.public}\n")
+        sys.exit(1)
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("CHOPMARK_TRACEBACK"):
+            raise
+        sys.stderr.write(f"chopmark: {type(error).__name__}: {error}\n")
+        sys.exit(1)

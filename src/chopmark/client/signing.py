@@ -1,0 +1,71 @@
+"""Keys and signatures on the customer's computer: a new key, its request, proofs, the .p12 file."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from chopmark.pki import pkcs12, proof
+from chopmark.pki.proof import Statement
+from chopmark.words import OrderId, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A P-256 key that lives here; its repr shows nothing of it."""
+
+    _key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def generate(cls) -> "ClientKey":
+        """Return a new key."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    def __repr__(self) -> str:
+        return "ClientKey(-)"
+
+    @property
+    def spki_sha256(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo."""
+        spki = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return hashlib.sha256(spki).digest()
+
+    def request(self) -> bytes:
+        """Return a PKCS #10 request, DER; its subject is a placeholder, the server takes the name from its records."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chopmark")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(self._key, hashes.SHA256())
+        return request.public_bytes(serialization.Encoding.DER)
+
+    def prove(
+        self,
+        certificate_der: bytes,
+        *,
+        portal: str,
+        order: OrderId,
+        nonce: bytes,
+        new_spki_sha256: bytes,
+        purpose: str,
+        at: datetime,
+    ) -> bytes:
+        """Return this key's signature over the server's challenge (architecture rule 11), CMS, DER."""
+        statement = Statement(
+            label=proof.LABEL,
+            portal=portal,
+            order=order,
+            nonce=nonce,
+            new_spki_sha256=new_spki_sha256,
+            certificate_sha256=hashlib.sha256(certificate_der).digest(),
+            purpose=purpose,
+            time=at.replace(microsecond=0),
+        )
+        return proof.build(statement, self._key, certificate_der)
+
+    def p12(self, certificate_der: bytes, chain: tuple[bytes, ...], name: str, passphrase: Secret) -> bytes:
+        """Return the key with its certificate and chain as a PKCS #12 file."""
+        return pkcs12.write(self._key, certificate_der, chain, name, passphrase)

@@ -1,0 +1,23 @@
+"""The two things no rule may fetch for itself: the time and randomness.
+
+Everything that decides takes them as arguments; only `main` and `client/main` read the real ones.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present moment: aware, UTC."""
+        ...
+
+
+class Entropy(Protocol):
+    """Gives unpredictable bytes from an approved generator (NIST SP 800-63B-4 s.3.1.3.2)."""
+
+    def token(self, size: int) -> bytes:
+        """Return `size` fresh random bytes."""
+        ...

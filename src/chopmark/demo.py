@@ -1,0 +1,231 @@
+"""The demo: about twenty made-up customers whose past is played through the ordinary verbs, so that every path shows.
+
+A clock steps from 400 days ago to now; the CA is founded first, then each customer's story happens in time order.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from chopmark.client.signing import ClientKey
+from chopmark.demo_people import PEOPLE, Person
+from chopmark.errors import Refused
+from chopmark.identity.password import hash_password
+from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks, write_private
+from chopmark.post.demo import InboxEntry
+from chopmark.ra.desk import Caller
+from chopmark.ra.model import Order
+from chopmark.settings import Settings
+from chopmark.stepup.challenge import Challenge
+from chopmark.store import db
+from chopmark.web.doors import Demo, DemoPerson
+from chopmark.words import (
+    AccountNumber,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderState,
+    Reason,
+    Secret,
+)
+
+CLIENT = "demo-trading"
+STALE_AFTER = timedelta(days=10)
+BEGINS = timedelta(days=400)
+PASSWORD = "demo-Pass-2468"
+_DAY = timedelta(days=1)
+_LOGIN = frozenset({FactorClass.PASSWORD})
+
+
+@dataclass(slots=True)
+class SteppingClock:
+    """A clock that stands where the story is."""
+
+    moment: datetime
+
+    def now(self) -> datetime:
+        """Return the story's moment."""
+        return self.moment
+
+
+class Play:
+    """Plays the past of all customers into an empty installation."""
+
+    def __init__(self, house: House, clock: SteppingClock, folder: Path) -> None:
+        self._house = house
+        self._clock = clock
+        self._folder = folder
+        self._jobs = [task.job for task in tasks(house) if task.name in {"deliver", "revoke", "sequence"}]
+
+    async def run(self, now: datetime) -> None:
+        """Play everything up to `now`, in time order."""
+        await self._house.intake.add([person.row() for person in PEOPLE], "demo")
+        for person in PEOPLE:
+            await self._password(person)
+        scenes: list[tuple[datetime, Person, str]] = []
+        for person in PEOPLE:
+            scenes += [(now - days * _DAY, person, "issue") for days in person.issued]
+            scenes += [(now - person.revoked * _DAY, person, "revoke")] if person.revoked else []
+            scenes += [(now - person.unproven * _DAY, person, "unproven")] if person.unproven else []
+            scenes += [(now - _DAY, person, "mobile")] if person.new_mobile else []
+            scenes += [(now - 2 * _DAY, person, "hold")] if person.wrong_birth_dates else []
+        for at, person, what in sorted(scenes, key=lambda scene: (scene[0], scene[1].number)):
+            self._clock.moment = at
+            await self._act(person, what)
+        self._clock.moment = now
+        await self._work()
+        await self._house.publisher.publish_due()
+        self._readme()
+
+    async def _act(self, person: Person, what: str) -> None:
+        if what == "issue":
+            await self._issue(person, prove=True)
+        elif what == "unproven":
+            await self._issue(person, prove=False)
+        elif what == "revoke":
+            await self._revoke(person)
+        elif what == "mobile":
+            await self._house.intake.add([person.row(mobile=person.new_mobile)], "demo")
+        elif what == "hold":
+            await self._hold(person)
+        await self._work()
+
+    async def _work(self) -> None:
+        for job in self._jobs:
+            while await job():
+                pass
+
+    async def _password(self, person: Person) -> None:
+        phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
+        row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
+        await self._house.door.set_password(row, "demo")
+
+    def _caller(self, person: Person) -> Caller:
+        return Caller(CustomerId(person.number), _LOGIN, "demo")
+
+    async def _code(self, caller: Caller, order: Order) -> None:
+        """Have a code sent, read it as the inbox page does, and answer."""
+        contacts = await self._house.people.contacts(caller.customer)
+        channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
+        await self._house.rekey.challenge(caller, order.id, channel)
+        await self._work()
+        found = await self._house.verifier.latest(order.id)
+        code = None if found is None else self._house.verifier.code_of(found[0])
+        if code is None:
+            raise ValueError("the demo's own code cannot be derived")
+        await self._house.rekey.answer(caller, order.id, code.reveal())
+
+    async def _to_birth_date(self, person: Person) -> tuple[Caller, Order, ClientKey]:
+        house, caller = self._house, self._caller(person)
+        view = await house.counter.overview(caller)
+        operation = view.advice.operation or Operation.REPLACE
+        reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
+        order = await house.enrolment.start(caller, operation, AccountNumber(person.account), KeyHome.FILE, reason)
+        key = ClientKey.generate()
+        await house.rekey.bind_key(caller, order.id, key.request(), None)
+        await self._code(caller, order)
+        return caller, order, key
+
+    async def _issue(self, person: Person, *, prove: bool) -> None:
+        house = self._house
+        caller, order, key = await self._to_birth_date(person)
+        if person.birth:
+            await house.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
+        order = await house.counter.order(caller, order.id)
+        order = await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)
+        if order.state is not OrderState.ISSUED or order.serial is None:
+            raise ValueError(f"the demo's order of {person.number} is {order.state}")
+        holding = await house.counter.holding(caller, order.serial)
+        if holding is None:
+            raise ValueError("an issued order without its certificate")
+        if prove:
+            nonce, _ = await house.enrolment.nonce(caller, order.id)
+            signed = key.prove(
+                holding.der,
+                portal=house.portal,
+                order=order.id,
+                nonce=nonce,
+                new_spki_sha256=key.spki_sha256,
+                purpose="install",
+                at=self._clock.now(),
+            )
+            await house.rekey.prove(caller, order.id, signed)
+        passphrase = Secret("-".join(house.entropy.token(2).hex() for _ in range(4)))
+        write_private(self._folder / f"{person.file}.p12", key.p12(holding.der, holding.chain, person.file, passphrase))
+        write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+
+    async def _revoke(self, person: Person) -> None:
+        house, caller = self._house, self._caller(person)
+        present = (await house.counter.overview(caller)).present
+        if present is None:
+            raise ValueError(f"{person.number} has nothing to revoke")
+        order = await house.enrolment.start(
+            caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
+        )
+        await self._code(caller, order)
+        order = await house.counter.order(caller, order.id)
+        await house.revocation.confirm(caller, order.id, house.rekey.consent(order).sha256)
+
+    async def _hold(self, person: Person) -> None:
+        caller, order, _ = await self._to_birth_date(person)
+        for _ in range(person.wrong_birth_dates):
+            try:
+                await self._house.rekey.birth_date(caller, order.id, date(1950, 1, 1))
+            except Refused:
+                continue
+        await self._house.enrolment.cancel(caller, order.id)
+
+    def _readme(self) -> None:
+        lines = [
+            "Chopmark demo: who is who",
+            "",
+            "All people, numbers and addresses are made up. Everybody's trading password is:",
+            f"    {PASSWORD}",
+            "",
+            "NAME.p12 is the customer's certificate file, NAME.txt its pass-phrase.",
+            "Codes arrive in the demo's phone and mail box: /demo/inbox",
+            "",
+        ]
+        lines += [f"{p.number}  {p.person_id:<11} {p.birth or '-':<11} {p.name}: {p.note}" for p in PEOPLE]
+        (self._folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+async def prepare(settings: Settings) -> datetime:
+    """Make the demo's installation unless it is there; return when it was made."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await db.upgrade(settings.database_url)
+    now = SystemClock().now()
+    clock = SteppingClock(now - BEGINS)
+    await found_ca(settings, clock, SystemEntropy())
+    house = await build(settings, clock, SystemEntropy())
+    try:
+        made = await house.installation.get("demo_made")
+        if made is None:
+            folder = settings.data / "demo"
+            folder.mkdir(parents=True, exist_ok=True)
+            await Play(house, clock, folder).run(now)
+            credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
+            write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
+            made = await house.installation.remember("demo_made", now.isoformat())
+    finally:
+        await house.close()
+    return datetime.fromisoformat(made)
+
+
+async def demo_of(house: House) -> Demo:
+    """Return the demo's part of the web."""
+    secret = Secret((house.settings.data / "secrets" / "demo_client").read_text())
+
+    async def newest(most: int) -> list[InboxEntry]:
+        since = house.clock.now() - _DAY
+        return [entry for entry in await house.inbox.newest(most) if entry.at >= since]
+
+    async def code_of(entry: InboxEntry) -> Secret | None:
+        challenge: Challenge | None = None if entry.challenge is None else await house.challenges.get(entry.challenge)
+        return None if challenge is None else house.verifier.code_of(challenge)
+
+    people = tuple(DemoPerson(p.number, p.account, p.name, p.note) for p in PEOPLE)
+    return Demo(people, CLIENT, secret, newest, code_of)

@@ -1,0 +1,173 @@
+"""Passwords are stored as Argon2id and checked by a gate that no crowd can overrun.
+
+One lane only: with more, two concurrent computations of the library in use can block each other for good.
+"""
+
+import asyncio
+import re
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from cryptography.exceptions import InvalidKey
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from chopmark.errors import Kind, Refusal
+from chopmark.words import Secret, Text, text
+
+MEMORY_KIB: Final = 19 * 1024
+PASSES: Final = 2
+SALT_BYTES: Final = 16
+HASH_BYTES: Final = 32
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 128
+INITIAL_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+"""31 characters without the look-alikes i, l, o, 0 and 1; lower case, because a slip is typed by hand."""
+INITIAL_LENGTH: Final = 13
+"""13 of 31 characters are 64 bits."""
+
+_MOST_MEMORY_KIB: Final = 128 * 1024
+_MOST_PASSES: Final = 10
+_PHC: Final = re.compile(
+    r"\$argon2id\$v=19\$m=(\d{1,9}),t=(\d{1,4}),p=(\d{1,4})\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", re.ASCII
+)
+
+_T = TypeVar("_T")
+
+
+class HashUnfit(ValueError):
+    """A stored password hash that is not computed here: another scheme, more than one lane, or too costly."""
+
+
+def hash_password(secret: Secret, salt: bytes) -> str:
+    """Return the PHC string of the password: Argon2id, m = 19 MiB, t = 2, p = 1 (RFC 9106; NFC first).
+
+    `salt` is 16 fresh random bytes. Takes some 30 ms of one core; go through `PasswordGate`.
+    """
+    if len(salt) != SALT_BYTES:
+        raise ValueError(f"the salt must have {SALT_BYTES} bytes")
+    canonical = _canonical(secret)
+    if canonical in (b"", b"\xff"):
+        raise ValueError(f"a password has 1 to {MAX_LENGTH} characters")
+    kdf = Argon2id(salt=salt, length=HASH_BYTES, iterations=PASSES, lanes=1, memory_cost=MEMORY_KIB)
+    return kdf.derive_phc_encoded(canonical)
+
+
+def verify(phc: str, secret: Secret) -> bool:
+    """Return whether the password is the one of this PHC string; HashUnfit when it cannot be told here."""
+    _costs(phc)
+    try:
+        Argon2id.verify_phc_encoded(_canonical(secret), phc)
+    except InvalidKey:
+        return False
+    return True
+
+
+def needs_rehash(phc: str) -> bool:
+    """Return whether the hash has other costs than today's, so that the next sign-in renews it."""
+    return _costs(phc) != (MEMORY_KIB, PASSES)
+
+
+def initial_password(random: bytes) -> Secret:
+    """Return a first password of 13 characters made of 16 random bytes and nothing of the person (TW-03)."""
+    if len(random) != 16:
+        raise ValueError("an initial password needs 16 random bytes")
+    number, characters = int.from_bytes(random, "big"), []
+    for _ in range(INITIAL_LENGTH):
+        number, index = divmod(number, len(INITIAL_ALPHABET))
+        characters.append(INITIAL_ALPHABET[index])
+    return Secret("".join(characters))
+
+
+def new_password_refusal(secret: Secret, unlike: tuple[str, ...] = ()) -> Refusal | None:
+    """Return why a chosen password is unfit, or None (NIST SP 800-63B-4 s.3.1.1.2: length, no composition).
+
+    `unlike` are words of the person that it must not contain: customer number, national id, account.
+    """
+    value = unicodedata.normalize("NFC", secret.reveal())
+    if len(value) < MIN_LENGTH:
+        return _unfit("password_short", text("The new password needs at least %(least)s characters.", least=MIN_LENGTH))
+    if len(value) > MAX_LENGTH:
+        return _unfit("password_long", text("The new password can have at most %(most)s characters.", most=MAX_LENGTH))
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
+        return _unfit(
+            "password_control", text("The new password contains a character that cannot be typed. Please leave it out.")
+        )
+    if len(set(value)) < 4:
+        return _unfit("password_same", text("The new password repeats itself too much. Please mix more characters."))
+    if any(word and word.casefold() in value.casefold() for word in unlike):
+        said = text("The new password must not contain your customer number, account or id. Please choose another one.")
+        return _unfit("password_personal", said)
+    return None
+
+
+class PasswordGate:
+    """Lets at most two Argon2 computations run at a time and a bounded number wait; then it says come back.
+
+    `dummy` is a PHC string of today's costs for a password that nobody has: an unknown customer is
+    checked against it, so that the answer takes as long as for a known one. `close` when done.
+    """
+
+    def __init__(self, dummy: str, *, at_once: int = 2, waiting: int = 16, retry_after_s: int = 2) -> None:
+        if needs_rehash(dummy):
+            raise ValueError("the dummy hash must have today's costs")
+        self._dummy = dummy
+        self._room = at_once + waiting
+        self._inside = 0
+        self._retry_after_s = retry_after_s
+        self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="argon2")
+
+    async def verify(self, phc: str | None, given: Secret) -> bool | Refusal:
+        """Return whether the password is right; None as hash (unknown customer) is False after the same work.
+
+        TOO_MANY when too many wait already. HashUnfit as in `verify`.
+        """
+        known = await self._run(lambda: verify(self._dummy if phc is None else phc, given))
+        return known if isinstance(known, Refusal) else known and phc is not None
+
+    async def hash(self, secret: Secret, salt: bytes) -> str | Refusal:
+        """Return the PHC string as `hash_password`, or TOO_MANY."""
+        return await self._run(lambda: hash_password(secret, salt))
+
+    def close(self) -> None:
+        """End the threads; what runs is finished, what waits is dropped."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, work: Callable[[], _T]) -> _T | Refusal:
+        if self._inside >= self._room:
+            said = text("Many people are signing in at this moment. Please try again in a few seconds.")
+            return Refusal(Kind.TOO_MANY, said, code="password_gate_full", retry_after_s=self._retry_after_s)
+        self._inside += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(self._left)
+        return await future
+
+    def _left(self, _: "asyncio.Future[_T]") -> None:
+        self._inside -= 1
+
+
+def _canonical(secret: Secret) -> bytes:
+    """Return the password in NFC and UTF-8; one byte that is no UTF-8, and so nobody's, when it is too long."""
+    value = secret.reveal()
+    if len(value) > 4 * MAX_LENGTH:
+        return b"\xff"
+    normal = unicodedata.normalize("NFC", value)
+    return normal.encode("utf-8", "surrogatepass") if len(normal) <= MAX_LENGTH else b"\xff"
+
+
+def _costs(phc: str) -> tuple[int, int]:
+    """Return memory in KiB and passes; HashUnfit when this process must not compute the hash."""
+    found = _PHC.fullmatch(phc)
+    if found is None:
+        raise HashUnfit("the stored password hash is no Argon2id version 19 PHC string")
+    memory, passes, lanes = (int(number) for number in found.groups())
+    if lanes != 1:
+        raise HashUnfit(f"the stored password hash has {lanes} lanes; only hashes with p=1 are checked here")
+    if memory > _MOST_MEMORY_KIB or passes > _MOST_PASSES:
+        raise HashUnfit("the stored password hash costs more than a sign-in may")
+    return memory, passes
+
+
+def _unfit(code: str, said: Text) -> Refusal:
+    return Refusal(Kind.MALFORMED, said, field="password", code=code)

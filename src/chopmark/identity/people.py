@@ -1,0 +1,139 @@
+"""What the rest may know of a person: answers and masks. Together with `sealed` the only reader of personal data."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from chopmark.errors import Refusal
+from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Records
+from chopmark.identity.sealed import Sealer
+from chopmark.tw.customer_number import parse_customer_number
+from chopmark.tw.email import EmailAddress, mask_email
+from chopmark.tw.mobile import E164, mask_mobile
+from chopmark.tw.person_id import mask_person_id, parse_person_id
+from chopmark.words import AccountNumber, Channel, CustomerId, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact as a page may show it: masked on the server, with the day it was registered."""
+
+    channel: Channel
+    version: int
+    masked: str
+    destination_hash: str
+    verified_at: datetime
+    cool_until: datetime
+    disputed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer as a page may show them."""
+
+    customer: CustomerId
+    masked_name: str
+    masked_person_id: str
+    company: bool
+    has_birth_date: bool
+
+
+def mask_name(name: str) -> str:
+    """Keep the first character of a name and a fixed number of dots, whatever its length."""
+    return f"{name[:1]}••"
+
+
+class People:
+    """Answers about customers; opens a sealed column only to answer, and lets nothing of it out but a mask."""
+
+    def __init__(self, records: Records, sealer: Sealer) -> None:
+        self._records = records
+        self._sealer = sealer
+
+    async def person(self, customer: CustomerId) -> Person | None:
+        """Return the masked view of a customer, or None."""
+        row = await self._records.customer(customer)
+        if row is None:
+            return None
+        name = self._open(row, "name", row.name_sealed).reveal()
+        person_id = self._open(row, "person_id", row.person_id_sealed).reveal()
+        company = row.person_kind == "company"
+        shown = name if company else mask_name(name)
+        return Person(row.id, shown, mask_person_id(person_id), company, row.birth_date_sealed is not None)
+
+    def _open(self, row: CustomerRow, column: str, sealed: bytes) -> Secret:
+        return self._sealer.open(sealed, "customers", column, row.id, row.version)
+
+    async def accounts(self, customer: CustomerId) -> list[AccountRow]:
+        """Return the customer's accounts in the firm's order."""
+        return await self._records.accounts(customer)
+
+    async def owns(self, customer: CustomerId, account: AccountNumber) -> bool:
+        """Tell whether the account is the customer's."""
+        return any(row.number == account for row in await self._records.accounts(customer))
+
+    async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
+        """Return the customer's contacts, masked (domain 3.4: head hidden, tail shown)."""
+        return {row.channel: self._contact(row) for row in await self._records.contacts(customer)}
+
+    def _contact(self, row: ContactRow) -> Contact:
+        value = self._destination(row).reveal()
+        masked = mask_mobile(E164(value)) if row.channel is Channel.MOBILE else mask_email(EmailAddress(value))
+        return Contact(
+            row.channel,
+            row.version,
+            masked,
+            row.destination_hash,
+            row.verified_at,
+            row.cool_until,
+            row.disputed_at is not None,
+        )
+
+    def _destination(self, row: ContactRow) -> Secret:
+        return self._sealer.open(row.value_sealed, "contacts", row.channel.value, row.customer, row.version)
+
+    async def destination(self, customer: CustomerId, channel: Channel, version: int) -> Secret | None:
+        """Return where to send, for `jobs.deliver` only; None when the contact has changed since (I15)."""
+        for row in await self._records.contacts(customer):
+            if row.channel is channel and row.version == version:
+                return self._destination(row)
+        return None
+
+    async def birth_date_matches(self, customer: CustomerId, claimed: date) -> bool:
+        """Tell whether the date is the one on record; no record answers as a wrong date does."""
+        row = await self._records.customer(customer)
+        if row is None or row.birth_date_sealed is None:
+            return False
+        stored = self._open(row, "birth_date", row.birth_date_sealed).reveal()
+        return hmac.compare_digest(stored.encode(), claimed.isoformat().encode())
+
+    async def subject_values(self, customer: CustomerId, names: frozenset[str]) -> Mapping[str, str]:
+        """Return what a profile's subject template names of a person: customer, holder (the name), national_id."""
+        row = await self._records.customer(customer)
+        if row is None:
+            return {}
+        values: dict[str, str] = {"customer": row.id} if "customer" in names else {}
+        if "holder" in names:
+            values["holder"] = self._open(row, "name", row.name_sealed).reveal()
+        if "national_id" in names:
+            values["national_id"] = self._open(row, "person_id", row.person_id_sealed).reveal()
+        return values
+
+    async def find(self, claimed: str) -> CustomerRow | None:
+        """Return the customer whom a typed customer number or person id means; None for anybody else."""
+        person = parse_person_id(claimed)
+        if not isinstance(person, Refusal):
+            row = await self._records.customer_by_person(self.person_hash(person.value))
+            if row is not None:
+                return row
+        number = parse_customer_number(claimed)
+        return None if isinstance(number, Refusal) else await self._records.customer(number)
+
+    def person_hash(self, person_id: str) -> str:
+        """Return the keyed hash by which a person id is looked up."""
+        return self._sealer.lookup_hash("person_id", person_id)
+
+    def claim_hash(self, claimed: str) -> str:
+        """Return the keyed hash under which sign-in attempts for a claimed identity are counted."""
+        return self._sealer.lookup_hash("claim", claimed)[:32]

@@ -1,0 +1,182 @@
+"""What identity needs kept: customers, contacts, accounts, passwords, sessions, launch tickets, clients."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from chopmark.audit.leaf import Leaf
+from chopmark.errors import Refusal
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """A customer as stored: what is personal is sealed."""
+
+    id: CustomerId
+    person_kind: str
+    person_id_sealed: bytes
+    name_sealed: bytes
+    birth_date_sealed: bytes | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRow:
+    """A contact as stored. `version` rises with every change and is part of what a code is bound to."""
+
+    customer: CustomerId
+    channel: Channel
+    version: int
+    value_sealed: bytes
+    destination_hash: str
+    verified_at: datetime
+    cool_until: datetime
+    disputed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A trading account of a customer."""
+
+    number: AccountNumber
+    kind: AccountKind
+
+
+class PasswordKind(StrEnum):
+    """Where a password comes from: a printed slip lapses after a month, a demo one never (TW-03)."""
+
+    INITIAL = "initial"
+    CHOSEN = "chosen"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRow:
+    """A stored verifier; `phc` is an Argon2id string."""
+
+    customer: CustomerId
+    phc: str
+    kind: PasswordKind
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only."""
+
+    id_hash: bytes
+    customer: CustomerId
+    factors: frozenset[FactorClass]
+    account: AccountNumber | None
+    door: str
+    created_at: datetime
+    seen_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program of the firm that may ask for launch tickets."""
+
+    id: str
+    name: str
+    secret_hash: bytes
+    previous_hash: bytes | None
+    previous_until: datetime | None
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A launch ticket: single use, 60 seconds, for one customer and account."""
+
+    ticket_hash: bytes
+    client: str
+    customer: CustomerId
+    account: AccountNumber
+    factors: frozenset[FactorClass]
+    wanted: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+class Records(Protocol):
+    """Reads the directory."""
+
+    async def customer(self, customer: CustomerId) -> CustomerRow | None:
+        """Return a customer by number."""
+        ...
+
+    async def customer_by_person(self, person_id_hash: str) -> CustomerRow | None:
+        """Return the customer whose person id has this keyed hash."""
+        ...
+
+    async def contacts(self, customer: CustomerId) -> list[ContactRow]:
+        """Return the customer's contacts, at most one a channel."""
+        ...
+
+    async def accounts(self, customer: CustomerId) -> list[AccountRow]:
+        """Return the customer's accounts in the firm's order."""
+        ...
+
+    async def password(self, customer: CustomerId) -> PasswordRow | None:
+        """Return the password verifier."""
+        ...
+
+    async def set_password(self, row: PasswordRow, now: datetime, leaf: Leaf) -> None:
+        """Replace the customer's password verifier."""
+        ...
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change: a refusal at the door."""
+        ...
+
+
+class Sessions(Protocol):
+    """Keeps sessions; shared by all nodes."""
+
+    async def open(self, session: Session, replaces: bytes | None, leaf: Leaf) -> None:
+        """Store a new session and end the one that it replaces."""
+        ...
+
+    async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
+        """Return the live session and note that it was used; None when unknown, idle too long or over."""
+        ...
+
+    async def close(self, id_hash: bytes, leaf: Leaf) -> None:
+        """End a session."""
+        ...
+
+    async def rotate(self, id_hash: bytes, new_hash: bytes) -> bool:
+        """Give a session a new id; the old id is dead at once on all nodes."""
+        ...
+
+
+class Launches(Protocol):
+    """Keeps launch tickets and the clients that ask for them."""
+
+    async def client(self, client_id: str) -> Client | None:
+        """Return a client by id."""
+        ...
+
+    async def clients(self) -> list[Client]:
+        """Return all clients, by id."""
+        ...
+
+    async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
+        """Create a client or replace its secrets."""
+        ...
+
+    async def create(self, launch: Launch, leaf: Leaf) -> None:
+        """Store a ticket."""
+        ...
+
+    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
+        """Take a ticket once, for one visitor; in one statement."""
+        ...
+
+    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
+        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+        ...

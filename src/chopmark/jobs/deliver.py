@@ -1,0 +1,190 @@
+"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a leaf.
+
+The code exists here for the length of one call. A retry derives the same code again (architecture rule 6).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import ChainId, Leaf, customer_chain, order_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.clock import Clock
+from chopmark.identity.people import People
+from chopmark.post.failover import Router
+from chopmark.post.ports import GatewayFault, Message, Purpose, Receipt, Work, WorkKind, Works, code_purpose
+from chopmark.post.templates import Language, Sender, Written, write_code, write_notice
+from chopmark.stepup.challenge import ChallengeState
+from chopmark.stepup.ports import Challenges
+from chopmark.stepup.verifier import Verifier
+from chopmark.words import Channel, CustomerId, Secret
+
+LEASE_S = 60
+BATCH = 50
+NOTICE_LIFE = timedelta(days=1)
+MOST_ATTEMPTS = 12
+KINDS = (WorkKind.CODE, WorkKind.NOTICE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A message and the work it is for."""
+
+    message: Message
+    channel: Channel
+    customer: CustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """How messages leave the house, and in whose words."""
+
+    router: Router
+    sender: Sender
+
+
+class Delivery:
+    """Sends what is queued."""
+
+    def __init__(
+        self,
+        works: Works[Leaf],
+        challenges: Challenges,
+        verifier: Verifier,
+        people: People,
+        carrier: Carrier,
+        recorder: Recorder,
+        clock: Clock,
+        holder: str,
+    ) -> None:
+        self._works = works
+        self._challenges = challenges
+        self._verifier = verifier
+        self._people = people
+        self._router = carrier.router
+        self._sender = carrier.sender
+        self._recorder = recorder
+        self._clock = clock
+        self._holder = holder
+
+    async def once(self) -> int:
+        """Deliver what is due, at most one batch; return how many rows were taken."""
+        works = await self._works.claim(KINDS, BATCH, self._holder, self._clock.now(), LEASE_S)
+        for work in works:
+            await self._one(work)
+        return len(works)
+
+    async def _one(self, work: Work) -> None:
+        now = self._clock.now()
+        if work.expires_at is not None and now >= work.expires_at:
+            await self._close(work, "expired", None)
+            return
+        parcel = await self._parcel(work, now)
+        if parcel is None:
+            await self._close(work, "void", None)
+            return
+        try:
+            receipt = await self._router.send(parcel.message, now)
+        except GatewayFault as fault:
+            if fault.retryable and work.attempts < MOST_ATTEMPTS:
+                wait = timedelta(seconds=min(60, 2**work.attempts))
+                await self._works.retry(work, self._holder, now + wait, fault.reason.value)
+            else:
+                await self._close(work, f"failed:{fault.reason.value}", None)
+            return
+        await self._close(work, "sent", receipt)
+
+    async def _parcel(self, work: Work, now: datetime) -> _Parcel | None:
+        """Return the message, or None when it has lost its object: contact changed, code replaced."""
+        if work.customer is None or work.channel is None or work.contact_version is None:
+            return None
+        destination = await self._people.destination(work.customer, work.channel, work.contact_version)
+        if destination is None:
+            return None
+        made = await (self._code(work, now) if work.kind is WorkKind.CODE else self._notice(work, work.channel))
+        if made is None:
+            return None
+        return _Parcel(replace(made, destination=destination), work.channel, work.customer)
+
+    async def _code(self, work: Work, now: datetime) -> Message | None:
+        challenge = None if work.challenge is None else await self._challenges.get(work.challenge)
+        if challenge is None or challenge.state is not ChallengeState.LIVE or now >= challenge.expires_at:
+            return None
+        code = self._verifier.code_of(challenge)
+        if code is None:
+            return None
+        purpose = code_purpose(challenge.operation)
+        written = write_code(
+            self._sender,
+            purpose,
+            _language(work),
+            challenge.channel,
+            code=code,
+            reference=challenge.reference,
+            life=challenge.expires_at - challenge.created_at,
+            account_last3=_word(work, "account_last3"),
+        )
+        life = challenge.expires_at - challenge.created_at
+        return _message(work, written, purpose, challenge.created_at, life, challenge.channel, code)
+
+    async def _notice(self, work: Work, channel: Channel) -> Message | None:
+        purpose = Purpose(str(work.facts["template"]))
+        last3 = _word(work, "account_last3")
+        written = write_notice(self._sender, purpose, _language(work), channel, at=work.not_before, account_last3=last3)
+        return _message(work, written, purpose, work.not_before, NOTICE_LIFE, channel, None)
+
+    async def _close(self, work: Work, outcome: str, receipt: Receipt | None) -> None:
+        now = self._clock.now()
+        if work.customer is None:
+            await self._works.done(work, self._holder, now, outcome, None)
+            return
+        chain: ChainId = customer_chain(work.customer) if work.order is None else order_chain(work.order)
+
+        async def attempt(pen: Pen) -> bool:
+            event = Event.POST_MESSAGE_FAILED if receipt is None else Event.POST_MESSAGE_SENT
+            leaf = pen.leaf(
+                event,
+                message=work.id,
+                channel=work.channel,
+                gateway=None if receipt is None else receipt.gateway,
+                receipt=None if receipt is None else receipt.provider_id,
+                code=outcome if receipt is None else None,
+            )
+            return await self._works.done(work, self._holder, now, outcome, leaf)
+
+        await self._recorder.write(chain, attempt)
+
+
+def _word(work: Work, name: str) -> str | None:
+    value = work.facts.get(name)
+    return None if value is None else str(value)
+
+
+def _language(work: Work) -> Language:
+    return Language.EN if work.facts.get("language") == "en" else Language.ZH
+
+
+def _message(
+    work: Work,
+    written: Written,
+    purpose: Purpose,
+    at: datetime,
+    life: timedelta,
+    channel: Channel,
+    code: Secret | None,
+) -> Message:
+    if work.customer is None:
+        raise ValueError(f"work {work.id} is for nobody")
+    return Message(
+        message_id=work.id,
+        channel=channel,
+        destination=Secret(""),
+        subject=written.subject,
+        text=written.text,
+        purpose=purpose,
+        at=at,
+        ttl_s=int(life.total_seconds()),
+        customer=work.customer,
+        challenge=work.challenge,
+        code=code,
+    )

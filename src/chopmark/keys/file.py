@@ -1,0 +1,69 @@
+"""A private key in an encrypted file: PKCS #8, PEM. Reading and writing the file itself is the caller's."""
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from chopmark.keys.ports import KeyAlgorithm
+from chopmark.pki import signing
+from chopmark.pki.signing import IssuerKey
+from chopmark.words import Secret
+
+MIN_PASSPHRASE_CHARACTERS = 12
+_RSA_BITS = {KeyAlgorithm.RSA2048: 2048, KeyAlgorithm.RSA3072: 3072, KeyAlgorithm.RSA4096: 4096}
+
+
+class KeyFileError(ValueError):
+    """The key file cannot be opened: damaged, another pass-phrase, not encrypted, or a key that is not allowed."""
+
+
+def create(algorithm: KeyAlgorithm, passphrase: Secret) -> bytes:
+    """Return a fresh key as encrypted PKCS #8 PEM (PBES2, AES-256-CBC); ValueError for a short pass-phrase."""
+    if len(passphrase.reveal()) < MIN_PASSPHRASE_CHARACTERS:
+        raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    if algorithm.is_ec:
+        key = ec.generate_private_key(ec.SECP256R1() if algorithm is KeyAlgorithm.P256 else ec.SECP384R1())
+    else:
+        key = rsa.generate_private_key(65537, _RSA_BITS[algorithm])
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase.reveal().encode()),
+    )
+
+
+class FileSigner:
+    """A Signer whose key was opened from a file and lives in this process's memory."""
+
+    def __init__(self, key: IssuerKey) -> None:
+        self._key = key
+        self._algorithm = signing.kind_of(key)
+        self._public_key_der = signing.spki(key.public_key())
+
+    @classmethod
+    def open(cls, pem: bytes, passphrase: Secret) -> "FileSigner":
+        """Return the signer of an encrypted PKCS #8 PEM; KeyFileError when it cannot be opened or is not encrypted."""
+        try:
+            key = serialization.load_pem_private_key(pem, passphrase.reveal().encode())
+        except (ValueError, TypeError) as error:
+            raise KeyFileError("the key file cannot be opened with this pass-phrase") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise KeyFileError("the key is neither EC nor RSA")
+        try:
+            return cls(key)
+        except ValueError as error:
+            raise KeyFileError(str(error)) from error
+
+    @property
+    def public_key_der(self) -> bytes:
+        """The SubjectPublicKeyInfo of the key, DER."""
+        return self._public_key_der
+
+    @property
+    def algorithm(self) -> KeyAlgorithm:
+        """The kind of the key."""
+        return self._algorithm
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the X.509-style signature over `data`."""
+        return signing.sign(self._key, data)

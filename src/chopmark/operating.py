@@ -1,0 +1,162 @@
+"""What the operator's commands do: each opens the house, calls one verb, and says what happened in plain words."""
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from chopmark.audit.export import ExportSource, write_export
+from chopmark.audit.headfile import read_heads
+from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.report import lines
+from chopmark.audit.verify import verify
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.password import hash_password, initial_password
+from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.main import NotReady, SystemClock, SystemEntropy, found_ca, opened
+from chopmark.post.sms import segments
+from chopmark.ra.policy import permitted_by_broker_not_strict
+from chopmark.ra.sheet import csv_lines
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.tw.customer_number import parse_customer_number
+from chopmark.words import text
+
+SLIP_LIFE = timedelta(days=30)
+
+
+def say(line: str) -> None:
+    """Write a line for the operator."""
+    sys.stdout.write(f"{line}\n")
+
+
+async def check(settings: Settings) -> int:
+    """Say whether the installation may start, and what its policy permits that `strict` does not."""
+    faults = [] if settings.public_url.startswith("https://") else ["public_url is not set to an https address"]
+    if settings.mode == "demo":
+        faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
+    try:
+        async with opened(settings) as house:
+            say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
+            say(f"issuer: {house.issuer.name}")
+            say(f"policy: {house.policy.id}")
+            if house.policy.name == "tw-broker":
+                for sentence in permitted_by_broker_not_strict():
+                    say(f"  permitted here, not by `strict`: {sentence}")
+            sample = f"【{house.brand.firm.zh}】"
+            say(f"the firm's name takes {segments(sample)} SMS segment of its own")
+    except NotReady as error:
+        faults.append(str(error))
+    for fault in faults:
+        say(f"NOT READY: {fault}")
+    return 1 if faults else 0
+
+
+async def init_ca(settings: Settings) -> int:
+    """Found the CA unless there is one."""
+    if not settings.database:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await db.upgrade(settings.database_url)
+    if not await found_ca(settings, SystemClock(), SystemEntropy()):
+        say("There is a CA already; nothing was changed.")
+        return 1
+    say(f"The CA is founded. Move {settings.data / 'ca' / 'root.key.pem'} to a safe now; it is not needed here.")
+    return 0
+
+
+async def import_customers(settings: Settings, file: Path, by: str, report: Path | None) -> int:
+    """Import a sheet; show a progress bar on a terminal."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    async with opened(settings) as house:
+        with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("customers", total=None)
+            found = await house.intake.run(file, by, lambda done, total: bar.update(task, completed=done, total=total))
+    if found.resumed_at:
+        say(f"An earlier run had stopped after {found.resumed_at} lines; this one went on from there.")
+    if found.faults:
+        written = "".join(csv_lines(found.faults))
+        if report is None:
+            say(written)
+        else:
+            await asyncio.to_thread(report.write_text, written, encoding="utf-8")
+        say(f"Nothing was imported: {len(found.faults) + found.more} faults in {found.lines} lines.")
+        return 1
+    say(f"{found.imported} customers imported ({found.encoding}).")
+    return 0
+
+
+async def password_slip(settings: Settings, customer: str, by: str) -> int:
+    """Print a new initial password: random, unrelated to the person, for a month (TW-03)."""
+    number = parse_customer_number(customer)
+    if isinstance(number, Refusal):
+        raise Refused(number)
+    async with opened(settings) as house:
+        if await house.people.person(number) is None:
+            raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
+        secret = initial_password(house.entropy.token(16))
+        phc = hash_password(secret, house.entropy.token(16))
+        row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
+        await house.door.set_password(row, by)
+        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+        say(f"customer  {number}")
+        say(f"password  {secret.reveal()}")
+        say("It lapses after 30 days.")
+    return 0
+
+
+async def put_client(settings: Settings, client: str, name: str, by: str) -> int:
+    """Print a new client secret, once."""
+    async with opened(settings) as house:
+        credential = await house.launches.put_client(client, name, by)
+    say(f"client  {credential.client}")
+    say(f"secret  {credential.secret.reveal()}")
+    say("The secret is shown once. After a rotation the one before is good for another week.")
+    return 0
+
+
+async def list_clients(settings: Settings) -> int:
+    """Print the clients."""
+    async with opened(settings) as house:
+        for client in await house.launches.clients():
+            state = "disabled" if client.disabled_at else "active"
+            say(f"{client.id}  {client.name}  {state}")
+    return 0
+
+
+async def release_hold(settings: Settings, customer: str, by: str, approved_by: str) -> int:
+    """Lift a customer's holds."""
+    number = parse_customer_number(customer)
+    if isinstance(number, Refusal):
+        raise Refused(number)
+    async with opened(settings) as house:
+        lifted = await house.holds.release(number, by, approved_by)
+    say(f"{lifted} holds of {number} lifted; the customer will be told.")
+    return 0
+
+
+async def verify_audit(settings: Settings, export: Path | None, head: Path | None) -> int:
+    """Verify the trail online or an export, and print the report."""
+    async with opened(settings) as house:
+        path = head or settings.data / "heads.jsonl"
+        heads = await asyncio.to_thread(read_heads, path) if path.exists() else None
+        keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
+        now = house.clock.now()
+        if export is not None:
+            source = ExportSource(lambda: export.open(encoding="utf-8"))
+            found = await verify(source, keys, public, heads, now)
+        else:
+            async with house.ledger.snapshot() as live:
+                found = await verify(live, keys, public, heads, now)
+    for line in lines(found):
+        say(line)
+    return 0 if found.sound else 1
+
+
+async def export_audit(settings: Settings, file: Path) -> int:
+    """Write the whole trail as JSON lines."""
+    async with opened(settings) as house, house.ledger.snapshot() as source:
+        with file.open("w", encoding="utf-8") as out:
+            count = await write_export(source, out)
+    say(f"{count} records written to {file}.")
+    return 0

@@ -1,0 +1,142 @@
+"""The DER shapes that the other modules share, declared; and a check that bytes are DER and not merely BER."""
+
+import re
+
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
+
+from chopmark.pki.algorithms import KeyKind
+
+MAX_DEPTH = 24
+_TIMES = {0x17: re.compile(rb"[0-9]{12}Z"), 0x18: re.compile(rb"[0-9]{14}Z")}
+
+
+class NotDer(ValueError):
+    """The bytes are no DER: the message says where and why."""
+
+
+@asn1.sequence
+class AlgorithmIdentifier:
+    """RFC 5280 s.4.1.1.2, for algorithms whose parameters are NULL or absent."""
+
+    algorithm: ObjectIdentifier
+    parameters: asn1.Null | None
+
+
+@asn1.sequence
+class AnyAlgorithm:
+    """RFC 5280 s.4.1.1.2 with parameters present, of any type."""
+
+    algorithm: ObjectIdentifier
+    parameters: asn1.TLV
+
+
+@asn1.sequence
+class PublicKeyInfo:
+    """RFC 5280 s.4.1.2.7 SubjectPublicKeyInfo with its algorithm unread."""
+
+    algorithm: asn1.TLV
+    key: asn1.BitString
+
+
+@asn1.sequence
+class Signed:
+    """What Certificate, CertificateList and CertificationRequest have in common."""
+
+    body: asn1.TLV
+    algorithm: asn1.TLV
+    signature: asn1.BitString
+
+
+def encoded(value: asn1.TLV) -> bytes:
+    """Return tag, length and content of a decoded element, as they stood."""
+    return asn1.encode_der(value)
+
+
+def signature_algorithm(kind: KeyKind) -> bytes:
+    """Return the DER AlgorithmIdentifier that a key of this kind signs X.509 structures with."""
+    null = None if kind.is_ec else asn1.Null()
+    return asn1.encode_der(AlgorithmIdentifier(algorithm=kind.signature_oid, parameters=null))
+
+
+def signed(body_der: bytes, algorithm_der: bytes, signature: bytes) -> bytes:
+    """Return SEQUENCE {body, algorithm, BIT STRING signature}, DER."""
+    return asn1.encode_der(
+        Signed(
+            body=asn1.decode_der(asn1.TLV, body_der),
+            algorithm=asn1.decode_der(asn1.TLV, algorithm_der),
+            signature=asn1.BitString(signature, 0),
+        )
+    )
+
+
+def require_der(data: bytes) -> None:
+    """Return when `data` is exactly one DER element; raise NotDer otherwise (X.690 s.10, 11).
+
+    Looks at every constructed element: definite minimal lengths, single-byte tags, minimal integers,
+    BOOLEAN 00 or FF, whole-second Zulu times, SET OF in ascending order, nesting up to 24.
+    The contents of OCTET and BIT STRINGs stay unread.
+    """
+    end = _element(data, 0, len(data), 0)
+    if end != len(data):
+        raise NotDer(f"trailing data after octet {end}")
+
+
+def _header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Return tag, start of the content and end of the content."""
+    if at + 2 > end:
+        raise NotDer(f"truncated at octet {at}")
+    tag, length = data[at], data[at + 1]
+    if tag & 0x1F == 0x1F:
+        raise NotDer(f"tag of more than one octet at {at}")
+    start = at + 2
+    if length >= 0x80:
+        size = length & 0x7F
+        if size == 0 or size > 4 or start + size > end:
+            raise NotDer(f"indefinite or oversized length at octet {at}")
+        length = int.from_bytes(data[start : start + size], "big")
+        if length < 0x80 or length >> (8 * (size - 1)) == 0:
+            raise NotDer(f"length not minimal at octet {at}")
+        start += size
+    if start + length > end:
+        raise NotDer(f"content beyond the end at octet {at}")
+    return tag, start, start + length
+
+
+def _element(data: bytes, at: int, end: int, depth: int) -> int:
+    if depth > MAX_DEPTH:
+        raise NotDer("nested too deeply")
+    tag, start, stop = _header(data, at, end)
+    if not tag & 0x20:
+        _primitive(tag, data[start:stop], at)
+        return stop
+    if tag < 0x40 and tag not in (0x30, 0x31):
+        raise NotDer(f"constructed string at octet {at}")
+    previous = b""
+    while start < stop:
+        following = _element(data, start, stop, depth + 1)
+        if tag == 0x31:
+            current = data[start:following]
+            if current < previous:
+                raise NotDer(f"SET OF out of order at octet {start}")
+            previous = current
+        start = following
+    return stop
+
+
+def _primitive(tag: int, content: bytes, at: int) -> None:
+    if tag in (0x10, 0x11):
+        raise NotDer(f"primitive SEQUENCE or SET at octet {at}")
+    if tag == 0x01 and content not in (b"\x00", b"\xff"):
+        raise NotDer(f"BOOLEAN neither 00 nor FF at octet {at}")
+    if tag in (0x02, 0x0A):
+        if not content:
+            raise NotDer(f"empty INTEGER at octet {at}")
+        if len(content) > 1 and content[0] == 0 and content[1] < 0x80:
+            raise NotDer(f"INTEGER not minimal at octet {at}")
+        if len(content) > 1 and content[0] == 0xFF and content[1] >= 0x80:
+            raise NotDer(f"INTEGER not minimal at octet {at}")
+    if tag == 0x05 and content:
+        raise NotDer(f"NULL with content at octet {at}")
+    if tag in _TIMES and not _TIMES[tag].fullmatch(content):
+        raise NotDer(f"time not in whole Zulu seconds at octet {at}")

@@ -1,0 +1,13 @@
+"""An opinion about bytes: what is wrong with them, as a word for programs and a sentence for people."""
+
+from dataclasses import dataclass
+
+from chopmark.words import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; `code` is stable, `text` is a whole sentence."""
+
+    code: str
+    text: Text

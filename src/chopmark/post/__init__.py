@@ -1,0 +1,1 @@
+"""Delivery: ports, texts and gateways for codes and notices."""

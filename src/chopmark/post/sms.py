@@ -1,0 +1,53 @@
+"""How long a text is on a phone: the character sets and segments of SMS (3GPP TS 23.038, TS 23.040)."""
+
+from typing import Final
+
+_GSM7: Final = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM7_EXTENSION: Final = frozenset("\f^{}\\[~]|€")
+
+GSM7_SINGLE: Final = 160
+GSM7_JOINED: Final = 153
+UCS2_SINGLE: Final = 70
+UCS2_JOINED: Final = 67
+
+
+def units(text: str) -> tuple[int, ...]:
+    """Return how many units each character takes: GSM-7 septets, or UCS-2 units when one needs that."""
+    if all(c in _GSM7 or c in _GSM7_EXTENSION for c in text):
+        return tuple(2 if c in _GSM7_EXTENSION else 1 for c in text)
+    return tuple(2 if ord(c) > 0xFFFF else 1 for c in text)
+
+
+def segments(text: str) -> int:
+    """Return how many SMS the text takes; an empty one takes one.
+
+    A joined text has 153 septets or 67 units a segment, and neither an escape pair nor a surrogate
+    pair is cut in two.
+    """
+    gsm7 = all(c in _GSM7 or c in _GSM7_EXTENSION for c in text)
+    single, joined = (GSM7_SINGLE, GSM7_JOINED) if gsm7 else (UCS2_SINGLE, UCS2_JOINED)
+    sizes = units(text)
+    if sum(sizes) <= single:
+        return 1
+    count, room = 1, joined
+    for size in sizes:
+        if size > room:
+            count, room = count + 1, joined
+        room -= size
+    return count
+
+
+def big5_gaps(text: str) -> tuple[str, ...]:
+    """Return the characters that a gateway speaking Big5 cannot carry, each once, in their order."""
+    return tuple(c for c in dict.fromkeys(text) if not _in_big5(c))
+
+
+def _in_big5(character: str) -> bool:
+    try:
+        character.encode("big5")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,182 @@
+"""E-mail over the firm's own mail server: one connection a message, the whole hand-over within one time limit."""
+
+import asyncio
+import contextlib
+import re
+import ssl
+from dataclasses import dataclass
+from datetime import UTC
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as WIRE
+from email.utils import format_datetime
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Final
+
+import aiosmtplib
+
+from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt
+from chopmark.words import Channel, Secret
+
+_ADDRESS: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
+_SPECIAL: Final = frozenset('<>()[]\\,;:"@')
+_MESSAGE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
+
+
+class Tls(StrEnum):
+    """How the connection is protected; NONE is for a mail server on this very machine."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """Where and as whom mail is handed over. Times are seconds; `total_s` bounds one whole hand-over."""
+
+    host: str
+    port: int
+    tls: Tls
+    sender_address: str
+    sender_name: str
+    user: str | None = None
+    password: Secret | None = None
+    step_s: float = 10.0
+    total_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.tls is Tls.NONE and not _is_loopback(self.host):
+            raise ValueError(f"mail to {self.host} needs starttls or tls: only a loopback address goes without")
+        if not _is_plain(self.sender_address):
+            raise ValueError("the sender address must be a plain ASCII e-mail address")
+        if any(not c.isprintable() for c in self.sender_name):
+            raise ValueError("the sender name must have printable characters only")
+        if (self.user is None) is not (self.password is None):
+            raise ValueError("an SMTP user and a password come together")
+
+
+class SmtpGateway:
+    """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA."""
+
+    def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
+        self.channel = Channel.EMAIL
+        self.name = name
+        self._settings = settings
+        self._tls_context = tls_context
+
+    async def send(self, message: Message) -> Receipt:
+        """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
+
+        Raises GatewayFault. It is raised outside any handler, so that no server's words or addresses
+        hang on it as a context.
+        """
+        outcome = await self._attempt(message)
+        if isinstance(outcome, GatewayFault):
+            raise outcome
+        return outcome
+
+    async def _attempt(self, message: Message) -> Receipt | GatewayFault:
+        destination = message.destination.reveal()
+        if not _is_plain(destination):
+            return GatewayFault(FaultReason.DESTINATION, retryable=False)
+        mail = compose(message, self._settings).as_bytes()
+        client = self._client()
+        try:
+            async with asyncio.timeout(self._settings.total_s):
+                await client.connect()
+                _, answer = await client.sendmail(self._settings.sender_address, [destination], mail)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return _fault(error)
+        else:
+            await _leave(client)
+            queued = _QUEUED.search(answer)
+            return Receipt(self.name, queued.group(1) if queued else None)
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            username=settings.user,
+            password=None if settings.password is None else settings.password.reveal(),
+            local_hostname=settings.sender_address.rpartition("@")[2],
+            timeout=settings.step_s,
+            use_tls=settings.tls is Tls.TLS,
+            start_tls=settings.tls is Tls.STARTTLS,
+            tls_context=self._tls_context,
+        )
+
+
+def compose(message: Message, settings: SmtpSettings) -> EmailMessage:
+    """Return the mail: the same bytes for the same message, so that a mailbox sees a retry as one mail.
+
+    Auto-Submitted keeps out-of-office programs from answering (RFC 3834 s.5). Raises ValueError
+    for a message id that is not 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'.
+    """
+    if _MESSAGE_ID.fullmatch(message.message_id) is None:
+        raise ValueError("the message id does not fit into a Message-ID header")
+    domain = settings.sender_address.rpartition("@")[2]
+    mail = EmailMessage(policy=WIRE)
+    mail["From"] = Address(settings.sender_name, addr_spec=settings.sender_address)
+    mail["To"] = Address(addr_spec=message.destination.reveal())
+    mail["Subject"] = message.subject
+    mail["Date"] = format_datetime(message.at.astimezone(UTC))
+    mail["Message-ID"] = f"<{message.message_id}@{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(message.text.reveal(), charset="utf-8", cte="base64")
+    return mail
+
+
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    """Say goodbye; the mail is taken already, so that nothing here can undo it."""
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=1.0)
+
+
+def _fault(error: Exception) -> GatewayFault:
+    """Return what the error means, without its words."""
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused():
+            refused = error.recipients[0].code if error.recipients else 550
+            return GatewayFault(FaultReason.DESTINATION, retryable=refused < 500)
+        case aiosmtplib.SMTPAuthenticationError():
+            return GatewayFault(FaultReason.AUTHENTICATION, retryable=True)
+        case aiosmtplib.SMTPResponseException() if 400 <= error.code < 500:
+            return GatewayFault(FaultReason.BUSY, retryable=True)
+        case aiosmtplib.SMTPSenderRefused():
+            return GatewayFault(FaultReason.SENDER, retryable=True)
+        case aiosmtplib.SMTPDataError():
+            return GatewayFault(FaultReason.CONTENT, retryable=False)
+        case TimeoutError():
+            return GatewayFault(FaultReason.TIMEOUT, retryable=True)
+        case aiosmtplib.SMTPServerDisconnected():
+            return GatewayFault(FaultReason.DROPPED, retryable=True)
+        case ssl.SSLError():
+            return GatewayFault(FaultReason.TLS, retryable=True)
+        case aiosmtplib.SMTPConnectError() if isinstance(error.__cause__, ssl.SSLError):
+            return GatewayFault(FaultReason.TLS, retryable=True)
+        case aiosmtplib.SMTPConnectError():
+            return GatewayFault(FaultReason.UNREACHABLE, retryable=True)
+        case OSError():
+            return GatewayFault(FaultReason.DROPPED, retryable=True)
+    return GatewayFault(FaultReason.PROTOCOL, retryable=True)
+
+
+def _is_plain(address: str) -> bool:
+    """Whether it is one ASCII address with nothing that a header or a command would read otherwise."""
+    local, at, _ = address.rpartition("@")
+    return bool(at) and _ADDRESS.fullmatch(address) is not None and not _SPECIAL & set(local)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

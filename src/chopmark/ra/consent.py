@@ -1,0 +1,55 @@
+"""What the customer agrees to before an order is sent: sentences and their hash. Pure.
+
+The hash covers the message ids and values, not a translation, so that the same terms have one hash in every language.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from chopmark.ra.model import Order
+from chopmark.words import KeyHome, Operation, Reason, Text, text
+
+TERMS_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The terms of one order: sentences to show, and the hex SHA-256 that the confirmation names."""
+
+    version: int
+    sentences: tuple[Text, ...]
+    sha256: str
+
+
+def consent_for(order: Order, issuer: str) -> Consent:
+    """Return the terms of an order that has its key (or names the certificate to be revoked)."""
+    sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer)
+    spoken = [[sentence.msgid, *(f"{name}={value}" for name, value in sentence.values)] for sentence in sentences]
+    bound = json.dumps([TERMS_VERSION, order.id, order.spki_sha256, order.old_serial, spoken], ensure_ascii=False)
+    return Consent(TERMS_VERSION, sentences, hashlib.sha256(bound.encode()).hexdigest())
+
+
+def _revocation(order: Order) -> tuple[Text, ...]:
+    return (
+        text("I want the certificate %(serial)s to be revoked.", serial=order.old_serial or ""),
+        text("After this I cannot trade with it; it cannot be undone. I can apply for a new one."),
+    )
+
+
+def _application(order: Order, issuer: str) -> tuple[Text, ...]:
+    home = {
+        KeyHome.BROWSER: text("My key was made in this browser and stays in it; no copy of it can be made."),
+        KeyHome.FILE: text("My key was made on this computer; I keep its file and its pass-phrase to myself."),
+        KeyHome.HELPER: text("My key was made by the helper program on this computer and stays there."),
+    }[order.key_home]
+    sentences = [
+        text("%(issuer)s issues my certificate; it is valid for one year.", issuer=issuer),
+        text("I use it to sign my orders of account %(account)s.", account=order.account),
+        home,
+    ]
+    if order.reason in {Reason.LOST, Reason.COMPROMISED}:
+        sentences.append(text("My old certificate is blocked and will be revoked."))
+    elif order.operation in {Operation.REKEY, Operation.REPLACE}:
+        sentences.append(text("My old certificate stays valid until the new one works; then it is revoked."))
+    return tuple(sentences)

@@ -1,0 +1,130 @@
+"""The parts that every RA verb shares: loading an order for its owner, the clock, ids and notices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from chopmark.audit.recorder import Recorder
+from chopmark.clock import Clock, Entropy
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.people import People
+from chopmark.limits.budgets import Counters
+from chopmark.post.ports import Work, WorkKind
+from chopmark.ra.model import Order, Step
+from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
+from chopmark.ra.ports import Holding, Holdings, Orders
+from chopmark.stepup.verifier import new_id
+from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, OrderId, Serial, text
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body."""
+
+    customer: CustomerId
+    factors: frozenset[FactorClass]
+    door: str
+    language: str = "zh-TW"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a verb works with."""
+
+    orders: Orders
+    holdings: Holdings
+    people: People
+    counters: Counters
+    recorder: Recorder
+    policy: Policy
+    portal: str
+    clock: Clock
+    entropy: Entropy
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self.clock.now()
+
+    async def order(self, caller: Caller, order: OrderId) -> Order:
+        """Return the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        found = await self.orders.get(order)
+        if found is None or found.customer != caller.customer:
+            raise Refused(NO_ORDER)
+        return found.at(self.now(), self.policy)
+
+    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> Order:
+        """Return the caller's order when `step` is its next one; raise Refused otherwise."""
+        found = await self.order(caller, order)
+        refused = found.require(step)
+        if refused is not None:
+            raise Refused(refused)
+        return found
+
+    async def present(self, customer: CustomerId) -> Holding | None:
+        """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
+        held = [h for h in await self.holdings.all(customer) if h.profile == self.policy.profile and h.activated_at]
+        active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
+        return next(iter(active or held), None)
+
+    async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+        """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13)."""
+        contacts = await self.people.contacts(customer)
+        wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
+        for channel in wanted:
+            if channel in contacts:
+                return (
+                    self.work(
+                        WorkKind.NOTICE, customer, {"template": template, **facts}, channel, contacts[channel].version
+                    ),
+                )
+        return ()
+
+    def work(
+        self,
+        kind: WorkKind,
+        customer: CustomerId | None,
+        facts: Mapping[str, str],
+        channel: Channel | None = None,
+        contact_version: int | None = None,
+        order: OrderId | None = None,
+    ) -> Work:
+        """Return a work row that may be taken from now on."""
+        return Work(
+            id=new_id(self.entropy),
+            kind=kind,
+            customer=customer,
+            order=order,
+            challenge=None,
+            channel=channel,
+            contact_version=contact_version,
+            facts=dict(facts),
+            attempts=0,
+            not_before=self.now(),
+            expires_at=None,
+        )
+
+    def revoke_work(self, serial: Serial, reason: str, customer: CustomerId, order: OrderId) -> Work:
+        """Return the work row that has a certificate revoked at its CA."""
+        return self.work(WorkKind.REVOKE, customer, {"serial": serial, "reason": reason}, order=order)
+
+
+def facts_of(holding: Holding | None) -> HoldingFacts | None:
+    """Return what policy may know of a holding."""
+    if holding is None:
+        return None
+    usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
+    return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable)
+
+
+async def contact_facts(people: People, customer: CustomerId) -> dict[Channel, ContactFacts]:
+    """Return what policy may know of a customer's contacts."""
+    return {
+        channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
+        for channel, c in (await people.contacts(customer)).items()
+    }
+
+
+NO_ORDER = Refusal(Kind.NOT_FOUND, text("There is no such order. Please start again from the overview."), code="order")
+NO_ACCOUNT = Refusal(
+    Kind.NOT_FOUND, text("You have no trading account here yet. Please call us."), field="account", code="no_account"
+)

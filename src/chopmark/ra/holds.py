@@ -1,0 +1,39 @@
+"""Lifting a hold: two people at the firm, recorded, and the customer is told."""
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import customer_chain
+from chopmark.audit.recorder import Pen
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.ra.desk import Desk
+from chopmark.stepup.ports import Failures
+from chopmark.words import CustomerId, text
+
+
+class Holds:
+    """Releases customers whose factors are on hold."""
+
+    def __init__(self, desk: Desk, failures: Failures) -> None:
+        self._desk = desk
+        self._failures = failures
+
+    async def release(self, customer: CustomerId, by: str, approved_by: str) -> int:
+        """Lift the customer's holds; return how many. Two different people are needed (I32)."""
+        if not by or not approved_by or by.casefold() == approved_by.casefold():
+            raise Refused(
+                Refusal(
+                    Kind.FORBIDDEN, text("A hold is lifted by one person and approved by another."), field="approved_by"
+                )
+            )
+        if await self._desk.people.person(customer) is None:
+            raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
+        notices = await self._desk.notice(customer, "hold_released", None)
+
+        async def attempt(pen: Pen) -> int:
+            leaf = pen.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
+            return await self._failures.release(customer, leaf, notices)
+
+        return await self._desk.recorder.write(customer_chain(customer), attempt)
+
+    async def held(self, customer: CustomerId) -> dict[str, str]:
+        """Return the factors on hold and why."""
+        return await self._failures.held(customer)

@@ -1,0 +1,257 @@
+"""A sheet on disk: its encoding and hash, its lines, and the sealed spool in which checked rows wait.
+
+Everything is read as a stream; what is kept in memory is bounded by a line, a batch, and eight bytes for each number
+that must not come twice.
+"""
+
+import codecs
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import pairwise
+from typing import IO, Any, Final
+
+from chopmark.identity.ports import AccountRow
+from chopmark.identity.sealed import Sealer
+from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, parse_header
+from chopmark.tw.email import EmailAddress
+from chopmark.tw.mobile import E164
+from chopmark.tw.person_id import PersonId, PersonIdKind
+from chopmark.words import AccountKind, AccountNumber, CustomerId, text
+
+BATCH: Final = 1000
+"""Lines that are checked, and written, together."""
+MOST_FAULTS: Final = 10_000
+"""Faults that a report lists; further ones are counted."""
+LONGEST_LINE: Final = 16_384
+"""Octets."""
+_BLOCK: Final = 1 << 20
+_LENGTH_OCTETS: Final = 4
+_PART_BITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A file as a whole: octets, SHA-256 in hexadecimal, and its encoding, or the fault that it has none."""
+
+    size: int
+    sha256: str
+    encoding: str
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A line that says something: its row or its faults; `position` is the octet after it."""
+
+    line: int
+    found: Row | tuple[Fault, ...]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A checked row in the spool, with its line and the keyed hash of its person id."""
+
+    line: int
+    row: Row
+    person_hash: str
+
+
+def scan(file: IO[bytes]) -> Scan:
+    """Return what the file is: UTF-8 where all of it is, else Big5 as Windows writes it (cp950)."""
+    digest, size = hashlib.sha256(), 0
+    for block in iter(partial(file.read, _BLOCK), b""):
+        digest.update(block)
+        size += len(block)
+    bad = {encoding: _first_bad_line(file, encoding) for encoding in ("utf-8",)}
+    if bad["utf-8"] is not None:
+        bad["cp950"] = _first_bad_line(file, "cp950")
+    for encoding, line in bad.items():
+        if line is None:
+            return Scan(size, digest.hexdigest(), encoding, None)
+    said = text("The file is neither UTF-8 nor Big5 here. Save it again as CSV in UTF-8.")
+    fault = Fault(max(line or 1 for line in bad.values()), None, "encoding", said)
+    return Scan(size, digest.hexdigest(), "unknown", fault)
+
+
+def judged_lines(file: IO[bytes], encoding: str, today: date) -> Iterator[Judged]:
+    """Yield every line of the file that says something; a header with faults ends it."""
+    header: Header | None = None
+    position = 0
+    file.seek(0)
+    for line, (written, octets) in enumerate(_lines(file), 1):
+        position += octets
+        if written is None:
+            said = text("This line is too long. Check whether a line end is missing.")
+            yield Judged(line, (Fault(line, None, "too_long", said),), position)
+            if header is None:
+                return
+            continue
+        plain = written.decode("utf-8-sig" if header is None and encoding == "utf-8" else encoding)
+        if header is None:
+            first = parse_header(plain, line)
+            if not isinstance(first, Header):
+                yield Judged(line, first, position)
+                return
+            header = first
+            continue
+        found = check_line(plain, line, header, today)
+        if found is not None:
+            yield Judged(line, found, position)
+    if header is None:
+        yield Judged(1, (Fault(1, None, "empty", text("The file is empty. It needs a header and lines.")),), position)
+
+
+class Spool:
+    """Checked rows on disk in sealed batches, in the order of the file; whoever finds it reads nothing.
+
+    Rows are written from here and not from the file, so that what was checked is what is written.
+    """
+
+    def __init__(self, file: IO[bytes], sealer: Sealer, nonce: Callable[[], bytes]) -> None:
+        self._file = file
+        self._sealer = sealer
+        self._nonce = nonce
+        self._batches = 0
+        self.lines = 0
+
+    def add(self, rows: Sequence[Waiting]) -> None:
+        """Append one batch."""
+        plain = json.dumps([_packed(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
+        sealed = self._sealer.seal(plain, "intake", "rows", str(self._batches), 1, self._nonce())
+        self._file.write(len(sealed).to_bytes(_LENGTH_OCTETS, "big"))
+        self._file.write(sealed)
+        self._batches += 1
+        self.lines += len(rows)
+
+    def batches(self) -> Iterator[list[Waiting]]:
+        """Yield the batches from the first on."""
+        self._file.seek(0)
+        for number in range(self._batches):
+            sealed = self._file.read(int.from_bytes(self._file.read(_LENGTH_OCTETS), "big"))
+            plain = self._sealer.open(sealed, "intake", "rows", str(number), 1).reveal()
+            yield [_unpacked(packed) for packed in json.loads(plain)]
+
+
+class Seen:
+    """Finds numbers that come twice: eight bytes of hash for each, and a second look at those that repeat."""
+
+    def __init__(self) -> None:
+        self._hashes = {column: array("Q") for column in (Column.CUSTOMER, Column.PERSON_ID, Column.ACCOUNTS)}
+
+    def note(self, waiting: Waiting) -> None:
+        """Remember the row's numbers."""
+        for column, _, short in _numbers(waiting):
+            self._hashes[column].append(short)
+
+    def repeated(self, spool: Spool) -> tuple[list[Fault], int]:
+        """Return the faults of the first MOST_FAULTS repetitions by line, and how many repetitions there are."""
+        total = 0
+        short: dict[Column, set[int]] = {}
+        for column, hashes in self._hashes.items():
+            twice = short[column] = set()
+            for one in _twice(hashes):
+                total += 1
+                if len(twice) < MOST_FAULTS:
+                    twice.add(one)
+        return (_second_look(spool, short), total) if total else ([], 0)
+
+
+def _twice(hashes: "array[int]") -> Iterator[int]:
+    """Yield a hash each time that it comes again; sorted by parts, because Python's integers are five times as big."""
+    for part in range(1 << _PART_BITS):
+        ordered = sorted(one for one in hashes if one >> (64 - _PART_BITS) == part)
+        yield from (one for one, after in pairwise(ordered) if one == after)
+
+
+def _second_look(spool: Spool, short: dict[Column, set[int]]) -> list[Fault]:
+    first: dict[tuple[Column, str], int] = {}
+    faults: list[Fault] = []
+    for batch in spool.batches():
+        for waiting in batch:
+            for column, value, hashed in _numbers(waiting):
+                if hashed not in short[column]:
+                    continue
+                line = first.setdefault((column, value), waiting.line)
+                if line != waiting.line:
+                    said = text("This stands in line %(line)s already. Each may come only once.", line=line)
+                    faults.append(Fault(waiting.line, column, f"{column}.twice", said))
+                    if len(faults) == MOST_FAULTS:
+                        return faults
+    return faults
+
+
+def _numbers(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
+    """Yield what may come only once in a file, with eight bytes of hash."""
+    yield Column.CUSTOMER, waiting.row.customer, _short(waiting.row.customer)
+    yield Column.PERSON_ID, waiting.person_hash, int(waiting.person_hash[:16], 16)
+    for account in waiting.row.accounts:
+        yield Column.ACCOUNTS, account.number, _short(account.number)
+
+
+def _short(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
+
+
+def _first_bad_line(file: IO[bytes], encoding: str) -> int | None:
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    line = 1
+    file.seek(0)
+    try:
+        for block in iter(partial(file.read, _BLOCK), b""):
+            decoder.decode(block)
+            line += block.count(b"\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return line + bytes(error.object)[: error.start].count(b"\n")
+    return None
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
+    """Yield each line with its octets; None for one that is longer than any honest one."""
+    while written := file.readline(LONGEST_LINE):
+        octets = len(written)
+        if octets < LONGEST_LINE or written.endswith(b"\n"):
+            yield written, octets
+            continue
+        while written and not written.endswith(b"\n"):
+            written = file.readline(LONGEST_LINE)
+            octets += len(written)
+        yield None, octets
+
+
+def _packed(waiting: Waiting) -> list[object]:
+    row = waiting.row
+    return [
+        waiting.line,
+        waiting.person_hash,
+        row.customer,
+        row.person.value,
+        row.person.kind,
+        row.name,
+        row.birth_date and row.birth_date.isoformat(),
+        row.mobile,
+        row.email,
+        [[account.number, account.kind] for account in row.accounts],
+        row.verified_on and row.verified_on.isoformat(),
+    ]
+
+
+def _unpacked(packed: list[Any]) -> Waiting:
+    line, person_hash, customer, person, kind, name, birth_date, mobile, email, accounts, verified_on = packed
+    row = Row(
+        customer=CustomerId(customer),
+        person=PersonId(person, PersonIdKind(kind)),
+        name=name,
+        birth_date=date.fromisoformat(birth_date) if birth_date else None,
+        mobile=E164(mobile) if mobile else None,
+        email=EmailAddress(email) if email else None,
+        accounts=tuple(AccountRow(AccountNumber(number), AccountKind(market)) for number, market in accounts),
+        verified_on=date.fromisoformat(verified_on) if verified_on else None,
+    )
+    return Waiting(int(line), row, person_hash)

@@ -1,0 +1,110 @@
+"""What taking customers in needs kept: the directory as it stands, one batch of changes, a mark per file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.leaf import ChainId, Leaf, Tip
+from chopmark.errors import Refusal
+from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
+from chopmark.post.ports import Work
+from chopmark.words import AccountNumber, Channel, CustomerId
+
+
+class StandingMoved(Exception):
+    """Somebody else changed one of these customers meanwhile; nothing was written, read them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a customer stands in the directory; accounts in the firm's order."""
+
+    row: CustomerRow
+    person_id_hash: str
+    contacts: Mapping[Channel, ContactRow]
+    accounts: tuple[AccountRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCustomer:
+    """A customer as it is to be stored."""
+
+    row: CustomerRow
+    person_id_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A contact that stays as it is and was verified again."""
+
+    customer: CustomerId
+    channel: Channel
+    verified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a file is: its lines `start` to `end` (counted from 0, `end` excluded) are in this batch."""
+
+    file_sha256: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one batch writes, and what has to stand in the directory for that.
+
+    `known` has every customer of the batch that was there, `fresh` those that were not.
+    """
+
+    known: Mapping[CustomerId, Standing]
+    created: Sequence[SealedCustomer] = ()
+    changed: Sequence[SealedCustomer] = ()
+    contacts: Sequence[ContactRow] = ()
+    confirmed: Sequence[Confirmed] = ()
+    removed: Sequence[tuple[CustomerId, Channel]] = ()
+    accounts: Mapping[CustomerId, tuple[AccountRow, ...]] = field(default_factory=dict)
+    works: Sequence[Work] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whom ids (by keyed hash) and accounts belong to; what nobody has is not in it."""
+
+    persons: Mapping[str, CustomerId]
+    accounts: Mapping[AccountNumber, CustomerId]
+
+
+class Registry(Protocol):
+    """Keeps the directory of customers. Each method is one transaction."""
+
+    async def owners(self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber]) -> Owners:
+        """Return whom these ids and accounts belong to."""
+        ...
+
+    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
+        """Return those of the customers that are in the directory."""
+        ...
+
+    async def tips(self, chains: Sequence[ChainId]) -> dict[ChainId, Tip]:
+        """Return the tip of each chain; version 0 where it has no leaf yet."""
+        ...
+
+    async def begin(self, file_sha256: str, now: datetime) -> int:
+        """Return how many lines of this file are in; a file that was finished begins anew at 0."""
+        ...
+
+    async def write(self, changes: Changes, leaves: Sequence[Leaf], now: datetime, mark: Mark | None) -> Refusal | None:
+        """Write a batch, its leaves and the file's mark, all or nothing; refused where another import has the file.
+
+        Raises:
+            StandingMoved: a customer, or a number in it, is not as `changes.known` says any more.
+            StaleChain: a chain has grown.
+        """
+        ...
+
+    async def finish(self, file_sha256: str, report: str, now: datetime) -> None:
+        """Mark a file as taken in; `report` is JSON without personal data."""
+        ...

@@ -1,0 +1,111 @@
+"""What a customer sees of their own: accounts, certificates, the one recommended action, the order's state."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from chopmark.errors import Refused
+from chopmark.identity.ports import AccountRow
+from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
+from chopmark.ra.model import Order
+from chopmark.ra.policy import Advice, advise, may_use_channel
+from chopmark.ra.ports import Holding
+from chopmark.stepup.challenge import Challenge
+from chopmark.stepup.verifier import Verifier
+from chopmark.tw.zone import local_date
+from chopmark.words import AccountNumber, Channel, OrderId, Serial, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The overview of one customer at one moment."""
+
+    accounts: list[AccountRow]
+    present: Holding | None
+    advice: Advice
+    live: list[Order]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelChoice:
+    """A channel as the customer may choose it; `why_not` says why it is closed."""
+
+    channel: Channel
+    masked: str
+    registered_on: str
+    why_not: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The newest code of an order as the page shows it."""
+
+    challenge: Challenge
+    masked: str
+    sends_left: int
+
+
+class Counter:
+    """Reads for the portal; changes nothing."""
+
+    def __init__(self, desk: Desk, verifier: Verifier) -> None:
+        self._desk = desk
+        self._verifier = verifier
+
+    async def overview(self, caller: Caller) -> Overview:
+        """Return the accounts, the present certificate and what to do."""
+        desk, now = self._desk, self._desk.now()
+        present = await desk.present(caller.customer)
+        live = [order.at(now, desk.policy) for order in await desk.orders.live(caller.customer)]
+        return Overview(
+            await desk.people.accounts(caller.customer),
+            present,
+            advise(desk.policy, facts_of(present), now),
+            [order for order in live if order.live],
+            now,
+        )
+
+    async def order(self, caller: Caller, order: OrderId) -> Order:
+        """Return the caller's order as it counts now."""
+        return await self._desk.order(caller, order)
+
+    async def holdings(self, caller: Caller) -> list[Holding]:
+        """Return the caller's certificates, newest first."""
+        return await self._desk.holdings.all(caller.customer)
+
+    async def holding(self, caller: Caller, serial: Serial) -> Holding | None:
+        """Return one of the caller's certificates; None for anybody else's."""
+        found = await self._desk.holdings.get(serial)
+        return found if found is not None and found.customer == caller.customer else None
+
+    async def channels(self, caller: Caller, order: Order) -> list[ChannelChoice]:
+        """Return the channels with their masks, the day each was registered, and why one is closed."""
+        desk, now = self._desk, self._desk.now()
+        contacts = await desk.people.contacts(caller.customer)
+        facts = await contact_facts(desk.people, caller.customer)
+        return [
+            ChannelChoice(
+                channel,
+                contacts[channel].masked if channel in contacts else "",
+                local_date(contacts[channel].verified_at).isoformat() if channel in contacts else "",
+                may_use_channel(desk.policy, facts.get(channel), channel, order.login_factors, now),
+            )
+            for channel in desk.policy.channels
+        ]
+
+    async def sent(self, caller: Caller, order: Order) -> Sent | None:
+        """Return the newest code of the order, or None when none was sent."""
+        found = await self._verifier.latest(order.id)
+        if found is None:
+            return None
+        challenge, count = found
+        contact = (await self._desk.people.contacts(caller.customer)).get(challenge.channel)
+        left = max(0, self._desk.policy.sends_per_order - count)
+        return Sent(challenge, "" if contact is None else contact.masked, left)
+
+    def account(self, view: Overview, wanted: str | None) -> AccountNumber:
+        """Return the account a page shows: the wanted one when it is the customer's, else the first."""
+        numbers = [row.number for row in view.accounts]
+        if not numbers:
+            raise Refused(NO_ACCOUNT)
+        return AccountNumber(wanted) if wanted in numbers else numbers[0]

@@ -1,0 +1,176 @@
+"""Policy as data, and the questions it answers. Pure: values in, values out.
+
+`tw-broker` is the manual's flow plus the exchange's rules; `strict` follows NIST SP 800-63B-4 and ASVS level 3.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from chopmark.errors import Kind, Refusal
+from chopmark.tw.zone import local_date, local_midnight, minus_months
+from chopmark.words import Channel, FactorClass, Operation, Reason, Text, text
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of the firm's rules. Durations are timedeltas, counts are whole numbers."""
+
+    name: str = "tw-broker"
+    version: int = 1
+    code_digits: int = 6
+    code_life: timedelta = timedelta(seconds=300)
+    code_attempts: int = 5
+    resend_after: timedelta = timedelta(seconds=60)
+    sends_per_order: int = 3
+    sends_per_hour: int = 5
+    sends_per_day: int = 10
+    failures_per_day: int = 20
+    failures_ever: int = 100
+    birth_date_asked: bool = True
+    birth_date_mismatches: int = 3
+    contact_cooldown: timedelta = timedelta(days=7)
+    renewal_months: int = 1
+    order_life: timedelta = timedelta(hours=24)
+    approval_life: timedelta = timedelta(minutes=10)
+    nonce_life: timedelta = timedelta(minutes=10)
+    unproven_after: timedelta = timedelta(hours=72)
+    revocations_per_day: int = 5
+    revocations_per_year: int = 20
+    channels: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
+    email_alone: bool = True
+    profile: str = "investor"
+    profile_scope: str = "customer"
+    permits: tuple[str, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """The policy and its version in one word, as it is written into orders and leaves."""
+        return f"{self.name}@{self.version}"
+
+
+TW_BROKER = Policy()
+STRICT = Policy(name="strict", birth_date_asked=False, email_alone=False)
+PRESETS = {policy.name: policy for policy in (TW_BROKER, STRICT)}
+
+
+def permitted_by_broker_not_strict() -> tuple[str, ...]:
+    """Name what `tw-broker` permits and `strict` does not; `chopmark check` prints it."""
+    return (
+        "A code by e-mail alone may approve a certificate (NIST SP 800-63B-4 s.3.1.3.1 says it shall not).",
+        "The birth date is asked as a second check; it counts as no factor (ASVS 6.4.2 advises against it).",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ContactFacts:
+    """What policy needs to know of a contact; no destination in it."""
+
+    channel: Channel
+    version: int
+    verified_at: datetime
+    cool_until: datetime
+    disputed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingFacts:
+    """What policy needs to know of the customer's present certificate; validity as in the certificate (UTC)."""
+
+    serial: str
+    not_before: datetime
+    not_after: datetime
+    usable: bool
+
+
+def may_use_channel(
+    policy: Policy, contact: ContactFacts | None, channel: Channel, login: Collection[FactorClass], now: datetime
+) -> Text | None:
+    """Say why this channel may not carry a code, or None when it may (TW-01, OTP-14).
+
+    Unknown login factors fail closed: with none on record nothing is a different factor.
+    """
+    if channel not in policy.channels:
+        return text("The firm does not send codes this way.")
+    if contact is None:
+        return text("Nothing is registered here. Please call us to have it added.")
+    if not login:
+        return text("We do not know how you signed in, so no code can be sent. Please sign in again.")
+    if channel.factor in login:
+        return text("You signed in with this already; the code has to come another way.")
+    if contact.disputed:
+        return text("You told us that this is not yours. Please call us to have it corrected.")
+    if now < contact.cool_until:
+        until = local_date(contact.cool_until)
+        return text(
+            "This was changed only recently. For your safety it can be used from %(date)s on.", date=until.isoformat()
+        )
+    if channel is Channel.EMAIL and not policy.email_alone:
+        return text("The firm does not send codes by e-mail alone.")
+    return None
+
+
+def renewal_opens(policy: Policy, not_after: datetime) -> datetime:
+    """Return the first moment of the renewal window: local midnight, whole months before the last valid day.
+
+    31 March minus one month is the last day of February (domain 6, step 3-1).
+    """
+    return local_midnight(minus_months(local_date(not_after), policy.renewal_months))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The one recommended action and why."""
+
+    operation: Operation | None
+    reason: Reason | None
+    why: Text
+
+
+def advise(policy: Policy, holding: HoldingFacts | None, now: datetime) -> Advice:
+    """Say what the customer should do now: the manual's 3-1 and 3-2. Expired by one second is an application."""
+    if holding is None:
+        return Advice(
+            Operation.ENROL, Reason.FIRST, text("You have no certificate yet. Apply for one to be able to trade.")
+        )
+    if not holding.usable:
+        return Advice(
+            Operation.ENROL, Reason.FIRST, text("Your last certificate was revoked. Apply for a new one to trade.")
+        )
+    if now > holding.not_after:
+        day = local_date(holding.not_after).isoformat()
+        return Advice(
+            Operation.ENROL, Reason.EXPIRED, text("Your certificate ended on %(date)s. Apply for a new one.", date=day)
+        )
+    opens = renewal_opens(policy, holding.not_after)
+    if now >= opens:
+        day = local_date(holding.not_after).isoformat()
+        return Advice(
+            Operation.REKEY, None, text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date=day)
+        )
+    day = local_date(opens).isoformat()
+    return Advice(None, None, text("Your certificate is in order. You can renew it from %(date)s on.", date=day))
+
+
+def may_start(operation: Operation, reason: Reason | None, advice: Advice) -> Refusal | None:
+    """Refuse an order that its moment does not allow (TW-05: never renew on the strength of an expired key)."""
+    if operation is Operation.REVOKE:
+        return None
+    if operation is Operation.REKEY:
+        if advice.operation is Operation.REKEY:
+            return None
+        return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code="renewal_window")
+    if operation is Operation.REPLACE:
+        if advice.operation is Operation.ENROL:
+            return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code="nothing_to_replace")
+        if reason not in {Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE}:
+            return Refusal(
+                Kind.MALFORMED,
+                text("Please say why you need a new certificate: choose one of the reasons."),
+                field="reason",
+                code="reason",
+            )
+        return None
+    if advice.operation is not Operation.ENROL:
+        return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code="already_certified")
+    return None

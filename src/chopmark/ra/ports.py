@@ -1,0 +1,164 @@
+"""What the RA needs kept: orders, holdings and idempotent answers. Each method is one transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.leaf import Leaf
+from chopmark.errors import Refusal
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work
+from chopmark.ra.model import Order
+from chopmark.words import AccountNumber, CertificateState, Channel, CustomerId, KeyHome, OrderId, Reason, Serial
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A certificate that a customer holds or held; `state` is ours, not the CA's."""
+
+    serial: Serial
+    customer: CustomerId
+    profile: str
+    order: OrderId
+    account: AccountNumber
+    key_home: KeyHome
+    spki_sha256: str
+    state: CertificateState
+    der: bytes
+    chain: tuple[bytes, ...]
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    activated_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    superseded_by: Serial | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What binding a key writes into an order."""
+
+    spki_sha256: str
+    csr: bytes
+    proof: bytes | None
+    old_serial: Serial | None
+
+
+class Orders(Protocol):
+    """Keeps orders; a transition is one conditional statement on the state it starts from."""
+
+    async def open(self, order: Order, leaf: Leaf) -> Order:
+        """Store a new order, or return the customer's live one of the same profile unchanged."""
+        ...
+
+    async def get(self, order: OrderId) -> Order | None:
+        """Return an order by id."""
+        ...
+
+    async def live(self, customer: CustomerId) -> list[Order]:
+        """Return the customer's orders that still want something, newest first."""
+        ...
+
+    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
+        """Give a live order a fresh nonce; the old one is dead."""
+        ...
+
+    async def bind(self, order: Order, bound: Bound, nonce: bytes | None, now: datetime, leaf: Leaf) -> Refusal | None:
+        """Bind a key to an open or bound order, using up the nonce; codes and approvals of an earlier key die.
+
+        Refused when the key is blocked or another customer's (I7), or the order has moved on.
+        """
+        ...
+
+    async def check(self, order: OrderId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+        """Mark a freshly coded order as checked (birth date)."""
+        ...
+
+    async def submit(
+        self, order: OrderId, consent: str, start: str, fresh_since: datetime, now: datetime, leaf: Leaf
+    ) -> bool:
+        """Move an order in state `start`, approved since `fresh_since`, to submitted; once."""
+        ...
+
+    async def pend(self, order: OrderId, leaf: Leaf) -> bool:
+        """Mark a submitted order as waiting for its CA."""
+        ...
+
+    async def fulfil(self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Give a submitted or pending order its certificate; once."""
+        ...
+
+    async def activate(
+        self, order: OrderId, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> Refusal | None:
+        """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
+        ...
+
+    async def revoke(
+        self,
+        order: OrderId,
+        serial: Serial,
+        reason: Reason,
+        budgets: tuple[Budget, ...],
+        fresh_since: datetime,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> Refusal | None:
+        """End a holding by its coded revocation order; refused when a quota is used up."""
+        ...
+
+    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked."""
+        ...
+
+    async def dispute(
+        self, order: OrderId, channel: Channel, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> bool:
+        """Hold the order and mark the contact as disputed."""
+        ...
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change: a refusal within an order."""
+        ...
+
+    async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
+        """Return orders that have been in one of the states since before `before`, oldest first."""
+        ...
+
+
+class Holdings(Protocol):
+    """Reads what customers hold."""
+
+    async def all(self, customer: CustomerId) -> list[Holding]:
+        """Return the customer's certificates, newest first."""
+        ...
+
+    async def get(self, serial: Serial) -> Holding | None:
+        """Return one certificate by serial."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stored answer: HTTP status and JSON text."""
+
+    status: int
+    body: str
+
+
+class Idempotency(Protocol):
+    """Keeps the answers to requests that carry an Idempotency-Key (I42)."""
+
+    async def begin(self, scope: str, name: str, body_sha256: bytes, now: datetime) -> Answer | Refusal | None:
+        """Return None for a first request, the stored answer for a repeat, or a Refusal for another body."""
+        ...
+
+    async def finish(self, scope: str, name: str, answer: Answer) -> None:
+        """Store the answer."""
+        ...
+
+    async def forget(self, scope: str, name: str) -> None:
+        """Drop a request that failed without an answer, so that it may be tried again."""
+        ...

@@ -1,0 +1,366 @@
+"""From a key to a working certificate: the page that an auditor reads first.
+
+The verbs are the steps of one order, in their only order: bind_key, challenge, answer, birth_date, confirm, prove.
+An application takes the same road as a renewal without the old key. Identity comes from our records, the key from the
+CSR, and nothing else from the CSR.
+"""
+
+import hashlib
+from datetime import date, datetime, timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.pki import csr, proof
+from chopmark.post.ports import Work
+from chopmark.ra.consent import Consent, consent_for
+from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
+from chopmark.ra.model import Order, Step, ended
+from chopmark.ra.policy import advise, may_start, may_use_channel
+from chopmark.ra.ports import Bound, Holding
+from chopmark.stepup.ports import FailureLimits, Failures
+from chopmark.stepup.verifier import CodeFor, CodeRules, Verifier
+from chopmark.tw.account import last3
+from chopmark.words import CertificateState, Channel, Operation, OrderId, OrderState, Reason, text
+
+FOREVER = timedelta(days=36500)
+
+
+class Rekey:
+    """The steps of an order for a certificate."""
+
+    def __init__(self, desk: Desk, verifier: Verifier, failures: Failures, issuer: Issuer) -> None:
+        self._desk = desk
+        self._verifier = verifier
+        self._failures = failures
+        self._issuer = issuer
+
+    @property
+    def rules(self) -> CodeRules:
+        """The policy's numbers for codes."""
+        p = self._desk.policy
+        failures = FailureLimits(p.failures_per_day, timedelta(days=1), p.failures_ever)
+        return CodeRules(
+            p.code_digits,
+            p.code_life,
+            p.code_attempts,
+            p.resend_after,
+            p.sends_per_order,
+            p.sends_per_hour,
+            p.sends_per_day,
+            failures,
+        )
+
+    async def bind_key(self, caller: Caller, order_id: OrderId, csr_der: bytes, proof_der: bytes | None) -> Order:
+        """Return the order bound to the customer's new key.
+
+        1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
+        this new key  3 policy allows it still  4 [tx] order, leaf. A new key on an open order voids its code.
+        """
+        desk = self._desk
+        order = await desk.order(caller, order_id)
+        if order.state not in {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}:
+            raise Refused(order.require(Step.KEY) or ended(order))
+        request = csr.parse(csr_der)
+        if isinstance(request, Refusal):
+            raise Refused(request)
+        if order.spki_sha256 == request.spki_sha256:
+            return order
+        signed_by = await self._old_key(order, request.spki_sha256, proof_der)
+        present = await desk.present(order.customer)
+        refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
+        if refused is not None:
+            raise Refused(refused)
+        bound = Bound(request.spki_sha256, csr_der, proof_der, order.old_serial)
+
+        async def attempt(pen: Pen) -> Refusal | None:
+            leaf = pen.leaf(
+                Event.RA_KEY_BOUND,
+                spki_sha256=request.spki_sha256,
+                key_algorithm=request.key.value,
+                old_serial=order.old_serial if signed_by else None,
+            )
+            return await desk.orders.bind(order, bound, signed_by, desk.now(), leaf)
+
+        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        if refused is not None:
+            raise Refused(refused)
+        return await desk.order(caller, order_id)
+
+    async def _old_key(self, order: Order, spki_sha256: str, proof_der: bytes | None) -> bytes | None:
+        """Return the nonce that the old key's signature used up; None when the order needs no old key (TW-16)."""
+        if order.operation is not Operation.REKEY:
+            return None
+        old = None if order.old_serial is None else await self._desk.holdings.get(order.old_serial)
+        if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
+            raise Refused(
+                Refusal(
+                    Kind.FORBIDDEN,
+                    text("The old certificate is not valid any more. Please apply for a new one."),
+                    code="old",
+                )
+            )
+        if proof_der is None:
+            raise Refused(
+                Refusal(
+                    Kind.BAD_PROOF,
+                    text("A renewal is signed with the old certificate. Please open it on this computer."),
+                    field="proof",
+                    code="proof_missing",
+                )
+            )
+        self._verify(order, proof_der, old.der, spki_sha256, "rekey")
+        return order.nonce
+
+    def _verify(self, order: Order, proof_der: bytes, certificate: bytes, spki_sha256: str, purpose: str) -> None:
+        now = self._desk.now()
+        if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
+            raise Refused(
+                Refusal(
+                    Kind.BAD_PROOF,
+                    text("This step took too long. Please press the button again."),
+                    field="proof",
+                    code="nonce",
+                )
+            )
+        expected = proof.Expected(
+            portal=self._desk.portal,
+            order=order.id,
+            nonce=order.nonce,
+            new_spki_sha256=bytes.fromhex(spki_sha256),
+            certificate_sha256=hashlib.sha256(certificate).digest(),
+            purpose=purpose,
+            now=now,
+        )
+        verified = proof.verify(proof_der, certificate, expected)
+        if isinstance(verified, Refusal):
+            raise Refused(verified)
+
+    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
+        """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
+        desk = self._desk
+        order = await desk.at_step(caller, order_id, Step.CHANNEL)
+        contacts = await desk.people.contacts(order.customer)
+        facts = await contact_facts(desk.people, order.customer)
+        why_not = may_use_channel(desk.policy, facts.get(channel), channel, order.login_factors, desk.now())
+        if why_not is not None:
+            raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
+        spki = order.spki_sha256
+        if order.operation is Operation.REVOKE and order.old_serial is not None:
+            target = await desk.holdings.get(order.old_serial)
+            spki = None if target is None else target.spki_sha256
+        what = CodeFor(
+            order=order.id,
+            customer=order.customer,
+            operation=order.operation,
+            spki_sha256=spki or "",
+            channel=channel,
+            contact_version=contacts[channel].version,
+            destination_hash=contacts[channel].destination_hash,
+            account_last3=last3(order.account),
+            language=caller.language,
+        )
+        await self._verifier.open(what, self.rules)
+        return order
+
+    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> Order:
+        """Return the order after the right code; a wrong one costs an attempt even though the request fails."""
+        desk = self._desk
+        order = await desk.order(caller, order_id)
+        if order.state is not OrderState.CODED:
+            refused = order.require(Step.CHANNEL)
+            if refused is not None:
+                raise Refused(refused)
+        await self._verifier.answer(order.id, code, self.rules)
+        return await desk.order(caller, order_id)
+
+    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> Order:
+        """Return the order after the birth date matched; mismatches count per customer, charged before comparing."""
+        desk, now = self._desk, self._desk.now()
+        order = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
+        limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
+
+        async def charge(pen: Pen) -> Refusal | None:
+            leaf = pen.leaf(Event.RA_ORDER_HELD, factor="birth_date")
+            return await self._failures.charge(order.customer, "birth_date", limits, now, leaf)
+
+        refused = await desk.recorder.write(order_chain(order.id), charge)
+        if refused is not None:
+            raise Refused(refused)
+        if not await desk.people.birth_date_matches(order.customer, claimed):
+            await desk.recorder.write(
+                order_chain(order.id), lambda pen: desk.orders.note(pen.leaf(Event.RA_BIRTH_DATE_WRONG))
+            )
+            raise Refused(_WRONG_BIRTH_DATE)
+        since = now - desk.policy.approval_life
+
+        async def check(pen: Pen) -> bool:
+            return await desk.orders.check(order.id, now, since, pen.leaf(Event.RA_BIRTH_DATE_RIGHT))
+
+        if not await desk.recorder.write(order_chain(order.id), check):
+            raise Refused(_MOVED_ON)
+        return await desk.order(caller, order_id)
+
+    def consent(self, order: Order) -> Consent:
+        """Return the terms that the confirmation of this order names."""
+        return consent_for(order, self._issuer.name)
+
+    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> Order:
+        """Return the order issued, or pending at its CA.
+
+        1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA issues
+        5 [tx] fulfilled. A repeat, and whoever comes second, gets the order as it stands (I2, I42).
+        """
+        desk = self._desk
+        order = await desk.order(caller, order_id)
+        if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
+            return order
+        refused = order.require(Step.REVIEW)
+        if refused is not None:
+            raise Refused(refused)
+        if consent != self.consent(order).sha256:
+            raise Refused(_OTHER_TERMS)
+        present = await desk.present(order.customer)
+        advice = advise(desk.policy, facts_of(present), desk.now())
+        refused = may_start(order.operation, order.reason, advice)
+        if refused is not None:
+            raise Refused(refused)
+        if await self._submit(order, consent):
+            await self.issue(order)
+        return await desk.order(caller, order_id)
+
+    async def _submit(self, order: Order, consent: str) -> bool:
+        desk, now = self._desk, self._desk.now()
+        since = now - desk.policy.approval_life
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=consent, policy=desk.policy.id)
+            return await desk.orders.submit(order.id, consent, order.state, since, now, leaf)
+
+        return await desk.recorder.write(order_chain(order.id), attempt)
+
+    async def issue(self, order: Order, *, resumed: bool = False) -> None:
+        """Have the CA issue for a submitted order and fulfil it; `resumed` after a crash or for a pending one."""
+        desk = self._desk
+        wish = await self._wish(order)
+        answer = await (self._issuer.resume(wish) if resumed else self._issuer.issue(wish))
+        if isinstance(answer, Refusal):
+            await self._refuse(order, answer)
+            return
+        if isinstance(answer, Pending):
+            await desk.recorder.write(
+                order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
+            )
+            return
+        if answer.spki_sha256 != order.spki_sha256:
+            raise ValueError(f"order {order.id}: the CA answered with another key")
+        works = self._block_old(order)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
+            return await desk.orders.fulfil(order.id, _holding(order, answer, desk.now()), works, leaf)
+
+        await desk.recorder.write(order_chain(order.id), attempt)
+
+    def _block_old(self, order: Order) -> tuple[Work, ...]:
+        if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
+            return ()
+        reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
+        return (self._desk.revoke_work(order.old_serial, reason, order.customer, order.id),)
+
+    async def _wish(self, order: Order) -> Wish:
+        if order.csr is None:
+            raise ValueError(f"order {order.id} has no key")
+        request = csr.parse(order.csr)
+        if isinstance(request, Refusal):
+            raise ValueError(f"order {order.id}: its stored request does not parse any more")
+        needs = self._issuer.needs[order.profile]
+        subject = dict(await self._desk.people.subject_values(order.customer, needs))
+        if "account" in needs:
+            subject["account"] = order.account
+        return Wish(order.id, order.profile, request.spki_der, subject)
+
+    async def _refuse(self, order: Order, refusal: Refusal) -> None:
+        desk = self._desk
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
+            return await desk.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
+
+        if refusal.kind is not Kind.UNAVAILABLE:
+            await desk.recorder.write(order_chain(order.id), attempt)
+        raise Refused(refusal)
+
+    async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> Order:
+        """Return the order active: the new key has signed the server's challenge, the old one is superseded.
+
+        1 the signature holds  2 [tx] activate, notice, work row for the old certificate's revocation (make before
+        break: nothing of the old one changes before this).
+        """
+        desk = self._desk
+        order = await desk.order(caller, order_id)
+        if order.state is OrderState.ACTIVE:
+            return order
+        refused = order.require(Step.INSTALL)
+        if refused is not None:
+            raise Refused(refused)
+        holding = None if order.serial is None else await desk.holdings.get(order.serial)
+        if holding is None or order.nonce is None:
+            raise ValueError(f"order {order.id} is issued without a certificate")
+        self._verify(order, proof_der, holding.der, holding.spki_sha256, "install")
+        nonce = order.nonce
+        works = await desk.notice(
+            order.customer,
+            "activated",
+            order.code_channel,
+            operation=order.operation,
+            account_last3=last3(order.account),
+        )
+        old = await desk.present(order.customer)
+        if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
+            works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+
+        async def attempt(pen: Pen) -> Refusal | None:
+            superseded = None if old is None else old.serial
+            leaf = pen.leaf(Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded)
+            return await desk.orders.activate(order.id, nonce, desk.now(), works, leaf)
+
+        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        if refused is not None:
+            raise Refused(refused)
+        return await desk.order(caller, order_id)
+
+
+def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
+    return Holding(
+        serial=certified.serial,
+        customer=order.customer,
+        profile=order.profile,
+        order=order.id,
+        account=order.account,
+        key_home=order.key_home,
+        spki_sha256=certified.spki_sha256,
+        state=CertificateState.ISSUED,
+        der=certified.der,
+        chain=certified.chain,
+        not_before=certified.not_before,
+        not_after=certified.not_after,
+        issued_at=now,
+    )
+
+
+_WRONG_BIRTH_DATE = Refusal(
+    Kind.WRONG_BIRTH_DATE,
+    text("This is not the birth date that we have on record. Please check year, month and day."),
+    field="year",
+    code="birth_date",
+)
+_OTHER_TERMS = Refusal(
+    Kind.CONFLICT,
+    text("The terms of this order have changed. Please read them again and confirm."),
+    field="consent",
+    code="terms",
+)
+_MOVED_ON = Refusal(Kind.STEP_REQUIRED, text("This step took too long. Please have a new code sent."), code="channel")

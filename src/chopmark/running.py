@@ -1,0 +1,133 @@
+"""The processes: the server as an ASGI application, the worker, and both in one for the demo."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+import uvicorn
+
+from chopmark.jobs import loop
+from chopmark.main import House, opened, tasks
+from chopmark.settings import Settings
+from chopmark.va.ports import Crl
+from chopmark.web import app
+from chopmark.web.doors import Demo, Doors, PublishedCa
+from chopmark.words import IssuerId, Secret
+
+LOGGED = frozenset(
+    {"event", "level", "timestamp", "job", "kind", "error", "request_id", "at", "address", "count", "seconds", "path"}
+)
+"""The fields a log line may have; anything else is dropped before it is written."""
+
+
+def _allowed(_: Any, __: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in fields.items() if name in LOGGED}
+
+
+def configure_logging() -> None:
+    """Write one JSON line an event to stderr; fields by allow-list, no access log, no values of exceptions."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _allowed,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(),
+    )
+
+
+def doors(house: House, demo: Demo | None = None) -> Doors:
+    """Return what the web is given of a house."""
+    settings, authority = house.settings, house.authority
+    issuing = PublishedCa(authority.view.id, authority.title, authority.view.certificate_der, house.publisher.shards)
+    root = PublishedCa("root", f"{authority.title} Root", authority.chain[-1], 1)
+
+    async def crl(issuer: str, shard: int) -> Crl | None:
+        return (await house.status.shard(IssuerId(issuer), shard)).crl
+
+    return Doors(
+        brand=house.brand,
+        policy=house.policy,
+        portal=house.portal,
+        portal_url=settings.portal_url,
+        demo_mode=settings.mode == "demo",
+        csrf_secret=Secret(settings.csrf_key.get_secret_value()),
+        client_address_header=settings.client_address_header,
+        clock=house.clock,
+        entropy=house.entropy,
+        people=house.people,
+        door=house.door,
+        launches=house.launches,
+        enrolment=house.enrolment,
+        rekey=house.rekey,
+        revocation=house.revocation,
+        counter=house.counter,
+        idempotency=house.idempotency,
+        responder=house.responder,
+        responder_issuer=authority.view.id,
+        authorities=(issuing, root),
+        crl=crl,
+        issuer_title=house.issuer.name,
+        demo=demo,
+    )
+
+
+class Server:
+    """The ASGI application of one server process: builds its house at start-up, closes it at the end."""
+
+    def __init__(self, settings: Settings, demo: Callable[[House], Awaitable[Demo]] | None = None) -> None:
+        self._settings = settings
+        self._demo = demo
+        self._stack = AsyncExitStack()
+        self._app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or follow the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        await receive()
+        house = await self._stack.enter_async_context(opened(self._settings))
+        demo = None if self._demo is None else await self._demo(house)
+        self._app = app.create(doors(house, demo)).asgi
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stack.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn.Config:
+    """Return uvicorn's settings: no access log, no server header, bounded waiting."""
+    return uvicorn.Config(
+        application,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=15,
+        limit_concurrency=512,
+        proxy_headers=False,
+        ws="none",
+        **{"lifespan": "on", **extra},
+    )
+
+
+async def work(settings: Settings) -> None:
+    """Run the worker until it is told to stop; what has begun is finished."""
+    stop = asyncio.Event()
+    running = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        running.add_signal_handler(name, stop.set)
+    async with opened(settings) as house:
+        await loop.run(tasks(house), stop)

@@ -1,0 +1,74 @@
+"""Starting servers: the production server with its workers, and the demo with everything in one process."""
+
+import asyncio
+import socket
+import sys
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from chopmark.demo import STALE_AFTER, demo_of, prepare
+from chopmark.jobs import loop
+from chopmark.main import NotReady, SystemClock, opened, tasks
+from chopmark.running import Server, configure_logging, doors, server_config
+from chopmark.settings import Settings
+from chopmark.web import app
+
+
+def say(line: str) -> None:
+    """Write a line for the operator, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class _Announced(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then print the ready line."""
+        await super().startup(sockets)
+        if self.started:
+            say(f"ready {self._url}")
+
+
+async def run_demo(settings: Settings) -> int:
+    """Run server and worker in this process until interrupted; prints `ready URL` when it answers."""
+    configure_logging()
+    made = await prepare(settings)
+    if SystemClock().now() - made > STALE_AFTER:
+        say("This demo is more than ten days old; --reset makes its certificates' states fresh again.")
+    say(f"who is who: {settings.data / 'demo' / 'README.txt'}")
+    async with opened(settings) as house:
+        built = app.create(doors(house, await demo_of(house)))
+        server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
+        stop = asyncio.Event()
+        jobs = asyncio.create_task(loop.run(tasks(house), stop))
+        await server.serve()
+        stop.set()
+        await jobs
+    return 0
+
+
+def production() -> Server:
+    """Return the server application of the environment's settings; uvicorn's workers call this."""
+    configure_logging()
+    settings = Settings()
+    if settings.mode == "demo":
+        return Server(settings, demo_of)
+    return Server(settings)
+
+
+def run_server(settings: Settings, workers: int) -> int:
+    """Run the production server: `workers` processes that share one port; each prints `ready URL`."""
+    if settings.mode == "production" and not settings.public_url:
+        raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
+    config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
+    if workers == 1:
+        _Announced(config, settings.portal_url).run()
+    else:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+    return 0

@@ -1,0 +1,129 @@
+"""Every setting, once, frozen: unit, range, default and a sentence. Unknown keys are refused.
+
+Sources, the later wins: the defaults, a TOML file (`CHOPMARK_CONFIG`), environment variables `CHOPMARK_...`, and files
+in `secrets_dir` for what must not stand in an environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Smtp(BaseSettings):
+    """The mail gateway; an empty host means none."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(description="Host name of the SMTP server; empty: no mail gateway.")] = ""
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port.")] = 587
+    tls: Annotated[Literal["none", "starttls", "tls"], Field(description="`none` is for loopback only.")] = "starttls"
+    user: Annotated[str, Field(description="Login name; empty: no authentication.")] = ""
+    password: Annotated[SecretStr, Field(description="Login password.")] = SecretStr("")
+    sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
+
+
+class Settings(BaseSettings):
+    """One installation's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHOPMARK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    mode: Annotated[
+        Literal["production", "demo"], Field(description="`production` refuses demo gateways and plain-http cookies.")
+    ] = "production"
+    data: Annotated[Path, Field(description="Directory for everything kept outside the database.")] = Path("data")
+    database: Annotated[
+        str, Field(description="Database URL; empty: SQLite in the data directory. Or postgresql://...")
+    ] = ""
+    pool: Annotated[int, Field(ge=2, le=64, description="Database connections a process.")] = 8
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port to listen on.")] = 8080
+    public_url: Annotated[
+        str, Field(description="How browsers reach this portal, without a final slash; part of every proof.")
+    ] = ""
+    status_url: Annotated[
+        str, Field(description="Plain-http address of CRL, OCSP and issuer certificates; empty: the public URL.")
+    ] = ""
+    brand: Annotated[Path | None, Field(description="TOML file with the firm's words, logo and colours.")] = None
+    policy: Annotated[Literal["tw-broker", "strict"], Field(description="Which preset decides.")] = "tw-broker"
+    code_digits: Annotated[int, Field(ge=6, le=10, description="Digits of a one-time code.")] = 6
+    profile: Annotated[
+        Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
+    ] = "investor"
+    node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
+    smtp: Smtp = Smtp()
+    client_address_header: Annotated[
+        str, Field(description="Header in which a trusted proxy names the client's address; empty: none is trusted.")
+    ] = ""
+    otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
+    otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
+    audit_key: Annotated[SecretStr, Field(description="32 bytes in hex: audit leaves are sealed with it.")] = SecretStr(
+        ""
+    )
+    data_key: Annotated[SecretStr, Field(description="32 bytes in hex: personal data is sealed with it.")] = SecretStr(
+        ""
+    )
+    lookup_key: Annotated[SecretStr, Field(description="32 bytes in hex: look-ups are hashed with it.")] = SecretStr("")
+    ca_passphrase: Annotated[SecretStr, Field(description="Opens the CA's key files.")] = SecretStr("")
+    csrf_key: Annotated[SecretStr, Field(description="32 bytes in hex: form tokens are signed with it.")] = SecretStr(
+        ""
+    )
+    secrets_dir: Annotated[Path | None, Field(description="Directory whose files are secrets, a setting each.")] = None
+
+    @model_validator(mode="after")
+    def _addresses(self) -> "Settings":
+        for url in (self.public_url, self.status_url):
+            if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
+                raise ValueError("public_url and status_url are http(s) addresses without a final slash")
+        if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
+            raise ValueError("in production public_url begins with https://")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, secret files, TOML file."""
+        del dotenv_settings, file_secret_settings
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
+        if secrets:
+            sources.append(SecretsSettingsSource(settings_cls, secrets))
+        config = os.environ.get("CHOPMARK_CONFIG")
+        if config:
+            sources.append(TomlConfigSettingsSource(settings_cls, config))
+        return tuple(sources)
+
+    @property
+    def database_url(self) -> str:
+        """The database URL, with its default."""
+        return self.database or f"sqlite:///{(self.data / 'chopmark.sqlite').absolute()}"
+
+    @property
+    def portal_url(self) -> str:
+        """How browsers reach this portal."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def publication_url(self) -> str:
+        """Where certificate status is published: plain http, a literal address in the demo."""
+        return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"

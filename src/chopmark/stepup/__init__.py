@@ -1,0 +1,1 @@
+"""Proving more than the login did: one-time codes and further factors."""

@@ -1,0 +1,229 @@
+"""A challenge is one code sent over one channel for one order: its states, and how an answer is read.
+
+Pure: the transitions say what is allowed; the store's conditional statements hold the same guards
+when many requests arrive at once.
+"""
+
+import hmac
+import math
+import unicodedata
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from chopmark.errors import Kind, Refusal
+from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
+
+MIN_DIGITS: Final = 6
+MAX_DIGITS: Final = 10
+NONCE_BYTES: Final = 16
+MAX_LIFE: Final = timedelta(seconds=600)
+"""NIST SP 800-63B-4 s.3.1.3: a code lives at most 10 minutes."""
+MOST_ATTEMPTS: Final = 5
+REFERENCE_ALPHABET: Final = "BDFGHJKMNPRTWXYZ"
+"""Sixteen letters that are not taken for one another and spell no word."""
+
+_RAW_LIMIT: Final = 64
+_DASHES: Final = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+
+
+class ChallengeState(StrEnum):
+    """LIVE can be answered; CONSUMED was right once; DEAD was guessed out or replaced; EXPIRED is too old."""
+
+    LIVE = "live"
+    CONSUMED = "consumed"
+    DEAD = "dead"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One sent code without the code. Times are aware UTC; `spki` is the SHA-256 in hexadecimal or ""."""
+
+    id: ChallengeId
+    order: OrderId
+    customer: CustomerId
+    channel: Channel
+    contact_version: int
+    nonce: bytes
+    kid: str
+    operation: Operation
+    spki: str
+    reference: str
+    digits: int
+    attempts: int
+    max_attempts: int
+    created_at: datetime
+    expires_at: datetime
+    resend_at: datetime
+    state: ChallengeState = ChallengeState.LIVE
+
+    def __post_init__(self) -> None:
+        if len(self.nonce) != NONCE_BYTES:
+            raise ValueError(f"the nonce must have {NONCE_BYTES} bytes")
+        if not MIN_DIGITS <= self.digits <= MAX_DIGITS:
+            raise ValueError(f"a code has {MIN_DIGITS} to {MAX_DIGITS} digits")
+        if not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            raise ValueError(f"a code allows 1 to {MOST_ATTEMPTS} attempts")
+        if not 0 <= self.attempts <= self.max_attempts:
+            raise ValueError("attempts must lie between 0 and max_attempts")
+        if not timedelta(0) < self.expires_at - self.created_at <= MAX_LIFE:
+            raise ValueError("a code lives more than 0 and at most 600 seconds")
+
+    @property
+    def tries_left(self) -> int:
+        """How many answers may still be compared."""
+        return self.max_attempts - self.attempts if self.state is ChallengeState.LIVE else 0
+
+    def remaining_s(self, now: datetime) -> int:
+        """Return the whole seconds that the code is still good for; 0 when it is over."""
+        if self.state is not ChallengeState.LIVE:
+            return 0
+        return max(0, math.floor((self.expires_at - now).total_seconds()))
+
+    def resend_in_s(self, now: datetime) -> int:
+        """Return the whole seconds, rounded up, until another code may be asked for; 0 when it may be now."""
+        return max(0, math.ceil((self.resend_at - now).total_seconds()))
+
+    def refusal(self, now: datetime) -> Refusal | None:
+        """Return why no answer may be compared now, or None when one may. Costs nothing."""
+        if self.state is ChallengeState.CONSUMED:
+            return already_used()
+        if self.state is ChallengeState.DEAD:
+            return dead(self.max_attempts) if self.attempts >= self.max_attempts else replaced()
+        if self.state is ChallengeState.EXPIRED or now >= self.expires_at:
+            return expired()
+        return dead(self.max_attempts) if self.attempts >= self.max_attempts else None
+
+    def charge(self, now: datetime) -> "Challenge | Refusal":
+        """Return the challenge with one attempt spent; to be committed BEFORE the answer is compared."""
+        return self.refusal(now) or replace(self, attempts=self.attempts + 1)
+
+    def consume(self, now: datetime) -> "Challenge | Refusal":
+        """Return the challenge as used; only after a charge whose answer was right, and only once.
+
+        The last of the attempts may be the right one, so a spent budget is no obstacle here.
+        """
+        if self.state is not ChallengeState.LIVE or now >= self.expires_at:
+            return self.refusal(now) or expired()
+        if self.attempts == 0:
+            raise ValueError("a challenge is charged before it is consumed")
+        return replace(self, state=ChallengeState.CONSUMED)
+
+    def wrong(self, now: datetime) -> "tuple[Challenge, Refusal]":
+        """Return what a charged answer that differs leaves behind, and what the customer is told."""
+        if self.state is not ChallengeState.LIVE:
+            return self, self.refusal(now) or expired()
+        if self.attempts >= self.max_attempts:
+            return replace(self, state=ChallengeState.DEAD), dead(self.max_attempts)
+        return self, wrong_code(self.tries_left)
+
+    def supersede(self) -> "Challenge":
+        """Return the challenge killed by a newer code or a new key; one that has ended stays as it ended."""
+        return replace(self, state=ChallengeState.DEAD) if self.state is ChallengeState.LIVE else self
+
+    def lapse(self, now: datetime) -> "Challenge":
+        """Return the challenge as EXPIRED when its time is over, otherwise unchanged."""
+        over = self.state is ChallengeState.LIVE and now >= self.expires_at
+        return replace(self, state=ChallengeState.EXPIRED) if over else self
+
+    def resend_refusal(self, now: datetime) -> Refusal | None:
+        """Return why another code may not be sent yet, or None when it may."""
+        wait_s = self.resend_in_s(now)
+        if wait_s == 0:
+            return None
+        said = text("Please wait %(seconds)s more seconds before you ask for another code.", seconds=wait_s)
+        return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
+
+
+def parse_code(raw: str, digits: int) -> Secret | Refusal:
+    """Return the typed code as `digits` ASCII digits, or a hint that costs no attempt.
+
+    Full-width and other compatibility digits count as digits (NFKC); spaces, hyphens and invisible
+    characters from a pasted message are dropped; leading zeros stay.
+    """
+    if len(raw) > _RAW_LIMIT:
+        return _unreadable(
+            "code_length", text("The code has %(digits)s digits. Please type only the code.", digits=digits)
+        )
+    folded = unicodedata.normalize("NFKC", raw)
+    kept = "".join(c for c in folded if not (c.isspace() or c in _DASHES or unicodedata.category(c) == "Cf"))
+    if not kept:
+        return _unreadable(
+            "code_empty", text("Please type the %(digits)s digits of the code that was sent to you.", digits=digits)
+        )
+    if not (kept.isascii() and kept.isdigit()):
+        said = text(
+            "The code has only digits, %(digits)s of them. The four letters in the message are the reference, "
+            "not the code.",
+            digits=digits,
+        )
+        return _unreadable("code_not_digits", said)
+    if len(kept) != digits:
+        said = text(
+            "The code has %(digits)s digits, and you typed %(typed)s. Please look at the message again.",
+            digits=digits,
+            typed=len(kept),
+        )
+        return _unreadable("code_length", said)
+    return Secret(kept)
+
+
+def matches(expected: Secret, given: Secret) -> bool:
+    """Return whether both codes are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(expected.reveal().encode(), given.reveal().encode())
+
+
+def reference(random: bytes) -> str:
+    """Return the four letters that page and message both show; uses the first 2 of the random bytes."""
+    if len(random) < 2:
+        raise ValueError("a reference needs 2 random bytes")
+    first, second = random[0], random[1]
+    return "".join(REFERENCE_ALPHABET[n] for n in (first >> 4, first & 15, second >> 4, second & 15))
+
+
+def wrong_code(tries_left: int) -> Refusal:
+    """The code was compared and differs; `tries_left` is at least 1."""
+    if tries_left == 1:
+        said = text("The code is not right. You can try one more time. Please look at the newest message.")
+    else:
+        said = text(
+            "The code is not right. You can try %(tries)s more times. Please look at the newest message.",
+            tries=tries_left,
+        )
+    return Refusal(Kind.WRONG_CODE, said, field="code", code="code_wrong")
+
+
+def dead(max_attempts: int) -> Refusal:
+    """The attempts are used up; the right code does not help any more."""
+    said = text(
+        "The code was wrong %(times)s times and is now blocked for your safety. Please ask for a new code.",
+        times=max_attempts,
+    )
+    return Refusal(Kind.CODE_DEAD, said, field="code", code="code_blocked")
+
+
+def expired() -> Refusal:
+    """The time is over; this says nothing about whether the digits were right."""
+    said = text("The time for this code is over, so it was not checked. Please ask for a new code.")
+    return Refusal(Kind.CODE_DEAD, said, field="code", code="code_expired")
+
+
+def replaced() -> Refusal:
+    """A newer code, or a new key on the order, took its place."""
+    said = text(
+        "This code was replaced and no longer works. Please type the code from the newest message, "
+        "or ask for a new code."
+    )
+    return Refusal(Kind.CODE_DEAD, said, field="code", code="code_replaced")
+
+
+def already_used() -> Refusal:
+    """The code was right once; a code is accepted once (NIST SP 800-63B-4 s.3.1.3.2)."""
+    said = text("This code was already used. Please reload the page to see how far your request has come.")
+    return Refusal(Kind.CODE_DEAD, said, field="code", code="code_used")
+
+
+def _unreadable(code: str, said: Text) -> Refusal:
+    return Refusal(Kind.MALFORMED, said, field="code", code=code)

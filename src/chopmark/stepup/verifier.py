@@ -1,0 +1,216 @@
+"""Sending one-time codes and checking them: the verbs around `challenge` (pure) and `derive` (pure).
+
+The code is derived, never stored; an attempt is charged and committed before it is compared, so that no number of
+parallel guesses, sessions or nodes compares more than the budget allows (I10 to I14, I17).
+"""
+
+from base64 import b32encode
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
+from chopmark.audit.leaf import order_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.clock import Clock, Entropy
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work, WorkKind
+from chopmark.stepup import challenge as pure
+from chopmark.stepup.challenge import Challenge, ChallengeState
+from chopmark.stepup.derive import OtpKeys, derive_for
+from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits
+from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRules:
+    """The policy's numbers for codes."""
+
+    digits: int
+    life: timedelta
+    attempts: int
+    resend_after: timedelta
+    per_order: int
+    per_hour: int
+    per_day: int
+    failures: FailureLimits
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFor:
+    """What a code is bound to (OTP-04): the order, its operation, the key, the channel and the contact's version."""
+
+    order: OrderId
+    customer: CustomerId
+    operation: Operation
+    spki_sha256: str
+    channel: Channel
+    contact_version: int
+    destination_hash: str
+    account_last3: str
+    language: str
+
+
+def new_id(entropy: Entropy) -> str:
+    """Return a fresh 128-bit id: 26 characters of base32."""
+    return b32encode(entropy.token(16)).rstrip(b"=").decode()
+
+
+def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[Budget, ...]:
+    """Return what one message is charged to: the destination and the customer, by hour and by day (OTP-06)."""
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    return (
+        Budget(f"send:{destination_hash}:1h", rules.per_hour, hour),
+        Budget(f"send:{destination_hash}:1d", rules.per_day, day),
+        Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),
+        Budget(f"send-customer:{customer}:1d", rules.per_day, day),
+    )
+
+
+class Verifier:
+    """Opens challenges and checks answers."""
+
+    def __init__(
+        self,
+        challenges: Challenges,
+        keys: OtpKeys,
+        tenant: str,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._challenges = challenges
+        self._keys = keys
+        self._tenant = tenant
+        self._recorder = recorder
+        self._clock = clock
+        self._entropy = entropy
+
+    async def open(self, what: CodeFor, rules: CodeRules) -> Challenge:
+        """Return a new challenge whose message is queued; the order's earlier one is dead (I14, I16)."""
+        now = self._clock.now()
+        challenge = Challenge(
+            id=ChallengeId(new_id(self._entropy)),
+            order=what.order,
+            customer=what.customer,
+            channel=what.channel,
+            contact_version=what.contact_version,
+            nonce=self._entropy.token(16),
+            kid=self._keys.current.kid,
+            operation=what.operation,
+            spki=what.spki_sha256,
+            digits=rules.digits,
+            reference=pure.reference(self._entropy.token(8)),
+            attempts=0,
+            max_attempts=rules.attempts,
+            created_at=now,
+            expires_at=now + rules.life,
+            resend_at=now + rules.resend_after,
+            state=ChallengeState.LIVE,
+        )
+        work = Work(
+            id=new_id(self._entropy),
+            kind=WorkKind.CODE,
+            customer=what.customer,
+            order=what.order,
+            challenge=challenge.id,
+            channel=what.channel,
+            contact_version=what.contact_version,
+            facts={"account_last3": what.account_last3, "language": what.language, "operation": what.operation.value},
+            attempts=0,
+            not_before=now,
+            expires_at=challenge.expires_at,
+        )
+        limits = SendLimits(rules.per_order, send_budgets(what.customer, what.destination_hash, rules))
+
+        async def attempt(pen: Pen) -> Refusal | None:
+            facts: dict[str, Fact] = {
+                "challenge": challenge.id,
+                "channel": what.channel,
+                "contact_version": what.contact_version,
+            }
+            yes = pen.leaf(Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash)
+            no = pen.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
+            return await self._challenges.open(challenge, limits, work, yes, no)
+
+        refused = await self._recorder.write(order_chain(what.order), attempt)
+        if refused is not None:
+            raise Refused(refused)
+        return challenge
+
+    async def latest(self, order: OrderId) -> tuple[Challenge, int] | None:
+        """Return the order's newest challenge and how many were sent."""
+        return await self._challenges.latest(order)
+
+    async def answer(self, order: OrderId, raw: str, rules: CodeRules) -> Challenge:
+        """Return the consumed challenge after the right code; raise Refused otherwise.
+
+        1 a malformed entry costs nothing  2 [tx] charge one attempt and one failure  3 derive and compare in constant
+        time  4 [tx] right: consume, mark the order coded, give the failure back; wrong: record.
+        """
+        given = pure.parse_code(raw, rules.digits)
+        if isinstance(given, Refusal):
+            raise Refused(given)
+        found = await self._challenges.latest(order)
+        if found is None:
+            raise Refused(_NONE_SENT)
+        challenge = await self._charge(found[0], rules)
+        expected = self.code_of(challenge)
+        if expected is not None and pure.matches(expected, given):
+            await self._right(challenge)
+            return challenge
+        raise Refused(await self._wrong(challenge, rules))
+
+    async def _charge(self, challenge: Challenge, rules: CodeRules) -> Challenge:
+        now = self._clock.now()
+
+        async def attempt(pen: Pen) -> Challenge | Refusal:
+            facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel}
+            yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
+            charged = await self._challenges.charge(challenge.id, challenge.order, rules.failures, now, yes, no)
+            return charged if isinstance(charged, Refusal) else charged.challenge
+
+        result = await self._recorder.write(order_chain(challenge.order), attempt)
+        if isinstance(result, Refusal):
+            raise Refused(result)
+        return result
+
+    async def _right(self, challenge: Challenge) -> None:
+        now = self._clock.now()
+
+        async def attempt(pen: Pen) -> Refusal | None:
+            leaf = pen.leaf(Event.RA_CODE_RIGHT, challenge=challenge.id, channel=challenge.channel)
+            return await self._challenges.right(challenge, now, leaf)
+
+        refused = await self._recorder.write(order_chain(challenge.order), attempt)
+        if refused is not None:
+            raise Refused(refused)
+
+    async def _wrong(self, challenge: Challenge, rules: CodeRules) -> Refusal:
+        now = self._clock.now()
+        left = challenge.max_attempts - challenge.attempts
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_CODE_WRONG, challenge=challenge.id, channel=challenge.channel, attempts_left=left)
+            return await self._challenges.wrong(challenge, rules.failures, now, leaf)
+
+        held = await self._recorder.write(order_chain(challenge.order), attempt)
+        if held:
+            return HELD
+        return pure.wrong_code(left) if left else pure.dead(challenge.max_attempts)
+
+    def code_of(self, challenge: Challenge) -> Secret | None:
+        """Return the code of a challenge, for delivery and comparison; None when its key is destroyed."""
+        key = self._keys.find(challenge.kid)
+        return None if key is None else derive_for(challenge, key, self._tenant)
+
+
+HELD = Refusal(
+    Kind.HELD,
+    text("There were too many wrong entries. For your safety this is on hold; please call us."),
+    code="held",
+)
+_NONE_SENT = Refusal(
+    Kind.STEP_REQUIRED, text("No code has been sent for this order yet. Please have one sent first."), code="channel"
+)

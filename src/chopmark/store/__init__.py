@@ -1,0 +1,1 @@
+"""The only SQL: schema, transactions, one ledger file per authority; SQLite and PostgreSQL."""

@@ -1,0 +1,193 @@
+"""The audit's tables: tips for who writes leaves, places and heads for the sequencer, one moment for the verifier."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from chopmark.audit.head import Head, decode_head, encode_head
+from chopmark.audit.leaf import ChainId, StoredLeaf, Tip, new_chain
+from chopmark.audit.ports import Batch, Lease, Placed, StoredHead
+from chopmark.audit.sequencer import LedgerBroken
+from chopmark.audit.tree import Frontier
+from chopmark.store import script
+from chopmark.store.columns import moment, ms
+from chopmark.store.engine import Clash, Engine, Snapshot
+from chopmark.store.script import Row, Script, Value, query, whole
+
+LEASE_NAME = "sequencer"
+
+_LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
+_TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
+_TAKE_LEASE = """
+INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
+ON CONFLICT (name) DO UPDATE SET
+  fencing = CASE WHEN leases.holder = :holder THEN leases.fencing ELSE leases.fencing + 1 END,
+  holder = :holder,
+  until = :until
+WHERE leases.holder = :holder OR leases.until <= :now
+RETURNING fencing
+"""
+_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
+_LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
+# Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
+_STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
+_SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
+_PLACE = """
+UPDATE leaves SET position = :index WHERE chain = :chain AND version = :version AND position IS NULL
+"""
+_PLACED = "SELECT COUNT(*) AS placed FROM leaves WHERE position >= :first AND position < :size"
+_HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
+_ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
+_ALL_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
+_ALL_CHAINS = "SELECT chain, version, tip FROM chains ORDER BY chain"
+_ALL_HEADS = "SELECT size, line, frontier FROM heads ORDER BY size"
+
+
+class _Overtaken(Exception):
+    """Somebody else was faster; rolls the transaction back."""
+
+
+class AuditLedger:
+    """Implements `audit.ports.Ledger` and `audit.recorder.Tips`.
+
+    The lease belongs to a holder, so a holder's name is used by one process only.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def tip(self, chain: ChainId) -> Tip:
+        """Return the chain's newest version and hash; version 0 and GENESIS when it has no leaf."""
+        return await self._engine.read(_tip, chain)
+
+    async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
+        """Take the lease when it is free, run out or already ours (then it is extended); else None."""
+        return await self._engine.run(_take_lease, holder, ms(now), ms(now + ttl))
+
+    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
+        """Return the oldest leaves without an index, at most `limit`, by `entry`.
+
+        The chain's row is locked before a leaf gets its entry, so a chain's versions come in order.
+        """
+        rows = await self._engine.read(_rows, _WAITING, {"most": limit})
+        return [_leaf(row) for row in rows]
+
+    async def latest_head(self) -> tuple[Head, Frontier] | None:
+        """Return the head of the greatest size with its frontier, or None; ValueError when one cannot be read."""
+        rows = await self._engine.read(_rows, _LATEST_HEAD, {})
+        return _head_and_frontier(rows[0]) if rows else None
+
+    async def sequence(self, batch: Batch, lease: Lease) -> bool:
+        """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
+
+        Raises:
+            LedgerBroken: a leaf that no head counts has one of the places already; no sequencer writes that.
+        """
+        try:
+            await self._engine.run(_sequence, batch, lease.fencing)
+        except _Overtaken:
+            return False
+        except Clash as clash:
+            raise LedgerBroken(f"a leaf beyond the latest head, of size {batch.old_size}, has a place") from clash
+        return True
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["AuditSource"]:
+        """Open one unchanging view; read the heads file before, so that its heads are all in the view."""
+        async with self._engine.snapshot() as snapshot:
+            yield AuditSource(snapshot)
+
+
+class AuditSource:
+    """Implements `audit.ports.Source` over a snapshot of the database; a column comes as it is stored."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    async def sequenced(self) -> AsyncIterator[StoredLeaf]:
+        """Yield every leaf whose index is not null, by index."""
+        async for row in self._rows(_ALL_SEQUENCED):
+            yield _leaf(row)
+
+    async def unsequenced(self) -> AsyncIterator[StoredLeaf]:
+        """Yield every leaf whose index is null, in the order in which they were written."""
+        async for row in self._rows(_ALL_WAITING):
+            yield _leaf(row)
+
+    async def chains(self) -> AsyncIterator[Tip]:
+        """Yield every row of the chain table."""
+        async for row in self._rows(_ALL_CHAINS):
+            yield Tip(row["chain"], row["version"], row["tip"])
+
+    async def heads(self) -> AsyncIterator[StoredHead]:
+        """Yield every head by the size it is filed under."""
+        async for row in self._rows(_ALL_HEADS):
+            yield StoredHead(row["size"], row["line"], row["frontier"])
+
+    async def _rows(self, sql: str) -> AsyncIterator[Row]:
+        async for rows in self._snapshot.stream(sql, {}):
+            for row in rows:
+                yield row
+
+
+def _tip(chain: ChainId) -> Script[Tip]:
+    rows = yield whole(_TIP, chain=chain)
+    return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_chain(chain)
+
+
+def _take_lease(holder: str, now: int, until: int) -> Script[Lease | None]:
+    rows = yield whole(_TAKE_LEASE, name=LEASE_NAME, holder=holder, now=now, until=until)
+    return Lease(holder, rows[0]["fencing"], moment(until)) if rows else None
+
+
+def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:
+    return (yield script.Query(sql, values, whole=True))
+
+
+def _sequence(batch: Batch, fencing: int) -> Script[None]:
+    """Write a batch; raises _Overtaken when a guard does not hold.
+
+    1. the lease is still ours
+    2. nobody has written a head since
+    3. every leaf was still waiting: as many places are taken as were given
+    4. the head
+    """
+    if not (yield query(_STILL_OURS, name=LEASE_NAME, fencing=fencing)):  # 1
+        raise _Overtaken
+    newest = yield query(_SIZE)  # 2
+    if (newest[0]["size"] if newest else 0) != batch.old_size:
+        raise _Overtaken
+    yield script.Batch(_PLACE, _values(batch.placed))  # 3
+    counted = yield query(_PLACED, first=batch.old_size, size=batch.head.size)
+    if counted[0]["placed"] != len(batch.placed):
+        raise _Overtaken
+    frontier = batch.frontier.to_bytes()
+    yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)  # 4
+
+
+def _values(placed: Sequence[Placed]) -> list[dict[str, Value]]:
+    return [{"chain": leaf.chain, "version": leaf.version, "index": leaf.index} for leaf in placed]
+
+
+def _leaf(row: Row) -> StoredLeaf:
+    return StoredLeaf(
+        chain=row["chain"],
+        version=row["version"],
+        previous=row["previous"],
+        at=row["at"],
+        event=row["event"],
+        facts=row["facts"],
+        kid=row["kid"],
+        mac=row["mac"],
+        index=row["position"],
+    )
+
+
+def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:
+    size, line, frontier = row["size"], row["line"], row["frontier"]
+    if not isinstance(line, str) or not isinstance(frontier, bytes):
+        raise ValueError("the latest head or its frontier is missing or of a wrong type")
+    head = decode_head(line)
+    if head.size != size:
+        raise ValueError(f"the head filed under size {size} counts {head.size} leaves")
+    return head, Frontier.from_bytes(head.size, frontier)

@@ -1,0 +1,301 @@
+"""Reservations, certificates, issuing CAs and revocation lists."""
+
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.ca.ports import Entry, IssuerRow, Reservation
+from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
+from chopmark.store.engine import Engine
+from chopmark.store.leaves import append
+from chopmark.store.script import Notify, Row, Script, query
+from chopmark.va.ports import Crl, CrlShard, Ended, Status
+from chopmark.words import CertificateState, IssuerId, OrderId, Serial
+
+STATUS_CHANNEL = "status"
+_ENTRY = """serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, der, state, shard,
+  not_before, not_after, reserved_at, ended_at, reason"""
+_BY_ORDER = f"SELECT {_ENTRY} FROM certificates WHERE order_id = :order_id AND state <> 'orphaned'"
+_ATTEMPTS = "SELECT COUNT(*) AS n FROM certificates WHERE order_id = :order_id"
+_RESERVE = """
+INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state, shard,
+  not_before, not_after, reserved_at)
+VALUES (:serial, :issuer, :order_id, :attempt, :profile, :profile_version, :spki, :tbs, 'reserved', :shard,
+  :not_before, :not_after, :reserved_at)
+ON CONFLICT DO NOTHING RETURNING serial
+"""
+_RECORD = """
+UPDATE certificates SET der = :der, state = 'issued', issued_at = :now
+WHERE serial = :serial AND state = 'reserved' RETURNING serial
+"""
+_ORPHAN = """
+UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified'
+WHERE serial = :serial AND state = 'reserved' RETURNING serial
+"""
+_REVOKE = """
+UPDATE certificates SET state = 'revoked', ended_at = :now, reason = :reason
+WHERE serial = :serial AND state = 'issued' RETURNING serial
+"""
+_STATUS = "SELECT state, ended_at, reason FROM certificates WHERE issuer = :issuer AND serial = :serial"
+_ORDER_OF = "SELECT order_id FROM certificates WHERE serial = :serial"
+_ISSUERS = """
+SELECT id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem FROM issuers
+WHERE state = 'active' ORDER BY created_at
+"""
+_ADD_ISSUER = """
+INSERT INTO issuers (id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem, state, created_at)
+VALUES (:id, :name, :certificate, :chain, :key_pem, :responder, :responder_key, 'active', :now)
+ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+_ENDED = """
+SELECT serial, ended_at, reason FROM certificates
+WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL AND not_after > :keep_after
+ORDER BY serial
+"""
+_NEWEST_END = """
+SELECT COALESCE(MAX(ended_at), 0) AS newest, COUNT(*) AS n FROM certificates
+WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL
+"""
+_CRL = "SELECT number, der, this_update, next_update, seen_end FROM crls WHERE issuer = :issuer AND shard = :shard"
+_PUBLISH = """
+INSERT INTO crls (issuer, shard, number, der, this_update, next_update, seen_end)
+VALUES (:issuer, :shard, :number, :der, :this_update, :next_update, :seen_end)
+ON CONFLICT (issuer, shard) DO UPDATE SET number = :number, der = :der, this_update = :this_update,
+  next_update = :next_update, seen_end = :seen_end
+WHERE crls.number < :number RETURNING number
+"""
+
+
+def _entry(row: Row) -> Entry:
+    reservation = Reservation(
+        Serial(row["serial"]),
+        IssuerId(row["issuer"]),
+        OrderId(row["order_id"]),
+        row["attempt"],
+        row["profile"],
+        row["profile_version"],
+        row["spki_sha256"],
+        bytes(row["tbs"]),
+        row["shard"],
+        moment(row["not_before"]),
+        moment(row["not_after"]),
+        moment(row["reserved_at"]),
+    )
+    der = row["der"]
+    return Entry(
+        reservation,
+        CertificateState(row["state"]),
+        None if der is None else bytes(der),
+        moment_or_none(row["ended_at"]),
+        row["reason"],
+    )
+
+
+class CertificateLedger:
+    """Implements `ca.ports.Ledger`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def by_order(self, order: OrderId) -> Entry | None:
+        """Return the order's not-orphaned entry."""
+
+        def script() -> Script[Entry | None]:
+            rows = yield query(_BY_ORDER, order_id=order)
+            return _entry(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def attempts(self, order: OrderId) -> int:
+        """Return how many attempts the order has used."""
+
+        def script() -> Script[int]:
+            return int((yield query(_ATTEMPTS, order_id=order))[0]["n"])
+
+        return await self._engine.read(script)
+
+    async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
+        """Store a reservation; False when the order has one that is not orphaned, or the serial exists."""
+
+        def script() -> Script[bool]:
+            rows = yield query(
+                _RESERVE,
+                serial=reservation.serial,
+                issuer=reservation.issuer,
+                order_id=reservation.order,
+                attempt=reservation.attempt,
+                profile=reservation.profile,
+                profile_version=reservation.profile_version,
+                spki=reservation.spki_sha256,
+                tbs=reservation.tbs,
+                shard=reservation.shard,
+                not_before=ms(reservation.not_before),
+                not_after=ms(reservation.not_after),
+                reserved_at=ms(reservation.reserved_at),
+            )
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
+        """Store the signed certificate; False when the reservation was given up meanwhile."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_RECORD, serial=serial, der=der, now=ms(now))
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+        """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_ORPHAN, serial=serial, now=ms(now))
+            if rows:
+                yield from append(leaf)
+                yield Notify(STATUS_CHANNEL)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
+        """Revoke an issued certificate; False when it was ended already or never issued (I25)."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_REVOKE, serial=serial, reason=reason, now=ms(now))
+            if rows:
+                yield from append(leaf)
+                yield Notify(STATUS_CHANNEL)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def order_of(self, serial: Serial) -> OrderId | None:
+        """Return the order that a serial was reserved for."""
+
+        def script() -> Script[OrderId | None]:
+            rows = yield query(_ORDER_OF, serial=serial)
+            return OrderId(rows[0]["order_id"]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change."""
+        await self._engine.run(append, leaf)
+
+    async def issuers(self) -> list[IssuerRow]:
+        """Return the issuing CAs of this installation."""
+
+        def script() -> Script[list[IssuerRow]]:
+            rows = yield query(_ISSUERS)
+            return [
+                IssuerRow(
+                    IssuerId(row["id"]),
+                    row["name"],
+                    bytes(row["certificate"]),
+                    unblobs(bytes(row["chain"])),
+                    bytes(row["key_pem"]),
+                    bytes(row["responder_certificate"]),
+                    bytes(row["responder_key_pem"]),
+                )
+                for row in rows
+            ]
+
+        return await self._engine.read(script)
+
+    async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
+        """Store an issuing CA; False when the id exists."""
+
+        def script() -> Script[bool]:
+            rows = yield query(
+                _ADD_ISSUER,
+                id=row.id,
+                name=row.name,
+                certificate=row.certificate,
+                chain=blobs(row.chain),
+                key_pem=row.key_pem,
+                responder=row.responder_certificate,
+                responder_key=row.responder_key_pem,
+                now=ms(now),
+            )
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+
+class StatusLedger:
+    """Implements `va.ports.StatusRecords`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
+        """Return what is on record of a serial; None when it was never reserved."""
+
+        def script() -> Script[Status | None]:
+            rows = yield query(_STATUS, issuer=issuer, serial=serial)
+            if not rows:
+                return None
+            row = rows[0]
+            return Status(CertificateState(row["state"]), moment_or_none(row["ended_at"]), row["reason"])
+
+        return await self._engine.read(script)
+
+    async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
+        """Return the ended certificates of a shard that were not yet expired at `keep_after`, by serial."""
+
+        def script() -> Script[list[Ended]]:
+            rows = yield query(_ENDED, issuer=issuer, shard=shard, keep_after=ms(keep_after))
+            return [Ended(Serial(row["serial"]), moment(row["ended_at"]), row["reason"]) for row in rows]
+
+        return await self._engine.read(script)
+
+    async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
+        """Return the published list of a shard, if any, and how much has ended in it."""
+
+        def script() -> Script[CrlShard]:
+            newest = (yield query(_NEWEST_END, issuer=issuer, shard=shard))[0]
+            rows = yield query(_CRL, issuer=issuer, shard=shard)
+            seen = int(newest["n"])
+            if not rows:
+                return CrlShard(None, seen)
+            row = rows[0]
+            crl = Crl(
+                row["number"],
+                bytes(row["der"]),
+                moment(row["this_update"]),
+                moment(row["next_update"]),
+                row["seen_end"],
+            )
+            return CrlShard(crl, seen)
+
+        return await self._engine.read(script)
+
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
+        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+
+        def script() -> Script[bool]:
+            rows = yield query(
+                _PUBLISH,
+                issuer=issuer,
+                shard=shard,
+                number=crl.number,
+                der=crl.der,
+                this_update=ms(crl.this_update),
+                next_update=ms(crl.next_update),
+                seen_end=crl.seen,
+            )
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until a certificate's status changed, or the timeout."""
+        return await self._engine.wait(STATUS_CHANNEL, timeout_s)

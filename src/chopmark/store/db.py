@@ -1,0 +1,184 @@
+"""A database by its address: open it, bring its schema up to date, say how far it is.
+
+Addresses: `sqlite:///relative.db`, `sqlite:////absolute.db` (`?group=off` commits each call by itself),
+`sqlite://:memory:`, `postgresql://user@host/name` with libpq's parameters.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, create_mock_engine, event, text
+from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import ExecutableDDLElement
+
+from chopmark.store.engine import Engine
+from chopmark.store.postgres import POOL, PostgresEngine
+from chopmark.store.schema import metadata
+from chopmark.store.script import Query, Script
+from chopmark.store.sqlite import SqliteEngine
+from chopmark.store.sqlite_connection import MEMORY, connect, translating
+
+T = TypeVar("T")
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = 0x43484F50  # the advisory lock of migrations: "CHOP"
+
+
+class Fit(StrEnum):
+    """How a database's schema fits this release."""
+
+    EMPTY = "empty"  # no schema yet
+    BEHIND = "behind"  # `upgrade` has work to do
+    CURRENT = "current"
+    AHEAD = "ahead"  # a later release has been here; release N-1 runs on schema N
+
+
+async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> Engine:
+    """Return an engine whose connections are tried and whose durability settings hold; call it in the event loop.
+
+    `pool` is the number of PostgreSQL connections that write; `durable=False` accepts a PostgreSQL that may lose
+    commits (benches).
+
+    Raises:
+        ValueError: no address of this kind.
+        NotDurable: the database would not keep what it commits.
+        Refused: UNAVAILABLE, it cannot be reached.
+    """
+    if _is_postgres(url):
+        return await PostgresEngine.open(url, pool=pool, durable=durable)
+    group = parse_qs(urlsplit(url).query).get("group", ["on"])[-1]
+    if group not in {"on", "off"}:
+        raise ValueError(f"group is on or off, not {group}")
+    with translating():
+        return SqliteEngine(_path(url), group=group == "on")
+
+
+async def create(engine: Engine) -> None:
+    """All tables of this release's schema exist in this empty database: for databases in memory."""
+    await engine.run(_created, engine.dialect)
+
+
+async def upgrade(url: str) -> None:
+    """The schema is this release's: each missing revision was applied in a transaction of its own.
+
+    Others who start at the same moment wait; a database in memory is `create`d instead.
+    """
+    while await _within(url, _one_revision):
+        pass
+
+
+async def current(url: str) -> str | None:
+    """Return the revision of the database, None for an empty one."""
+    return await _within(url, _revision)
+
+
+def head() -> str:
+    """Return the last revision that this release knows."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise RuntimeError("no migrations are installed")
+    return revision
+
+
+async def check(url: str) -> Fit:
+    """Return how the database's schema fits this release."""
+    revision = await current(url)
+    if revision is None:
+        return Fit.EMPTY
+    if revision == head():
+        return Fit.CURRENT
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return Fit.BEHIND if revision in known else Fit.AHEAD
+
+
+def _is_postgres(url: str) -> bool:
+    return urlsplit(url.replace(MEMORY, "")).scheme in {"postgresql", "postgres"}
+
+
+def _path(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    path = unquote(rest.partition("?")[0]).removeprefix("/")
+    if scheme != "sqlite" or not path:
+        raise ValueError("a database's address begins with sqlite:/// or postgresql://")
+    return path
+
+
+def _created(dialect: str) -> Script[None]:
+    statements: list[str] = []
+
+    def keep(ddl: ExecutableDDLElement, *_: object, **__: object) -> None:
+        statements.append(str(ddl.compile(dialect=mock.dialect)))
+
+    mock: MockConnection = create_mock_engine(f"{dialect}://", keep)
+    metadata.create_all(mock, checkfirst=False)
+    for statement in statements:
+        yield Query(statement, {})
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _one_revision(connection: Connection) -> bool:
+    """Apply the next revision in the transaction that is open, if there is one, and say so."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    scripts = ScriptDirectory.from_config(_config())
+    revision = _revision(connection)
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision == scripts.get_current_head() or (revision is not None and revision not in known):
+        return False
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "+1")
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+        raise RuntimeError("the migration leaves rows that refer to nothing")
+    return True
+
+
+async def _within(url: str, step: Callable[[Connection], T]) -> T:
+    """Run a step in one transaction that nobody else's migration enters."""
+    if not _is_postgres(url):
+        return await asyncio.to_thread(_within_sqlite, _path(url), step)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+    )
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(step)
+    finally:
+        await engine.dispose()
+
+
+def _within_sqlite(path: str, step: Callable[[Connection], T]) -> T:
+    def opened() -> sqlite3.Connection:
+        db = connect(path)
+        db.row_factory = None
+        db.execute("PRAGMA foreign_keys = 0")  # a table that is rebuilt is dropped for a moment; checked at the end
+        return db
+
+    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            return step(connection)
+    finally:
+        engine.dispose()

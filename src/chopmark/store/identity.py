@@ -1,0 +1,359 @@
+"""Customers, sessions and launch tickets."""
+
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.errors import Kind, Refusal
+from chopmark.identity.ports import (
+    AccountRow,
+    Client,
+    ContactRow,
+    CustomerRow,
+    Launch,
+    PasswordKind,
+    PasswordRow,
+    Session,
+)
+from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.engine import Engine
+from chopmark.store.leaves import append
+from chopmark.store.script import Row, Script, query
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, text
+
+_CUSTOMER = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
+_BY_ID = f"SELECT {_CUSTOMER} FROM customers WHERE id = :id"
+_BY_PERSON = f"SELECT {_CUSTOMER} FROM customers WHERE person_id_hash = :hash"
+_CONTACTS = """
+SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
+FROM contacts WHERE customer = :customer
+"""
+_ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
+_PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
+_SET_PASSWORD = """
+INSERT INTO passwords (customer, phc, kind, set_at, expires_at) VALUES (:customer, :phc, :kind, :now, :expires_at)
+ON CONFLICT (customer) DO UPDATE SET phc = :phc, kind = :kind, set_at = :now, expires_at = :expires_at
+"""
+_SESSION = "id_hash, customer, factors, account, door, created_at, seen_at, ends_at"
+_OPEN = f"""
+INSERT INTO sessions ({_SESSION})
+VALUES (:id_hash, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
+"""
+_SEEN = f"""
+UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now
+RETURNING {_SESSION}
+"""
+_CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
+_ROTATE = "UPDATE sessions SET id_hash = :new_hash WHERE id_hash = :id_hash RETURNING customer"
+_CLIENT = "id, name, secret_hash, previous_hash, previous_until, disabled_at"
+_GET_CLIENT = f"SELECT {_CLIENT} FROM clients WHERE id = :id"
+_CLIENTS = f"SELECT {_CLIENT} FROM clients ORDER BY id"
+_PUT_CLIENT = """
+INSERT INTO clients (id, name, secret_hash, created_at) VALUES (:id, :name, :secret, :now)
+ON CONFLICT (id) DO UPDATE SET secret_hash = :secret, previous_hash = :previous, previous_until = :until,
+  rotated_at = :now
+"""
+_CREATE_LAUNCH = """
+INSERT INTO launches (ticket_hash, client, customer, account, factors, wanted, created_at, expires_at)
+VALUES (:ticket, :client, :customer, :account, :factors, :wanted, :created_at, :expires_at)
+"""
+_LAUNCH = "ticket_hash, client, customer, account, factors, wanted, created_at, expires_at"
+_USE = f"""
+UPDATE launches SET used_at = :now, visitor_hash = :visitor
+WHERE ticket_hash = :ticket AND used_at IS NULL AND expires_at > :now RETURNING {_LAUNCH}
+"""
+_CONFIRM = f"""
+UPDATE launches SET confirmed_at = :now
+WHERE ticket_hash = :ticket AND visitor_hash = :visitor AND confirmed_at IS NULL AND used_at > :since
+RETURNING {_LAUNCH}
+"""
+_WHY = "SELECT used_at, expires_at FROM launches WHERE ticket_hash = :ticket"
+CONFIRM_WITHIN_MS = 300_000
+
+
+def launch_refusal(*, used: bool, known: bool) -> Refusal:
+    """Return the refusal of a ticket: the sentence is the same for unknown and expired ones."""
+    code = "launch.used" if used else "launch.expired" if known else "launch.unknown"
+    said = (
+        text("This link was used already. Please open the certificate page from your trading program again.")
+        if used
+        else text("This link is too old. Please open the certificate page from your trading program again.")
+    )
+    return Refusal(Kind.UNAUTHENTICATED, said, code=code)
+
+
+def _customer(row: Row) -> CustomerRow:
+    birth = row["birth_date_sealed"]
+    return CustomerRow(
+        CustomerId(row["id"]),
+        row["person_kind"],
+        bytes(row["person_id_sealed"]),
+        bytes(row["name_sealed"]),
+        None if birth is None else bytes(birth),
+        row["version"],
+    )
+
+
+def _factors(joined: str) -> frozenset[FactorClass]:
+    return frozenset(FactorClass(word) for word in joined.split("+") if word)
+
+
+def _session(row: Row) -> Session:
+    return Session(
+        bytes(row["id_hash"]),
+        CustomerId(row["customer"]),
+        _factors(row["factors"]),
+        None if row["account"] is None else AccountNumber(row["account"]),
+        row["door"],
+        moment(row["created_at"]),
+        moment(row["seen_at"]),
+        moment(row["ends_at"]),
+    )
+
+
+def _client(row: Row) -> Client:
+    previous = row["previous_hash"]
+    return Client(
+        row["id"],
+        row["name"],
+        bytes(row["secret_hash"]),
+        None if previous is None else bytes(previous),
+        moment_or_none(row["previous_until"]),
+        moment_or_none(row["disabled_at"]),
+    )
+
+
+def _launch(row: Row) -> Launch:
+    return Launch(
+        bytes(row["ticket_hash"]),
+        row["client"],
+        CustomerId(row["customer"]),
+        AccountNumber(row["account"]),
+        _factors(row["factors"]),
+        row["wanted"],
+        moment(row["created_at"]),
+        moment(row["expires_at"]),
+    )
+
+
+class RecordLedger:
+    """Implements `identity.ports.Records`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def customer(self, customer: CustomerId) -> CustomerRow | None:
+        """Return a customer by number."""
+
+        def script() -> Script[CustomerRow | None]:
+            rows = yield query(_BY_ID, id=customer)
+            return _customer(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def customer_by_person(self, person_id_hash: str) -> CustomerRow | None:
+        """Return the customer whose person id has this keyed hash."""
+
+        def script() -> Script[CustomerRow | None]:
+            rows = yield query(_BY_PERSON, hash=person_id_hash)
+            return _customer(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def contacts(self, customer: CustomerId) -> list[ContactRow]:
+        """Return the customer's contacts, at most one a channel."""
+
+        def script() -> Script[list[ContactRow]]:
+            rows = yield query(_CONTACTS, customer=customer)
+            return [
+                ContactRow(
+                    CustomerId(row["customer"]),
+                    Channel(row["channel"]),
+                    row["version"],
+                    bytes(row["value_sealed"]),
+                    row["destination_hash"],
+                    moment(row["verified_at"]),
+                    moment(row["cool_until"]),
+                    moment_or_none(row["disputed_at"]),
+                )
+                for row in rows
+            ]
+
+        return await self._engine.read(script)
+
+    async def accounts(self, customer: CustomerId) -> list[AccountRow]:
+        """Return the customer's accounts in the firm's order."""
+
+        def script() -> Script[list[AccountRow]]:
+            rows = yield query(_ACCOUNTS, customer=customer)
+            return [AccountRow(AccountNumber(row["number"]), AccountKind(row["kind"])) for row in rows]
+
+        return await self._engine.read(script)
+
+    async def password(self, customer: CustomerId) -> PasswordRow | None:
+        """Return the password verifier."""
+
+        def script() -> Script[PasswordRow | None]:
+            rows = yield query(_PASSWORD, customer=customer)
+            if not rows:
+                return None
+            row = rows[0]
+            return PasswordRow(customer, row["phc"], PasswordKind(row["kind"]), moment_or_none(row["expires_at"]))
+
+        return await self._engine.read(script)
+
+    async def set_password(self, row: PasswordRow, now: datetime, leaf: Leaf) -> None:
+        """Replace the customer's password verifier."""
+
+        def script() -> Script[None]:
+            yield query(
+                _SET_PASSWORD,
+                customer=row.customer,
+                phc=row.phc,
+                kind=row.kind.value,
+                now=ms(now),
+                expires_at=ms_or_none(row.expires_at),
+            )
+            yield from append(leaf)
+
+        await self._engine.run(script)
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change: a refusal at the door."""
+        await self._engine.run(append, leaf)
+
+
+class SessionLedger:
+    """Implements `identity.ports.Sessions`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def open(self, session: Session, replaces: bytes | None, leaf: Leaf) -> None:
+        """Store a new session and end the one that it replaces."""
+
+        def script() -> Script[None]:
+            if replaces is not None:
+                yield query(_CLOSE, id_hash=replaces)
+            yield query(
+                _OPEN,
+                id_hash=session.id_hash,
+                customer=session.customer,
+                factors=words(frozenset(session.factors)),
+                account=session.account,
+                door=session.door,
+                created_at=ms(session.created_at),
+                seen_at=ms(session.seen_at),
+                ends_at=ms(session.ends_at),
+            )
+            yield from append(leaf)
+
+        await self._engine.run(script)
+
+    async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
+        """Return the live session and note that it was used; None when unknown, idle too long or over."""
+
+        def script() -> Script[Session | None]:
+            rows = yield query(_SEEN, id_hash=id_hash, now=ms(now), idle_since=ms(idle_since))
+            return _session(rows[0]) if rows else None
+
+        return await self._engine.run(script)
+
+    async def close(self, id_hash: bytes, leaf: Leaf) -> None:
+        """End a session."""
+
+        def script() -> Script[None]:
+            yield query(_CLOSE, id_hash=id_hash)
+            yield from append(leaf)
+
+        await self._engine.run(script)
+
+    async def rotate(self, id_hash: bytes, new_hash: bytes) -> bool:
+        """Give a session a new id; the old id is dead at once on all nodes."""
+
+        def script() -> Script[bool]:
+            return bool((yield query(_ROTATE, id_hash=id_hash, new_hash=new_hash)))
+
+        return await self._engine.run(script)
+
+
+class LaunchLedger:
+    """Implements `identity.ports.Launches`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def client(self, client_id: str) -> Client | None:
+        """Return a client by id."""
+
+        def script() -> Script[Client | None]:
+            rows = yield query(_GET_CLIENT, id=client_id)
+            return _client(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def clients(self) -> list[Client]:
+        """Return all clients, by id."""
+
+        def script() -> Script[list[Client]]:
+            return [_client(row) for row in (yield query(_CLIENTS))]
+
+        return await self._engine.read(script)
+
+    async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
+        """Create a client or replace its secrets."""
+
+        def script() -> Script[None]:
+            yield query(
+                _PUT_CLIENT,
+                id=client.id,
+                name=client.name,
+                secret=client.secret_hash,
+                previous=client.previous_hash,
+                until=ms_or_none(client.previous_until),
+                now=ms(now),
+            )
+            yield from append(leaf)
+
+        await self._engine.run(script)
+
+    async def create(self, launch: Launch, leaf: Leaf) -> None:
+        """Store a ticket."""
+
+        def script() -> Script[None]:
+            yield query(
+                _CREATE_LAUNCH,
+                ticket=launch.ticket_hash,
+                client=launch.client,
+                customer=launch.customer,
+                account=launch.account,
+                factors=words(frozenset(launch.factors)),
+                wanted=launch.wanted,
+                created_at=ms(launch.created_at),
+                expires_at=ms(launch.expires_at),
+            )
+            yield from append(leaf)
+
+        await self._engine.run(script)
+
+    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
+        """Take a ticket once, for one visitor; in one statement."""
+
+        def script() -> Script[Launch | Refusal]:
+            rows = yield query(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now))
+            if rows:
+                return _launch(rows[0])
+            known = yield query(_WHY, ticket=ticket_hash)
+            return launch_refusal(used=bool(known) and known[0]["used_at"] is not None, known=bool(known))
+
+        return await self._engine.run(script)
+
+    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
+        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+
+        def script() -> Script[Launch | Refusal]:
+            rows = yield query(
+                _CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=ms(now) - CONFIRM_WITHIN_MS
+            )
+            return _launch(rows[0]) if rows else launch_refusal(used=True, known=True)
+
+        return await self._engine.run(script)

@@ -1,0 +1,65 @@
+"""The demo's inbox: texts with a gap where the code was."""
+
+import json
+from dataclasses import dataclass
+
+from chopmark.post.demo import InboxEntry
+from chopmark.post.ports import Purpose
+from chopmark.store.columns import moment, ms
+from chopmark.store.engine import Engine
+from chopmark.store.script import Script, query
+from chopmark.words import ChallengeId, Channel, CustomerId
+
+_STORE = """
+INSERT INTO inbox (id, channel, customer, challenge, facts, at)
+VALUES (:id, :channel, :customer, :challenge, :facts, :at) ON CONFLICT (id) DO NOTHING
+"""
+_LIST = "SELECT id, channel, customer, challenge, facts, at FROM inbox ORDER BY at DESC, id LIMIT :most"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLedger:
+    """Implements `post.demo.InboxPort` and lists what is there."""
+
+    engine: Engine
+
+    async def store(self, entry: InboxEntry) -> None:
+        """Keep the entry; a second one with the same message id changes nothing."""
+        facts = {"purpose": entry.purpose.value, "masked": entry.masked, "subject": entry.subject, "body": entry.body}
+
+        def script() -> Script[None]:
+            yield query(
+                _STORE,
+                id=entry.message_id,
+                channel=entry.channel.value,
+                customer=entry.customer,
+                challenge=entry.challenge,
+                facts=json.dumps(facts, ensure_ascii=False),
+                at=ms(entry.at),
+            )
+
+        await self.engine.run(script)
+
+    async def newest(self, most: int) -> list[InboxEntry]:
+        """Return the newest messages first."""
+
+        def script() -> Script[list[InboxEntry]]:
+            entries = []
+            for row in (yield query(_LIST, most=most)):
+                facts = json.loads(row["facts"])
+                entries.append(
+                    InboxEntry(
+                        row["id"],
+                        Channel(row["channel"]),
+                        CustomerId(row["customer"]),
+                        None if row["challenge"] is None else ChallengeId(row["challenge"]),
+                        Purpose(facts["purpose"]),
+                        facts["masked"],
+                        facts["subject"],
+                        facts["body"],
+                        moment(row["at"]),
+                    )
+                )
+            return entries
+
+        return await self.engine.read(script)

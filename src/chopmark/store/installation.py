@@ -1,0 +1,32 @@
+"""What this installation is: names and values that are written once and that all nodes must agree on."""
+
+from chopmark.store.engine import Engine
+from chopmark.store.script import Script, query
+
+_REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
+_GET = "SELECT value FROM installation WHERE name = :name"
+
+
+class Installation:
+    """Write-once facts of an installation."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def remember(self, name: str, value: str) -> str:
+        """Return the value on record: this one when there was none."""
+
+        def script() -> Script[str]:
+            yield query(_REMEMBER, name=name, value=value)
+            return str((yield query(_GET, name=name))[0]["value"])
+
+        return await self._engine.run(script)
+
+    async def get(self, name: str) -> str | None:
+        """Return the value on record, or None."""
+
+        def script() -> Script[str | None]:
+            rows = yield query(_GET, name=name)
+            return str(rows[0]["value"]) if rows else None
+
+        return await self._engine.read(script)

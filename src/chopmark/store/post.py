@@ -1,0 +1,123 @@
+"""Rows of work: queued in the change's own transaction, leased to one worker, closed with their leaf."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.post.ports import Work, WorkKind
+from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none
+from chopmark.store.engine import Engine
+from chopmark.store.leaves import append
+from chopmark.store.script import Notify, Row, Script, query
+from chopmark.words import ChallengeId, Channel, CustomerId, OrderId
+
+WORK_CHANNEL = "work"
+_QUEUE = """
+INSERT INTO work (id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before,
+  expires_at, leased_until)
+VALUES (:id, :kind, :customer, :order_id, :challenge, :channel, :contact_version, :facts, 0, :not_before,
+  :expires_at, 0)
+"""
+_CLAIM = """
+UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
+WHERE id IN (
+  SELECT id FROM work
+  WHERE done_at IS NULL AND not_before <= :now AND leased_until <= :now AND kind IN ({kinds})
+  ORDER BY not_before LIMIT :most {lock}
+) AND done_at IS NULL AND leased_until <= :now
+RETURNING id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before, expires_at
+"""
+_DONE = """
+UPDATE work SET done_at = :now, outcome = :outcome, leased_until = 0
+WHERE id = :id AND holder = :holder AND done_at IS NULL AND leased_until > 0 RETURNING id
+"""
+_RETRY = """
+UPDATE work SET not_before = :at, outcome = :outcome, leased_until = 0, holder = NULL
+WHERE id = :id AND holder = :holder AND done_at IS NULL RETURNING id
+"""
+_SENT = "UPDATE challenges SET sent_at = :now WHERE id = :id AND sent_at IS NULL"
+
+
+def queue(works: tuple[Work, ...]) -> Script[None]:
+    """Queue rows of work; the workers are woken when the transaction commits."""
+    for work in works:
+        yield query(
+            _QUEUE,
+            id=work.id,
+            kind=work.kind.value,
+            customer=work.customer,
+            order_id=work.order,
+            challenge=work.challenge,
+            channel=None if work.channel is None else work.channel.value,
+            contact_version=work.contact_version,
+            facts=json.dumps(dict(work.facts), ensure_ascii=False, sort_keys=True),
+            not_before=ms(work.not_before),
+            expires_at=ms_or_none(work.expires_at),
+        )
+    if works:
+        yield Notify(WORK_CHANNEL)
+
+
+def _work(row: Row) -> Work:
+    return Work(
+        id=row["id"],
+        kind=WorkKind(row["kind"]),
+        customer=None if row["customer"] is None else CustomerId(row["customer"]),
+        order=None if row["order_id"] is None else OrderId(row["order_id"]),
+        challenge=None if row["challenge"] is None else ChallengeId(row["challenge"]),
+        channel=None if row["channel"] is None else Channel(row["channel"]),
+        contact_version=row["contact_version"],
+        facts=json.loads(row["facts"]),
+        attempts=row["attempts"],
+        not_before=moment(row["not_before"]),
+        expires_at=moment_or_none(row["expires_at"]),
+    )
+
+
+class WorkLedger:
+    """Implements `post.ports.Works`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def claim(
+        self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
+    ) -> list[Work]:
+        """Lease up to `limit` due rows, oldest first; no two holders share one."""
+        names = {f"kind{index}": kind.value for index, kind in enumerate(kinds)}
+        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
+        sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
+
+        def script() -> Script[list[Work]]:
+            rows = yield query(sql, holder=holder, until=ms(now) + lease_s * 1000, now=ms(now), most=limit, **names)
+            return sorted((_work(row) for row in rows), key=lambda work: work.not_before)
+
+        return await self._engine.run(script)
+
+    async def done(self, work: Work, holder: str, now: datetime, outcome: str, leaf: Leaf | None) -> bool:
+        """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_DONE, id=work.id, holder=holder, now=ms(now), outcome=outcome)
+            if not rows:
+                return False
+            if leaf is not None:
+                yield from append(leaf)
+            if work.kind is WorkKind.CODE and outcome == "sent":
+                yield query(_SENT, id=work.challenge, now=ms(now))
+            return True
+
+        return await self._engine.run(script)
+
+    async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
+        """Give the row back, due again at `at`; False without the lease."""
+
+        def script() -> Script[bool]:
+            return bool((yield query(_RETRY, id=work.id, holder=holder, at=ms(at), outcome=reason)))
+
+        return await self._engine.run(script)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until work was queued, or the timeout."""
+        return await self._engine.wait(WORK_CHANNEL, timeout_s)

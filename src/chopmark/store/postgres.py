@@ -1,0 +1,260 @@
+"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a bell for LISTEN and NOTIFY."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any, Literal, ParamSpec, Self, TypeVar
+
+import asyncpg
+
+from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
+from chopmark.store.postgres_bell import Bell
+from chopmark.store.script import Batch, Query, Row, Script, Value, Walk, compiled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+POOL = 8
+READERS = 4
+RERUNS = 3
+ACQUIRE_S = 5
+COMMAND_S = 15
+SESSION = {
+    "application_name": "chopmark",
+    "timezone": "UTC",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "lock_timeout": "5s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+UNHURRIED = SESSION | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+
+_RERUN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+_UNAVAILABLE = (
+    OSError,  # TimeoutError too
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    *_RERUN,
+)
+# Exactly these: the connection was closed under us, or the server's farewell came between; subclasses are mistakes.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+_KEY = re.compile(r"Key \((?P<columns>[^)]*)\)=")
+
+
+class PostgresEngine:
+    """`Engine` over a PostgreSQL; `open` makes one.
+
+    Values go in prepared statements that each connection keeps: a pooler in between has to be in session mode.
+    """
+
+    dialect: Literal["postgresql"] = "postgresql"
+
+    def __init__(self, dsn: str, writers: asyncpg.Pool, readers: asyncpg.Pool) -> None:
+        self._dsn = dsn
+        self._writers = writers
+        self._readers = readers
+        self._bells = Bells()
+        self._bell = Bell(dsn, self._bells)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, dsn: str, *, pool: int = POOL, readers: int = READERS, durable: bool = True) -> Self:
+        """Connect, and refuse a server that could lose what it has committed.
+
+        Raises:
+            NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
+        """
+        init = _assert_durable if durable else None
+        with _translating():
+            writing = await _pool(dsn, pool, SESSION, init)
+            try:
+                reading = await _pool(dsn, readers, SESSION | {"default_transaction_read_only": "on"}, None)
+            except BaseException:
+                writing.terminate()
+                raise
+        return cls(dsn, writing, reading)
+
+    async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
+        make = partial(script, *args, **kwargs)
+        with _translating():
+            for _ in range(RERUNS):
+                try:
+                    return await self._transaction(self._writers, "BEGIN", make)
+                except _RERUN:
+                    continue
+                except asyncpg.ReadOnlySQLTransactionError as failure:  # a standby, around a failover
+                    raise unavailable() from failure
+            return await self._transaction(self._writers, "BEGIN", make)
+
+    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Engine.read`."""
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        with _translating():
+            return await self._transaction(self._readers, begin, partial(script, *args, **kwargs))
+
+    async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
+        """As `Engine.stream`."""
+        statement = compiled(sql)
+        with _translating():
+            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+            try:
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    cursor = await connection.cursor(statement.numbered, *statement.arguments(values))
+                    while rows := await cursor.fetch(batch):
+                        yield rows
+            finally:
+                connection.terminate()
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """As `Engine.snapshot`."""
+        with _translating():
+            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+        try:
+            with _translating():
+                await connection.transaction(isolation="repeatable_read", readonly=True).start()
+                await connection.execute("SELECT 1")  # the first statement, not BEGIN, fixes the moment
+            yield _View(connection)
+        finally:
+            connection.terminate()
+
+    async def wake(self, channel: str) -> None:
+        """As `Engine.wake`; heard by every process on this database."""
+        self._ring([channel])
+
+    async def wait(self, channel: str, timeout_s: float) -> bool:
+        """As `Engine.wait`."""
+        await self._bell.listen(channel)
+        return await self._bells.wait(channel, timeout_s)
+
+    async def close(self) -> None:
+        """As `Engine.close`."""
+        if not self._closed:
+            self._closed = True
+            await self._bell.close()
+            await self._readers.close()
+            await self._writers.close()
+
+    async def _transaction(self, pool: asyncpg.Pool, begin: str, make: Callable[[], Script[T]]) -> T:
+        walk = Walk(make())
+        try:
+            step = walk.first()
+            if step is not None:
+                async with self._connection(pool) as connection:
+                    if walk.whole:
+                        walk.next(await _perform(connection, step))
+                    else:
+                        await _walk_through(connection, begin, walk, step)
+        finally:
+            walk.close()
+        self._ring(walk.channels)
+        return walk.answer
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, pool: asyncpg.Pool) -> AsyncIterator[Any]:
+        """A connection of the pool; one that is lost on the way is a ConnectionError."""
+        if self._closed:
+            raise unavailable()
+        async with pool.acquire(timeout=ACQUIRE_S) as connection:
+            try:
+                yield connection
+            except _LOST as failure:
+                if type(failure) in _LOST:
+                    with contextlib.suppress(asyncpg.InterfaceError):
+                        connection.terminate()
+                    raise ConnectionResetError(str(failure)) from failure
+                raise
+
+    def _ring(self, channels: list[str]) -> None:
+        if channels:
+            self._bells.ring(channels)
+            self._bell.announce(channels)
+
+
+class _View:
+    """`Snapshot` over a connection whose transaction has begun; its streams take turns."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
+        statement = compiled(sql)
+        with _translating():
+            async with self._turn:
+                cursor = await self._connection.cursor(statement.numbered, *statement.arguments(values))
+            while True:
+                async with self._turn:
+                    rows = await cursor.fetch(batch)
+                if not rows:
+                    return
+                yield rows
+
+
+async def _pool(dsn: str, size: int, settings: dict[str, str], init: Callable[[Any], Any] | None) -> asyncpg.Pool:
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=ACQUIRE_S,
+        command_timeout=COMMAND_S,
+        statement_cache_size=1024,
+        max_cached_statement_lifetime=0,
+        server_settings=settings,
+        init=init,
+        reset=_keep,
+    )
+
+
+async def _keep(_: Any) -> None:
+    """Nothing to reset: no script leaves a setting, a lock or a cursor behind. Saves a round trip a call."""
+
+
+async def _assert_durable(connection: Any) -> None:
+    for name in DURABILITY:
+        value = await connection.fetchval("SELECT current_setting($1)", name)
+        if value == "off":
+            raise NotDurable(f"PostgreSQL has {name} = off: a commit could be lost")
+
+
+async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Query | Batch | None) -> None:
+    await connection.execute(begin)
+    try:
+        while step is not None:
+            step = walk.next(await _perform(connection, step))
+        await connection.execute("COMMIT")
+    except BaseException:
+        # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, *_LOST):
+            await connection.execute("ROLLBACK")
+        raise
+
+
+async def _perform(connection: Any, step: Query | Batch) -> list[Row]:
+    statement = compiled(step.sql)
+    if isinstance(step, Batch):
+        await connection.executemany(statement.numbered, [statement.arguments(values) for values in step.values])
+        return []
+    rows: list[Row] = await connection.fetch(statement.numbered, *statement.arguments(step.values))
+    return rows
+
+
+@contextlib.contextmanager
+def _translating() -> Any:
+    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as failure:
+        match = _KEY.match(failure.detail or "")
+        columns = tuple(match["columns"].split(", ")) if match else ()
+        raise Clash(failure.table_name or "", columns) from None
+    except _UNAVAILABLE as failure:
+        raise unavailable() from failure

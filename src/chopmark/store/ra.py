@@ -1,0 +1,458 @@
+"""Orders and what came of them. A transition is one conditional statement on the state that it starts from."""
+
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.errors import Kind, Refusal
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work
+from chopmark.ra.model import Order
+from chopmark.ra.ports import Bound, Holding
+from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.engine import Engine
+from chopmark.store.leaves import append
+from chopmark.store.limits import take_each
+from chopmark.store.post import queue
+from chopmark.store.script import Row, Script, query
+from chopmark.words import (
+    AccountNumber,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+    text,
+)
+
+_ORDER = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy, created_at,
+  expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at, code_channel,
+  coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended"""
+_LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
+_INSERT = """
+INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
+  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial)
+VALUES (:id, :customer, :operation, :reason, :account, :profile, :key_home, :state, :login_factors, :policy,
+  :created_at, :expires_at, :birth_date_asked, :nonce, :nonce_expires_at, :old_serial)
+ON CONFLICT DO NOTHING RETURNING id
+"""
+_GET = f"SELECT {_ORDER} FROM orders WHERE id = :id"
+_OF_CUSTOMER = f"""
+SELECT {_ORDER} FROM orders WHERE customer = :customer AND state IN {_LIVE} ORDER BY created_at DESC
+"""
+_SAME_PROFILE = f"""
+SELECT {_ORDER} FROM orders
+WHERE customer = :customer AND profile = :profile AND operation <> 'revoke' AND state IN {_LIVE}
+"""
+_STUCK = f"""
+SELECT {_ORDER} FROM orders
+WHERE state IN ({{states}}) AND COALESCE(issued_at, submitted_at, expires_at) < :before
+ORDER BY expires_at LIMIT :most
+"""
+_RENONCE = f"""
+UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
+WHERE id = :id AND state IN {_LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
+"""
+_OWN_KEY = """
+INSERT INTO keys (spki_sha256, customer, first_seen_at) VALUES (:spki, :customer, :now)
+ON CONFLICT (spki_sha256) DO NOTHING
+"""
+_KEY = "SELECT customer, blocked FROM keys WHERE spki_sha256 = :spki"
+_USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
+_BIND = """
+UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
+  coded_at = NULL, checked_at = NULL, code_channel = NULL,
+  nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
+WHERE id = :id AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
+  AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used)
+RETURNING id
+"""
+_KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
+_CHECK = """
+UPDATE orders SET state = 'checked', checked_at = :now
+WHERE id = :id AND state = 'coded' AND coded_at > :since RETURNING customer
+"""
+_FORGIVE_BIRTH_DATE = """
+UPDATE failures SET in_window = 0, ever = CASE WHEN ever > 0 THEN ever - 1 ELSE 0 END
+WHERE customer = :customer AND factor = 'birth_date' AND held_at IS NULL
+"""
+_SUBMIT = """
+UPDATE orders SET state = 'submitted', consent = :consent, submitted_at = :now
+WHERE id = :id AND state = :start AND coded_at > :since AND expires_at > :now RETURNING id
+"""
+_PEND = "UPDATE orders SET state = 'pending' WHERE id = :id AND state = 'submitted' RETURNING id"
+_FULFIL = """
+UPDATE orders SET state = 'issued', serial = :serial, issued_at = :now, nonce = NULL
+WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
+"""
+_HOLD_OLD = """
+UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE serial = (SELECT old_serial FROM orders WHERE id = :id AND reason IN ('lost', 'compromised')) AND state = 'active'
+"""
+_ACTIVATE = """
+UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
+WHERE id = :id AND state = 'issued' AND nonce = :nonce RETURNING serial, customer, profile
+"""
+_SUPERSEDE = """
+UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded', superseded_by = :serial
+WHERE customer = :customer AND profile = :profile AND state IN ('active', 'held')
+"""
+_RAISE = """
+UPDATE holdings SET state = 'active', activated_at = :now WHERE serial = :serial AND state = 'issued' RETURNING serial
+"""
+_STORE_HOLDING = """
+INSERT INTO holdings (serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain,
+  not_before, not_after, issued_at)
+VALUES (:serial, :customer, :profile, :order_id, :account, :key_home, :spki, 'issued', :der, :chain, :not_before,
+  :not_after, :now)
+"""
+_REVOKE_ORDER = """
+UPDATE orders SET state = 'done', submitted_at = :now
+WHERE id = :id AND operation = 'revoke' AND state = 'coded' AND coded_at > :since AND old_serial = :serial
+RETURNING customer
+"""
+_REVOKE_HOLDING = """
+UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
+WHERE serial = :serial AND customer = :customer AND state IN ('active', 'held', 'issued') RETURNING spki_sha256
+"""
+_BLOCK_KEY = "UPDATE keys SET blocked = :reason WHERE spki_sha256 = :spki AND blocked IS NULL"
+_END = f"""
+UPDATE orders SET state = :state, ended = :ended
+WHERE id = :id AND state IN {_LIVE} AND state NOT IN {{keep}} RETURNING serial
+"""
+_END_HOLDING = """
+UPDATE holdings SET state = 'revoked', ended_at = issued_at, reason = 'unproven'
+WHERE order_id = :id AND state = 'issued'
+"""
+_DISPUTE = "UPDATE contacts SET disputed_at = :now WHERE customer = :customer AND channel = :channel"
+
+_OTHERS_KEY = Refusal(
+    Kind.BAD_KEY, text("This key cannot be used. Please let this page make a new one."), field="csr", code="key_used"
+)
+_MOVED_ON = Refusal(
+    Kind.CONFLICT,
+    text("The order has moved on meanwhile, perhaps in another tab. Please reload the page."),
+    code="moved_on",
+)
+_QUOTA = text("You have revoked too many certificates lately. Please call us.")
+
+
+def _order(row: Row) -> Order:
+    return Order(
+        id=OrderId(row["id"]),
+        customer=CustomerId(row["customer"]),
+        operation=Operation(row["operation"]),
+        account=AccountNumber(row["account"]),
+        profile=row["profile"],
+        key_home=KeyHome(row["key_home"]),
+        state=OrderState(row["state"]),
+        login_factors=frozenset(FactorClass(word) for word in row["login_factors"].split("+") if word),
+        policy=row["policy"],
+        created_at=moment(row["created_at"]),
+        expires_at=moment(row["expires_at"]),
+        birth_date_asked=bool(row["birth_date_asked"]),
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        nonce=None if row["nonce"] is None else bytes(row["nonce"]),
+        nonce_expires_at=moment_or_none(row["nonce_expires_at"]),
+        old_serial=None if row["old_serial"] is None else Serial(row["old_serial"]),
+        spki_sha256=row["spki_sha256"],
+        csr=None if row["csr"] is None else bytes(row["csr"]),
+        bound_at=moment_or_none(row["bound_at"]),
+        code_channel=None if row["code_channel"] is None else Channel(row["code_channel"]),
+        coded_at=moment_or_none(row["coded_at"]),
+        checked_at=moment_or_none(row["checked_at"]),
+        consent=row["consent"],
+        submitted_at=moment_or_none(row["submitted_at"]),
+        serial=None if row["serial"] is None else Serial(row["serial"]),
+        issued_at=moment_or_none(row["issued_at"]),
+        activated_at=moment_or_none(row["activated_at"]),
+        ended=row["ended"],
+    )
+
+
+class _Undo(Exception):
+    """Rolls a transition back that found its moment gone."""
+
+
+class OrderLedger:
+    """Implements `ra.ports.Orders` and `ra.ports.Holdings`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._bind = _BIND.format(bytes="BYTEA" if engine.dialect == "postgresql" else "BLOB")
+
+    async def open(self, order: Order, leaf: Leaf) -> Order:
+        """Store a new order, or return the customer's live one of the same profile unchanged."""
+
+        def script() -> Script[Order]:
+            stored = yield query(
+                _INSERT,
+                id=order.id,
+                customer=order.customer,
+                operation=order.operation.value,
+                reason=None if order.reason is None else order.reason.value,
+                account=order.account,
+                profile=order.profile,
+                key_home=order.key_home.value,
+                state=order.state.value,
+                login_factors=words(frozenset(order.login_factors)),
+                policy=order.policy,
+                created_at=ms(order.created_at),
+                expires_at=ms(order.expires_at),
+                birth_date_asked=int(order.birth_date_asked),
+                nonce=order.nonce,
+                nonce_expires_at=ms_or_none(order.nonce_expires_at),
+                old_serial=order.old_serial,
+            )
+            if stored:
+                yield from append(leaf)
+                return order
+            live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
+            if not live:
+                raise _Undo
+            return _order(live[0])
+
+        return await self._engine.run(script)
+
+    async def get(self, order: OrderId) -> Order | None:
+        """Return an order by id."""
+
+        def script() -> Script[Order | None]:
+            rows = yield query(_GET, id=order)
+            return _order(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def live(self, customer: CustomerId) -> list[Order]:
+        """Return the customer's orders that still want something, newest first."""
+
+        def script() -> Script[list[Order]]:
+            return [_order(row) for row in (yield query(_OF_CUSTOMER, customer=customer))]
+
+        return await self._engine.read(script)
+
+    async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
+        """Return orders that have been in one of the states since before `before`, oldest first."""
+        names = {f"state{index}": state for index, state in enumerate(states)}
+        sql = _STUCK.format(states=", ".join(f":{name}" for name in names))
+
+        def script() -> Script[list[Order]]:
+            return [_order(row) for row in (yield query(sql, before=ms(before), most=limit, **names))]
+
+        return await self._engine.read(script)
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change."""
+        await self._engine.run(append, leaf)
+
+    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
+        """Give a live order a fresh nonce; the old one is dead."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def bind(self, order: Order, bound: Bound, nonce: bytes | None, now: datetime, leaf: Leaf) -> Refusal | None:
+        """Bind a key to an open or bound order, using up the nonce; codes and approvals of an earlier key die."""
+
+        def script() -> Script[Refusal | None]:
+            yield query(_OWN_KEY, spki=bound.spki_sha256, customer=order.customer, now=ms(now))
+            owner = (yield query(_KEY, spki=bound.spki_sha256))[0]
+            used = yield query(_USED_KEY, spki=bound.spki_sha256)
+            if owner["customer"] != order.customer or owner["blocked"] is not None or used:
+                return _OTHERS_KEY
+            rows = yield query(
+                self._bind,
+                id=order.id,
+                spki=bound.spki_sha256,
+                csr=bound.csr,
+                proof=bound.proof,
+                now=ms(now),
+                used=nonce,
+            )
+            if not rows:
+                return _MOVED_ON
+            yield query(_KILL_CODES, id=order.id)
+            yield from append(leaf)
+            return None
+
+        return await self._engine.run(script)
+
+    async def check(self, order: OrderId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+        """Mark a freshly coded order as checked (birth date) and give the charged mismatch back."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_CHECK, id=order, now=ms(now), since=ms(fresh_since))
+            if not rows:
+                return False
+            yield query(_FORGIVE_BIRTH_DATE, customer=rows[0]["customer"])
+            yield from append(leaf)
+            return True
+
+        return await self._engine.run(script)
+
+    async def submit(
+        self, order: OrderId, consent: str, start: str, fresh_since: datetime, now: datetime, leaf: Leaf
+    ) -> bool:
+        """Move an order in state `start`, approved since `fresh_since`, to submitted; once."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_SUBMIT, id=order, consent=consent, start=str(start), since=ms(fresh_since), now=ms(now))
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def pend(self, order: OrderId, leaf: Leaf) -> bool:
+        """Mark a submitted order as waiting for its CA."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_PEND, id=order)
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def fulfil(self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Give a submitted or pending order its certificate; once."""
+
+        def script() -> Script[bool]:
+            now = ms(holding.issued_at)
+            rows = yield query(_FULFIL, id=order, serial=holding.serial, now=now)
+            if not rows:
+                return False
+            yield query(
+                _STORE_HOLDING,
+                serial=holding.serial,
+                customer=holding.customer,
+                profile=holding.profile,
+                order_id=holding.order,
+                account=holding.account,
+                key_home=holding.key_home.value,
+                spki=holding.spki_sha256,
+                der=holding.der,
+                chain=blobs(holding.chain),
+                not_before=ms(holding.not_before),
+                not_after=ms(holding.not_after),
+                now=now,
+            )
+            yield query(_HOLD_OLD, id=order, now=now)
+            yield from queue(works)
+            yield from append(leaf)
+            return True
+
+        return await self._engine.run(script)
+
+    async def activate(
+        self, order: OrderId, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> Refusal | None:
+        """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
+
+        def script() -> Script[Refusal | None]:
+            rows = yield query(_ACTIVATE, id=order, nonce=nonce, now=ms(now))
+            if not rows:
+                found = yield query(_GET, id=order)
+                return None if found and found[0]["state"] == "active" else _MOVED_ON
+            one = rows[0]
+            yield query(_SUPERSEDE, customer=one["customer"], profile=one["profile"], serial=one["serial"], now=ms(now))
+            raised = yield query(_RAISE, serial=one["serial"], now=ms(now))
+            if not raised:
+                raise _Undo
+            yield from queue(works)
+            yield from append(leaf)
+            return None
+
+        try:
+            return await self._engine.run(script)
+        except _Undo:
+            return _MOVED_ON
+
+    async def revoke(
+        self,
+        order: OrderId,
+        serial: Serial,
+        reason: Reason,
+        budgets: tuple[Budget, ...],
+        fresh_since: datetime,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> Refusal | None:
+        """End a holding by its coded revocation order; refused when a quota is used up."""
+
+        def script() -> Script[None]:
+            rows = yield query(_REVOKE_ORDER, id=order, serial=serial, since=ms(fresh_since), now=ms(now))
+            if not rows:
+                raise _Refuse(_MOVED_ON)
+            spent = yield from take_each(budgets, now)
+            if spent is not None:
+                raise _Refuse(Refusal(Kind.TOO_MANY, _QUOTA, code="revocations", retry_after_s=spent.retry_after_s))
+            ended = yield query(
+                _REVOKE_HOLDING, serial=serial, customer=rows[0]["customer"], reason=reason.value, now=ms(now)
+            )
+            if not ended:
+                raise _Refuse(_MOVED_ON)
+            if reason in {Reason.COMPROMISED, Reason.LOST}:
+                yield query(_BLOCK_KEY, spki=ended[0]["spki_sha256"], reason=reason.value)
+            yield from queue(works)
+            yield from append(leaf)
+
+        try:
+            await self._engine.run(script)
+        except _Refuse as refused:
+            return refused.refusal
+        return None
+
+    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked."""
+        keep = "('none')" if state == OrderState.REFUSED else "('submitted', 'pending')"
+        sql = _END.format(keep=keep)
+
+        def script() -> Script[bool]:
+            rows = yield query(sql, id=order, state=str(state), ended=ended)
+            if not rows:
+                return False
+            yield query(_KILL_CODES, id=order)
+            if rows[0]["serial"] is not None:
+                yield query(_END_HOLDING, id=order)
+                yield from queue(works)
+            yield from append(leaf)
+            return True
+
+        return await self._engine.run(script)
+
+    async def dispute(
+        self, order: OrderId, channel: Channel, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> bool:
+        """Hold the order and mark the contact as disputed."""
+        sql = _END.format(keep="('submitted', 'pending', 'issued')")
+
+        def script() -> Script[bool]:
+            rows = yield query(sql, id=order, state=OrderState.HELD.value, ended="contact_disputed")
+            if not rows:
+                return False
+            found = yield query(_GET, id=order)
+            yield query(_KILL_CODES, id=order)
+            yield query(_DISPUTE, customer=found[0]["customer"], channel=channel.value, now=ms(now))
+            yield from queue(works)
+            yield from append(leaf)
+            return True
+
+        return await self._engine.run(script)
+
+
+class _Refuse(Exception):
+    """Rolls back and carries the refusal out."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal

@@ -1,0 +1,1 @@
+"""Taiwanese data as pure rules: ids, dates, numbers, addresses and their masks."""

@@ -1,0 +1,9 @@
+"""The one shape of a refusal in this package: a value that has the wrong form."""
+
+from chopmark.errors import Kind, Refusal
+from chopmark.words import Text
+
+
+def malformed(code: str, public: Text, field: str | None) -> Refusal:
+    """Return the Refusal for a wrong form; `code` is `noun.reason` and stays the same over releases."""
+    return Refusal(Kind.MALFORMED, public, field=field, code=code)

@@ -1,0 +1,66 @@
+"""Typed text made plain: full-width forms, stray spaces and invisible characters understood."""
+
+import unicodedata
+from typing import Final
+
+FOLD_LIMIT: Final = 400
+"""Characters; longer text is only trimmed, because normalising it can take quadratic time."""
+
+DOT: Final = "•"
+"""What stands for a hidden character in every mask: U+2022."""
+
+_DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2043, 0x2212), "-")
+_CAPITALS: Final = {ord("a") + place: chr(ord("A") + place) for place in range(26)}
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def _hidden(char: str) -> bool:
+    return unicodedata.category(char) in _HIDDEN and not char.isspace()
+
+
+def has_hidden(value: str) -> bool:
+    """Tell whether a text has characters nobody sees: bidi marks, zero width, controls, lone surrogates.
+
+    Spaces of any kind, tabs and line ends do not count.
+    """
+    return any(_hidden(char) for char in value)
+
+
+def trim(value: str) -> str:
+    """Return the text without spaces and invisible characters at its ends."""
+    start, end = 0, len(value)
+    while start < end and (value[start].isspace() or _hidden(value[start])):
+        start += 1
+    while end > start and (value[end - 1].isspace() or _hidden(value[end - 1])):
+        end -= 1
+    return value[start:end]
+
+
+def fold(value: str, *, inner_spaces: bool = True) -> str:
+    """Return the text in NFKC, trimmed, without invisible characters (bidi marks, controls, zero width).
+
+    Runs of spaces, tabs and line ends inside become one space, or nothing with `inner_spaces=False`.
+    Text of more than FOLD_LIMIT characters is only trimmed.
+    """
+    if len(value) > FOLD_LIMIT:
+        return trim(value)
+    if value.isascii() and value.isprintable():
+        return (" " if inner_spaces else "").join(value.split())
+    plain = unicodedata.normalize("NFKC", value)
+    seen = "".join(char for char in plain if not _hidden(char))
+    return (" " if inner_spaces else "").join(seen.split())
+
+
+def compact(value: str) -> str:
+    """Return the folded text without any space, and with every kind of dash as '-'."""
+    return fold(value, inner_spaces=False).translate(_DASHES)
+
+
+def capitals(value: str) -> str:
+    """Return the compact text with a-z as A-Z and every other letter as it is (no German or Turkish surprises)."""
+    return compact(value).translate(_CAPITALS)
+
+
+def has_other_digits(value: str) -> bool:
+    """Tell whether a text has digits of another script, such as Arabic ones; folded full-width digits are 0-9."""
+    return any(char.isdecimal() and not char.isascii() for char in value)

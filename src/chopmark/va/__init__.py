@@ -1,0 +1,1 @@
+"""Answers relying parties: OCSP responder and CRL issuer."""

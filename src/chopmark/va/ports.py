@@ -1,0 +1,69 @@
+"""What status services read and keep."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.leaf import Leaf
+from chopmark.words import CertificateState, IssuerId, Serial
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name."""
+
+    state: CertificateState
+    ended_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A revoked serial."""
+
+    serial: Serial
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crl:
+    """A published list: DER, its number, and how many ended certificates it was made from."""
+
+    number: int
+    der: bytes
+    this_update: datetime
+    next_update: datetime
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrlShard:
+    """The present list of a shard, and how many certificates have ended in it by now."""
+
+    crl: Crl | None
+    ended: int
+
+
+class StatusRecords(Protocol):
+    """Reads certificate status and keeps revocation lists."""
+
+    async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
+        """Return what is on record of a serial; None when it was never reserved."""
+        ...
+
+    async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
+        """Return the ended certificates of a shard that were not yet expired at `keep_after`, by serial."""
+        ...
+
+    async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
+        """Return the published list of a shard, if any, and how much has ended in it."""
+        ...
+
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
+        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+        ...
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until a certificate's status changed, or the timeout."""
+        ...

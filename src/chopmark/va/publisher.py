@@ -1,0 +1,80 @@
+"""Publishing revocation lists: every six hours, and at once when something was revoked (I26)."""
+
+from datetime import timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import system_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.clock import Clock
+from chopmark.keys.adapter import as_private_key
+from chopmark.keys.ports import Signer
+from chopmark.pki import crl
+from chopmark.pki.crl import RevokedEntry
+from chopmark.pki.publication import Publication
+from chopmark.pki.x509 import IssuerView
+from chopmark.va.ports import Crl, StatusRecords
+from chopmark.va.responder import REASONS
+
+EVERY = timedelta(hours=6)
+LIFE = timedelta(hours=24)
+KEEP_EXPIRED = timedelta(days=7)
+
+
+class Publisher:
+    """Publishes the lists of one issuing CA."""
+
+    def __init__(
+        self,
+        issuer: IssuerView,
+        signer: Signer,
+        shards: int,
+        publication: Publication,
+        records: StatusRecords,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> None:
+        self._issuer = issuer
+        self._signer = signer
+        self.shards = shards
+        self._publication = publication
+        self._records = records
+        self._recorder = recorder
+        self._clock = clock
+
+    async def publish_due(self) -> int:
+        """Publish each shard whose list is older than six hours or lacks a revocation; return how many."""
+        published = 0
+        for shard in range(self.shards):
+            published += await self._publish_shard(shard)
+        return published
+
+    async def _publish_shard(self, shard: int) -> bool:
+        now = self._clock.now().replace(microsecond=0)
+        present = await self._records.shard(self._issuer.id, shard)
+        last = present.crl
+        if last is not None and now < last.this_update + EVERY and last.seen == present.ended:
+            return False
+        ended = await self._records.ended(self._issuer.id, shard, now - KEEP_EXPIRED)
+        number = 1 if last is None else last.number + 1
+        entries = (
+            RevokedEntry(
+                int(e.serial, 16), e.at.replace(microsecond=0), REASONS.get(e.reason, crl.CrlReason.UNSPECIFIED)
+            )
+            for e in ended
+        )
+        der = crl.build_crl(
+            self._issuer,
+            as_private_key(self._signer),
+            number,
+            now,
+            now + LIFE,
+            entries,
+            self._publication.crl(self._issuer.id, shard),
+        )
+        made = Crl(number, der, now, now + LIFE, present.ended)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
+            return await self._records.publish(self._issuer.id, shard, made, leaf)
+
+        return await self._recorder.write(system_chain(f"crl-{self._issuer.id}-{shard}"), attempt)

@@ -1,0 +1,343 @@
+"""The JSON API: what the order pages and other programs call. Each handler is one RA verb; no rule lives here."""
+
+import asyncio
+import hashlib
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request, Response, Router, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.ra.model import Order
+from chopmark.ra.ports import Answer
+from chopmark.tw.customer_number import parse_customer_number
+from chopmark.tw.roc import roc_date
+from chopmark.tw.zone import local_date
+from chopmark.web.frames import lang_of
+from chopmark.web.problems import ProblemBody, problem
+from chopmark.web.session import Visit, set_session
+from chopmark.web.shown import account_label, certificate_out, epoch_ms, order_out, order_view
+from chopmark.web.state import AnyRequest, house
+from chopmark.web.wire import (
+    AccountOut,
+    AdviceOut,
+    BirthDateBody,
+    CertificateOut,
+    ChannelBody,
+    CodeBody,
+    ConfirmBody,
+    KeyBody,
+    LaunchBody,
+    LaunchOut,
+    NonceOut,
+    OpenOrderOut,
+    OrderOut,
+    OverviewOut,
+    ProveBody,
+    StartBody,
+    StatusOut,
+    from_b64,
+    to_b64,
+)
+from chopmark.words import AccountNumber, FactorClass, Operation, OrderId, OrderState, Secret, Serial, text
+
+Req = Request[Any, Any, Any]
+T = TypeVar("T", bound=msgspec.Struct)
+_WAIT_S = 0.05
+_WAITS = 100
+_RETRIED = frozenset({Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.UNAVAILABLE})
+
+
+_BUSY = Refusal(Kind.CONFLICT, text("This is being done already. Please wait a moment."), code="in_flight")
+
+
+async def once(request: AnyRequest, visit: Visit, do: Callable[[], Awaitable[Response[Any]]]) -> Response[Any]:
+    """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
+    name = request.headers.get("idempotency-key", "")
+    if not name:
+        return await do()
+    if len(name) > 100 or not name.isprintable():
+        raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
+    store, scope = house(request).idempotency, f"{visit.session.customer}:{request.method}:{request.scope['path']}"
+    body = hashlib.sha256(await request.body()).digest()
+    waiting: Refusal | None = None
+    for _ in range(_WAITS):
+        begun = await store.begin(scope, name, body, house(request).now())
+        if begun is None:
+            return await _first(request, scope, name, do)
+        if isinstance(begun, Answer):
+            kind = "application/json" if begun.status < 400 else "application/problem+json"
+            return Response(begun.body.encode(), status_code=begun.status, media_type=kind)
+        if begun.code != "in_flight":
+            raise Refused(begun)
+        waiting = begun
+        await asyncio.sleep(_WAIT_S)
+    raise Refused(waiting or _BUSY)
+
+
+async def _first(
+    request: AnyRequest, scope: str, name: str, do: Callable[[], Awaitable[Response[Any]]]
+) -> Response[Any]:
+    store = house(request).idempotency
+    kept = False
+    try:
+        try:
+            response = await do()
+        except Refused as refused:
+            if refused.refusal.kind in _RETRIED:
+                raise
+            response = problem(request, refused.refusal)
+        body = response.content if isinstance(response.content, bytes) else msgspec.json.encode(response.content)
+        await store.finish(scope, name, Answer(response.status_code or 200, body.decode()))
+        kept = True
+        return response
+    finally:
+        if not kept:
+            await store.forget(scope, name)
+
+
+async def _order(
+    request: AnyRequest, visit: Visit, order: Order, status: int = 200, nonce: bytes | None = None
+) -> Response[OrderOut]:
+    doors = house(request)
+    view = await order_view(doors, visit.caller, order)
+    out = order_out(doors, view, request.app.state.pages.translator, lang_of(request), nonce)
+    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{order.id}"} if status == 201 else {}
+    return Response(out, status_code=status, headers=headers)
+
+
+@get("/status", sync_to_thread=False)
+def status(request: Req) -> StatusOut:
+    """Return the server's time."""
+    return StatusOut(epoch_ms(house(request).now()))
+
+
+@get("/overview")
+async def overview(request: Req, visit: NamedDependency[Visit], account: str | None = None) -> OverviewOut:
+    """Return accounts, the present certificate, the recommended action and the open order."""
+    doors = house(request)
+    view = await doors.counter.overview(visit.caller)
+    chosen = doors.counter.account(view, account or visit.session.account)
+    translate = request.app.state.pages.translator.translate
+    live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
+    action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
+    reason = None if view.advice.reason is None else view.advice.reason.value
+    return OverviewOut(
+        server_time=epoch_ms(view.now),
+        accounts=[AccountOut(row.number, account_label(row), row.number == chosen) for row in view.accounts],
+        certificate=None if view.present is None else certificate_out(view.present, view.now),
+        recommended=AdviceOut(action, reason, translate(view.advice.why, lang_of(request))),
+        open_order=None if live is None else OpenOrderOut(live.id, live.operation.value, live.state.value),
+    )
+
+
+@post("/orders")
+async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[StartBody]) -> Response[OrderOut]:
+    """Open an order, or return the one that is open already."""
+
+    async def do() -> Response[OrderOut]:
+        order = await house(request).enrolment.start(
+            visit.caller,
+            data.operation,
+            AccountNumber(data.account),
+            data.key_home,
+            data.reason,
+            None if data.serial is None else Serial(data.serial),
+        )
+        return await _order(request, visit, order, 201, order.nonce)
+
+    return await once(request, visit, do)
+
+
+@get("/orders/{order_id:str}")
+async def show(request: Req, visit: NamedDependency[Visit], order_id: str) -> Response[OrderOut]:
+    """Return an order as it counts now."""
+    return await _order(request, visit, await house(request).counter.order(visit.caller, OrderId(order_id)))
+
+
+@post("/orders/{order_id:str}/nonce", status_code=200)
+async def nonce(request: Req, visit: NamedDependency[Visit], order_id: str) -> NonceOut:
+    """Return a fresh nonce; the one before is dead."""
+    fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
+    return NonceOut(to_b64(fresh), int(life.total_seconds()))
+
+
+@put("/orders/{order_id:str}/key")
+async def put_key(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[KeyBody]
+) -> Response[OrderOut]:
+    """Bind the customer's new key to the order."""
+
+    async def do() -> Response[OrderOut]:
+        proof = None if data.proof is None else from_b64(data.proof, "proof")
+        order = await house(request).rekey.bind_key(visit.caller, OrderId(order_id), from_b64(data.csr, "csr"), proof)
+        return await _order(request, visit, order)
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/challenges")
+async def challenge(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ChannelBody]
+) -> Response[OrderOut]:
+    """Have a code sent; an earlier one is dead."""
+
+    async def do() -> Response[OrderOut]:
+        order = await house(request).rekey.challenge(visit.caller, OrderId(order_id), data.channel)
+        return await _order(request, visit, order, 201)
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/code", status_code=200)
+async def code(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[CodeBody]
+) -> Response[OrderOut]:
+    """Check a code; a wrong one costs an attempt. After the right one the session has a new id."""
+
+    async def do() -> Response[OrderOut]:
+        order = await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code)
+        response = await _order(request, visit, order)
+        set_session(request, response, await house(request).door.step_up(visit.token))
+        return response
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/birth-date", status_code=200)
+async def birth_date(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[BirthDateBody]
+) -> Response[OrderOut]:
+    """Check the birth date, given as year, month and day of the ROC calendar."""
+
+    async def do() -> Response[OrderOut]:
+        today = local_date(house(request).now())
+        read = roc_date(data.year, data.month, data.day, before_roc=data.era == "before_roc", today=today)
+        if isinstance(read, Refusal):
+            raise Refused(read)
+        return await _order(
+            request, visit, await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value)
+        )
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/confirm", status_code=200)
+async def confirm(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ConfirmBody]
+) -> Response[OrderOut]:
+    """Send the order: 201 issued, 202 the CA answers later, 200 revoked."""
+
+    async def do() -> Response[OrderOut]:
+        doors, wanted = house(request), OrderId(order_id)
+        found = await doors.counter.order(visit.caller, wanted)
+        if found.operation is Operation.REVOKE:
+            return await _order(request, visit, await doors.revocation.confirm(visit.caller, wanted, data.consent))
+        order = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+        issued = order.state in {OrderState.ISSUED, OrderState.ACTIVE}
+        return await _order(request, visit, order, 201 if issued else 202)
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/prove", status_code=200)
+async def prove(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ProveBody]
+) -> Response[OrderOut]:
+    """Activate the certificate: its key has signed the server's challenge."""
+
+    async def do() -> Response[OrderOut]:
+        order = await house(request).rekey.prove(visit.caller, OrderId(order_id), from_b64(data.proof, "proof"))
+        return await _order(request, visit, order)
+
+    return await once(request, visit, do)
+
+
+@post("/orders/{order_id:str}/cancel", status_code=200)
+async def cancel(request: Req, visit: NamedDependency[Visit], order_id: str) -> Response[OrderOut]:
+    """End an order that was not sent yet, or whose certificate was not proved."""
+    return await _order(request, visit, await house(request).enrolment.cancel(visit.caller, OrderId(order_id)))
+
+
+@post("/orders/{order_id:str}/dispute", status_code=200)
+async def dispute(
+    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ChannelBody]
+) -> Response[OrderOut]:
+    """Say that a contact is not the customer's: the order stops and the contact is not used any more."""
+    order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
+    return await _order(request, visit, order)
+
+
+@get("/certificates")
+async def certificates(request: Req, visit: NamedDependency[Visit]) -> list[CertificateOut]:
+    """Return the customer's certificates, newest first."""
+    now = house(request).now()
+    return [certificate_out(held, now) for held in await house(request).counter.holdings(visit.caller)]
+
+
+@get("/certificates/{serial:str}")
+async def certificate(request: Req, visit: NamedDependency[Visit], serial: str) -> CertificateOut:
+    """Return one certificate of the customer with its chain."""
+    found = await house(request).counter.holding(visit.caller, Serial(serial))
+    if found is None:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
+    return certificate_out(found, house(request).now(), whole=True, pem=True)
+
+
+@post("/launches", opt={"exclude_from_csrf": True})
+async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
+    """Return a one-time address for a customer whom the calling program has signed in (client credential, Basic)."""
+    doors = house(request)
+    client = await doors.launches.authenticate(*_basic(request))
+    customer = parse_customer_number(data.customer)
+    if isinstance(customer, Refusal):
+        raise Refused(customer)
+    known = {factor.value for factor in FactorClass}
+    if not data.factors or any(factor not in known for factor in data.factors):
+        said = text("Say which factor classes the login used: %(known)s.", known=", ".join(sorted(known)))
+        raise Refused(Refusal(Kind.MALFORMED, said, field="factors", code="factors"))
+    factors = frozenset(FactorClass(factor) for factor in data.factors)
+    ticket = await doors.launches.create(client, customer, AccountNumber(data.account), factors, data.wanted)
+    return LaunchOut(f"{doors.portal_url}/launch#t={ticket.reveal()}", 60)
+
+
+def _basic(request: AnyRequest) -> tuple[str, Secret]:
+    """Return client id and secret of a Basic authorization (RFC 7617); empty ones when there is none."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", Secret("")
+    try:
+        client, _, secret = b64decode(encoded, validate=True).decode().partition(":")
+    except (Base64Error, UnicodeDecodeError, ValueError):
+        return "", Secret("")
+    return client, Secret(secret)
+
+
+ROUTER = Router(
+    "/api/v1",
+    route_handlers=[
+        status,
+        overview,
+        start,
+        show,
+        nonce,
+        put_key,
+        challenge,
+        code,
+        birth_date,
+        confirm,
+        prove,
+        cancel,
+        dispute,
+        certificates,
+        certificate,
+        launch,
+    ],
+)
+
+__all__ = ["ROUTER", "ProblemBody"]

@@ -1,0 +1,154 @@
+"""The web application: routes, headers, limits, and the status services in front of it."""
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.static_files import create_static_files_router
+from litestar.types import ASGIApp
+
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.web import api, outside, portal, problems, steps
+from chopmark.web.brand import brand_css
+from chopmark.web.doors import Doors
+from chopmark.web.i18n import Translator, load_catalogues
+from chopmark.web.publication import Publication
+from chopmark.web.render import Pages
+from chopmark.web.session import provide_visit
+from chopmark.web.state import AnyRequest, house
+from chopmark.web.views import Assets
+from chopmark.words import text
+
+MAX_BODY = 64 * 1024
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+_UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def static_folder() -> Path:
+    """Return the folder of static files within the package."""
+    return Path(str(resources.files("chopmark.web") / "static"))
+
+
+def assets() -> Assets:
+    """Return the built files' addresses from Vite's manifest; raises FileNotFoundError before the first build."""
+    manifest = json.loads((static_folder() / "build" / "manifest.json").read_text(encoding="utf-8"))
+    built = {name: f"/static/build/{entry['file']}" for name, entry in manifest.items()}
+    return Assets(built["src/main.ts"], built["src/styles/main.scss"])
+
+
+@get("/brand.css", media_type=MediaType.CSS, include_in_schema=False, sync_to_thread=False)
+def brand_stylesheet(request: Request[Any, Any, Any]) -> str:
+    """Return the firm's colours."""
+    return brand_css(house(request).brand)
+
+
+@get("/openapi.json", media_type=MediaType.JSON, include_in_schema=False, sync_to_thread=False)
+def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    return request.app.openapi_schema.to_schema()
+
+
+def same_origin(request: AnyRequest) -> None:
+    """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page."""
+    if request.method not in _UNSAFE:
+        return
+    origin = request.headers.get("origin")
+    doors = house(request)
+    ours = {doors.portal_url}
+    if doors.demo_mode:
+        ours.add(f"{request.scope['scheme']}://{request.headers.get('host', '')}")
+    if origin is not None and origin not in ours:
+        raise Refused(Refusal(Kind.FORBIDDEN, text("This request came from another site."), code="origin"))
+
+
+def secured(response: Response[Any]) -> Response[Any]:
+    """Give every answer its security headers; what is personal is never stored by a cache."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def secured_https(response: Response[Any]) -> Response[Any]:
+    """As `secured`, and tell browsers to come over TLS only."""
+    response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+    return secured(response)
+
+
+def cached(response: Response[Any]) -> Response[Any]:
+    """Give a static file its headers; built files carry their hash in their name and never change."""
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return secured(response)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The application, and the framework's part of it."""
+
+    asgi: ASGIApp
+    portal: Litestar
+
+
+def create(doors: Doors) -> Built:
+    """Return the ASGI application over the doors."""
+    static = create_static_files_router(
+        path="/static", directories=[static_folder()], include_in_schema=False, after_request=cached
+    )
+    app = Litestar(
+        route_handlers=[
+            api.ROUTER,
+            steps.ROUTER,
+            portal.ROUTER,
+            outside.ROUTER,
+            brand_stylesheet,
+            openapi_document,
+            static,
+        ],
+        dependencies={"visit": Provide(provide_visit)},
+        exception_handlers={
+            Refused: problems.refused,
+            HTTPException: problems.http_error,
+            Exception: problems.unexpected,
+        },
+        before_request=same_origin,
+        after_request=secured_https if doors.https else secured,
+        csrf_config=CSRFConfig(
+            secret=doors.csrf_secret.reveal(),
+            cookie_name="__Host-csrf" if doors.https else "csrf",
+            cookie_secure=doors.https,
+            cookie_httponly=True,
+            cookie_samesite="lax",
+        ),
+        openapi_config=OpenAPIConfig(
+            title="Chopmark",
+            version="1",
+            description="The certificate counter. Problems are RFC 9457; bytes are base64url, moments epoch ms.",
+            path="/api/schema",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=MAX_BODY,
+        state=State({"doors": doors, "pages": Pages(Translator(load_catalogues())), "assets": assets()}),
+        logging_config=None,
+        debug=False,
+    )
+    return Built(Publication(doors, app), app)

@@ -1,0 +1,90 @@
+"""What the web doors are given by `main`: verbs and readers, no store and no CA."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from chopmark.clock import Clock, Entropy
+from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.people import People
+from chopmark.identity.sessions import Door
+from chopmark.post.demo import InboxEntry
+from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.overview import Counter
+from chopmark.ra.policy import Policy
+from chopmark.ra.ports import Idempotency
+from chopmark.ra.rekey import Rekey
+from chopmark.ra.revocation import Revocation
+from chopmark.va.ports import Crl
+from chopmark.va.responder import Responder
+from chopmark.web.brand import Brand
+from chopmark.words import Secret, Text
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPerson:
+    """A customer of the demo: who may be chosen in its trading program."""
+
+    customer: str
+    account: str
+    name: str
+    note: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What only the demo has: people to begin as, a credential for launches, an inbox whose codes are derived."""
+
+    people: tuple[DemoPerson, ...]
+    client: str
+    client_secret: Secret = field(repr=False)
+    newest: Callable[[int], Awaitable[list[InboxEntry]]]
+    code_of: Callable[[InboxEntry], Awaitable[Secret | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCa:
+    """A CA certificate as published: its short name, its title, DER, and how many CRL shards it has."""
+
+    id: str
+    title: str
+    certificate: bytes
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Everything a handler may call."""
+
+    brand: Brand
+    policy: Policy
+    portal: str
+    portal_url: str
+    demo_mode: bool
+    csrf_secret: Secret
+    client_address_header: str
+    clock: Clock
+    entropy: Entropy
+    people: People
+    door: Door
+    launches: LaunchDesk
+    enrolment: Enrolment
+    rekey: Rekey
+    revocation: Revocation
+    counter: Counter
+    idempotency: Idempotency
+    responder: Responder
+    responder_issuer: str
+    authorities: tuple[PublishedCa, ...]
+    crl: Callable[[str, int], Awaitable[Crl | None]]
+    issuer_title: str
+    demo: Demo | None = None
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self.clock.now()
+
+    @property
+    def https(self) -> bool:
+        """Whether browsers reach the portal over TLS."""
+        return self.portal_url.startswith("https://")

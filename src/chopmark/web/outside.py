@@ -1,0 +1,157 @@
+"""Pages that are not the customer's: the CA's repository, and in the demo the trading program, inbox and stand-ins."""
+
+import hashlib
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from litestar import MediaType, Request, Response, Router, get, post
+from litestar.response import Redirect
+
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.post.demo import CODE_GAP
+from chopmark.web.brand import ServiceKey
+from chopmark.web.doors import Demo
+from chopmark.web.frames import frame_of, html
+from chopmark.web.problems import wants_json
+from chopmark.web.session import visit_of
+from chopmark.web.shown import epoch_ms
+from chopmark.web.state import house
+from chopmark.web.views import (
+    AuthorityView,
+    CrlView,
+    DemoCustomer,
+    DemoPage,
+    ElsewherePage,
+    InboxMessage,
+    InboxPage,
+    RepositoryPage,
+)
+from chopmark.words import AccountNumber, FactorClass, text
+
+Req = Request[Any, Any, Any]
+INBOX_SIZE = 50
+
+
+def _demo(request: Req) -> Demo:
+    demo = house(request).demo
+    if demo is None:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
+    return demo
+
+
+@get("/repository")
+async def repository(request: Req) -> Response[str]:
+    """Show CA certificates, fingerprints and revocation lists."""
+    doors = house(request)
+    shown = []
+    for authority in doors.authorities:
+        certificate = x509.load_der_x509_certificate(authority.certificate)
+        crls = []
+        for shard in range(authority.shards):
+            crl = await doors.crl(authority.id, shard)
+            if crl is not None:
+                href = f"/pki/{authority.id}-{shard}.crl"
+                crls.append(CrlView(href, crl.number, crl.this_update, crl.next_update))
+        shown.append(
+            AuthorityView(
+                authority.title,
+                certificate.not_valid_before_utc,
+                certificate.not_valid_after_utc,
+                _pairs(hashlib.sha256(authority.certificate).hexdigest()),
+                f"/pki/{authority.id}.cer",
+                f"/repository/{authority.id}.pem",
+                tuple(crls),
+            )
+        )
+    return html(request, RepositoryPage(frame_of(request), tuple(shown)))
+
+
+def _pairs(hexadecimal: str) -> str:
+    return ":".join(hexadecimal[at : at + 2] for at in range(0, len(hexadecimal), 2)).upper()
+
+
+@get("/repository/{name:str}")
+async def repository_pem(request: Req, name: str) -> Response[str]:
+    """Return a CA certificate as PEM."""
+    for authority in house(request).authorities:
+        if name == f"{authority.id}.pem":
+            return Response(
+                ssl.DER_cert_to_PEM_cert(authority.certificate), media_type="application/x-pem-file", status_code=200
+            )
+    raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
+
+
+@get("/demo")
+async def trading(request: Req, customer: str = "") -> Response[str]:
+    """Show the demo's trading program."""
+    demo = _demo(request)
+    people = tuple(
+        DemoCustomer(person.customer, person.name, person.note, person.customer == customer) for person in demo.people
+    )
+    return html(request, DemoPage(frame_of(request), people))
+
+
+@post("/demo/launch", status_code=303)
+async def trading_launch(request: Req) -> Redirect:
+    """Do what the firm's trading program does: ask for a launch ticket and open the customer area."""
+    demo, doors = _demo(request), house(request)
+    wanted = (await request.form()).get("customer", "")
+    person = next((one for one in demo.people if one.customer == wanted), None)
+    if person is None:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("Please choose a customer of the demonstration."), field="customer"))
+    client = await doors.launches.authenticate(demo.client, demo.client_secret)
+    found = await doors.people.find(person.customer)
+    if found is None:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
+    factors = frozenset({FactorClass.PASSWORD})
+    ticket = await doors.launches.create(client, found.id, AccountNumber(person.account), factors, "certificates")
+    return Redirect(f"/launch#t={ticket.reveal()}", status_code=303)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    channel: str
+    masked: str
+    at: int
+    subject: str
+    text: str
+
+
+@get("/demo/inbox")
+async def inbox(request: Req) -> Response[Any]:
+    """Show what was sent; a code is derived now, and shown as the phone would show it."""
+    demo = _demo(request)
+    messages = []
+    for entry in await demo.newest(INBOX_SIZE):
+        code = await demo.code_of(entry)
+        body = entry.body.replace(CODE_GAP, "------" if code is None else code.reveal())
+        messages.append(InboxMessage(entry.channel, entry.masked, entry.at, entry.subject, body))
+    if wants_json(request):
+        shown = [_Shown(m.channel.value, m.masked, epoch_ms(m.at), m.subject, m.body) for m in messages]
+        return Response(msgspec.json.encode(shown), media_type=MediaType.JSON, status_code=200)
+    return html(request, InboxPage(frame_of(request), tuple(messages)))
+
+
+@get("/elsewhere/{service:str}")
+async def elsewhere(request: Req, service: str) -> Response[str]:
+    """Show the stand-in for a system of the firm's own."""
+    _demo(request)
+    if service not in {key.value for key in ServiceKey}:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
+    visit = await visit_of(request)
+    greeting = None
+    if visit is not None:
+        person = await house(request).people.person(visit.caller.customer)
+        greeting = None if person is None else person.masked_name
+    frame = frame_of(request, greeting=greeting, service=ServiceKey(service))
+    return html(request, ElsewherePage(frame, ServiceKey(service)))
+
+
+ROUTER = Router(
+    "/",
+    include_in_schema=False,
+    route_handlers=[repository, repository_pem, trading, trading_launch, inbox, elsewhere],
+)

@@ -1,0 +1,156 @@
+"""The one translation from a Refusal to HTTP: RFC 9457 problems for programs, pages for people.
+
+This is the web's home for the unexpected: anything else becomes a 500 that says nothing about its cause.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+from litestar import MediaType, Response
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect
+
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.web.frames import frame_of
+from chopmark.web.state import AnyRequest, house
+from chopmark.web.views import error_page
+from chopmark.words import Text, text
+
+log = structlog.get_logger()
+
+STATUS: Mapping[Kind, int] = {
+    Kind.MALFORMED: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
+    Kind.STEP_REQUIRED: 409,
+    Kind.WRONG_CODE: 422,
+    Kind.CODE_DEAD: 410,
+    Kind.WRONG_BIRTH_DATE: 422,
+    Kind.BAD_KEY: 422,
+    Kind.BAD_PROOF: 422,
+    Kind.HELD: 423,
+    Kind.TOO_MANY: 429,
+    Kind.TOO_LARGE: 413,
+    Kind.UNAVAILABLE: 503,
+}
+TITLES: Mapping[Kind, Text] = {
+    Kind.MALFORMED: text("Please look at what you entered"),
+    Kind.UNAUTHENTICATED: text("Please sign in"),
+    Kind.FORBIDDEN: text("This is not possible"),
+    Kind.NOT_FOUND: text("There is no such thing"),
+    Kind.CONFLICT: text("The order has changed"),
+    Kind.STEP_REQUIRED: text("Another step comes first"),
+    Kind.WRONG_CODE: text("The code is not right"),
+    Kind.CODE_DEAD: text("This code can no longer be used"),
+    Kind.WRONG_BIRTH_DATE: text("The birth date is not right"),
+    Kind.BAD_KEY: text("This key cannot be used"),
+    Kind.BAD_PROOF: text("The signature does not hold"),
+    Kind.HELD: text("On hold"),
+    Kind.TOO_MANY: text("Too many attempts"),
+    Kind.TOO_LARGE: text("What was sent is too large"),
+    Kind.UNAVAILABLE: text("The service is not available at the moment"),
+}
+_BY_STATUS: Mapping[int, Refusal] = {
+    400: Refusal(Kind.MALFORMED, text("The request could not be read. Please reload the page and try again.")),
+    401: Refusal(Kind.UNAUTHENTICATED, text("Please sign in.")),
+    403: Refusal(Kind.FORBIDDEN, text("The page was open too long. Please reload it and try again."), code="csrf"),
+    404: Refusal(Kind.NOT_FOUND, text("There is no such page.")),
+    405: Refusal(Kind.NOT_FOUND, text("This page cannot be used that way.")),
+    413: Refusal(Kind.TOO_LARGE, text("What was sent is too large.")),
+    415: Refusal(Kind.MALFORMED, text("The request could not be read. Please reload the page and try again.")),
+    429: Refusal(Kind.TOO_MANY, text("Please wait a moment and try again."), retry_after_s=5),
+}
+
+
+class ProblemBody(msgspec.Struct, omit_defaults=True):
+    """An RFC 9457 problem; `detail` is a translated sentence to show, `field` the request's member it is about."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    kind: str
+    request_id: str
+    code: str | None = None
+    field: str | None = None
+    retry_after_s: int | None = None
+
+
+def wants_json(request: AnyRequest) -> bool:
+    """Tell whether a program asked rather than a person's browser for a page."""
+    path = request.scope["path"]
+    return path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+
+
+def request_id(request: AnyRequest) -> str:
+    """Return the id that a customer can read out to the help line: eight letters and digits of this request."""
+    now = house(request).now().isoformat()
+    return hashlib.sha256(f"{now}{id(request)}".encode()).hexdigest()[:8].upper()
+
+
+def problem(request: AnyRequest, refusal: Refusal) -> Response[bytes]:
+    """Return a refusal as application/problem+json in the caller's language."""
+    frame = frame_of(request)
+    said = house(request)
+    translate = request.app.state.pages.translator.translate
+    body = ProblemBody(
+        type=f"{said.portal_url}/problems/{refusal.kind.value}",
+        title=translate(TITLES[refusal.kind], frame.lang),
+        status=STATUS[refusal.kind],
+        detail=translate(refusal.public, frame.lang),
+        kind=refusal.kind.value,
+        request_id=request_id(request),
+        code=refusal.code,
+        field=refusal.field,
+        retry_after_s=refusal.retry_after_s,
+    )
+    headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    return Response(
+        msgspec.json.encode(body), status_code=body.status, media_type="application/problem+json", headers=headers
+    )
+
+
+def _page(request: AnyRequest, refusal: Refusal) -> Response[str]:
+    status = STATUS[refusal.kind]
+    page = error_page(frame_of(request), status, request_id(request), refusal.public)
+    headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    return Response(
+        request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML, headers=headers
+    )
+
+
+def refused(request: AnyRequest, error: Refused) -> Response[bytes] | Response[str] | Redirect:
+    """Answer a refusal: a problem for programs; for people a page, or the way to sign in."""
+    if wants_json(request):
+        return problem(request, error.refusal)
+    if error.refusal.kind is Kind.UNAUTHENTICATED and request.method == "GET":
+        return Redirect(f"/sign-in?next={request.scope['path']}", status_code=303)
+    return _page(request, error.refusal)
+
+
+def http_error(request: AnyRequest, error: HTTPException) -> Response[bytes] | Response[str]:
+    """Answer what the framework refused: unknown page, wrong form token, malformed or too large request."""
+    refusal = _BY_STATUS.get(error.status_code) or _BY_STATUS[400]
+    if error.status_code >= 500:
+        return unexpected(request, error)
+    return problem(request, refusal) if wants_json(request) else _page(request, refusal)
+
+
+def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
+    """Answer a bug: log its type and place, tell the person only a number to give to the help line."""
+    number = request_id(request)
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("unexpected", request_id=number, error=type(error).__name__, at=" ".join(frames[-4:]))
+    if wants_json(request):
+        body = {"type": "about:blank", "title": "Internal error", "status": 500, "request_id": number}
+        return Response(msgspec.json.encode(body), status_code=500, media_type="application/problem+json")
+    page = error_page(frame_of(request), 500, number)
+    return Response(request.app.state.pages.render(page), status_code=500, media_type=MediaType.HTML)

@@ -1,0 +1,72 @@
+"""The session cookie, and who is calling."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.datastructures import Cookie
+from litestar.response import Response
+
+from chopmark.errors import Refused
+from chopmark.identity.ports import Session
+from chopmark.identity.sessions import SIGN_IN_AGAIN
+from chopmark.ra.desk import Caller
+from chopmark.web.frames import lang_of
+from chopmark.web.state import AnyRequest, house
+from chopmark.words import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of a signed-in customer."""
+
+    token: str
+    session: Session
+    caller: Caller
+
+
+def cookie_name(request: AnyRequest, name: str) -> str:
+    """Return the cookie's name: `__Host-` on https, so that no other host can set it."""
+    return f"__Host-{name}" if house(request).https else name
+
+
+def token_of(request: AnyRequest) -> str | None:
+    """Return the session token that the browser sent, if any."""
+    return request.cookies.get(cookie_name(request, "chopmark"))
+
+
+async def visit_of(request: AnyRequest) -> Visit | None:
+    """Return the visit of a signed-in customer, or None."""
+    token = token_of(request)
+    if token is None:
+        return None
+    session = await house(request).door.seen(token)
+    if session is None:
+        return None
+    caller = Caller(session.customer, session.factors, session.door, lang_of(request).value)
+    return Visit(token, session, caller)
+
+
+async def provide_visit(request: AnyRequest) -> Visit:
+    """Return the visit; raise Refused (UNAUTHENTICATED) when nobody is signed in."""
+    visit = await visit_of(request)
+    if visit is None:
+        raise Refused(SIGN_IN_AGAIN)
+    return visit
+
+
+def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:
+    """Return a cookie that scripts cannot read and other sites do not send along with a POST."""
+    return Cookie(
+        key=cookie_name(request, name),
+        value=value,
+        path="/",
+        httponly=True,
+        secure=house(request).https,
+        samesite="lax",
+        max_age=max_age,
+    )
+
+
+def set_session(request: AnyRequest, response: Response[Any], token: Secret) -> None:
+    """Give the browser its session."""
+    response.set_cookie(private_cookie(request, "chopmark", token.reveal()))

@@ -1,0 +1,25 @@
+"""How a handler reaches what `main` built, and the typed request."""
+
+from typing import Any, TypeAlias
+
+from litestar import Request
+
+from chopmark.web.doors import Doors
+
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+
+
+def house(request: AnyRequest) -> Doors:
+    """Return the doors of this application."""
+    doors: Doors = request.app.state.doors
+    return doors
+
+
+def address_of(request: AnyRequest) -> str:
+    """Return the client's address: the connection's, or what the trusted proxy's header says last."""
+    header = house(request).client_address_header
+    if header:
+        named = request.headers.get(header, "").split(",")[-1].strip()
+        if named:
+            return named
+    return request.client.host if request.client else "unknown"

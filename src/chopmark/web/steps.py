@@ -1,0 +1,255 @@
+"""The order pages: GET /orders/{id} always shows the order's next step, whatever the tab, the button or the time."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.di import NamedDependency
+
+from chopmark.identity.people import Person
+from chopmark.web.brand import ServiceKey
+from chopmark.web.frames import frame_of, html
+from chopmark.web.render import Page
+from chopmark.web.session import Visit
+from chopmark.web.shown import OrderView, account_label, certificate_view, order_view, receipt_number
+from chopmark.web.state import house
+from chopmark.web.step_views import (
+    STEP_BIRTH,
+    STEP_CODE,
+    STEP_DONE,
+    STEP_INSTALL,
+    STEP_KEY,
+    STEP_REVIEW,
+    BirthDateStepPage,
+    ChallengeView,
+    ChannelChoice,
+    ChannelStepPage,
+    CodeStepPage,
+    ConsentView,
+    DoneStepPage,
+    EndedStepPage,
+    InstallStepPage,
+    KeyStepPage,
+    OldCertificate,
+    OrderHead,
+    PassedStepPage,
+    Receipt,
+    ReviewStepPage,
+    WaitStepPage,
+    steps_of,
+)
+from chopmark.web.views import AccountChoice, Action, Frame
+from chopmark.words import Operation, OrderId, OrderState, Text, text
+
+_STEPS: dict[str, Text] = {
+    "key": STEP_KEY,
+    "channel": STEP_CODE,
+    "code": STEP_CODE,
+    "passed": STEP_CODE,
+    "birth_date": STEP_BIRTH,
+    "review": STEP_REVIEW,
+    "wait": STEP_REVIEW,
+    "install": STEP_INSTALL,
+    "done": STEP_DONE,
+}
+_SUBMITTED = frozenset({OrderState.SUBMITTED, OrderState.PENDING, OrderState.ACTIVE, OrderState.DONE})
+_ENDED: dict[OrderState, tuple[Text, Text]] = {
+    OrderState.EXPIRED: (
+        text("The order was not finished within its time."),
+        text("Nothing was issued, and your present certificate is as it was. You can begin again."),
+    ),
+    OrderState.CANCELLED: (
+        text("You cancelled this order."),
+        text("Nothing was issued, and your present certificate is as it was. You can begin again."),
+    ),
+    OrderState.HELD: (
+        text("This order is on hold for your safety."),
+        text("Please call us. We check your data with you, and then you can begin again."),
+    ),
+    OrderState.REFUSED: (
+        text("The certificate could not be issued."),
+        text("Please call us; a person will help you. Your present certificate is as it was."),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """All that the step pages are made of."""
+
+    frame: Frame
+    head: OrderHead
+    view: OrderView
+    person: Person
+    issuer: str
+    code_digits: int
+    code_life_s: int
+    consent: ConsentView | None
+
+    @property
+    def label(self) -> str:
+        return self.head.account_label
+
+
+def _shown(view: OrderView, wish: str) -> str:
+    """Return the page's name: after the right code 立即去申請憑證 stands between; another channel may be wished for."""
+    if view.next == "code" and wish == "channel":
+        return "channel"
+    return "passed" if view.order.state is OrderState.CODED and wish != "apply" else view.next
+
+
+@get("/orders/{order_id:str}")
+async def order_page(
+    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: str, step: str = ""
+) -> Response[str]:
+    """Show the order's next step."""
+    doors = house(request)
+    order = await doors.counter.order(visit.caller, OrderId(order_id))
+    view = await order_view(doors, visit.caller, order)
+    person = await doors.people.person(visit.caller.customer)
+    accounts = await doors.people.accounts(visit.caller.customer)
+    if person is None:
+        raise ValueError(f"session of an unknown customer {visit.caller.customer}")
+    name = _shown(view, step)
+    labels = {row.number: account_label(row) for row in accounts}
+    steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked)
+    head = OrderHead(
+        order_id=order.id,
+        operation=order.operation,
+        account=order.account,
+        account_label=labels.get(order.account, order.account),
+        accounts=tuple(AccountChoice(row.number, labels[row.number], row.number == order.account) for row in accounts),
+        step=steps.index(_STEPS[name]) + 1 if _STEPS.get(name) in steps else 0,
+        steps=steps,
+        can_cancel=order.live and order.state not in _SUBMITTED,
+    )
+    consent = doors.rekey.consent(order) if name == "review" else None
+    scene = _Scene(
+        frame_of(request, greeting=person.masked_name, service=ServiceKey.CERTIFICATES),
+        head,
+        view,
+        person,
+        doors.issuer_title,
+        doors.policy.code_digits,
+        int(doors.policy.code_life.total_seconds()),
+        None if consent is None else ConsentView(str(consent.version), consent.sha256, consent.sentences),
+    )
+    return html(request, _PAGES[name](scene))
+
+
+def _key(scene: _Scene) -> Page:
+    old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
+    shown = None if old is None else OldCertificate(old.serial, hashlib.sha256(old.der).hexdigest(), old.not_after)
+    return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
+
+
+def _channel(scene: _Scene) -> Page:
+    choices = tuple(
+        ChannelChoice(c.channel, c.masked, date.fromisoformat(c.registered_on), c.why_not is None, c.why_not)
+        for c in scene.view.channels
+        if c.masked
+    )
+    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60)
+
+
+def _code(scene: _Scene) -> Page:
+    sent, now = scene.view.sent, scene.view.now
+    if sent is None:
+        return _channel(scene)
+    challenge = sent.challenge
+    return CodeStepPage(
+        scene.frame,
+        scene.head,
+        ChallengeView(
+            challenge.reference,
+            challenge.channel,
+            sent.masked,
+            challenge.remaining_s(now),
+            challenge.resend_in_s(now),
+            challenge.tries_left,
+            sent.sends_left,
+            challenge.digits,
+            scene.code_life_s,
+        ),
+    )
+
+
+def _passed(scene: _Scene) -> Page:
+    return PassedStepPage(scene.frame, scene.head)
+
+
+def _birth_date(scene: _Scene) -> Page:
+    return BirthDateStepPage(scene.frame, scene.head, scene.person.masked_person_id, scene.issuer)
+
+
+def _review(scene: _Scene) -> Page:
+    order, old = scene.view.order, scene.view.old
+    if scene.consent is None:
+        raise ValueError("a review page without terms")
+    revoking = order.operation is Operation.REVOKE
+    return ReviewStepPage(
+        scene.frame,
+        scene.head,
+        scene.person.masked_name,
+        scene.person.masked_person_id,
+        scene.consent,
+        None if revoking else order.key_home,
+        scene.issuer,
+        None if old is None else certificate_view(old, scene.label, scene.view.now),
+        order.reason,
+    )
+
+
+def _wait(scene: _Scene) -> Page:
+    return WaitStepPage(scene.frame, scene.head)
+
+
+def _install(scene: _Scene) -> Page:
+    holding = scene.view.holding
+    if holding is None:
+        raise ValueError("an issued order without a certificate")
+    shown = certificate_view(holding, scene.label, scene.view.now)
+    return InstallStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
+
+
+def _done(scene: _Scene) -> Page:
+    order, view = scene.view.order, scene.view
+    holding = view.old if order.operation is Operation.REVOKE else view.holding
+    completed = order.activated_at or order.submitted_at
+    if holding is None or completed is None:
+        raise ValueError("a finished order without a certificate")
+    other = None if order.code_channel is None else order.code_channel.other
+    return DoneStepPage(
+        scene.frame,
+        scene.head,
+        certificate_view(holding, scene.label, view.now),
+        Receipt(receipt_number(order), completed, other),
+        None if order.operation is Operation.REVOKE else order.key_home,
+        old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},
+    )
+
+
+def _ended(scene: _Scene) -> Page:
+    state = scene.view.order.state
+    why, what_next = _ENDED.get(state, _ENDED[OrderState.EXPIRED])
+    again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
+    retry = Action(text("Go to the certificate page"), "/certificates") if again else None
+    return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)
+
+
+_PAGES = {
+    "key": _key,
+    "channel": _channel,
+    "code": _code,
+    "passed": _passed,
+    "birth_date": _birth_date,
+    "review": _review,
+    "wait": _wait,
+    "install": _install,
+    "done": _done,
+    "ended": _ended,
+}
+
+ROUTER = Router("/", route_handlers=[order_page], include_in_schema=False)

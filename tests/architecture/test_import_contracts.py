@@ -1,0 +1,62 @@
+"""The import contracts of pyproject.toml find what they are there for, in a package made of faults."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from tests.architecture.rules import REPOSITORY
+
+SOUND = {"words.py": "", "errors.py": "", "clock.py": "", "ca/sign.py": "", "limits/budgets.py": ""}
+
+FAULTS = {
+    "Imports go down only": {"ra/rekey.py": "import chopmark.web.page", "web/page.py": ""},
+    "The client knows only pki, tw and the vocabulary": {"client/sdk.py": "import chopmark.ra.rekey"},
+    "Doors and jobs reach the CA and the budgets only through ra": {"web/api.py": "import chopmark.ca.sign"},
+    "What decides is pure: no I/O, no clock, no randomness": {
+        "tw/roc.py": "import time", "pki/csr.py": "", "ra/policy.py": "import secrets",
+    },
+    "Drivers and SQLAlchemy live in store": {"jobs/poll.py": "import asyncpg", "store/ledger.py": "import asyncpg"},
+    "The framework lives in web": {"va/door.py": "from litestar import get", "web/app.py": "import litestar"},
+    "Network clients live in the adapters of post, ca, identity and va, and in the client": {
+        "jobs/fetch.py": "import httpx2", "post/smtp.py": "import aiosmtplib",
+    },
+    "PKCS#11 lives in keys": {"ca/hsm.py": "import pkcs11"},
+    "pkilint lives in ca": {"va/lint.py": "import pkilint", "ca/lint.py": "import pkilint"},
+}  # fmt: skip
+
+
+def verdicts(package: Path) -> dict[str, str]:
+    """contract -> KEPT or BROKEN, for the package `chopmark` under `package`."""
+    lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    result = subprocess.run(
+        [sys.executable, "-c", lint, "--no-cache", "--config", REPOSITORY / "pyproject.toml"],
+        cwd=package, env={"PYTHONPATH": str(package), "COLUMNS": "200"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.findall(r"^(.+) (KEPT|BROKEN)(?: \(\d+ ignored imports?\))?$", result.stdout, re.MULTILINE)
+    return dict(found) or {"error": result.stdout + result.stderr}
+
+
+def write(package: Path, files: dict[str, str]) -> None:
+    for name, source in files.items():
+        path = package / "chopmark" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(source + "\n", encoding="utf-8")
+
+
+def test_every_contract_is_broken_by_its_fault(tmp_path: Path) -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert {c["name"] for c in contracts} == set(FAULTS)
+    write(tmp_path, SOUND)
+    for files in FAULTS.values():
+        write(tmp_path, files)
+    assert verdicts(tmp_path) == dict.fromkeys([c["name"] for c in contracts], "BROKEN")
+
+
+def test_a_package_without_faults_keeps_every_contract(tmp_path: Path) -> None:
+    write(tmp_path, SOUND)
+    for files in FAULTS.values():
+        write(tmp_path, dict.fromkeys(files, ""))
+    assert set(verdicts(tmp_path).values()) == {"KEPT"}

@@ -1,0 +1,48 @@
+"""What all tests share: where a test lies and what it uses decide its marks; one PostgreSQL a worker."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.machine import program
+
+HERE = Path(__file__).parent
+MARKED_FOLDERS = ("journey", "soak")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by folder and by fixture, so that no test can forget its mark."""
+    for item in items:
+        if not item.path.is_relative_to(HERE):
+            continue
+        top = item.path.relative_to(HERE).parts[0]
+        if top in MARKED_FOLDERS:
+            item.add_marker(top)
+        names = getattr(item, "fixturenames", ())
+        if "postgres_cluster" in names:
+            item.add_marker("postgres")
+        if "chromium" in names:
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    """A running PostgreSQL; a module that wants its own databases calls `fresh_database()` on it."""
+    with postgres.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_cluster: postgres.Cluster) -> AsyncIterator[str]:
+    """The dsn of an empty database for one test; dropped afterwards."""
+    dsn = await postgres_cluster.fresh_database()
+    yield dsn
+    await postgres_cluster.drop(dsn)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """Debian's Chromium, for playwright's `executable_path`."""
+    return program("chromium")

@@ -1,0 +1,36 @@
+"""Both engines, each with an empty database of its own: a contract test runs on every one of them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chopmark.store.db import open_engine
+from chopmark.store.engine import Engine
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def engine_url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty database that several engines and processes can open."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_dsn"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+async def engine(engine_url: str) -> AsyncIterator[Engine]:
+    opened = await open_engine(engine_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Engine]:
+    opened = await open_engine("sqlite://:memory:")
+    yield opened
+    await opened.close()

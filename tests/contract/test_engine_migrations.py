@@ -1,0 +1,82 @@
+"""A database's schema comes up to date once, whoever starts at the same moment."""
+
+import asyncio
+
+import pytest
+
+from chopmark.store import db
+from chopmark.store.engine import Engine
+from chopmark.store.schema import metadata
+from chopmark.store.script import Script, query
+
+
+def tables(dialect: str) -> Script[set[str]]:
+    if dialect == "sqlite":
+        rows = yield query("SELECT name FROM sqlite_master WHERE type = 'table'")
+    else:
+        rows = yield query("SELECT CAST(tablename AS TEXT) AS name FROM pg_tables WHERE schemaname = 'public'")
+    return {row["name"] for row in rows}
+
+
+async def tables_in(engine: Engine) -> set[str]:
+    return await engine.read(tables, engine.dialect)
+
+
+async def test_an_empty_database_becomes_this_releases(engine_url):
+    assert await db.check(engine_url) is db.Fit.EMPTY
+    assert await db.current(engine_url) is None
+
+    await db.upgrade(engine_url)
+
+    assert await db.current(engine_url) == db.head()
+    assert await db.check(engine_url) is db.Fit.CURRENT
+    engine = await db.open_engine(engine_url)
+    assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
+    await engine.close()
+
+
+async def test_concurrent_starts_migrate_once(engine_url):
+    await asyncio.gather(*(db.upgrade(engine_url) for _ in range(6)))
+
+    assert await db.check(engine_url) is db.Fit.CURRENT
+
+
+async def test_a_migration_that_fails_leaves_nothing(engine, engine_url):
+    last = metadata.sorted_tables[-1].name
+
+    def obstacle() -> Script[None]:
+        yield query(f'CREATE TABLE "{last}" (x BIGINT)')
+
+    await engine.run(obstacle)
+
+    with pytest.raises(Exception, match=last):
+        await db.upgrade(engine_url)
+    assert await tables_in(engine) == {last}
+    assert await db.check(engine_url) is db.Fit.EMPTY
+
+
+async def test_a_later_releases_schema_is_left_alone(engine_url):
+    await db.upgrade(engine_url)
+    engine = await db.open_engine(engine_url)
+
+    def later() -> Script[None]:
+        yield query("UPDATE alembic_version SET version_num = '9999'")
+
+    await engine.run(later)
+    await engine.close()
+
+    assert await db.check(engine_url) is db.Fit.AHEAD
+    await db.upgrade(engine_url)
+    assert await db.current(engine_url) == "9999"
+
+
+async def test_a_database_in_memory_is_created_with_all_tables(memory):
+    await db.create(memory)
+
+    assert await tables_in(memory) == set(metadata.tables)
+
+
+async def test_the_tables_of_a_created_database_are_those_of_a_migrated_one(engine):
+    await db.create(engine)
+
+    assert await tables_in(engine) == set(metadata.tables)

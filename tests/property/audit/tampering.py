@@ -1,0 +1,284 @@
+"""What somebody with write access to the database, and no key, can do to the audit rows.
+
+Each function changes `Rows` in place, drawing from a `Random`; TAMPERINGS names them all. They know
+only rows, so that the same list serves a database: read its rows, tamper, write them back.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from chopmark.audit.events import Event
+from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
+from chopmark.audit.leaf import GENESIS, AuditKey, ChainId, StoredLeaf, Tip, make_leaf, new_chain, parse_stamp
+from chopmark.audit.ports import StoredHead
+from chopmark.audit.tree import Frontier
+from tests.unit.audit.ledger import KeySigner, Rows
+
+FOREIGN = AuditKey("a1", b"\x07" * 32)
+"""A key of the right name that the insider made up."""
+
+
+def flipped(octets: bytes, rng: Random) -> bytes:
+    at = rng.randrange(len(octets))
+    return octets[:at] + bytes([octets[at] ^ (1 << rng.randrange(8))]) + octets[at + 1 :]
+
+
+def edit(rows: Rows, rng: Random, **columns: Callable[[StoredLeaf], object]) -> int:
+    at = rng.randrange(len(rows.leaves))
+    leaf = rows.leaves[at]
+    changes: dict[str, Any] = {name: change(leaf) for name, change in columns.items()}
+    rows.leaves[at] = replace(leaf, **changes)
+    return at
+
+
+def edit_facts(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, facts=lambda leaf: '{"count":7777}')
+
+
+def break_facts(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, facts=lambda leaf: rng.choice(["", "{", leaf.facts + " ", '{"count": 1}', "[]"]))
+
+
+def edit_time(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, at=lambda leaf: leaf.at[:-2] + ("1Z" if leaf.at[-2] != "1" else "2Z"))
+
+
+def edit_event(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, event=lambda leaf: rng.choice([event.value for event in Event if event != leaf.event]))
+
+
+def edit_mac(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, mac=lambda leaf: flipped(leaf.mac, rng))
+
+
+def edit_previous(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, previous=lambda leaf: flipped(leaf.previous, rng))
+
+
+def edit_kid(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, kid=lambda leaf: "a0")
+
+
+def edit_version(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, version=lambda leaf: leaf.version + 100)
+
+
+def move_to_another_chain(rows: Rows, rng: Random) -> None:
+    edit(rows, rng, chain=lambda leaf: "ORDERX")
+
+
+def edit_the_newest_of_a_chain_and_its_row(rows: Rows, rng: Random) -> None:
+    newest = {leaf.chain: at for at, leaf in enumerate(rows.leaves)}
+    at = rng.choice(list(newest.values()))
+    leaf = replace(rows.leaves[at], facts='{"count":7777}')
+    rows.leaves[at] = leaf
+    set_tip(rows, Tip(ChainId(leaf.chain), leaf.version, leaf.leaf_hash()))
+
+
+def delete_one(rows: Rows, rng: Random) -> None:
+    del rows.leaves[rng.randrange(len(rows.leaves))]
+
+
+def delete_a_sequenced_one_and_close_the_gap(rows: Rows, rng: Random) -> None:
+    victim = rng.choice([leaf for leaf in rows.leaves if leaf.index is not None])
+    rows.leaves = [
+        replace(leaf, index=leaf.index - 1) if leaf.index is not None and leaf.index > (victim.index or 0) else leaf
+        for leaf in rows.leaves
+        if leaf is not victim
+    ]
+
+
+def delete_an_unsequenced_one(rows: Rows, rng: Random) -> None:
+    rows.leaves.remove(rng.choice([leaf for leaf in rows.leaves if leaf.index is None]))
+
+
+def delete_a_whole_chain(rows: Rows, rng: Random) -> None:
+    chain = rng.choice([leaf.chain for leaf in rows.leaves if leaf.index is not None])
+    rows.leaves = [leaf for leaf in rows.leaves if leaf.chain != chain]
+    rows.tips = [tip for tip in rows.tips if tip.chain != chain]
+
+
+def exchange_places(rows: Rows, rng: Random) -> None:
+    one, two = rng.sample([at for at, leaf in enumerate(rows.leaves) if leaf.index is not None], 2)
+    first, second = rows.leaves[one], rows.leaves[two]
+    rows.leaves[one], rows.leaves[two] = replace(first, index=second.index), replace(second, index=first.index)
+
+
+def exchange_unsequenced_versions(rows: Rows, rng: Random) -> None:
+    waiting = [at for at, leaf in enumerate(rows.leaves) if leaf.index is None]
+    pairs = [(a, b) for a in waiting for b in waiting if a < b and rows.leaves[a].chain == rows.leaves[b].chain]
+    one, two = rng.choice(pairs)
+    first, second = rows.leaves[one], rows.leaves[two]
+    rows.leaves[one] = replace(second, version=first.version, previous=first.previous)
+    rows.leaves[two] = replace(first, version=second.version, previous=second.previous)
+
+
+def take_a_place_away(rows: Rows, rng: Random) -> None:
+    at = rng.choice([at for at, leaf in enumerate(rows.leaves) if leaf.index is not None])
+    rows.leaves[at] = replace(rows.leaves[at], index=None)
+
+
+def invent_one(rows: Rows, rng: Random) -> None:
+    tip = rng.choice([*rows.tips, new_chain(ChainId("ORDERX"))])
+    at = parse_stamp(rows.leaves[-1].at)
+    leaf = make_leaf(tip, rng.choice(list(Event)), {}, at, FOREIGN).stored()
+    rows.leaves.append(leaf)
+    set_tip(rows, Tip(tip.chain, leaf.version, leaf.leaf_hash()))
+
+
+def invent_a_place(rows: Rows, rng: Random) -> None:
+    size = max(head.size for head in rows.stored_heads)
+    invent_one(rows, rng)
+    rows.leaves[-1] = replace(rows.leaves[-1], index=rng.randrange(size + 1))
+
+
+def repeat_one(rows: Rows, rng: Random) -> None:
+    rows.leaves.append(replace(rng.choice(rows.leaves), index=None))
+
+
+def cut_the_end(rows: Rows, rng: Random) -> None:
+    """Cut the last leaves of the tree, with chain rows that fit what is left."""
+    size = max(head.size for head in rows.stored_heads)
+    left = rng.randrange(size)
+    rows.leaves = [leaf for leaf in rows.leaves if leaf.index is not None and leaf.index < left]
+    fit_tips(rows)
+
+
+def cut_rows_and_heads_together(rows: Rows, rng: Random) -> None:
+    """Go back to how everything looked at an earlier head, as an old copy of the database does."""
+    sizes = sorted(head.size for head in rows.stored_heads)
+    left = rng.choice([0, *sizes[:-1]])
+    rows.leaves = [leaf for leaf in rows.leaves if leaf.index is not None and leaf.index < left]
+    rows.stored_heads = [head for head in rows.stored_heads if head.size <= left]
+    fit_tips(rows)
+
+
+def rewrite_everything_with_own_keys(rows: Rows, rng: Random) -> None:
+    """Edit one leaf and make every later chain link, tree, head and chain row agree with it."""
+    victim = rng.randrange(len(rows.leaves))
+    tips: dict[str, bytes] = {}
+    for at, leaf in enumerate(rows.leaves):
+        facts = '{"count":7777}' if at == victim else leaf.facts
+        changed = replace(leaf, previous=tips.get(leaf.chain, GENESIS), facts=facts)
+        if changed != leaf:
+            changed = replace(changed, mac=FOREIGN.mac(changed.canonical()))
+        rows.leaves[at] = changed
+        tips[leaf.chain] = changed.leaf_hash()
+    fit_tips(rows)
+    resign(rows, KeySigner())
+
+
+def resign(rows: Rows, signer: KeySigner) -> None:
+    """Make heads of the same sizes anew over the rows as they are."""
+    old = sorted(rows.stored_heads, key=lambda head: head.size)
+    hashes = [leaf.leaf_hash() for leaf in sorted_leaves(rows)]
+    rows.stored_heads, frontier, previous = [], Frontier(), FIRST_HEAD
+    for stored in old:
+        draft = decode_head(stored.line).draft
+        for leaf_hash in hashes[frontier.size : stored.size]:
+            frontier = frontier.append(leaf_hash)
+        draft = HeadDraft(stored.size, frontier.root(), draft.at, previous, draft.fencing)
+        head = draft.signed(signer.sign(draft.message()))
+        previous = head_hash(head)
+        rows.stored_heads.append(StoredHead(stored.size, encode_head(head), frontier.to_bytes()))
+
+
+def delete_a_head(rows: Rows, rng: Random) -> None:
+    del rows.stored_heads[rng.randrange(len(rows.stored_heads))]
+
+
+def delete_all_heads(rows: Rows, rng: Random) -> None:
+    rows.stored_heads.clear()
+
+
+def edit_a_head(rows: Rows, rng: Random) -> None:
+    at = rng.randrange(len(rows.stored_heads))
+    stored = rows.stored_heads[at]
+    place = rng.randrange(len(stored.line))
+    other = rng.choice([character for character in "0123456789abcdef" if character != stored.line[place]])
+    rows.stored_heads[at] = replace(stored, line=stored.line[:place] + other + stored.line[place + 1 :])
+
+
+def file_a_head_elsewhere(rows: Rows, rng: Random) -> None:
+    at = rng.randrange(len(rows.stored_heads))
+    rows.stored_heads[at] = replace(rows.stored_heads[at], size=rows.stored_heads[at].size + 1000)
+
+
+def edit_a_frontier(rows: Rows, rng: Random) -> None:
+    at = rng.randrange(len(rows.stored_heads))
+    stored = rows.stored_heads[at]
+    rows.stored_heads[at] = replace(stored, frontier=flipped(stored.frontier or b"?", rng))
+
+
+def delete_a_chain_row(rows: Rows, rng: Random) -> None:
+    del rows.tips[rng.randrange(len(rows.tips))]
+
+
+def edit_a_chain_row(rows: Rows, rng: Random) -> None:
+    tip = rng.choice(rows.tips)
+    step = rng.choice([-1, 1])
+    edited = rng.choice([replace(tip, version=tip.version + step), replace(tip, leaf_hash=flipped(tip.leaf_hash, rng))])
+    set_tip(rows, edited)
+
+
+def invent_a_chain_row(rows: Rows, rng: Random) -> None:
+    rows.tips.append(Tip(ChainId("ORDERX"), 1, bytes(32)))
+
+
+def exchange_chain_rows(rows: Rows, rng: Random) -> None:
+    one, two = rng.sample(rows.tips, 2)
+    set_tip(rows, replace(one, chain=two.chain))
+    set_tip(rows, replace(two, chain=one.chain))
+
+
+def sorted_leaves(rows: Rows) -> list[StoredLeaf]:
+    return sorted((leaf for leaf in rows.leaves if leaf.index is not None), key=lambda leaf: leaf.index or 0)
+
+
+def set_tip(rows: Rows, tip: Tip) -> None:
+    rows.tips = [tip if old.chain == tip.chain else old for old in rows.tips]
+    if tip not in rows.tips:
+        rows.tips.append(tip)
+
+
+def fit_tips(rows: Rows) -> None:
+    newest = {leaf.chain: leaf for leaf in rows.leaves}
+    rows.tips = [Tip(ChainId(chain), leaf.version, leaf.leaf_hash()) for chain, leaf in newest.items()]
+
+
+TAMPERINGS: tuple[Callable[[Rows, Random], None], ...] = (
+    edit_facts,
+    break_facts,
+    edit_time,
+    edit_event,
+    edit_mac,
+    edit_previous,
+    edit_kid,
+    edit_version,
+    move_to_another_chain,
+    edit_the_newest_of_a_chain_and_its_row,
+    delete_one,
+    delete_a_sequenced_one_and_close_the_gap,
+    delete_an_unsequenced_one,
+    delete_a_whole_chain,
+    exchange_places,
+    exchange_unsequenced_versions,
+    take_a_place_away,
+    invent_one,
+    invent_a_place,
+    repeat_one,
+    cut_the_end,
+    cut_rows_and_heads_together,
+    rewrite_everything_with_own_keys,
+    delete_a_head,
+    delete_all_heads,
+    edit_a_head,
+    file_a_head_elsewhere,
+    edit_a_frontier,
+    delete_a_chain_row,
+    edit_a_chain_row,
+    invent_a_chain_row,
+    exchange_chain_rows,
+)

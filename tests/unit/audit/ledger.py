@@ -1,0 +1,129 @@
+"""A ledger in memory: rows as a database would hold them, and the statements' guards."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from chopmark.audit.events import Event
+from chopmark.audit.head import Head, HeadLines, decode_head, encode_head
+from chopmark.audit.leaf import AuditKey, ChainId, Leaf, StoredLeaf, Tip, make_leaf, new_chain, next_tip
+from chopmark.audit.ports import Batch, Lease, StoredHead
+from chopmark.audit.tree import Frontier
+
+START = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class Rows:
+    """Every row of the audit tables, and a Source over them."""
+
+    leaves: list[StoredLeaf] = field(default_factory=list)
+    tips: list[Tip] = field(default_factory=list)
+    stored_heads: list[StoredHead] = field(default_factory=list)
+
+    def copy(self) -> "Rows":
+        return Rows(list(self.leaves), list(self.tips), list(self.stored_heads))
+
+    async def sequenced(self) -> AsyncIterator[StoredLeaf]:
+        for leaf in sorted((leaf for leaf in self.leaves if leaf.index is not None), key=lambda leaf: leaf.index or 0):
+            yield leaf
+
+    async def unsequenced(self) -> AsyncIterator[StoredLeaf]:
+        for leaf in self.leaves:
+            if leaf.index is None:
+                yield leaf
+
+    async def chains(self) -> AsyncIterator[Tip]:
+        for tip in self.tips:
+            yield tip
+
+    async def heads(self) -> AsyncIterator[StoredHead]:
+        for head in sorted(self.stored_heads, key=lambda head: head.size):
+            yield head
+
+
+class KeySigner:
+    def __init__(self, key: Ed25519PrivateKey | None = None) -> None:
+        self._key = key or Ed25519PrivateKey.generate()
+
+    def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        return self._key.public_key()
+
+
+class MemoryHeads:
+    def __init__(self) -> None:
+        self.heads: list[Head] = []
+        self.full = False
+
+    def append(self, head: Head) -> None:
+        if self.full:
+            raise OSError("no space left on device")
+        self.heads.append(head)
+
+    def last(self) -> Head | None:
+        return self.heads[-1] if self.heads else None
+
+    def lines(self) -> HeadLines:
+        return HeadLines(tuple(self.heads))
+
+
+class MemoryLedger:
+    """Implements `audit.ports.Ledger`; `append` stands for the store calls that write leaves."""
+
+    def __init__(self, key: AuditKey) -> None:
+        self.rows = Rows()
+        self.key = key
+        self.lease: Lease | None = None
+
+    def append(self, chain: ChainId, event: Event, at: datetime, **facts: str | int | bool | None) -> Leaf:
+        tip = self._tip(chain)
+        leaf = make_leaf(tip, event, facts, at, self.key)
+        self.rows.leaves.append(leaf.stored())
+        self.rows.tips = [old for old in self.rows.tips if old.chain != chain] + [next_tip(leaf)]
+        return leaf
+
+    def _tip(self, chain: ChainId) -> Tip:
+        return next((tip for tip in self.rows.tips if tip.chain == chain), new_chain(chain))
+
+    async def tip(self, chain: ChainId) -> Tip:
+        return self._tip(chain)
+
+    async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
+        held = self.lease
+        if held and held.holder != holder and held.expires_at > now:
+            return None
+        fencing = held.fencing + (held.holder != holder) if held else 1
+        self.lease = Lease(holder, fencing, now + ttl)
+        return self.lease
+
+    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
+        return [leaf for leaf in self.rows.leaves if leaf.index is None][:limit]
+
+    async def latest_head(self) -> tuple[Head, Frontier] | None:
+        if not self.rows.stored_heads:
+            return None
+        stored = max(self.rows.stored_heads, key=lambda head: head.size)
+        return decode_head(stored.line), Frontier.from_bytes(stored.size, stored.frontier or b"")
+
+    async def sequence(self, batch: Batch, lease: Lease) -> bool:
+        size = max((head.size for head in self.rows.stored_heads), default=0)
+        if self.lease is None or self.lease.fencing != lease.fencing or size != batch.old_size:
+            return False
+        places = {(placed.chain, placed.version): placed.index for placed in batch.placed}
+        self.rows.leaves = [
+            replace(leaf, index=places.get((leaf.chain, leaf.version), leaf.index)) for leaf in self.rows.leaves
+        ]
+        stored = StoredHead(batch.head.size, encode_head(batch.head), batch.frontier.to_bytes())
+        self.rows.stored_heads.append(stored)
+        return True
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Rows]:
+        yield self.rows.copy()

@@ -1,0 +1,53 @@
+"""A report reads as sentences and ends in a verdict; only damage makes the exit code 1."""
+
+from dataclasses import replace
+
+from chopmark.audit.findings import Code, Finding, Level, Report
+from chopmark.audit.report import exit_code, lines
+
+SOUND = Report((), 0, leaves=12, size=10, chains=3, heads=1, macs_checked=True, file_checked=True)
+LATE = Finding(Code.UNSEQUENCED_LATE, "A@1", "One leaf waits too long.", Level.WARNING)
+EDITED = Finding(Code.MAC_WRONG, "index 3 (A@1)", "The leaf does not match its MAC.")
+
+
+def test_records_that_hold_are_said_to_hold():
+    assert lines(SOUND) == [
+        "Read 12 records of 3 chains: 10 in the tree under 1 head, 2 waiting for a place.",
+        "The records are the ones that were written, complete and in order.",
+    ]
+    assert exit_code(SOUND) == 0
+
+
+def test_a_warning_is_told_and_is_no_failure():
+    report = replace(SOUND, findings=(LATE,))
+    assert lines(report)[0] == "warning unsequenced-late at A@1: One leaf waits too long."
+    assert "warnings" in lines(report)[-1]
+    assert exit_code(report) == 0
+
+
+def test_damage_is_told_first_and_fails():
+    report = replace(SOUND, findings=(EDITED, LATE))
+    assert lines(report)[0] == "ERROR mac-wrong at index 3 (A@1): The leaf does not match its MAC."
+    assert "NOT" in lines(report)[-1]
+    assert exit_code(report) == 1
+
+
+def test_findings_beyond_the_limit_are_counted_and_fail():
+    report = replace(SOUND, findings=(LATE,), omitted=7)
+    assert "... and 7 more that are not shown." in lines(report)
+    assert exit_code(report) == 1
+
+
+def test_what_was_not_checked_is_said():
+    report = replace(SOUND, macs_checked=False, file_checked=False)
+    told = lines(report)
+    assert [line[:11] for line in told].count("Not checked") == 2
+    assert "complete" not in told[-1]
+
+
+def test_a_tampered_name_cannot_command_the_terminal_or_forge_a_line():
+    evil = replace(EDITED, place="A\x1b[2J\nThe records are fine\udcff\u202e")
+    (told,) = lines(replace(SOUND, findings=(evil,)))[:-2]
+    assert told.isprintable()
+    assert told.encode() == told.encode("ascii")
+    assert r"A\x1b[2J\nThe records are fine\udcff\u202e" in told

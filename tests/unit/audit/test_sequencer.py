@@ -1,0 +1,167 @@
+"""The sequencer: places in order, a signed head over them, and no way past lease, guard or file."""
+
+from datetime import timedelta
+
+import pytest
+
+from chopmark.audit.events import Event
+from chopmark.audit.head import FIRST_HEAD, decode_head, head_hash, verify_head
+from chopmark.audit.leaf import AuditKey, ChainId
+from chopmark.audit.sequencer import LedgerBroken, sequence_once
+from chopmark.audit.tree import Frontier, root_of
+from chopmark.audit.verify import verify
+from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger
+
+SIGNER = KeySigner()
+A, B = ChainId("ORDERA"), ChainId("ORDERB")
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger(AuditKey("a1", bytes(range(32))))
+
+
+def write(ledger, *chains):
+    return [ledger.append(chain, Event.RA_ORDER_OPENED, START) for chain in chains]
+
+
+async def run(ledger, heads, *, seconds=0, holder="one", signer=SIGNER, **more):
+    now = START + timedelta(seconds=seconds)
+    return await sequence_once(ledger, signer, heads, now=now, holder=holder, **more)
+
+
+def head_lines(ledger):
+    return [decode_head(stored.line) for stored in ledger.rows.stored_heads]
+
+
+async def test_waiting_leaves_get_their_places_and_a_signed_head(ledger):
+    heads = MemoryHeads()
+    write(ledger, A, B, A)
+    assert await run(ledger, heads) == 3
+    assert [leaf.index for leaf in ledger.rows.leaves] == [0, 1, 2]
+    (head,) = head_lines(ledger)
+    assert head.root == root_of(leaf.leaf_hash() for leaf in ledger.rows.leaves)
+    assert head.draft.previous == FIRST_HEAD
+    assert verify_head(head, [SIGNER.public_key])
+    assert heads.heads == [head]
+
+
+async def test_each_head_names_the_one_before(ledger):
+    heads = MemoryHeads()
+    for second in range(3):
+        write(ledger, A, B)
+        assert await run(ledger, heads, seconds=second) == 2
+    first, second, third = head_lines(ledger)
+    assert second.draft.previous == head_hash(first)
+    assert third.draft.previous == head_hash(second)
+    assert [head.size for head in heads.heads] == [2, 4, 6]
+
+
+async def test_nothing_waiting_writes_no_head(ledger):
+    assert await run(ledger, MemoryHeads()) == 0
+    assert ledger.rows.stored_heads == []
+
+
+async def test_a_batch_is_bounded_and_the_rest_comes_next(ledger):
+    heads = MemoryHeads()
+    write(ledger, *[A] * 5)
+    assert [await run(ledger, heads, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_only_the_holder_of_the_lease_sequences(ledger):
+    heads = MemoryHeads()
+    write(ledger, A)
+    assert await run(ledger, heads, holder="one") == 1
+    write(ledger, A)
+    assert await run(ledger, heads, holder="two", seconds=1) == 0
+    assert await run(ledger, heads, holder="two", seconds=11) == 1
+    assert [head.draft.fencing for head in head_lines(ledger)] == [1, 2]
+
+
+async def test_a_holder_that_slept_past_its_lease_writes_nothing(ledger):
+    heads = MemoryHeads()
+    write(ledger, A)
+
+    class Slow(MemoryLedger):
+        """Lets a second holder finish between planning and writing."""
+
+        async def sequence(self, batch, lease):
+            self.__class__ = MemoryLedger
+            assert await run(self, heads, holder="two", seconds=11) == 1
+            return await self.sequence(batch, lease)
+
+    ledger.__class__ = Slow
+    assert await run(ledger, heads, holder="one") == 0
+    assert len(ledger.rows.stored_heads) == 1
+    assert [head.draft.fencing for head in heads.heads] == [2]
+
+
+async def test_a_head_that_a_full_disk_kept_out_of_the_file_gets_there_before_the_next(ledger):
+    heads = MemoryHeads()
+    heads.full = True
+    write(ledger, A)
+    with pytest.raises(OSError, match="no space"):
+        await run(ledger, heads)
+    write(ledger, A)
+    with pytest.raises(OSError, match="no space"):
+        await run(ledger, heads)
+    assert [leaf.index for leaf in ledger.rows.leaves] == [0, None]
+    heads.full = False
+    assert await run(ledger, heads) == 1
+    assert heads.heads == head_lines(ledger)
+    report = await verify(ledger.rows, None, [SIGNER.public_key], heads.lines(), START)
+    assert report.findings == ()
+
+
+async def test_a_ledger_behind_the_heads_file_is_not_continued(ledger):
+    heads = MemoryHeads()
+    write(ledger, A)
+    await run(ledger, heads)
+    write(ledger, A)
+    before = ledger.rows.copy()
+    await run(ledger, heads)
+    ledger.rows = before
+    with pytest.raises(LedgerBroken, match="ahead of the ledger"):
+        await run(ledger, heads)
+    ledger.rows.stored_heads.clear()
+    with pytest.raises(LedgerBroken, match="ahead of the ledger"):
+        await run(ledger, heads)
+
+
+async def test_another_head_of_the_same_size_stops_the_sequencer(ledger):
+    heads, others = MemoryHeads(), MemoryHeads()
+    write(ledger, A)
+    before = ledger.rows.copy()
+    await run(ledger, heads)
+    ledger.rows = before
+    await run(ledger, others, seconds=5)
+    with pytest.raises(LedgerBroken, match="another head"):
+        await run(ledger, heads)
+
+
+async def test_a_head_by_another_key_is_continued_only_after_a_declared_rotation(ledger):
+    heads = MemoryHeads()
+    write(ledger, A)
+    await run(ledger, heads)
+    write(ledger, A)
+    renewed = KeySigner()
+    with pytest.raises(LedgerBroken, match="not signed by our key"):
+        await run(ledger, heads, signer=renewed)
+    assert await run(ledger, heads, signer=renewed, former_keys=[SIGNER.public_key]) == 1
+
+
+async def test_a_tampered_frontier_or_waiting_leaf_stops_the_sequencer(ledger):
+    heads = MemoryHeads()
+    write(ledger, A)
+    await run(ledger, heads)
+    write(ledger, A)
+    good = ledger.rows.copy()
+    ledger.rows.stored_heads[0] = type(good.stored_heads[0])(
+        1, good.stored_heads[0].line, Frontier().append(bytes(32)).to_bytes()
+    )
+    with pytest.raises(LedgerBroken, match="frontier"):
+        await run(ledger, heads)
+    ledger.rows = good
+    ledger.rows.leaves[1] = type(good.leaves[1])("ORDERA", 2, b"", "", "", "", "", b"")
+    with pytest.raises(LedgerBroken, match="ORDERA@2"):
+        await run(ledger, heads)

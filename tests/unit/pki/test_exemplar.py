@@ -1,0 +1,108 @@
+"""A draft that differs from its exemplar in anything but the allowed fields is never signed."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chopmark.keys.ports import KeyAlgorithm
+from chopmark.pki.draft import Urls
+from chopmark.pki.exemplar import Exemplar, Issued, Linted, Reserved, compare, lint
+from chopmark.pki.profile import Lifetime
+from chopmark.words import OrderId
+from tests.vectors.pki.house import NOW, SUBJECT, URLS, customer, house, profile, sign_as, spki_of
+
+
+def codes(tbs_der: bytes) -> set[str]:
+    made = house()
+    return {finding.code for finding in compare(tbs_der, made.draft().tbs_der, made.allowed)}
+
+
+def test_serial_time_subject_values_and_key_may_differ():
+    other = house().draft(
+        serial=3 << 136 | 12345,
+        now=NOW + timedelta(days=17),
+        subject={**SUBJECT, "customer": "B-77", "firm": "另一家證券"},
+        spki_der=spki_of(house().ocsp_key),
+    )
+    assert codes(other.tbs_der) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"serial": 1 << 60}, "differs_serial"),
+        ({"profile": replace(profile(), validity=Lifetime(2, 0))}, "differs_validity"),
+        ({"profile": replace(profile(), key_usage=("digitalSignature",))}, "differs_extension_2.5.29.15"),
+        ({"profile": replace(profile(), eku=("1.3.6.1.5.5.7.3.1",))}, "differs_extension_2.5.29.37"),
+        ({"profile": replace(profile(), policy_oid="1.2.3.4")}, "differs_extension_2.5.29.32"),
+        ({"profile": replace(profile(), subject=profile().subject[1:])}, "differs_subject"),
+        ({"spki_der": customer(KeyAlgorithm.P384).public_key_der}, "differs_key"),
+        ({"spki_der": customer(KeyAlgorithm.RSA2048).public_key_der}, "differs_key"),
+        ({"urls": Urls(URLS.ocsp, URLS.ca_issuers, "http://evil.example/0.crl")}, "differs_extension_2.5.29.31"),
+        ({"urls": Urls("http://evil.example/", URLS.ca_issuers, URLS.crl)}, "differs_extension_1.3.6.1.5.5.7.1.1"),
+        ({"urls": Urls("", URLS.ca_issuers, URLS.crl)}, "differs_extension_1.3.6.1.5.5.7.1.1"),
+    ],
+)
+def test_any_other_difference_is_named(change, code):
+    assert codes(house().draft(**change).tbs_der) == {code}
+
+
+def test_basic_constraints_are_compared_to_the_octet():
+    tbs = house().draft().tbs_der
+    end_entity, authority = bytes.fromhex("300c0603551d130101ff04023000"), bytes.fromhex("300c0603551d130101ff04023001")
+    assert end_entity in tbs
+    assert codes(tbs.replace(end_entity, authority)) == {"differs_extension_2.5.29.19"}
+
+
+def test_a_key_identifier_of_another_key_is_found():
+    made = house()
+    tbs = made.draft().tbs_der
+    at = tbs.index(bytes.fromhex("0603551d0e")) + 9
+    assert codes(tbs[:at] + bytes((tbs[at] ^ 1,)) + tbs[at + 1 :]) == {"differs_extension_2.5.29.14"}
+
+
+def test_an_issuer_of_another_key_or_name_is_found():
+    other = house(KeyAlgorithm.P384)
+    assert {"differs_signature_algorithm", "differs_extension_2.5.29.35"} <= codes(other.draft().tbs_der)
+
+
+def test_bytes_that_are_no_certificate_are_a_finding():
+    assert codes(b"\x30\x00") == {"tbs_malformed"}
+    assert codes(house().draft().tbs_der + b"\x00") == {"tbs_malformed"}
+
+
+def test_every_single_changed_octet_of_the_fixed_part_is_found():
+    made = house()
+    tbs = made.draft().tbs_der
+    allowed = replace(made.allowed, crl_urls=frozenset({URLS.crl}))
+    start = tbs.index(bytes.fromhex("0603551d13"))
+    for at in range(start, len(tbs)):
+        changed = tbs[:at] + bytes((tbs[at] ^ 1,)) + tbs[at + 1 :]
+        assert compare(changed, tbs, allowed), at
+
+
+def test_only_lint_makes_a_linted_and_only_the_issuer_s_signature_an_issued():
+    made = house()
+    draft = made.draft()
+    exemplar = Exemplar(draft.tbs_der, draft.exemplar_key, made.allowed)
+    linted = lint(draft, exemplar)
+    assert isinstance(linted, Linted)
+    with pytest.raises(TypeError, match="lint"):
+        Linted(draft, object())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="lint"):
+        replace(linted, draft=made.draft(serial=5 << 136 | 1))
+    reserved = Reserved(linted, OrderId("O"), 1)
+    with pytest.raises(ValueError, match="issuer"):
+        reserved.issue(sign_as(made.root_key, draft.tbs_der))
+    assert isinstance(reserved.issue(sign_as(made.issuing_key, draft.tbs_der)), Issued)
+
+
+def test_a_draft_is_held_against_the_exemplar_of_its_own_kind_only():
+    made = house()
+    draft = made.draft()
+    for change in ({"profile": "other"}, {"version": 2}, {"key": KeyAlgorithm.P384}):
+        exemplar = Exemplar(draft.tbs_der, draft.exemplar_key._replace(**change), made.allowed)
+        found = lint(draft, exemplar)
+        assert isinstance(found, tuple)
+        assert [finding.code for finding in found] == ["differs_exemplar_key"]

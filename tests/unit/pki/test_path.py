@@ -1,0 +1,48 @@
+"""A path holds when every link does."""
+
+from datetime import timedelta
+
+from chopmark.keys.ports import KeyAlgorithm
+from chopmark.pki.path import chain_findings
+from tests.vectors.pki.house import NOW, house
+
+
+def codes(*arguments) -> set[str]:
+    return {finding.code for finding in chain_findings(*arguments)}
+
+
+def test_the_house_s_own_path_holds():
+    made = house()
+    leaf = made.issue(made.draft())
+    assert codes(leaf, [made.issuing.certificate_der], made.root.certificate_der, NOW) == set()
+    assert codes(made.ocsp_der, [made.issuing.certificate_der], made.root.certificate_der, NOW) == set()
+    assert codes(made.issuing.certificate_der, [], made.root.certificate_der, NOW) == set()
+
+
+def test_a_broken_path_names_what_is_broken():
+    made, other = house(), house(KeyAlgorithm.P384)
+    leaf, issuing, root = made.issue(made.draft()), made.issuing.certificate_der, made.root.certificate_der
+    assert codes(leaf, [other.issuing.certificate_der], other.root.certificate_der, NOW) == {"chain_signature"}
+    assert codes(leaf, [], root, NOW) == {"chain_signature"}
+    assert "chain_not_a_ca" in codes(leaf, [made.ocsp_der], root, NOW)
+    assert codes(leaf, [issuing, issuing], root, NOW) >= {"chain_not_a_ca", "chain_signature"}
+    assert codes(leaf, [issuing], root, NOW + timedelta(days=400)) == {"chain_validity"}
+    assert codes(leaf, [issuing] * 6, root, NOW) == {"chain_too_long"}
+    assert codes(b"", [issuing], root, NOW) == {"chain_malformed"}
+
+
+def test_an_issuer_with_a_key_of_an_unknown_kind_breaks_the_path():
+    made = house()
+    issuing = made.issuing.certificate_der
+    unknown = issuing.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
+    assert unknown != issuing
+    assert "chain_signature" in codes(made.ocsp_der, [unknown], made.root.certificate_der, NOW)
+
+
+def test_both_ends_of_a_validity_belong_to_it():
+    made = house()
+    draft = made.draft()
+    rest = (made.issue(draft), [made.issuing.certificate_der], made.root.certificate_der)
+    assert codes(*rest, draft.not_before) == codes(*rest, draft.not_after) == set()
+    assert codes(*rest, draft.not_before - timedelta(seconds=1)) == {"chain_validity"}
+    assert codes(*rest, draft.not_after + timedelta(seconds=1)) == {"chain_validity"}

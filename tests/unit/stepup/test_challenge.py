@@ -1,0 +1,217 @@
+"""What a challenge allows, what the customer is told, and how a typed code is read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chopmark.errors import Kind, Refusal
+from chopmark.stepup.challenge import (
+    REFERENCE_ALPHABET,
+    Challenge,
+    ChallengeState,
+    matches,
+    parse_code,
+    reference,
+)
+from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
+
+NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+LIVE = Challenge(
+    id=ChallengeId("A" * 26),
+    order=OrderId("O" * 26),
+    customer=CustomerId("C-1"),
+    channel=Channel.MOBILE,
+    contact_version=1,
+    nonce=bytes(16),
+    kid="k1",
+    operation=Operation.REKEY,
+    spki="",
+    reference="BDFG",
+    digits=6,
+    attempts=0,
+    max_attempts=5,
+    created_at=NOW,
+    expires_at=NOW + timedelta(seconds=300),
+    resend_at=NOW + timedelta(seconds=60),
+)
+
+
+def charged(challenge: Challenge, now: datetime = NOW) -> Challenge:
+    result = challenge.charge(now)
+    assert isinstance(result, Challenge)
+    return result
+
+
+def code_of(result: object) -> str | None:
+    assert isinstance(result, Refusal)
+    assert result.kind in (Kind.CODE_DEAD, Kind.WRONG_CODE)
+    return result.code
+
+
+def test_a_wrong_answer_says_how_many_tries_are_left() -> None:
+    after, told = charged(LIVE).wrong(NOW)
+    assert after.state is ChallengeState.LIVE
+    assert (told.kind, told.field) == (Kind.WRONG_CODE, "code")
+    assert "4 more times" in str(told.public)
+
+
+def test_the_last_try_is_announced_in_the_singular() -> None:
+    _, told = charged(replace(LIVE, attempts=3)).wrong(NOW)
+    assert "one more time" in str(told.public)
+
+
+def test_the_fifth_wrong_answer_kills_the_code_and_the_right_one_does_not_help_any_more() -> None:
+    dead, told = charged(replace(LIVE, attempts=4)).wrong(NOW)
+    assert dead.state is ChallengeState.DEAD
+    assert code_of(told) == "code_blocked"
+    assert code_of(dead.charge(NOW)) == "code_blocked"
+    assert code_of(dead.consume(NOW)) == "code_blocked"
+
+
+def test_a_crash_between_the_fifth_charge_and_its_comparison_leaves_no_sixth_try() -> None:
+    assert code_of(charged(replace(LIVE, attempts=4)).charge(NOW)) == "code_blocked"
+
+
+def test_the_fifth_try_may_be_the_right_one() -> None:
+    used = charged(replace(LIVE, attempts=4)).consume(NOW)
+    assert isinstance(used, Challenge)
+    assert used.state is ChallengeState.CONSUMED
+
+
+def test_a_right_code_counts_once() -> None:
+    used = charged(LIVE).consume(NOW)
+    assert isinstance(used, Challenge)
+    assert code_of(used.consume(NOW)) == "code_used"
+    assert code_of(used.charge(NOW)) == "code_used"
+    assert used.wrong(NOW)[0] == used
+
+
+def test_nothing_is_consumed_that_was_not_charged() -> None:
+    with pytest.raises(ValueError, match="charged"):
+        LIVE.consume(NOW)
+
+
+def test_a_code_lives_until_just_before_its_end_and_then_is_over_not_wrong() -> None:
+    end = LIVE.expires_at
+    assert isinstance(LIVE.charge(end - timedelta(microseconds=1)), Challenge)
+    told = LIVE.charge(end)
+    assert code_of(told) == "code_expired"
+    assert isinstance(told, Refusal)
+    assert "wrong" not in str(told.public)
+    assert code_of(charged(LIVE).consume(end)) == "code_expired"
+
+
+def test_lapsing_is_only_for_a_live_code_whose_time_is_over() -> None:
+    assert LIVE.lapse(NOW) is LIVE
+    assert LIVE.lapse(LIVE.expires_at).state is ChallengeState.EXPIRED
+    assert code_of(LIVE.lapse(LIVE.expires_at).charge(NOW)) == "code_expired"
+    used = replace(LIVE, state=ChallengeState.CONSUMED)
+    assert used.lapse(LIVE.expires_at) is used
+
+
+def test_a_replaced_code_says_so_and_what_has_ended_stays_as_it_ended() -> None:
+    assert code_of(LIVE.supersede().charge(NOW)) == "code_replaced"
+    used = replace(LIVE, state=ChallengeState.CONSUMED)
+    assert used.supersede() is used
+
+
+def test_the_countdown_shows_whole_seconds_and_never_less_than_zero() -> None:
+    assert LIVE.remaining_s(NOW) == 300
+    assert LIVE.remaining_s(NOW + timedelta(seconds=299.5)) == 0
+    assert LIVE.remaining_s(NOW + timedelta(hours=1)) == 0
+    assert LIVE.supersede().remaining_s(NOW) == 0
+
+
+def test_another_code_may_be_asked_for_after_a_minute() -> None:
+    told = LIVE.resend_refusal(NOW + timedelta(seconds=0.5))
+    assert told is not None
+    assert (told.kind, told.retry_after_s) == (Kind.TOO_MANY, 60)
+    assert LIVE.resend_refusal(NOW + timedelta(seconds=60)) is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: replace(LIVE, nonce=bytes(15)),
+        lambda: replace(LIVE, digits=5),
+        lambda: replace(LIVE, digits=11),
+        lambda: replace(LIVE, max_attempts=6),
+        lambda: replace(LIVE, max_attempts=0),
+        lambda: replace(LIVE, attempts=6),
+        lambda: replace(LIVE, expires_at=NOW),
+        lambda: replace(LIVE, expires_at=NOW + timedelta(seconds=601)),
+    ],
+)
+def test_a_challenge_outside_the_limits_of_the_rules_cannot_be_made(make: Callable[[], Challenge]) -> None:
+    with pytest.raises(ValueError, match=r"must|has|allows|lives"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "012345",
+        " 012 345 ",
+        "012-345",
+        "０１２３４５",  # full width, as a Chinese input method types it
+        "０１２　３４５",  # ideographic space
+        "012－345",  # full-width hyphen
+        "012–345",  # en dash
+        "\u200b012345\u200e",  # invisible characters of a pasted message
+        "0\t1\n2345",
+        "⓪①②③④⑤",
+    ],
+)
+def test_a_code_is_read_however_it_was_typed_and_keeps_its_leading_zero(typed: str) -> None:
+    code = parse_code(typed, 6)
+    assert isinstance(code, Secret)
+    assert code.reveal() == "012345"
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("", "code_empty"),
+        (" - \u3000", "code_empty"),
+        ("12345", "code_length"),
+        ("1234567", "code_length"),
+        ("1" * 65, "code_length"),
+        ("\ufdfa" * 64, "code_not_digits"),
+        ("12345O", "code_not_digits"),
+        ("BDFG", "code_not_digits"),
+        ("١٢٣٤٥٦", "code_not_digits"),
+        ("१२३४५६", "code_not_digits"),
+        ("一二三四五六", "code_not_digits"),
+        ("+123456", "code_not_digits"),
+        ("1234.56", "code_not_digits"),
+        ("12345\ud800", "code_not_digits"),
+        ("123456\x00", "code_not_digits"),
+    ],
+)
+def test_what_is_no_code_is_answered_with_a_hint_that_costs_nothing(typed: str, why: str) -> None:
+    told = parse_code(typed, 6)
+    assert isinstance(told, Refusal)
+    assert (told.kind, told.field, told.code) == (Kind.MALFORMED, "code", why)
+
+
+def test_the_hint_names_how_many_digits_were_typed() -> None:
+    told = parse_code("12345", 6)
+    assert isinstance(told, Refusal)
+    assert str(told.public).startswith("The code has 6 digits, and you typed 5.")
+
+
+def test_codes_match_only_when_every_digit_does() -> None:
+    assert matches(Secret("012345"), Secret("012345"))
+    assert not matches(Secret("012345"), Secret("12345"))
+    assert not matches(Secret("012345"), Secret("012346"))
+
+
+def test_a_reference_is_four_letters_of_an_alphabet_without_look_alikes_or_vowels() -> None:
+    assert len(set(REFERENCE_ALPHABET)) == 16
+    assert not set(REFERENCE_ALPHABET) & set("AEIOULQSVC0123456789")
+    made = {reference(n.to_bytes(2, "big")) for n in range(65536)}
+    assert len(made) == 65536
+    with pytest.raises(ValueError, match="2 random bytes"):
+        reference(b"x")

@@ -1,0 +1,322 @@
+"""Every page and every state of it, with made-up people: for the tests, and to look at.
+
+`python tests/web/gallery.py FOLDER STYLESHEET` writes the pages of both languages and both brands.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from chopmark.web import step_views as s
+from chopmark.web import views as v
+from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
+from chopmark.web.i18n import Lang, Translator, load_catalogues
+from chopmark.web.render import Page, Pages
+from chopmark.words import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
+
+NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
+ORDER = "k5x7q2m4n6p8r3s5t7v9w2y4za"
+SERIAL = "1F3A90C45B7E22D0A41877FE3C5D6B09"
+
+SECOND_BRAND: Brand = read_brand(
+    {
+        "key": "cingyu",
+        "logo": "/brand/logo.svg",
+        "mail": "hello@cingyu.example",
+        "firm": {"zh": "青嶼證券", "en": "Cingyu Securities"},
+        "portal": {"zh": "客戶天地", "en": "Client corner"},
+        "product": {"zh": "簽章中心", "en": "Signature centre"},
+        "legal_name": {"zh": "青嶼證券股份有限公司", "en": "Cingyu Securities Co., Ltd."},
+        "hotline": {"zh": "0800-555-123", "en": "0800-555-123"},
+        "hotline_name": {"zh": "服務電話", "en": "Service line"},
+        "hotline_note": {"zh": "國外請撥+886-6-555-0123", "en": "From abroad call +886-6-555-0123"},
+        "service_hours": {"zh": "每日 9:00-18:00", "en": "Every day 9:00 to 18:00"},
+        "address": {"zh": "澎湖縣青嶼路1號", "en": "1 Cingyu Road, Penghu"},
+        "ca_name": {"zh": "青嶼憑證中心", "en": "Cingyu CA"},
+        "colours": {"brand": "#0b5c6b", "brand_dark": "#073f4a"},
+        "links": {"statements": "https://cingyu.example/statements"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """One language and one brand, and the samples in it."""
+
+    lang: Lang
+    brand: Brand
+    stylesheet: str = "/static/build/styles.css"
+    signed_in: bool = True
+    accounts: tuple[v.AccountChoice, ...] = field(
+        default=(
+            v.AccountChoice("F014000-0000007", "(期) F014000-0000007", selected=True),
+            v.AccountChoice("9A95-0000018", "(證) 9A95-0000018"),
+        )
+    )
+
+    def frame(self, service: ServiceKey | None = None, href: str = "", *, signed_in: bool = True) -> v.Frame:
+        """Return the frame of a page."""
+        return v.Frame(
+            brand=self.brand,
+            lang=self.lang,
+            languages=v.language_links("/certificates", self.lang),
+            assets=v.Assets(None, self.stylesheet),
+            csrf_token="csrf-token-of-the-gallery",
+            portal_id="portal-of-the-gallery",
+            server_time=NOW,
+            menu=v.menu(self.brand, service, href) if signed_in else (),
+            greeting="王•明" if signed_in else None,
+            demo=self.brand is DEMO_BRAND,
+        )
+
+    def order(self, operation: Operation, step: int, *, can_cancel: bool = True) -> s.OrderHead:
+        """Return the head of an order page."""
+        return s.OrderHead(
+            ORDER,
+            operation,
+            "F014000-0000007",
+            "(期) F014000-0000007",
+            self.accounts,
+            step,
+            s.steps_of(operation, birth_date_asked=True),
+            can_cancel,
+        )
+
+
+def certificate(state: CertificateState = CertificateState.ACTIVE, days: int = 20) -> v.CertificateView:
+    """Return a certificate that ends in so many days."""
+    end = NOW + timedelta(days=days)
+    return v.CertificateView(
+        SERIAL, state, end - timedelta(days=365), end, max(days, 0), "(期) F014000-0000007", KeyHome.BROWSER
+    )
+
+
+CONSENT = s.ConsentView(
+    "1",
+    "0" * 64,
+    (
+        text("My key was made in this browser and stays in it; no copy of it can be made."),
+        text("My old certificate stays valid until the new one works; then it is revoked."),
+        text("I use it to sign my orders of account %(account)s.", account="F014000-0000007"),
+    ),
+)
+MOBILE = s.ChannelChoice(Channel.MOBILE, "09•• ••• 678", date(2021, 3, 8))
+EMAIL = s.ChannelChoice(Channel.EMAIL, "z•••@g•••.com", date(2019, 11, 30))
+COOLING = text("This was changed only recently. For your safety it can be used from %(date)s on.", date="2026-11-28")
+CHALLENGE = s.ChallengeView("AB-7Q", Channel.MOBILE, "09•• ••• 678", 259, 41, 5, 2)
+RECEIPT = s.Receipt("R-2026-000018", NOW, Channel.EMAIL, "z•••@g•••.com")
+WHY_RENEW = text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date="2026-12-12")
+
+
+def way_in(w: World) -> dict[str, Page]:
+    """Return the pages before the portal."""
+    outside = w.frame(signed_in=False)
+    wrong = v.Problem(
+        text("The customer number (or id) and the trading password do not match. Please check both and try again."),
+        "who",
+    )
+    slowed = v.Problem(
+        text("There were several wrong attempts from here. Please wait %(seconds)s seconds.", seconds=30)
+    )
+    return {
+        "sign-in": v.SignInPage(outside),
+        "sign-in-wrong": v.SignInPage(outside, "A123456789", problem=wrong),
+        "sign-in-slowed": v.SignInPage(outside, "A123456789", problem=slowed),
+        "launch": v.LaunchShellPage(outside),
+        "launch-confirm": v.LaunchConfirmPage(outside, "王•明", "(期) F014000-0000007"),
+        "demo": v.DemoPage(
+            outside,
+            (
+                v.DemoCustomer("C0000001", "王小明", text("My certificate has expired"), selected=True),
+                v.DemoCustomer("C0000002", "林美玉", text("This is my first certificate")),
+            ),
+        ),
+        "inbox": v.InboxPage(
+            outside,
+            (
+                v.InboxMessage(
+                    Channel.MOBILE,
+                    "09•• ••• 678",
+                    NOW,
+                    "",
+                    "憑證展延驗證碼 048213（參考編號 AB-7Q），5分鐘內有效。請勿告訴他人。",
+                ),
+                v.InboxMessage(
+                    Channel.EMAIL,
+                    "z•••@g•••.com",
+                    NOW,
+                    "憑證展延完成通知",
+                    "您的憑證已於115年11月22日展延完成。\n若非您本人申請，請立即來電。",
+                ),
+            ),
+        ),
+        "inbox-empty": v.InboxPage(outside, ()),
+    }
+
+
+def portal(w: World) -> dict[str, Page]:
+    """Return the pages of the customer's area that are not steps of an order."""
+    certificates = w.frame(ServiceKey.CERTIFICATES, "")
+    apply = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
+    inquiry = w.frame(ServiceKey.CERTIFICATES, "/certificates/inquiry")
+    revoke = w.frame(ServiceKey.CERTIFICATES, "/certificates/revoke")
+    renew = v.Action(text("Renew the certificate"), "/certificates/apply?operation=rekey")
+    apply_now = v.Action(text("Apply for a certificate"), "/certificates/apply?operation=enrol")
+    others = (
+        v.Action(text("Look up the certificate"), "/certificates/inquiry"),
+        v.Action(text("Revoke the certificate"), "/certificates/revoke"),
+    )
+    open_order = v.OpenOrder(ORDER, Operation.REKEY, NOW - timedelta(hours=2), NOW + timedelta(hours=22))
+    go_on = v.Action(text("Next"), f"/orders/{ORDER}")
+    old = (certificate(CertificateState.SUPERSEDED, -300), certificate(CertificateState.REVOKED, -700))
+    reasons = (Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE)
+    nothing = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
+    first = text("You have no certificate yet. Apply for one to be able to trade.")
+    unfinished = text("You have another order open. Please finish it, or cancel it first.")
+    too_early = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
+    lapsed = certificate(CertificateState.EXPIRED, -1)
+    expired = text("Your certificate ended on %(date)s. Apply for a new one.", date="2026-11-21")
+    notice = replace(w.frame(), notice=text("Nothing is registered here. Please call us to have it added."))
+    fine = certificate(days=200)
+    return {
+        "home": v.HomePage(w.frame(), certificate()),
+        "home-none": v.HomePage(notice),
+        "overview-renew": v.OverviewPage(certificates, w.accounts, certificate(), renew, WHY_RENEW, None, others),
+        "overview-nothing": v.OverviewPage(certificates, w.accounts, fine, None, nothing, None, others),
+        "overview-none": v.OverviewPage(certificates, w.accounts, None, apply_now, first),
+        "overview-expired": v.OverviewPage(certificates, w.accounts, lapsed, apply_now, expired),
+        "overview-resume": v.OverviewPage(certificates, w.accounts, certificate(), go_on, unfinished, open_order),
+        "apply-rekey": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REKEY),
+        "apply-replace": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REPLACE, reasons),
+        "apply-blocked": v.ApplyPage(
+            apply, w.accounts, "F014000-0000007", Operation.REKEY, blocked=too_early, instead=apply_now
+        ),
+        "inquiry": v.InquiryPage(inquiry, w.accounts, certificate(), old),
+        "inquiry-none": v.InquiryPage(inquiry, w.accounts, None),
+        "revoke": v.RevokePage(revoke, w.accounts, "F014000-0000007", (certificate(),)),
+        "revoke-none": v.RevokePage(revoke, w.accounts, "F014000-0000007", ()),
+        "profile": v.ProfilePage(
+            w.frame(ServiceKey.PROFILE),
+            "王•明",
+            "A2•••••••9",
+            (
+                v.ContactRow(Channel.MOBILE, "09•• ••• 678", date(2026, 11, 21), date(2026, 11, 28)),
+                v.ContactRow(Channel.EMAIL, None, None),
+            ),
+            w.accounts,
+        ),
+        "elsewhere": v.ElsewherePage(w.frame(ServiceKey.STATEMENTS), ServiceKey.STATEMENTS),
+        "capability": v.CapabilityPage(w.frame()),
+        "repository": v.RepositoryPage(
+            w.frame(signed_in=False),
+            (
+                v.AuthorityView(
+                    "CN=Issuing CA 1",
+                    NOW,
+                    NOW + timedelta(days=3650),
+                    ":".join(["A7"] * 32),
+                    "/ca/issuing.der",
+                    "/ca/issuing.pem",
+                    (v.CrlView("/crl/1.crl", 42, NOW, NOW + timedelta(hours=6)),),
+                ),
+            ),
+        ),
+        "repository-empty": v.RepositoryPage(w.frame(signed_in=False), ()),
+    }
+
+
+def steps(w: World) -> dict[str, Page]:
+    """Return the steps of an order, in the manual's order, with their states."""
+    f = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
+    rekey, enrol, revoke = Operation.REKEY, Operation.ENROL, Operation.REVOKE
+    old = s.OldCertificate(SERIAL, "ab" * 32, NOW + timedelta(days=20))
+    ca = w.brand.ca_name.to(w.lang)
+    late = replace(CHALLENGE, remaining_s=0, resend_in_s=0, attempts_left=2, channel=Channel.EMAIL)
+    cooling = replace(MOBILE, eligible=False, why_not=COOLING)
+    browser, file = KeyHome.BROWSER, KeyHome.FILE
+    masked = ("王•明", "A2•••••••9")
+    issued = certificate(CertificateState.ISSUED, 365)
+    active = certificate(CertificateState.ACTIVE, 365)
+    pages: dict[str, Page] = {
+        "key-browser": s.KeyStepPage(f, w.order(enrol, 1), browser),
+        "key-renew-file": s.KeyStepPage(f, w.order(rekey, 1), file, old),
+        "channel": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL)),
+        "channel-cooling": s.ChannelStepPage(f, w.order(rekey, 2), (cooling, EMAIL)),
+        "channel-none": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,)),
+        "code": s.CodeStepPage(f, w.order(rekey, 2), CHALLENGE),
+        "code-over": s.CodeStepPage(f, w.order(rekey, 2), late),
+        "code-last": s.CodeStepPage(f, w.order(rekey, 2), replace(CHALLENGE, sends_left=0, attempts_left=1)),
+        "passed": s.PassedStepPage(f, w.order(rekey, 2)),
+        "birth-date": s.BirthDateStepPage(f, w.order(rekey, 3), masked[1], ca),
+        "review": s.ReviewStepPage(f, w.order(rekey, 4), *masked, CONSENT, browser, ca, certificate()),
+        "review-enrol": s.ReviewStepPage(f, w.order(enrol, 4), *masked, CONSENT, file, ca, None, Reason.FIRST),
+        "review-revoke": s.ReviewStepPage(
+            f, w.order(revoke, 2), *masked, CONSENT, None, ca, certificate(), Reason.COMPROMISED
+        ),
+        "wait": s.WaitStepPage(f, w.order(rekey, 4, can_cancel=False)),
+        "install-browser": s.InstallStepPage(f, w.order(rekey, 5), browser, issued),
+        "install-file": s.InstallStepPage(f, w.order(rekey, 5), file, issued),
+        "done-renew": s.DoneStepPage(f, w.order(rekey, 6, can_cancel=False), active, RECEIPT, browser, old_ends=True),
+        "done-apply": s.DoneStepPage(f, w.order(enrol, 6, can_cancel=False), active, RECEIPT, file),
+        "done-revoke": s.DoneStepPage(
+            f, w.order(revoke, 3, can_cancel=False), certificate(CertificateState.REVOKED), RECEIPT
+        ),
+    }
+    return pages | endings(w, f)
+
+
+def endings(w: World, f: v.Frame) -> dict[str, Page]:
+    """Return the orders that ended without a certificate."""
+    why = text("This order is older than a day and has ended. Please start again.")
+    again = v.Action(text("Apply for a certificate"), "/certificates")
+    call = text("This order is on hold. Please call us; a person will help you.")
+    begin = text("This order was cancelled. Please start again.")
+    head = w.order(Operation.REKEY, 0, can_cancel=False)
+    pages: dict[str, Page] = {}
+    for state in (OrderState.EXPIRED, OrderState.CANCELLED, OrderState.HELD, OrderState.REFUSED):
+        held = state is OrderState.HELD
+        what, retry = (call, None) if held else (begin, again)
+        pages[f"ended-{state.value}"] = s.EndedStepPage(f, head, state, why, what, retry)
+    return pages
+
+
+def errors(w: World) -> dict[str, Page]:
+    """Return the error pages."""
+    return {
+        f"error-{status}": v.error_page(w.frame(signed_in=False), status, "req-7Q2M4N")
+        for status in (401, 403, 404, 405, 413, 429, 500, 503)
+    }
+
+
+PARTS: tuple[Callable[[World], dict[str, Page]], ...] = (way_in, portal, steps, errors)
+
+
+def sample_pages(world: World) -> dict[str, Page]:
+    """Return every page and state, by name."""
+    pages: dict[str, Page] = {}
+    for part in PARTS:
+        pages |= part(world)
+    return pages
+
+
+def main(folder: Path, stylesheet: Path) -> None:
+    """Write the pages, the style sheets and the pictures they need."""
+    pages = Pages(Translator(load_catalogues()))
+    static = Path(__file__).parents[2] / "src/chopmark/web/static"
+    for brand in (DEMO_BRAND, SECOND_BRAND):
+        for lang in Lang:
+            here = folder / f"{brand.key}-{lang.value}"
+            (here / "static").mkdir(parents=True, exist_ok=True)
+            for picture in static.glob("*.svg"):
+                (here / "static" / picture.name).write_bytes(picture.read_bytes())
+            (here / "main.css").write_bytes(stylesheet.read_bytes())
+            (here / "brand.css").write_text(brand_css(brand), encoding="utf-8")
+            for name, page in sample_pages(World(lang, brand, "main.css")).items():
+                html = pages.render(page).replace('"/static/', '"static/').replace('"/brand.css"', '"brand.css"')
+                (here / f"{name}.html").write_text(html, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,87 @@
+"""Every page and every state in a real browser: nothing for axe to complain of, nothing wider than the screen."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page as Tab
+from playwright.async_api import Route, async_playwright
+
+from chopmark.web.brand import DEMO_BRAND, brand_css
+from chopmark.web.i18n import Lang, Translator, load_catalogues
+from chopmark.web.render import Pages
+from tests.machine import missing
+from tests.web.gallery import World, sample_pages
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "src/chopmark/web/static/build"
+AXE = ROOT / "browser/node_modules/axe-core/axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SITE = "http://gallery.example"
+PAGES = Pages(Translator(load_catalogues()))
+
+# What `summary.ts` does to a page when the server refuses a field.
+SHOW_PROBLEMS = """() => {
+  const summary = document.querySelector('[data-error-summary]');
+  if (!summary) return;
+  const sentence = document.documentElement.lang === 'en' ? 'Please look at this.' : '請檢查這裡。';
+  for (const message of document.querySelectorAll('[data-field-error]')) {
+    message.hidden = false;
+    message.querySelector('[data-field-error-text]').textContent = sentence;
+    message.closest('[data-field]').classList.add('govuk-form-group--error');
+  }
+  const item = document.createElement('li');
+  item.textContent = sentence;
+  summary.querySelector('[data-error-list]').append(item);
+  summary.hidden = false;
+}"""
+
+
+@pytest.fixture
+async def tab(chromium: Path) -> AsyncIterator[Tab]:
+    """A tab of Chromium in which the gallery's addresses answer, and nothing else does."""
+    if not (BUILD / "manifest.json").exists() or not AXE.exists():
+        missing("The built front end")
+    manifest = json.loads((BUILD / "manifest.json").read_text(encoding="utf-8"))
+    stylesheet = (BUILD / manifest["src/styles/main.scss"]["file"]).read_text(encoding="utf-8")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = await browser.new_page()
+        await tab.route("**/*", lambda route: route.abort())
+        await tab.route(f"{SITE}/main.css", lambda route: route.fulfill(body=stylesheet, content_type="text/css"))
+        colours = brand_css(DEMO_BRAND)
+        await tab.route(f"{SITE}/brand.css", lambda route: route.fulfill(body=colours, content_type="text/css"))
+        yield tab
+        await browser.close()
+
+
+async def complaints(tab: Tab) -> list[str]:
+    """Return what is wrong with the page in the tab."""
+    wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+    await tab.evaluate(AXE.read_text(encoding="utf-8"))
+    found = await tab.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
+    wrong = [f"{each['id']}: {each['nodes'][0]['html']}" for each in found["violations"]]
+    return wrong + ([f"{wide} px wider than the screen"] if wide > 0 else [])
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("lang", list(Lang))
+async def test_no_page_and_no_error_state_is_hard_to_use(tab: Tab, lang: Lang, width: int) -> None:
+    """WCAG 2.2 AA as axe-core finds it, at a phone's width and a desktop's, before and after a refusal."""
+    samples = sample_pages(World(lang, DEMO_BRAND, f"{SITE}/main.css"))
+    shown = {name: PAGES.render(page) for name, page in samples.items()}
+    await tab.set_viewport_size({"width": width, "height": 900})
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(body=shown[route.request.url.rsplit("/", 1)[1]], content_type="text/html; charset=utf-8")
+
+    await tab.route(f"{SITE}/page/*", answer)
+    wrong = {}
+    for name, html in shown.items():
+        await tab.goto(f"{SITE}/page/{name}")
+        wrong[name] = await complaints(tab)
+        if "data-error-summary" in html:
+            await tab.evaluate(SHOW_PROBLEMS)
+            wrong[f"{name}, refused"] = await complaints(tab)
+    assert {name: found for name, found in wrong.items() if found} == {}
