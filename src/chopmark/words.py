@@ -13,7 +13,7 @@ OrderId = NewType("OrderId", str)
 ChallengeId = NewType("ChallengeId", str)
 """One sent code: 26 characters of base32, 128 random bits."""
 Serial = NewType("Serial", str)
-"""A certificate's serial number: upper-case hexadecimal, no leading zero."""
+"""A certificate's serial number: its octets in upper-case hexadecimal, an even number of digits."""
 IssuerId = NewType("IssuerId", str)
 """The short name of an issuing CA within this installation."""
 

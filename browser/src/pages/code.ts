@@ -18,7 +18,6 @@ export function attachCode(page: Page, form: HTMLFormElement): void {
   const failed = (error: unknown): void => {
     if (!(error instanceof Problem)) return;
     if (error.kind === "code_dead") over(countdown);
-    if (error.kind === "wrong_code") input.select();
   };
   const work = async (): Promise<string> => {
     const code = folded(input.value);

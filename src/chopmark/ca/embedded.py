@@ -28,7 +28,7 @@ from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
-from chopmark.pki.x509 import IssuerView
+from chopmark.pki.x509 import IssuerView, serial_hex
 from chopmark.words import CertificateState, OrderId, Serial, text
 
 UNKNOWN_FATE_AFTER = timedelta(seconds=20)
@@ -46,7 +46,7 @@ class Authority:
 
 def serial_text(serial: int) -> Serial:
     """Return a serial number as this house writes it: upper-case hexadecimal."""
-    return Serial(f"{serial:X}")
+    return Serial(serial_hex(serial))
 
 
 @dataclass(frozen=True, slots=True)

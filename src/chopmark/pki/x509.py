@@ -150,6 +150,11 @@ def require_value(short: str, value: str) -> None:
         raise ValueError(f"{short} contains a character that cannot be printed")
 
 
+def serial_hex(serial: int) -> str:
+    """Return a serial number's octets as upper-case hexadecimal: an even number of digits, as openssl prints them."""
+    return serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big").hex().upper()
+
+
 def not_after(certificate_der: bytes) -> datetime:
     """Return the last moment of a certificate's validity, aware UTC."""
     return x509.load_der_x509_certificate(certificate_der).not_valid_after_utc

@@ -78,7 +78,7 @@ def launch_refusal(*, used: bool, known: bool) -> Refusal:
         if used
         else text("This link is too old. Please open the certificate page from your trading program again.")
     )
-    return Refusal(Kind.UNAUTHENTICATED, said, code=code)
+    return Refusal(Kind.FORBIDDEN, said, code=code)
 
 
 def _customer(row: Row) -> CustomerRow:

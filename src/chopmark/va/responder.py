@@ -12,7 +12,7 @@ from chopmark.errors import Refused
 from chopmark.pki import ocsp
 from chopmark.pki.crl import CrlReason
 from chopmark.pki.signing import IssuerKey
-from chopmark.pki.x509 import IssuerView
+from chopmark.pki.x509 import IssuerView, serial_hex
 from chopmark.va.ports import Status, StatusRecords
 from chopmark.words import CertificateState, Serial
 
@@ -76,7 +76,7 @@ class Responder:
         return OcspAnswer(der, now, next_update) if request.nonce is None else OcspAnswer(der)
 
     async def _status(self, serial: int) -> ocsp.Status:
-        found = await self._records.status(self._key.issuer.id, Serial(f"{serial:X}")) if serial > 0 else None
+        found = await self._records.status(self._key.issuer.id, Serial(serial_hex(serial))) if serial > 0 else None
         return told(found)
 
 

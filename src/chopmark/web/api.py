@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request, Response, Router, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.ra.model import Order
@@ -118,7 +118,7 @@ def status(request: Req) -> StatusOut:
 
 
 @get("/overview")
-async def overview(request: Req, visit: NamedDependency[Visit], account: str | None = None) -> OverviewOut:
+async def overview(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -155,13 +155,13 @@ async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[Star
 
 
 @get("/orders/{order_id:str}")
-async def show(request: Req, visit: NamedDependency[Visit], order_id: str) -> Response[OrderOut]:
+async def show(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now."""
     return await _order(request, visit, await house(request).counter.order(visit.caller, OrderId(order_id)))
 
 
 @post("/orders/{order_id:str}/nonce", status_code=200)
-async def nonce(request: Req, visit: NamedDependency[Visit], order_id: str) -> NonceOut:
+async def nonce(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
     fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()))
@@ -169,7 +169,7 @@ async def nonce(request: Req, visit: NamedDependency[Visit], order_id: str) -> N
 
 @put("/orders/{order_id:str}/key")
 async def put_key(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[KeyBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[KeyBody]
 ) -> Response[OrderOut]:
     """Bind the customer's new key to the order."""
 
@@ -183,7 +183,7 @@ async def put_key(
 
 @post("/orders/{order_id:str}/challenges")
 async def challenge(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ChannelBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
     """Have a code sent; an earlier one is dead."""
 
@@ -196,7 +196,7 @@ async def challenge(
 
 @post("/orders/{order_id:str}/code", status_code=200)
 async def code(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[CodeBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[CodeBody]
 ) -> Response[OrderOut]:
     """Check a code; a wrong one costs an attempt. After the right one the session has a new id."""
 
@@ -211,7 +211,7 @@ async def code(
 
 @post("/orders/{order_id:str}/birth-date", status_code=200)
 async def birth_date(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[BirthDateBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[BirthDateBody]
 ) -> Response[OrderOut]:
     """Check the birth date, given as year, month and day of the ROC calendar."""
 
@@ -229,7 +229,7 @@ async def birth_date(
 
 @post("/orders/{order_id:str}/confirm", status_code=200)
 async def confirm(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ConfirmBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ConfirmBody]
 ) -> Response[OrderOut]:
     """Send the order: 201 issued, 202 the CA answers later, 200 revoked."""
 
@@ -247,7 +247,7 @@ async def confirm(
 
 @post("/orders/{order_id:str}/prove", status_code=200)
 async def prove(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ProveBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ProveBody]
 ) -> Response[OrderOut]:
     """Activate the certificate: its key has signed the server's challenge."""
 
@@ -259,14 +259,14 @@ async def prove(
 
 
 @post("/orders/{order_id:str}/cancel", status_code=200)
-async def cancel(request: Req, visit: NamedDependency[Visit], order_id: str) -> Response[OrderOut]:
+async def cancel(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
     return await _order(request, visit, await house(request).enrolment.cancel(visit.caller, OrderId(order_id)))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200)
 async def dispute(
-    request: Req, visit: NamedDependency[Visit], order_id: str, data: JSONBody[ChannelBody]
+    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order stops and the contact is not used any more."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
@@ -281,7 +281,7 @@ async def certificates(request: Req, visit: NamedDependency[Visit]) -> list[Cert
 
 
 @get("/certificates/{serial:str}")
-async def certificate(request: Req, visit: NamedDependency[Visit], serial: str) -> CertificateOut:
+async def certificate(request: Req, visit: NamedDependency[Visit], serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
     found = await house(request).counter.holding(visit.caller, Serial(serial))
     if found is None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from cryptography import x509
 from litestar import MediaType, Request, Response, Router, get, post
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refusal, Refused
@@ -74,7 +75,7 @@ def _pairs(hexadecimal: str) -> str:
 
 
 @get("/repository/{name:str}")
-async def repository_pem(request: Req, name: str) -> Response[str]:
+async def repository_pem(request: Req, name: FromPath[str]) -> Response[str]:
     """Return a CA certificate as PEM."""
     for authority in house(request).authorities:
         if name == f"{authority.id}.pem":
@@ -85,7 +86,7 @@ async def repository_pem(request: Req, name: str) -> Response[str]:
 
 
 @get("/demo")
-async def trading(request: Req, customer: str = "") -> Response[str]:
+async def trading(request: Req, customer: FromQuery[str] = "") -> Response[str]:
     """Show the demo's trading program."""
     demo = _demo(request)
     people = tuple(
@@ -136,7 +137,7 @@ async def inbox(request: Req) -> Response[Any]:
 
 
 @get("/elsewhere/{service:str}")
-async def elsewhere(request: Req, service: str) -> Response[str]:
+async def elsewhere(request: Req, service: FromPath[str]) -> Response[str]:
     """Show the stand-in for a system of the firm's own."""
     _demo(request)
     if service not in {key.value for key in ServiceKey}:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refused
@@ -78,7 +79,7 @@ async def root(request: Req) -> Redirect:
 
 
 @get("/sign-in")
-async def sign_in_page(request: Req, next: str = "/home") -> Response[str]:  # noqa: A002
+async def sign_in_page(request: Req, next: FromQuery[str] = "/home") -> Response[str]:  # noqa: A002
     """Show the sign-in form."""
     return html(request, SignInPage(frame_of(request), next=_local(next)))
 
@@ -196,7 +197,7 @@ async def home(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
 
 
 @get("/certificates")
-async def overview(request: Req, visit: NamedDependency[Visit], account: str | None = None) -> Response[str]:
+async def overview(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> Response[str]:
     """Show the account's certificate and the one recommended action."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -237,7 +238,7 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
 
 @get("/certificates/apply")
 async def apply_page(
-    request: Req, visit: NamedDependency[Visit], operation: str = "", account: str | None = None
+    request: Req, visit: NamedDependency[Visit], operation: FromQuery[str] = "", account: FromQuery[str | None] = None
 ) -> Response[str]:
     """Ask where the key will live, and for a replacement why."""
     doors = house(request)
@@ -264,7 +265,7 @@ async def apply_page(
 
 
 @get("/certificates/inquiry")
-async def inquiry(request: Req, visit: NamedDependency[Visit], account: str | None = None) -> Response[str]:
+async def inquiry(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證查詢."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -281,7 +282,9 @@ async def inquiry(request: Req, visit: NamedDependency[Visit], account: str | No
 
 
 @get("/certificates/revoke")
-async def revoke_page(request: Req, visit: NamedDependency[Visit], account: str | None = None) -> Response[str]:
+async def revoke_page(
+    request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None
+) -> Response[str]:
     """Show 憑證廢止."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)

@@ -7,9 +7,12 @@ from typing import Any
 
 from litestar import Request, Response, Router, get
 from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 
 from chopmark.identity.people import Person
+from chopmark.ra.model import Order
 from chopmark.web.brand import ServiceKey
+from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html
 from chopmark.web.render import Page
 from chopmark.web.session import Visit
@@ -41,7 +44,7 @@ from chopmark.web.step_views import (
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Operation, OrderId, OrderState, Text, text
+from chopmark.words import Channel, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,
@@ -55,6 +58,7 @@ _STEPS: dict[str, Text] = {
     "done": STEP_DONE,
 }
 _SUBMITTED = frozenset({OrderState.SUBMITTED, OrderState.PENDING, OrderState.ACTIVE, OrderState.DONE})
+_KEY_MAY_CHANGE = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
 _ENDED: dict[OrderState, tuple[Text, Text]] = {
     OrderState.EXPIRED: (
         text("The order was not finished within its time."),
@@ -87,6 +91,7 @@ class _Scene:
     code_digits: int
     code_life_s: int
     consent: ConsentView | None
+    notified: tuple[Channel, str] | None
 
     @property
     def label(self) -> str:
@@ -97,12 +102,14 @@ def _shown(view: OrderView, wish: str) -> str:
     """Return the page's name: after the right code 立即去申請憑證 stands between; another channel may be wished for."""
     if view.next == "code" and wish == "channel":
         return "channel"
+    if wish == "key" and view.order.state in _KEY_MAY_CHANGE and view.order.operation is not Operation.REVOKE:
+        return "key"
     return "passed" if view.order.state is OrderState.CODED and wish != "apply" else view.next
 
 
 @get("/orders/{order_id:str}")
 async def order_page(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: str, step: str = ""
+    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
     doors = house(request)
@@ -135,8 +142,20 @@ async def order_page(
         doors.policy.code_digits,
         int(doors.policy.code_life.total_seconds()),
         None if consent is None else ConsentView(str(consent.version), consent.sha256, consent.sentences),
+        await _notified(doors, visit, order),
     )
     return html(request, _PAGES[name](scene))
+
+
+async def _notified(doors: Doors, visit: Visit, order: Order) -> tuple[Channel, str] | None:
+    """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
+    if order.code_channel is None:
+        return None
+    contacts = await doors.people.contacts(visit.caller.customer)
+    for channel in (order.code_channel.other, order.code_channel):
+        if channel in contacts:
+            return channel, contacts[channel].masked
+    return None
 
 
 def _key(scene: _Scene) -> Page:
@@ -220,12 +239,12 @@ def _done(scene: _Scene) -> Page:
     completed = order.activated_at or order.submitted_at
     if holding is None or completed is None:
         raise ValueError("a finished order without a certificate")
-    other = None if order.code_channel is None else order.code_channel.other
+    channel, masked = scene.notified or (None, "")
     return DoneStepPage(
         scene.frame,
         scene.head,
         certificate_view(holding, scene.label, view.now),
-        Receipt(receipt_number(order), completed, other),
+        Receipt(receipt_number(order), completed, channel, masked),
         None if order.operation is Operation.REVOKE else order.key_home,
         old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},
     )
