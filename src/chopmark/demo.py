@@ -12,13 +12,12 @@ from chopmark.demo_people import PEOPLE, Person
 from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks, write_private
+from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, make_current, tasks, write_private
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
-from chopmark.store import db
 from chopmark.web.doors import Demo, DemoPerson
 from chopmark.words import (
     AccountNumber,
@@ -196,7 +195,7 @@ class Play:
 async def prepare(settings: Settings) -> datetime:
     """Make the demo's installation unless it is there; return when it was made."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await db.upgrade(settings.database_url)
+    await make_current(settings.database_url)
     now = SystemClock().now()
     clock = SteppingClock(now - BEGINS)
     await found_ca(settings, clock, SystemEntropy())

@@ -15,9 +15,7 @@ from chopmark.audit.headkey import FileHeadSigner, create_head_key
 from chopmark.audit.leaf import AuditKey, system_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.sequencer import MOST_LEAVES
-from chopmark.ca import ceremony
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
-from chopmark.ca.lint import Linter
 from chopmark.clock import Clock, Entropy
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate, hash_password
@@ -28,9 +26,10 @@ from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.sequence import sequence
+from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import FileSigner
 from chopmark.pki import profile as profiles
-from chopmark.pki.publication import Publication
+from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after
 from chopmark.post.demo import DemoGateway
 from chopmark.post.failover import Router
@@ -48,7 +47,6 @@ from chopmark.ra.revocation import Revocation
 from chopmark.settings import Settings
 from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
-from chopmark.store import db
 from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.engine import Engine
@@ -58,6 +56,7 @@ from chopmark.store.identity import LaunchLedger, RecordLedger, SessionLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
 from chopmark.store.limits import CounterLedger
+from chopmark.store.opening import is_current, open_engine
 from chopmark.store.post import WorkLedger
 from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
@@ -225,7 +224,7 @@ async def _ground(settings: Settings, clock: Clock, entropy: Entropy) -> _Ground
     """Open the database and the secrets; all nodes must hold the same code key."""
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
     policy = replace(PRESETS[settings.policy], code_digits=settings.code_digits, profile=settings.profile)
-    engine = await db.open_engine(settings.database_url, pool=settings.pool)
+    engine = await open_engine(settings.database_url, pool=settings.pool)
     installation = Installation(engine)
     otp_key = OtpKey("otp-1", _key(settings, "otp_key"))
     if await installation.remember("otp_key_check", otp_key.check_value()) != otp_key.check_value():
@@ -267,6 +266,8 @@ async def found_ca(settings: Settings, clock: Clock, entropy: Entropy) -> bool:
 
 
 async def _found(ground: _Ground) -> None:
+    from chopmark.ca import ceremony  # noqa: PLC0415
+
     settings, brand, now = ground.settings, ground.brand, ground.clock.now()
     kind = " Demo" if settings.mode == "demo" else ""
     names = ceremony.Names(brand.firm.en, f"{brand.firm.en}{kind} CA", brand.ca_name.zh)
@@ -283,9 +284,9 @@ async def _found(ground: _Ground) -> None:
         return await ground.certificates.add_issuer(founded.issuer, now, leaf)
 
     async def publish(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=ceremony.ROOT, crl_number=1)
+        leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=ROOT, crl_number=1)
         crl = Crl(1, founded.root_crl, founded.crl_this_update, founded.crl_next_update, 0)
-        return await ground.status.publish(ceremony.ROOT, 0, crl, leaf)
+        return await ground.status.publish(ROOT, 0, crl, leaf)
 
     await ground.recorder.write(system_chain("ca"), add)
     await ground.recorder.write(system_chain("ca"), publish)
@@ -318,12 +319,9 @@ async def _ca(ground: _Ground) -> _Ca:
         publication,
         settings.node,
     )
-    issuer = EmbeddedIssuer(
-        authority, blueprint, ground.certificates, Linter(), ground.recorder, ground.clock, ground.entropy
-    )
-    key = ResponderKey(
-        view, row.responder_certificate, ceremony.responder_key(row, passphrase), not_after(row.responder_certificate)
-    )
+    issuer = EmbeddedIssuer(authority, blueprint, ground.certificates, ground.recorder, ground.clock, ground.entropy)
+    responder_key = as_private_key(FileSigner.open(row.responder_key_pem, passphrase))
+    key = ResponderKey(view, row.responder_certificate, responder_key, not_after(row.responder_certificate))
     publisher = Publisher(
         view, authority.signer, profile.shards, publication, ground.status, ground.recorder, ground.clock
     )
@@ -402,12 +400,21 @@ def _head_signer(settings: Settings) -> FileHeadSigner:
     return FileHeadSigner.open(path.read_bytes())
 
 
+async def make_current(url: str) -> None:
+    """Bring the schema up to this release; alembic is loaded only when there is something to do."""
+    if await is_current(url):
+        return
+    from chopmark.store import db  # noqa: PLC0415
+
+    await db.upgrade(url)
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[House]:
     """Give the house of these settings and close it afterwards; the schema is brought up to date first."""
     if not settings.database:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await db.upgrade(settings.database_url)
+    await make_current(settings.database_url)
     house = await build(settings, SystemClock(), SystemEntropy())
     try:
         yield house

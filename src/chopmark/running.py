@@ -100,6 +100,7 @@ class Server:
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         await send({"type": "lifespan.startup.complete"})
+        await asyncio.to_thread(house.issuer.warm)
         await receive()
         await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})

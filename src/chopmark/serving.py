@@ -47,9 +47,10 @@ async def run_demo(settings: Settings) -> int:
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
         jobs = asyncio.create_task(loop.run(tasks(house), stop))
+        warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
         await server.serve()
         stop.set()
-        await jobs
+        await asyncio.gather(jobs, warming)
     return 0
 
 

@@ -9,14 +9,13 @@ from chopmark.clock import Entropy
 from chopmark.keys import file as keyfile
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.pki import ceremony, crl, path, signing
+from chopmark.pki import ceremony, crl, path
 from chopmark.pki.ceremony import Attributes, Terms
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Urls, make_serial
-from chopmark.pki.publication import Publication
+from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView
 from chopmark.words import IssuerId, Secret
 
-ROOT = IssuerId("root")
 ROOT_NODE = 0x7F
 _YEAR = timedelta(days=365)
 
@@ -103,8 +102,3 @@ def _check(root: bytes, issuing: bytes, responder: bytes, root_crl: bytes, now: 
     faults += [finding.code for finding in path.chain_findings(responder, (issuing,), root, now)]
     if faults:
         raise CeremonyFailed(", ".join(faults))
-
-
-def responder_key(row: IssuerRow, passphrase: Secret) -> signing.IssuerKey:
-    """Return the opened key of an issuer's OCSP responder."""
-    return as_private_key(keyfile.FileSigner.open(row.responder_key_pem, passphrase))

@@ -7,13 +7,13 @@ exists at most once a reservation; a reservation of unknown fate is never signed
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.ca.lint import Linter, LintFinding
 from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Wish
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal
@@ -30,6 +30,9 @@ from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView, serial_hex
 from chopmark.words import CertificateState, OrderId, Serial, text
+
+if TYPE_CHECKING:
+    from chopmark.ca.lint import LintFinding
 
 UNKNOWN_FATE_AFTER = timedelta(seconds=20)
 
@@ -72,7 +75,6 @@ class EmbeddedIssuer:
         authority: Authority,
         blueprint: Blueprint,
         ledger: Ledger,
-        linter: Linter,
         recorder: Recorder,
         clock: Clock,
         entropy: Entropy,
@@ -83,7 +85,6 @@ class EmbeddedIssuer:
         self._publication = blueprint.publication
         self._node = blueprint.node
         self._ledger = ledger
-        self._linter = linter
         self._recorder = recorder
         self._clock = clock
         self._entropy = entropy
@@ -98,6 +99,14 @@ class EmbeddedIssuer:
     def needs(self) -> Mapping[str, frozenset[str]]:
         """The subject values each profile asks for, without those that the CA adds itself."""
         return {name: profile.needs - self._constants.keys() for name, profile in self._profiles.items()}
+
+    def warm(self) -> None:
+        """Have the exemplars of P-256 keys judged before the first order needs them; safe in a thread."""
+        for profile in self._profiles.values():
+            key = ExemplarKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
+            made = self._exemplar(profile, KeyKind.P256)
+            if isinstance(made, Exemplar):
+                self._exemplars.setdefault(key, made)
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate.
@@ -158,31 +167,33 @@ class EmbeddedIssuer:
             said = text("The certificate cannot be made from our records. Please call us; a person will help you.")
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
-    def _lint(self, draft: Draft, wish: Wish) -> Linted | tuple[Finding | LintFinding, ...]:
+    def _lint(self, draft: Draft, wish: Wish) -> Linted | tuple["Finding | LintFinding", ...]:
         exemplar = self._exemplars.get(draft.exemplar_key)
         if exemplar is None:
-            made = self._exemplar(wish)
+            made = self._exemplar(self._profiles[wish.profile], fitness.kind(wish.spki_der))
             if not isinstance(made, Exemplar):
                 return made
             exemplar = self._exemplars[draft.exemplar_key] = made
         return exemplars.lint(draft, exemplar)
 
-    def _exemplar(self, wish: Wish) -> Exemplar | tuple[LintFinding, ...]:
+    def _exemplar(self, profile: Profile, kind: KeyKind) -> "Exemplar | tuple[LintFinding, ...]":
         """Have pkilint judge one certificate of this kind, signed by a throw-away key; once a process."""
-        profile, issuer = self._profiles[wish.profile], self._authority.view
+        issuer = self._authority.view
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
         model = drafts.draft(
             profile,
             issuer,
             serial,
-            signing.spki(_throw_away(fitness.kind(wish.spki_der)).public_key()),
+            signing.spki(_throw_away(kind).public_key()),
             {**self._constants, **dict.fromkeys(profile.needs - self._constants.keys(), "EXEMPLAR")},
             self._clock.now().replace(microsecond=0),
             self._publication.urls(issuer.id, drafts.shard(serial, profile.shards)),
         )
         crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
         allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
-        return self._linter.exemplar(model, _throw_away(issuer.key), allowed)
+        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one exemplar a process needs it
+
+        return Linter().exemplar(model, _throw_away(issuer.key), allowed)
 
     def _reservation(self, linted: Linted, wish: Wish, attempt: int) -> Reservation:
         draft, profile = linted.draft, self._profiles[wish.profile]
@@ -229,7 +240,7 @@ class EmbeddedIssuer:
 
         await self._recorder.write(order_chain(reservation.order), attempt)
 
-    async def _near_miss(self, order: OrderId, findings: tuple[Finding | LintFinding, ...]) -> None:
+    async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
         async def attempt(pen: Pen) -> None:
             code = ",".join(finding.code for finding in findings)
             await self._ledger.note(pen.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 from chopmark.pki.draft import Urls
+from chopmark.words import IssuerId
+
+ROOT = IssuerId("root")
+"""The root's short name in addresses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""A database by its address: open it, bring its schema up to date, say how far it is.
+"""The schema of a database: bring it up to date, say how far it is.
 
-Addresses: `sqlite:///relative.db`, `sqlite:////absolute.db` (`?group=off` commits each call by itself),
-`sqlite://:memory:`, `postgresql://user@host/name` with libpq's parameters.
+SQLAlchemy and alembic are imported here and nowhere on the way of a server whose schema is current (`opening`).
 """
 
 import asyncio
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from alembic import command
@@ -24,16 +22,18 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import ExecutableDDLElement
 
 from chopmark.store.engine import Engine
-from chopmark.store.postgres import POOL, PostgresEngine
+from chopmark.store.opening import is_postgres, open_engine, sqlite_path
 from chopmark.store.schema import metadata
 from chopmark.store.script import Query, Script
-from chopmark.store.sqlite import SqliteEngine
-from chopmark.store.sqlite_connection import MEMORY, connect, translating
+from chopmark.store.sqlite_connection import connect
 
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x43484F50  # the advisory lock of migrations: "CHOP"
+
+
+__all__ = ["Fit", "check", "create", "current", "head", "open_engine", "upgrade"]
 
 
 class Fit(StrEnum):
@@ -43,26 +43,6 @@ class Fit(StrEnum):
     BEHIND = "behind"  # `upgrade` has work to do
     CURRENT = "current"
     AHEAD = "ahead"  # a later release has been here; release N-1 runs on schema N
-
-
-async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> Engine:
-    """Return an engine whose connections are tried and whose durability settings hold; call it in the event loop.
-
-    `pool` is the number of PostgreSQL connections that write; `durable=False` accepts a PostgreSQL that may lose
-    commits (benches).
-
-    Raises:
-        ValueError: no address of this kind.
-        NotDurable: the database would not keep what it commits.
-        Refused: UNAVAILABLE, it cannot be reached.
-    """
-    if _is_postgres(url):
-        return await PostgresEngine.open(url, pool=pool, durable=durable)
-    group = parse_qs(urlsplit(url).query).get("group", ["on"])[-1]
-    if group not in {"on", "off"}:
-        raise ValueError(f"group is on or off, not {group}")
-    with translating():
-        return SqliteEngine(_path(url), group=group == "on")
 
 
 async def create(engine: Engine) -> None:
@@ -101,18 +81,6 @@ async def check(url: str) -> Fit:
         return Fit.CURRENT
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     return Fit.BEHIND if revision in known else Fit.AHEAD
-
-
-def _is_postgres(url: str) -> bool:
-    return urlsplit(url.replace(MEMORY, "")).scheme in {"postgresql", "postgres"}
-
-
-def _path(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    path = unquote(rest.partition("?")[0]).removeprefix("/")
-    if scheme != "sqlite" or not path:
-        raise ValueError("a database's address begins with sqlite:/// or postgresql://")
-    return path
 
 
 def _created(dialect: str) -> Script[None]:
@@ -156,8 +124,8 @@ def _one_revision(connection: Connection) -> bool:
 
 async def _within(url: str, step: Callable[[Connection], T]) -> T:
     """Run a step in one transaction that nobody else's migration enters."""
-    if not _is_postgres(url):
-        return await asyncio.to_thread(_within_sqlite, _path(url), step)
+    if not is_postgres(url):
+        return await asyncio.to_thread(_within_sqlite, sqlite_path(url), step)
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
     )
