@@ -57,7 +57,7 @@ class Play:
         self._house = house
         self._clock = clock
         self._folder = folder
-        self._jobs = [task.job for task in tasks(house) if task.name in {"deliver", "revoke", "sequence"}]
+        self._jobs = [task.job for task in tasks(house) if task.name in {"deliver-0", "revoke", "sequence"}]
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""

@@ -70,6 +70,8 @@ from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 from chopmark.words import Channel, IssuerId, Secret
 
 ISSUER = IssuerId("investor")
+DELIVERY_LANES = 3
+"""A gateway that hangs keeps one lane busy; the others go on."""
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
 
 
@@ -426,16 +428,19 @@ def tasks(house: House) -> tuple[Task, ...]:
     """Return the worker's jobs. Each is idempotent; any number of workers may run them."""
     holder = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     sender = Sender(house.brand.firm.zh, house.brand.firm.en, house.brand.hotline.zh)
-    delivery = Delivery(
-        house.works,
-        house.challenges,
-        house.verifier,
-        house.people,
-        Carrier(house.router, sender),
-        house.recorder,
-        house.clock,
-        holder,
-    )
+
+    def delivery(lane: int) -> Delivery:
+        return Delivery(
+            house.works,
+            house.challenges,
+            house.verifier,
+            house.people,
+            Carrier(house.router, sender),
+            house.recorder,
+            house.clock,
+            f"{holder}-{lane}",
+        )
+
     resume = Resume(
         house.desk.orders,
         house.works,
@@ -455,7 +460,7 @@ def tasks(house: House) -> tuple[Task, ...]:
         return await house.engine.wait("leaves", timeout_s)
 
     return (
-        Task("deliver", delivery.once, 0.5, house.works.wait),
+        *(Task(f"deliver-{lane}", delivery(lane).once, 0.5, house.works.wait) for lane in range(DELIVERY_LANES)),
         Task("revoke", resume.revocations, 1.0),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),

@@ -3,6 +3,7 @@
 The code exists here for the length of one call. A retry derives the same code again (architecture rule 6).
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -70,8 +71,7 @@ class Delivery:
     async def once(self) -> int:
         """Deliver what is due, at most one batch; return how many rows were taken."""
         works = await self._works.claim(KINDS, BATCH, self._holder, self._clock.now(), LEASE_S)
-        for work in works:
-            await self._one(work)
+        await asyncio.gather(*(self._one(work) for work in works))
         return len(works)
 
     async def _one(self, work: Work) -> None:

@@ -21,7 +21,7 @@ from chopmark.ra.model import Order, Step, ended
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding
 from chopmark.stepup.ports import FailureLimits, Failures
-from chopmark.stepup.verifier import CodeFor, CodeRules, Verifier
+from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
 from chopmark.words import CertificateState, Channel, Operation, OrderId, OrderState, Reason, text
 
@@ -173,7 +173,8 @@ class Rekey:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
-        await self._verifier.answer(order.id, code, self.rules)
+        told = await desk.notice(order.customer, "hold", None)
+        await self._verifier.answer(order.id, code, self.rules, told)
         return await desk.order(caller, order_id)
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> Order:
@@ -181,19 +182,23 @@ class Rekey:
         desk, now = self._desk, self._desk.now()
         order = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
         limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
+        told = await desk.notice(order.customer, "hold", order.code_channel)
 
         async def charge(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_ORDER_HELD, factor="birth_date")
-            return await self._failures.charge(order.customer, "birth_date", limits, now, leaf)
+            return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), charge)
         if refused is not None:
             raise Refused(refused)
         if not await desk.people.birth_date_matches(order.customer, claimed):
-            await desk.recorder.write(
-                order_chain(order.id), lambda pen: desk.orders.note(pen.leaf(Event.RA_BIRTH_DATE_WRONG))
-            )
-            raise Refused(_WRONG_BIRTH_DATE)
+
+            async def wrong(pen: Pen) -> bool:
+                leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
+                return await self._failures.wrong(order.customer, "birth_date", limits, now, leaf)
+
+            held = await desk.recorder.write(order_chain(order.id), wrong)
+            raise Refused(HELD if held else _WRONG_BIRTH_DATE)
         since = now - desk.policy.approval_life
 
         async def check(pen: Pen) -> bool:

@@ -65,8 +65,10 @@ class Challenges(Protocol):
         """Consume the challenge, mark its order coded and give the failure back; once (I12)."""
         ...
 
-    async def wrong(self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf) -> bool:
-        """Record that the code differed; return whether the factor is on hold from now on."""
+    async def wrong(
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+    ) -> bool:
+        """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
         ...
 
 
@@ -74,9 +76,24 @@ class Failures(Protocol):
     """The failure ledger for factors without a challenge of their own: the birth date."""
 
     async def charge(
-        self, customer: CustomerId, factor: str, limits: FailureLimits, now: datetime, leaf: Leaf
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
     ) -> Refusal | None:
-        """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
+        """Take one failure from the budget before anything is compared.
+
+        A refusal is recorded with `leaf`; the one that sets the hold queues `notices` too.
+        """
+        ...
+
+    async def wrong(
+        self, customer: CustomerId, factor: str, limits: FailureLimits, now: datetime, leaf: Leaf
+    ) -> bool:
+        """Record that a charged answer differed; return whether the factor is on hold from now on."""
         ...
 
     async def held(self, customer: CustomerId) -> dict[str, str]:

@@ -143,8 +143,8 @@ class Verifier:
         """Return the order's newest challenge and how many were sent."""
         return await self._challenges.latest(order)
 
-    async def answer(self, order: OrderId, raw: str, rules: CodeRules) -> Challenge:
-        """Return the consumed challenge after the right code; raise Refused otherwise.
+    async def answer(self, order: OrderId, raw: str, rules: CodeRules, on_hold: tuple[Work, ...] = ()) -> Challenge:
+        """Return the consumed challenge after the right code; raise Refused otherwise. `on_hold` tells the customer.
 
         1 a malformed entry costs nothing  2 [tx] charge one attempt and one failure  3 derive and compare in constant
         time  4 [tx] right: consume, mark the order coded, give the failure back; wrong: record.
@@ -160,7 +160,7 @@ class Verifier:
         if expected is not None and pure.matches(expected, given):
             await self._right(challenge)
             return challenge
-        raise Refused(await self._wrong(challenge, rules))
+        raise Refused(await self._wrong(challenge, rules, on_hold))
 
     async def _charge(self, challenge: Challenge, rules: CodeRules) -> Challenge:
         now = self._clock.now()
@@ -187,13 +187,13 @@ class Verifier:
         if refused is not None:
             raise Refused(refused)
 
-    async def _wrong(self, challenge: Challenge, rules: CodeRules) -> Refusal:
+    async def _wrong(self, challenge: Challenge, rules: CodeRules, on_hold: tuple[Work, ...]) -> Refusal:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_CODE_WRONG, challenge=challenge.id, channel=challenge.channel, attempts_left=left)
-            return await self._challenges.wrong(challenge, rules.failures, now, leaf)
+            return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
 
         held = await self._recorder.write(order_chain(challenge.order), attempt)
         if held:

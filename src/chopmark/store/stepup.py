@@ -107,14 +107,18 @@ def _challenge(row: Row) -> Challenge:
     )
 
 
-def charge_failure(customer: str, factor: str, limits: FailureLimits, now: datetime) -> Script[bool]:
-    """Take one failure; False when the factor is on hold, which this call may be the one to set."""
+def charge_failure(
+    customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
+) -> Script[bool]:
+    """Take one failure; False when the factor is on hold. The call that sets the hold queues `notices`."""
     times = {"now": ms(now), "since": ms(now) - span(limits.window)}
     caps = {"ever": limits.ever, "most": limits.in_window}
     rows = yield query(_FAIL, customer=customer, factor=factor, **times, **caps)
     if rows:
         return True
-    yield query(_HOLD, customer=customer, factor=factor, **times, **caps)
+    held = yield query(_HOLD, customer=customer, factor=factor, **times, **caps)
+    if held:
+        yield from queue(notices)
     return False
 
 
@@ -250,8 +254,10 @@ class ChallengeLedger:
 
         return await self._engine.run(script)
 
-    async def wrong(self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf) -> bool:
-        """Record that the code differed; return whether the factor is on hold from now on."""
+    async def wrong(
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+    ) -> bool:
+        """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
 
         def script() -> Script[bool]:
             yield query(_EXHAUST, id=challenge.id)
@@ -264,6 +270,8 @@ class ChallengeLedger:
                 ever=limits.ever,
                 most=limits.in_window,
             )
+            if held:
+                yield from queue(notices)
             yield from append(leaf)
             return bool(held)
 
@@ -285,12 +293,18 @@ class FailureLedger:
         self._engine = engine
 
     async def charge(
-        self, customer: CustomerId, factor: str, limits: FailureLimits, now: datetime, leaf: Leaf
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
     ) -> Refusal | None:
         """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
 
         def script() -> Script[Refusal | None]:
-            allowed = yield from charge_failure(customer, factor, limits, now)
+            allowed = yield from charge_failure(customer, factor, limits, now, notices)
             if allowed:
                 return None
             yield from append(leaf)
