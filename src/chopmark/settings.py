@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
-            sources.append(SecretsSettingsSource(settings_cls, secrets))
+            sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))

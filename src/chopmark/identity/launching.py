@@ -117,12 +117,13 @@ class LaunchDesk:
             raise Refused(found)
         return found
 
-    async def confirm(self, ticket: Secret, visitor: str, replaces: str | None) -> Opened:
-        """Open the session after the customer has confirmed name and account; once, by the same visitor."""
+    async def confirm(self, ticket: Secret, visitor: str, replaces: str | None) -> tuple[Opened, str | None]:
+        """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
         found = await self._launches.confirm(digest(ticket.reveal()), digest(visitor), self._clock.now())
         if isinstance(found, Refusal):
             raise Refused(found)
-        return await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
+        opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
+        return opened, found.wanted
 
     async def put_client(self, client_id: str, name: str, by: str) -> Credential:
         """Create a client or rotate its secret; the previous one stays valid for a week. The secret is shown once."""

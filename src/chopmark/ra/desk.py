@@ -1,5 +1,6 @@
 """The parts that every RA verb shares: loading an order for its owner, the clock, ids and notices."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,6 +125,14 @@ async def contact_facts(people: People, customer: CustomerId) -> dict[Channel, C
     }
 
 
+def assert_staff(name: str, field: str) -> None:
+    """Raise Refused (MALFORMED) for what is no staff id; `field` is the request's member that it stands in."""
+    if not _STAFF.fullmatch(name):
+        said = text("A staff id has 1 to 64 letters, digits, dots, hyphens or underscores.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field=field, code=field))
+
+
+_STAFF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NO_ORDER = Refusal(Kind.NOT_FOUND, text("There is no such order. Please start again from the overview."), code="order")
 NO_ACCOUNT = Refusal(
     Kind.NOT_FOUND, text("You have no trading account here yet. Please call us."), field="account", code="no_account"

@@ -43,13 +43,13 @@ class Enrolment:
     ) -> Order:
         """Return a new open order with its first nonce, or the live one that the customer has already.
 
-        1 the login's factors are known (TW-01)  2 the account is the caller's  3 policy allows the operation now
+        1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 [tx] order, leaf: one live order a customer and profile, whatever the tabs and devices.
         Raises Refused; CONFLICT with the live order's id as code when it is of another operation.
         """
         desk, now = self._desk, self._desk.now()
-        if FactorClass.PASSWORD not in caller.factors and not caller.factors:
-            raise Refused(Refusal(Kind.FORBIDDEN, text("We do not know how you signed in. Please sign in again.")))
+        if FactorClass.PASSWORD not in caller.factors:
+            raise Refused(Refusal(Kind.FORBIDDEN, text("Please sign in with your trading password first.")))
         if not await desk.people.owns(caller.customer, account):
             raise Refused(
                 Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")

@@ -4,7 +4,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
 from chopmark.audit.recorder import Pen
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.ra.desk import Desk
+from chopmark.ra.desk import Desk, assert_staff
 from chopmark.stepup.ports import Failures
 from chopmark.words import CustomerId, text
 
@@ -17,8 +17,13 @@ class Holds:
         self._failures = failures
 
     async def release(self, customer: CustomerId, by: str, approved_by: str) -> int:
-        """Lift the customer's holds; return how many. Two different people are needed (I32)."""
-        if not by or not approved_by or by.casefold() == approved_by.casefold():
+        """Lift the customer's holds; return how many. Two different people are needed (I32).
+
+        Raises Refused: MALFORMED for what is no staff id, so that another spelling is no other person.
+        """
+        assert_staff(by, "by")
+        assert_staff(approved_by, "approved_by")
+        if by.casefold() == approved_by.casefold():
             raise Refused(
                 Refusal(
                     Kind.FORBIDDEN, text("A hold is lifted by one person and approved by another."), field="approved_by"

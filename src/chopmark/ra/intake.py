@@ -6,7 +6,6 @@ the file's mark in one transaction: a run that is killed goes on where the mark 
 """
 
 import json
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, ChainId, Leaf, Tip, customer_chain, staff_chain
@@ -22,6 +21,7 @@ from chopmark.audit.recorder import ATTEMPTS, Pen, StaleChain
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
+from chopmark.ra.desk import assert_staff
 from chopmark.ra.intake_changes import ContactChange, Plan
 from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan
 from chopmark.ra.intake_ports import Mark, Registry, StandingMoved
@@ -32,8 +32,6 @@ from chopmark.words import text
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total, in octets; each octet counts twice, once a pass."""
-
-_STAFF: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Intake:
         Raises:
             Refused: MALFORMED or NOT_FOUND, `by` or the file cannot be used; CONFLICT, somebody else is at it.
         """
-        _assert_staff(by)
+        assert_staff(by, "by")
         tell = progress or _silent
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
@@ -118,7 +116,7 @@ class Intake:
         The checks and the writes are those of `run`; a batch of 1,000 is a transaction, and no mark is kept.
         Absent columns are empty; lines count from 1.
         """
-        _assert_staff(by)
+        assert_staff(by, "by")
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
             report = await self._judge(_typed(rows, self._today()), spool, "utf-8", _silent_at)
@@ -240,9 +238,3 @@ def _silent(done: int, total: int) -> None:
 
 def _silent_at(position: int) -> None:
     """Tell nobody."""
-
-
-def _assert_staff(by: str) -> None:
-    if not _STAFF.fullmatch(by):
-        said = text("A staff id has 1 to 64 letters, digits, dots, hyphens or underscores.")
-        raise Refused(Refusal(Kind.MALFORMED, said, field="by", code="by"))

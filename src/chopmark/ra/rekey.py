@@ -195,7 +195,7 @@ class Rekey:
 
             async def wrong(pen: Pen) -> bool:
                 leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
-                return await self._failures.wrong(order.customer, "birth_date", limits, now, leaf)
+                return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
 
             held = await desk.recorder.write(order_chain(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)

@@ -91,9 +91,18 @@ class Failures(Protocol):
         ...
 
     async def wrong(
-        self, customer: CustomerId, factor: str, limits: FailureLimits, now: datetime, leaf: Leaf
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
     ) -> bool:
-        """Record that a charged answer differed; return whether the factor is on hold from now on."""
+        """Record that a charged answer differed; return whether the factor is on hold from now on.
+
+        The call that sets the hold queues `notices` too.
+        """
         ...
 
     async def held(self, customer: CustomerId) -> dict[str, str]:

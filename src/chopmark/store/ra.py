@@ -413,7 +413,10 @@ class OrderLedger:
         return None
 
     async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked."""
+        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
+
+        False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
+        """
         keep = "('none')" if state == OrderState.REFUSED else "('submitted', 'pending')"
         sql = _END.format(keep=keep)
 
@@ -421,14 +424,19 @@ class OrderLedger:
             rows = yield query(sql, id=order, state=str(state), ended=ended)
             if not rows:
                 return False
-            yield query(_KILL_CODES, id=order)
             if rows[0]["serial"] is not None:
+                if not works:
+                    raise _Undo
                 yield query(_END_HOLDING, id=order)
                 yield from queue(works)
+            yield query(_KILL_CODES, id=order)
             yield from append(leaf)
             return True
 
-        return await self._engine.run(script)
+        try:
+            return await self._engine.run(script)
+        except _Undo:
+            return False
 
     async def dispute(
         self, order: OrderId, channel: Channel, now: datetime, works: tuple[Work, ...], leaf: Leaf

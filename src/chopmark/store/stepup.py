@@ -107,6 +107,17 @@ def _challenge(row: Row) -> Challenge:
     )
 
 
+def _hold_if_used_up(
+    customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...]
+) -> Script[bool]:
+    """Set the hold when no failure is left; True, and `notices` queued, when this call set it."""
+    times = {"now": ms(now), "since": ms(now) - span(limits.window)}
+    held = yield query(_HOLD, customer=customer, factor=factor, ever=limits.ever, most=limits.in_window, **times)
+    if held:
+        yield from queue(notices)
+    return bool(held)
+
+
 def charge_failure(
     customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
 ) -> Script[bool]:
@@ -116,9 +127,7 @@ def charge_failure(
     rows = yield query(_FAIL, customer=customer, factor=factor, **times, **caps)
     if rows:
         return True
-    held = yield query(_HOLD, customer=customer, factor=factor, **times, **caps)
-    if held:
-        yield from queue(notices)
+    yield from _hold_if_used_up(customer, factor, limits, now, notices)
     return False
 
 
@@ -261,19 +270,10 @@ class ChallengeLedger:
 
         def script() -> Script[bool]:
             yield query(_EXHAUST, id=challenge.id)
-            held = yield query(
-                _HOLD,
-                customer=challenge.customer,
-                factor=challenge.channel.factor.value,
-                now=ms(now),
-                since=ms(now) - span(limits.window),
-                ever=limits.ever,
-                most=limits.in_window,
-            )
-            if held:
-                yield from queue(notices)
+            factor = challenge.channel.factor.value
+            held = yield from _hold_if_used_up(challenge.customer, factor, limits, now, notices)
             yield from append(leaf)
-            return bool(held)
+            return held
 
         return await self._engine.run(script)
 
@@ -309,6 +309,24 @@ class FailureLedger:
                 return None
             yield from append(leaf)
             return HELD
+
+        return await self._engine.run(script)
+
+    async def wrong(
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> bool:
+        """Record that a charged answer differed; return whether the factor is on hold from now on."""
+
+        def script() -> Script[bool]:
+            held = yield from _hold_if_used_up(customer, factor, limits, now, notices)
+            yield from append(leaf)
+            return held
 
         return await self._engine.run(script)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.csrf import CSRFConfig
-from litestar.datastructures import State
+from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.web import api, outside, portal, problems, steps
@@ -41,6 +41,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -81,24 +82,33 @@ def same_origin(request: AnyRequest) -> None:
         raise Refused(Refusal(Kind.FORBIDDEN, text("This request came from another site."), code="origin"))
 
 
-def secured(response: Response[Any]) -> Response[Any]:
-    """Give every answer its security headers; what is personal is never stored by a cache."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+class Secured:
+    """The portal with security headers on every answer, errors included; what says nothing else is never stored.
 
+    It stands outside the framework, whose hooks see no answer that an exception handler made.
+    """
 
-def secured_https(response: Response[Any]) -> Response[Any]:
-    """As `secured`, and tell browsers to come over TLS only."""
-    response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    return secured(response)
+    def __init__(self, portal: ASGIApp, *, https: bool) -> None:
+        self._portal = portal
+        self._headers = {**SECURITY_HEADERS, "Cache-Control": "no-store", **(HTTPS_HEADERS if https else {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableScopeHeaders.from_message(message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._portal(scope, receive, send_secured)
 
 
 def cached(response: Response[Any]) -> Response[Any]:
-    """Give a static file its headers; built files carry their hash in their name and never change."""
+    """Let a file of the package be cached for an hour."""
     response.headers["Cache-Control"] = "public, max-age=3600"
-    return secured(response)
+    return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,6 @@ def create(doors: Doors) -> Built:
             Exception: problems.unexpected,
         },
         before_request=same_origin,
-        after_request=secured_https if doors.https else secured,
         csrf_config=CSRFConfig(
             secret=doors.csrf_secret.reveal(),
             cookie_name="__Host-csrf" if doors.https else "csrf",
@@ -151,4 +160,4 @@ def create(doors: Doors) -> Built:
         logging_config=None,
         debug=False,
     )
-    return Built(Publication(doors, app), app)
+    return Built(Publication(doors, Secured(app, https=doors.https)), app)

@@ -43,7 +43,15 @@ from chopmark.words import AccountNumber, CertificateState, Operation, Reason, S
 
 Req = Request[Any, Any, Any]
 _REPLACE_REASONS = (Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED, Reason.REPLACE)
-_WANTED = {"home": "/home", "certificates": "/certificates", "inquiry": "/certificates/inquiry"}
+_WANTED = {
+    "home": "/home",
+    "certificates": "/certificates",
+    "apply": "/certificates/apply",
+    "renew": "/certificates/apply?operation=rekey",
+    "inquiry": "/certificates/inquiry",
+    "revoke": "/certificates/revoke",
+}
+"""The steps that a trading program may ask for; anything else opens the overview."""
 MAX_FORM_FIELD = 200
 
 
@@ -161,8 +169,8 @@ async def launch_confirm(request: Req) -> Redirect:
     doors = house(request)
     ticket = request.cookies.get(cookie_name(request, "ticket"), "")
     visitor = request.cookies.get(cookie_name(request, "visitor"), "")
-    opened = await doors.launches.confirm(Secret(ticket), visitor, token_of(request))
-    response = Redirect("/certificates", status_code=303)
+    opened, wanted = await doors.launches.confirm(Secret(ticket), visitor, token_of(request))
+    response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
     response.set_cookie(private_cookie(request, "ticket", "", max_age=0))
     return response

@@ -5,15 +5,18 @@ This is the web's home for the unexpected: anything else becomes a 500 that says
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import structlog
 from litestar import MediaType, Response
+from litestar.datastructures import Cookie
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.web.frames import frame_of
+from chopmark.web.frames import frame_of, lang_of
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import error_page
 from chopmark.words import Text, text
@@ -59,7 +62,7 @@ _BY_STATUS: Mapping[int, Refusal] = {
     401: Refusal(Kind.UNAUTHENTICATED, text("Please sign in.")),
     403: Refusal(Kind.FORBIDDEN, text("The page was open too long. Please reload it and try again."), code="csrf"),
     404: Refusal(Kind.NOT_FOUND, text("There is no such page.")),
-    405: Refusal(Kind.NOT_FOUND, text("This page cannot be used that way.")),
+    405: Refusal(Kind.NOT_FOUND, text("This page cannot be used that way."), code="method"),
     413: Refusal(Kind.TOO_LARGE, text("What was sent is too large.")),
     415: Refusal(Kind.MALFORMED, text("The request could not be read. Please reload the page and try again.")),
     429: Refusal(Kind.TOO_MANY, text("Please wait a moment and try again."), retry_after_s=5),
@@ -92,16 +95,15 @@ def request_id(request: AnyRequest) -> str:
     return hashlib.sha256(f"{now}{id(request)}".encode()).hexdigest()[:8].upper()
 
 
-def problem(request: AnyRequest, refusal: Refusal) -> Response[bytes]:
-    """Return a refusal as application/problem+json in the caller's language."""
-    frame = frame_of(request)
-    said = house(request)
+def problem(request: AnyRequest, refusal: Refusal, status: int | None = None) -> Response[bytes]:
+    """Return a refusal as application/problem+json in the caller's language; `status` overrules the kind's own."""
+    lang = lang_of(request)
     translate = request.app.state.pages.translator.translate
     body = ProblemBody(
-        type=f"{said.portal_url}/problems/{refusal.kind.value}",
-        title=translate(TITLES[refusal.kind], frame.lang),
-        status=STATUS[refusal.kind],
-        detail=translate(refusal.public, frame.lang),
+        type=f"{house(request).portal_url}/problems/{refusal.kind.value}",
+        title=translate(TITLES[refusal.kind], lang),
+        status=status or STATUS[refusal.kind],
+        detail=translate(refusal.public, lang),
         kind=refusal.kind.value,
         request_id=request_id(request),
         code=refusal.code,
@@ -114,8 +116,8 @@ def problem(request: AnyRequest, refusal: Refusal) -> Response[bytes]:
     )
 
 
-def _page(request: AnyRequest, refusal: Refusal) -> Response[str]:
-    status = STATUS[refusal.kind]
+def _page(request: AnyRequest, refusal: Refusal, status: int | None = None) -> Response[str]:
+    status = status or STATUS[refusal.kind]
     page = error_page(frame_of(request), status, request_id(request), refusal.public)
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return Response(
@@ -128,16 +130,48 @@ def refused(request: AnyRequest, error: Refused) -> Response[bytes] | Response[s
     if wants_json(request):
         return problem(request, error.refusal)
     if error.refusal.kind is Kind.UNAUTHENTICATED and request.method == "GET":
-        return Redirect(f"/sign-in?next={request.scope['path']}", status_code=303)
+        return Redirect("/sign-in", query_params={"next": _here(request)}, status_code=303)
     return _page(request, error.refusal)
+
+
+def _here(request: AnyRequest) -> str:
+    """Return the address that was asked for, without the portal's own part: `/certificates?account=1`."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> Response[bytes] | Response[str]:
     """Answer what the framework refused: unknown page, wrong form token, malformed or too large request."""
-    refusal = _BY_STATUS.get(error.status_code) or _BY_STATUS[400]
     if error.status_code >= 500:
         return unexpected(request, error)
-    return problem(request, refusal) if wants_json(request) else _page(request, refusal)
+    refusal = _BY_STATUS.get(error.status_code) or _BY_STATUS[400]
+    if refusal.kind is Kind.MALFORMED:
+        refusal = replace(refusal, field=_member(error))
+    status = 405 if error.status_code == 405 else None
+    answer: Response[bytes] | Response[str] = (
+        problem(request, refusal, status) if wants_json(request) else _page(request, refusal, status)
+    )
+    if "allow" in (error.headers or {}):
+        answer.headers["Allow"] = (error.headers or {})["allow"]
+    if refusal.code == "csrf":
+        _renew_form_token(request, answer)
+    return answer
+
+
+def _member(error: HTTPException) -> str | None:
+    """Return the request's member that the framework could not read, if it names one."""
+    extra = error.extra
+    named = extra[0].get("key") if isinstance(extra, list) and extra and isinstance(extra[0], dict) else None
+    return named if isinstance(named, str) and named.isidentifier() else None
+
+
+def _renew_form_token(request: AnyRequest, answer: Response[Any]) -> None:
+    """Drop a form cookie that no longer holds (its key has changed), so that a reloaded page brings a new one."""
+    doors = house(request)
+    name = "__Host-csrf" if doors.https else "csrf"
+    if name in request.cookies:
+        answer.set_cookie(
+            Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=doors.https, samesite="lax")
+        )
 
 
 def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
@@ -150,7 +184,20 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Respo
         trace = trace.tb_next
     log.error("unexpected", request_id=number, error=type(error).__name__, at=" ".join(frames[-4:]))
     if wants_json(request):
-        body = {"type": "about:blank", "title": "Internal error", "status": 500, "request_id": number}
-        return Response(msgspec.json.encode(body), status_code=500, media_type="application/problem+json")
+        return _internal_problem(request, number)
     page = error_page(frame_of(request), 500, number)
     return Response(request.app.state.pages.render(page), status_code=500, media_type=MediaType.HTML)
+
+
+def _internal_problem(request: AnyRequest, number: str) -> Response[bytes]:
+    page = error_page(frame_of(request), 500, number)
+    translate = request.app.state.pages.translator.translate
+    body = ProblemBody(
+        type="about:blank",
+        title=translate(page.title, page.frame.lang),
+        status=500,
+        detail=translate(page.detail, page.frame.lang),
+        kind="internal",
+        request_id=number,
+    )
+    return Response(msgspec.json.encode(body), status_code=500, media_type="application/problem+json")

@@ -77,7 +77,7 @@ class Publication:
             await _plain(send, 404, b"")
             return
         body, headers = found
-        await _plain(send, 200, body if scope["method"] == "GET" else b"", headers)
+        await _plain(send, 200, body, headers, head=scope["method"] == "HEAD")
 
     async def _find(self, name: str) -> tuple[bytes, Headers] | None:
         for authority in self._doors.authorities:
@@ -140,7 +140,8 @@ def _cache(answer: OcspAnswer, cacheable: bool, now: datetime) -> Headers:
     ]
 
 
-async def _plain(send: Send, status: int, body: bytes, headers: Headers | None = None) -> None:
+async def _plain(send: Send, status: int, body: bytes, headers: Headers | None = None, *, head: bool = False) -> None:
+    """Send an answer; to a HEAD request with the length of the body that is left out (RFC 9110 s.8.6)."""
     named: Headers = [(b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
     await send({"type": "http.response.start", "status": status, "headers": [*named, *(headers or [])]})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send({"type": "http.response.body", "body": b"" if head else body, "more_body": False})

@@ -25,7 +25,7 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
-from chopmark.words import CertificateState, Operation, OrderState
+from chopmark.words import CertificateState, Operation, OrderState, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +33,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def epoch_ms(moment: datetime) -> int:
     """Return epoch milliseconds."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def issuer_name(doors: Doors, lang: Lang) -> str:
+    """Return the issuing CA's name in a language; the brand knows both names of the firm's CA."""
+    named = doors.brand.ca_name
+    return named.to(lang) if doors.issuer_title == named.zh else doors.issuer_title
+
+
+def terms_in(doors: Doors, sentences: tuple[Text, ...], lang: Lang) -> tuple[Text, ...]:
+    """Return the terms with the CA's name in the reader's language; their hash names the official one."""
+    name = issuer_name(doors, lang)
+    return tuple(
+        Text(s.msgid, tuple((key, name if key == "issuer" else value) for key, value in s.values)) for s in sentences
+    )
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:
@@ -138,7 +152,11 @@ def order_out(
         challenge=None if view.sent is None else _challenge_out(view.sent, now),
         consent=None
         if consent is None
-        else ConsentOut(consent.version, consent.sha256, [translator.translate(s, lang) for s in consent.sentences]),
+        else ConsentOut(
+            consent.version,
+            consent.sha256,
+            [translator.translate(s, lang) for s in terms_in(doors, consent.sentences, lang)],
+        ),
         certificate=None if view.holding is None else certificate_out(view.holding, now, whole=True),
         receipt=_receipt(order),
     )

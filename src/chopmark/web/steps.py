@@ -13,10 +13,18 @@ from chopmark.identity.people import Person
 from chopmark.ra.model import Order
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
-from chopmark.web.frames import frame_of, html
+from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.render import Page
 from chopmark.web.session import Visit
-from chopmark.web.shown import OrderView, account_label, certificate_view, order_view, receipt_number
+from chopmark.web.shown import (
+    OrderView,
+    account_label,
+    certificate_view,
+    issuer_name,
+    order_view,
+    receipt_number,
+    terms_in,
+)
 from chopmark.web.state import house
 from chopmark.web.step_views import (
     STEP_BIRTH,
@@ -138,10 +146,12 @@ async def order_page(
         head,
         view,
         person,
-        doors.issuer_title,
+        issuer_name(doors, lang_of(request)),
         doors.policy.code_digits,
         int(doors.policy.code_life.total_seconds()),
-        None if consent is None else ConsentView(str(consent.version), consent.sha256, consent.sentences),
+        None
+        if consent is None
+        else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
         await _notified(doors, visit, order),
     )
     return html(request, _PAGES[name](scene))

@@ -2,6 +2,7 @@
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Literal
 
 import msgspec
 
@@ -49,7 +50,7 @@ class BirthDateBody(Strict):
     year: str
     month: str
     day: str
-    era: str = "roc"
+    era: Literal["roc", "before_roc"] = "roc"
 
 
 class ConfirmBody(Strict):

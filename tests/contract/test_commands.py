@@ -1,0 +1,195 @@
+"""What the operator's commands do, on an installation of its own (SQLite), with the real clock of `main`."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chopmark import operating
+from chopmark.errors import Refused
+from chopmark.identity.sessions import Door
+from chopmark.main import NotReady, opened
+from chopmark.settings import Settings
+from chopmark.words import CustomerId, Secret
+
+SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
+C20001,A123456789,測試甲,79/07/15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
+C20002,A223456781,測試乙,1985-02-28,0922345678,two@example.com,(證)9A95-0000002,2025-01-02
+"""
+
+
+def production(folder: Path) -> Settings:
+    """Settings as in production, with secrets of this test's own."""
+    return Settings(
+        mode="production",
+        data=folder,
+        public_url="https://counter.example.com",
+        status_url="http://status.example.com",
+        otp_key=os.urandom(32).hex(),
+        audit_key=os.urandom(32).hex(),
+        data_key=os.urandom(32).hex(),
+        lookup_key=os.urandom(32).hex(),
+        csrf_key=os.urandom(32).hex(),
+        ca_passphrase=os.urandom(32).hex(),
+    )
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> Settings:
+    """An installation with its CA founded."""
+    made = production(tmp_path / "data")
+    assert await operating.init_ca(made) == 0
+    return made
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    path = tmp_path / "customers.csv"
+    path.write_text(SHEET, encoding="utf-8")
+    return path
+
+
+async def test_production_without_its_secrets_does_not_start_and_names_them(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="otp_key, audit_key, data_key, lookup_key, csrf_key, ca_passphrase"):
+        async with opened(Settings(mode="production", data=tmp_path / "data")):
+            pass
+
+
+async def test_a_node_with_another_code_key_does_not_start(settings: Settings) -> None:
+    other = settings.model_copy(update={"otp_key": production(settings.data).otp_key})
+    with pytest.raises(NotReady, match="otp_key"):
+        async with opened(other):
+            pass
+
+
+async def test_a_ca_is_founded_once_and_its_root_key_is_encrypted(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await operating.init_ca(settings) == 1
+    assert "already" in capsys.readouterr().out
+    assert b"ENCRYPTED PRIVATE KEY" in (settings.data / "ca" / "root.key.pem").read_bytes()
+
+
+async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await operating.check(settings) == 0
+    assert capsys.readouterr().out.count("permitted here, not by `strict`") == 2
+
+
+async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await operating.check(production(tmp_path / "none")) == 1
+    assert "there is no CA yet" in capsys.readouterr().out
+
+
+async def test_a_sheet_is_imported_wholly_or_not_at_all(
+    settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = sheet.with_name("broken.csv")
+    broken.write_text(SHEET.replace("A223456781", "A223456780"), encoding="utf-8")
+    report = sheet.with_name("report.csv")
+    assert await operating.import_customers(settings, broken, "amy", report) == 1
+    assert "person_id" in report.read_text(encoding="utf-8")
+    async with opened(settings) as house:
+        assert await house.people.person(CustomerId("C20001")) is None
+    assert await operating.import_customers(settings, sheet, "amy", None) == 0
+    assert "2 customers imported" in capsys.readouterr().out
+
+
+async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
+    settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await operating.import_customers(settings, sheet, "amy", None)
+    slips = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert await operating.password_slip(settings, "C20001", "amy") == 0
+        slips.append(capsys.readouterr().out.split("password  ")[1].split()[0])
+    async with opened(settings) as house:
+        door: Door = house.door
+        opened_session = await door.sign_in("a123456789", Secret(slips[1]), "127.0.0.1", None)
+        assert opened_session.session.customer == "C20001"
+        with pytest.raises(Refused):
+            await door.sign_in("C20001", Secret(slips[0]), "127.0.0.1", None)
+
+
+async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await operating.put_client(settings, "trading", "Trading program", "amy") == 0
+    secret = capsys.readouterr().out.split("secret  ")[1].split()[0]
+    async with opened(settings) as house:
+        assert (await house.launches.authenticate("trading", Secret(secret))).id == "trading"
+        with pytest.raises(Refused):
+            await house.launches.authenticate("trading", Secret(secret + "x"))
+    assert secret.encode() not in (settings.data / "chopmark.sqlite").read_bytes()
+
+
+async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path) -> None:
+    await operating.import_customers(settings, sheet, "amy", None)
+    with pytest.raises(Refused):
+        await operating.release_hold(settings, "C20001", "amy", "Amy")
+    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 0
+
+
+async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_does_not(
+    settings: Settings, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await operating.import_customers(settings, sheet, "amy", None)
+    exported = tmp_path / "audit.jsonl"
+    assert await operating.export_audit(settings, exported) == 0
+    assert await operating.verify_audit(settings, None, None) == 0
+    assert await operating.verify_audit(settings, exported, None) == 0
+    lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
+    leaf = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
+    exported.write_text("".join(lines[:leaf] + lines[leaf + 1 :]), encoding="utf-8")
+    assert await operating.verify_audit(settings, exported, None) == 1
+    capsys.readouterr()
+
+
+async def test_an_edited_leaf_in_the_database_is_found(
+    settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await operating.import_customers(settings, sheet, "amy", None)
+    db = sqlite3.connect(settings.data / "chopmark.sqlite")
+    db.execute("UPDATE leaves SET facts = REPLACE(facts, 'amy', 'bob') WHERE event = 'staff:customers:imported'")
+    db.commit()
+    db.close()
+    assert await operating.verify_audit(settings, None, None) == 1
+    assert "staff:amy" in capsys.readouterr().out
+
+
+def test_the_command_line_says_a_refusal_as_a_sentence(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase"):
+        (secrets / name).write_text(os.urandom(32).hex())
+    environment = {
+        **os.environ,
+        "CHOPMARK_DATA": str(tmp_path / "data"),
+        "CHOPMARK_SECRETS_DIR": str(secrets),
+        "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
+        "CHOPMARK_STATUS_URL": "http://status.example.com",
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "chopmark", *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    assert run("ca", "init").returncode == 0
+    missing = run("customers", "password", "NOBODY-1")
+    assert (missing.returncode, missing.stderr) == (1, "There is no such customer.\n")
+    assert run("audit", "verify").returncode == 0
+
+
+def test_the_settings_refuse_unknown_keys_and_plain_http_in_production() -> None:
+    with pytest.raises(ValueError, match="extra_forbidden|Extra inputs"):
+        Settings.model_validate({"colour": "red"})
+    with pytest.raises(ValueError, match="https"):
+        Settings(mode="production", public_url="http://counter.example.com")
+    assert json.loads(Settings(otp_key="ab" * 32).model_dump_json())["otp_key"] != "ab" * 32
