@@ -32,6 +32,7 @@ check: setup-dev static browser-tests
 	$(PYTEST) -q -m "not journey and not browser and not soak"
 
 soak: debian setup-dev
+	CHOPMARK_TAMPER_EXAMPLES=500 $(PYTEST) tests/property/audit tests/contract/test_audit_tampering.py
 	$(PYTEST) -m soak
 
 .PHONY: debian
