@@ -77,7 +77,8 @@ $(BUILD)/.done: browser/node_modules/.done $(BROWSER_SOURCES)
 
 lock: $(DONE)/dev
 	$(UV_COMPILE) $(UPGRADE) -o requirements.lock requirements.in
-	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-hsm.lock requirements-hsm.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -c requirements-hsm.lock -o requirements-dev.lock requirements-dev.in
 	$(UV_COMPILE) $(UPGRADE) -o requirements-node.lock requirements-node.in
 
 clean:

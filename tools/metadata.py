@@ -1,4 +1,4 @@
-"""The wheel's dependencies are the names in requirements.in: they stand in one place."""
+"""The wheel's dependencies are the names in requirements.in, those of its extra `hsm` in requirements-hsm.in."""
 
 from pathlib import Path
 from typing import Any
@@ -8,5 +8,9 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 class Requirements(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
-        lines = Path(self.root, "requirements.in").read_text(encoding="utf-8").splitlines()
-        metadata["dependencies"] = [n for n in lines if n and not n.startswith("#") and n != "hatchling"]
+        metadata["dependencies"] = self._names("requirements.in")
+        metadata["optional-dependencies"] = {"hsm": self._names("requirements-hsm.in")}
+
+    def _names(self, file: str) -> list[str]:
+        lines = Path(self.root, file).read_text(encoding="utf-8").splitlines()
+        return [n for n in lines if n and not n.startswith("#") and n != "hatchling"]

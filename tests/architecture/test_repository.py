@@ -7,7 +7,7 @@ import pytest
 
 from tests.architecture.rules import LONGEST_FILE, REPOSITORY
 
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock", "requirements-hsm.lock")
 
 # The names are put together here so that this file does not find itself.
 REGISTRY = re.compile(

@@ -1,0 +1,41 @@
+"""Writes docs/openapi.json: the API as the server describes it at /openapi.json. `python tools/openapi.py [FILE]`."""
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from litestar.serialization import encode_json
+
+from chopmark.main import SystemClock, SystemEntropy, build, found_ca
+from chopmark.running import doors
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.web.app import create
+
+TARGET = Path(__file__).parents[1] / "docs" / "openapi.json"
+
+
+async def served(folder: Path) -> dict[str, object]:
+    """The document that a new installation in `folder` serves."""
+    settings, clock, entropy = Settings(mode="demo", data=folder), SystemClock(), SystemEntropy()
+    await db.upgrade(settings.database_url)
+    await found_ca(settings, clock, entropy)
+    house = await build(settings, clock, entropy)
+    try:
+        document: dict[str, object] = json.loads(encode_json(create(doors(house)).portal.openapi_schema.to_schema()))
+        return document
+    finally:
+        await house.close()
+
+
+def text_of(document: dict[str, object]) -> str:
+    """The document as it is committed: sorted, so that a change shows as itself."""
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
+        target.write_text(text_of(asyncio.run(served(Path(temporary)))), encoding="utf-8")
