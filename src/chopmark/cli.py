@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from chopmark.settings import Settings
 
 app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
+check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
 db_app = App(name="db", help="The database's schema.")
 ca_app = App(name="ca", help="The built-in CA.")
 customers_app = App(name="customers", help="The directory of customers.")
 clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
 hold_app = App(name="hold", help="Holds after too many failures.")
 audit_app = App(name="audit", help="The audit trail.")
-for sub in (db_app, ca_app, customers_app, clients_app, hold_app, audit_app):
+for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app):
     app.command(sub)
 
 
@@ -86,12 +87,26 @@ def worker() -> int:
     return 0
 
 
-@app.command
+@check_app.default
 def check() -> int:
     """Say whether this installation may start, and what its policy permits that `strict` does not."""
     from chopmark.operating import check as run
 
     return asyncio.run(run(_settings()))
+
+
+@check_app.command(name="certificates")
+def check_certificates(*, lint_each: int = 10) -> int:
+    """Read every stored certificate again as an auditor would; exit code 1 when anything does not hold.
+
+    Parameters
+    ----------
+    lint_each:
+        pkilint judges every n-th certificate: 1 for all, 0 for none.
+    """
+    from chopmark.operating import check_certificates as run
+
+    return asyncio.run(run(_settings(), lint_each))
 
 
 @db_app.command(name="upgrade")
@@ -162,7 +177,7 @@ def hold_release(customer: str, *, by: str, approved_by: str) -> int:
 
 
 @audit_app.command(name="verify")
-def audit_verify(*, export: Path | None = None, head: Path | None = None) -> int:
+def audit_verify(*, export: Path | None = None, head: Path | None = None, key: Path | None = None) -> int:
     """Verify the audit trail: online, or an export; against a file of heads kept elsewhere.
 
     Parameters
@@ -171,10 +186,20 @@ def audit_verify(*, export: Path | None = None, head: Path | None = None) -> int
         An export to verify instead of the database.
     head:
         A heads file; without it the one in the data directory.
+    key:
+        The heads' public key (`chopmark audit key`): with it an export needs no installation.
     """
     from chopmark.operating import verify_audit
 
-    return asyncio.run(verify_audit(_settings(), export, head))
+    return asyncio.run(verify_audit(_settings(), export, head, key))
+
+
+@audit_app.command(name="key")
+def audit_key_command(file: Path) -> int:
+    """Write the public key of the signed heads, PEM: give it to the auditor once."""
+    from chopmark.operating import audit_key
+
+    return asyncio.run(audit_key(_settings(), file))
 
 
 @audit_app.command(name="export")

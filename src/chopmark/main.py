@@ -2,12 +2,13 @@
 
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import TypeAlias
 
 from chopmark.audit.events import Event
 from chopmark.audit.headfile import HeadFile
@@ -26,11 +27,11 @@ from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.sequence import sequence
-from chopmark.keys.adapter import as_private_key
-from chopmark.keys.file import FileSigner
+from chopmark.keys.keyring import Keyring, NoDevice
+from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import profile as profiles
 from chopmark.pki.publication import ROOT, Publication
-from chopmark.pki.x509 import IssuerView, not_after
+from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.post.demo import DemoGateway
 from chopmark.post.failover import Router
 from chopmark.post.ports import Gateway
@@ -65,6 +66,7 @@ from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher
+from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 from chopmark.words import Channel, IssuerId, Secret
@@ -73,6 +75,9 @@ ISSUER = IssuerId("investor")
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
+
+
+Opening: TypeAlias = Callable[[Settings], Awaitable[Engine]]
 
 
 class SystemClock:
@@ -125,6 +130,7 @@ class House:
     authority: Authority
     responder: Responder
     publisher: Publisher
+    renewal: ResponderRenewal
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
@@ -135,10 +141,12 @@ class House:
     inbox: InboxLedger
     idempotency: IdempotencyLedger
     router: Router
+    keyring: Keyring
 
     async def close(self) -> None:
         """End what was opened."""
         self.gate.close()
+        self.keyring.close()
         await self.engine.close()
 
 
@@ -176,6 +184,12 @@ def _key(settings: Settings, name: str) -> bytes:
 def profile_text(name: str) -> str:
     """Return a shipped profile's TOML."""
     return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _channels(settings: Settings) -> frozenset[Channel]:
+    """Return the channels that have a gateway; the others are not offered."""
+    mail = {Channel.EMAIL} if settings.smtp.host else set()
+    return frozenset(Channel) if settings.mode == "demo" else frozenset(mail)
 
 
 def _gateways(settings: Settings, brand: Brand, inbox: InboxLedger) -> list[Gateway]:
@@ -218,19 +232,38 @@ class _Ground:
     recorder: Recorder
     certificates: CertificateLedger
     status: StatusLedger
+    keyring: Keyring
     clock: Clock
     entropy: Entropy
 
 
-async def _ground(settings: Settings, clock: Clock, entropy: Entropy) -> _Ground:
+async def _open(settings: Settings) -> Engine:
+    return await open_engine(settings.database_url, pool=settings.pool)
+
+
+async def _otp_keys(settings: Settings, installation: Installation) -> OtpKeys:
+    """Return the code keys; every node must hold the one on record, or have it as the previous one (rotation)."""
+    current = OtpKey.named(_key(settings, "otp_key"))
+    previous = None
+    if settings.otp_key_previous.get_secret_value():
+        previous = OtpKey.named(_key(settings, "otp_key_previous"))
+    agreed = await installation.remember("otp_key", current.check_value())
+    if agreed != current.check_value() and previous is not None and agreed == previous.check_value():
+        agreed = await installation.replace("otp_key", agreed, current.check_value())
+    if agreed != current.check_value():
+        raise NotReady("this node's otp_key is not the one that the other nodes use")
+    return OtpKeys(current, previous)
+
+
+async def _ground(settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open) -> _Ground:
     """Open the database and the secrets; all nodes must hold the same code key."""
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
-    policy = replace(PRESETS[settings.policy], code_digits=settings.code_digits, profile=settings.profile)
-    engine = await open_engine(settings.database_url, pool=settings.pool)
+    preset = PRESETS[settings.policy]
+    reached = tuple(channel for channel in preset.channels if channel in _channels(settings))
+    policy = replace(preset, code_digits=settings.code_digits, profile=settings.profile, channels=reached)
+    engine = await opening(settings)
     installation = Installation(engine)
-    otp_key = OtpKey("otp-1", _key(settings, "otp_key"))
-    if await installation.remember("otp_key_check", otp_key.check_value()) != otp_key.check_value():
-        raise NotReady("this node's otp_key is not the one that the other nodes use")
+    otp_keys = await _otp_keys(settings, installation)
     audit_key = AuditKey("audit-1", _key(settings, "audit_key"))
     ledger = AuditLedger(engine)
     return _Ground(
@@ -240,13 +273,14 @@ async def _ground(settings: Settings, clock: Clock, entropy: Entropy) -> _Ground
         engine=engine,
         installation=installation,
         portal=await installation.remember("portal", entropy.token(8).hex()),
-        otp_keys=OtpKeys(otp_key),
+        otp_keys=otp_keys,
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", _key(settings, "data_key")), _key(settings, "lookup_key")),
         ledger=ledger,
         recorder=Recorder(ledger, audit_key, clock),
         certificates=CertificateLedger(engine),
         status=StatusLedger(engine),
+        keyring=Keyring(Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock),
         clock=clock,
         entropy=entropy,
     )
@@ -264,6 +298,7 @@ async def found_ca(settings: Settings, clock: Clock, entropy: Entropy) -> bool:
         await _found(ground)
         return True
     finally:
+        ground.keyring.close()
         await ground.engine.close()
 
 
@@ -275,7 +310,11 @@ async def _found(ground: _Ground) -> None:
     names = ceremony.Names(brand.firm.en, f"{brand.firm.en}{kind} CA", brand.ca_name.zh)
     passphrase = Secret(settings.ca_passphrase.get_secret_value())
     publication = Publication(settings.publication_url)
-    founded = ceremony.found(ISSUER, names, passphrase, publication, now, ground.entropy)
+    held = None
+    if settings.signer == "pkcs11":
+        labels = f"chopmark-{ISSUER}", f"chopmark-{ISSUER}-ocsp"
+        held = ceremony.HeldKeys(*(ceremony.HeldKey(*ground.keyring.hold(x, KeyAlgorithm.P256)) for x in labels))
+    founded = ceremony.found(ISSUER, names, passphrase, publication, now, ground.entropy, held)
     folder = settings.data / "ca"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(folder / "root.key.pem", founded.root_key_pem)
@@ -302,6 +341,7 @@ class _Ca:
     issuer: EmbeddedIssuer
     responder: Responder
     publisher: Publisher
+    renewal: ResponderRenewal
 
 
 async def _ca(ground: _Ground) -> _Ca:
@@ -310,9 +350,13 @@ async def _ca(ground: _Ground) -> _Ca:
     if not rows:
         raise NotReady("there is no CA yet: run `chopmark ca init`")
     row, settings = rows[0], ground.settings
-    passphrase = Secret(settings.ca_passphrase.get_secret_value())
     view = IssuerView.read(row.id, row.certificate)
-    authority = Authority(view, row.chain, FileSigner.open(row.key_pem, passphrase), row.name)
+    try:
+        signer = ground.keyring.open(row.key_pem, view.spki_der)
+        responder_signer = ground.keyring.open(row.responder_key_pem, spki_der(row.responder_certificate))
+    except NoDevice as error:
+        raise NotReady(str(error)) from error
+    authority = Authority(view, row.chain, signer, row.name)
     profile = profiles.load(profile_text(settings.profile))
     publication = Publication(settings.publication_url)
     blueprint = Blueprint(
@@ -322,18 +366,20 @@ async def _ca(ground: _Ground) -> _Ca:
         settings.node,
     )
     issuer = EmbeddedIssuer(authority, blueprint, ground.certificates, ground.recorder, ground.clock, ground.entropy)
-    responder_key = as_private_key(FileSigner.open(row.responder_key_pem, passphrase))
-    key = ResponderKey(view, row.responder_certificate, responder_key, not_after(row.responder_certificate))
+    key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
     publisher = Publisher(
         view, authority.signer, profile.shards, publication, ground.status, ground.recorder, ground.clock
     )
-    return _Ca(authority, issuer, Responder(key, ground.status, ground.clock), publisher)
+    renewal = ResponderRenewal(
+        view, row.chain[-1], signer, settings.node, ground.status, ground.recorder, ground.clock, ground.entropy
+    )
+    return _Ca(authority, issuer, Responder(key, ground.status, ground.clock), publisher, renewal)
 
 
-async def build(settings: Settings, clock: Clock, entropy: Entropy) -> House:
-    """Return the object graph over a database whose schema is current. Raises NotReady."""
+async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open) -> House:
+    """Return the object graph over a database whose schema is current; `opening` gives the engine. Raises NotReady."""
     settings = open_secrets(settings)
-    ground = await _ground(settings, clock, entropy)
+    ground = await _ground(settings, clock, entropy, opening)
     try:
         return await _house(ground, await _ca(ground))
     except BaseException:
@@ -379,6 +425,7 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
         authority=ca.authority,
         responder=ca.responder,
         publisher=ca.publisher,
+        renewal=ca.renewal,
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=Rekey(desk, verifier, failures, ca.issuer),
@@ -391,6 +438,7 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(_gateways(ground.settings, ground.brand, inbox)),
+        keyring=ground.keyring,
     )
 
 
@@ -464,6 +512,7 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("revoke", resume.revocations, 1.0),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
+        Task("responder", house.renewal.renew_due, 3600.0),
         Task("publish", house.publisher.publish_due, 2.0, house.status.wait),
         Task("sequence", sequenced, 0.5, leaves),
     )

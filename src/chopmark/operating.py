@@ -2,17 +2,23 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from chopmark.audit.export import ExportSource, write_export
+from chopmark.audit.findings import Report
+from chopmark.audit.head import HeadLines, HeadPublicKey
 from chopmark.audit.headfile import read_heads
+from chopmark.audit.headkey import read_public
 from chopmark.audit.leaf import AuditKeys
-from chopmark.audit.report import lines
+from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.keys.adapter import ready
+from chopmark.keys.ports import SignerUnavailable
 from chopmark.main import NotReady, SystemClock, SystemEntropy, found_ca, opened
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
@@ -39,6 +45,10 @@ async def check(settings: Settings) -> int:
         async with opened(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.issuer.name}")
+            try:
+                await ready(house.authority.signer)
+            except SignerUnavailable as error:
+                faults.append(f"the issuer's key cannot be used: {error}")
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -50,6 +60,20 @@ async def check(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+async def check_certificates(settings: Settings, lint_each: int) -> int:
+    """Read every stored certificate again and print what does not hold, a line each."""
+    from chopmark.ca.checker import Checker  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.store.checking import CertificateRows  # noqa: PLC0415
+
+    async with opened(settings) as house:
+        checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each)
+        found = await checker.check(house.clock.now())
+    for fault in found.faults:
+        say(f"{fault.serial}  {fault.code}")
+    say(f"{found.certificates} certificates read, {found.linted} linted, {len(found.faults)} faults.")
+    return 1 if found.faults else 0
 
 
 async def init_ca(settings: Settings) -> int:
@@ -75,9 +99,9 @@ async def import_customers(settings: Settings, file: Path, by: str, report: Path
     if found.resumed_at:
         say(f"An earlier run had stopped after {found.resumed_at} lines; this one went on from there.")
     if found.faults:
-        written = "".join(csv_lines(found.faults))
+        written = "".join(f"{line}\n" for line in csv_lines(found.faults))
         if report is None:
-            say(written)
+            sys.stdout.write(written)
         else:
             await asyncio.to_thread(report.write_text, written, encoding="utf-8")
         say(f"Nothing was imported: {len(found.faults) + found.more} faults in {found.lines} lines.")
@@ -131,26 +155,56 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
         raise Refused(number)
     async with opened(settings) as house:
         lifted = await house.holds.release(number, by, approved_by)
+    if not lifted:
+        say(f"{number} has no hold; nothing was changed.")
+        return 1
     say(f"{lifted} holds of {number} lifted; the customer will be told.")
     return 0
 
 
-async def verify_audit(settings: Settings, export: Path | None, head: Path | None) -> int:
-    """Verify the trail online or an export, and print the report."""
+async def verify_audit(settings: Settings, export: Path | None, head: Path | None, key: Path | None) -> int:
+    """Verify the trail online or an export, and print the report.
+
+    With the heads' public key an export is verified without the installation: an auditor needs two files and that
+    key. Seals (MACs) are checked only where the installation's audit key is.
+    """
+    if export is not None and key is not None:
+        public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
+        heads = await asyncio.to_thread(_heads, head)
+        return _told(await verify(_exported(export), None, public, heads, SystemClock().now()))
     async with opened(settings) as house:
-        path = head or settings.data / "heads.jsonl"
-        heads = await asyncio.to_thread(read_heads, path) if path.exists() else None
+        heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
-        now = house.clock.now()
         if export is not None:
-            source = ExportSource(lambda: export.open(encoding="utf-8"))
-            found = await verify(source, keys, public, heads, now)
-        else:
-            async with house.ledger.snapshot() as live:
-                found = await verify(live, keys, public, heads, now)
+            return _told(await verify(_exported(export), keys, public, heads, house.clock.now()))
+        async with house.ledger.snapshot() as live:
+            return _told(await verify(live, keys, public, heads, house.clock.now()))
+
+
+def _exported(path: Path) -> ExportSource:
+    return ExportSource(lambda: path.open(encoding="utf-8"))
+
+
+def _heads(named: Path | None, usual: Path | None = None) -> HeadLines | None:
+    """Return the heads of the named file, which must exist, or of the usual one, which may be missing."""
+    if named is not None and not named.exists():
+        raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such heads file."), field="head"))
+    path = named or usual
+    return None if path is None or not path.exists() else read_heads(path)
+
+
+def _told(found: Report) -> int:
     for line in lines(found):
         say(line)
-    return 0 if found.sound else 1
+    return exit_code(found)
+
+
+async def audit_key(settings: Settings, file: Path) -> int:
+    """Write the public key with which anybody checks the signed heads, PEM."""
+    async with opened(settings) as house:
+        await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
+    say(f"The heads' public key is in {file}.")
+    return 0
 
 
 async def export_audit(settings: Settings, file: Path) -> int:
@@ -158,5 +212,5 @@ async def export_audit(settings: Settings, file: Path) -> int:
     async with opened(settings) as house, house.ledger.snapshot() as source:
         with file.open("w", encoding="utf-8") as out:
             count = await write_export(source, out)
-    say(f"{count} records written to {file}.")
+    say(f"{count} lines written to {file}.")
     return 0

@@ -17,6 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chopmark.keys.ports import Pkcs11Settings
+from chopmark.words import Secret
+
 
 class Smtp(BaseSettings):
     """The mail gateway; an empty host means none."""
@@ -39,6 +42,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
@@ -52,9 +56,7 @@ class Settings(BaseSettings):
     pool: Annotated[int, Field(ge=2, le=64, description="Database connections a process.")] = 8
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port to listen on.")] = 8080
-    public_url: Annotated[
-        str, Field(description="How browsers reach this portal, without a final slash; part of every proof.")
-    ] = ""
+    public_url: Annotated[str, Field(description="How browsers reach this portal, without a final slash.")] = ""
     status_url: Annotated[
         str, Field(description="Plain-http address of CRL, OCSP and issuer certificates; empty: the public URL.")
     ] = ""
@@ -78,6 +80,14 @@ class Settings(BaseSettings):
         ""
     )
     lookup_key: Annotated[SecretStr, Field(description="32 bytes in hex: look-ups are hashed with it.")] = SecretStr("")
+    signer: Annotated[
+        Literal["file", "pkcs11"], Field(description="Where `ca init` makes the CA's keys: in files or in an HSM.")
+    ] = "file"
+    pkcs11_module: Annotated[
+        str, Field(description="Path of the HSM maker's PKCS #11 library; empty: there is no HSM.")
+    ] = ""
+    pkcs11_token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
+    pkcs11_pin: Annotated[SecretStr, Field(description="PIN of the token's user.")] = SecretStr("")
     ca_passphrase: Annotated[SecretStr, Field(description="Opens the CA's key files.")] = SecretStr("")
     csrf_key: Annotated[SecretStr, Field(description="32 bytes in hex: form tokens are signed with it.")] = SecretStr(
         ""
@@ -91,6 +101,9 @@ class Settings(BaseSettings):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
         if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
             raise ValueError("in production public_url begins with https://")
+        device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
+        if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
+            raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")
         return self
 
     @classmethod
@@ -117,6 +130,13 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database URL, with its default."""
         return self.database or f"sqlite:///{(self.data / 'chopmark.sqlite').absolute()}"
+
+    @property
+    def device(self) -> Pkcs11Settings | None:
+        """The HSM, when there is one."""
+        if not self.pkcs11_module:
+            return None
+        return Pkcs11Settings(self.pkcs11_module, self.pkcs11_token, Secret(self.pkcs11_pin.get_secret_value()))
 
     @property
     def portal_url(self) -> str:

@@ -133,7 +133,7 @@ async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path
     await operating.import_customers(settings, sheet, "amy", None)
     with pytest.raises(Refused):
         await operating.release_hold(settings, "C20001", "amy", "Amy")
-    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 0
+    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 1
 
 
 async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_does_not(
@@ -142,13 +142,42 @@ async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_doe
     await operating.import_customers(settings, sheet, "amy", None)
     exported = tmp_path / "audit.jsonl"
     assert await operating.export_audit(settings, exported) == 0
-    assert await operating.verify_audit(settings, None, None) == 0
-    assert await operating.verify_audit(settings, exported, None) == 0
+    assert await operating.verify_audit(settings, None, None, None) == 0
+    assert await operating.verify_audit(settings, exported, None, None) == 0
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
     leaf = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
     exported.write_text("".join(lines[:leaf] + lines[leaf + 1 :]), encoding="utf-8")
-    assert await operating.verify_audit(settings, exported, None) == 1
+    assert await operating.verify_audit(settings, exported, None, None) == 1
     capsys.readouterr()
+
+
+async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_installation(
+    settings: Settings, tmp_path: Path
+) -> None:
+    exported, key = tmp_path / "audit.jsonl", tmp_path / "head.pem"
+    assert await operating.export_audit(settings, exported) == 0
+    assert await operating.verify_audit(settings, None, None, None) == 0
+    assert await operating.audit_key(settings, key) == 0
+    nowhere = Settings(mode="production", data=tmp_path / "nowhere")
+    heads = settings.data / "heads.jsonl"
+    heads.touch()
+    assert await operating.verify_audit(nowhere, exported, heads, key) == 0
+    exported.write_text(exported.read_text().replace("ca:ceremony:done", "ca:certificate:issued"))
+    assert await operating.verify_audit(nowhere, exported, heads, key) == 1
+    with pytest.raises(Refused):
+        await operating.verify_audit(nowhere, exported, tmp_path / "missing.jsonl", key)
+
+
+async def test_the_code_key_is_rotated_with_its_predecessor_at_hand(settings: Settings) -> None:
+    fresh = {"otp_key": production(settings.data).otp_key, "otp_key_previous": settings.otp_key}
+    rotated = settings.model_copy(update=fresh)
+    async with opened(rotated):
+        pass
+    with pytest.raises(NotReady, match="otp_key"):
+        async with opened(settings):
+            pass
+    async with opened(rotated.model_copy(update={"otp_key_previous": settings.ca_passphrase})):
+        pass
 
 
 async def test_an_edited_leaf_in_the_database_is_found(
@@ -159,7 +188,7 @@ async def test_an_edited_leaf_in_the_database_is_found(
     db.execute("UPDATE leaves SET facts = REPLACE(facts, 'amy', 'bob') WHERE event = 'staff:customers:imported'")
     db.commit()
     db.close()
-    assert await operating.verify_audit(settings, None, None) == 1
+    assert await operating.verify_audit(settings, None, None, None) == 1
     assert "staff:amy" in capsys.readouterr().out
 
 
@@ -177,7 +206,7 @@ def test_the_command_line_says_a_refusal_as_a_sentence(tmp_path: Path) -> None:
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(
             [sys.executable, "-m", "chopmark", *arguments], env=environment, capture_output=True, text=True, check=False
         )
 
@@ -188,7 +217,7 @@ def test_the_command_line_says_a_refusal_as_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_settings_refuse_unknown_keys_and_plain_http_in_production() -> None:
-    with pytest.raises(ValueError, match="extra_forbidden|Extra inputs"):
+    with pytest.raises(ValueError, match=r"extra_forbidden|Extra inputs"):
         Settings.model_validate({"colour": "red"})
     with pytest.raises(ValueError, match="https"):
         Settings(mode="production", public_url="http://counter.example.com")

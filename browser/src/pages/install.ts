@@ -56,6 +56,7 @@ async function install(step: InstallStep): Promise<string> {
   const { orders } = step.page;
   if (step.unanswered === null) {
     const order = await orders.get(step.id);
+    if (order.next !== "install") return orderAddress(order.id); // another tab was quicker
     const chain = await chainFor(step.page, order);
     const privateKey = await installed(step, order, chain);
     progress(step, t("The new key proves itself…"));

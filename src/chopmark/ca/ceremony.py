@@ -8,7 +8,7 @@ from chopmark.ca.ports import IssuerRow
 from chopmark.clock import Entropy
 from chopmark.keys import file as keyfile
 from chopmark.keys.adapter import as_private_key
-from chopmark.keys.ports import KeyAlgorithm
+from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import ceremony, crl, path
 from chopmark.pki.ceremony import Attributes, Terms
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Urls, make_serial
@@ -34,6 +34,22 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key that exists already: its signer, and what the database keeps of it (never the key of a device)."""
+
+    signer: Signer
+    stored: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKeys:
+    """The keys of the issuing CA and of its responder."""
+
+    issuing: HeldKey
+    responder: HeldKey
+
+
+@dataclass(frozen=True, slots=True)
 class Founded:
     """What a ceremony made. `root_key_pem` goes to a safe, never into the database; `root_crl` is published."""
 
@@ -46,19 +62,24 @@ class Founded:
 
 
 def found(
-    issuer_id: IssuerId, names: Names, passphrase: Secret, publication: Publication, now: datetime, entropy: Entropy
+    issuer_id: IssuerId,
+    names: Names,
+    passphrase: Secret,
+    publication: Publication,
+    now: datetime,
+    entropy: Entropy,
+    held: HeldKeys | None = None,
 ) -> Founded:
     """Return a new CA: root 20 years, issuing CA 10 years, responder 2 years; key files open with `passphrase`.
 
+    The root's key is always a file, for the safe; `held` are the other two, without it they are made as files.
     1 keys  2 root  3 issuing CA under it  4 responder under that  5 the root's list  6 lint and chain checks.
     Raises CeremonyFailed.
     """
     start = now.replace(microsecond=0) - timedelta(minutes=5)
-    root_pem, issuing_pem, responder_pem = (keyfile.create(KeyAlgorithm.P256, passphrase) for _ in range(3))
-    root_signer = keyfile.FileSigner.open(root_pem, passphrase)
-    issuing_signer = keyfile.FileSigner.open(issuing_pem, passphrase)
-    responder_signer = keyfile.FileSigner.open(responder_pem, passphrase)
-    root_key, issuing_key = as_private_key(root_signer), as_private_key(issuing_signer)
+    root = _key_file(passphrase)
+    held = held or HeldKeys(_key_file(passphrase), _key_file(passphrase))
+    root_key, issuing_key = as_private_key(root.signer), as_private_key(held.issuing.signer)
     root_der = ceremony.root_certificate(
         root_key, _subject(names, f"{names.issuing} Root"), _terms(entropy, start, 20 * _YEAR)
     )
@@ -67,7 +88,7 @@ def found(
     issuing_der = ceremony.issuing_certificate(
         root_key,
         root_view,
-        issuing_signer.public_key_der,
+        held.issuing.signer.public_key_der,
         _subject(names, names.issuing),
         _terms(entropy, start, 10 * _YEAR),
         root_urls,
@@ -75,15 +96,21 @@ def found(
     responder_der = ceremony.ocsp_responder_certificate(
         issuing_key,
         IssuerView.read(issuer_id, issuing_der),
-        responder_signer.public_key_der,
+        held.responder.signer.public_key_der,
         _subject(names, f"{names.issuing} OCSP"),
         _terms(entropy, start, 2 * _YEAR),
     )
     crl_until = start + 2 * _YEAR
     root_crl = crl.build_crl(root_view, root_key, 1, start, crl_until, (), None)
     _check(root_der, issuing_der, responder_der, root_crl, now)
-    row = IssuerRow(issuer_id, names.title, issuing_der, (root_der,), issuing_pem, responder_der, responder_pem)
-    return Founded(root_der, root_pem, root_crl, start, crl_until, row)
+    stored = held.issuing.stored, held.responder.stored
+    row = IssuerRow(issuer_id, names.title, issuing_der, (root_der,), stored[0], responder_der, stored[1])
+    return Founded(root_der, root.stored, root_crl, start, crl_until, row)
+
+
+def _key_file(passphrase: Secret) -> HeldKey:
+    pem = keyfile.create(KeyAlgorithm.P256, passphrase)
+    return HeldKey(keyfile.FileSigner.open(pem, passphrase), pem)
 
 
 def _subject(names: Names, common_name: str) -> Attributes:

@@ -4,9 +4,10 @@ Draft -> Linted -> Reserved -> Issued. Serial, bytes and order are durable befor
 exists at most once a reservation; a reservation of unknown fate is never signed again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,7 +18,8 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Wish
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal
-from chopmark.keys.ports import Signer
+from chopmark.keys import adapter
+from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
 from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
@@ -65,6 +67,15 @@ class Blueprint:
     node: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What this CA's stored certificates are held to: profiles by name; the exemplar of a profile and kind of key."""
+
+    issuer: IssuerView
+    profiles: Mapping[str, Profile]
+    exemplar: Callable[[Profile, KeyKind], Exemplar | None]
+
+
 class EmbeddedIssuer:
     """Implements `Issuer` with a key of our own."""
 
@@ -108,11 +119,20 @@ class EmbeddedIssuer:
             if isinstance(made, Exemplar):
                 self._exemplars.setdefault(key, made)
 
+    def standard(self) -> Standard:
+        """Return what stored certificates of this CA are held to when they are read again."""
+
+        def exemplar(profile: Profile, kind: KeyKind) -> Exemplar | None:
+            made = self._exemplar(profile, kind)
+            return made if isinstance(made, Exemplar) else None
+
+        return Standard(self._authority.view, self._profiles, cache(exemplar))
+
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate.
 
-        1 an order that has one gets the same  2 draft  3 lint  4 [tx] reserve  5 sign once  6 verify and assemble
-        7 [tx] record. A second caller for the same order waits for the first.
+        1 an order that has one gets the same  2 draft  3 lint, and the key can be reached  4 [tx] reserve  5 sign once
+        6 verify and assemble  7 [tx] record. A second caller for the same order waits for the first.
         """
         known = await self._ledger.by_order(wish.order)
         if known is not None:
@@ -124,11 +144,19 @@ class EmbeddedIssuer:
         if not isinstance(linted, Linted):
             await self._near_miss(wish.order, linted)
             return _UNLINTED
+        try:
+            await adapter.ready(self._authority.signer)
+        except SignerUnavailable as unavailable:
+            return Pending(unavailable.retry_after_s)
         attempt = await self._ledger.attempts(wish.order) + 1
         reservation = self._reservation(linted, wish, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
-        signature = self._authority.signer.sign(drafted.tbs_der)
+        try:
+            signature = await adapter.sign(self._authority.signer, drafted.tbs_der)
+        except SignerUnavailable as unavailable:  # no signature came back, and none is asked for these bytes again
+            await self._orphan(reservation, self._clock.now())
+            return Pending(unavailable.retry_after_s)
         issued = Reserved(linted, wish.order, attempt).issue(signature)
         if not await self._record(reservation, issued.certificate_der):
             return Pending(retry_after_s=1)

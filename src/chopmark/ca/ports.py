@@ -104,7 +104,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class IssuerRow:
-    """An issuing CA and its OCSP responder as stored: keys are encrypted PKCS #8 PEM."""
+    """An issuing CA and its OCSP responder as stored: a key is encrypted PKCS #8 PEM, or names a key in a device."""
 
     id: IssuerId
     name: str

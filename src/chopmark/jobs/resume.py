@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from chopmark.audit.leaf import Leaf
 from chopmark.clock import Clock
-from chopmark.errors import Refused
+from chopmark.errors import Kind, Refused
 from chopmark.post.ports import Work, WorkKind, Works
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.policy import Policy
@@ -42,15 +42,19 @@ class Resume:
         self._holder = holder
 
     async def orders(self) -> int:
-        """Resume orders that have been with the CA for longer than a request lasts (I4: within 60 s)."""
+        """Resume orders that have been with the CA for longer than a request lasts (I4: within 60 s).
+
+        Return how many have left the CA: those that still wait there are no reason to ask again at once.
+        """
         waiting = (OrderState.SUBMITTED.value, OrderState.PENDING.value)
         stuck = await self._orders.stuck(waiting, self._clock.now() - AFTER, BATCH)
+        done = 0
         for order in stuck:
             try:
-                await self._rekey.issue(order, resumed=True)
-            except Refused:
-                continue
-        return len(stuck)
+                done += await self._rekey.issue(order, resumed=True)
+            except Refused as refused:
+                done += refused.refusal.kind is not Kind.UNAVAILABLE
+        return done
 
     async def overdue(self) -> int:
         """End orders whose day is over, and those whose certificate was never proved; the old one is untouched."""

@@ -155,6 +155,11 @@ def serial_hex(serial: int) -> str:
     return serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big").hex().upper()
 
 
+def spki_der(certificate_der: bytes) -> bytes:
+    """Return a certificate's SubjectPublicKeyInfo, DER."""
+    return signing.spki_of(x509.load_der_x509_certificate(certificate_der))
+
+
 def not_after(certificate_der: bytes) -> datetime:
     """Return the last moment of a certificate's validity, aware UTC."""
     return x509.load_der_x509_certificate(certificate_der).not_valid_after_utc

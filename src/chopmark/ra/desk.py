@@ -114,7 +114,8 @@ def facts_of(holding: Holding | None) -> HoldingFacts | None:
     if holding is None:
         return None
     usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
-    return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable)
+    held = holding.state is CertificateState.HELD
+    return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
 
 
 async def contact_facts(people: People, customer: CustomerId) -> dict[Channel, ContactFacts]:

@@ -130,6 +130,10 @@ class Order:
         """Refuse anything but the order's own next step (SES-01)."""
         if self.next() is step:
             return None
+        return self.elsewhere()
+
+    def elsewhere(self) -> Refusal:
+        """Refuse a step that is not this order's: say where it stands, or that it has ended."""
         if not self.live:
             return ended(self)
         return Refusal(

@@ -81,6 +81,7 @@ class HoldingFacts:
     not_before: datetime
     not_after: datetime
     usable: bool
+    held: bool = False
 
 
 def may_use_channel(
@@ -133,6 +134,9 @@ def advise(policy: Policy, holding: HoldingFacts | None, now: datetime) -> Advic
         return Advice(
             Operation.ENROL, Reason.FIRST, text("You have no certificate yet. Apply for one to be able to trade.")
         )
+    if holding.held:
+        why = text("You told us that your certificate is lost. It is blocked; please apply for a new one.")
+        return Advice(Operation.REPLACE, Reason.LOST, why)
     if not holding.usable:
         return Advice(
             Operation.ENROL, Reason.FIRST, text("Your last certificate was revoked. Apply for a new one to trade.")

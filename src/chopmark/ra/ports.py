@@ -110,7 +110,10 @@ class Orders(Protocol):
         ...
 
     async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked."""
+        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
+
+        False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
+        """
         ...
 
     async def dispute(

@@ -17,7 +17,7 @@ from chopmark.pki import csr, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
-from chopmark.ra.model import Order, Step, ended
+from chopmark.ra.model import BEFORE_SUBMISSION, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding
 from chopmark.stepup.ports import FailureLimits, Failures
@@ -61,8 +61,8 @@ class Rekey:
         """
         desk = self._desk
         order = await desk.order(caller, order_id)
-        if order.state not in {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}:
-            raise Refused(order.require(Step.KEY) or ended(order))
+        if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
+            raise Refused(order.elsewhere())
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
@@ -220,6 +220,8 @@ class Rekey:
         """
         desk = self._desk
         order = await desk.order(caller, order_id)
+        if order.operation is Operation.REVOKE:
+            raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
             return order
         refused = order.require(Step.REVIEW)
@@ -246,19 +248,22 @@ class Rekey:
 
         return await desk.recorder.write(order_chain(order.id), attempt)
 
-    async def issue(self, order: Order, *, resumed: bool = False) -> None:
-        """Have the CA issue for a submitted order and fulfil it; `resumed` after a crash or for a pending one."""
+    async def issue(self, order: Order, *, resumed: bool = False) -> bool:
+        """Have the CA issue for a submitted order and fulfil it; False while the CA has not answered.
+
+        `resumed` after a crash or for a pending order.
+        """
         desk = self._desk
         wish = await self._wish(order)
         answer = await (self._issuer.resume(wish) if resumed else self._issuer.issue(wish))
         if isinstance(answer, Refusal):
             await self._refuse(order, answer)
-            return
+            return True
         if isinstance(answer, Pending):
             await desk.recorder.write(
                 order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
             )
-            return
+            return False
         if answer.spki_sha256 != order.spki_sha256:
             raise ValueError(f"order {order.id}: the CA answered with another key")
         works = self._block_old(order)
@@ -268,6 +273,7 @@ class Rekey:
             return await desk.orders.fulfil(order.id, _holding(order, answer, desk.now()), works, leaf)
 
         await desk.recorder.write(order_chain(order.id), attempt)
+        return True
 
     def _block_old(self, order: Order) -> tuple[Work, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:

@@ -11,7 +11,7 @@ from chopmark.limits.budgets import Budget
 from chopmark.ra.consent import consent_for
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.model import Order, Step
-from chopmark.words import OrderId, OrderState, Reason, Serial, text
+from chopmark.words import Operation, OrderId, OrderState, Reason, Serial, text
 
 CA_REASONS = {
     Reason.COMPROMISED: "key_compromise",
@@ -35,6 +35,8 @@ class Revocation:
         """
         desk = self._desk
         order = await desk.order(caller, order_id)
+        if order.operation is not Operation.REVOKE:
+            raise Refused(order.elsewhere())
         if order.state is OrderState.DONE:
             return order
         refused = order.require(Step.REVIEW)

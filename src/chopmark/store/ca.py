@@ -48,8 +48,13 @@ ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _ENDED = """
 SELECT serial, ended_at, reason FROM certificates
-WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL AND not_after > :keep_after
+WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL
+  AND (not_after > :keep_after OR ended_at > :keep_after)
 ORDER BY serial
+"""
+_RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
+_RENEW_RESPONDER = """
+UPDATE issuers SET responder_certificate = :after WHERE id = :issuer AND responder_certificate = :before RETURNING id
 """
 _NEWEST_END = """
 SELECT COALESCE(MAX(ended_at), 0) AS newest, COUNT(*) AS n FROM certificates
@@ -65,7 +70,8 @@ WHERE crls.number < :number RETURNING number
 """
 
 
-def _entry(row: Row) -> Entry:
+def entry_of(row: Row) -> Entry:
+    """Return a certificate row as the CA keeps it."""
     reservation = Reservation(
         Serial(row["serial"]),
         IssuerId(row["issuer"]),
@@ -101,7 +107,7 @@ class CertificateLedger:
 
         def script() -> Script[Entry | None]:
             rows = yield query(_BY_ORDER, order_id=order)
-            return _entry(rows[0]) if rows else None
+            return entry_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -246,8 +252,32 @@ class StatusLedger:
 
         return await self._engine.read(script)
 
+    async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
+        """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
+
+        def script() -> Script[bytes | None]:
+            rows = yield query(_RESPONDER, issuer=issuer)
+            return bytes(rows[0]["responder_certificate"]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change."""
+        await self._engine.run(append, leaf)
+
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
-        """Return the ended certificates of a shard that were not yet expired at `keep_after`, by serial."""
+        """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
 
         def script() -> Script[list[Ended]]:
             rows = yield query(_ENDED, issuer=issuer, shard=shard, keep_after=ms(keep_after))

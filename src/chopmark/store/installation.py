@@ -4,6 +4,7 @@ from chopmark.store.engine import Engine
 from chopmark.store.script import Script, query
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
+_REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"
 _GET = "SELECT value FROM installation WHERE name = :name"
 
 
@@ -18,6 +19,15 @@ class Installation:
 
         def script() -> Script[str]:
             yield query(_REMEMBER, name=name, value=value)
+            return str((yield query(_GET, name=name))[0]["value"])
+
+        return await self._engine.run(script)
+
+    async def replace(self, name: str, old: str, new: str) -> str:
+        """Put `new` where `old` is on record, and return what is on record then."""
+
+        def script() -> Script[str]:
+            yield query(_REPLACE, name=name, old=old, new=new)
             return str((yield query(_GET, name=name))[0]["value"])
 
         return await self._engine.run(script)

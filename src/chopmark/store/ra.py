@@ -66,7 +66,7 @@ _BIND = """
 UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
   coded_at = NULL, checked_at = NULL, code_channel = NULL,
   nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
-WHERE id = :id AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
+WHERE id = :id AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
   AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used)
 RETURNING id
 """
@@ -81,16 +81,13 @@ WHERE customer = :customer AND factor = 'birth_date' AND held_at IS NULL
 """
 _SUBMIT = """
 UPDATE orders SET state = 'submitted', consent = :consent, submitted_at = :now
-WHERE id = :id AND state = :start AND coded_at > :since AND expires_at > :now RETURNING id
+WHERE id = :id AND operation <> 'revoke' AND state = :start AND coded_at > :since AND expires_at > :now
+RETURNING id
 """
 _PEND = "UPDATE orders SET state = 'pending' WHERE id = :id AND state = 'submitted' RETURNING id"
 _FULFIL = """
 UPDATE orders SET state = 'issued', serial = :serial, issued_at = :now, nonce = NULL
 WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
-"""
-_HOLD_OLD = """
-UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
-WHERE serial = (SELECT old_serial FROM orders WHERE id = :id AND reason IN ('lost', 'compromised')) AND state = 'active'
 """
 _ACTIVATE = """
 UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
@@ -345,7 +342,6 @@ class OrderLedger:
                 not_after=ms(holding.not_after),
                 now=now,
             )
-            yield query(_HOLD_OLD, id=order, now=now)
             yield from queue(works)
             yield from append(leaf)
             return True

@@ -47,6 +47,12 @@ UPDATE orders SET state = 'coded', coded_at = :now, checked_at = NULL, code_chan
 WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
 RETURNING id
 """
+_HOLD_LOST = """
+UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE state = 'active' AND serial = (
+  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
+)
+"""
 _FAIL = """
 INSERT INTO failures (customer, factor, window_start, in_window, ever) VALUES (:customer, :factor, :now, 1, 1)
 ON CONFLICT (customer, factor) DO UPDATE SET
@@ -258,6 +264,8 @@ class ChallengeLedger:
                 now=ms(now),
             )
             yield query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
+            if coded:
+                yield query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
             yield from append(leaf)
             return None if coded else _MOVED
 

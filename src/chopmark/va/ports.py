@@ -52,8 +52,20 @@ class StatusRecords(Protocol):
         """Return what is on record of a serial; None when it was never reserved."""
         ...
 
+    async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
+        """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
+        ...
+
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+        ...
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf that goes with no other change."""
+        ...
+
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
-        """Return the ended certificates of a shard that were not yet expired at `keep_after`, by serial."""
+        """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
         ...
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:

@@ -1,12 +1,12 @@
 """Publishing revocation lists: every six hours, and at once when something was revoked (I26)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock
-from chopmark.keys.adapter import as_private_key
+from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import crl
 from chopmark.pki.crl import RevokedEntry
@@ -18,6 +18,17 @@ from chopmark.va.responder import REASONS
 EVERY = timedelta(hours=6)
 LIFE = timedelta(hours=24)
 KEEP_EXPIRED = timedelta(days=7)
+"""An entry stays this long after its certificate has expired, and until one list was published after that (PKI-16)."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def next_number(last: int | None, now: datetime) -> int:
+    """Return the number of the next list: epoch milliseconds, or one more than the last where that is higher.
+
+    It rises also when the last number on record is an old one, after a restore from a backup.
+    """
+    number = (now - _EPOCH) // timedelta(milliseconds=1)
+    return number if last is None else max(last + 1, number)
 
 
 class Publisher:
@@ -49,27 +60,24 @@ class Publisher:
         return published
 
     async def _publish_shard(self, shard: int) -> bool:
-        now = self._clock.now().replace(microsecond=0)
+        moment = self._clock.now()
+        now = moment.replace(microsecond=0)
         present = await self._records.shard(self._issuer.id, shard)
         last = present.crl
-        if last is not None and now < last.this_update + EVERY and last.seen == present.ended:
+        if last is not None and last.this_update <= now < last.this_update + EVERY and last.seen == present.ended:
             return False
-        ended = await self._records.ended(self._issuer.id, shard, now - KEEP_EXPIRED)
-        number = 1 if last is None else last.number + 1
+        keep_after = _EPOCH if last is None else min(last.this_update, now - KEEP_EXPIRED)
+        ended = await self._records.ended(self._issuer.id, shard, keep_after)
+        number = next_number(None if last is None else last.number, moment)
         entries = (
             RevokedEntry(
                 int(e.serial, 16), e.at.replace(microsecond=0), REASONS.get(e.reason, crl.CrlReason.UNSPECIFIED)
             )
             for e in ended
         )
-        der = crl.build_crl(
-            self._issuer,
-            as_private_key(self._signer),
-            number,
-            now,
-            now + LIFE,
-            entries,
-            self._publication.crl(self._issuer.id, shard),
+        key, url = as_private_key(self._signer), self._publication.crl(self._issuer.id, shard)
+        der = await made_by(
+            self._signer, lambda: crl.build_crl(self._issuer, key, number, now, now + LIFE, entries, url)
         )
         made = Crl(number, der, now, now + LIFE, present.ended)
 

@@ -1,22 +1,28 @@
 """Answering OCSP requests (RFC 6960, RFC 9654): bytes in, bytes out.
 
 An answer says good only for what was issued; a reserved serial is unknown to the world until then, an orphaned one is
-revoked. Answers without a nonce are kept until half their life is over or something was revoked.
+revoked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chopmark.clock import Clock
 from chopmark.errors import Refused
+from chopmark.keys.adapter import as_private_key, made_by
+from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import ocsp
 from chopmark.pki.crl import CrlReason
-from chopmark.pki.signing import IssuerKey
-from chopmark.pki.x509 import IssuerView, serial_hex
+from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
 from chopmark.va.ports import Status, StatusRecords
 from chopmark.words import CertificateState, Serial
 
 LIFE = timedelta(hours=24)
+RENEWED_BEFORE = timedelta(days=30)
+"""A responder's certificate is renewed when less than this is left of it."""
+LOOK_EVERY = timedelta(minutes=1)
+MOST_KEPT = 100_000
+"""Kept answers of one process; each has about a kilobyte."""
 REASONS = {
     "unspecified": CrlReason.UNSPECIFIED,
     "key_compromise": CrlReason.KEY_COMPROMISE,
@@ -32,7 +38,7 @@ class ResponderKey:
 
     issuer: IssuerView
     certificate_der: bytes
-    key: IssuerKey
+    signer: Signer
     not_after: datetime
 
 
@@ -45,35 +51,98 @@ class OcspAnswer:
     next_update: datetime | None = None
 
 
-class Responder:
-    """Answers for one issuing CA."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer signed ahead: what it says, and until when it is given without being made anew."""
 
-    def __init__(self, key: ResponderKey, records: StatusRecords, clock: Clock) -> None:
+    status: ocsp.Status
+    answer: OcspAnswer
+    valid_from: datetime
+    fresh_until: datetime
+    valid_until: datetime
+
+
+class Responder:
+    """Answers for one issuing CA.
+
+    An answer to one question without a nonce is kept until half its life is over and given again while the record
+    says the same: the record is read each time, so that a revocation shows at once on every node. While the records
+    or the key cannot be reached, a kept answer is given for as long as it is valid, and tryLater without one.
+    """
+
+    def __init__(self, key: ResponderKey, records: StatusRecords, clock: Clock, most_kept: int = MOST_KEPT) -> None:
         self._key = key
         self._records = records
         self._clock = clock
+        self._most_kept = most_kept
+        self._kept: dict[bytes, _Kept] = {}
+        self._looked_at: datetime | None = None
 
     async def answer(self, request_der: bytes) -> OcspAnswer:
-        """Return the answer to a request; errors are answers too, and never a signature past the responder's life."""
+        """Return the answer to a request; errors are answers too, and never a signature past the responder's life.
+
+        1 a well-formed request about this issuer  2 what is on record  3 an answer that is kept and says just that
+        4 a new one.
+        """
         request = ocsp.parse_request(request_der)
         if isinstance(request, ocsp.Malformed):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.MALFORMED_REQUEST))
         now = self._clock.now().replace(microsecond=0)
         if not all(ocsp.matches(asked, self._key.issuer) for asked in request.cert_ids):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
-        next_update = min(now + LIFE, self._key.not_after)
-        if next_update <= now:
-            return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.TRY_LATER))
+        may_keep = request.nonce is None and len(request.cert_ids) == 1
+        kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
         try:
             statuses = [await self._status(asked.serial) for asked in request.cert_ids]
-        except Refused:
-            return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.TRY_LATER))
+            if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
+                return kept.answer
+            made = await self._make(request, statuses, now)
+        except (Refused, SignerUnavailable):
+            return kept.answer if kept is not None else _TRY_LATER
+        if may_keep:
+            self._keep(request.cert_ids[0].der, statuses[0], made)
+        return made
+
+    async def _make(self, request: ocsp.OcspRequest, statuses: list[ocsp.Status], now: datetime) -> OcspAnswer:
+        responder = await self._responder(now)
+        next_update = min(now + LIFE, responder.not_after)
+        if next_update <= now:
+            return _TRY_LATER
         answers = [
             ocsp.Answer(asked.der, status, now, next_update)
             for asked, status in zip(request.cert_ids, statuses, strict=True)
         ]
-        der = ocsp.build_response(self._key.key, self._key.certificate_der, answers, now, request.nonce)
+        key = as_private_key(responder.signer)
+        der = await made_by(
+            responder.signer,
+            lambda: ocsp.build_response(key, responder.certificate_der, answers, now, request.nonce),
+        )
         return OcspAnswer(der, now, next_update) if request.nonce is None else OcspAnswer(der)
+
+    def _valid(self, cert_id: bytes, now: datetime) -> _Kept | None:
+        kept = self._kept.get(cert_id)
+        return kept if kept is not None and kept.valid_from <= now < kept.valid_until else None
+
+    def _keep(self, cert_id: bytes, status: ocsp.Status, made: OcspAnswer) -> None:
+        """Keep an answer; what was never issued is not kept, or strangers could fill the memory with it."""
+        if made.produced_at is None or made.next_update is None or isinstance(status, ocsp.Unknown):
+            return
+        self._kept.pop(cert_id, None)
+        while len(self._kept) >= self._most_kept:
+            del self._kept[next(iter(self._kept))]
+        half = made.produced_at + (made.next_update - made.produced_at) / 2
+        self._kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
+
+    async def _responder(self, now: datetime) -> ResponderKey:
+        """Return the responder's certificate and key; near its end the record is asked for the renewed certificate."""
+        looked = self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY
+        if self._key.not_after - now >= RENEWED_BEFORE or looked:
+            return self._key
+        self._looked_at = now
+        der = await self._records.responder_certificate(self._key.issuer.id)
+        if der is not None and spki_der(der) == self._key.signer.public_key_der:
+            self._key = replace(self._key, certificate_der=der, not_after=not_after(der))
+        return self._key
 
     async def _status(self, serial: int) -> ocsp.Status:
         found = await self._records.status(self._key.issuer.id, Serial(serial_hex(serial))) if serial > 0 else None
@@ -88,3 +157,6 @@ def told(found: Status | None) -> ocsp.Status:
         reason = REASONS.get(found.reason or "", CrlReason.UNSPECIFIED)
         return ocsp.Revoked(found.ended_at.replace(microsecond=0), reason)
     return ocsp.Good()
+
+
+_TRY_LATER = OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.TRY_LATER))

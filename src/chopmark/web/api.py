@@ -5,11 +5,13 @@ import hashlib
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, get, post, put
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
@@ -19,7 +21,7 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
-from chopmark.web.problems import ProblemBody, problem
+from chopmark.web.problems import STATUS, ProblemBody, problem
 from chopmark.web.session import Visit, set_session
 from chopmark.web.shown import account_label, certificate_out, epoch_ms, order_out, order_view
 from chopmark.web.state import AnyRequest, house
@@ -48,6 +50,17 @@ from chopmark.words import AccountNumber, FactorClass, Operation, OrderId, Order
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)
+PROBLEMS = {
+    code: ResponseSpec(
+        ProblemBody, generate_examples=False, description="RFC 9457 problem", media_type="application/problem+json"
+    )
+    for code in sorted({*STATUS.values(), 500})
+}
+"""What any route may answer instead; for the OpenAPI document."""
+CONFIRMED = {
+    201: ResponseSpec(OrderOut, generate_examples=False, description="Issued"),
+    202: ResponseSpec(OrderOut, generate_examples=False, description="The CA answers later"),
+}
 _WAIT_S = 0.05
 _WAITS = 100
 _RETRIED = frozenset({Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.UNAVAILABLE})
@@ -111,32 +124,34 @@ async def _order(
     return Response(out, status_code=status, headers=headers)
 
 
-@get("/status", sync_to_thread=False)
+@get("/status", sync_to_thread=False, responses=PROBLEMS)
 def status(request: Req) -> StatusOut:
     """Return the server's time."""
     return StatusOut(epoch_ms(house(request).now()))
 
 
-@get("/overview")
+@get("/overview", responses=PROBLEMS)
 async def overview(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
     chosen = doors.counter.account(view, account or visit.session.account)
-    translate = request.app.state.pages.translator.translate
+    lang, translate = lang_of(request), request.app.state.pages.translator.translate
     live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
     action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
     reason = None if view.advice.reason is None else view.advice.reason.value
     return OverviewOut(
         server_time=epoch_ms(view.now),
-        accounts=[AccountOut(row.number, account_label(row), row.number == chosen) for row in view.accounts],
+        accounts=[
+            AccountOut(row.number, account_label(row, lang_of(request)), row.number == chosen) for row in view.accounts
+        ],
         certificate=None if view.present is None else certificate_out(view.present, view.now),
-        recommended=AdviceOut(action, reason, translate(view.advice.why, lang_of(request))),
+        recommended=AdviceOut(action, reason, translate(view.advice.why, lang)),
         open_order=None if live is None else OpenOrderOut(live.id, live.operation.value, live.state.value),
     )
 
 
-@post("/orders")
+@post("/orders", responses=PROBLEMS)
 async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[StartBody]) -> Response[OrderOut]:
     """Open an order, or return the one that is open already."""
 
@@ -154,20 +169,20 @@ async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[Star
     return await once(request, visit, do)
 
 
-@get("/orders/{order_id:str}")
+@get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now."""
     return await _order(request, visit, await house(request).counter.order(visit.caller, OrderId(order_id)))
 
 
-@post("/orders/{order_id:str}/nonce", status_code=200)
+@post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
 async def nonce(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
     fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()))
 
 
-@put("/orders/{order_id:str}/key")
+@put("/orders/{order_id:str}/key", responses=PROBLEMS)
 async def put_key(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[KeyBody]
 ) -> Response[OrderOut]:
@@ -181,7 +196,7 @@ async def put_key(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/challenges")
+@post("/orders/{order_id:str}/challenges", responses=PROBLEMS)
 async def challenge(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
@@ -194,7 +209,7 @@ async def challenge(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/code", status_code=200)
+@post("/orders/{order_id:str}/code", status_code=200, responses=PROBLEMS)
 async def code(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[CodeBody]
 ) -> Response[OrderOut]:
@@ -209,7 +224,7 @@ async def code(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/birth-date", status_code=200)
+@post("/orders/{order_id:str}/birth-date", status_code=200, responses=PROBLEMS)
 async def birth_date(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[BirthDateBody]
 ) -> Response[OrderOut]:
@@ -227,7 +242,7 @@ async def birth_date(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/confirm", status_code=200)
+@post("/orders/{order_id:str}/confirm", status_code=200, responses=CONFIRMED | PROBLEMS)
 async def confirm(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ConfirmBody]
 ) -> Response[OrderOut]:
@@ -245,7 +260,7 @@ async def confirm(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/prove", status_code=200)
+@post("/orders/{order_id:str}/prove", status_code=200, responses=PROBLEMS)
 async def prove(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ProveBody]
 ) -> Response[OrderOut]:
@@ -258,13 +273,13 @@ async def prove(
     return await once(request, visit, do)
 
 
-@post("/orders/{order_id:str}/cancel", status_code=200)
+@post("/orders/{order_id:str}/cancel", status_code=200, responses=PROBLEMS)
 async def cancel(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
     return await _order(request, visit, await house(request).enrolment.cancel(visit.caller, OrderId(order_id)))
 
 
-@post("/orders/{order_id:str}/dispute", status_code=200)
+@post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
 async def dispute(
     request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
@@ -273,14 +288,14 @@ async def dispute(
     return await _order(request, visit, order)
 
 
-@get("/certificates")
+@get("/certificates", responses=PROBLEMS)
 async def certificates(request: Req, visit: NamedDependency[Visit]) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
     now = house(request).now()
     return [certificate_out(held, now) for held in await house(request).counter.holdings(visit.caller)]
 
 
-@get("/certificates/{serial:str}")
+@get("/certificates/{serial:str}", responses=PROBLEMS)
 async def certificate(request: Req, visit: NamedDependency[Visit], serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
     found = await house(request).counter.holding(visit.caller, Serial(serial))
@@ -289,14 +304,14 @@ async def certificate(request: Req, visit: NamedDependency[Visit], serial: FromP
     return certificate_out(found, house(request).now(), whole=True, pem=True)
 
 
-@post("/launches", opt={"exclude_from_csrf": True})
+@post("/launches", opt={"exclude_from_csrf": True}, responses=PROBLEMS)
 async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     """Return a one-time address for a customer whom the calling program has signed in (client credential, Basic)."""
     doors = house(request)
     client = await doors.launches.authenticate(*_basic(request))
     customer = parse_customer_number(data.customer)
     if isinstance(customer, Refusal):
-        raise Refused(customer)
+        raise Refused(replace(customer, field="customer"))
     known = {factor.value for factor in FactorClass}
     if not data.factors or any(factor not in known for factor in data.factors):
         said = text("Say which factor classes the login used: %(known)s.", known=", ".join(sorted(known)))

@@ -138,6 +138,7 @@ def create(doors: Doors) -> Built:
         exception_handlers={
             Refused: problems.refused,
             HTTPException: problems.http_error,
+            RecursionError: problems.too_deep,
             Exception: problems.unexpected,
         },
         before_request=same_origin,

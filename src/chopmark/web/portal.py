@@ -16,7 +16,7 @@ from chopmark.ra.policy import may_start
 from chopmark.ra.ports import Holding
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html
+from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.session import Visit, cookie_name, private_cookie, set_session, token_of, visit_of
 from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
@@ -154,7 +154,7 @@ async def launch_take(request: Req) -> Response[str]:
     ticket, visitor = await _form(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
     launch = await doors.launches.take(Secret(ticket), visitor)
     person = await doors.people.person(launch.customer)
-    labels = {row.number: account_label(row) for row in await doors.people.accounts(launch.customer)}
+    labels = {row.number: account_label(row, lang_of(request)) for row in await doors.people.accounts(launch.customer)}
     page = LaunchConfirmPage(
         frame_of(request), "" if person is None else person.masked_name, labels.get(launch.account, launch.account)
     )
@@ -184,23 +184,25 @@ async def launch_refuse(request: Req) -> Redirect:
     return response
 
 
-def _choices(view: Overview, chosen: AccountNumber) -> tuple[AccountChoice, ...]:
-    return tuple(AccountChoice(row.number, account_label(row), row.number == chosen) for row in view.accounts)
+def _choices(request: Req, view: Overview, chosen: AccountNumber) -> tuple[AccountChoice, ...]:
+    return tuple(
+        AccountChoice(row.number, account_label(row, lang_of(request)), row.number == chosen) for row in view.accounts
+    )
 
 
-def _label(view: Overview, number: AccountNumber) -> str:
-    return next((account_label(row) for row in view.accounts if row.number == number), number)
+def _label(request: Req, view: Overview, number: AccountNumber) -> str:
+    return next((account_label(row, lang_of(request)) for row in view.accounts if row.number == number), number)
 
 
-def _certificate(view: Overview, holding: Holding) -> CertificateView:
-    return certificate_view(holding, _label(view, holding.account), view.now)
+def _certificate(request: Req, view: Overview, holding: Holding) -> CertificateView:
+    return certificate_view(holding, _label(request, view, holding.account), view.now)
 
 
 @get("/home")
 async def home(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
     """Show 客戶服務專區."""
     view = await house(request).counter.overview(visit.caller)
-    present = None if view.present is None else _certificate(view, view.present)
+    present = None if view.present is None else _certificate(request, view, view.present)
     return html(request, HomePage(await _frame(request, visit), present))
 
 
@@ -219,8 +221,8 @@ async def overview(request: Req, visit: NamedDependency[Visit], account: FromQue
         recommended = Action(text("Go on with your order"), f"/orders/{live.id}")
     page = OverviewPage(
         await _frame(request, visit, ServiceKey.CERTIFICATES),
-        _choices(view, chosen),
-        None if view.present is None else _certificate(view, view.present),
+        _choices(request, view, chosen),
+        None if view.present is None else _certificate(request, view, view.present),
         recommended,
         view.advice.why,
         opened,
@@ -241,6 +243,8 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
         return renew, (replace,)
     if view.advice.operation is Operation.ENROL:
         return apply, ()
+    if view.advice.operation is Operation.REPLACE:
+        return replace, ()
     return None, (replace,)
 
 
@@ -262,7 +266,7 @@ async def apply_page(
     href = "/certificates/apply?operation=rekey" if wanted is Operation.REKEY else "/certificates/apply"
     page = ApplyPage(
         await _frame(request, visit, ServiceKey.CERTIFICATES, href),
-        _choices(view, chosen),
+        _choices(request, view, chosen),
         chosen,
         wanted,
         _REPLACE_REASONS if wanted is Operation.REPLACE else (),
@@ -282,9 +286,9 @@ async def inquiry(request: Req, visit: NamedDependency[Visit], account: FromQuer
     current = view.present
     page = InquiryPage(
         await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/inquiry"),
-        _choices(view, chosen),
-        None if current is None else _certificate(view, current),
-        tuple(_certificate(view, one) for one in held if current is None or one.serial != current.serial),
+        _choices(request, view, chosen),
+        None if current is None else _certificate(request, view, current),
+        tuple(_certificate(request, view, one) for one in held if current is None or one.serial != current.serial),
     )
     return html(request, page)
 
@@ -305,9 +309,9 @@ async def revoke_page(
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/revoke"),
-        _choices(view, chosen),
+        _choices(request, view, chosen),
         chosen,
-        tuple(_certificate(view, one) for one in held),
+        tuple(_certificate(request, view, one) for one in held),
         blocked=blocked,
     )
     return html(request, page)
@@ -329,7 +333,8 @@ async def profile(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
         cooling = local_date(contact.cool_until) if now < contact.cool_until else None
         rows.append(ContactRow(channel, contact.masked, local_date(contact.verified_at), cooling))
     accounts = tuple(
-        AccountChoice(row.number, account_label(row)) for row in await doors.people.accounts(visit.caller.customer)
+        AccountChoice(row.number, account_label(row, lang_of(request)))
+        for row in await doors.people.accounts(visit.caller.customer)
     )
     page = ProfilePage(
         await _frame(request, visit, ServiceKey.PROFILE),

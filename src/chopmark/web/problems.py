@@ -174,6 +174,13 @@ def _renew_form_token(request: AnyRequest, answer: Response[Any]) -> None:
         )
 
 
+def too_deep(request: AnyRequest, error: RecursionError) -> Response[bytes] | Response[str]:
+    """Answer a body that is nested deeper than the decoder goes; any other recursion is a bug."""
+    if "deserializing" not in str(error):
+        return unexpected(request, error)
+    return problem(request, _BY_STATUS[400])
+
+
 def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
     """Answer a bug: log its type and place, tell the person only a number to give to the help line."""
     number = request_id(request)

@@ -25,7 +25,7 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
-from chopmark.words import CertificateState, Operation, OrderState, Text
+from chopmark.words import AccountKind, CertificateState, Operation, OrderState, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -191,9 +191,17 @@ def receipt_number(order: Order) -> str:
     return "-".join((order.id[:4], order.id[4:8], order.id[8:12]))
 
 
-def account_label(account: AccountRow) -> str:
-    """Return an account as the firm writes it: `(期) F014000-0000007`."""
-    return f"{label(account.kind)} {account.number}"
+_MARKETS = {
+    AccountKind.FUTURES: "(Futures)",
+    AccountKind.SECURITIES: "(Securities)",
+    AccountKind.SUB_BROKERAGE: "(Sub-brokerage)",
+}
+
+
+def account_label(account: AccountRow, lang: Lang) -> str:
+    """Return an account as the firm writes it: `(期) F014000-0000007`; the market spelled out in English."""
+    market = label(account.kind) if lang is Lang.ZH_TW else _MARKETS[account.kind]
+    return f"{market} {account.number}"
 
 
 def certificate_view(holding: Holding, account: str, now: datetime) -> CertificateView:

@@ -79,6 +79,7 @@ class ChannelStepPage:
     order: OrderHead
     channels: tuple[ChannelChoice, ...]
     code_life_minutes: int = 5
+    code_digits: int = 6
 
 
 @dataclass(frozen=True, slots=True)

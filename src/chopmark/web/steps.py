@@ -128,7 +128,7 @@ async def order_page(
     if person is None:
         raise ValueError(f"session of an unknown customer {visit.caller.customer}")
     name = _shown(view, step)
-    labels = {row.number: account_label(row) for row in accounts}
+    labels = {row.number: account_label(row, lang_of(request)) for row in accounts}
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked)
     head = OrderHead(
         order_id=order.id,
@@ -180,7 +180,7 @@ def _channel(scene: _Scene) -> Page:
         for c in scene.view.channels
         if c.masked
     )
-    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60)
+    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60, scene.code_digits)
 
 
 def _code(scene: _Scene) -> Page:

@@ -1,0 +1,249 @@
+"""Reading every stored certificate again as an auditor would: what is stored, what was meant, what the audit says.
+
+It trusts no column: the bytes are taken apart again, judged against the profile's exemplar by the same comparison that
+a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here (I33).
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+
+from chopmark.ca.embedded import Standard
+from chopmark.ca.lint import Linter
+from chopmark.ca.ports import Entry
+from chopmark.pki import draft as drafts
+from chopmark.pki import exemplar as exemplars
+from chopmark.pki import fitness, signing
+from chopmark.pki.der import NotDer, encoded, require_der
+from chopmark.pki.x509 import TbsCertificate, moment, serial_hex
+from chopmark.words import CertificateState, Serial
+
+LIMBO_AFTER = timedelta(seconds=60)
+"""I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""
+LONGEST_BACKDATE = timedelta(hours=1)
+_ENDED = frozenset({CertificateState.REVOKED, CertificateState.ORPHANED})
+_SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the RA has on record of the same serial."""
+
+    order: str
+    spki_sha256: str
+    state: CertificateState
+    der: bytes
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The order that a certificate was made for; `key_customer` is who owns its key."""
+
+    state: str
+    customer: str
+    serial: str | None
+    spki_sha256: str | None
+    key_customer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How many leaves of the order's audit chain name this serial, by what they say."""
+
+    reserved: int
+    issued: int
+    revoked: int
+    orphaned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A certificate row with everything that has to agree with it."""
+
+    entry: Entry
+    holding: Held | None
+    order: Ordered | None
+    leaves: Told
+
+
+class Rows(Protocol):
+    """Reads what is stored; nothing is interpreted on the way."""
+
+    def certificates(self) -> AsyncGenerator[Stored, None]:
+        """Yield every certificate row of the installation as of one moment, by serial."""
+        ...
+
+    async def strays(self) -> list[Serial]:
+        """Return serials that customers hold and the CA has no row for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not hold for one serial; `code` is stable."""
+
+    serial: Serial
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found, and over how much."""
+
+    certificates: int
+    linted: int
+    faults: tuple[Fault, ...]
+
+
+class Checker:
+    """Judges the rows of one issuing CA; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
+
+    def __init__(self, standard: Standard, rows: Rows, lint_each: int = 10) -> None:
+        self._standard = standard
+        self._rows = rows
+        self._lint_each = lint_each
+        self._linter = Linter()
+
+    async def check(self, now: datetime) -> Checked:
+        """Return every fault of every row."""
+        faults: list[Fault] = [Fault(serial, "holding_without_certificate") for serial in await self._rows.strays()]
+        seen = linted = 0
+        async with aclosing(self._rows.certificates()) as rows:
+            async for row in rows:
+                found = list(self._judge(row, now))
+                if row.entry.der is not None and self._lint_each and seen % self._lint_each == 0:
+                    found += [f"lint.{finding.code}" for finding in self._linter.findings_certificate(row.entry.der)]
+                    linted += 1
+                faults += [Fault(row.entry.reservation.serial, code) for code in found]
+                seen += 1
+        return Checked(seen, linted, tuple(faults))
+
+    def _judge(self, row: Stored, now: datetime) -> Iterator[str]:
+        entry = row.entry
+        if entry.reservation.issuer != self._standard.issuer.id:
+            yield "issuer_unknown"
+            return
+        yield from self._contents(entry)
+        if entry.der is not None:
+            yield from self._signed(entry.reservation.tbs, entry.der)
+        yield from _states(entry, now)
+        yield from _correspondence(row, now)
+        yield from _audited(entry.state, row.leaves)
+
+    def _contents(self, entry: Entry) -> Iterator[str]:
+        """Whether the bytes that were to be signed are what the columns say and what the profile allows."""
+        meant = entry.reservation
+        try:
+            require_der(meant.tbs)
+            tbs = asn1.decode_der(TbsCertificate, meant.tbs)
+        except (NotDer, ValueError):
+            yield "tbs_malformed"
+            return
+        spki = encoded(tbs.public_key)
+        holds = {
+            "serial": serial_hex(tbs.serial) == meant.serial,
+            "not_before": moment(tbs.validity.not_before) == meant.not_before,
+            "not_after": moment(tbs.validity.not_after) == meant.not_after,
+            "spki": hashlib.sha256(spki).hexdigest() == meant.spki_sha256,
+            "backdated": meant.not_before <= meant.reserved_at <= meant.not_before + LONGEST_BACKDATE,
+        }
+        yield from (field for field, held in holds.items() if not held)
+        yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
+        yield from self._profile(entry, tbs, spki)
+
+    def _profile(self, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
+        meant = entry.reservation
+        profile = self._standard.profiles.get(meant.profile)
+        if profile is None or profile.version != meant.profile_version:
+            yield "profile_unknown"
+            return
+        if meant.shard != drafts.shard(tbs.serial, profile.shards):
+            yield "shard"
+        try:
+            exemplar = self._standard.exemplar(profile, fitness.kind(spki_der))
+        except ValueError:
+            return
+        if exemplar is None:
+            yield "profile_unlinted"
+            return
+        yield from (finding.code for finding in exemplars.compare(meant.tbs, exemplar.tbs_der, exemplar.allowed))
+
+    def _signed(self, tbs_der: bytes, certificate_der: bytes) -> Iterator[str]:
+        """Whether the certificate is the reserved bytes with the issuer's signature; by a reader of its own."""
+        issuer = self._standard.issuer
+        try:
+            require_der(certificate_der)
+            certificate = x509.load_der_x509_certificate(certificate_der)
+        except (NotDer, ValueError):
+            yield "certificate_malformed"
+            return
+        if certificate.tbs_certificate_bytes != tbs_der:
+            yield "tbs_differs"
+        if not signing.verifies(
+            signing.public_key(issuer.spki_der),
+            certificate.signature,
+            certificate.tbs_certificate_bytes,
+            issuer.key.hash_algorithm,
+        ):
+            yield "signature"
+
+
+def _states(entry: Entry, now: datetime) -> Iterator[str]:
+    """Whether the row agrees with itself."""
+    if (entry.der is not None) != (entry.state in _SIGNED):
+        yield "state_of_bytes"
+    ended = entry.ended_at is not None, entry.reason is not None
+    if ended != ((True, True) if entry.state in _ENDED else (False, False)):
+        yield "state_of_end"
+    if entry.state is CertificateState.RESERVED and now >= entry.reservation.reserved_at + LIMBO_AFTER:
+        yield "limbo"
+
+
+def _correspondence(row: Stored, now: datetime) -> Iterator[str]:
+    """Whether order, holding and key tell the same story as the CA."""
+    entry, order, held = row.entry, row.order, row.holding
+    meant = entry.reservation
+    if order is None:
+        yield "order_missing"
+        return
+    if order.spki_sha256 != meant.spki_sha256 and entry.state is not CertificateState.ORPHANED:
+        yield "order_of_another_key"
+    if order.key_customer != order.customer:
+        yield "key_of_another"
+    if entry.state not in _SIGNED:
+        if held is not None:
+            yield "holding_of_nothing"
+        return
+    if held is None:
+        if order.state not in ("submitted", "pending"):
+            yield "holding_missing"
+        return
+    if (held.order, held.spki_sha256, held.der) != (meant.order, meant.spki_sha256, entry.der):
+        yield "holding_differs"
+    if order.serial != meant.serial:
+        yield "order_of_another_serial"
+    live = held.state in (CertificateState.ACTIVE, CertificateState.ISSUED)
+    if entry.state is CertificateState.REVOKED and live:
+        yield "revoked_and_held"
+    over = held.ended_at is not None and now >= held.ended_at + LIMBO_AFTER
+    if entry.state is CertificateState.ISSUED and not live and over:
+        yield "ended_and_not_revoked"
+
+
+def _audited(state: CertificateState, leaves: Told) -> Iterator[str]:
+    """Whether the audit trail tells the same state: exactly one leaf for each step, none for a step not taken."""
+    wanted = Told(
+        reserved=1,
+        issued=int(state in _SIGNED),
+        revoked=int(state is CertificateState.REVOKED),
+        orphaned=int(state is CertificateState.ORPHANED),
+    )
+    if leaves != wanted:
+        yield "audit_differs"

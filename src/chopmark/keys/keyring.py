@@ -1,0 +1,73 @@
+"""From what an issuer's row says of a key to its signer: an encrypted PEM, or the PKCS #11 URI of a key in a device."""
+
+import re
+from typing import TYPE_CHECKING
+
+from chopmark.clock import Clock
+from chopmark.keys.file import FileSigner
+from chopmark.keys.ports import KeyAlgorithm, Pkcs11Settings, Signer
+from chopmark.words import Secret
+
+if TYPE_CHECKING:
+    from chopmark.keys.pkcs11 import Pkcs11Token
+
+PREFIX = b"pkcs11:object="
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,32}")
+
+
+class NoDevice(Exception):
+    """A key is in a device, and this process has no way to it; the text says what is missing."""
+
+
+class Keyring:
+    """Opens the house's signing keys; all keys in the device share one session."""
+
+    def __init__(self, passphrase: Secret, device: Pkcs11Settings | None, clock: Clock) -> None:
+        self._passphrase = passphrase
+        self._device = device
+        self._clock = clock
+        self._token: Pkcs11Token | None = None
+
+    def open(self, stored: bytes, public_key_der: bytes) -> Signer:
+        """Return the signer of a stored key. A device is not touched yet: its absence keeps nothing from starting.
+
+        Raises KeyFileError, or NoDevice.
+        """
+        if not stored.startswith(PREFIX):
+            return FileSigner.open(stored, self._passphrase)
+        return self._in_device(stored.removeprefix(PREFIX).decode("ascii"), public_key_der)
+
+    def hold(self, label: str, algorithm: KeyAlgorithm) -> tuple[Signer, bytes]:
+        """Return the signer of the device's key of this label, made unless it is there, and what to store of it.
+
+        The label is 1 to 32 of A-Z, a-z, 0-9, '.', '_' and '-'. Raises ValueError, NoDevice and SignerUnavailable.
+        """
+        if _LABEL.fullmatch(label) is None:
+            raise ValueError(f"{label!r} is no label for a key")
+        token = self._opened()
+        public_key_der = token.public_key(label) or token.create(label, algorithm)
+        return self._in_device(label, public_key_der), PREFIX + label.encode("ascii")
+
+    def close(self) -> None:
+        """Log out of the device."""
+        if self._token is not None:
+            self._token.close()
+
+    def _in_device(self, label: str, public_key_der: bytes) -> Signer:
+        token = self._opened()
+        from chopmark.keys.pkcs11 import Pkcs11Signer  # noqa: PLC0415 - as below
+
+        return Pkcs11Signer(token, label, public_key_der)
+
+    def _opened(self) -> "Pkcs11Token":
+        if self._token is not None:
+            return self._token
+        if self._device is None:
+            raise NoDevice("a key is in an HSM: set pkcs11_module, pkcs11_token and pkcs11_pin")
+        try:
+            from chopmark.keys.pkcs11 import Pkcs11Token  # noqa: PLC0415 - its library comes with the extra `hsm` only
+        except ImportError as error:
+            raise NoDevice("a key is in an HSM: install what requirements-hsm.lock names") from error
+
+        self._token = Pkcs11Token(self._device, self._clock)
+        return self._token

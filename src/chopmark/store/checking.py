@@ -1,0 +1,74 @@
+"""All certificate rows beside what has to agree with them, as of one moment; nothing is interpreted here."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from chopmark.audit.events import Event
+from chopmark.ca.checker import Held, Ordered, Stored, Told
+from chopmark.store.ca import entry_of
+from chopmark.store.columns import moment_or_none
+from chopmark.store.engine import Engine
+from chopmark.store.script import Row, Script, query
+from chopmark.words import CertificateState, Serial
+
+_TOLD = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = c.order_id AND l.event = '{event}'
+    AND l.facts LIKE '%"' || c.serial || '"%')"""
+_CERTIFICATES = f"""
+SELECT c.serial, c.issuer, c.order_id, c.attempt, c.profile, c.profile_version, c.spki_sha256, c.tbs, c.der, c.state,
+  c.shard, c.not_before, c.not_after, c.reserved_at, c.ended_at, c.reason,
+  h.order_id AS held_order, h.spki_sha256 AS held_spki, h.state AS held_state, h.der AS held_der,
+  h.ended_at AS held_ended_at,
+  o.state AS order_state, o.customer AS order_customer, o.serial AS order_serial, o.spki_sha256 AS order_spki,
+  k.customer AS key_customer,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_RESERVED.value)} AS told_reserved,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_ISSUED.value)} AS told_issued,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_REVOKED.value)} AS told_revoked,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_ORPHANED.value)} AS told_orphaned
+FROM certificates c
+LEFT JOIN holdings h ON h.serial = c.serial
+LEFT JOIN orders o ON o.id = c.order_id
+LEFT JOIN keys k ON k.spki_sha256 = c.spki_sha256
+ORDER BY c.serial
+"""
+_STRAYS = "SELECT serial FROM holdings WHERE serial NOT IN (SELECT serial FROM certificates) ORDER BY serial"
+
+
+def _stored(row: Row) -> Stored:
+    held = None
+    if row["held_order"] is not None:
+        held = Held(
+            row["held_order"],
+            row["held_spki"],
+            CertificateState(row["held_state"]),
+            bytes(row["held_der"]),
+            moment_or_none(row["held_ended_at"]),
+        )
+    order = None
+    if row["order_state"] is not None:
+        order = Ordered(
+            row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
+        )
+    told = Told(row["told_reserved"], row["told_issued"], row["told_revoked"], row["told_orphaned"])
+    return Stored(entry_of(row), held, order, told)
+
+
+class CertificateRows:
+    """Implements `ca.checker.Rows`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def certificates(self) -> AsyncGenerator[Stored, None]:
+        """Yield every certificate row as of one moment, by serial."""
+        async with aclosing(self._engine.stream(_CERTIFICATES, {}, 200)) as batches:
+            async for batch in batches:
+                for row in batch:
+                    yield _stored(row)
+
+    async def strays(self) -> list[Serial]:
+        """Return serials that customers hold and the CA has no row for."""
+
+        def script() -> Script[list[Serial]]:
+            return [Serial(row["serial"]) for row in (yield query(_STRAYS))]
+
+        return await self._engine.read(script)

@@ -1,0 +1,92 @@
+"""Renewing the OCSP responder's certificate before it ends: same key, new certificate, by the issuing CA (I28)."""
+
+import hashlib
+from datetime import timedelta
+
+from cryptography import x509
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import system_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.clock import Clock, Entropy
+from chopmark.keys.adapter import as_private_key, made_by
+from chopmark.keys.ports import Signer
+from chopmark.pki import path
+from chopmark.pki.ceremony import Terms, ocsp_responder_certificate
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
+from chopmark.pki.x509 import RDN_OIDS, IssuerView, not_after, serial_hex, spki_der
+from chopmark.va.ports import StatusRecords
+from chopmark.va.responder import RENEWED_BEFORE
+
+LIFE = timedelta(days=365)
+BACKDATE = timedelta(minutes=5)
+
+
+class NotRenewed(Exception):
+    """The new certificate does not hold under the issuer's; the old one stays."""
+
+
+class ResponderRenewal:
+    """Renews the responder of one issuing CA; `node` prefixes the serial, as for every certificate."""
+
+    def __init__(
+        self,
+        issuer: IssuerView,
+        root_der: bytes,
+        signer: Signer,
+        node: int,
+        records: StatusRecords,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._issuer = issuer
+        self._root = root_der
+        self._signer = signer
+        self._node = node
+        self._records = records
+        self._recorder = recorder
+        self._clock = clock
+        self._entropy = entropy
+
+    async def renew_due(self) -> int:
+        """Renew the certificate when less than thirty days are left; 1 when it was done here.
+
+        1 due, and the issuer lives longer  2 [tx] the intent  3 sign  4 it holds  5 [tx] in the old one's place.
+        """
+        now = self._clock.now().replace(microsecond=0)
+        old = await self._records.responder_certificate(self._issuer.id)
+        if old is None or not_after(old) - now >= RENEWED_BEFORE:
+            return 0
+        until = min(now + LIFE, self._issuer.not_after)
+        if until <= not_after(old):
+            return 0
+        terms = Terms(make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until)
+        key_der = spki_der(old)
+        serial = serial_hex(terms.serial)
+        chain = system_chain(f"responder-{self._issuer.id}")
+
+        async def intend(pen: Pen) -> None:
+            spki = hashlib.sha256(key_der).hexdigest()
+            facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
+            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
+
+        await self._recorder.write(chain, intend)
+        key = as_private_key(self._signer)
+        made = await made_by(
+            self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)
+        )
+        if path.chain_findings(made, (self._issuer.certificate_der,), self._root, now):
+            raise NotRenewed(self._issuer.id)
+
+        async def replace(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial, issuer=self._issuer.id)
+            return await self._records.renew_responder(self._issuer.id, old, made, leaf)
+
+        return int(await self._recorder.write(chain, replace))
+
+
+def _subject(certificate_der: bytes) -> list[tuple[str, str]]:
+    shorts = {oid: short for short, oid in RDN_OIDS.items()}
+    subject = x509.load_der_x509_certificate(certificate_der).subject
+    return [(shorts[attribute.oid], str(attribute.value)) for attribute in subject]

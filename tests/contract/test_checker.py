@@ -1,0 +1,178 @@
+"""The stored-certificate checker finds each edit of a row, and nothing in rows that nobody edited."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from chopmark import operating
+from chopmark.ca.checker import Checked, Checker
+from chopmark.keys.adapter import as_private_key
+from chopmark.store.checking import CertificateRows
+from chopmark.store.script import Value
+from chopmark.words import Operation, Reason, Serial
+from tests.contract.world import ANN, BEN, CEO, World, world_fixture
+
+world = world_fixture()
+
+
+async def checked(world: World, lint_each: int = 1) -> Checked:
+    checker = Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), lint_each)
+    return await checker.check(world.clock.now())
+
+
+async def history(world: World) -> Serial:
+    """A renewed, a revoked, an orphaned and a fresh certificate; return the fresh one's serial."""
+    await world.to_active(ANN)
+    await world.to_active(BEN)
+    await world.revoked(BEN, Reason.COMPROMISED)
+    world.clock.later(days=340)
+    await world.to_active(ANN, Operation.REKEY)
+    await world.to_active(CEO)
+    await world.work()
+    return world.held[ANN].holding.serial
+
+
+async def test_what_the_house_itself_stored_has_no_fault(world: World) -> None:
+    await history(world)
+    found = await checked(world)
+    assert found.faults == ()
+    assert (found.certificates, found.linted) == (4, 4)
+
+
+async def test_pkilint_may_judge_a_sample(world: World) -> None:
+    await history(world)
+    assert (await checked(world, 3)).linted == 2
+    assert (await checked(world, 0)).linted == 0
+
+
+async def _edit(world: World, serial: str, column: str, value: Value) -> None:
+    await world.change(f"UPDATE certificates SET {column} = :value WHERE serial = :serial", value=value, serial=serial)
+
+
+async def _der(world: World, serial: Serial, change: Callable[[bytes], bytes]) -> None:
+    (row,) = await world.rows("SELECT der FROM certificates WHERE serial = :serial", serial=serial)
+    await _edit(world, serial, "der", change(bytes(row["der"])))
+
+
+def _last_bit(der: bytes) -> bytes:
+    return der[:-1] + bytes((der[-1] ^ 1,))
+
+
+async def _damaged_signature(world: World, serial: Serial) -> None:
+    await _der(world, serial, _last_bit)
+
+
+async def _tbs(world: World, serial: Serial) -> None:
+    (row,) = await world.rows("SELECT tbs FROM certificates WHERE serial = :serial", serial=serial)
+    await _edit(world, serial, "tbs", bytes(row["tbs"]).replace(b"Investors", b"Directors"))
+
+
+async def _ca_certificate(world: World, serial: Serial) -> None:
+    """A CA certificate for the same key, signed by the real key, in all places that hold bytes."""
+    (row,) = await world.rows("SELECT der FROM certificates WHERE serial = :serial", serial=serial)
+    real = x509.load_der_x509_certificate(bytes(row["der"]))
+    builder = (
+        x509.CertificateBuilder(real.issuer, real.subject, real.public_key(), real.serial_number)
+        .not_valid_before(real.not_valid_before_utc)
+        .not_valid_after(real.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    made = builder.sign(as_private_key(world.house.authority.signer), hashes.SHA256())
+    der = made.public_bytes(serialization.Encoding.DER)
+    await _edit(world, serial, "der", der)
+    await _edit(world, serial, "tbs", made.tbs_certificate_bytes)
+    await world.change("UPDATE holdings SET der = :der WHERE serial = :serial", der=der, serial=serial)
+
+
+async def _serial(world: World, serial: Serial) -> None:
+    await _edit(world, serial, "serial", serial[:-1] + ("0" if serial[-1] != "0" else "1"))
+
+
+async def _state(world: World, serial: Serial) -> None:
+    """The old certificate is made valid again, in every column that says otherwise."""
+    await world.change(
+        "UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL WHERE state = 'revoked'"
+    )
+
+
+async def _revoked_only_here(world: World, serial: Serial) -> None:
+    await world.change(
+        "UPDATE certificates SET state = 'revoked', ended_at = 0, reason = 'unspecified' WHERE serial = :s", s=serial
+    )
+
+
+async def _shifted(world: World, serial: Serial) -> None:
+    await _edit(world, serial, "not_after", 4_102_444_800_000)
+
+
+async def _others_key(world: World, serial: Serial) -> None:
+    await world.change(
+        "UPDATE keys SET customer = :ben WHERE spki_sha256 = (SELECT spki_sha256 FROM holdings WHERE serial = :serial)",
+        ben=BEN,
+        serial=serial,
+    )
+
+
+async def _another_spki(world: World, serial: Serial) -> None:
+    await _edit(world, serial, "spki_sha256", "00" * 32)
+
+
+async def _no_holding(world: World, serial: Serial) -> None:
+    await world.change("DELETE FROM holdings WHERE serial = :serial", serial=serial)
+
+
+async def _no_row(world: World, serial: Serial) -> None:
+    await world.change("DELETE FROM certificates WHERE serial = :serial", serial=serial)
+
+
+async def _in_limbo(world: World, serial: Serial) -> None:
+    await world.change("UPDATE certificates SET state = 'reserved', der = NULL WHERE serial = :serial", serial=serial)
+
+
+async def _another_profile(world: World, serial: Serial) -> None:
+    await _edit(world, serial, "profile_version", 99)
+
+
+async def _another_shard(world: World, serial: Serial) -> None:
+    await _edit(world, serial, "shard", 7)
+
+
+EDITS: dict[Callable[[World, Serial], Awaitable[None]], set[str]] = {
+    _damaged_signature: {"signature", "holding_differs"},
+    _tbs: {"tbs_differs"},
+    _ca_certificate: {"differs_extensions"},
+    _serial: {"serial", "holding_without_certificate", "audit_differs"},
+    _state: {"ended_and_not_revoked", "audit_differs"},
+    _revoked_only_here: {"revoked_and_held", "audit_differs"},
+    _shifted: {"not_after"},
+    _others_key: {"key_of_another"},
+    _another_spki: {"spki", "key_of_another", "order_of_another_key", "holding_differs"},
+    _no_holding: {"holding_missing"},
+    _no_row: {"holding_without_certificate"},
+    _in_limbo: {"limbo", "holding_of_nothing", "audit_differs"},
+    _another_profile: {"profile_unknown"},
+    _another_shard: {"shard"},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__.strip("_"))
+async def test_i33_an_edited_row_is_found(world: World, edit: Callable[[World, Serial], Awaitable[None]]) -> None:
+    serial = await history(world)
+    world.clock.later(minutes=2)
+    await edit(world, serial)
+    codes = {fault.code for fault in (await checked(world)).faults}
+    assert EDITS[edit] <= codes
+
+
+async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await history(world)
+    assert await operating.check_certificates(world.house.settings, 0) == 0
+    assert capsys.readouterr().out == "4 certificates read, 0 linted, 0 faults.\n"
+    serial = world.held[ANN].holding.serial
+    await _shifted(world, serial)
+    assert await operating.check_certificates(world.house.settings, 0) == 1
+    assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"

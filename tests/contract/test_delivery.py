@@ -1,0 +1,173 @@
+"""Codes and notices on their way: retried with the same code, void when their object is gone, one worker a row."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from chopmark.audit.events import Event
+from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.post.failover import Router
+from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
+from chopmark.post.templates import Sender
+from chopmark.words import Channel
+from tests.contract.world import ANN, BEN, ROWS, Errand, World, world_fixture
+
+world = world_fixture()
+
+
+@dataclass
+class Gateway:
+    """A gateway that fails as told before it takes messages."""
+
+    faults: list[GatewayFault] = field(default_factory=list)
+    channel: Channel = Channel.MOBILE
+    name: str = "stub"
+    tried: list[Message] = field(default_factory=list)
+    taken: list[Message] = field(default_factory=list)
+
+    async def send(self, message: Message) -> Receipt:
+        self.tried.append(message)
+        await asyncio.sleep(0)
+        if self.faults:
+            raise self.faults.pop(0)
+        self.taken.append(message)
+        return Receipt(self.name, f"n{len(self.taken)}")
+
+
+def delivery(world: World, gateway: Gateway, holder: str = "one") -> Delivery:
+    house = world.house
+    carrier = Carrier(Router([gateway]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
+    return Delivery(
+        house.works,
+        house.challenges,
+        house.verifier,
+        house.people,
+        carrier,
+        house.recorder,
+        world.clock,
+        holder,
+    )
+
+
+async def row(world: World, errand: Errand) -> dict[str, object]:
+    (found,) = await world.rows("SELECT * FROM work WHERE order_id = :id AND kind = 'code'", id=errand.id)
+    return found
+
+
+async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> None:
+    errand = await world.to_sent()
+    gateway = Gateway()
+    assert await delivery(world, gateway).once() == 1
+    (message,) = gateway.taken
+    assert message.destination.reveal() == "+886912555001"
+    assert message.code is not None
+    assert message.code.reveal() in message.text.reveal()
+    assert (await errand.challenge()).reference in message.text.reveal()
+    assert (await row(world, errand))["outcome"] == "sent"
+    (challenge,) = await world.rows("SELECT sent_at FROM challenges")
+    assert challenge["sent_at"] == int(world.clock.at.timestamp() * 1000)
+    assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 1
+    await errand.answer(message.code.reveal())
+
+
+async def test_f5_a_retry_after_a_fault_sends_the_same_code_under_the_same_id(world: World) -> None:
+    errand = await world.to_sent()
+    gateway = Gateway(
+        [GatewayFault(FaultReason.TIMEOUT, retryable=True), GatewayFault(FaultReason.BUSY, retryable=True)]
+    )
+    working = delivery(world, gateway)
+    assert await working.once() == 1
+    assert await working.once() == 0  # it waits
+    (challenge,) = await world.rows("SELECT sent_at FROM challenges")
+    assert challenge["sent_at"] is None
+    for _ in range(2):
+        world.clock.later(seconds=60)
+        assert await working.once() == 1
+    assert len(gateway.tried) == 3
+    assert len({(m.message_id, m.text.reveal()) for m in gateway.tried}) == 1
+    code = gateway.taken[0].code
+    assert code is not None
+    await errand.answer(code.reveal())
+    assert await world.count("challenges") == 1
+    assert await world.count("counters", "used > 1") == 0  # one send was charged
+
+
+async def test_f6_a_message_whose_code_has_expired_is_not_sent(world: World) -> None:
+    errand = await world.to_sent()
+    world.clock.later(seconds=300)
+    gateway = Gateway()
+    assert await delivery(world, gateway).once() == 1
+    assert gateway.tried == []
+    assert (await row(world, errand))["outcome"] == "expired"
+    assert len(await world.leaves(Event.POST_MESSAGE_FAILED)) == 1
+
+
+async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
+    errand = await world.to_sent()
+    await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    gateway = Gateway()
+    await delivery(world, gateway).once()
+    assert [m for m in gateway.tried if m.code is not None] == []
+    assert (await row(world, errand))["outcome"] == "void"
+
+
+async def test_i14_a_replaced_code_is_not_sent_any_more(world: World) -> None:
+    errand = await world.to_sent()
+    world.clock.later(seconds=60)
+    await errand.send()
+    gateway = Gateway()
+    await delivery(world, gateway).once()
+    assert len(gateway.taken) == 1
+    code = gateway.taken[0].code
+    assert code is not None
+    assert code.reveal() == await errand.code()
+    outcomes = await world.rows("SELECT outcome FROM work WHERE kind = 'code' ORDER BY not_before")
+    assert [found["outcome"] for found in outcomes] == ["void", "sent"]
+
+
+async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> None:
+    errand = await world.to_sent()
+    gateway = Gateway([GatewayFault(FaultReason.DESTINATION, retryable=False)])
+    await delivery(world, gateway).once()
+    world.clock.later(minutes=1)
+    assert await delivery(world, gateway).once() == 0
+    assert (await row(world, errand))["outcome"] == "failed:destination"
+    assert gateway.taken == []
+    assert len(await world.leaves(Event.POST_MESSAGE_FAILED)) == 1
+
+
+async def test_two_workers_share_no_row(world: World) -> None:
+    for customer in (ANN, BEN, "C6", "C7"):
+        await world.to_sent(customer)
+    gateway = Gateway()
+    taken = await asyncio.gather(*(delivery(world, gateway, f"worker-{n}").once() for n in range(4)))
+    assert sum(taken) == 4
+    assert len({m.message_id for m in gateway.taken}) == len(gateway.taken) == 4
+    assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 4
+
+
+async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:
+    errand = await world.to_sent()
+    works, kinds = world.house.works, (WorkKind.CODE,)
+    (mine,) = await works.claim(kinds, 10, "slow", world.clock.now(), 60)
+    assert await works.claim(kinds, 10, "quick", world.clock.now(), 60) == []
+    world.clock.later(seconds=60)
+    (theirs,) = await works.claim(kinds, 10, "quick", world.clock.now(), 60)
+    assert theirs.id == mine.id
+    assert not await works.done(mine, "slow", world.clock.now(), "sent", None)
+    assert not await works.retry(mine, "slow", world.clock.now() + timedelta(minutes=1), "timeout")
+    assert (await row(world, errand))["holder"] == "quick"
+    assert await works.done(theirs, "quick", world.clock.now(), "sent", None)
+    assert not await works.done(theirs, "quick", world.clock.now(), "sent", None)
+
+
+async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_code(world: World) -> None:
+    errand = await world.to_sent()
+    await world.house.works.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
+    gateway = Gateway()
+    assert await delivery(world, gateway).once() == 0
+    world.clock.later(seconds=60)
+    assert await delivery(world, gateway).once() == 1
+    code = gateway.taken[0].code
+    assert code is not None
+    assert code.reveal() == await errand.code()

@@ -1,0 +1,465 @@
+"""A whole house over one database for tests: a CA, synthetic customers, a clock and dice that the test moves.
+
+Founding a CA takes a second, so each process founds one for each engine and copies it for every test.
+"""
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from chopmark.audit.events import Event
+from chopmark.audit.findings import Report
+from chopmark.audit.headfile import read_heads
+from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.verify import verify
+from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
+from chopmark.ca.ports import Issuer
+from chopmark.client.signing import ClientKey
+from chopmark.errors import Refusal, Refused
+from chopmark.keys.ports import Signer
+from chopmark.main import House, build, found_ca, tasks
+from chopmark.ra.desk import Caller
+from chopmark.ra.model import Order
+from chopmark.ra.ports import Holding
+from chopmark.ra.rekey import Rekey
+from chopmark.ra.revocation import Revocation
+from chopmark.settings import Settings
+from chopmark.stepup.challenge import Challenge
+from chopmark.store import db
+from chopmark.store.ca import CertificateLedger
+from chopmark.store.script import Row, Script, Value, query
+from chopmark.store.stepup import FailureLedger
+from chopmark.words import (
+    AccountNumber,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+)
+from tests import postgres
+
+START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
+"""Noon in Taipei; certificates made now end on 31 March 2027."""
+PASSWORD_LOGIN = frozenset({FactorClass.PASSWORD})
+
+
+def _row(number: int, person: str, name: str, birth: str, mobile: str, email: str) -> dict[str, str]:
+    return {
+        "customer": f"C{number}",
+        "person_id": person,
+        "name": name,
+        "birth_date": birth,
+        "mobile": mobile,
+        "email": email,
+        "accounts": f"(期) F014000-{number:07d}",
+        "verified_on": "2024-03-05",
+    }
+
+
+ANN, BEN, CEO, DAN, EVE, FAY, GUS = "C1", "C2", "C3", "C4", "C5", "C6", "C7"
+"""Ann to Gus: Ceo is a company, Dan has no e-mail, Eve has no mobile."""
+ROWS = {
+    row["customer"]: row
+    for row in (
+        _row(1, "A120034503", "王試一", "1961-07-15", "0912555001", "canary-one@example.com"),
+        _row(2, "F220034519", "林試二", "1972-02-29", "0912555002", "canary-two@example.com"),
+        _row(3, "24680132", "試三有限公司", "", "0912555003", "canary-three@example.com"),
+        _row(4, "A131145615", "陳試四", "1958-12-31", "0912555004", ""),
+        _row(5, "F231145621", "張試五", "1965-05-01", "", "canary-five@example.com"),
+        _row(6, "A142256727", "李試六", "1949-10-10", "0912555006", "canary-six@example.com"),
+        _row(7, "F242256733", "吳試七", "1980-08-08", "0912555007", "canary-seven@example.com"),
+    )
+}
+
+
+@dataclass
+class Clock:
+    """A clock that a test moves."""
+
+    at: datetime = START
+
+    def now(self) -> datetime:
+        return self.at
+
+    def later(self, **span: float) -> None:
+        self.at += timedelta(**span)
+
+
+@dataclass
+class Dice:
+    """Repeatable randomness; what is loaded comes first."""
+
+    random: Random
+    loaded: deque[bytes] = field(default_factory=deque)
+
+    def token(self, size: int) -> bytes:
+        if self.loaded and len(self.loaded[0]) == size:
+            return self.loaded.popleft()
+        return self.random.randbytes(size)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A certificate with its key, as the customer's computer keeps it."""
+
+    key: ClientKey
+    holding: Holding
+
+
+@dataclass
+class World:
+    """A house, and what lies outside it."""
+
+    house: House
+    clock: Clock
+    dice: Dice
+    url: str
+    held: dict[str, Held] = field(default_factory=dict)
+    nodes: list[House] = field(default_factory=list)
+
+    # doors ------------------------------------------------------------------------------------------------------
+
+    def caller(self, customer: str = ANN, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> Caller:
+        return Caller(CustomerId(customer), factors, "test")
+
+    async def open(
+        self,
+        customer: str = ANN,
+        operation: Operation = Operation.ENROL,
+        reason: Reason | None = None,
+        factors: frozenset[FactorClass] = PASSWORD_LOGIN,
+        serial: Serial | None = None,
+    ) -> "Errand":
+        """Open an order."""
+        caller = self.caller(customer, factors)
+        account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
+        order = await self.house.enrolment.start(caller, operation, account, KeyHome.FILE, reason, serial)
+        return Errand(self, caller, order.id, ClientKey.generate(), self.held.get(customer))
+
+    async def to_key(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        """Open an order and bind its key."""
+        errand = await self.open(customer, operation, **how)
+        await errand.bind()
+        return errand
+
+    async def to_sent(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        errand = await self.to_key(customer, operation, **how)
+        await errand.send()
+        return errand
+
+    async def to_code(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        """Up to the right code."""
+        errand = await self.to_sent(customer, operation, **how)
+        await errand.answer(await errand.code())
+        return errand
+
+    async def to_review(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        """Up to the right birth date, where one is asked."""
+        errand = await self.to_code(customer, operation, **how)
+        if (await errand.order()).birth_date_asked:
+            await errand.birth_date()
+        return errand
+
+    async def to_issued(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        errand = await self.to_review(customer, operation, **how)
+        order = await errand.confirm()
+        assert order.state is OrderState.ISSUED
+        return errand
+
+    async def to_active(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
+        """The whole way; the customer's computer keeps the new key."""
+        errand = await self.to_issued(customer, operation, **how)
+        await errand.prove()
+        return errand
+
+    async def to_revoke(self, customer: str = ANN, reason: Reason = Reason.NO_LONGER_NEEDED) -> "Errand":
+        """Open a revocation order for the certificate that the customer's computer keeps."""
+        return await self.open(customer, Operation.REVOKE, reason, serial=self.held[customer].holding.serial)
+
+    async def revoked(self, customer: str = ANN, reason: Reason = Reason.NO_LONGER_NEEDED) -> "Errand":
+        """Revoke it."""
+        errand = await self.to_revoke(customer, reason)
+        await errand.send()
+        await errand.answer(await errand.code())
+        await errand.revoke()
+        return errand
+
+    async def node(self, number: int) -> "World":
+        """Another process of the same installation, with a view of its own."""
+        settings = self.house.settings.model_copy(update={"node": number})
+        dice = Dice(Random(1000 + number))
+        house = await build(settings, self.clock, dice)
+        self.nodes.append(house)
+        return World(house, self.clock, dice, self.url, self.held)
+
+    def with_issuer(self, issuer: Issuer) -> "World":
+        """The same house with another way to its CA."""
+        house = self.house
+        rekey = Rekey(house.desk, house.verifier, FailureLedger(house.engine), issuer)
+        revocation = Revocation(house.desk, issuer)
+        changed = replace(house, rekey=rekey, revocation=revocation)
+        return World(changed, self.clock, self.dice, self.url, self.held)
+
+    def issuer(self, signer: Signer) -> EmbeddedIssuer:
+        """The house's CA with another signer."""
+        house, built_in = self.house, self.house.issuer
+        authority = house.authority
+        blueprint = Blueprint(built_in._profiles, built_in._constants, built_in._publication, house.settings.node)
+        return EmbeddedIssuer(
+            Authority(authority.view, authority.chain, signer, authority.title),
+            blueprint,
+            CertificateLedger(house.engine),
+            house.recorder,
+            self.clock,
+            self.dice,
+        )
+
+    # jobs -------------------------------------------------------------------------------------------------------
+
+    async def once(self, name: str) -> int:
+        """Run one of the worker's jobs once."""
+        (job,) = [task.job for task in tasks(self.house) if task.name == name]
+        return await job()
+
+    async def work(self) -> None:
+        """Let the workers do what waits now."""
+        wanted = {"deliver-0", "revoke", "publish", "sequence"}
+        jobs = [task.job for task in tasks(self.house) if task.name in wanted]
+        for job in jobs:
+            while await job():
+                pass
+
+    # what is left behind -----------------------------------------------------------------------------------------
+
+    async def rows(self, sql: str, **values: Value) -> list[dict[str, Any]]:
+        def script() -> Script[list[Row]]:
+            return (yield query(sql, **values))
+
+        return [dict(row) for row in await self.house.engine.read(script)]
+
+    async def change(self, sql: str, **values: Value) -> None:
+        """Write to the database as somebody else would."""
+
+        def script() -> Script[None]:
+            yield query(sql, **values)
+
+        await self.house.engine.run(script)
+
+    async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
+        return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
+
+    async def leaves(self, event: Event) -> list[dict[str, Any]]:
+        return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
+
+    async def holding_of(self, serial: Serial) -> Holding:
+        found = await self.house.desk.holdings.get(serial)
+        assert found is not None
+        return found
+
+    async def holding(self, errand: "Errand") -> Holding:
+        found = [h for h in await self.house.desk.holdings.all(errand.caller.customer) if h.order == errand.id]
+        assert len(found) == 1
+        return found[0]
+
+    async def ca_state(self, serial: Serial) -> tuple[str, str | None]:
+        (row,) = await self.rows("SELECT state, reason FROM certificates WHERE serial = :serial", serial=serial)
+        return row["state"], row["reason"]
+
+    async def notices(self) -> list[dict[str, Any]]:
+        return await self.rows("SELECT * FROM work WHERE kind = 'notice' ORDER BY not_before, id")
+
+    async def audit(self) -> Report:
+        """Give every leaf its place and verify the whole record against the heads file."""
+        await self.once("sequence")
+        house = self.house
+        lines = read_heads(house.settings.data / "heads.jsonl")
+        async with house.ledger.snapshot() as source:
+            keys = AuditKeys([house.audit_key])
+            return await verify(source, keys, [house.head_signer.public_key], lines, self.clock.now())
+
+    async def close(self) -> None:
+        for house in [*self.nodes, self.house]:
+            await house.close()
+
+
+@dataclass
+class Errand:
+    """One customer's order under way, with the key on the customer's computer."""
+
+    world: World
+    caller: Caller
+    id: OrderId
+    key: ClientKey
+    old: Held | None
+
+    @property
+    def house(self) -> House:
+        return self.world.house
+
+    async def order(self) -> Order:
+        return await self.house.counter.order(self.caller, self.id)
+
+    async def state(self) -> OrderState:
+        return (await self.order()).state
+
+    async def stored(self) -> Order:
+        found = await self.house.desk.orders.get(self.id)
+        assert found is not None
+        return found
+
+    async def nonce(self) -> bytes:
+        return (await self.house.enrolment.nonce(self.caller, self.id))[0]
+
+    def proof(self, nonce: bytes, **other: Any) -> bytes:
+        """The old key's signature over this order's new key; `other` says what is different about it."""
+        assert self.old is not None
+        facts: dict[str, Any] = {
+            "portal": self.house.portal,
+            "order": self.id,
+            "nonce": nonce,
+            "new_spki_sha256": self.key.spki_sha256,
+            "purpose": "rekey",
+            "at": self.world.clock.now(),
+        }
+        signer = other.pop("signer", self.old)
+        return bytes(signer.key.prove(signer.holding.der, **{**facts, **other}))
+
+    async def bind(self, key: ClientKey | None = None) -> Order:
+        self.key = key or self.key
+        order = await self.order()
+        proof = self.proof(await self.nonce()) if order.operation is Operation.REKEY else None
+        return await self.house.rekey.bind_key(self.caller, self.id, self.key.request(), proof)
+
+    async def send(self, channel: Channel | None = None) -> Challenge:
+        """Have a code sent: by phone where there is one."""
+        if channel is None:
+            contacts = await self.house.people.contacts(self.caller.customer)
+            channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
+        await self.house.rekey.challenge(self.caller, self.id, channel)
+        return await self.challenge()
+
+    async def challenge(self) -> Challenge:
+        found = await self.house.verifier.latest(self.id)
+        assert found is not None
+        return found[0]
+
+    async def code(self) -> str:
+        """The newest code, as it is sent."""
+        code = self.house.verifier.code_of(await self.challenge())
+        assert code is not None
+        return code.reveal()
+
+    async def wrong_code(self, step: int = 1) -> str:
+        code = await self.code()
+        return f"{(int(code) + step) % 10 ** len(code):0{len(code)}d}"
+
+    async def answer(self, code: str) -> Order:
+        return await self.house.rekey.answer(self.caller, self.id, code)
+
+    async def birth_date(self, claimed: date | None = None) -> Order:
+        known = claimed or date.fromisoformat(ROWS[self.caller.customer]["birth_date"])
+        return await self.house.rekey.birth_date(self.caller, self.id, known)
+
+    async def terms(self) -> str:
+        return self.house.rekey.consent(await self.order()).sha256
+
+    async def confirm(self) -> Order:
+        return await self.house.rekey.confirm(self.caller, self.id, await self.terms())
+
+    async def install_proof(self, **other: Any) -> bytes:
+        holding = await self.world.holding(self)
+        mine = Held(self.key, holding)
+        facts: dict[str, Any] = {"purpose": "install", "signer": mine, **other}
+        nonce = facts.pop("nonce", None) or await self.nonce()
+        return Errand(self.world, self.caller, self.id, self.key, mine).proof(nonce, **facts)
+
+    async def prove(self) -> Order:
+        order = await self.house.rekey.prove(self.caller, self.id, await self.install_proof())
+        self.world.held[self.caller.customer] = Held(self.key, await self.world.holding(self))
+        return order
+
+    async def revoke(self) -> Order:
+        return await self.house.revocation.confirm(self.caller, self.id, await self.terms())
+
+
+async def refusal(doing: Awaitable[object]) -> Refusal:
+    """Return the refusal that this ends in."""
+    with pytest.raises(Refused) as caught:
+        await doing
+    return caught.value.refusal
+
+
+async def outcome(doing: Awaitable[object]) -> object:
+    """Return what came of it, a refusal included."""
+    try:
+        return await doing
+    except Refused as refused:
+        return refused.refusal
+
+
+@dataclass(frozen=True)
+class _Template:
+    folder: Path
+    dsn: str | None
+
+
+_templates: dict[tuple[str, str], _Template] = {}
+
+
+def _settings(folder: Path, database: str, **settings: Any) -> Settings:
+    return Settings(mode="demo", data=folder, database=database, **settings)
+
+
+async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
+    """Found an installation with a CA and the customers, once a process and engine."""
+    name = ("sqlite", "") if cluster is None else ("postgresql", str(cluster.directory))
+    if name not in _templates:
+        folder = Path(tempfile.mkdtemp(dir=base))
+        dsn = None if cluster is None else await cluster.fresh_database()
+        settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
+        clock, dice = Clock(), Dice(Random(1))
+        await db.upgrade(settings.database_url)
+        assert await found_ca(settings, clock, dice)
+        house = await build(settings, clock, dice)
+        report = await house.intake.add(ROWS.values(), "alice")
+        assert report.imported == len(ROWS)
+        await house.close()
+        _templates[name] = _Template(folder, dsn)
+    return _templates[name]
+
+
+def world_fixture(**settings: Any) -> Callable[..., object]:
+    """Make a module's `world` fixture: both engines, a database of its own for each test."""
+
+    @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+    async def world(
+        request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> AsyncIterator[World]:
+        cluster = request.getfixturevalue("postgres_cluster") if request.param == "postgresql" else None
+        template = await _template(cluster, tmp_path_factory.getbasetemp())
+        folder = tmp_path / "house"
+        shutil.copytree(template.folder, folder)
+        dsn = None if cluster is None else await cluster.fresh_database(template.dsn)
+        clock, dice = Clock(), Dice(Random(2))
+        url = dsn or f"sqlite:///{folder / 'house.db'}"
+        house = await build(_settings(folder, url, **settings), clock, dice)
+        made = World(house, clock, dice, url)
+        yield made
+        await made.close()
+        if cluster is not None and dsn is not None:
+            await cluster.drop(dsn)
+
+    return world

@@ -1,0 +1,133 @@
+"""A running counter for journeys: server and worker as processes of their own over a prepared installation."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chopmark.demo import prepare
+from chopmark.settings import Settings
+
+T = TypeVar("T")
+ENDS_WITHIN_S = 60
+LOWEST, PORTS = 20_000, 10_000  # below the ports that outgoing connections use
+_steps = itertools.count(os.getpid() * 7)
+
+
+def apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a thread of its own, whoever has the event loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, another one each time."""
+    for step in itertools.islice(_steps, PORTS):
+        port = LOWEST + step % PORTS
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A demo installation that is copied for each counter; its certificates name `port`."""
+
+    folder: Path
+    port: int
+
+    @classmethod
+    def make(cls, folder: Path, database: str = "") -> "Prepared":
+        """Play the demo's past once."""
+        port = free_port()
+        apart(prepare(Settings(mode="demo", data=folder, port=port, database=database)))
+        return cls(folder, port)
+
+
+@dataclass
+class Counter:
+    """One running installation: where it answers, where its files are, its processes."""
+
+    data: Path
+    port: int
+    environment: dict[str, str]
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The portal's address."""
+        return f"http://localhost:{self.port}"
+
+    def start(self, name: str) -> None:
+        """Start the server or the worker; `ready` waits for the server."""
+        arguments = {"server": ["serve", "--workers", "1"], "worker": ["worker"]}[name]
+        with (self.data / f"{name}.log").open("a") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "chopmark", *arguments],
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def ready(self) -> None:
+        """Wait for the server's ready line."""
+        stdout = self.processes["server"].stdout
+        assert stdout is not None
+        for line in stdout:
+            if line.startswith("ready "):
+                return
+        raise AssertionError(self.logs())
+
+    def kill(self, name: str) -> None:
+        """Kill a process as a power cut would."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait(ENDS_WITHIN_S)
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def logs(self) -> str:
+        """Return all that the processes wrote."""
+        return "".join(path.read_text() for path in sorted(self.data.glob("*.log")))
+
+    def passphrase(self, number: str) -> str:
+        """Return the pass-phrase of a demo customer's certificate file."""
+        return (self.data / "demo" / f"{number.lower()}.txt").read_text().strip()
+
+    def p12(self, number: str) -> Path:
+        """Return a demo customer's certificate file."""
+        return self.data / "demo" / f"{number.lower()}.p12"
+
+
+@contextmanager
+def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]:
+    """Give a copy of the prepared installation with server and worker running."""
+    data = folder / "data"
+    shutil.copytree(prepared.folder, data)
+    environment = {
+        **os.environ,
+        "CHOPMARK_MODE": "demo",
+        "CHOPMARK_DATA": str(data),
+        "CHOPMARK_PORT": str(prepared.port),
+        **extra,
+    }
+    counter = Counter(data, prepared.port, environment)
+    try:
+        counter.start("server")
+        counter.start("worker")
+        counter.ready()
+        yield counter
+    finally:
+        for name in list(counter.processes):
+            counter.kill(name)

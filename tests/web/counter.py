@@ -1,0 +1,347 @@
+"""A whole counter in one process: the demo's people over SQLite, a clock that stands still, browsers without a face.
+
+The demo's past is played once a test run; each test gets a copy of its data directory.
+"""
+
+import asyncio
+import fcntl
+import re
+import shutil
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from litestar import Litestar
+
+from chopmark.client.signing import ClientKey
+from chopmark.demo import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
+from chopmark.demo_people import PEOPLE, Person
+from chopmark.main import House, SystemEntropy, build, found_ca, tasks, write_private
+from chopmark.running import doors
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.store.script import Script, query
+from chopmark.web import app
+from chopmark.web.doors import Doors
+from chopmark.words import OrderId
+
+NOW = datetime(2026, 3, 16, 2, 0, tzinfo=UTC)
+"""The moment at which every test begins: ten in the morning in Taipei."""
+URL = "http://localhost:8080"
+PERSON: Mapping[str, Person] = {person.number: person for person in PEOPLE}
+Answer = httpx2.Response
+
+
+def settings_of(data: Path) -> Settings:
+    """The demo's settings over a data directory."""
+    return Settings(mode="demo", data=data)
+
+
+async def play(data: Path) -> None:
+    """Found the demo in an empty directory, as `chopmark demo` does, with a clock that ends at NOW."""
+    settings, clock = settings_of(data), SteppingClock(NOW - BEGINS)
+    await db.upgrade(settings.database_url)
+    await found_ca(settings, clock, SystemEntropy())
+    house = await build(settings, clock, SystemEntropy())
+    try:
+        (data / "demo").mkdir()
+        await Play(house, clock, data / "demo").run(NOW)
+        credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
+        write_private(data / "secrets" / "demo_client", credential.secret.reveal().encode())
+    finally:
+        await house.close()
+
+
+def prepared(shared: Path) -> Path:
+    """The data directory of a played demo; whichever worker comes first makes it for all."""
+    ready = shared / "counter"
+    with (shared / "counter.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            making = shared / "counter.making"
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
+            asyncio.run(play(making))
+            making.rename(ready)
+    return ready
+
+
+def b64(data: bytes) -> str:
+    """base64url without padding (RFC 4648 s.5)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    """The bytes of base64url without padding."""
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@dataclass
+class Browser:
+    """One browser at one address: keeps cookies, sends the form token as the pages do, remembers what it sent."""
+
+    client: httpx2.AsyncClient
+    sent: list[httpx2.Request] = field(default_factory=list)
+
+    @property
+    def token(self) -> str:
+        """The form token that this browser's cookie holds."""
+        names = [name for name in self.client.cookies if name.endswith("csrf")]
+        return self.client.cookies[names[0]] if names else ""
+
+    async def request(self, method: str, path: str, **extra: Any) -> Answer:
+        """Send anything."""
+        answer = await self.client.request(method, path, **extra)
+        self.sent.append(answer.request)
+        return answer
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """Open a page."""
+        return await self.request("GET", path, headers=headers)
+
+    async def form(self, path: str, **fields: str) -> Answer:
+        """Send a page's form, as a browser does, with the page's hidden token."""
+        if not self.token:
+            await self.get("/sign-in")
+        return await self.request("POST", path, data={"_csrf_token": self.token, **fields}, headers={"Origin": URL})
+
+    async def api(
+        self, path: str, body: Any = None, *, method: str = "POST", key: str = "", lang: str = "en"
+    ) -> Answer:
+        """Call the JSON API as `main.ts` does."""
+        if not self.token:
+            await self.get("/api/v1/status")
+        headers = {"x-csrftoken": self.token, "Accept-Language": lang}
+        if key:
+            headers["Idempotency-Key"] = key
+        return await self.request(method, f"/api/v1{path}", json={} if body is None else body, headers=headers)
+
+    async def sign_in(self, number: str, password: str = PASSWORD) -> Answer:
+        """Sign in at the portal."""
+        return await self.form("/sign-in", who=number, password=password, next="/home")
+
+
+@dataclass
+class World:
+    """A house with its doors open."""
+
+    house: House
+    clock: SteppingClock
+    data: Path
+    doors: Doors
+    asgi: Any
+    portal: Litestar
+    clients: list[httpx2.AsyncClient] = field(default_factory=list)
+
+    def with_doors(self, **changes: Any) -> "World":
+        """The same house behind other doors."""
+        changed = replace(self.doors, **changes)
+        built = app.create(changed)
+        return replace(self, doors=changed, asgi=built.asgi, portal=built.portal)
+
+    def browser(self, address: str = "203.0.113.7", url: str = "") -> Browser:
+        """A new browser at an address."""
+        transport = httpx2.ASGITransport(self.asgi, client=(address, 40000))
+        client = httpx2.AsyncClient(transport=transport, base_url=url or self.doors.portal_url)
+        self.clients.append(client)
+        return Browser(client)
+
+    async def signed_in(self, number: str) -> Browser:
+        """The browser of a customer who has signed in."""
+        browser = self.browser()
+        answer = await browser.sign_in(number)
+        assert answer.status_code == 303, answer.text
+        return browser
+
+    async def work(self) -> None:
+        """Let the worker do all there is to do."""
+        for task in tasks(self.house):
+            if task.name not in {"sequence", "overdue"}:
+                while await task.job():
+                    pass
+
+    def step(self, **by: float) -> None:
+        """Let time pass."""
+        self.clock.moment += timedelta(**by)
+
+    async def rows(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
+        """What the database holds."""
+
+        def script() -> Script[list[Mapping[str, Any]]]:
+            found = yield query(sql, **values)
+            return [dict(row) for row in found]
+
+        return await self.house.engine.run(script)
+
+    def old_key(self, number: str) -> tuple[ClientKey, bytes]:
+        """The customer's key and certificate, out of the .p12 in the demo's folder."""
+        name = PERSON[number].file
+        passphrase = (self.data / "demo" / f"{name}.txt").read_bytes().strip()
+        pair = pkcs12.load_key_and_certificates((self.data / "demo" / f"{name}.p12").read_bytes(), passphrase)
+        key, certificate = pair[0], pair[1]
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        assert certificate is not None
+        return ClientKey(key), certificate.public_bytes(Encoding.DER)
+
+    async def inbox_code(self, browser: Browser) -> str:
+        """The newest code, read from the demo's phone and mail box as a person reads it."""
+        await self.work()
+        answer = await browser.get("/demo/inbox", accept="application/json")
+        for message in answer.json():
+            found = re.search(r"(?<!\d)\d{6}(?!\d)", message["text"])
+            if found:
+                return found[0]
+        raise AssertionError("no code was delivered")
+
+
+@dataclass
+class Errand:
+    """One customer's order, driven through the JSON API; `order` is the newest answer."""
+
+    world: World
+    browser: Browser
+    person: Person
+    key: ClientKey = field(default_factory=ClientKey.generate)
+    order: dict[str, Any] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The order's address below /api/v1."""
+        return f"/orders/{self.order['id']}"
+
+    async def call(self, path: str, body: Any = None, method: str = "POST", key: str = "") -> Answer:
+        """Call the API; a good answer is the order's newest state."""
+        answer = await self.browser.api(path, body, method=method, key=key)
+        self.answers.append(answer)
+        if answer.is_success and "next" in answer.json():
+            self.order = answer.json()
+        return answer
+
+    async def start(self, operation: str, **more: str) -> Answer:
+        """Open the order."""
+        body = {"operation": operation, "account": self.person.account, "key_home": "file", **more}
+        return await self.call("/orders", body)
+
+    def proof(self, key: ClientKey, certificate: bytes, nonce: str, purpose: str) -> str:
+        """The signature of a key over the server's challenge."""
+        signed = key.prove(
+            certificate,
+            portal=self.order["portal"],
+            order=OrderId(self.order["id"]),
+            nonce=unb64(nonce),
+            new_spki_sha256=self.key.spki_sha256,
+            purpose=purpose,
+            at=self.world.clock.now(),
+        )
+        return b64(signed)
+
+    async def bind(self) -> Answer:
+        """Send the new key; for a renewal signed by the old one."""
+        body = {"csr": b64(self.key.request())}
+        if self.order["needs_old_key"]:
+            old, certificate = self.world.old_key(self.person.number)
+            nonce = (await self.browser.api(f"{self.path}/nonce")).json()["nonce"]
+            body["proof"] = self.proof(old, certificate, nonce, "rekey")
+        return await self.call(f"{self.path}/key", body, "PUT")
+
+    async def send_code(self, channel: str = "mobile") -> Answer:
+        """Have a code sent."""
+        self.world.step(seconds=61)
+        return await self.call(f"{self.path}/challenges", {"channel": channel})
+
+    async def enter_code(self) -> Answer:
+        """Enter the code that the inbox shows."""
+        code = await self.world.inbox_code(self.browser)
+        return await self.call(f"{self.path}/code", {"code": code})
+
+    def birth(self) -> dict[str, str]:
+        """The customer's birth date as the page sends it."""
+        year, month, day = (int(part) for part in self.person.birth.split("-"))
+        era, shown = ("roc", year - 1911) if year > 1911 else ("before_roc", 1912 - year)
+        return {"era": era, "year": str(shown), "month": str(month), "day": str(day)}
+
+    async def enter_birth_date(self) -> Answer:
+        """Enter the birth date."""
+        return await self.call(f"{self.path}/birth-date", self.birth())
+
+    async def confirm(self, key: str = "") -> Answer:
+        """Agree to the terms that were shown."""
+        return await self.call(f"{self.path}/confirm", {"consent": self.order["consent"]["sha256"]}, key=key)
+
+    async def prove(self) -> Answer:
+        """Show that the new key works."""
+        nonce = (await self.browser.api(f"{self.path}/nonce")).json()["nonce"]
+        certificate = unb64(self.order["certificate"]["der"])
+        return await self.call(f"{self.path}/prove", {"proof": self.proof(self.key, certificate, nonce, "install")})
+
+    async def until(self, stop: str, operation: str, **more: str) -> "Errand":
+        """Go on until the order's next step is `stop`."""
+        answer = await self.start(operation, **more)
+        channel = "mobile" if self.person.mobile and not self.person.new_mobile else "email"
+        while answer.is_success and self.order["next"] != stop:
+            match self.order["next"]:
+                case "key":
+                    answer = await self.bind()
+                case "channel":
+                    answer = await self.send_code(channel)
+                case "code":
+                    answer = await self.enter_code()
+                case "birth_date":
+                    answer = await self.enter_birth_date()
+                case "review":
+                    answer = await self.confirm()
+                case "install":
+                    answer = await self.prove()
+                case other:
+                    raise AssertionError(f"the order stands at {other}, not at {stop}")
+        assert answer.is_success, answer.text
+        return self
+
+
+async def errand(world: World, number: str) -> Errand:
+    """An errand of a customer who has just signed in."""
+    return Errand(world, await world.signed_in(number), PERSON[number])
+
+
+@asynccontextmanager
+async def opened(played: Path, data: Path) -> AsyncIterator[World]:
+    """A counter over a copy of the played demo."""
+    shutil.copytree(played, data)
+    clock = SteppingClock(NOW)
+    house = await build(settings_of(data), clock, SystemEntropy())
+    try:
+        through = doors(house, await demo_of(house))
+        built = app.create(through)
+        world = World(house, clock, data, through, built.asgi, built.portal)
+        yield world
+        for client in world.clients:
+            await client.aclose()
+    finally:
+        await house.close()
+
+
+Route = tuple[str, str]
+
+
+def routes(portal: Litestar) -> list[Route]:
+    """Every method and path of the portal, apart from OPTIONS, which only names the methods, and HEAD."""
+    found = [
+        (method, route.path)
+        for route in portal.routes
+        for method in getattr(route, "methods", ())
+        if method not in {"OPTIONS", "HEAD"}
+    ]
+    return sorted(found, key=lambda row: (row[1], row[0]))
+
+
+def filled(path: str, /, **values: str) -> str:
+    """The address of a route with its parameters filled in."""
+    return re.sub(r"\{(\w+):\w+\}", lambda found: values.get(found[1], "x"), path)

@@ -1,0 +1,377 @@
+"""Which door calls what, and which rule stands before it: generated from the route table (architecture rule 1).
+
+A route without a row fails here, so that a new door is thought about before it opens.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.web.counter import PERSON, URL, Browser, Errand, Route, World, b64, errand, filled, routes
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands before a route, and the verbs behind it that change something."""
+
+    verbs: frozenset[str] = frozenset()
+    session: bool = False
+    token: bool = True
+    owned: str = ""
+
+
+def row(*verbs: str, session: bool = False, token: bool = True, owned: str = "") -> Row:
+    return Row(frozenset(verbs), session, token, owned)
+
+
+ORDER = "/api/v1/orders/{order_id:str}"
+READ = row(token=False)
+OWN = row(session=True, token=False)
+ROWS: Mapping[Route, Row] = {
+    ("GET", "/"): READ,
+    ("GET", "/api/schema"): READ,
+    ("GET", "/api/schema/openapi.json"): READ,
+    ("GET", "/api/schema/{path:str}"): READ,
+    ("GET", "/api/v1/certificates"): OWN,
+    ("GET", "/api/v1/certificates/{serial:str}"): row(session=True, token=False, owned="serial"),
+    ("POST", "/api/v1/launches"): row("launches.authenticate", "launches.create", token=False),
+    ("POST", "/api/v1/orders"): row("enrolment.start", session=True, owned="account serial"),
+    ("GET", ORDER): row(session=True, token=False, owned="order_id"),
+    ("POST", f"{ORDER}/birth-date"): row("rekey.birth_date", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/cancel"): row("enrolment.cancel", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/challenges"): row("rekey.challenge", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/code"): row("rekey.answer", "door.step_up", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/confirm"): row("rekey.confirm", "revocation.confirm", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
+    ("PUT", f"{ORDER}/key"): row("rekey.bind_key", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/prove"): row("rekey.prove", session=True, owned="order_id"),
+    ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
+    ("GET", "/api/v1/status"): READ,
+    ("GET", "/brand.css"): READ,
+    ("GET", "/certificates"): row(session=True, token=False, owned="?account"),
+    ("GET", "/certificates/apply"): row(session=True, token=False, owned="?account"),
+    ("GET", "/certificates/inquiry"): row(session=True, token=False, owned="?account"),
+    ("GET", "/certificates/revoke"): row(session=True, token=False, owned="?account"),
+    ("GET", "/demo"): READ,
+    ("GET", "/demo/inbox"): READ,
+    ("POST", "/demo/launch"): row("launches.authenticate", "launches.create"),
+    ("GET", "/elsewhere/{service:str}"): READ,
+    ("GET", "/help/browser"): READ,
+    ("GET", "/home"): OWN,
+    ("GET", "/launch"): READ,
+    ("POST", "/launch"): row("launches.take"),
+    ("POST", "/launch/confirm"): row("launches.confirm"),
+    ("POST", "/launch/refuse"): row(),
+    ("GET", "/openapi.json"): READ,
+    ("GET", "/orders/{order_id:str}"): row(session=True, token=False, owned="order_id"),
+    ("GET", "/profile"): OWN,
+    ("GET", "/repository"): READ,
+    ("GET", "/repository/{name:str}"): READ,
+    ("GET", "/sign-in"): READ,
+    ("POST", "/sign-in"): row("door.sign_in"),
+    ("POST", "/sign-out"): row("door.sign_out"),
+    ("GET", "/static/{file_path:path}"): READ,
+}
+READERS = {"door.seen", "enrolment.describe", "rekey.consent"}
+"""What these parts offer that changes nothing but when a session was last seen."""
+BODIES: Mapping[str, dict[str, str]] = {
+    "orders": {"operation": "rekey", "account": "F014000-0001001"},
+    "key": {"csr": "AAAA"},
+    "challenges": {"channel": "mobile"},
+    "dispute": {"channel": "mobile"},
+    "code": {"code": "123456"},
+    "birth-date": {"year": "49", "month": "7", "day": "15"},
+    "confirm": {"consent": "x"},
+    "prove": {"proof": "AAAA"},
+    "launches": {"customer": "C10001", "account": "F014000-0001001", "factors": []},  # type: ignore[dict-item]
+}
+STATIC = {"name": "root.pem", "service": "products", "file_path": "/favicon.svg", "path": "x"}
+
+
+def test_every_route_has_a_row_and_every_row_a_route(world: World) -> None:
+    assert set(routes(world.portal)) == set(ROWS)
+
+
+def test_no_route_that_reads_calls_a_verb_and_every_change_is_a_post_or_a_put() -> None:
+    for (method, path), stands in ROWS.items():
+        assert not (method == "GET" and stands.verbs), path
+        assert method in {"GET", "POST", "PUT"}, path
+
+
+def body_of(path: str) -> dict[str, str]:
+    return BODIES.get(path.rpartition("/")[2], {})
+
+
+def json_call(browser: Browser, method: str, path: str, **headers: str) -> Any:
+    return browser.request(method, path, json=body_of(path), headers=headers)
+
+
+class Recorder:
+    """A part of the house that notes which of its verbs are called."""
+
+    def __init__(self, name: str, part: object, seen: set[str]) -> None:
+        self._name, self._part, self._seen = name, part, seen
+
+    def __getattr__(self, verb: str) -> object:
+        found = getattr(self._part, verb)
+        if not callable(found):
+            return found
+
+        def called(*given: Any, **named: Any) -> Any:
+            self._seen.add(f"{self._name}.{verb}")
+            return found(*given, **named)
+
+        return called
+
+
+PARTS = ("door", "launches", "enrolment", "rekey", "revocation")
+
+
+def recording(world: World, seen: set[str]) -> World:
+    return world.with_doors(**{name: Recorder(name, getattr(world.doors, name), seen) for name in PARTS})
+
+
+async def visit_every_change(world: World, note: Callable[[str, str], None]) -> None:
+    """Walk through both doors, one renewal, one revocation, one dispute and one cancelled order."""
+
+    async def form(browser: Browser, path: str, **fields: str) -> Any:
+        answer = await browser.form(path, **fields)
+        note("POST", path)
+        return answer
+
+    browser = world.browser()
+    await browser.get("/launch")
+    sent = await form(browser, "/demo/launch", customer="C10001")
+    await form(browser, "/launch", ticket=sent.headers["location"].partition("#t=")[2])
+    await form(browser, "/launch/confirm")
+    await form(browser, "/launch/refuse")
+    await form(browser, "/sign-in", who="C10001", password="x")
+    credential = world.doors.demo
+    assert credential is not None
+    basic = (credential.client, credential.client_secret.reveal())
+    launch = {"customer": "C10001", "account": PERSON["C10001"].account, "factors": ["password"]}
+    assert (await browser.request("POST", "/api/v1/launches", json=launch, auth=basic)).status_code == 201
+    note("POST", "/api/v1/launches")
+    for number, operation, more in (
+        ("C10001", "rekey", {}),
+        ("C10002", "revoke", {"reason": "lost"}),
+        ("C10006", "rekey", {}),
+    ):
+        order = await errand(world, number)
+        note("", "")
+        if operation == "revoke":
+            more["serial"] = (await order.browser.get("/api/v1/certificates")).json()[0]["serial"]
+        order.browser.client.event_hooks["response"].append(_noting(note))
+        await order.until("channel" if number == "C10006" else "done", operation, **more)
+        if number == "C10006":
+            await order.call(f"{order.path}/dispute", {"channel": "mobile"})
+            await order.call(f"{order.path}/cancel")
+            await form(order.browser, "/sign-out")
+
+
+def _noting(note: Callable[[str, str], None]) -> Any:
+    async def hook(response: Any) -> None:
+        note(response.request.method, response.request.url.path)
+
+    return hook
+
+
+async def test_each_change_calls_the_verbs_of_its_row_and_no_others(world: World) -> None:
+    seen: set[str] = set()
+    called: dict[Route, set[str]] = defaultdict(set)
+    watched = recording(world, seen)
+    known = {(method, filled(path, order_id="ID")): (method, path) for method, path in ROWS}
+
+    def note(method: str, path: str) -> None:
+        parts = ["ID" if len(part) == 26 else part for part in path.split("/")]
+        found = known.get((method, "/".join(parts)))
+        if found is not None:
+            called[found] |= seen - READERS
+        seen.clear()
+
+    await visit_every_change(watched, note)
+    expected = {route: set(stands.verbs) for route, stands in ROWS.items() if route[0] != "GET"}
+    assert {route: called[route] for route in expected} == expected
+
+
+async def digest(world: World) -> dict[str, list[Mapping[str, Any]]]:
+    """All that the database holds, apart from when sessions were last seen."""
+    tables = await world.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    held = {}
+    for table in tables:
+        rows = await world.rows(f"SELECT * FROM {table['name']}")
+        shown = [{name: value for name, value in one.items() if name != "seen_at"} for one in rows]
+        held[table["name"]] = sorted(shown, key=repr)
+    return held
+
+
+async def open_order(world: World) -> tuple[Errand, dict[str, str]]:
+    """A renewal that has been sent a code, and the values that fill the routes' parameters."""
+    order = await (await errand(world, "C10001")).until("code", "rekey")
+    serial = (await order.browser.get("/api/v1/certificates")).json()[0]["serial"]
+    return order, {**STATIC, "order_id": order.order["id"], "serial": serial}
+
+
+async def test_no_page_and_no_query_changes_anything(world: World) -> None:
+    """ASVS 5.0 3.5.3; reliability I23: every GET route, signed in, twice."""
+    order, values = await open_order(world)
+    await world.work()
+    before = await digest(world)
+    assert {"orders", "leaves", "sessions", "work", "challenges"} <= set(before)
+    for _ in range(2):
+        for method, path in ROWS:
+            if method == "GET":
+                answer = await order.browser.get(filled(path, **values))
+                assert answer.status_code in {200, 303, 404}, path
+                await order.browser.request("HEAD", filled(path, **values))
+    await order.browser.get(f"/orders/{values['order_id']}?step=apply&lang=en&operation=revoke&code=123456")
+    assert await digest(world) == before
+
+
+UNSAFE = sorted((route for route in ROWS if route[0] != "GET"), key=repr)
+TOKENLESS = [route for route in UNSAFE if not ROWS[route].token]
+
+
+@pytest.mark.parametrize("route", UNSAFE, ids=" ".join)
+async def test_a_change_without_a_form_token_is_refused_and_changes_nothing(world: World, route: Route) -> None:
+    """No token, one made up, and another browser's (double submit): each is refused."""
+    order, values = await open_order(world)
+    other = world.browser()
+    await other.get("/sign-in")
+    before = await digest(world)
+    path = filled(route[1], **values)
+    for token in ({}, {"x-csrftoken": "x"}, {"x-csrftoken": other.token}, {"x-csrftoken": order.browser.token[::-1]}):
+        answer = await json_call(order.browser, route[0], path, **token)
+        assert answer.status_code == (401 if route in TOKENLESS else 403), token
+    refused = {"portal.client:client:refused"} if route in TOKENLESS else set()
+    if not refused:
+        assert await digest(world) == before
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:8081", "https://localhost:8080", ""]
+)
+@pytest.mark.parametrize("route", UNSAFE, ids=" ".join)
+async def test_a_change_that_another_sites_page_asks_for_is_refused(world: World, route: Route, origin: str) -> None:
+    """Even with the right token: I23, ASVS 3.5.1."""
+    browser = await world.signed_in("C10001")
+    before = await digest(world)
+    answer = await json_call(
+        browser, route[0], filled(route[1], order_id="A" * 26), **{"Origin": origin, "x-csrftoken": browser.token}
+    )
+    assert answer.status_code == 403
+    assert await digest(world) == before
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+async def test_another_sites_form_cannot_pass_for_json(world: World, kind: str) -> None:
+    """ASVS 3.5.2: the three types that a page may send across sites without asking first."""
+    browser = await world.signed_in("C10005")
+    before = await digest(world)
+    sent = '{"operation":"enrol","account":"F014000-0001005","x":"='
+    for headers in ({"Origin": "https://evil.example"}, {}):
+        answer = await browser.request(
+            "POST", "/api/v1/orders", content=sent + '"}', headers={"Content-Type": kind, **headers}
+        )
+        assert answer.status_code in {400, 403}
+    assert await digest(world) == before
+
+
+async def test_a_form_of_another_site_cannot_sign_anybody_in(world: World) -> None:
+    """Login CSRF: without this portal's own cookie and token nothing is opened."""
+    browser = world.browser()
+    answer = await browser.request(
+        "POST",
+        "/sign-in",
+        data={"who": "C10001", "password": "demo-Pass-2468", "_csrf_token": "x"},
+        headers={"Origin": "https://evil.example"},
+    )
+    assert answer.status_code == 403
+    assert "chopmark" not in browser.client.cookies
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY"])
+async def test_a_route_answers_its_own_methods_only(world: World, method: str) -> None:
+    """ASVS 4.1.4; RFC 9110 s.15.5.6: 405 names what is allowed."""
+    browser = await world.signed_in("C10001")
+    before = await digest(world)
+    for path in sorted({path for _, path in ROWS}):
+        if (method, path) in ROWS:
+            continue
+        address = filled(path, **{**STATIC, "order_id": "A" * 26})
+        answer = await json_call(browser, method, address, **{"x-csrftoken": browser.token, "Origin": URL})
+        assert answer.status_code in {403, 405}, f"{method} {path}: {answer.status_code}"
+        if answer.status_code == 405:
+            allowed = {part.strip() for part in answer.headers["allow"].split(",")}
+            assert {known for known, where in ROWS if where == path} <= allowed, path
+    assert await digest(world) == before
+
+
+@pytest.mark.parametrize("route", sorted(ROWS, key=repr), ids=" ".join)
+async def test_what_needs_a_session_says_so_without_one(world: World, route: Route) -> None:
+    browser = world.browser()
+    await browser.get("/sign-in")
+    path = filled(route[1], **{**STATIC, "order_id": "A" * 26})
+    answer = await json_call(browser, route[0], path, **{"x-csrftoken": browser.token})
+    if not ROWS[route].session:
+        assert (
+            answer.status_code not in {401, 303}
+            or route[1] in {"/api/v1/launches", "/", "/sign-in", "/sign-out"}
+            or (route[1].startswith("/launch"))
+        )
+        return
+    if route[1].startswith("/api/"):
+        assert answer.status_code == 401
+        assert answer.json()["kind"] == "unauthenticated"
+    else:
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?next=%2F")
+
+
+def comparable(text: str, wanted: str) -> str:
+    """An answer without what differs between any two: the id that was asked for and the request's number."""
+    known = re.sub(r'"request_id":"[0-9A-F]{8}"|\b[0-9A-F]{8}\b', "NUMBER", text)
+    return known.replace(wanted, "WANTED")
+
+
+async def test_nobody_reaches_what_belongs_to_somebody_else_and_nobody_learns_that_it_exists(world: World) -> None:
+    """Each route that takes an id: another customer's answers exactly as one that does not exist (ASVS 8.2.2)."""
+    victim, values = await open_order(world)
+    stranger = await world.signed_in("C10002")
+    theirs = {**values, "account": victim.person.account}
+    none = {**STATIC, "order_id": "A" * 26, "serial": "01" * 18, "account": "F014000-9999999"}
+    before = await digest(world)
+    for (method, path), stands in ROWS.items():
+        for what in stands.owned.split():
+            answers = []
+            for ids in (theirs, none):
+                address, body = filled(path, **ids), dict(body_of(filled(path, **ids)))
+                if what == "?account":
+                    address += f"?account={ids['account']}"
+                if what == "account":
+                    body["account"] = ids["account"]
+                if what == "serial" and method == "POST":
+                    body = {"operation": "revoke", "account": PERSON["C10002"].account, "reason": "lost", **body}
+                    body |= {"operation": "revoke", "account": PERSON["C10002"].account, "serial": ids["serial"]}
+                if path.endswith("/key"):
+                    body = {"csr": b64(victim.key.request())}
+                answer = await stranger.request(
+                    method, address, json=body, headers={"x-csrftoken": stranger.token, "Origin": URL}
+                )
+                wanted = ids["account"] if "account" in what else ids["serial"] if what == "serial" else ids["order_id"]
+                answers.append((answer.status_code, comparable(answer.text, wanted), sorted(answer.headers)))
+            assert answers[0] == answers[1], f"{method} {path} {what}"
+            assert answers[0][0] == (200 if what == "?account" else 404), f"{method} {path} {what}"
+    assert await digest(world) == before
+
+
+def test_every_parameter_of_a_route_is_an_id_in_the_matrix() -> None:
+    free = {"name", "service", "file_path", "path"}
+    for (method, path), stands in ROWS.items():
+        for name in {part.split(":")[0] for part in path.split("{")[1:]} - free:
+            assert name in stands.owned, f"{method} {path}"

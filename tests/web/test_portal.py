@@ -1,0 +1,278 @@
+"""The pages as a customer gets them: every page, every person, both languages; every step; every error."""
+
+import html
+import re
+
+import pytest
+
+from chopmark.demo_people import PEOPLE
+from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
+
+PAGES = ["/home", "/certificates", "/certificates/apply", "/certificates/inquiry", "/certificates/revoke", "/profile"]
+OPEN = ["/sign-in", "/launch", "/help/browser", "/repository", "/demo", "/demo/inbox", "/elsewhere/products"]
+LANGS = {"zh-TW": "zh-Hant-TW", "en": "en"}
+LEFTOVER = re.compile(r"%\(\w+\)|\{\{|\{%|Undefined|>None<")
+
+
+def whole(answer: Answer, lang: str) -> str:
+    """The page's text, after what every page must be has been checked."""
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert f'<html lang="{LANGS[lang]}"' in answer.text
+    assert LEFTOVER.search(answer.text) is None
+    assert '<meta name="csrf-token" content="' in answer.text
+    return html.unescape(re.sub(r"<[^>]+>", " ", answer.text))
+
+
+@pytest.mark.parametrize("lang", sorted(LANGS))
+@pytest.mark.parametrize("half", [0, 1])
+async def test_every_page_renders_for_every_customer_of_the_demo(world: World, lang: str, half: int) -> None:
+    for person in PEOPLE[half::2]:
+        browser = await world.signed_in(person.number)
+        for path in PAGES:
+            text = whole(await browser.get(f"{path}?lang={lang}"), lang)
+            assert not person.birth or person.name not in text, (
+                f"{person.number} {path}: a person's name is shown whole"
+            )
+            assert person.person_id not in text
+            for contact in (person.mobile, person.email, person.birth):
+                assert not contact or contact not in text, f"{person.number} {path}"
+            assert re.search("[\u4e00-\u9fff]", text) or lang == "en"
+        for operation in ("rekey", "enrol", "replace", "nonsense"):
+            whole(await browser.get(f"/certificates/apply?operation={operation}&lang={lang}"), lang)
+
+
+@pytest.mark.parametrize("lang", sorted(LANGS))
+@pytest.mark.parametrize("path", OPEN)
+async def test_every_open_page_renders_without_a_session(world: World, lang: str, path: str) -> None:
+    whole(await world.browser().get(f"{path}?lang={lang}"), lang)
+
+
+def step_of(answer: Answer) -> str:
+    """The name of the step that a page shows."""
+    assert answer.status_code == 200
+    for mark, name in {
+        "data-poll": "wait",
+        "data-done": "done",
+        "data-ended": "ended",
+        "?step=apply": "passed",
+    }.items():
+        if mark in answer.text:
+            return name
+    found = re.search(r'data-step="([\w-]+)"', answer.text)
+    return found[1].replace("-", "_") if found else ""
+
+
+@pytest.mark.parametrize("lang", sorted(LANGS))
+async def test_an_orders_page_shows_the_step_at_which_the_order_stands(world: World, lang: str) -> None:
+    """Key, channel, code, passed, birth date, review, install, done; reloading never goes on."""
+    order = await errand(world, "C10001")
+    await order.start("rekey")
+    path = f"/orders/{order.order['id']}"
+    seen = []
+    for act in ("bind", "send_code", "enter_code", "enter_birth_date", "confirm", "prove", ""):
+        first, again = await order.browser.get(f"{path}?lang={lang}"), await order.browser.get(f"{path}?lang={lang}")
+        whole(first, lang)
+        assert step_of(first) == step_of(again)
+        seen.append(step_of(first))
+        if act == "enter_birth_date":
+            seen.append(step_of(await order.browser.get(f"{path}?step=apply")))
+        if act:
+            assert (await getattr(order, act)()).is_success, act
+    assert seen == ["key", "channel", "code", "passed", "birth_date", "review", "install", "done"]
+
+
+async def test_what_ended_an_order_is_said_with_what_to_do(world: World) -> None:
+    sentences = {}
+    for number, end in (("C10001", "cancel"), ("C10006", "dispute"), ("C10008", "day")):
+        order = await (await errand(world, number)).until("channel", "rekey")
+        if end == "cancel":
+            await order.call(f"{order.path}/cancel")
+        elif end == "dispute":
+            await order.call(f"{order.path}/dispute", {"channel": "mobile"})
+        else:
+            world.step(hours=25)
+            await order.browser.sign_in(number)
+        page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
+        assert step_of(page) == "ended"
+        sentences[end] = whole(page, "en")
+    assert "You cancelled this order." in sentences["cancel"]
+    assert "This order is on hold for your safety." in sentences["dispute"]
+    assert "The order was not finished within its time." in sentences["day"]
+    assert 'href="/certificates"' in page.text
+
+
+async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) -> None:
+    """The state that a crash between submitting and issuing leaves."""
+    order = await (await errand(world, "C10001")).until("review", "rekey")
+    consent = order.order["consent"]["sha256"]
+    found = await world.house.desk.orders.get(order.order["id"])
+    assert found is not None
+    assert await world.house.rekey._submit(found, consent)
+    page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
+    assert step_of(page) == "wait"
+    assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"
+    world.step(seconds=120)
+    await world.work()
+    assert step_of(await order.browser.get(f"/orders/{order.order['id']}")) == "install"
+
+
+async def test_a_revocation_has_its_own_steps(world: World) -> None:
+    order = await errand(world, "C10002")
+    serial = (await order.browser.get("/api/v1/certificates")).json()[0]["serial"]
+    await order.start("revoke", reason="lost", serial=serial)
+    path, seen = f"/orders/{order.order['id']}?step=apply", []
+    for act in ("send_code", "enter_code", "confirm", ""):
+        seen.append(step_of(await order.browser.get(path)))
+        if act:
+            await getattr(order, act)()
+    assert seen == ["channel", "code", "review", "done"]
+
+
+async def test_another_channel_can_be_asked_for_while_a_code_is_out(world: World) -> None:
+    order = await (await errand(world, "C10001")).until("code", "rekey")
+    assert step_of(await order.browser.get(f"/orders/{order.order['id']}?step=channel")) == "channel"
+
+
+# Errors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/no-such-page", f"/orders/{'A' * 26}", "/repository/x.pem", "/elsewhere/x"])
+@pytest.mark.parametrize("lang", sorted(LANGS))
+async def test_what_is_not_there_is_a_page_that_helps(world: World, path: str, lang: str) -> None:
+    browser = await world.signed_in("C10001")
+    answer = await browser.get(f"{path}?lang={lang}")
+    assert answer.status_code == 404
+    assert f'<html lang="{LANGS[lang]}"' in answer.text
+    assert (world.doors.brand.hotline.en if lang == "en" else world.doors.brand.hotline.zh) in html.unescape(
+        answer.text
+    )
+    assert 'href="/certificates"' in answer.text
+
+
+async def test_the_demos_pages_are_not_there_without_the_demo(world: World) -> None:
+    browser = world.with_doors(demo=None, demo_mode=False).browser()
+    for path in ("/demo", "/demo/inbox", "/elsewhere/products"):
+        assert (await browser.get(path)).status_code == 404
+    assert (await browser.get("/")).headers["location"] == "/home"
+    await browser.get("/sign-in")
+    assert (await browser.form("/demo/launch", customer="C10001")).status_code == 404
+
+
+class Sick:
+    """A part that fails with something nobody should read."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("secret-of-the-house")
+
+
+@pytest.mark.parametrize("lang", sorted(LANGS))
+async def test_a_failure_shows_a_number_for_the_help_line_and_nothing_else(world: World, lang: str) -> None:
+    sick = world.with_doors(people=Sick())
+    browser = await sick.signed_in("C10001")
+    answer = await browser.get(f"/home?lang={lang}")
+    assert answer.status_code == 500
+    assert "secret-of-the-house" not in answer.text
+    assert "RuntimeError" not in answer.text
+    assert re.search(r"\b[0-9A-F]{8}\b", answer.text)
+    assert (world.doors.brand.hotline.en if lang == "en" else world.doors.brand.hotline.zh) in html.unescape(
+        answer.text
+    )
+
+
+# Language ----------------------------------------------------------------------------------------------------------
+
+
+async def language(browser: Browser, path: str = "/sign-in", **headers: str) -> str:
+    found = re.search(r'<html lang="([\w-]+)"', (await browser.get(path, **headers)).text)
+    assert found
+    return found[1]
+
+
+async def test_a_language_once_chosen_stays_and_the_browsers_wish_comes_after_it(world: World) -> None:
+    browser = world.browser()
+    assert await language(browser) == "zh-Hant-TW"
+    assert await language(browser, **{"accept-language": "en-GB,en;q=0.8"}) == "en"
+    assert await language(browser, "/sign-in?lang=en") == "en"
+    assert await language(browser, **{"accept-language": "zh-TW"}) == "en"
+    assert await language(browser, "/sign-in?lang=zh-TW") == "zh-Hant-TW"
+    assert await language(browser) == "zh-Hant-TW"
+
+
+@pytest.mark.parametrize("wish", ["fr", "<script>", "en%0d%0aSet-Cookie:x=1", "en,zh", "", "x" * 5000])
+async def test_a_language_that_does_not_exist_sets_nothing(world: World, wish: str) -> None:
+    answer = await world.browser().get(f"/sign-in?lang={wish}")
+    assert answer.status_code == 200
+    assert "lang=" not in answer.headers.get("set-cookie", "")
+
+
+async def test_the_language_links_keep_the_page_and_its_question(world: World) -> None:
+    browser = await world.signed_in("C10006")
+    page = (await browser.get("/certificates?account=9A95-0002006&lang=en")).text
+    links = [html.unescape(link) for link in re.findall(r'href="([^"]*lang=[^"]*)"', page)]
+    assert any(link.startswith("/certificates?") and "account=9A95-0002006" in link for link in links)
+
+
+# Hostile words -----------------------------------------------------------------------------------------------------
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/certificates?account={}",
+        "/certificates/apply?operation={}",
+        "/sign-in?next={}",
+        "/orders/{}",
+        "/demo?customer={}",
+    ],
+)
+async def test_what_the_address_says_is_never_markup(world: World, path: str) -> None:
+    browser = await world.signed_in("C10001")
+    assert SCRIPT not in (await browser.get(path.format(SCRIPT))).text
+    assert '"onload=' not in (await browser.get(path.format('"onload=alert(1) x="'))).text
+
+
+async def test_what_is_typed_at_sign_in_comes_back_as_text(world: World) -> None:
+    answer = await world.browser().form("/sign-in", who=f'"{SCRIPT}', password="x", next=SCRIPT)
+    assert answer.status_code == 401
+    assert SCRIPT not in answer.text
+
+
+async def test_huge_fields_are_cut_and_a_huge_form_is_refused(world: World) -> None:
+    browser = world.browser()
+    answer = await browser.form("/sign-in", who="C" * 20_000, password="x")
+    assert answer.status_code == 401
+    assert "C" * 201 not in answer.text
+    assert (await browser.form("/sign-in", who="C" * 70_000, password="x")).status_code == 413
+
+
+@pytest.mark.parametrize("who", ["\x00", "\u202e10001C", "Ｃ１０００１", "' OR 1=1 --", "%", "C10001\n", "🐉" * 60])
+async def test_odd_names_at_sign_in_are_plainly_wrong(world: World, who: str) -> None:
+    answer = await world.browser().form("/sign-in", who=who, password="x")
+    assert answer.status_code == 401
+
+
+async def test_many_and_double_fields_and_files_do_not_confuse_the_sign_in(world: World) -> None:
+    browser = world.browser()
+    await browser.get("/sign-in")
+    token = browser.token
+    files = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
+    answer = await browser.request(
+        "POST", "/sign-in", data={"_csrf_token": token}, files=files, headers={"Origin": URL}
+    )
+    assert answer.status_code == 400
+    twice = f"_csrf_token={token}&who=C10001&who=C10002&password=x&password=y"
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": URL}
+    assert (await browser.request("POST", "/sign-in", content=twice, headers=form)).status_code in {400, 401}
+    many = f"_csrf_token={token}&" + "&".join(f"f{number}=1" for number in range(5000))
+    assert (await browser.request("POST", "/sign-in", content=many, headers=form)).status_code in {400, 413}
+
+
+async def test_the_profile_shows_masks_and_nothing_more(world: World) -> None:
+    text = whole(await (await world.signed_in("C10001")).get("/profile?lang=en"), "en")
+    person = PERSON["C10001"]
+    assert "678" in text
+    assert person.mobile[:6] not in text
+    assert person.email.split("@")[0] not in text

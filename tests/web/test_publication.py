@@ -1,0 +1,236 @@
+"""Status for relying parties over HTTP: OCSP (RFC 6960 appendix A, RFC 9654), CRLs and CA certificates (RFC 5280)."""
+
+import base64
+import urllib.parse
+from dataclasses import dataclass
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from tests.web.counter import NOW, Answer, World
+
+OCSP = "/ocsp/investor"
+TYPE = "application/ocsp-response"
+
+
+@dataclass
+class Known:
+    """A certificate and its issuer."""
+
+    leaf: x509.Certificate
+    issuer: x509.Certificate
+
+    def request(self, nonce: bytes | None = None) -> bytes:
+        """An OCSP request of another library."""
+        builder = ocsp.OCSPRequestBuilder().add_certificate(self.leaf, self.issuer, hashes.SHA1())
+        if nonce is not None:
+            builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+        return builder.build().public_bytes(Encoding.DER)
+
+
+@pytest.fixture
+def known(world: World) -> Known:
+    _, leaf = world.old_key("C10002")
+    issuer = world.doors.authorities[0].certificate
+    return Known(x509.load_der_x509_certificate(leaf), x509.load_der_x509_certificate(issuer))
+
+
+def read(answer: Answer) -> ocsp.OCSPResponse:
+    assert answer.headers["content-type"] == TYPE
+    return ocsp.load_der_ocsp_response(answer.content)
+
+
+async def post(world: World, content: bytes) -> Answer:
+    return await world.browser().request(
+        "POST", OCSP, content=content, headers={"Content-Type": "application/ocsp-request"}
+    )
+
+
+async def test_a_posted_request_is_answered_and_never_cached(world: World, known: Known) -> None:
+    answer = await post(world, known.request())
+    said = read(answer)
+    assert said.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+    assert said.certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert said.serial_number == known.leaf.serial_number
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("quote", ["all", "some", "none"])
+async def test_a_request_in_the_address_is_answered_however_its_base64_is_escaped(
+    world: World, known: Known, quote: str
+) -> None:
+    """RFC 6960 A.1 escapes +, / and =; clients exist that escape less."""
+    text = base64.b64encode(known.request(nonce=b"\xfb\xff\xbe" * 8)).decode()
+    assert "+" in text
+    assert "/" in text
+    escaped = {"all": urllib.parse.quote(text, safe=""), "some": urllib.parse.quote(text, safe="/"), "none": text}[
+        quote
+    ]
+    answer = await world.browser().get(f"{OCSP}/{escaped}")
+    assert read(answer).certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+async def test_a_cache_may_keep_an_answer_for_seconds_and_never_past_its_life(world: World, known: Known) -> None:
+    """RFC 9919 s.6.2 (RFC 5019): Last-Modified, Expires, ETag and Date go with a GET."""
+    path = urllib.parse.quote(base64.b64encode(known.request()).decode(), safe="")
+    answer = await world.browser().get(f"{OCSP}/{path}")
+    said = read(answer)
+    headers = answer.headers
+    directives = dict(part.strip().partition("=")[::2] for part in headers["cache-control"].split(","))
+    assert {"public", "no-transform", "must-revalidate"} <= set(directives)
+    assert 0 < int(directives["max-age"]) <= 60
+    one = next(iter(said.responses))
+    assert one.next_update_utc is not None
+    assert headers["expires"] == one.next_update_utc.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert headers["last-modified"] == said.produced_at_utc.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert headers["date"] == NOW.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert headers["etag"].startswith('"')
+
+
+async def test_an_answer_with_a_nonce_is_made_for_one_and_kept_by_nobody(world: World, known: Known) -> None:
+    path = urllib.parse.quote(base64.b64encode(known.request(nonce=b"n" * 32)).decode(), safe="")
+    answer = await world.browser().get(f"{OCSP}/{path}")
+    assert answer.headers["cache-control"] == "no-store"
+    nonce = read(answer).extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+    assert nonce == b"n" * 32
+
+
+@pytest.mark.parametrize("size", [1, 16, 32, 128])
+async def test_a_nonce_of_any_permitted_length_comes_back(world: World, known: Known, size: int) -> None:
+    """RFC 9654 s.2.1: 1 to 128 octets; a responder must accept 16 to 32."""
+    said = read(await post(world, known.request(nonce=b"n" * size)))
+    assert said.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == b"n" * size
+
+
+@pytest.mark.parametrize("size", [0, 129, 4000])
+async def test_a_nonce_of_another_length_is_malformed(world: World, known: Known, size: int) -> None:
+    """RFC 9654 s.2.1: rejected with malformedRequest."""
+    said = read(await post(world, known.request(nonce=b"n" * size)))
+    assert said.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x30", b"hello", b"\x30\x80\x00\x00", b"\x30\x82\xff\xff", b"\x00" * 20_000, b"\x30" * 1_000_000]
+)
+async def test_what_is_no_request_is_answered_as_malformed(world: World, content: bytes) -> None:
+    answer = await post(world, content)
+    assert answer.status_code == 200
+    assert read(answer).response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+async def test_trailing_octets_make_a_request_malformed(world: World, known: Known) -> None:
+    said = read(await post(world, known.request() + b"\x00"))
+    assert said.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("encoded", ["!!!!", "%00", "%zz", "AAA", "MEIw", "%E4%BD%A0", "A" * 20_000])
+async def test_an_address_that_holds_no_request_is_malformed(world: World, encoded: str) -> None:
+    answer = await world.browser().get(f"{OCSP}/{encoded}")
+    assert read(answer).response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+async def test_another_cas_certificate_is_not_answered_for(world: World, known: Known) -> None:
+    root = x509.load_der_x509_certificate(world.doors.authorities[1].certificate)
+    request = ocsp.OCSPRequestBuilder().add_certificate(known.issuer, root, hashes.SHA1()).build()
+    said = read(await post(world, request.public_bytes(Encoding.DER)))
+    assert said.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
+
+
+async def test_a_serial_that_was_never_issued_is_not_good(world: World, known: Known) -> None:
+    request = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+        known_hash(known, "name"),
+        known_hash(known, "key"),
+        0x1234567890,
+        hashes.SHA1(),
+    )
+    said = read(await post(world, request.build().public_bytes(Encoding.DER)))
+    assert said.certificate_status is not ocsp.OCSPCertStatus.GOOD
+
+
+def known_hash(known: Known, what: str) -> bytes:
+    request = ocsp.load_der_ocsp_request(known.request())
+    return request.issuer_name_hash if what == "name" else request.issuer_key_hash
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"])
+async def test_other_methods_are_not_for_ocsp(world: World, method: str) -> None:
+    answer = await world.browser().request(method, OCSP)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("path", ["/ocsp/", "/ocsp/root", "/ocsp/nobody", "/ocsp/investor2", "/ocsp/%2e%2e/investor"])
+async def test_no_other_responder_answers(world: World, path: str) -> None:
+    assert (await world.browser().get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(("name", "shard"), [("investor", 0), ("root", 0)])
+async def test_a_crl_is_published_as_its_certificates_say(world: World, name: str, shard: int) -> None:
+    answer = await world.browser().get(f"/pki/{name}-{shard}.crl")
+    crl = x509.load_der_x509_crl(answer.content)
+    assert answer.headers["content-type"] == "application/pkix-crl"
+    assert answer.headers["last-modified"] == crl.last_update_utc.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert "max-age" in answer.headers["cache-control"]
+    number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    assert answer.headers["etag"] == f'"{number}"'
+
+
+@pytest.mark.parametrize("index", [0, 1])
+async def test_a_ca_certificate_is_published_as_der(world: World, index: int) -> None:
+    authority = world.doors.authorities[index]
+    answer = await world.browser().get(f"/pki/{authority.id}.cer")
+    assert answer.headers["content-type"] == "application/pkix-cert"
+    assert answer.content == authority.certificate
+
+
+@pytest.mark.parametrize("name", ["investor.cer", "investor-0.crl", "root.cer", "root-0.crl"])
+async def test_head_says_what_get_says_without_the_body(world: World, name: str) -> None:
+    """RFC 9110 s.9.3.2 and s.8.6: the length, if given, is that of the body that GET sends."""
+    browser = world.browser()
+    whole, head = await browser.get(f"/pki/{name}"), await browser.request("HEAD", f"/pki/{name}")
+    assert head.status_code == 200
+    assert head.content == b""
+    assert dict(head.headers) == dict(whole.headers)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "investor", "investor.crl", "investor--1.crl", "investor-99.crl", "../data/x"]
+)
+async def test_nothing_else_is_published(world: World, name: str) -> None:
+    assert (await world.browser().get(f"/pki/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_files_are_read_only(world: World, method: str) -> None:
+    answer = await world.browser().request(method, "/pki/investor.cer")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_the_repository_lists_what_is_published_and_every_link_works(world: World) -> None:
+    browser = world.browser()
+    page = (await browser.get("/repository")).text
+    for authority in world.doors.authorities:
+        for path in (f"/pki/{authority.id}.cer", f"/pki/{authority.id}-0.crl", f"/repository/{authority.id}.pem"):
+            assert path in page
+            assert (await browser.get(path)).status_code == 200
+        fingerprint = x509.load_der_x509_certificate(authority.certificate).fingerprint(hashes.SHA256()).hex(":")
+        assert fingerprint.upper() in page
+
+
+class Sick:
+    """A portal's part that fails whatever it is asked."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("the portal is not well")
+
+
+async def test_status_is_answered_while_the_portal_is_not_well(world: World, known: Known) -> None:
+    """Architecture rule 14 and reliability F47: relying parties do not depend on the pages."""
+    sick = world.with_doors(people=Sick(), door=Sick(), counter=Sick(), rekey=Sick())
+    assert read(await post(sick, known.request())).certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert (await sick.browser().get("/pki/investor-0.crl")).status_code == 200
