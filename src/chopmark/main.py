@@ -18,6 +18,7 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.sequencer import MOST_LEAVES
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
 from chopmark.clock import Clock, Entropy
+from chopmark.gateways import channels_of, gateways_of
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
@@ -32,10 +33,7 @@ from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import profile as profiles
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
-from chopmark.post.demo import DemoGateway
 from chopmark.post.failover import Router
-from chopmark.post.ports import Gateway
-from chopmark.post.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.post.templates import Sender
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
@@ -62,14 +60,12 @@ from chopmark.store.post import WorkLedger
 from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
-from chopmark.tw.email import EmailAddress, mask_email
-from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
-from chopmark.words import Channel, IssuerId, Secret
+from chopmark.words import IssuerId, Secret
 
 ISSUER = IssuerId("investor")
 DELIVERY_LANES = 3
@@ -186,35 +182,6 @@ def profile_text(name: str) -> str:
     return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def _channels(settings: Settings) -> frozenset[Channel]:
-    """Return the channels that have a gateway; the others are not offered."""
-    mail = {Channel.EMAIL} if settings.smtp.host else set()
-    return frozenset(Channel) if settings.mode == "demo" else frozenset(mail)
-
-
-def _gateways(settings: Settings, brand: Brand, inbox: InboxLedger) -> list[Gateway]:
-    gateways: list[Gateway] = []
-    if settings.smtp.host:
-        gateways.append(
-            SmtpGateway(
-                SmtpSettings(
-                    host=settings.smtp.host,
-                    port=settings.smtp.port,
-                    tls=Tls(settings.smtp.tls),
-                    user=settings.smtp.user or None,
-                    password=Secret(settings.smtp.password.get_secret_value()) if settings.smtp.user else None,
-                    sender_address=settings.smtp.sender,
-                    sender_name=brand.firm.zh,
-                )
-            )
-        )
-    if settings.mode == "demo":
-        gateways.append(DemoGateway(Channel.MOBILE, inbox, lambda value: mask_mobile(E164(value))))
-        if not settings.smtp.host:
-            gateways.append(DemoGateway(Channel.EMAIL, inbox, lambda value: mask_email(EmailAddress(value))))
-    return gateways
-
-
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What everything else stands on: the database, the secrets as working values, the installation's identity."""
@@ -259,7 +226,7 @@ async def _ground(settings: Settings, clock: Clock, entropy: Entropy, opening: O
     """Open the database and the secrets; all nodes must hold the same code key."""
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
     preset = PRESETS[settings.policy]
-    reached = tuple(channel for channel in preset.channels if channel in _channels(settings))
+    reached = tuple(channel for channel in preset.channels if channel in channels_of(settings))
     policy = replace(preset, code_digits=settings.code_digits, profile=settings.profile, channels=reached)
     engine = await opening(settings)
     installation = Installation(engine)
@@ -371,7 +338,7 @@ async def _ca(ground: _Ground) -> _Ca:
         view, authority.signer, profile.shards, publication, ground.status, ground.recorder, ground.clock
     )
     renewal = ResponderRenewal(
-        view, row.chain[-1], signer, settings.node, ground.status, ground.recorder, ground.clock, ground.entropy
+        view, row.chain, signer, settings.node, ground.status, ground.recorder, ground.clock, ground.entropy
     )
     return _Ca(authority, issuer, Responder(key, ground.status, ground.clock), publisher, renewal)
 
@@ -437,7 +404,7 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
         ),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
-        router=Router(_gateways(ground.settings, ground.brand, inbox)),
+        router=Router(gateways_of(ground.settings, ground.brand, inbox)),
         keyring=ground.keyring,
     )
 

@@ -136,7 +136,8 @@ class Breaking(OnDevice):
     """A signer whose device breaks while it signs, as often as is said."""
 
     def __init__(self, signer: Signer, failures: int) -> None:
-        self.signer, self.failures, self.asked = signer, failures, []
+        self.signer, self.failures = signer, failures
+        self.asked: list[bytes] = []
         self.public_key_der, self.algorithm = signer.public_key_der, signer.algorithm
 
     def ready(self) -> None:
@@ -153,6 +154,7 @@ async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(wo
     breaking = Breaking(world.house.authority.signer, failures=1)
     issuer = world.issuer(breaking)
     request = csr.parse(ClientKey.generate().request())
+    assert isinstance(request, csr.Request)
     subject = dict.fromkeys(issuer.needs["investor"], "C1")
     wish = Wish(OrderId("ORDER"), "investor", request.spki_der, subject)
     assert await issuer.issue(wish) == Pending(retry_after_s=7)

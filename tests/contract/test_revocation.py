@@ -1,140 +1,205 @@
-"""Revocation by the holder: with a code of its own, at once, for good, and only so often."""
+"""Revocation: it blocks the key where the key is the reason, it has quotas, and nothing in flight undoes it."""
 
-from datetime import timedelta
-from typing import ClassVar
+import asyncio
+import threading
+from dataclasses import dataclass, field
 
-from chopmark.audit.events import Event
-from chopmark.ca.ports import Certified, Pending, Wish
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial, text
-from tests.contract.world import ANN, BEN, World, refusal, world_fixture
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from chopmark.errors import Kind
+from chopmark.keys.ports import KeyAlgorithm, OnDevice, Signer
+from chopmark.words import CertificateState, CustomerId, Operation, OrderState, Reason, Serial
+from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()
 
 
-class DeadCa:
-    """A CA that cannot be reached."""
+@dataclass
+class Gate(OnDevice):
+    """A signer that waits, at its next signature, until the test lets it go on."""
 
-    name = "dead"
-    allows_overlap = True
-    needs: ClassVar[dict[str, frozenset[str]]] = {}
+    signer: Signer
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+    patience_s: float = 60.0
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
-        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+    @property
+    def public_key_der(self) -> bytes:
+        return self.signer.public_key_der
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
-        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+    @property
+    def algorithm(self) -> KeyAlgorithm:
+        return self.signer.algorithm
 
-    async def revoke(self, serial: Serial, reason: str) -> None:
-        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+    def ready(self) -> None:
+        return
+
+    def sign(self, data: bytes) -> bytes:
+        self.reached.set()
+        assert self.opened.wait(60)
+        return self.signer.sign(data)
 
 
-async def test_a_revocation_is_in_force_when_it_is_answered(world: World) -> None:
+async def status(world: World, der: bytes) -> ocsp.OCSPCertStatus:
+    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, hashes.SHA256())
+    answer = await world.house.responder.answer(builder.build().public_bytes(Encoding.DER))
+    return ocsp.load_der_ocsp_response(answer.der).certificate_status
+
+
+async def renewal(world: World) -> Errand:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
-    errand = await world.revoked()
-    assert await errand.state() is OrderState.DONE
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
-    assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
-    (notice,) = [row for row in await world.notices() if '"revoked"' in row["facts"]]
-    assert notice["channel"] == "email"
+    world.clock.later(days=340)
+    return await world.to_review(ANN, Operation.REKEY)
 
 
-async def test_i25_a_second_ending_changes_nothing_and_the_first_reason_stands(world: World) -> None:
-    await world.to_active()
-    serial = world.held[ANN].holding.serial
-    await world.revoked(ANN, Reason.LOST)
-    (before,) = await world.rows("SELECT ended_at, reason FROM certificates")
-    world.clock.later(minutes=5)
-    await world.house.issuer.revoke(serial, "superseded")
+@pytest.mark.parametrize("reason", [Reason.COMPROMISED, Reason.NO_LONGER_NEEDED])
+async def test_f22_i25_a_revocation_while_the_ca_signs_the_renewal_leaves_neither_certificate_good(
+    world: World, reason: Reason
+) -> None:
+    errand = await renewal(world)
+    old = world.held[ANN].holding
+    gate = Gate(world.house.authority.signer)
+    other = world.with_issuer(world.issuer(gate))
+    in_flight = asyncio.create_task(other.house.rekey.confirm(errand.caller, errand.id, await errand.terms()))
+    assert await asyncio.to_thread(gate.reached.wait, 60)
+    await world.revoked(ANN, reason)
+    assert await status(world, old.der) is ocsp.OCSPCertStatus.REVOKED
+    gate.opened.set()
+    order = await in_flight
+    assert order.state is OrderState.REFUSED
     await world.work()
-    assert await world.rows("SELECT ended_at, reason FROM certificates") == [before]
-    assert before["reason"] == "key_compromise"
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert order.serial is not None
+    made = await world.holding_of(order.serial)
+    assert made.state is CertificateState.REVOKED
+    for der in (old.der, made.der):
+        assert await status(world, der) is ocsp.OCSPCertStatus.REVOKED
+    assert await world.count("holdings", "state = 'active'") == 0
+    assert (await world.audit()).findings == ()
 
 
-async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tells_the_ca_later(world: World) -> None:
+async def test_f22_a_revocation_after_the_renewal_was_issued_ends_the_renewal_too(world: World) -> None:
+    errand = await renewal(world)
+    order = await errand.confirm()
+    proof = await errand.install_proof()
+    await world.revoked(ANN, Reason.COMPROMISED)
+    assert await errand.state() is OrderState.CANCELLED
+    await world.work()
+    assert order.serial is not None
+    assert await world.ca_state(order.serial) == ("revoked", "cessation_of_operation")
+    assert (await refusal(world.house.rekey.prove(errand.caller, errand.id, proof))).kind is Kind.CONFLICT
+
+
+async def test_f22_a_proof_and_a_revocation_at_once_never_leave_a_successor_of_a_revoked_certificate(
+    world: World,
+) -> None:
+    errand = await renewal(world)
+    await errand.confirm()
+    proof = await errand.install_proof()
+    old = world.held[ANN].holding.serial
+    ending = await world.to_revoke(ANN, Reason.COMPROMISED)
+    await ending.send()
+    await ending.answer(await ending.code())
+    second = await world.node(2)
+    await asyncio.gather(
+        outcome(world.house.rekey.prove(errand.caller, errand.id, proof)),
+        outcome(second.house.revocation.confirm(ending.caller, ending.id, await ending.terms())),
+    )
+    await world.work()
+    before, new = await world.holding_of(old), await world.holding(errand)
+    ended = await world.ca_state(old), await world.ca_state(new.serial)
+    assert ended[0][0] == "revoked"
+    if before.state is CertificateState.SUPERSEDED:
+        assert (new.state, ended[1][0]) == (CertificateState.ACTIVE, "issued")
+    else:
+        assert (before.state, new.state) == (CertificateState.REVOKED, CertificateState.REVOKED)
+        assert ended[1][0] == "revoked"
+
+
+async def blocked(world: World, serial: Serial) -> str | None:
+    (row,) = await world.rows(
+        "SELECT k.blocked FROM keys k JOIN holdings h ON h.spki_sha256 = k.spki_sha256 WHERE h.serial = :serial",
+        serial=serial,
+    )
+    why: str | None = row["blocked"]
+    return why
+
+
+@pytest.mark.parametrize("reason", [Reason.COMPROMISED, Reason.LOST])
+async def test_f40_a_key_reported_as_lost_or_compromised_is_blocked_and_enrols_no_more(
+    world: World, reason: Reason
+) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
-    errand = await world.to_revoke()
-    await errand.send()
-    await errand.answer(await errand.code())
-    terms = await errand.terms()
-    order = await errand.order()
-    dead = DeadCa()
-    dead.name = world.house.issuer.name
-    doing = world.with_issuer(dead).house.revocation.confirm(errand.caller, errand.id, terms)
-    assert (await refusal(doing)).kind is Kind.UNAVAILABLE
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
-    assert await world.ca_state(serial) == ("issued", None)
-    await world.once("revoke")
-    assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
-    assert order.operation is Operation.REVOKE
+    key, old = world.held[ANN].key, world.held[ANN].holding
+    await world.revoked(ANN, reason)
+    assert await blocked(world, old.serial) == reason.value
+    assert await world.ca_state(old.serial) == ("revoked", "key_compromise")
+    for customer in (ANN, BEN):
+        errand = await world.open(customer)
+        refused = await refusal(errand.bind(key))
+        assert (refused.kind, refused.code) == (Kind.BAD_KEY, "key_used")
 
 
-async def test_a_revocation_needs_a_code_a_reason_and_ones_own_certificate(world: World) -> None:
+@pytest.mark.parametrize("reason", [Reason.COMPROMISED, Reason.LOST])
+async def test_f40_a_key_replaced_as_lost_or_compromised_is_blocked_too(world: World, reason: Reason) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
-    refused = await refusal(world.open(BEN, Operation.REVOKE, Reason.LOST, serial=serial))
-    assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "serial")
-    refused = await refusal(world.open(ANN, Operation.REVOKE, Reason.LOST, serial=Serial("1234")))
-    assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "serial")
-    refused = await refusal(world.open(ANN, Operation.REVOKE, None, serial=serial))
-    assert (refused.kind, refused.field) == (Kind.MALFORMED, "reason")
-    errand = await world.to_revoke()
-    assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
-    assert await world.ca_state(serial) == ("issued", None)
+    old = world.held[ANN].holding
+    await world.to_active(ANN, Operation.REPLACE, reason=reason)
+    await world.work()
+    assert await blocked(world, old.serial) == reason.value
+    assert await blocked(world, world.held[ANN].holding.serial) is None
+    assert (await world.ca_state(old.serial))[0] == "revoked"
 
 
-async def test_a_revoked_certificate_is_not_revoked_again(world: World) -> None:
+async def test_a_certificate_that_is_not_needed_any_more_blocks_no_key(world: World) -> None:
     await world.to_active()
+    await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
+    assert await blocked(world, world.held[ANN].holding.serial) is None
+
+
+async def again(world: World) -> object:
+    await world.to_active()
+    return await outcome(world.revoked())
+
+
+async def test_five_revocations_a_day_are_the_most_and_the_sixth_changes_nothing(world: World) -> None:
+    for _ in range(5):
+        await again(world)
+        world.clock.later(minutes=70)
+    refused = await again(world)
+    assert getattr(refused, "kind", None) is Kind.TOO_MANY
+    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert await world.count("holdings", "state = 'revoked'") == 5
+    world.clock.later(days=1)
     await world.revoked()
-    refused = await refusal(world.to_revoke())
-    assert (refused.kind, refused.code) == (Kind.CONFLICT, "not_valid")
+    assert await world.count("holdings", "state = 'revoked'") == 6
 
 
-async def test_an_order_for_a_revocation_leads_to_no_certificate(world: World) -> None:
+async def test_twenty_revocations_a_year_are_the_most(world: World) -> None:
+    for _ in range(20):
+        await again(world)
+        world.clock.later(days=1, minutes=1)
+    refused = await again(world)
+    assert getattr(refused, "kind", None) is Kind.TOO_MANY
+    assert (
+        await world.count(
+            "holdings",
+            "state = 'revoked'",
+        )
+        == 20
+    )
+    assert CustomerId(ANN) == ANN
+
+
+async def test_i25_the_first_reason_and_moment_of_a_revocation_stand(world: World) -> None:
     await world.to_active()
-    errand = await world.to_revoke()
-    assert (await refusal(errand.bind())).kind is Kind.STEP_REQUIRED
-    await errand.send()
-    await errand.answer(await errand.code())
-    for step in (errand.bind, errand.birth_date, errand.confirm):
-        assert (await refusal(step())).kind is Kind.STEP_REQUIRED
-    assert await errand.state() is OrderState.CODED
-    assert (await errand.order()).spki_sha256 is None
-    assert await world.count("certificates") == 1
-    assert await world.count("holdings") == 1
-    assert (await errand.revoke()).state is OrderState.DONE
-    assert (await refusal(errand.confirm())).code == "order_done"
-
-
-async def test_an_order_for_a_certificate_revokes_nothing(world: World) -> None:
-    await world.to_active()
-    errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
-    assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
-    first = await world.to_review(BEN)
-    assert (await refusal(first.revoke())).kind is Kind.STEP_REQUIRED
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
-
-
-async def test_five_revocations_a_day_and_twenty_a_year(world: World) -> None:
-    await world.to_active()
-    now = int(world.clock.at.timestamp() * 1000)
-    add = "INSERT INTO counters (name, window_start, used) VALUES (:name, :now, :used)"
-    await world.change(add, name=f"revoke:{ANN}:1d", now=now, used=5)
-    errand = await world.to_revoke()
-    await errand.send()
-    await errand.answer(await errand.code())
-    refused = await refusal(errand.revoke())
-    assert (refused.kind, refused.code, refused.retry_after_s) == (Kind.TOO_MANY, "revocations", 86400)
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
-    assert await errand.state() is OrderState.CODED
-    world.clock.at += timedelta(days=1)
-    await world.change(add, name=f"revoke:{ANN}:1y", now=now, used=20)
-    errand = await world.to_revoke()
-    await errand.send()
-    await errand.answer(await errand.code())
-    assert (await refusal(errand.revoke())).code == "revocations"
-    (day,) = await world.rows("SELECT used FROM counters WHERE name = :name", name=f"revoke:{ANN}:1d")
-    assert day["used"] == 5  # a refused revocation is charged to nobody
+    serial = world.held[ANN].holding.serial
+    await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
+    before = await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial)
+    world.clock.later(hours=1)
+    await world.house.issuer.revoke(serial, "key_compromise")
+    assert await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial) == before

@@ -5,6 +5,7 @@ The demo's past is played once a test run; each test gets a copy of its data dir
 
 import asyncio
 import fcntl
+import functools
 import re
 import shutil
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -81,6 +82,15 @@ def b64(data: bytes) -> str:
 def unb64(text: str) -> bytes:
     """The bytes of base64url without padding."""
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@functools.cache
+def _opened_p12(content: bytes, passphrase: bytes) -> tuple[ClientKey, bytes]:
+    """The key and certificate of a file; opening one costs a second on purpose, so that each is opened once."""
+    key, certificate, _ = pkcs12.load_key_and_certificates(content, passphrase)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert certificate is not None
+    return ClientKey(key), certificate.public_bytes(Encoding.DER)
 
 
 @dataclass
@@ -182,13 +192,8 @@ class World:
 
     def old_key(self, number: str) -> tuple[ClientKey, bytes]:
         """The customer's key and certificate, out of the .p12 in the demo's folder."""
-        name = PERSON[number].file
-        passphrase = (self.data / "demo" / f"{name}.txt").read_bytes().strip()
-        pair = pkcs12.load_key_and_certificates((self.data / "demo" / f"{name}.p12").read_bytes(), passphrase)
-        key, certificate = pair[0], pair[1]
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        assert certificate is not None
-        return ClientKey(key), certificate.public_bytes(Encoding.DER)
+        file = self.data / "demo" / f"{PERSON[number].file}.p12"
+        return _opened_p12(file.read_bytes(), file.with_suffix(".txt").read_bytes().strip())
 
     async def inbox_code(self, browser: Browser) -> str:
         """The newest code, read from the demo's phone and mail box as a person reads it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tests.machine import program
 from tests.web.counter import Errand, World, errand, unb64
@@ -30,12 +31,12 @@ class RelyingParty:
         """Get issuer, root and CRL from the addresses that the certificate names."""
         certificate = x509.load_der_x509_certificate(leaf)
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-        issuers = next(d for d in access if d.access_method == x509.AuthorityInformationAccessOID.CA_ISSUERS)
+        issuers = next(d for d in access if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS)
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         full_name = next(iter(points)).full_name
         assert full_name is not None
         self._ocsp = next(
-            d.access_location.value for d in access if d.access_method == x509.AuthorityInformationAccessOID.OCSP
+            d.access_location.value for d in access if d.access_method == AuthorityInformationAccessOID.OCSP
         )
         browser = self._world.browser()
         issuer = (await browser.get(issuers.access_location.value)).content

@@ -418,7 +418,7 @@ CALM = settings(
 
 def fuzzed(path: str) -> st.SearchStrategy[Any]:
     """Bodies near the right one: a known good body with some members replaced, or nonsense."""
-    good = {
+    known: dict[str, dict[str, Any]] = {
         "": {"operation": "rekey", "account": "F014000-0001001", "key_home": "file", "reason": None, "serial": None},
         "/key": {"csr": "AAAA", "proof": "AAAA", "old_certificate": None},
         "/challenges": {"channel": "mobile"},
@@ -427,7 +427,8 @@ def fuzzed(path: str) -> st.SearchStrategy[Any]:
         "/birth-date": {"year": "49", "month": "7", "day": "15", "era": "roc"},
         "/confirm": {"consent": "x"},
         "/prove": {"proof": "AAAA"},
-    }.get(path, {})
+    }
+    good = known.get(path)
     if not good:
         return BODIES
     near = st.dictionaries(st.sampled_from(sorted(good)), WORDS, min_size=1, max_size=3).map(lambda some: good | some)

@@ -1,5 +1,6 @@
 """The Signer port: a private key that stays where it is and signs."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeAlias
@@ -56,12 +57,12 @@ class Signer(Protocol):
         ...
 
 
-class OnDevice:
+class OnDevice(ABC):
     """What a Signer is besides when its key is in a device: a signature waits for the device, so it has a thread."""
 
     patience_s: float = 10.0
     """How long a caller on the event loop waits before it takes the device for lost."""
 
+    @abstractmethod
     def ready(self) -> None:
         """Return when the device would sign now; raises SignerUnavailable. Asked before anything is reserved."""
-        raise NotImplementedError

@@ -45,6 +45,14 @@ class Bound:
     old_serial: Serial | None
 
 
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The work and the leaf for the other ending of a transition."""
+
+    works: tuple[Work, ...]
+    leaf: Leaf
+
+
 class Orders(Protocol):
     """Keeps orders; a transition is one conditional statement on the state it starts from."""
 
@@ -85,8 +93,13 @@ class Orders(Protocol):
         """Mark a submitted order as waiting for its CA."""
         ...
 
-    async def fulfil(self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Give a submitted or pending order its certificate; once."""
+    async def fulfil(
+        self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+    ) -> bool:
+        """Give a submitted or pending order its certificate; once.
+
+        When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        """
         ...
 
     async def activate(

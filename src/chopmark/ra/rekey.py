@@ -19,7 +19,7 @@ from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
-from chopmark.ra.ports import Bound, Holding
+from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.stepup.ports import FailureLimits, Failures
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
@@ -267,10 +267,13 @@ class Rekey:
         if answer.spki_sha256 != order.spki_sha256:
             raise ValueError(f"order {order.id}: the CA answered with another key")
         works = self._block_old(order)
+        undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            return await desk.orders.fulfil(order.id, _holding(order, answer, desk.now()), works, leaf)
+            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="old_revoked")
+            holding = _holding(order, answer, desk.now())
+            return await desk.orders.fulfil(order.id, holding, works, leaf, Otherwise(undone, refused))
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return True

@@ -8,6 +8,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work
 from chopmark.ra.consent import consent_for
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.model import Order, Step
@@ -31,7 +32,7 @@ class Revocation:
         """Return the revocation order done; the CA is told at once, and again by its work row if that fails.
 
         1 the order is approved by a code bound to this certificate, and these are its terms  2 [tx] quotas, holding
-        revoked, leaf, notice and work row  3 the CA revokes; status shows it within seconds.
+        revoked, leaf, notice and work row  3 the CA revokes; status shows it within seconds  4 renewals that built on it end.
         """
         desk = self._desk
         order = await desk.order(caller, order_id)
@@ -71,7 +72,26 @@ class Revocation:
         if refused is not None:
             raise Refused(refused)
         await self._issuer.revoke(serial, ca_reason)
+        await self._end_renewals(order)
         return await desk.order(caller, order_id)
+
+    async def _end_renewals(self, revoked: Order) -> None:
+        """End the renewals that built on a revoked certificate; what got a certificate by now has it revoked too."""
+        desk = self._desk
+        for order in await desk.orders.live(revoked.customer):
+            if order.operation is not Operation.REKEY or order.old_serial != revoked.old_serial:
+                continue
+            works: tuple[Work, ...] = ()
+            if order.serial is not None:
+                works = (desk.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
+            await self._end(order, works)
+
+    async def _end(self, order: Order, works: tuple[Work, ...]) -> None:
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_CANCELLED, code="old_revoked")
+            return await self._desk.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, leaf)
+
+        await self._desk.recorder.write(order_chain(order.id), attempt)
 
     async def at_ca(self, serial: Serial, reason: str) -> None:
         """Have the CA revoke a certificate; the job of a REVOKE work row, safe to repeat."""

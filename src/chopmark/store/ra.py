@@ -7,13 +7,14 @@ from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Bound, Holding
+from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append
 from chopmark.store.limits import take_each
 from chopmark.store.post import queue
 from chopmark.store.script import Row, Script, query
+from chopmark.store.successors import block_old_key, may_succeed, refuse
 from chopmark.words import (
     AccountNumber,
     Channel,
@@ -319,14 +320,34 @@ class OrderLedger:
 
         return await self._engine.run(script)
 
-    async def fulfil(self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Give a submitted or pending order its certificate; once."""
+    async def fulfil(
+        self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+    ) -> bool:
+        """Give a submitted or pending order its certificate; once.
+
+        When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        """
 
         def script() -> Script[bool]:
             now = ms(holding.issued_at)
+            if not (yield from may_succeed(order)):
+                if not (yield from refuse(order, holding.serial)):
+                    return False
+                yield from store(now)
+                yield query(_END_HOLDING, id=order)
+                yield from queue(otherwise.works)
+                yield from append(otherwise.leaf)
+                return True
             rows = yield query(_FULFIL, id=order, serial=holding.serial, now=now)
             if not rows:
                 return False
+            yield from store(now)
+            yield from block_old_key(order)
+            yield from queue(works)
+            yield from append(leaf)
+            return True
+
+        def store(now: int) -> Script[None]:
             yield query(
                 _STORE_HOLDING,
                 serial=holding.serial,
@@ -342,9 +363,6 @@ class OrderLedger:
                 not_after=ms(holding.not_after),
                 now=now,
             )
-            yield from queue(works)
-            yield from append(leaf)
-            return True
 
         return await self._engine.run(script)
 
@@ -359,6 +377,8 @@ class OrderLedger:
                 found = yield query(_GET, id=order)
                 return None if found and found[0]["state"] == "active" else _MOVED_ON
             one = rows[0]
+            if not (yield from may_succeed(order)):
+                raise _Undo
             yield query(_SUPERSEDE, customer=one["customer"], profile=one["profile"], serial=one["serial"], now=ms(now))
             raised = yield query(_RAISE, serial=one["serial"], now=ms(now))
             if not raised:

@@ -27,12 +27,15 @@ class NotRenewed(Exception):
 
 
 class ResponderRenewal:
-    """Renews the responder of one issuing CA; `node` prefixes the serial, as for every certificate."""
+    """Renews the responder of one issuing CA; `above` is the chain above it, the root last.
+
+    `node` prefixes the serial, as for every certificate.
+    """
 
     def __init__(
         self,
         issuer: IssuerView,
-        root_der: bytes,
+        above: tuple[bytes, ...],
         signer: Signer,
         node: int,
         records: StatusRecords,
@@ -41,7 +44,7 @@ class ResponderRenewal:
         entropy: Entropy,
     ) -> None:
         self._issuer = issuer
-        self._root = root_der
+        self._above = above
         self._signer = signer
         self._node = node
         self._records = records
@@ -76,7 +79,8 @@ class ResponderRenewal:
         made = await made_by(
             self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)
         )
-        if path.chain_findings(made, (self._issuer.certificate_der,), self._root, now):
+        chain_der = (self._issuer.certificate_der, *self._above[:-1])
+        if path.chain_findings(made, chain_der, self._above[-1], now):
             raise NotRenewed(self._issuer.id)
 
         async def replace(pen: Pen) -> bool:

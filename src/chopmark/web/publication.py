@@ -13,10 +13,11 @@ from urllib.parse import unquote
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from chopmark.errors import Refused
+from chopmark.errors import Kind, Refusal, Refused
 from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer
 from chopmark.web.doors import Doors
+from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
 Headers = list[tuple[bytes, bytes]]
@@ -93,6 +94,8 @@ class Publication:
         crl = await self._doors.crl(issuer, shard)
         if crl is None:
             return None
+        if crl.next_update <= self._doors.now():
+            raise Refused(_OVERDUE)
         headers = [
             (b"content-type", b"application/pkix-crl"),
             (b"cache-control", b"public, max-age=60"),
@@ -100,6 +103,10 @@ class Publication:
             (b"etag", b'"%d"' % crl.number),
         ]
         return crl.der, headers
+
+
+_OVERDUE = Refusal(Kind.UNAVAILABLE, text("The revocation list is being renewed. Please try again in a minute."))
+"""I26: an expired list is not served."""
 
 
 def _from_path(encoded: str) -> bytes | None:

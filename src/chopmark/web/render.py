@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from babel.support import Translations
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,7 +58,7 @@ class Pages:
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
         )
-        environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
+        cast("Any", environment).install_gettext_translations(catalogue, newstyle=True)
 
         def say(said: Text | str | Bilingual) -> str:
             return self.translator.translate(said, lang)
