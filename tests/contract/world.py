@@ -441,10 +441,14 @@ async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
     return _templates[name]
 
 
-def world_fixture(**settings: Any) -> Callable[..., object]:
-    """Make a module's `world` fixture: both engines, a database of its own for each test."""
+BOTH = ("sqlite", "postgresql")
 
-    @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+
+def world_fixture(engines: tuple[str, ...] = BOTH, **settings: Any) -> Callable[..., object]:
+    """Make a module's `world` fixture: each of the engines, a database of its own for each test."""
+    marks = {"postgresql": (pytest.mark.postgres,)}
+
+    @pytest.fixture(params=[pytest.param(name, marks=marks.get(name, ())) for name in engines])
     async def world(
         request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> AsyncIterator[World]:

@@ -333,6 +333,25 @@ async def opened(played: Path, data: Path) -> AsyncIterator[World]:
         await house.close()
 
 
+_ALWAYS = {"type", "title", "status", "detail", "kind", "request_id"}
+_SOMETIMES = {"code", "field", "retry_after_s"}
+
+
+def problem(answer: Answer) -> dict[str, Any]:
+    """The problem, whose shape has been checked."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert set(body) >= _ALWAYS
+    assert set(body) <= _ALWAYS | _SOMETIMES
+    assert body["status"] == answer.status_code
+    assert body["type"] in {"about:blank", f"{URL}/problems/{body['kind']}"}
+    assert body["detail"][-1] in ".?!。", body["detail"]
+    assert body["title"]
+    assert len(body["request_id"]) == 8
+    assert str(body.get("retry_after_s", "")) == answer.headers.get("retry-after", "")
+    return body
+
+
 Route = tuple[str, str]
 
 

@@ -6,6 +6,7 @@ ticket, shows whose it is, and only the customer's yes opens a session.
 
 import hmac
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -107,21 +108,29 @@ class LaunchDesk:
 
     async def take(self, ticket: Secret, visitor: str) -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
-        hashed = digest(ticket.reveal())
-        found = await self._launches.use(hashed, digest(visitor), self._clock.now())
+        hashed, now = digest(ticket.reveal()), self._clock.now()
+
+        async def attempt(pen: Pen) -> Launch | Refusal:
+            yes, no = pen.leaf(Event.PORTAL_LAUNCH_TAKEN), pen.leaf(Event.PORTAL_LAUNCH_REFUSED)
+            return await self._launches.use(hashed, digest(visitor), now, yes, no)
+
+        return await self._settle(hashed, attempt)
+
+    async def _settle(self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]]) -> Launch:
+        found = await self._recorder.write(stranger_chain(f"ticket-{hashed.hex()[:16]}"), attempt)
         if isinstance(found, Refusal):
-            await self._recorder.write(
-                stranger_chain(f"ticket-{hashed.hex()[:16]}"),
-                lambda pen: self._records.note(pen.leaf(Event.PORTAL_LAUNCH_REFUSED, code=found.code)),
-            )
             raise Refused(found)
         return found
 
     async def confirm(self, ticket: Secret, visitor: str, replaces: str | None) -> tuple[Opened, str | None]:
         """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
-        found = await self._launches.confirm(digest(ticket.reveal()), digest(visitor), self._clock.now())
-        if isinstance(found, Refusal):
-            raise Refused(found)
+        hashed, now = digest(ticket.reveal()), self._clock.now()
+
+        async def attempt(pen: Pen) -> Launch | Refusal:
+            yes, no = pen.leaf(Event.PORTAL_LAUNCH_USED), pen.leaf(Event.PORTAL_LAUNCH_REFUSED)
+            return await self._launches.confirm(hashed, digest(visitor), now, yes, no)
+
+        found = await self._settle(hashed, attempt)
         opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
         return opened, found.wanted
 

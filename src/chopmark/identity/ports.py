@@ -149,7 +149,7 @@ class Sessions(Protocol):
         """End a session."""
         ...
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes) -> bool:
+    async def rotate(self, id_hash: bytes, new_hash: bytes, leaf: Leaf) -> bool:
         """Give a session a new id; the old id is dead at once on all nodes."""
         ...
 
@@ -173,10 +173,14 @@ class Launches(Protocol):
         """Store a ticket."""
         ...
 
-    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
-        """Take a ticket once, for one visitor; in one statement."""
+    async def use(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
+    ) -> Launch | Refusal:
+        """Take a ticket once, for one visitor, in one statement; a refusal is recorded with `no`."""
         ...
 
-    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+    async def confirm(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
+    ) -> Launch | Refusal:
+        """Turn a taken ticket into consent to open a session, once, by the same visitor; a refusal with `no`."""
         ...

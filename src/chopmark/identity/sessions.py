@@ -147,8 +147,15 @@ class Door:
 
     async def step_up(self, token: str) -> Secret:
         """Return the new token of a session after a step up; the old one is dead on all nodes (I21)."""
-        fresh = bearer(self._entropy)
-        if not await self._sessions.rotate(digest(token), digest(fresh)):
+        fresh, session = bearer(self._entropy), await self.seen(token)
+        if session is None:
+            raise Refused(SIGN_IN_AGAIN)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED)
+            return await self._sessions.rotate(session.id_hash, digest(fresh), leaf)
+
+        if not await self._recorder.write(customer_chain(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 

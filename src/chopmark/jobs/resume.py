@@ -1,5 +1,6 @@
 """Finishing what a crash or a slow CA left: submitted orders, overdue orders, certificates to be revoked."""
 
+import asyncio
 from datetime import timedelta
 
 from chopmark.audit.leaf import Leaf
@@ -7,6 +8,7 @@ from chopmark.clock import Clock
 from chopmark.errors import Kind, Refused
 from chopmark.post.ports import Work, WorkKind, Works
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.model import Order
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Orders
 from chopmark.ra.rekey import Rekey
@@ -48,13 +50,17 @@ class Resume:
         """
         waiting = (OrderState.SUBMITTED.value, OrderState.PENDING.value)
         stuck = await self._orders.stuck(waiting, self._clock.now() - AFTER, BATCH)
-        done = 0
-        for order in stuck:
-            try:
-                done += await self._rekey.issue(order, resumed=True)
-            except Refused as refused:
-                done += refused.refusal.kind is not Kind.UNAVAILABLE
-        return done
+        outcomes = await asyncio.gather(*(self._issue(order) for order in stuck), return_exceptions=True)
+        bugs = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if bugs:  # one order's fault does not keep the others waiting, and is not swallowed
+            raise bugs[0]
+        return sum(outcome is True for outcome in outcomes)
+
+    async def _issue(self, order: Order) -> bool:
+        try:
+            return await self._rekey.issue(order, resumed=True)
+        except Refused as refused:
+            return refused.refusal.kind is not Kind.UNAVAILABLE
 
     async def overdue(self) -> int:
         """End orders whose day is over, and those whose certificate was never proved; the old one is untouched."""

@@ -32,7 +32,8 @@ class Revocation:
         """Return the revocation order done; the CA is told at once, and again by its work row if that fails.
 
         1 the order is approved by a code bound to this certificate, and these are its terms  2 [tx] quotas, holding
-        revoked, leaf, notice and work row  3 the CA revokes; status shows it within seconds  4 renewals that built on it end.
+        revoked, leaf, notice and work row  3 the CA revokes; status shows it within seconds  4 its renewals
+        in flight end.
         """
         desk = self._desk
         order = await desk.order(caller, order_id)

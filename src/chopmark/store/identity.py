@@ -267,11 +267,14 @@ class SessionLedger:
 
         await self._engine.run(script)
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes) -> bool:
+    async def rotate(self, id_hash: bytes, new_hash: bytes, leaf: Leaf) -> bool:
         """Give a session a new id; the old id is dead at once on all nodes."""
 
         def script() -> Script[bool]:
-            return bool((yield query(_ROTATE, id_hash=id_hash, new_hash=new_hash)))
+            rows = yield query(_ROTATE, id_hash=id_hash, new_hash=new_hash)
+            if rows:
+                yield from append(leaf)
+            return bool(rows)
 
         return await self._engine.run(script)
 
@@ -335,11 +338,14 @@ class LaunchLedger:
 
         await self._engine.run(script)
 
-    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
-        """Take a ticket once, for one visitor; in one statement."""
+    async def use(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
+    ) -> Launch | Refusal:
+        """Take a ticket once, for one visitor, in one statement; a refusal is recorded with `no`."""
 
         def script() -> Script[Launch | Refusal]:
             rows = yield query(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now))
+            yield from append(leaf if rows else no)
             if rows:
                 return _launch(rows[0])
             known = yield query(_WHY, ticket=ticket_hash)
@@ -347,13 +353,16 @@ class LaunchLedger:
 
         return await self._engine.run(script)
 
-    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+    async def confirm(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
+    ) -> Launch | Refusal:
+        """Turn a taken ticket into consent to open a session, once, by the same visitor; a refusal with `no`."""
 
         def script() -> Script[Launch | Refusal]:
             rows = yield query(
                 _CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=ms(now) - CONFIRM_WITHIN_MS
             )
+            yield from append(leaf if rows else no)
             return _launch(rows[0]) if rows else launch_refusal(used=True, known=True)
 
         return await self._engine.run(script)

@@ -144,6 +144,10 @@ def _pss() -> bytes:
     return csr(rsa2048(), rsa_padding=padding.PSS(padding.MGF1(hashes.SHA256()), 32))
 
 
+def _ca_key_usage() -> x509.KeyUsage:
+    return x509.KeyUsage(True, True, False, False, False, True, True, False, False)
+
+
 _STRONG = RFC2409_GROUP2 * (RFC2409_GROUP2 - (1 << 700) - 2)
 
 BAD = {
@@ -229,6 +233,11 @@ IGNORED = {
     "any extended key usage": lambda: csr(
         p256(), extensions=[(x509.ExtendedKeyUsage([x509.ObjectIdentifier("2.5.29.37.0")]), True)]
     ),
+    "key usage of a CA": lambda: csr(p256(), extensions=[(_ca_key_usage(), True)]),
+    "another's mail address": lambda: csr(
+        p256(), extensions=[(x509.SubjectAlternativeName([x509.RFC822Name("ceo@bank.example")]), False)]
+    ),
+    "two names of one kind": lambda: csr(p256(), [("CN", "x"), ("CN", "y")]),
     "another's host name": lambda: csr(
         p256(), extensions=[(x509.SubjectAlternativeName([x509.DNSName("bank.example")]), False)]
     ),

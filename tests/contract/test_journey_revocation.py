@@ -1,0 +1,100 @@
+"""Revocation by the holder: with a code of its own, at once, and never a way to anything else."""
+
+from typing import ClassVar
+
+from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial, text
+from tests.contract.world import ANN, BEN, World, refusal, world_fixture
+
+world = world_fixture()
+
+
+class DeadCa:
+    """A CA that cannot be reached."""
+
+    name = "dead"
+    allows_overlap = True
+    needs: ClassVar[dict[str, frozenset[str]]] = {}
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
+
+
+async def test_a_revocation_is_in_force_when_it_is_answered(world: World) -> None:
+    await world.to_active()
+    serial = world.held[ANN].holding.serial
+    errand = await world.revoked()
+    assert await errand.state() is OrderState.DONE
+    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
+    (notice,) = [row for row in await world.notices() if '"revoked"' in row["facts"]]
+    assert notice["channel"] == "email"
+
+
+async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tells_the_ca_later(world: World) -> None:
+    await world.to_active()
+    serial = world.held[ANN].holding.serial
+    errand = await world.to_revoke()
+    await errand.send()
+    await errand.answer(await errand.code())
+    dead = DeadCa()
+    dead.name = world.house.issuer.name  # the terms name the CA
+    doing = world.with_issuer(dead).house.revocation.confirm(errand.caller, errand.id, await errand.terms())
+    assert (await refusal(doing)).kind is Kind.UNAVAILABLE
+    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert await world.ca_state(serial) == ("issued", None)
+    await world.once("revoke")
+    assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
+
+
+async def test_a_revocation_needs_a_code_a_reason_and_ones_own_certificate(world: World) -> None:
+    await world.to_active()
+    serial = world.held[ANN].holding.serial
+    refused = await refusal(world.open(BEN, Operation.REVOKE, Reason.LOST, serial=serial))
+    assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "serial")
+    refused = await refusal(world.open(ANN, Operation.REVOKE, Reason.LOST, serial=Serial("1234")))
+    assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "serial")
+    refused = await refusal(world.open(ANN, Operation.REVOKE, None, serial=serial))
+    assert (refused.kind, refused.field) == (Kind.MALFORMED, "reason")
+    errand = await world.to_revoke()
+    assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
+    assert await world.ca_state(serial) == ("issued", None)
+
+
+async def test_a_revoked_certificate_is_not_revoked_again(world: World) -> None:
+    await world.to_active()
+    await world.revoked()
+    refused = await refusal(world.to_revoke())
+    assert (refused.kind, refused.code) == (Kind.CONFLICT, "not_valid")
+
+
+async def test_tw_05_a_revocation_order_leads_to_no_certificate(world: World) -> None:
+    """It asks for no old key, no birth date and no renewal window: a key on it would go round all of them."""
+    await world.to_active()
+    errand = await world.to_revoke()
+    assert (await refusal(errand.bind())).kind is Kind.STEP_REQUIRED
+    await errand.send()
+    await errand.answer(await errand.code())
+    for step in (errand.bind, errand.birth_date, errand.confirm):
+        assert (await refusal(step())).kind is Kind.STEP_REQUIRED
+    assert await errand.state() is OrderState.CODED
+    assert (await errand.order()).spki_sha256 is None
+    assert await world.count("certificates") == 1
+    assert (await errand.revoke()).state is OrderState.DONE
+    assert (await refusal(errand.confirm())).code == "order_done"
+
+
+async def test_an_order_for_a_certificate_revokes_nothing(world: World) -> None:
+    await world.to_active()
+    errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
+    assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
+    first = await world.to_review(BEN)
+    assert (await refusal(first.revoke())).kind is Kind.STEP_REQUIRED
+    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
