@@ -1,6 +1,7 @@
 """CPU time of judging each request of the corpus: python -m bench.csr; the promise is 100 ms an item (PKI-05, F38)."""
 
 import time
+from collections.abc import Callable
 
 from chopmark.pki import csr
 from tests.vectors.pki import requests
@@ -9,7 +10,10 @@ PROMISE_MS = 100.0
 
 
 def main() -> None:
-    items = {**{name: make for name, (_, make) in requests.BAD.items()}, **requests.IGNORED}
+    items: dict[str, Callable[[], bytes]] = {
+        **{name: make for name, (_, make) in requests.BAD.items()},
+        **requests.IGNORED,
+    }
     took: dict[str, float] = {}
     for name, make in items.items():
         der = make()

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.words import text
+
 Value: TypeAlias = str | int | bytes | None
 """What a column holds on both engines: text, 64-bit integer (times: epoch ms; booleans: 0 and 1), bytes, nothing."""
 
@@ -69,7 +72,10 @@ Script: TypeAlias = Generator[Step, list[Row], T]
 
 
 def query(sql: str, /, **values: Value) -> Query:
-    """Make a statement with its values."""
+    """Make a statement with its values; raises Refused (MALFORMED) for text with NUL, which PostgreSQL cannot hold."""
+    for value in values.values():
+        if isinstance(value, str) and "\0" in value:
+            raise Refused(Refusal(Kind.MALFORMED, text("A text has a character that cannot be stored."), code="nul"))
     return Query(sql, values)
 
 

@@ -118,7 +118,7 @@ def problem(request: AnyRequest, refusal: Refusal, status: int | None = None) ->
 
 def _page(request: AnyRequest, refusal: Refusal, status: int | None = None) -> Response[str]:
     status = status or STATUS[refusal.kind]
-    page = error_page(frame_of(request), status, request_id(request), refusal.public)
+    page = error_page(frame_of(request), status, request_id(request), refusal.public, TITLES[refusal.kind])
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return Response(
         request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML, headers=headers

@@ -416,10 +416,14 @@ _ERRORS: dict[int, tuple[Text, Text]] = {
 }
 
 
-def error_page(frame: Frame, status: int, request_id: str, detail: Text | None = None) -> ErrorPage:
-    """Return the page for an HTTP status; one without words of its own is shown as 500 or 404 is."""
+def error_page(
+    frame: Frame, status: int, request_id: str, detail: Text | None = None, otherwise: Text | None = None
+) -> ErrorPage:
+    """Return the page for an HTTP status; `otherwise` is the title of one that has no words of its own."""
     title, usual = _ERRORS.get(status) or _ERRORS[500 if status >= 500 else 404]
+    if status not in _ERRORS and otherwise is not None:
+        title = otherwise
     action = Action(text("Sign in again"), "/sign-in") if status == 401 else None
-    if status in (403, 404, 405):
+    if status in (403, 404, 405) or status not in _ERRORS:
         action = Action(text("Go to the certificate page"), "/certificates")
     return ErrorPage(frame, status, title, detail or usual, request_id, action)
