@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from chopmark import operating
 from chopmark.errors import Refused
@@ -29,12 +30,12 @@ def production(folder: Path) -> Settings:
         data=folder,
         public_url="https://counter.example.com",
         status_url="http://status.example.com",
-        otp_key=os.urandom(32).hex(),
-        audit_key=os.urandom(32).hex(),
-        data_key=os.urandom(32).hex(),
-        lookup_key=os.urandom(32).hex(),
-        csrf_key=os.urandom(32).hex(),
-        ca_passphrase=os.urandom(32).hex(),
+        otp_key=SecretStr(os.urandom(32).hex()),
+        audit_key=SecretStr(os.urandom(32).hex()),
+        data_key=SecretStr(os.urandom(32).hex()),
+        lookup_key=SecretStr(os.urandom(32).hex()),
+        csrf_key=SecretStr(os.urandom(32).hex()),
+        ca_passphrase=SecretStr(os.urandom(32).hex()),
     )
 
 
@@ -221,4 +222,4 @@ def test_the_settings_refuse_unknown_keys_and_plain_http_in_production() -> None
         Settings.model_validate({"colour": "red"})
     with pytest.raises(ValueError, match="https"):
         Settings(mode="production", public_url="http://counter.example.com")
-    assert json.loads(Settings(otp_key="ab" * 32).model_dump_json())["otp_key"] != "ab" * 32
+    assert json.loads(Settings(otp_key=SecretStr("ab" * 32)).model_dump_json())["otp_key"] != "ab" * 32

@@ -5,6 +5,7 @@ import hmac
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_a_value_of_exactly_the_bound_is_kept():
     assert clean_facts({"reason": "x" * 200})["reason"] == "x" * 200
 
 
-MALFORMED = {
+MALFORMED: dict[str, list[Any]] = {
     "version": [0, -1, True, "1", None],
     "previous": [b"", bytes(31), "00" * 32],
     "mac": [b"", None],

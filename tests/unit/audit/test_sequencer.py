@@ -1,6 +1,7 @@
 """The sequencer: places in order, a signed head over them, and no way past lease, guard or file."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,8 @@ async def test_a_holder_that_slept_past_its_lease_writes_nothing(ledger):
         """Lets a second holder finish between planning and writing."""
 
         async def sequence(self, batch, lease):
-            self.__class__ = MemoryLedger
+            itself: Any = self
+            itself.__class__ = MemoryLedger
             assert await run(self, heads, holder="two", seconds=11) == 1
             return await self.sequence(batch, lease)
 

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -166,8 +167,10 @@ async def test_leaves_with_places_and_no_head_over_them_are_found(world):
 async def test_columns_of_a_wrong_type_are_findings_and_no_crash(world):
     rows = world[0].rows
     rows.leaves[5] = replace(rows.leaves[5], at=None, facts=7, version="4", mac="x")
-    rows.stored_heads[0] = StoredHead(2, None)
-    rows.tips[0] = Tip(A, "four", None)
+    wrong: Any = None
+    text: Any = "four"
+    rows.stored_heads[0] = StoredHead(2, wrong)
+    rows.tips[0] = Tip(A, text, wrong)
     report = await check(rows)
     assert {Code.RECORD_MALFORMED, Code.HEAD_MALFORMED} <= set(codes(report))
     assert not report.sound
@@ -250,7 +253,9 @@ async def test_a_damaged_export_says_what_is_wrong(world, damage, why):
 async def test_an_export_carries_what_a_tampered_row_holds_to_the_verifier(world):
     rows = world[0].rows
     rows.leaves[5] = replace(rows.leaves[5], at=None, facts=b"\x00", mac="zz")
-    rows.stored_heads[0] = StoredHead(2, None, "zz")
+    wrong: Any = None
+    text: Any = "zz"
+    rows.stored_heads[0] = StoredHead(2, wrong, text)
     out = io.StringIO()
     await write_export(rows, out)
     report = await check(ExportSource(lambda: io.StringIO(out.getvalue())))
