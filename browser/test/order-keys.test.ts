@@ -275,7 +275,7 @@ describe("the new certificate", () => {
   test("lies in the vault before its key proves itself", async () => {
     const key = await browserKey();
     const { der, shown } = issued(await makeCsr(key));
-    const { page, posts, went } = opened(installForm(false), serving({ certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, went } = opened(installForm(false), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
     await keep(page, key);
     attachInstall(page, form("install"));
     submit("install");
@@ -291,7 +291,7 @@ describe("the new certificate", () => {
   test("is proven by the vault's key when the answer was lost and the page loaded again", async () => {
     const key = await browserKey();
     const { der, shown } = issued(await makeCsr(key));
-    const { page, posts, went } = opened(installForm(false), serving({ certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, went } = opened(installForm(false), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
     const vault = await page.vault();
     await vault.keep(key);
     await vault.install("o-1", [readCertificate(der)], SERVER_TIME);
@@ -305,7 +305,7 @@ describe("the new certificate", () => {
   test("is saved as a file that openssl opens with the pass-phrase, and proven only then", async () => {
     const { csr, ...key } = await fileKey();
     const { tools, der, shown } = issued(csr);
-    const { page, posts, saved, went } = opened(installForm(true), serving({ certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, saved, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
     await keep(page, key);
     attachInstall(page, form("install"));
     submit("install");
@@ -330,7 +330,7 @@ describe("the new certificate", () => {
     const key = await browserKey();
     const { shown } = issued(await makeCsr(key));
     const html = `${installForm(false)}<details class="cm-leave"></details>`;
-    const { page } = opened(html, serving({ certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page } = opened(html, serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
     attachInstall(page, form("install"));
     await until(() => expect(get("[data-key-missing]").hasAttribute("hidden")).toBe(false));
     expect(form("install").hasAttribute("hidden")).toBe(true);
@@ -343,7 +343,7 @@ describe("afterwards", () => {
     const { csr, ...key } = await fileKey();
     const { shown } = issued(csr);
     const html = `<div data-download-again data-file-name="certificate-1.p12" hidden>${stepForm("download", field("passphrase", '<input id="passphrase" name="passphrase">'))}</div>`;
-    const { page, saved } = opened(html, serving({ certificate: shown, spki_sha256: key.spkiSha256 }, () => null));
+    const { page, saved } = opened(html, serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, () => null));
     await keep(page, key);
     await tidy(page, "o-1");
     expect(get("[data-download-again]").hasAttribute("hidden")).toBe(false);

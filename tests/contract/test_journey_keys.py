@@ -146,8 +146,8 @@ async def test_i18_a_revoked_certificate_renews_nothing(world: World) -> None:
     errand = await world.open(ANN, Operation.REKEY)
     await world.revoked()
     refused = await refusal(errand.bind())
-    assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "old")
-    assert await errand.state() is OrderState.OPEN
+    assert (refused.kind, refused.code) == (Kind.CONFLICT, "order_cancelled")
+    assert (await world.open(ANN)).id != errand.id  # the way to a new certificate is free
 
 
 async def test_i18_a_certificate_revoked_after_its_proof_gets_no_successor_as_a_renewal(world: World) -> None:
@@ -156,7 +156,8 @@ async def test_i18_a_certificate_revoked_after_its_proof_gets_no_successor_as_a_
     errand = await world.to_review(ANN, Operation.REKEY)
     world.clock.later(minutes=2)
     await world.revoked()
-    assert (await refusal(errand.confirm())).kind is Kind.FORBIDDEN
+    refused = await refusal(errand.confirm())
+    assert (refused.kind, refused.code) == (Kind.CONFLICT, "order_cancelled")
     assert await world.count("certificates") == 1
 
 

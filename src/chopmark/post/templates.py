@@ -241,7 +241,7 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         ),
         Purpose.CONTACT_CHANGED: (
             "聯絡資料已變更",
-            "您的聯絡資料%(account)s已於%(at)s變更，七日內不能用於申請憑證。",
+            "您的聯絡資料%(account)s已於%(at)s變更，暫不可用於憑證。",
             _NOT_ME_ZH,
         ),
     },
