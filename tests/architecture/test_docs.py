@@ -81,7 +81,7 @@ def commands(app: App, before: tuple[str, ...] = ()) -> set[str]:
         if name.startswith("-"):
             continue
         sub, path = app[name], (*before, name)
-        found |= commands(sub, path) if sub.default_command is None else {" ".join(path)}
+        found |= commands(sub, path) | ({" ".join(path)} if sub.default_command is not None else set())
     return found
 
 

@@ -44,6 +44,7 @@ def test_every_step_can_be_reloaded_and_left_and_the_back_button_shows_where_the
     again(visitor, "form[data-step=review][data-attached]")
     visitor.agree()
     visitor.confirm()
+    visitor.step("install")
     again(visitor, "form[data-step=install][data-attached]")
     visitor.install()
     again(visitor, "[data-done]")

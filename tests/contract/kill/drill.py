@@ -96,7 +96,7 @@ class Drill:
         yield folder, dsn or f"sqlite:///{folder / 'house.db'}"
         if self.cluster is not None and dsn is not None:
             await self.cluster.drop(dsn)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a dying child's -shm may go by itself
 
     def _run(self, folder: Path, url: str, moment: str, number: int) -> tuple[int, list[str]]:
         key = self.errand.key._key.private_bytes(
