@@ -1,7 +1,7 @@
 # Two commands: `make run` and `make test`. Each does all of its own set-up; what is done already is not done again.
 #   make run ARGS="--port 9000 --data DIR --reset"     the demo
 #   make test                                          everything, at most 20 minutes
-#   make check                                         everything without a browser, at most 2 minutes
+#   make check                                         static checks, unit and property tests, at most 2 minutes
 #   make soak                                          the long loops
 #   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
 #   make clean                                         removes what make made (not ./data)
@@ -28,8 +28,9 @@ run: setup
 test: debian setup-dev static browser-tests
 	$(PYTEST) -m "not soak"
 
-check: setup-dev static browser-tests
-	$(PYTEST) -q -m "not journey and not browser and not soak"
+check: setup-dev static
+	tools/npm --prefix browser run check
+	$(PYTEST) -q -m "not browser and not postgres" tests/architecture tests/property tests/unit
 
 soak: debian setup-dev
 	CHOPMARK_TAMPER_EXAMPLES=500 $(PYTEST) tests/property/audit tests/contract/test_audit_tampering.py
