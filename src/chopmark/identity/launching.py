@@ -33,13 +33,6 @@ class Credential:
     secret: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A taken ticket, before the customer has said yes."""
-
-    launch: Launch
-
-
 class LaunchDesk:
     """Makes and redeems launch tickets, and keeps the clients that may ask for them."""
 
