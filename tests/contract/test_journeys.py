@@ -72,6 +72,15 @@ async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, 
     assert await world.ca_state(new.serial) == ("issued", None)
 
 
+async def test_a_lost_certificate_is_held_as_soon_as_the_code_was_right_and_not_before(world: World) -> None:
+    await world.to_active()
+    old = world.held[ANN].holding
+    errand = await world.to_sent(ANN, Operation.REPLACE, reason=Reason.LOST)
+    assert (await world.holding_of(old.serial)).state is CertificateState.ACTIVE
+    await errand.answer(await errand.code())
+    assert (await world.holding_of(old.serial)).state is CertificateState.HELD
+
+
 async def test_a_lost_certificate_is_held_with_the_new_one_and_then_revoked(world: World) -> None:
     await world.to_active()
     old = world.held[ANN].holding
