@@ -18,6 +18,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet
 
+# Compiled modules are kept: each server process that a test starts would compile the whole house again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .PHONY: run test check soak static types browser-tests setup setup-dev lock clean

@@ -13,6 +13,7 @@ from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, make_current, tasks, write_private
+from chopmark.pki import pkcs12
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
@@ -51,9 +52,10 @@ class SteppingClock:
 
 
 class Play:
-    """Plays the past of all customers into an empty installation."""
+    """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
 
-    def __init__(self, house: House, clock: SteppingClock, folder: Path) -> None:
+    def __init__(self, house: House, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
+        self._rounds = rounds
         self._house = house
         self._clock = clock
         self._folder = folder
@@ -153,7 +155,8 @@ class Play:
             )
             await house.rekey.prove(caller, order.id, signed)
         passphrase = Secret("-".join(house.entropy.token(2).hex() for _ in range(4)))
-        write_private(self._folder / f"{person.file}.p12", key.p12(holding.der, holding.chain, person.file, passphrase))
+        file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
+        write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 
     async def _revoke(self, person: Person) -> None:

@@ -135,6 +135,27 @@ async def test_i16_no_resend_before_60_seconds(world: World) -> None:
     assert await world.count("challenges") == 2
 
 
+async def test_i16_no_resend_before_60_seconds_when_wrong_codes_have_ended_the_first(world: World) -> None:
+    errand = await world.to_sent()
+    right = await errand.code()
+    for guess in [code for code in ("000000", "111111", "222222", "333333", "444444", "555555") if code != right][:5]:
+        assert (await refusal(errand.answer(guess))).kind in {Kind.WRONG_CODE, Kind.CODE_DEAD}
+    assert await world.count("challenges", "state = 'live'") == 0
+    assert (await refusal(errand.send())).code == "resend_too_soon"
+    world.clock.later(seconds=60)
+    await errand.send()
+    assert await world.count("challenges") == 2
+
+
+async def test_i16_no_resend_before_60_seconds_for_another_key(world: World) -> None:
+    errand = await world.to_sent()
+    await errand.bind(type(errand.key).generate())
+    assert (await refusal(errand.send())).code == "resend_too_soon"
+    world.clock.later(seconds=60)
+    await errand.send()
+    assert await world.count("challenges") == 2
+
+
 async def test_i16_three_codes_an_order(world: World) -> None:
     errand = await world.to_sent()
     for _ in range(2):

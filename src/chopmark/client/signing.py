@@ -66,6 +66,13 @@ class ClientKey:
         )
         return proof.build(statement, self._key, certificate_der)
 
-    def p12(self, certificate_der: bytes, chain: tuple[bytes, ...], name: str, passphrase: Secret) -> bytes:
-        """Return the key with its certificate and chain as a PKCS #12 file."""
-        return pkcs12.write(self._key, certificate_der, chain, name, passphrase)
+    def p12(
+        self,
+        certificate_der: bytes,
+        chain: tuple[bytes, ...],
+        name: str,
+        passphrase: Secret,
+        rounds: int = pkcs12.KDF_ROUNDS,
+    ) -> bytes:
+        """Return the key with its certificate and chain as a PKCS #12 file; `rounds` are what a guess costs."""
+        return pkcs12.write(self._key, certificate_der, chain, name, passphrase, rounds)

@@ -20,8 +20,9 @@ def write(
     chain: Sequence[bytes],
     friendly_name: str,
     passphrase: Secret,
+    rounds: int = KDF_ROUNDS,
 ) -> bytes:
-    """Return a PKCS #12 file, DER: AES-256-CBC under PBKDF2-HMAC-SHA256 (600,000 rounds), HMAC-SHA-256 over all.
+    """Return a PKCS #12 file, DER: AES-256-CBC under PBKDF2-HMAC-SHA256 of `rounds`, HMAC-SHA-256 over all.
 
     It holds the key and its certificate, tied by localKeyID and friendlyName, and the chain (issuer first).
     `friendly_name` and `passphrase` are printable ASCII: other readers disagree about anything else. ValueError when
@@ -36,7 +37,7 @@ def write(
         raise ValueError("the pass-phrase must be printable ASCII and not empty")
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(KDF_ROUNDS)
+        .kdf_rounds(rounds)
         .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
         .hmac_hash(hashes.SHA256())
         .build(passphrase.reveal().encode("ascii"))

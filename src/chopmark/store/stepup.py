@@ -163,10 +163,9 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     if held:
         return HELD
     sent = [_challenge(row) for row in (yield query(_SENT, order_id=challenge.order))]
-    if sent and sent[0].state is ChallengeState.LIVE:
-        too_soon = sent[0].resend_refusal(challenge.created_at)
-        if too_soon is not None:
-            return too_soon
+    too_soon = sent[0].resend_refusal(challenge.created_at) if sent else None
+    if too_soon is not None:
+        return too_soon
     if len(sent) >= limits.per_order:
         return _TOO_OFTEN
     spent = yield from take_each(limits.budgets, challenge.created_at)

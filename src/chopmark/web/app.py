@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,29 @@ class Built:
     portal: Litestar
 
 
+@cache
+def _pages() -> Pages:
+    """Return what turns pages into HTML: the same for every application of a process."""
+    return Pages(Translator(load_catalogues()))
+
+
 def create(doors: Doors) -> Built:
     """Return the ASGI application over the doors."""
+    portal = framework(doors)
+    return Built(in_front(doors, portal), portal)
+
+
+def in_front(doors: Doors, portal: Litestar) -> ASGIApp:
+    """Return the application: the status services and the headers stand in front of the framework."""
+    return Publication(doors, Secured(portal, https=doors.https))
+
+
+def framework(doors: Doors) -> Litestar:
+    """Return the framework's part: routes, dependencies, what becomes of an error."""
     static = create_static_files_router(
         path="/static", directories=[static_folder()], include_in_schema=False, after_request=cached
     )
-    app = Litestar(
+    return Litestar(
         route_handlers=[
             api.ROUTER,
             steps.ROUTER,
@@ -157,8 +175,7 @@ def create(doors: Doors) -> Built:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        state=State({"doors": doors, "pages": Pages(Translator(load_catalogues())), "assets": assets()}),
+        state=State({"doors": doors, "pages": _pages(), "assets": assets()}),
         logging_config=None,
         debug=False,
     )
-    return Built(Publication(doors, Secured(app, https=doors.https)), app)
