@@ -195,8 +195,8 @@ class Play:
         (self._folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-async def prepare(settings: Settings) -> datetime:
-    """Make the demo's installation unless it is there; return when it was made."""
+async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> datetime:
+    """Make the demo's installation unless it is there; return when it was made. `rounds` as in `Play`."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     await make_current(settings.database_url)
     now = SystemClock().now()
@@ -208,7 +208,7 @@ async def prepare(settings: Settings) -> datetime:
         if made is None:
             folder = settings.data / "demo"
             folder.mkdir(parents=True, exist_ok=True)
-            await Play(house, clock, folder).run(now)
+            await Play(house, clock, folder, rounds).run(now)
             credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
             write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
             made = await house.installation.remember("demo_made", now.isoformat())

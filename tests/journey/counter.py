@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chopmark.demo import prepare
+from chopmark.pki import pkcs12
 from chopmark.settings import Settings
 
 T = TypeVar("T")
@@ -47,10 +48,10 @@ class Prepared:
     port: int
 
     @classmethod
-    def make(cls, folder: Path, database: str = "") -> "Prepared":
-        """Play the demo's past once."""
+    def make(cls, folder: Path, database: str = "", rounds: int = pkcs12.KDF_ROUNDS) -> "Prepared":
+        """Play the demo's past once; `rounds` are what a guess at a customer's .p12 costs."""
         port = free_port()
-        apart(prepare(Settings(mode="demo", data=folder, port=port, database=database)))
+        apart(prepare(Settings(mode="demo", data=folder, port=port, database=database), rounds))
         return cls(folder, port)
 
 
