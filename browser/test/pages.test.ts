@@ -5,6 +5,7 @@ import { describe, expect, test, vi } from "vitest";
 import { attachBirthDate, echoOf } from "../src/pages/birth-date.ts";
 import { attachCancel, attachChannel, attachDispute } from "../src/pages/channel.ts";
 import { attachCode, attachResend } from "../src/pages/code.ts";
+import { attachComforts } from "../src/pages/comforts.ts";
 import { attachLaunch } from "../src/pages/launch.ts";
 import { attachReview } from "../src/pages/review.ts";
 import { attachStart } from "../src/pages/start.ts";
@@ -348,5 +349,22 @@ describe("the words", () => {
   test("stay English when the catalogue does not come", async () => {
     await loadWords("zh-Hant-TW", () => Promise.reject(new TypeError("Failed to fetch")));
     expect(t("Try again")).toBe("Try again");
+  });
+});
+
+describe("a menu that lies over the page", () => {
+  const MENU = '<details data-menu open><summary>System</summary><button>Certificates</button></details><a href="/x">else</a>';
+
+  test.each([
+    ["Escape", () => get("details button").dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }))],
+    ["a press elsewhere", () => get("a").dispatchEvent(new MouseEvent("click", { bubbles: true }))],
+    ["a step elsewhere", () => get("a").dispatchEvent(new FocusEvent("focusin", { bubbles: true }))],
+  ])("closes at %s, and not at a press inside", (_, leave) => {
+    opened(MENU, () => null);
+    attachComforts();
+    get("details button").dispatchEvent(new MouseEvent("click", { bubbles: true }));
+    expect(get<HTMLDetailsElement>("details").open).toBe(true);
+    leave();
+    expect(get<HTMLDetailsElement>("details").open).toBe(false);
   });
 });

@@ -129,8 +129,14 @@ def way_in(w: World) -> dict[str, Page]:
         "demo": v.DemoPage(
             outside,
             (
-                v.DemoCustomer("C0000001", "王小明", text("My certificate has expired"), selected=True),
+                v.DemoCustomer("C0000001", "王小明", text("My certificate has expired")),
                 v.DemoCustomer("C0000002", "林美玉", text("This is my first certificate")),
+                v.DemoCustomer(
+                    "C0000003",
+                    "好運實業股份有限公司",
+                    text("no mobile registered: the code comes by e-mail; ends in 18 days"),
+                    selected=True,
+                ),
             ),
         ),
         "inbox": v.InboxPage(

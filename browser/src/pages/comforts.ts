@@ -1,4 +1,4 @@
-/** Small things on any page: showing what is typed, copying, printing. */
+/** Small things on any page: showing what is typed, copying, printing, a menu that closes. */
 import { all, announce } from "../dom.ts";
 import { t } from "../words.ts";
 
@@ -6,6 +6,21 @@ export function attachComforts(): void {
   for (const each of all(document, "button[data-reveal]", HTMLButtonElement)) each.addEventListener("click", () => reveal(each));
   for (const each of all(document, "button[data-copy]", HTMLButtonElement)) each.addEventListener("click", () => void copy(each));
   for (const each of all(document, "button[data-print]", HTMLButtonElement)) each.addEventListener("click", () => window.print());
+  for (const each of all(document, "details[data-menu]", HTMLDetailsElement)) closeWhenLeft(each);
+}
+
+/** Escape closes an open menu and goes back to its name; a press or a step elsewhere closes it too. */
+function closeWhenLeft(menu: HTMLDetailsElement): void {
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  });
+  const left = ({ target }: Event): void => {
+    if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  };
+  document.addEventListener("click", left);
+  document.addEventListener("focusin", left);
 }
 
 function reveal(button: HTMLButtonElement): void {
