@@ -3,6 +3,7 @@
 #   make test                                          everything, at most 20 minutes
 #   make check                                         static checks, unit and property tests, at most 2 minutes
 #   make soak                                          the long loops
+#   make bench ARGS="--quick --only J"                 figures beside their limits (docs/performance.md)
 #   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
 #   make clean                                         removes what make made (not ./data)
 
@@ -38,6 +39,10 @@ check: setup-dev static
 soak: debian setup-dev
 	CHOPMARK_TAMPER_EXAMPLES=500 $(PYTEST) tests/property/audit tests/contract/test_audit_tampering.py
 	$(PYTEST) -m soak
+
+.PHONY: bench
+bench: debian setup-dev
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: debian
 debian:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +77,8 @@ def programs() -> Path:
 
 
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """Start a cluster; stop and remove it at the end."""
+def running(settings: Sequence[str] = ()) -> Iterator[Cluster]:
+    """Start a cluster, with further settings (`name=value`); stop and remove it at the end."""
     bin_ = programs()
     # Not pytest's tmp_path: only root may enter that, and a socket's path is at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="chopmark-pg-"))
@@ -109,6 +109,7 @@ def running() -> Iterator[Cluster]:
             "listen_addresses=",
             "-c",
             "max_connections=200",
+            *(part for setting in settings for part in ("-c", setting)),
         ]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(

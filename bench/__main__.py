@@ -1,0 +1,59 @@
+"""`make bench ARGS="..."`: measures Chopmark beside its limits and prints a table. See docs/performance.md."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bench import journeys, machine
+from bench.figures import Result, as_json, table
+from bench.world import QUICK, Options, World, opened, say
+
+Measure = Callable[[World], list[Result]]
+SHARED: dict[str, Measure] = {"J": journeys.measure}
+"""Measured in one world, PostgreSQL with one filled installation, in this order."""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description="Chopmark beside its limits")
+    parser.add_argument("--quick", action="store_true", help="small and short: to see that it runs, not to quote")
+    parser.add_argument("--only", default="", help="figures to measure, by comma: " + ",".join(SHARED))
+    parser.add_argument("--json", type=Path, help="write the results as JSON")
+    parser.add_argument("--rounds", type=int, help="alternating rounds")
+    parser.add_argument("--seconds", type=float, help="seconds a round")
+    parser.add_argument("--customers", type=int, help="customers loaded for J, I, O and M")
+    parser.add_argument("--out", type=Path, default=Path("bench/out"), help="where charts and profiles go")
+    parser.add_argument("--profile", action="store_true", help="also: py-spy of a server worker, statements a request")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    given = _arguments()
+    options = QUICK if given.quick else Options()
+    named = {"rounds": given.rounds, "seconds": given.seconds, "customers": given.customers}
+    changes = {name: value for name, value in named.items() if value is not None}
+    options = replace(options, out=given.out, profile=given.profile, **changes)
+    wanted = [name.strip().upper() for name in given.only.split(",") if name.strip()] or list(SHARED)
+    unknown = set(wanted) - set(SHARED)
+    if unknown:
+        sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}\n")
+        return 2
+    described = machine.described()
+    results: list[Result] = []
+    if any(name in SHARED for name in wanted):
+        with opened(options) as world:
+            for name, measure in SHARED.items():
+                if name in wanted:
+                    say(f"{name} begins")
+                    results += measure(world)
+    sys.stdout.write(", ".join(f"{name}: {value}" for name, value in described.items()) + "\n\n")
+    sys.stdout.write(table(results) + "\n")
+    if given.json:
+        given.json.write_text(as_json(results, described), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

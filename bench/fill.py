@@ -1,0 +1,362 @@
+"""Fills a database with customers who were imported and certified 345 days ago, fast: PostgreSQL by COPY, SQLite by one
+transaction a batch.
+
+Every row is a copy of one that the product wrote for customer 0 (`bench.template`), column for column. Made anew for
+each customer: ids, keyed hashes, sealed personal data (they open), the key, the certificate (really signed by the CA),
+the audit leaves with their seals, and the tree with its signed head, so that `chopmark audit verify` accepts it all.
+Copied as they are: the moments, the code's nonce, the stored CSR but for its key (its signature does not hold).
+"""
+
+import asyncio
+import hashlib
+import secrets
+import sqlite3
+from base64 import b32encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from bench import people
+from bench.template import Template
+from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
+from chopmark.audit.headfile import HeadFile
+from chopmark.audit.headkey import FileHeadSigner
+from chopmark.audit.leaf import AuditKey, StoredLeaf, parse_stamp, stamp
+from chopmark.audit.tree import Frontier, hash_leaf
+from chopmark.identity.sealed import NONCE_BYTES, Sealer, SealKey
+from chopmark.keys.file import FileSigner
+from chopmark.pki import der as ders
+from chopmark.settings import Settings
+from chopmark.store.opening import is_postgres, sqlite_path
+from chopmark.words import Secret
+
+CHUNK = 2_000
+PROCESSES = 2
+Columns = Sequence[str]
+Rows = dict[str, list[tuple[Any, ...]]]
+Make = Callable[[Mapping[str, str], "Person"], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a generator process needs; the secrets are those of a throw-away installation."""
+
+    template: Template
+    database: str
+    data_key: bytes
+    lookup_key: bytes
+    audit_key: bytes
+    passphrase: str
+
+
+class Person:
+    """The bytes that are made anew for one customer."""
+
+    def __init__(self, i: int, job: "Maker") -> None:
+        self.i = i
+        key = people.old_key(i).public_key()
+        self.point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.serial = b"\x01" + secrets.token_bytes(17)
+        self.tbs = job.tbs(self)
+        self.der = ders.signed(self.tbs, job.algorithm, job.signer.sign(self.tbs))
+        email, mobile, state = people.email(i), people.mobile(i), people.person_id(i)
+        self.words = {
+            "number": people.number(i),
+            "account": people.account(i),
+            "last3": people.account(i)[-3:],
+            "serial": self.serial.hex().upper(),
+            "spki": hashlib.sha256(spki).hexdigest(),
+            "person": job.sealer.lookup_hash("person_id", state),
+            "email": job.sealer.lookup_hash("destination", email),
+            "mobile": job.sealer.lookup_hash("destination", mobile),
+            **{name: b32encode(secrets.token_bytes(16)).decode()[:26] for name in job.ids},
+        }
+        self.plain = {
+            "person_id_sealed": state,
+            "name_sealed": people.NAME,
+            "birth_date_sealed": people.BIRTH.isoformat(),
+            "email": email,
+            "mobile": mobile,
+        }
+
+
+class Maker:
+    """Makes rows out of a template; compiled once a process."""
+
+    def __init__(self, job: Job) -> None:
+        self.template = job.template
+        self.sealer = Sealer(SealKey("data-1", job.data_key), job.lookup_key)
+        self.audit = AuditKey("audit-1", job.audit_key)
+        self.signer = FileSigner.open(job.template.ca_key, Secret(job.passphrase))
+        rows = job.template.rows
+        self.old_tbs: bytes = job.template.one("certificates", "tbs")
+        tokens = self._tokens()
+        self.ids = [name for name in tokens if name.startswith("id")]
+        self._tokens_by_value = {value: name for name, value in tokens.items()}
+        old: bytes = job.template.one("certificates", "der")
+        self.algorithm = _signature_algorithm(old, self.old_tbs)
+        self._cuts = self._tbs_cuts()
+        self.columns: dict[str, list[str]] = {}
+        self._makers: dict[str, list[list[Make | Any]]] = {}
+        for table in rows:
+            if table not in {"leaves", "chains"}:
+                self.columns[table] = list(rows[table][0])
+                self._makers[table] = [[self._maker(table, row, name) for name in row] for row in rows[table]]
+        self._leaves = [self._leaf(row) for row in sorted(rows["leaves"], key=lambda row: row["entry"])]
+        self.columns["leaves"] = ["chain", "version", "previous", "at", "event", "facts", "kid", "mac", "position"]
+        self.columns["chains"] = ["chain", "version", "tip"]
+
+    def _tokens(self) -> dict[str, str]:
+        one, rows = self.template.one, self.template.rows
+        contacts = {row["channel"]: row["destination_hash"] for row in rows["contacts"]}
+        return {
+            "number": one("customers", "id"),
+            "account": one("accounts", "number"),
+            "serial": one("certificates", "serial"),
+            "spki": one("keys", "spki_sha256"),
+            "person": one("customers", "person_id_hash"),
+            **contacts,
+            "id_order": one("orders", "id"),
+            "id_challenge": one("challenges", "id"),
+            **{f"id_work{at}": row["id"] for at, row in enumerate(rows["work"])},
+        }
+
+    def _format(self, value: str) -> str | None:
+        """Return a format for text in which something of customer 0 stands, or None."""
+        made = value.replace("%", "%%")
+        for old, name in self._tokens_by_value.items():
+            made = made.replace(old, f"%({name})s")
+        made = made.replace('"account_last3": "000"', '"account_last3": "%(last3)s"')
+        return made if made != value.replace("%", "%%") else None
+
+    def _maker(self, table: str, row: Mapping[str, Any], name: str) -> Make | Any:
+        value = row[name]
+        if isinstance(value, str):
+            form = self._format(value)
+            return value if form is None else lambda words, _: form % words
+        if not isinstance(value, bytes):
+            return value
+        if name == "value_sealed":
+            channel, version = row["channel"], row["version"]
+            return lambda words, one: self._seal(one.plain[channel], "contacts", channel, words["number"], version)
+        if name.endswith("_sealed"):
+            column, version = name.removesuffix("_sealed"), row["version"]
+            return lambda words, one: self._seal(one.plain[name], table, column, words["number"], version)
+        if name in {"tbs", "der"}:
+            return lambda _, one: getattr(one, name)
+        if name == "csr":
+            before, after = _around(value, self._old_point())
+            return lambda _, one: before + one.point + after
+        return value
+
+    def _seal(self, value: str, table: str, column: str, row: str, version: int) -> bytes:
+        return self.sealer.seal(value, table, column, row, version, secrets.token_bytes(NONCE_BYTES))
+
+    def _old_point(self) -> bytes:
+        return people.old_key(0).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def _tbs_cuts(self) -> list[bytes]:
+        point = self._old_point()
+        pieces, rest = [], self.old_tbs
+        serial = bytes.fromhex(self.template.one("certificates", "serial"))
+        for part in (serial, people.number(0).encode(), point, hashlib.sha1(point).digest()):
+            before, rest = _around(rest, part)
+            pieces.append(before)
+        return [*pieces, rest]
+
+    def tbs(self, one: Person) -> bytes:
+        """Return the customer's TBSCertificate: customer 0's with serial, name, key and key identifier exchanged."""
+        a, b, c, d, e = self._cuts
+        identifier = hashlib.sha1(one.point).digest()
+        return a + one.serial + b + people.number(one.i).encode() + c + one.point + d + identifier + e
+
+    def _leaf(self, row: Mapping[str, Any]) -> tuple[str, int, str, str, str, str]:
+        fields = ("chain", "version", "previous", "at", "event", "facts", "kid", "mac")
+        canonical = StoredLeaf(**{name: row[name] for name in fields}).canonical().decode()
+        form = self._format(canonical.replace(row["previous"].hex(), "@PREVIOUS@")) or canonical
+        form = form.replace("@PREVIOUS@", "%(previous)s")
+        chain = self._format(row["chain"]) or row["chain"]
+        return chain, row["version"], row["at"], row["event"], self._format(row["facts"]) or row["facts"], form
+
+    def person(self, i: int, out: Rows, position: int) -> list[bytes]:
+        """Add customer i's rows; return the hashes of the leaves, which take the places from `position` on."""
+        one = Person(i, self)
+        words = one.words
+        for table, makers in self._makers.items():
+            for row in makers:
+                out[table].append(tuple(part(words, one) if callable(part) else part for part in row))
+        tips: dict[str, tuple[int, bytes]] = {}
+        hashes: list[bytes] = []
+        for chain_form, version, at, event, facts, form in self._leaves:
+            chain = chain_form % words
+            previous = tips[chain][1] if chain in tips else bytes(32)
+            canonical = (form % {**words, "previous": previous.hex()}).encode()
+            mac = self.audit.mac(canonical)
+            hashes.append(hash_leaf(canonical + mac))
+            tips[chain] = (version, hashes[-1])
+            place = position + len(hashes) - 1
+            out["leaves"].append((chain, version, previous, at, event, facts % words, "audit-1", mac, place))
+        out["chains"] += [(chain, version, tip) for chain, (version, tip) in tips.items()]
+        return hashes
+
+    @property
+    def leaves_each(self) -> int:
+        """The number of leaves of one customer."""
+        return len(self._leaves)
+
+
+def _around(whole: bytes, part: bytes) -> tuple[bytes, bytes]:
+    if whole.count(part) != 1:
+        raise ValueError("the template has that not exactly once")
+    before, _, after = whole.partition(part)
+    return before, after
+
+
+def _signature_algorithm(der: bytes, tbs: bytes) -> bytes:
+    rest = der.partition(tbs)[2]
+    return rest[: 2 + rest[1]]
+
+
+_maker: Maker | None = None
+
+
+def _begin(job: Job) -> None:
+    global _maker  # noqa: PLW0603 - one a generator process, compiled once
+    _maker = Maker(job)
+
+
+def _chunk(database: str, first: int, last: int, position: int) -> tuple[list[bytes], Rows]:
+    """Make customers first to last - 1; PostgreSQL's rows are written here, SQLite's by the one process that may."""
+    maker = _maker
+    if maker is None:
+        raise RuntimeError("the generator has not begun")
+    rows: Rows = {table: [] for table in maker.columns}
+    hashes: list[bytes] = []
+    for i in range(first, last):
+        hashes += maker.person(i, rows, position + len(hashes))
+    if is_postgres(database):
+        asyncio.run(_copy(database, maker.columns, rows))
+        return hashes, {}
+    return hashes, rows
+
+
+async def _copy(database: str, columns: Mapping[str, Columns], rows: Rows) -> None:
+    connection = await asyncpg.connect(database, server_settings={"session_replication_role": "replica"})
+    try:
+        async with connection.transaction():
+            for table, records in rows.items():
+                await connection.copy_records_to_table(table, records=records, columns=columns[table])
+    finally:
+        await connection.close()
+
+
+def job_of(settings: Settings, template: Template) -> Job:
+    """Return the generator's job for an installation."""
+
+    def key(name: str) -> bytes:
+        return bytes.fromhex(getattr(settings, name).get_secret_value())
+
+    passphrase = settings.ca_passphrase.get_secret_value()
+    url = settings.database_url
+    return Job(template, url, key("data_key"), key("lookup_key"), key("audit_key"), passphrase)
+
+
+def fill(job: Job, data: Path, first: int, last: int) -> None:
+    """Write customers first to last - 1, the head over their leaves, and have the tables analysed.
+
+    No leaf may be waiting for the sequencer, and nobody else may write meanwhile.
+    """
+    maker = Maker(job)
+    head = _latest(job.database)
+    frontier = Frontier() if head is None else Frontier.from_bytes(head[0], head[2])
+    chunks = [(at, min(last, at + CHUNK)) for at in range(first, last, CHUNK)]
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _begin, (job,)) as pool:
+        for hashes, rows in _in_turn(pool, job, chunks, frontier.size, maker.leaves_each):
+            if rows:
+                _insert(job.database, maker.columns, rows)
+            for one in hashes:
+                frontier = frontier.append(one)
+    signer = FileHeadSigner.open((data / "audit-head.key.pem").read_bytes())
+    before = None if head is None else decode_head(head[1])
+    draft = HeadDraft(
+        size=frontier.size,
+        root=frontier.root(),
+        at=parse_stamp(stamp(datetime.now(UTC))),
+        previous=FIRST_HEAD if before is None else head_hash(before),
+        fencing=1 if before is None else before.draft.fencing,
+    )
+    signed = draft.signed(signer.sign(draft.message()))
+    row = (signed.size, encode_head(signed), frontier.to_bytes())
+    if is_postgres(job.database):
+        asyncio.run(_finish(job.database, row))
+    else:
+        _insert(job.database, {"heads": ["size", "line", "frontier"]}, {"heads": [row]})
+        with closing(sqlite3.connect(sqlite_path(job.database))) as db:
+            db.execute("ANALYZE")
+    HeadFile(data / "heads.jsonl").append(signed)
+
+
+_LATEST = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
+_WAITING = "SELECT COUNT(*) FROM leaves WHERE position IS NULL"
+
+
+def _latest(database: str) -> tuple[int, str, bytes] | None:
+    """Return the latest head's row; RuntimeError while leaves wait for their place."""
+    if is_postgres(database):
+        waiting, row = asyncio.run(_latest_postgres(database))
+    else:
+        with closing(sqlite3.connect(sqlite_path(database))) as db:
+            waiting, row = db.execute(_WAITING).fetchone()[0], db.execute(_LATEST).fetchone()
+    if waiting:
+        raise RuntimeError(f"{waiting} leaves wait for the sequencer")
+    return None if row is None else (row[0], row[1], row[2])
+
+
+async def _latest_postgres(database: str) -> tuple[int, Any]:
+    connection = await asyncpg.connect(database)
+    try:
+        return await connection.fetchval(_WAITING), await connection.fetchrow(_LATEST)
+    finally:
+        await connection.close()
+
+
+async def _finish(database: str, head: tuple[int, str, bytes]) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute("INSERT INTO heads (size, line, frontier) VALUES ($1, $2, $3)", *head)
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+def _insert(database: str, columns: Mapping[str, Columns], rows: Rows) -> None:
+    """Write rows into SQLite, one transaction; references hold because each customer comes whole."""
+    with closing(sqlite3.connect(sqlite_path(database))) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        for table, records in rows.items():
+            marks = ", ".join("?" * len(columns[table]))
+            db.executemany(f"INSERT INTO {table} ({', '.join(columns[table])}) VALUES ({marks})", records)
+        db.commit()
+
+
+def _in_turn(
+    pool: ProcessPoolExecutor, job: Job, chunks: Sequence[tuple[int, int]], size: int, each: int
+) -> Iterator[tuple[list[bytes], Rows]]:
+    """Yield what the chunks make in their order, a few ahead only."""
+    waiting: list[Future[tuple[list[bytes], Rows]]] = []
+    for begin, end in chunks:
+        waiting.append(pool.submit(_chunk, job.database, begin, end, size + (begin - chunks[0][0]) * each))
+        if len(waiting) > PROCESSES * 2:
+            yield waiting.pop(0).result()
+    for one in waiting:
+        yield one.result()

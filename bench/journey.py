@@ -1,0 +1,207 @@
+"""One customer's renewal over HTTP: the calls that trading program and browser make, twelve requests (docs/api.md).
+
+The HTML of the order pages is not loaded; what they would send is sent, with form tokens and Idempotency-Keys.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from bench import people
+from bench.http import Answer, Connection, request
+from chopmark.client.signing import ClientKey
+from chopmark.words import OrderId
+
+CODE_LIMIT_S = 60
+STEPS = (
+    "launches",
+    "launch-page",
+    "launch-take",
+    "launch-confirm",
+    "order",
+    "key",
+    "challenge",
+    "code",
+    "birth-date",
+    "confirm",
+    "nonce",
+    "prove",
+)
+
+
+class Failed(Exception):
+    """The server answered something else than the journey needs."""
+
+
+def b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@dataclass
+class Codes:
+    """The codes that the sink has read, by address: whoever waits is woken."""
+
+    waiting: dict[str, "asyncio.Future[str]"] = field(default_factory=dict)
+
+    def expect(self, address: str) -> "asyncio.Future[str]":
+        self.waiting[address] = asyncio.get_running_loop().create_future()
+        return self.waiting[address]
+
+    async def listen(self, path: str, turn: int, of: int) -> "asyncio.Task[None]":
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(f"{turn} {of}\n".encode())
+        await reader.readline()
+        return asyncio.create_task(self._read(reader, writer))
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            address, code = line.decode().split()
+            future = self.waiting.pop(address, None)
+            if future is not None and not future.done():
+                future.set_result(code)
+        writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a journey goes by: a connection, the mail box, the trading program's credential; no request is sent while
+    the gate is shut, and `told(step, came_at, seconds)` is called after each answer."""
+
+    connection: Connection
+    codes: Codes
+    client: str
+    secret: str
+    gate: asyncio.Event
+    told: Callable[[str, float, float], None]
+
+
+@dataclass
+class Journey:
+    """One customer with a new key; `intended` is when the first request should have been sent, by the clock."""
+
+    means: Means
+    customer: int
+    key: ClientKey
+    csr: bytes
+    cookies: dict[str, str] = field(default_factory=dict)
+    intended: float | None = None
+    order: dict[str, Any] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Do all of it."""
+        await self.sign_in()
+        await self.to_review()
+        await self.finish()
+
+    async def sign_in(self) -> None:
+        """The trading program asks for a ticket, the browser takes it and the customer says yes."""
+        basic = b64encode(f"{self.means.client}:{self.means.secret}".encode()).decode()
+        wanted = {
+            "customer": people.number(self.customer),
+            "account": people.account(self.customer),
+            "factors": ["password"],
+            "wanted": "renew",
+        }
+        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
+        made = await self._send("launches", "POST", "/api/v1/launches", headers, json.dumps(wanted).encode(), 201)
+        ticket = made.json()["url"].partition("#t=")[2]
+        await self._send("launch-page", "GET", "/launch", {}, b"", 200)
+        await self._form("launch-take", "/launch", {"ticket": ticket}, 200)
+        await self._form("launch-confirm", "/launch/confirm", {}, 303)
+
+    async def to_review(self) -> None:
+        """Order, key with the old key's proof, code from the mail box, birth date."""
+        account = people.account(self.customer)
+        await self._api("order", "POST", "/orders", {"operation": "rekey", "account": account, "key_home": "file"}, 201)
+        path = f"/orders/{self.order['id']}"
+        old = people.client_key(self.customer)
+        proof = self._proof(old, unb64(self.order["old_certificate"]["der"]), self.order["nonce"], "rekey")
+        await self._api("key", "PUT", f"{path}/key", {"csr": b64(self.csr), "proof": proof})
+        coming = self.means.codes.expect(people.email(self.customer))
+        await self._api("challenge", "POST", f"{path}/challenges", {"channel": "email"}, 201)
+        async with asyncio.timeout(CODE_LIMIT_S):
+            code = await coming
+        await self._api("code", "POST", f"{path}/code", {"code": code})
+        birth = {
+            "era": "roc",
+            "year": str(people.BIRTH.year - 1911),
+            "month": str(people.BIRTH.month),
+            "day": str(people.BIRTH.day),
+        }
+        await self._api("birth-date", "POST", f"{path}/birth-date", birth)
+
+    async def finish(self) -> None:
+        """Confirm, and show that the new key works."""
+        path = f"/orders/{self.order['id']}"
+        await self._api("confirm", "POST", f"{path}/confirm", {"consent": self.order["consent"]["sha256"]}, 201)
+        certificate = unb64(self.order["certificate"]["der"])
+        fresh = await self._api("nonce", "POST", f"{path}/nonce", {})
+        await self._api(
+            "prove", "POST", f"{path}/prove", {"proof": self._proof(self.key, certificate, fresh, "install")}
+        )
+
+    def _proof(self, key: ClientKey, certificate: bytes, nonce: str, purpose: str) -> str:
+        signed = key.prove(
+            certificate,
+            portal=self.order["portal"],
+            order=OrderId(self.order["id"]),
+            nonce=unb64(nonce),
+            new_spki_sha256=self.key.spki_sha256,
+            purpose=purpose,
+            at=datetime.now(UTC),
+        )
+        return b64(signed)
+
+    @property
+    def _form_token(self) -> str:
+        return self.cookies.get("__Host-csrf", "")
+
+    async def _form(self, step: str, path: str, fields: dict[str, str], status: int) -> None:
+        body = urlencode({"_csrf_token": self._form_token, **fields}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://counter.example.com"}
+        await self._send(step, "POST", path, headers, body, status)
+
+    async def _api(self, step: str, method: str, path: str, body: dict[str, Any], status: int = 200) -> str:
+        """Call the API as the pages' script does; returns the nonce where there is one."""
+        payload = json.dumps(body).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "x-csrftoken": self._form_token,
+            "Origin": "https://counter.example.com",
+            "Idempotency-Key": hashlib.sha256(payload + step.encode() + self._form_token.encode()).hexdigest()[:32],
+        }
+        found = (await self._send(step, method, f"/api/v1{path}", headers, payload, status)).json()
+        if "next" in found:
+            self.order = found
+        return found.get("nonce") or ""
+
+    async def _send(
+        self, step: str, method: str, path: str, headers: dict[str, str], body: bytes, status: int
+    ) -> Answer:
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        raw = request(method, path, headers, body)
+        await self.means.gate.wait()
+        sent = time.perf_counter()
+        answer = await self.means.connection.request(raw)
+        came = time.perf_counter()
+        begun = sent if self.intended is None else self.intended
+        self.intended = None
+        self.means.told(step, came, came - begun)
+        self.cookies.update(answer.cookies)
+        if answer.status != status:
+            said = re.sub(rb"\s+", b" ", answer.body[:300]).decode(errors="replace")
+            raise Failed(f"{step}: {answer.status} instead of {status}: {said}")
+        return answer

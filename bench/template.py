@@ -1,0 +1,111 @@
+"""One customer whom the product itself wrote: imported, certified, 345 days ago. The generator copies these rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bench import people
+from chopmark.demo import SteppingClock
+from chopmark.main import House, SystemEntropy, build, tasks
+from chopmark.ra.desk import Caller
+from chopmark.settings import Settings
+from chopmark.store.ca import CertificateLedger
+from chopmark.store.script import Script, query
+from chopmark.words import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, Operation
+
+AGE = timedelta(days=345)
+"""How old the loaded certificates are: twenty days before their end, so that they may be renewed."""
+_ROWS = {
+    "customers": "id = :customer",
+    "contacts": "customer = :customer",
+    "accounts": "customer = :customer",
+    "orders": "customer = :customer",
+    "challenges": "customer = :customer",
+    "keys": "customer = :customer",
+    "holdings": "customer = :customer",
+    "certificates": "order_id IN (SELECT id FROM orders WHERE customer = :customer)",
+    "work": "customer = :customer",
+    "chains": "chain = 'customer:' || :customer OR chain IN (SELECT id FROM orders WHERE customer = :customer)",
+    "leaves": "chain = 'customer:' || :customer OR chain IN (SELECT id FROM orders WHERE customer = :customer)",
+    "counters": "1 = 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The rows of customer 0, by table, in the order in which references allow them to be written."""
+
+    rows: Mapping[str, list[dict[str, Any]]]
+    ca_key: bytes = field(repr=False)
+
+    def one(self, table: str, column: str) -> Any:
+        """Return a value of the table's first row."""
+        return self.rows[table][0][column]
+
+
+async def played(settings: Settings, now: datetime) -> Template:
+    """Write customer 0 through the ordinary verbs and read the rows back."""
+    clock = SteppingClock(now - AGE)
+    house = await build(settings, clock, SystemEntropy())
+    try:
+        await house.intake.add([people.row(0)], "bench")
+        await _certified(house, clock)
+        rows = {table: await _read(house, table, where) for table, where in _ROWS.items()}
+        clock.moment = now
+        for task in tasks(house):
+            while task.name == "sequence" and await house.ledger.unsequenced(1):
+                await task.job()
+        ca_key = (await CertificateLedger(house.engine).issuers())[0].key_pem
+    finally:
+        await house.close()
+    return Template(rows, ca_key)
+
+
+async def _work(house: House) -> None:
+    for task in tasks(house):
+        if task.name in {"deliver-0", "sequence"}:
+            while await task.job():
+                pass
+
+
+async def _certified(house: House, clock: SteppingClock) -> None:
+    """Enrol customer 0, the new key being the one that the load client can make again."""
+    caller = Caller(CustomerId(people.number(0)), frozenset({FactorClass.PASSWORD}), "bench")
+    key = people.client_key(0)
+    order = await house.enrolment.start(caller, Operation.ENROL, AccountNumber(people.account(0)), KeyHome.FILE, None)
+    await house.rekey.bind_key(caller, order.id, key.request(), None)
+    await house.rekey.challenge(caller, order.id, Channel.EMAIL)
+    await _work(house)
+    found = await house.verifier.latest(order.id)
+    code = None if found is None else house.verifier.code_of(found[0])
+    if code is None:
+        raise ValueError("the code cannot be derived")
+    await house.rekey.answer(caller, order.id, code.reveal())
+    await house.rekey.birth_date(caller, order.id, people.BIRTH)
+    order = await house.counter.order(caller, order.id)
+    order = await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)
+    holding = None if order.serial is None else await house.counter.holding(caller, order.serial)
+    if holding is None:
+        raise ValueError(f"the order stands at {order.state}")
+    nonce, _ = await house.enrolment.nonce(caller, order.id)
+    proof = key.prove(
+        holding.der,
+        portal=house.portal,
+        order=order.id,
+        nonce=nonce,
+        new_spki_sha256=key.spki_sha256,
+        purpose="install",
+        at=clock.now(),
+    )
+    await house.rekey.prove(caller, order.id, proof)
+    await _work(house)
+
+
+async def _read(house: House, table: str, where: str) -> list[dict[str, Any]]:
+    def script() -> Script[list[dict[str, Any]]]:
+        values = {"customer": people.number(0)} if ":customer" in where else {}
+        rows = yield query(f"SELECT * FROM {table} WHERE {where}", **values)
+        return [dict(row) for row in rows]
+
+    return await house.engine.read(script)
