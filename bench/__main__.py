@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import journeys, machine
+from bench import journeys, machine, profiling
 from bench.figures import Result, as_json, table
 from bench.world import QUICK, Options, World, opened, say
 
@@ -43,7 +43,9 @@ def main() -> int:
     described = machine.described()
     results: list[Result] = []
     if any(name in SHARED for name in wanted):
-        with opened(options) as world:
+        with opened(options, profiling.SETTINGS if options.profile else ()) as world:
+            if options.profile:
+                profiling.measure(world)
             for name, measure in SHARED.items():
                 if name in wanted:
                     say(f"{name} begins")

@@ -10,13 +10,14 @@ from bench.journey import STEPS
 from bench.machine import Use
 from bench.world import Options, World, measuring, say, yardstick_running
 
+SHARE = 0.6
 KEYS_A_SECOND = 60
 """New keys that each client makes before a round, for each of its seconds; more are made as they are needed."""
 
 
 def measure(world: World) -> list[Result]:
     """Return J's rows."""
-    with measuring(world) as group, yardstick_running(world) as posts:
+    with measuring(world, SHARE) as group, yardstick_running(world) as posts:
         world.groups["clients"] = group.pids
         world.groups["yardstick clients"] = posts.pids
         try:

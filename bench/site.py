@@ -143,7 +143,7 @@ def settings_of(data: Path, database: str) -> Settings:
     """Return production settings with fresh secrets, which are also written where the processes read them."""
     folder = data / "secrets"
     folder.mkdir(parents=True, mode=0o700)
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for name in ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase"):
         values[name] = secrets.token_hex(32)
         (folder / name).touch(mode=0o600)

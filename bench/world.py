@@ -57,6 +57,15 @@ class World:
     job: Job
     dsn: str
     groups: dict[str, list[int]] = field(default_factory=dict)
+    next_customer: int = 1
+
+    def take(self, share: float) -> tuple[int, int]:
+        """Return a range of customers who have not renewed: that share of all; RuntimeError when none are left."""
+        first = self.next_customer
+        self.next_customer += int(self.options.customers * share)
+        if self.next_customer > self.options.customers + 1:
+            raise RuntimeError("too few customers are loaded for this run: raise --customers")
+        return first, self.next_customer
 
     def measured(self) -> dict[str, list[int]]:
         """The processes by group: whose CPU time is told apart."""
@@ -106,15 +115,15 @@ async def _second_role(dsn: str) -> str:
 
 
 @contextmanager
-def measuring(world: World) -> Iterator[Clients]:
-    """Give load clients for the product."""
+def measuring(world: World, share: float) -> Iterator[Clients]:
+    """Give load clients for the product, with a share of all customers, who have not renewed yet."""
     site = world.site
-    most = world.options.customers + 1
+    first, last = world.take(share)
     start: dict[str, Any] = {
         "client": CLIENT,
         "secret": site.secret.reveal(),
         "sink": str(site.codes),
-        "customers": (1, most),
+        "customers": (first, last),
     }
     with clients.running(site.port, site.data / "clients.log", **start) as group:
         yield group

@@ -1,0 +1,167 @@
+"""`--profile`: what the server does for each request of a journey (pg_stat_statements), and where its CPU time goes
+(py-spy). Written to the folder of `--out`; not a figure, a tool for whoever makes it faster."""
+
+import asyncio
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+
+from bench.clients import Clients
+from bench.figures import Result
+from bench.http import Answer, Connection
+from bench.journey import STEPS, Codes, Journey, Means
+from bench.journeys import closed
+from bench.load import Keys
+from bench.machine import children
+from bench.site import CLIENT
+from bench.world import World, measuring, say
+
+SETTINGS = ("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=5000")
+SHARE = 0.1
+WARMING = 24
+COUNTED = 3
+SETTLES_S = 0.15
+_IDLE = {"_worker (concurrent/futures/thread.py", "Connection._recv (multiprocessing/connection.py"}
+"""Where a thread waits; py-spy takes it for work when the machine is busy."""
+_SEEN = """
+SELECT query, calls, rows, total_exec_time AS ms, wal_bytes::bigint AS wal
+FROM pg_stat_statements WHERE userid = 'chopmark'::regrole AND query NOT LIKE '%pg_stat_statements%'
+ORDER BY total_exec_time DESC
+"""
+
+
+@dataclass
+class Step:
+    """What one request had PostgreSQL do, per request."""
+
+    calls: float = 0
+    ms: float = 0
+    wal: float = 0
+    statements: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Watched(Journey):
+    """A journey that looks at the server's statements around each request."""
+
+    database: asyncpg.Connection | None = None
+    seen: dict[str, Step] = field(default_factory=dict)
+
+    async def _send(
+        self, step: str, method: str, path: str, headers: dict[str, str], body: bytes, status: int
+    ) -> Answer:
+        if self.database is None:
+            return await super()._send(step, method, path, headers, body, status)
+        await self.database.execute("SELECT pg_stat_statements_reset()")
+        answer = await super()._send(step, method, path, headers, body, status)
+        await asyncio.sleep(SETTLES_S)
+        into = self.seen.setdefault(step, Step())
+        for row in await self.database.fetch(_SEEN):
+            into.calls += row["calls"] / COUNTED
+            into.ms += row["ms"] / COUNTED
+            into.wal += row["wal"] / COUNTED
+            into.statements[" ".join(row["query"].split())] += row["calls"]
+        return answer
+
+
+def measure(world: World) -> list[Result]:
+    """Write the profiles; there is no row for the table."""
+    world.options.out.mkdir(parents=True, exist_ok=True)
+    statements = world.options.out / "statements.txt"
+    statements.write_text(asyncio.run(_statements(world)), encoding="utf-8")
+    say(f"statements a request: {statements}")
+    with measuring(world, SHARE) as group:
+        closed(world, group, 2.0)
+        _spied(world, group)
+        group.all({"do": "finish"})
+    return []
+
+
+async def _statements(world: World) -> str:
+    database = await asyncpg.connect(world.dsn.replace("//chopmark@", "//jobs@"))
+    await database.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    codes, keys, gate = Codes(), Keys(), asyncio.Event()
+    gate.set()
+    listening = await codes.listen(str(world.site.codes), 0, 1)
+    seen: dict[str, Step] = {}
+    first, _ = world.take(SHARE)
+    for number in range(WARMING + COUNTED):
+        connection = await Connection.open("127.0.0.1", world.site.port)
+        means = Means(connection, codes, CLIENT, world.site.secret.reveal(), gate, lambda *_: None)
+        customer = first + number
+        await Watched(means, customer, *keys.take(), database=database if number >= WARMING else None, seen=seen).run()
+        connection.close()
+    listening.cancel()
+    await database.close()
+    return _told(seen)
+
+
+def _told(seen: dict[str, Step]) -> str:
+    lines = ["What the server (not the worker) has PostgreSQL do for each request: calls are round trips, BEGIN and"]
+    lines += ["COMMIT included; milliseconds within PostgreSQL; WAL octets. Means of warm requests.", ""]
+    lines += [f"{'request':16}{'calls':>8}{'statements':>12}{'ms':>8}{'WAL':>8}"]
+    for step in (step for step in STEPS if step in seen):
+        one = seen[step]
+        lines.append(f"{step:16}{one.calls:8.1f}{len(one.statements):12}{one.ms:8.2f}{one.wal:8.0f}")
+    total = [sum(getattr(one, name) for one in seen.values()) for name in ("calls", "ms", "wal")]
+    lines += [f"{'journey':16}{total[0]:8.1f}{'':12}{total[1]:8.2f}{total[2]:8.0f}", ""]
+    for step in (step for step in STEPS if step in seen):
+        lines += [f"== {step}"]
+        lines += [f"{calls / COUNTED:5.1f} x {query}" for query, calls in seen[step].statements.most_common()]
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def _spied(world: World, group: Clients) -> None:
+    spy = shutil.which("py-spy", path=str(Path(".venv/bin").absolute()))
+    if spy is None:
+        say("py-spy is not installed: no flame graph")
+        return
+    seconds = max(5, int(world.options.seconds))
+    roots = {"server": world.site.processes["server"].pid, "worker": world.site.processes["worker"].pid}
+    pids = {name: max(children(pid), key=_ticks) for name, pid in roots.items()}
+    spies = {}
+    for name, pid in pids.items():
+        raw = world.options.out / f"{name}.raw"
+        command = [spy, "record", "-d", str(seconds), "-r", "200", "-p", str(pid), "-f", "raw", "-o", str(raw)]
+        spies[raw] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    closed(world, group, seconds + 1.0)
+    for raw, process in spies.items():
+        _, said = process.communicate()
+        if process.returncode:
+            say(f"py-spy: {said.strip()[-200:]}")
+            continue
+        top = raw.with_suffix(".txt")
+        top.write_text(_top(raw.read_text(encoding="utf-8")), encoding="utf-8")
+        say(f"where the {raw.stem}'s CPU time goes: {top} (stacks for a flame graph: {raw})")
+
+
+def _ticks(pid: int) -> float:
+    from bench.machine import cpu_s  # noqa: PLC0415
+
+    return cpu_s([pid])
+
+
+def _top(raw: str) -> str:
+    """Return the functions by their own samples and by samples they are part of."""
+    own: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    total = 0
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rpartition(":")[0] or frame for frame in stack.split(";")]
+        if frames[-1] in _IDLE:
+            continue
+        total += int(count)
+        own[frames[-1]] += int(count)
+        for frame in set(frames):
+            within[frame] += int(count)
+    lines = [f"{total} samples", "", "own time"]
+    lines += [f"{count / total:6.1%}  {frame}" for frame, count in own.most_common(50)]
+    lines += ["", "with what it calls"]
+    lines += [f"{count / total:6.1%}  {frame}" for frame, count in within.most_common(120)]
+    return "\n".join(lines) + "\n"
