@@ -1,4 +1,4 @@
-"""The certificates of the house itself, made at its ceremony: root, issuing CA, OCSP responder.
+"""The certificates of the house itself, made at its ceremony: root, issuing CA, OCSP responder, time-stamp authority.
 
 Names are (short name, value) pairs, most significant first; times are aware UTC, whole seconds, both inclusive;
 every result is one DER certificate. ValueError for what may not stand in a name or a time that is not in order.
@@ -87,6 +87,28 @@ def ocsp_responder_certificate(
         .add_extension(x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), critical=False)
         .add_extension(_key_identifier(spki_der), critical=False)
     )
+    return _signed(builder, issuer_key)
+
+
+def timestamp_certificate(
+    issuer_key: IssuerKey, issuer: IssuerView, spki_der: bytes, subject: Attributes, terms: Terms, urls: Urls
+) -> bytes:
+    """Return the certificate of a time-stamp authority (RFC 3161 s.2.3): timeStamping alone, critical.
+
+    `urls.crl` is the issuer's list; `urls.ca_issuers` may be empty, and OCSP is not named.
+    """
+    _require_issuer(issuer_key, issuer, terms)
+    builder = (
+        _builder(_subject_of(issuer), name(subject), spki_der, terms)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage("digitalSignature"), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        .add_extension(distribution_point(urls.crl), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), critical=False)
+        .add_extension(_key_identifier(spki_der), critical=False)
+    )
+    if urls.ca_issuers:
+        builder = builder.add_extension(access(Urls("", urls.ca_issuers, "")), critical=False)
     return _signed(builder, issuer_key)
 
 

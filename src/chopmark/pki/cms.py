@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -91,10 +92,20 @@ class _ContentInfo:
     content: Annotated[_SignedData, asn1.Explicit(0)]
 
 
-def sign(content: bytes, content_type: str, key: IssuerKey, certificate_der: bytes) -> bytes:
-    """Return SignedData with the content attached, DER: SHA-256, signed attributes contentType and messageDigest."""
+def sign(
+    content: bytes,
+    content_type: str,
+    key: IssuerKey,
+    certificate_der: bytes,
+    more: Sequence[tuple[str, bytes]] = (),
+    included: Sequence[bytes] = (),
+) -> bytes:
+    """Return SignedData with the content attached, DER: SHA-256, signed attributes contentType and messageDigest.
+
+    `more` are further signed attributes as (type, DER of the one value), `included` the certificates that go along.
+    """
     certificate = x509.load_der_x509_certificate(certificate_der)
-    attributes = _attributes(content, content_type)
+    attributes = _attributes(content, content_type, more)
     algorithm = (
         AlgorithmIdentifier(algorithm=_ECDSA_SHA256, parameters=None)
         if signing.kind_of(key).is_ec
@@ -114,16 +125,17 @@ def sign(content: bytes, content_type: str, key: IssuerKey, certificate_der: byt
         version=3,
         digest_algorithms=asn1.SetOf([AlgorithmIdentifier(algorithm=_SHA256, parameters=None)]),
         encapsulated=_Encapsulated(type=ObjectIdentifier(content_type), content=content),
-        certificates=None,
+        certificates=asn1.SetOf([asn1.decode_der(asn1.TLV, one) for one in included]) if included else None,
         signers=asn1.SetOf([signer]),
     )
     return asn1.encode_der(_ContentInfo(type=_SIGNED_DATA, content=data))
 
 
-def _attributes(content: bytes, content_type: str) -> asn1.SetOf[_Attribute]:
+def _attributes(content: bytes, content_type: str, more: Sequence[tuple[str, bytes]]) -> asn1.SetOf[_Attribute]:
     values = (
         (_CONTENT_TYPE, asn1.encode_der(ObjectIdentifier(content_type))),
         (_MESSAGE_DIGEST, asn1.encode_der(hashlib.sha256(content).digest())),
+        *((ObjectIdentifier(oid), value) for oid, value in more),
     )
     return asn1.SetOf(
         [_Attribute(type=oid, values=asn1.SetOf([asn1.decode_der(asn1.TLV, value)])) for oid, value in values]
