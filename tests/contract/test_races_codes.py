@@ -19,7 +19,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.stepup import ChallengeLedger
-from chopmark.words import ChallengeId, Channel, OrderId, OrderState, Secret
+from chopmark.words import Channel, OrderState, Secret
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
 
 world = world_fixture()
@@ -54,15 +54,17 @@ class Naive(ChallengeLedger):
         super().__init__(self.world.house.engine)
 
     async def charge(
-        self, challenge: ChallengeId, order: OrderId, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
     ) -> Charged | Refusal:
-        found = await self.get(challenge)
+        found = await self.get(challenge.id)
         assert found is not None
         charged = found.charge(now)
         await self.barrier.wait()
         if isinstance(charged, Refusal):
             return charged
-        await self.world.change("UPDATE challenges SET attempts = :n WHERE id = :id", n=charged.attempts, id=challenge)
+        await self.world.change(
+            "UPDATE challenges SET attempts = :n WHERE id = :id", n=charged.attempts, id=challenge.id
+        )
         return Charged(charged)
 
     async def right(self, challenge: Challenge, now: datetime, leaf: Leaf) -> Refusal | None:

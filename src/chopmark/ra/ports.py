@@ -94,7 +94,7 @@ class Orders(Protocol):
         ...
 
     async def fulfil(
-        self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+        self, order: Order, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
     ) -> bool:
         """Give a submitted or pending order its certificate; once.
 
@@ -103,7 +103,7 @@ class Orders(Protocol):
         ...
 
     async def activate(
-        self, order: OrderId, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
         ...

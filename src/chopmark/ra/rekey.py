@@ -273,7 +273,7 @@ class Rekey:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="old_revoked")
             holding = _holding(order, answer, desk.now())
-            return await desk.orders.fulfil(order.id, holding, works, leaf, Otherwise(undone, refused))
+            return await desk.orders.fulfil(order, holding, works, leaf, Otherwise(undone, refused))
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return True
@@ -339,7 +339,7 @@ class Rekey:
         async def attempt(pen: Pen) -> Refusal | None:
             superseded = None if old is None else old.serial
             leaf = pen.leaf(Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded)
-            return await desk.orders.activate(order.id, nonce, desk.now(), works, leaf)
+            return await desk.orders.activate(order, nonce, desk.now(), works, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:

@@ -56,7 +56,7 @@ class Challenges(Protocol):
         ...
 
     async def charge(
-        self, challenge: ChallengeId, order: OrderId, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
     ) -> Charged | Refusal:
         """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13)."""
         ...

@@ -168,7 +168,7 @@ class Verifier:
         async def attempt(pen: Pen) -> Challenge | Refusal:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel}
             yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
-            charged = await self._challenges.charge(challenge.id, challenge.order, rules.failures, now, yes, no)
+            charged = await self._challenges.charge(challenge, rules.failures, now, yes, no)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
         result = await self._recorder.write(order_chain(challenge.order), attempt)

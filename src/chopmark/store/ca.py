@@ -6,8 +6,8 @@ from chopmark.audit.leaf import Leaf
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Notify, Row, Script, query
+from chopmark.store.leaves import note, record
+from chopmark.store.script import Notify, Row, Script, at_once, guard, query, whole
 from chopmark.va.ports import Crl, CrlShard, Ended, Status
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
@@ -106,7 +106,7 @@ class CertificateLedger:
         """Return the order's not-orphaned entry."""
 
         def script() -> Script[Entry | None]:
-            rows = yield query(_BY_ORDER, order_id=order)
+            rows = yield whole(_BY_ORDER, order_id=order)
             return entry_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -115,7 +115,7 @@ class CertificateLedger:
         """Return how many attempts the order has used."""
 
         def script() -> Script[int]:
-            return int((yield query(_ATTEMPTS, order_id=order))[0]["n"])
+            return int((yield whole(_ATTEMPTS, order_id=order))[0]["n"])
 
         return await self._engine.read(script)
 
@@ -123,7 +123,7 @@ class CertificateLedger:
         """Store a reservation; False when the order has one that is not orphaned, or the serial exists."""
 
         def script() -> Script[bool]:
-            rows = yield query(
+            reserved = guard(
                 _RESERVE,
                 serial=reservation.serial,
                 issuer=reservation.issuer,
@@ -138,9 +138,7 @@ class CertificateLedger:
                 not_after=ms(reservation.not_after),
                 reserved_at=ms(reservation.reserved_at),
             )
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            return (yield from record(leaf, reserved)) is not None
 
         return await self._engine.run(script)
 
@@ -148,10 +146,7 @@ class CertificateLedger:
         """Store the signed certificate; False when the reservation was given up meanwhile."""
 
         def script() -> Script[bool]:
-            rows = yield query(_RECORD, serial=serial, der=der, now=ms(now))
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            return (yield from record(leaf, guard(_RECORD, serial=serial, der=der, now=ms(now)))) is not None
 
         return await self._engine.run(script)
 
@@ -159,11 +154,10 @@ class CertificateLedger:
         """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
 
         def script() -> Script[bool]:
-            rows = yield query(_ORPHAN, serial=serial, now=ms(now))
-            if rows:
-                yield from append(leaf)
-                yield Notify(STATUS_CHANNEL)
-            return bool(rows)
+            if (yield from record(leaf, guard(_ORPHAN, serial=serial, now=ms(now)))) is None:
+                return False
+            yield Notify(STATUS_CHANNEL)
+            return True
 
         return await self._engine.run(script)
 
@@ -171,11 +165,10 @@ class CertificateLedger:
         """Revoke an issued certificate; False when it was ended already or never issued (I25)."""
 
         def script() -> Script[bool]:
-            rows = yield query(_REVOKE, serial=serial, reason=reason, now=ms(now))
-            if rows:
-                yield from append(leaf)
-                yield Notify(STATUS_CHANNEL)
-            return bool(rows)
+            if (yield from record(leaf, guard(_REVOKE, serial=serial, reason=reason, now=ms(now)))) is None:
+                return False
+            yield Notify(STATUS_CHANNEL)
+            return True
 
         return await self._engine.run(script)
 
@@ -183,14 +176,14 @@ class CertificateLedger:
         """Return the order that a serial was reserved for."""
 
         def script() -> Script[OrderId | None]:
-            rows = yield query(_ORDER_OF, serial=serial)
+            rows = yield whole(_ORDER_OF, serial=serial)
             return OrderId(rows[0]["order_id"]) if rows else None
 
         return await self._engine.read(script)
 
     async def note(self, leaf: Leaf) -> None:
         """Write a leaf that goes with no other change."""
-        await self._engine.run(append, leaf)
+        await self._engine.run(note, leaf)
 
     async def issuers(self) -> list[IssuerRow]:
         """Return the issuing CAs of this installation."""
@@ -216,7 +209,7 @@ class CertificateLedger:
         """Store an issuing CA; False when the id exists."""
 
         def script() -> Script[bool]:
-            rows = yield query(
+            added = guard(
                 _ADD_ISSUER,
                 id=row.id,
                 name=row.name,
@@ -227,9 +220,7 @@ class CertificateLedger:
                 responder_key=row.responder_key_pem,
                 now=ms(now),
             )
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            return (yield from record(leaf, added)) is not None
 
         return await self._engine.run(script)
 
@@ -244,7 +235,7 @@ class StatusLedger:
         """Return what is on record of a serial; None when it was never reserved."""
 
         def script() -> Script[Status | None]:
-            rows = yield query(_STATUS, issuer=issuer, serial=serial)
+            rows = yield whole(_STATUS, issuer=issuer, serial=serial)
             if not rows:
                 return None
             row = rows[0]
@@ -256,7 +247,7 @@ class StatusLedger:
         """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
 
         def script() -> Script[bytes | None]:
-            rows = yield query(_RESPONDER, issuer=issuer)
+            rows = yield whole(_RESPONDER, issuer=issuer)
             return bytes(rows[0]["responder_certificate"]) if rows else None
 
         return await self._engine.read(script)
@@ -265,22 +256,20 @@ class StatusLedger:
         """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
 
         def script() -> Script[bool]:
-            rows = yield query(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            renewed = guard(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
+            return (yield from record(leaf, renewed)) is not None
 
         return await self._engine.run(script)
 
     async def note(self, leaf: Leaf) -> None:
         """Write a leaf that goes with no other change."""
-        await self._engine.run(append, leaf)
+        await self._engine.run(note, leaf)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
 
         def script() -> Script[list[Ended]]:
-            rows = yield query(_ENDED, issuer=issuer, shard=shard, keep_after=ms(keep_after))
+            rows = yield whole(_ENDED, issuer=issuer, shard=shard, keep_after=ms(keep_after))
             return [Ended(Serial(row["serial"]), moment(row["ended_at"]), row["reason"]) for row in rows]
 
         return await self._engine.read(script)
@@ -289,8 +278,10 @@ class StatusLedger:
         """Return the published list of a shard, if any, and how much has ended in it."""
 
         def script() -> Script[CrlShard]:
-            newest = (yield query(_NEWEST_END, issuer=issuer, shard=shard))[0]
-            rows = yield query(_CRL, issuer=issuer, shard=shard)
+            found = yield from at_once(
+                query(_NEWEST_END, issuer=issuer, shard=shard), query(_CRL, issuer=issuer, shard=shard)
+            )
+            (newest,), rows = found or ([{"n": 0}], [])
             seen = int(newest["n"])
             if not rows:
                 return CrlShard(None, seen)
@@ -310,7 +301,7 @@ class StatusLedger:
         """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
 
         def script() -> Script[bool]:
-            rows = yield query(
+            published = guard(
                 _PUBLISH,
                 issuer=issuer,
                 shard=shard,
@@ -320,9 +311,7 @@ class StatusLedger:
                 next_update=ms(crl.next_update),
                 seen_end=crl.seen,
             )
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            return (yield from record(leaf, published)) is not None
 
         return await self._engine.run(script)
 

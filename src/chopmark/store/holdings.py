@@ -3,7 +3,7 @@
 from chopmark.ra.ports import Holding
 from chopmark.store.columns import moment, moment_or_none, unblobs
 from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, query
+from chopmark.store.script import Row, Script, whole
 from chopmark.words import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
 
 _HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
@@ -44,7 +44,7 @@ class HoldingLedger:
         """Return the customer's certificates, newest first."""
 
         def script() -> Script[list[Holding]]:
-            return [_holding(row) for row in (yield query(_HOLDINGS, customer=customer))]
+            return [_holding(row) for row in (yield whole(_HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 
@@ -52,7 +52,7 @@ class HoldingLedger:
         """Return one certificate by serial."""
 
         def script() -> Script[Holding | None]:
-            rows = yield query(_HOLDING_BY_SERIAL, serial=serial)
+            rows = yield whole(_HOLDING_BY_SERIAL, serial=serial)
             return _holding(rows[0]) if rows else None
 
         return await self._engine.read(script)

@@ -6,7 +6,7 @@ from chopmark.errors import Kind, Refusal
 from chopmark.ra.ports import Answer
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Script, query
+from chopmark.store.script import Script, at_once, guard, query, whole
 from chopmark.words import text
 
 _BEGIN = """
@@ -38,10 +38,11 @@ class IdempotencyLedger:
         """Return None for a first request, the stored answer for a repeat, or a Refusal."""
 
         def script() -> Script[Answer | Refusal | None]:
-            started = yield query(
-                _BEGIN, scope=scope, name=name, body=body_sha256, now=ms(now), stale=ms(now) - IN_FLIGHT_MS
+            stale = ms(now) - IN_FLIGHT_MS
+            started = yield from at_once(
+                guard(_BEGIN, scope=scope, name=name, body=body_sha256, now=ms(now), stale=stale)
             )
-            if started:
+            if started is not None:
                 return None
             row = (yield query(_GET, scope=scope, name=name))[0]
             if bytes(row["body_sha256"]) != body_sha256:
@@ -54,7 +55,7 @@ class IdempotencyLedger:
         """Store the answer."""
 
         def script() -> Script[None]:
-            yield query(_FINISH, scope=scope, name=name, status=answer.status, answer=answer.body)
+            yield whole(_FINISH, scope=scope, name=name, status=answer.status, answer=answer.body)
 
         await self._engine.run(script)
 
@@ -62,6 +63,6 @@ class IdempotencyLedger:
         """Drop a request that failed without an answer, so that it may be tried again."""
 
         def script() -> Script[None]:
-            yield query(_FORGET, scope=scope, name=name)
+            yield whole(_FORGET, scope=scope, name=name)
 
         await self._engine.run(script)

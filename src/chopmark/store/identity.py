@@ -1,6 +1,6 @@
 """Customers, sessions and launch tickets."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
@@ -16,8 +16,8 @@ from chopmark.identity.ports import (
 )
 from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Row, Script, query
+from chopmark.store.leaves import append, note, record
+from chopmark.store.script import Row, Script, guard, query, whole
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, text
 
 _CUSTOMER = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
@@ -38,10 +38,8 @@ _OPEN = f"""
 INSERT INTO sessions ({_SESSION})
 VALUES (:id_hash, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
 """
-_SEEN = f"""
-UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now
-RETURNING {_SESSION}
-"""
+_LIVE_SESSION = f"SELECT {_SESSION} FROM sessions WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now"
+_SEEN = "UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at < :now"
 _CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
 _ROTATE = "UPDATE sessions SET id_hash = :new_hash WHERE id_hash = :id_hash RETURNING customer"
 _CLIENT = "id, name, secret_hash, previous_hash, previous_until, disabled_at"
@@ -68,6 +66,7 @@ RETURNING {_LAUNCH}
 """
 _WHY = "SELECT used_at, expires_at FROM launches WHERE ticket_hash = :ticket"
 CONFIRM_WITHIN_MS = 300_000
+SEEN_EVERY = timedelta(seconds=20)
 
 
 def launch_refusal(*, used: bool, known: bool) -> Refusal:
@@ -145,7 +144,7 @@ class RecordLedger:
         """Return a customer by number."""
 
         def script() -> Script[CustomerRow | None]:
-            rows = yield query(_BY_ID, id=customer)
+            rows = yield whole(_BY_ID, id=customer)
             return _customer(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -154,7 +153,7 @@ class RecordLedger:
         """Return the customer whose person id has this keyed hash."""
 
         def script() -> Script[CustomerRow | None]:
-            rows = yield query(_BY_PERSON, hash=person_id_hash)
+            rows = yield whole(_BY_PERSON, hash=person_id_hash)
             return _customer(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -163,7 +162,7 @@ class RecordLedger:
         """Return the customer's contacts, at most one a channel."""
 
         def script() -> Script[list[ContactRow]]:
-            rows = yield query(_CONTACTS, customer=customer)
+            rows = yield whole(_CONTACTS, customer=customer)
             return [
                 ContactRow(
                     CustomerId(row["customer"]),
@@ -184,7 +183,7 @@ class RecordLedger:
         """Return the customer's accounts in the firm's order."""
 
         def script() -> Script[list[AccountRow]]:
-            rows = yield query(_ACCOUNTS, customer=customer)
+            rows = yield whole(_ACCOUNTS, customer=customer)
             return [AccountRow(AccountNumber(row["number"]), AccountKind(row["kind"])) for row in rows]
 
         return await self._engine.read(script)
@@ -193,7 +192,7 @@ class RecordLedger:
         """Return the password verifier."""
 
         def script() -> Script[PasswordRow | None]:
-            rows = yield query(_PASSWORD, customer=customer)
+            rows = yield whole(_PASSWORD, customer=customer)
             if not rows:
                 return None
             row = rows[0]
@@ -205,7 +204,7 @@ class RecordLedger:
         """Replace the customer's password verifier."""
 
         def script() -> Script[None]:
-            yield query(
+            change = query(
                 _SET_PASSWORD,
                 customer=row.customer,
                 phc=row.phc,
@@ -213,13 +212,13 @@ class RecordLedger:
                 now=ms(now),
                 expires_at=ms_or_none(row.expires_at),
             )
-            yield from append(leaf)
+            yield from note(leaf, change)
 
         await self._engine.run(script)
 
     async def note(self, leaf: Leaf) -> None:
         """Write a leaf that goes with no other change: a refusal at the door."""
-        await self._engine.run(append, leaf)
+        await self._engine.run(note, leaf)
 
 
 class SessionLedger:
@@ -232,9 +231,8 @@ class SessionLedger:
         """Store a new session and end the one that it replaces."""
 
         def script() -> Script[None]:
-            if replaces is not None:
-                yield query(_CLOSE, id_hash=replaces)
-            yield query(
+            old = () if replaces is None else (query(_CLOSE, id_hash=replaces),)
+            opened = query(
                 _OPEN,
                 id_hash=session.id_hash,
                 customer=session.customer,
@@ -245,25 +243,33 @@ class SessionLedger:
                 seen_at=ms(session.seen_at),
                 ends_at=ms(session.ends_at),
             )
-            yield from append(leaf)
+            yield from note(leaf, *old, opened)
 
         await self._engine.run(script)
 
     async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
-        """Return the live session and note that it was used; None when unknown, idle too long or over."""
+        """Return the live session and note that it was used; None when unknown, idle too long or over.
+
+        The note is written at most every SEEN_EVERY, so that it may end that much early, and most requests only read.
+        """
 
         def script() -> Script[Session | None]:
-            rows = yield query(_SEEN, id_hash=id_hash, now=ms(now), idle_since=ms(idle_since))
+            rows = yield whole(_LIVE_SESSION, id_hash=id_hash, now=ms(now), idle_since=ms(idle_since))
             return _session(rows[0]) if rows else None
 
-        return await self._engine.run(script)
+        def used() -> Script[None]:
+            yield whole(_SEEN, id_hash=id_hash, now=ms(now))
+
+        session = await self._engine.read(script)
+        if session is not None and now - session.seen_at >= SEEN_EVERY:
+            await self._engine.run(used)
+        return session
 
     async def close(self, id_hash: bytes, leaf: Leaf) -> None:
         """End a session."""
 
         def script() -> Script[None]:
-            yield query(_CLOSE, id_hash=id_hash)
-            yield from append(leaf)
+            yield from note(leaf, query(_CLOSE, id_hash=id_hash))
 
         await self._engine.run(script)
 
@@ -271,10 +277,8 @@ class SessionLedger:
         """Give a session a new id; the old id is dead at once on all nodes."""
 
         def script() -> Script[bool]:
-            rows = yield query(_ROTATE, id_hash=id_hash, new_hash=new_hash)
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            done = yield from record(leaf, guard(_ROTATE, id_hash=id_hash, new_hash=new_hash))
+            return done is not None
 
         return await self._engine.run(script)
 
@@ -289,7 +293,7 @@ class LaunchLedger:
         """Return a client by id."""
 
         def script() -> Script[Client | None]:
-            rows = yield query(_GET_CLIENT, id=client_id)
+            rows = yield whole(_GET_CLIENT, id=client_id)
             return _client(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -298,7 +302,7 @@ class LaunchLedger:
         """Return all clients, by id."""
 
         def script() -> Script[list[Client]]:
-            return [_client(row) for row in (yield query(_CLIENTS))]
+            return [_client(row) for row in (yield whole(_CLIENTS))]
 
         return await self._engine.read(script)
 
@@ -306,7 +310,7 @@ class LaunchLedger:
         """Create a client or replace its secrets."""
 
         def script() -> Script[None]:
-            yield query(
+            change = query(
                 _PUT_CLIENT,
                 id=client.id,
                 name=client.name,
@@ -315,7 +319,7 @@ class LaunchLedger:
                 until=ms_or_none(client.previous_until),
                 now=ms(now),
             )
-            yield from append(leaf)
+            yield from note(leaf, change)
 
         await self._engine.run(script)
 
@@ -323,7 +327,7 @@ class LaunchLedger:
         """Store a ticket."""
 
         def script() -> Script[None]:
-            yield query(
+            change = query(
                 _CREATE_LAUNCH,
                 ticket=launch.ticket_hash,
                 client=launch.client,
@@ -334,7 +338,7 @@ class LaunchLedger:
                 created_at=ms(launch.created_at),
                 expires_at=ms(launch.expires_at),
             )
-            yield from append(leaf)
+            yield from note(leaf, change)
 
         await self._engine.run(script)
 
@@ -344,10 +348,10 @@ class LaunchLedger:
         """Take a ticket once, for one visitor, in one statement; a refusal is recorded with `no`."""
 
         def script() -> Script[Launch | Refusal]:
-            rows = yield query(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now))
-            yield from append(leaf if rows else no)
-            if rows:
-                return _launch(rows[0])
+            done = yield from record(leaf, guard(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now)))
+            if done is not None:
+                return _launch(done[0][0])
+            yield from append(no)
             known = yield query(_WHY, ticket=ticket_hash)
             return launch_refusal(used=bool(known) and known[0]["used_at"] is not None, known=bool(known))
 
@@ -359,10 +363,12 @@ class LaunchLedger:
         """Turn a taken ticket into consent to open a session, once, by the same visitor; a refusal with `no`."""
 
         def script() -> Script[Launch | Refusal]:
-            rows = yield query(
-                _CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=ms(now) - CONFIRM_WITHIN_MS
-            )
-            yield from append(leaf if rows else no)
-            return _launch(rows[0]) if rows else launch_refusal(used=True, known=True)
+            since = ms(now) - CONFIRM_WITHIN_MS
+            confirmed = guard(_CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=since)
+            done = yield from record(leaf, confirmed)
+            if done is not None:
+                return _launch(done[0][0])
+            yield from append(no)
+            return launch_refusal(used=True, known=True)
 
         return await self._engine.run(script)

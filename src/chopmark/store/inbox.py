@@ -7,7 +7,7 @@ from chopmark.post.demo import InboxEntry
 from chopmark.post.ports import Purpose
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Script, query
+from chopmark.store.script import Script, whole
 from chopmark.words import ChallengeId, Channel, CustomerId
 
 _STORE = """
@@ -28,7 +28,7 @@ class InboxLedger:
         facts = {"purpose": entry.purpose.value, "masked": entry.masked, "subject": entry.subject, "body": entry.body}
 
         def script() -> Script[None]:
-            yield query(
+            yield whole(
                 _STORE,
                 id=entry.message_id,
                 channel=entry.channel.value,
@@ -45,7 +45,7 @@ class InboxLedger:
 
         def script() -> Script[list[InboxEntry]]:
             entries = []
-            for row in (yield query(_LIST, most=most)):
+            for row in (yield whole(_LIST, most=most)):
                 facts = json.loads(row["facts"])
                 entries.append(
                     InboxEntry(

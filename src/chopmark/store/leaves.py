@@ -1,8 +1,8 @@
-"""Appending leaves within a change's own transaction."""
+"""Appending leaves within a change's own transaction: `record` where one statement does it all, else `append`."""
 
 from chopmark.audit.leaf import Leaf, next_tip
 from chopmark.audit.recorder import StaleChain
-from chopmark.store.script import Notify, Script, query
+from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, query
 
 _FIRST = """
 INSERT INTO chains (chain, version, tip) VALUES (:chain, 1, :tip)
@@ -18,19 +18,52 @@ VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
 
 
+_TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
+LEAVES_CHANNEL = "leaves"
+
+
 def append(leaf: Leaf) -> Script[None]:
     """Append a leaf; raises StaleChain, and with it rolls the transaction back, when the chain has moved."""
+    move, entry = _parts(leaf)
+    if not (yield move):
+        raise StaleChain
+    yield entry
+    yield Notify(LEAVES_CHANNEL)
+
+
+def record(leaf: Leaf, *parts: Query) -> Script[list[list[Row]] | None]:
+    """Make a change and append its leaf at once; return the rows of each part.
+
+    None, and nothing has happened, when a guard of the change failed: the script may go on to find out why. Raises
+    StaleChain when the chain has moved.
+    """
+    done = yield from at_once(*parts, *_parts(leaf))
+    if done is None:
+        tip = yield query(_TIP, chain=leaf.chain)
+        if (tip[0]["version"] if tip else 0) != leaf.version - 1:
+            raise StaleChain
+        return None
+    yield Notify(LEAVES_CHANNEL)
+    return done
+
+
+def note(leaf: Leaf, *parts: Query) -> Script[None]:
+    """Append a leaf, with a change that has no condition or with none; raises StaleChain."""
+    if (yield from record(leaf, *parts)) is None:
+        raise StaleChain
+
+
+def _parts(leaf: Leaf) -> tuple[Query, Query]:
+    """Return the statement that moves the chain, a guard, and the one that stores the leaf."""
     tip = next_tip(leaf).leaf_hash
     if leaf.version == 1:
-        moved = yield query(_FIRST, chain=leaf.chain, tip=tip)
+        move = guard(_FIRST, chain=leaf.chain, tip=tip)
     else:
-        moved = yield query(
+        move = guard(
             _NEXT, chain=leaf.chain, version=leaf.version, tip=tip, before=leaf.version - 1, previous=leaf.previous
         )
-    if not moved:
-        raise StaleChain
     row = leaf.stored()
-    yield query(
+    entry = query(
         _LEAF,
         chain=row.chain,
         version=row.version,
@@ -41,4 +74,4 @@ def append(leaf: Leaf) -> Script[None]:
         kid=row.kid,
         mac=row.mac,
     )
-    yield Notify("leaves")
+    return move, entry

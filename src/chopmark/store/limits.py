@@ -5,7 +5,7 @@ from datetime import datetime
 from chopmark.limits.budgets import Budget, Spent
 from chopmark.store.columns import ms, span
 from chopmark.store.engine import Engine
-from chopmark.store.script import Script, query
+from chopmark.store.script import Query, Script, at_once, guard, query
 
 _TAKE = """
 INSERT INTO counters (name, window_start, used) VALUES (:name, :now, 1)
@@ -32,8 +32,8 @@ def take_each(budgets: tuple[Budget, ...], now: datetime) -> Script[Spent | None
 
     For use inside a larger script; the caller gives back or rolls back.
     """
-    for budget in sorted(budgets, key=lambda b: b.name):
-        rows = yield query(_TAKE, name=budget.name, now=ms(now), since=ms(now) - span(budget.window), most=budget.limit)
+    for budget, take in zip(_in_order(budgets), taken(budgets, now), strict=True):
+        rows = yield take
         if not rows:
             start = yield query(_START, name=budget.name)
             wait_ms = int(start[0]["window_start"]) + span(budget.window) - ms(now)
@@ -41,9 +41,21 @@ def take_each(budgets: tuple[Budget, ...], now: datetime) -> Script[Spent | None
     return None
 
 
+def taken(budgets: tuple[Budget, ...], now: datetime) -> tuple[Query, ...]:
+    """Return the statements that take the budgets, for a bundle: guards, in the order in which all take them."""
+    return tuple(
+        guard(_TAKE, name=budget.name, now=ms(now), since=ms(now) - span(budget.window), most=budget.limit)
+        for budget in _in_order(budgets)
+    )
+
+
+def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
+    return sorted(budgets, key=lambda b: b.name)
+
+
 def give_back_each(budgets: tuple[Budget, ...]) -> Script[None]:
     """Return one use of each budget."""
-    for budget in sorted(budgets, key=lambda b: b.name):
+    for budget in _in_order(budgets):
         yield query(_GIVE_BACK, name=budget.name)
 
 
@@ -57,6 +69,8 @@ class CounterLedger:
         """Charge every budget once, or none of them."""
 
         def script() -> Script[None]:
+            if (yield from at_once(*taken(budgets, now))) is not None:
+                return
             spent = yield from take_each(budgets, now)
             if spent is not None:
                 raise _SpentBudget(spent)

@@ -8,8 +8,8 @@ from chopmark.audit.leaf import Leaf
 from chopmark.post.ports import Work, WorkKind
 from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Notify, Row, Script, query
+from chopmark.store.leaves import record
+from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
 from chopmark.words import ChallengeId, Channel, CustomerId, OrderId
 
 WORK_CHANNEL = "work"
@@ -41,8 +41,14 @@ _SENT = "UPDATE challenges SET sent_at = :now WHERE id = :id AND sent_at IS NULL
 
 def queue(works: tuple[Work, ...]) -> Script[None]:
     """Queue rows of work; the workers are woken when the transaction commits."""
-    for work in works:
-        yield query(
+    yield from in_turn(queued(works))
+    yield from wake(works)
+
+
+def queued(works: tuple[Work, ...]) -> tuple[Query, ...]:
+    """Return the statements that queue rows of work, for a bundle; `wake` comes after it."""
+    return tuple(
+        query(
             _QUEUE,
             id=work.id,
             kind=work.kind.value,
@@ -55,6 +61,12 @@ def queue(works: tuple[Work, ...]) -> Script[None]:
             not_before=ms(work.not_before),
             expires_at=ms_or_none(work.expires_at),
         )
+        for work in works
+    )
+
+
+def wake(works: tuple[Work, ...]) -> Script[None]:
+    """Wake the workers for rows of work when the transaction commits."""
     if works:
         yield Notify(WORK_CHANNEL)
 
@@ -90,7 +102,7 @@ class WorkLedger:
         sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
 
         def script() -> Script[list[Work]]:
-            rows = yield query(sql, holder=holder, until=ms(now) + lease_s * 1000, now=ms(now), most=limit, **names)
+            rows = yield whole(sql, holder=holder, until=ms(now) + lease_s * 1000, now=ms(now), most=limit, **names)
             return sorted((_work(row) for row in rows), key=lambda work: work.not_before)
 
         return await self._engine.run(script)
@@ -99,14 +111,11 @@ class WorkLedger:
         """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
 
         def script() -> Script[bool]:
-            rows = yield query(_DONE, id=work.id, holder=holder, now=ms(now), outcome=outcome)
-            if not rows:
-                return False
-            if leaf is not None:
-                yield from append(leaf)
-            if work.kind is WorkKind.CODE and outcome == "sent":
-                yield query(_SENT, id=work.challenge, now=ms(now))
-            return True
+            closed = guard(_DONE, id=work.id, holder=holder, now=ms(now), outcome=outcome)
+            told = work.kind is WorkKind.CODE and outcome == "sent"
+            sent = (query(_SENT, id=work.challenge, now=ms(now)),) if told else ()
+            change = at_once(closed, *sent) if leaf is None else record(leaf, closed, *sent)
+            return (yield from change) is not None
 
         return await self._engine.run(script)
 
@@ -114,7 +123,7 @@ class WorkLedger:
         """Give the row back, due again at `at`; False without the lease."""
 
         def script() -> Script[bool]:
-            return bool((yield query(_RETRY, id=work.id, holder=holder, at=ms(at), outcome=reason)))
+            return bool((yield whole(_RETRY, id=work.id, holder=holder, at=ms(at), outcome=reason)))
 
         return await self._engine.run(script)
 

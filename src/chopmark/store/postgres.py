@@ -11,7 +11,8 @@ import asyncpg
 
 from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
 from chopmark.store.postgres_bell import Bell
-from chopmark.store.script import Batch, Query, Row, Script, Value, Walk, compiled
+from chopmark.store.postgres_bundle import perform_bundle
+from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,9 +150,11 @@ class PostgresEngine:
             step = walk.first()
             if step is not None:
                 async with self._connection(pool) as connection:
-                    if walk.whole:
-                        walk.next(await _perform(connection, step))
-                    else:
+                    if isinstance(step, Bundle):
+                        step = walk.bundled(step, await perform_bundle(connection, step))
+                    elif walk.whole:
+                        step = walk.next(await _perform(connection, step))
+                    if step is not None:
                         await _walk_through(connection, begin, walk, step)
         finally:
             walk.close()
@@ -225,7 +228,7 @@ async def _assert_durable(connection: Any) -> None:
             raise NotDurable(f"PostgreSQL has {name} = off: a commit could be lost")
 
 
-async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Query | Batch | None) -> None:
+async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
     await connection.execute(begin)
     try:
         while step is not None:
@@ -238,7 +241,9 @@ async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Quer
         raise
 
 
-async def _perform(connection: Any, step: Query | Batch) -> list[Row]:
+async def _perform(connection: Any, step: Statements) -> list[Row]:
+    if isinstance(step, Bundle):
+        raise RuntimeError("a bundle is a script's first step")
     statement = compiled(step.sql)
     if isinstance(step, Batch):
         await connection.executemany(statement.numbered, [statement.arguments(values) for values in step.values])

@@ -10,11 +10,11 @@ from chopmark.ra.model import Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
+from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import take_each
-from chopmark.store.post import queue
-from chopmark.store.script import Row, Script, query
-from chopmark.store.successors import block_old_key, may_succeed, refuse
+from chopmark.store.post import queue, queued, wake
+from chopmark.store.script import Row, Script, Value, guard, query, whole
+from chopmark.store.successors import block_old_key, may_succeed, refuse, renewed, still_active
 from chopmark.words import (
     AccountNumber,
     Channel,
@@ -57,10 +57,12 @@ _RENONCE = f"""
 UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
 WHERE id = :id AND state IN {_LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
 """
-_OWN_KEY = """
+_TAKE_KEY = """
 INSERT INTO keys (spki_sha256, customer, first_seen_at) VALUES (:spki, :customer, :now)
-ON CONFLICT (spki_sha256) DO NOTHING
+ON CONFLICT (spki_sha256) DO UPDATE SET customer = keys.customer
+WHERE keys.customer = :customer AND keys.blocked IS NULL RETURNING spki_sha256
 """
+_UNUSED_KEY = "SELECT 1 AS unused WHERE NOT EXISTS (SELECT 1 FROM holdings WHERE spki_sha256 = :spki)"
 _KEY = "SELECT customer, blocked FROM keys WHERE spki_sha256 = :spki"
 _USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
 _BIND = """
@@ -74,11 +76,11 @@ RETURNING id
 _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
 _CHECK = """
 UPDATE orders SET state = 'checked', checked_at = :now
-WHERE id = :id AND state = 'coded' AND coded_at > :since RETURNING customer
+WHERE id = :id AND state = 'coded' AND coded_at > :since RETURNING id
 """
 _FORGIVE_BIRTH_DATE = """
 UPDATE failures SET in_window = 0, ever = CASE WHEN ever > 0 THEN ever - 1 ELSE 0 END
-WHERE customer = :customer AND factor = 'birth_date' AND held_at IS NULL
+WHERE customer = (SELECT customer FROM orders WHERE id = :id) AND factor = 'birth_date' AND held_at IS NULL
 """
 _SUBMIT = """
 UPDATE orders SET state = 'submitted', consent = :consent, submitted_at = :now
@@ -92,11 +94,15 @@ WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
 """
 _ACTIVATE = """
 UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
-WHERE id = :id AND state = 'issued' AND nonce = :nonce RETURNING serial, customer, profile
+WHERE id = :id AND state = 'issued' AND nonce = :nonce AND serial = :serial RETURNING serial
 """
 _SUPERSEDE = """
 UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded', superseded_by = :serial
-WHERE customer = :customer AND profile = :profile AND state IN ('active', 'held')
+WHERE customer = :customer AND profile = :profile AND state IN ('active', 'held') AND serial <> :old RETURNING serial
+"""
+_SUPERSEDE_RENEWED = """
+UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded', superseded_by = :serial
+WHERE serial = :old AND state = 'active' RETURNING serial
 """
 _RAISE = """
 UPDATE holdings SET state = 'active', activated_at = :now WHERE serial = :serial AND state = 'issued' RETURNING serial
@@ -186,7 +192,7 @@ class OrderLedger:
         """Store a new order, or return the customer's live one of the same profile unchanged."""
 
         def script() -> Script[Order]:
-            stored = yield query(
+            new = guard(
                 _INSERT,
                 id=order.id,
                 customer=order.customer,
@@ -205,8 +211,7 @@ class OrderLedger:
                 nonce_expires_at=ms_or_none(order.nonce_expires_at),
                 old_serial=order.old_serial,
             )
-            if stored:
-                yield from append(leaf)
+            if (yield from record(leaf, new)) is not None:
                 return order
             live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
             if not live:
@@ -219,7 +224,7 @@ class OrderLedger:
         """Return an order by id."""
 
         def script() -> Script[Order | None]:
-            rows = yield query(_GET, id=order)
+            rows = yield whole(_GET, id=order)
             return _order(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -228,7 +233,7 @@ class OrderLedger:
         """Return the customer's orders that still want something, newest first."""
 
         def script() -> Script[list[Order]]:
-            return [_order(row) for row in (yield query(_OF_CUSTOMER, customer=customer))]
+            return [_order(row) for row in (yield whole(_OF_CUSTOMER, customer=customer))]
 
         return await self._engine.read(script)
 
@@ -238,48 +243,45 @@ class OrderLedger:
         sql = _STUCK.format(states=", ".join(f":{name}" for name in names))
 
         def script() -> Script[list[Order]]:
-            return [_order(row) for row in (yield query(sql, before=ms(before), most=limit, **names))]
+            return [_order(row) for row in (yield whole(sql, before=ms(before), most=limit, **names))]
 
         return await self._engine.read(script)
 
     async def note(self, leaf: Leaf) -> None:
         """Write a leaf that goes with no other change."""
-        await self._engine.run(append, leaf)
+        await self._engine.run(note, leaf)
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
         """Give a live order a fresh nonce; the old one is dead."""
 
         def script() -> Script[bool]:
-            rows = yield query(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
+            return (yield from record(leaf, fresh)) is not None
 
         return await self._engine.run(script)
 
     async def bind(self, order: Order, bound: Bound, nonce: bytes | None, now: datetime, leaf: Leaf) -> Refusal | None:
         """Bind a key to an open or bound order, using up the nonce; codes and approvals of an earlier key die."""
+        bind = guard(
+            self._bind,
+            id=order.id,
+            spki=bound.spki_sha256,
+            csr=bound.csr,
+            proof=bound.proof,
+            now=ms(now),
+            used=nonce,
+        )
 
         def script() -> Script[Refusal | None]:
-            yield query(_OWN_KEY, spki=bound.spki_sha256, customer=order.customer, now=ms(now))
-            owner = (yield query(_KEY, spki=bound.spki_sha256))[0]
+            ours = guard(_TAKE_KEY, spki=bound.spki_sha256, customer=order.customer, now=ms(now))
+            unused = guard(_UNUSED_KEY, spki=bound.spki_sha256)
+            done = yield from record(leaf, ours, unused, bind, query(_KILL_CODES, id=order.id))
+            if done is not None:
+                return None
+            owner = yield query(_KEY, spki=bound.spki_sha256)
             used = yield query(_USED_KEY, spki=bound.spki_sha256)
-            if owner["customer"] != order.customer or owner["blocked"] is not None or used:
-                return _OTHERS_KEY
-            rows = yield query(
-                self._bind,
-                id=order.id,
-                spki=bound.spki_sha256,
-                csr=bound.csr,
-                proof=bound.proof,
-                now=ms(now),
-                used=nonce,
-            )
-            if not rows:
-                return _MOVED_ON
-            yield query(_KILL_CODES, id=order.id)
-            yield from append(leaf)
-            return None
+            theirs = owner and (owner[0]["customer"] != order.customer or owner[0]["blocked"] is not None)
+            return _OTHERS_KEY if theirs or used else _MOVED_ON
 
         return await self._engine.run(script)
 
@@ -287,12 +289,8 @@ class OrderLedger:
         """Mark a freshly coded order as checked (birth date) and give the charged mismatch back."""
 
         def script() -> Script[bool]:
-            rows = yield query(_CHECK, id=order, now=ms(now), since=ms(fresh_since))
-            if not rows:
-                return False
-            yield query(_FORGIVE_BIRTH_DATE, customer=rows[0]["customer"])
-            yield from append(leaf)
-            return True
+            checked = guard(_CHECK, id=order, now=ms(now), since=ms(fresh_since))
+            return (yield from record(leaf, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
 
         return await self._engine.run(script)
 
@@ -302,10 +300,8 @@ class OrderLedger:
         """Move an order in state `start`, approved since `fresh_since`, to submitted; once."""
 
         def script() -> Script[bool]:
-            rows = yield query(_SUBMIT, id=order, consent=consent, start=str(start), since=ms(fresh_since), now=ms(now))
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            once = guard(_SUBMIT, id=order, consent=consent, start=str(start), since=ms(fresh_since), now=ms(now))
+            return (yield from record(leaf, once)) is not None
 
         return await self._engine.run(script)
 
@@ -313,84 +309,68 @@ class OrderLedger:
         """Mark a submitted order as waiting for its CA."""
 
         def script() -> Script[bool]:
-            rows = yield query(_PEND, id=order)
-            if rows:
-                yield from append(leaf)
-            return bool(rows)
+            return (yield from record(leaf, guard(_PEND, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def fulfil(
-        self, order: OrderId, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+        self, order: Order, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
     ) -> bool:
         """Give a submitted or pending order its certificate; once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
         """
+        store = query(
+            _STORE_HOLDING,
+            serial=holding.serial,
+            customer=holding.customer,
+            profile=holding.profile,
+            order_id=holding.order,
+            account=holding.account,
+            key_home=holding.key_home.value,
+            spki=holding.spki_sha256,
+            der=holding.der,
+            chain=blobs(holding.chain),
+            not_before=ms(holding.not_before),
+            not_after=ms(holding.not_after),
+            now=ms(holding.issued_at),
+        )
 
         def script() -> Script[bool]:
-            now = ms(holding.issued_at)
-            if not (yield from may_succeed(order)):
-                if not (yield from refuse(order, holding.serial)):
-                    return False
-                yield from store(now)
-                yield query(_END_HOLDING, id=order)
-                yield from queue(otherwise.works)
-                yield from append(otherwise.leaf)
+            fulfil = guard(_FULFIL, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
+            changes = (*still_active(order), fulfil, store, *block_old_key(order), *queued(works))
+            if (yield from record(leaf, *changes)) is not None:
+                yield from wake(works)
                 return True
-            rows = yield query(_FULFIL, id=order, serial=holding.serial, now=now)
-            if not rows:
+            if (yield from may_succeed(order.id)) or not (yield from refuse(order.id, holding.serial)):
                 return False
-            yield from store(now)
-            yield from block_old_key(order)
-            yield from queue(works)
-            yield from append(leaf)
+            yield store
+            yield query(_END_HOLDING, id=order.id)
+            yield from queue(otherwise.works)
+            yield from append(otherwise.leaf)
             return True
-
-        def store(now: int) -> Script[None]:
-            yield query(
-                _STORE_HOLDING,
-                serial=holding.serial,
-                customer=holding.customer,
-                profile=holding.profile,
-                order_id=holding.order,
-                account=holding.account,
-                key_home=holding.key_home.value,
-                spki=holding.spki_sha256,
-                der=holding.der,
-                chain=blobs(holding.chain),
-                not_before=ms(holding.not_before),
-                not_after=ms(holding.not_after),
-                now=now,
-            )
 
         return await self._engine.run(script)
 
     async def activate(
-        self, order: OrderId, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
+        new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
+        old = renewed(order)
 
         def script() -> Script[Refusal | None]:
-            rows = yield query(_ACTIVATE, id=order, nonce=nonce, now=ms(now))
-            if not rows:
-                found = yield query(_GET, id=order)
+            supersede = [query(_SUPERSEDE, customer=order.customer, profile=order.profile, old=old or "", **new)]
+            if old is not None:
+                supersede.append(guard(_SUPERSEDE_RENEWED, old=old, **new))
+            activate = guard(_ACTIVATE, id=order.id, nonce=nonce, **new)
+            if (yield from record(leaf, activate, *supersede, guard(_RAISE, **new), *queued(works))) is None:
+                found = yield query(_GET, id=order.id)
                 return None if found and found[0]["state"] == "active" else _MOVED_ON
-            one = rows[0]
-            if not (yield from may_succeed(order)):
-                raise _Undo
-            yield query(_SUPERSEDE, customer=one["customer"], profile=one["profile"], serial=one["serial"], now=ms(now))
-            raised = yield query(_RAISE, serial=one["serial"], now=ms(now))
-            if not raised:
-                raise _Undo
-            yield from queue(works)
-            yield from append(leaf)
+            yield from wake(works)
             return None
 
-        try:
-            return await self._engine.run(script)
-        except _Undo:
-            return _MOVED_ON
+        return await self._engine.run(script)
 
     async def revoke(
         self,

@@ -14,7 +14,7 @@ whose type PostgreSQL cannot see from a column beside it needs CAST (`CAST(:n AS
 
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -44,12 +44,25 @@ class Query:
     """One statement and its values; its rows come back.
 
     `whole`: it is the transaction's only statement, committed when its rows arrive; what the script does with the
-    rows cannot undo it.
+    rows cannot undo it. `guard`: as a part of a bundle, it takes the bundle back when it returns no row.
     """
 
     sql: str
     values: Mapping[str, Value]
     whole: bool = False
+    guard: bool = False
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Statements that stand or fall together and make the whole transaction: one round trip on PostgreSQL.
+
+    The engine leaves the rows of each part in `answer`; None when a guard returned no row or a unique value existed
+    already: then nothing has happened, and the script goes on as if it had not asked.
+    """
+
+    parts: tuple[Query, ...]
+    answer: list[list[Row]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,8 @@ class Notify:
     channel: str
 
 
-Step: TypeAlias = Query | Batch | Notify
+Step: TypeAlias = Query | Bundle | Batch | Notify
+Statements: TypeAlias = Query | Bundle | Batch
 Script: TypeAlias = Generator[Step, list[Row], T]
 
 
@@ -85,6 +99,29 @@ def whole(sql: str, /, **values: Value) -> Query:
     After it the script yields at most `Notify`; any other step is a RuntimeError on both engines.
     """
     return Query(sql, values, whole=True)
+
+
+def guard(sql: str, /, **values: Value) -> Query:
+    """Make a part of a bundle that has to return a row: a conditional statement with RETURNING, or a SELECT."""
+    return replace(query(sql, **values), guard=True)
+
+
+def at_once(*parts: Query) -> Script[list[list[Row]] | None]:
+    """Run the parts as one transaction; return the rows of each, or None when a guard failed: nothing happened.
+
+    It is the script's first step, and its last one where it succeeds (apart from `Notify`). The parts run in order,
+    on PostgreSQL those without rows after all others, and there none sees what another one changes: no part may read
+    a row that another one writes, and none may write a row twice.
+    """
+    bundle = Bundle(parts)
+    yield bundle
+    return bundle.answer
+
+
+def in_turn(parts: tuple[Query, ...]) -> Script[None]:
+    """Run the parts one after the other, within a transaction that has more to do."""
+    for part in parts:  # noqa: UP028 - a tuple's iterator cannot be sent the rows
+        yield part
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +161,8 @@ _TOKENS = re.compile(
 
 
 @lru_cache(maxsize=4096)
-def compiled(sql: str) -> Statement:
-    """Return the statement with `:name` turned into `$n`; a name used again keeps its number.
+def compiled(sql: str, after: int = 0) -> Statement:
+    """Return the statement with `:name` turned into `$n`, n > `after`; a name used again keeps its number.
 
     String literals, quoted names, comments, `::casts` and `:=` stay as they are.
     """
@@ -135,7 +172,7 @@ def compiled(sql: str) -> Statement:
         name = match["name"]
         if name is None:
             return match[0]
-        return f"${numbers.setdefault(name, len(numbers) + 1)}"
+        return f"${numbers.setdefault(name, after + len(numbers) + 1)}"
 
     text = _TOKENS.sub(numbered, sql)
     return Statement(text, tuple(numbers))
@@ -153,11 +190,11 @@ class Walk(Generic[T]):
         self.channels: list[str] = []
         self.whole = False
 
-    def first(self) -> Query | Batch | None:
+    def first(self) -> Statements | None:
         """Return the first statement, or None: the script is over and `answer` is set."""
         return self._until_statement(None)
 
-    def next(self, rows: list[Row]) -> Query | Batch | None:
+    def next(self, rows: list[Row]) -> Statements | None:
         """Give the rows of the last statement and return the next one, or None: the script is over.
 
         Raises:
@@ -165,11 +202,17 @@ class Walk(Generic[T]):
         """
         return self._until_statement(rows)
 
+    def bundled(self, bundle: Bundle, answer: list[list[Row]] | None) -> Statements | None:
+        """Give what came of a bundle and return the next statement, as `next`; after None others may follow it."""
+        bundle.answer = answer
+        self.whole = answer is not None
+        return self._until_statement([])
+
     def close(self) -> None:
         """End the script where it stands."""
         self._script.close()
 
-    def _until_statement(self, rows: list[Row] | None) -> Query | Batch | None:
+    def _until_statement(self, rows: list[Row] | None) -> Statements | None:
         try:
             step = next(self._script) if rows is None else self._script.send(rows)
             while isinstance(step, Notify):
@@ -178,7 +221,7 @@ class Walk(Generic[T]):
         except StopIteration as end:
             self.answer = end.value
             return None
-        alone = isinstance(step, Query) and step.whole
+        alone = isinstance(step, Bundle) or (isinstance(step, Query) and step.whole)
         if self.whole or (alone and self._statements):
             raise RuntimeError("a whole statement has another one beside it in its script")
         self.whole = alone

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.store.engine import Clash, NotDurable, unavailable
-from chopmark.store.script import Batch, Query, Row, Walk, compiled
+from chopmark.store.script import Batch, Bundle, Query, Row, Walk, compiled
 
 MEMORY = ":memory:"
 BUSY_MS = 5000
@@ -76,9 +76,33 @@ def walk_through(db: sqlite3.Connection, walk: Walk[Any]) -> None:
     try:
         step = walk.first()
         while step is not None:
-            step = walk.next(perform(db, step))
+            if isinstance(step, Bundle):
+                step = walk.bundled(step, _bundle(db, step))
+            else:
+                step = walk.next(perform(db, step))
     finally:
         walk.close()
+
+
+def _bundle(db: sqlite3.Connection, bundle: Bundle) -> list[list[Row]] | None:
+    """Run the parts one after the other; None, and nothing left of them, when a guard fails or a value exists."""
+    answer: list[list[Row]] = []
+    db.execute("SAVEPOINT bundle")
+    try:
+        for part in bundle.parts:
+            answer.append(perform(db, part))
+            if part.guard and not answer[-1]:
+                db.execute("ROLLBACK TO bundle")
+                db.execute("RELEASE bundle")
+                return None
+    except sqlite3.IntegrityError as failure:
+        if _code(failure) not in _UNIQUE:
+            raise
+        db.execute("ROLLBACK TO bundle")
+        db.execute("RELEASE bundle")
+        return None
+    db.execute("RELEASE bundle")
+    return answer
 
 
 def is_io_error(failure: BaseException) -> bool:

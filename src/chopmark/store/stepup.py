@@ -11,10 +11,10 @@ from chopmark.stepup.ports import Charged, FailureLimits, SendLimits
 from chopmark.stepup.verifier import HELD
 from chopmark.store.columns import moment, ms, span
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.limits import give_back_each, take_each
-from chopmark.store.post import queue
-from chopmark.store.script import Row, Script, query
+from chopmark.store.leaves import append, note, record
+from chopmark.store.limits import give_back_each, take_each, taken
+from chopmark.store.post import queue, queued, wake
+from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
 from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, text
 
 _COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
@@ -26,11 +26,17 @@ WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND 
 RETURNING customer
 """
 _SENT = f"SELECT {_COLUMNS} FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC"
-_KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live'"
+_KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live' RETURNING id"
 _INSERT = f"""
 INSERT INTO challenges ({_COLUMNS})
 VALUES (:id, :order_id, :customer, :channel, :contact_version, :nonce, :kid, :operation, :spki, :digits, :reference,
   0, :max_attempts, :created_at, :expires_at, :resend_at, 'live')
+"""
+_MAY_SEND = """
+SELECT 1 AS may
+WHERE NOT EXISTS (SELECT 1 FROM failures WHERE customer = :customer AND factor = :factor AND held_at IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM challenges WHERE order_id = :order_id AND state = 'live' AND resend_at > :now)
+  AND (SELECT COUNT(*) FROM challenges WHERE order_id = :order_id) < :per_order
 """
 _CHARGE = f"""
 UPDATE challenges SET attempts = attempts + 1
@@ -128,17 +134,19 @@ def charge_failure(
     customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
 ) -> Script[bool]:
     """Take one failure; False when the factor is on hold. The call that sets the hold queues `notices`."""
-    times = {"now": ms(now), "since": ms(now) - span(limits.window)}
-    caps = {"ever": limits.ever, "most": limits.in_window}
-    rows = yield query(_FAIL, customer=customer, factor=factor, **times, **caps)
-    if rows:
+    if (yield _failure(customer, factor, limits, now)):
         return True
     yield from _hold_if_used_up(customer, factor, limits, now, notices)
     return False
 
 
-def _insert(challenge: Challenge) -> Script[None]:
-    yield query(
+def _failure(customer: str, factor: str, limits: FailureLimits, now: datetime) -> Query:
+    times = {"now": ms(now), "since": ms(now) - span(limits.window)}
+    return guard(_FAIL, customer=customer, factor=factor, ever=limits.ever, most=limits.in_window, **times)
+
+
+def _insert(challenge: Challenge) -> Query:
+    return query(
         _INSERT,
         id=challenge.id,
         order_id=challenge.order,
@@ -155,6 +163,21 @@ def _insert(challenge: Challenge) -> Script[None]:
         created_at=ms(challenge.created_at),
         expires_at=ms(challenge.expires_at),
         resend_at=ms(challenge.resend_at),
+    )
+
+
+def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
+    """Return the guards that let a code be sent; `_send_refusal` tells which of them did not hold."""
+    return (
+        guard(
+            _MAY_SEND,
+            customer=challenge.customer,
+            factor=challenge.channel.factor.value,
+            order_id=challenge.order,
+            now=ms(challenge.created_at),
+            per_order=limits.per_order,
+        ),
+        *taken(limits.budgets, challenge.created_at),
     )
 
 
@@ -190,31 +213,31 @@ class ChallengeLedger:
 
     async def open(self, challenge: Challenge, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one."""
+        lock = guard(_LOCK_ORDER, order_id=challenge.order, challenge=challenge.id, now=ms(challenge.created_at))
+        changes = (query(_KILL, order_id=challenge.order), _insert(challenge), *queued((work,)))
 
         def script() -> Script[Refusal | None]:
-            locked = yield query(
-                _LOCK_ORDER, order_id=challenge.order, challenge=challenge.id, now=ms(challenge.created_at)
-            )
-            refusal = (yield from _send_refusal(challenge, limits)) if locked else _MOVED
-            if refusal is not None:
-                raise _No(refusal)
-            yield query(_KILL, order_id=challenge.order)
-            yield from _insert(challenge)
-            yield from queue((work,))
-            yield from append(leaf)
+            if (yield from record(leaf, lock, *_may_send(challenge, limits), *changes)) is None:
+                locked = yield lock
+                refusal = (yield from _send_refusal(challenge, limits)) if locked else _MOVED
+                if refusal is not None:
+                    raise _No(refusal)
+                yield from in_turn(changes)
+                yield from append(leaf)
+            yield from wake((work,))
             return None
 
         try:
             return await self._engine.run(script)
         except _No as refused:
-            await self._engine.run(append, no)
+            await self._engine.run(note, no)
             return refused.refusal
 
     async def latest(self, order: OrderId) -> tuple[Challenge, int] | None:
         """Return the order's newest challenge and how many were sent for it."""
 
         def script() -> Script[tuple[Challenge, int] | None]:
-            rows = yield query(_SENT, order_id=order)
+            rows = yield whole(_SENT, order_id=order)
             return (_challenge(rows[0]), len(rows)) if rows else None
 
         return await self._engine.read(script)
@@ -223,50 +246,54 @@ class ChallengeLedger:
         """Return a challenge by id."""
 
         def script() -> Script[Challenge | None]:
-            rows = yield query(_GET, id=challenge)
+            rows = yield whole(_GET, id=challenge)
             return _challenge(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
     async def charge(
-        self, challenge: ChallengeId, order: OrderId, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
     ) -> Charged | Refusal:
         """Take one attempt and one failure from the budgets, before anything is compared."""
+        factor = challenge.channel.factor.value
+        attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
 
         def script() -> Script[Charged | Refusal]:
-            rows = yield query(_CHARGE, id=challenge, order_id=order, now=ms(now))
+            done = yield from record(leaf, attempt, _failure(challenge.customer, factor, limits, now))
+            if done is not None:
+                return Charged(_challenge(done[0][0]))
+            rows = yield attempt
             if not rows:
-                found = yield query(_GET, id=challenge)
+                found = yield query(_GET, id=challenge.id)
                 yield from append(no)
                 return (_challenge(found[0]).refusal(now) if found else None) or pure.replaced()
-            charged = _challenge(rows[0])
-            factor = charged.channel.factor.value
-            allowed = yield from charge_failure(charged.customer, factor, limits, now)
+            allowed = yield from charge_failure(challenge.customer, factor, limits, now)
             yield from append(leaf if allowed else no)
-            return Charged(charged) if allowed else HELD
+            return Charged(_challenge(rows[0])) if allowed else HELD
 
         return await self._engine.run(script)
 
     async def right(self, challenge: Challenge, now: datetime, leaf: Leaf) -> Refusal | None:
         """Consume the challenge, mark its order coded and give the failure back; once."""
+        consume = guard(_CONSUME, id=challenge.id, now=ms(now))
+        forgive = query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
+        coded = guard(
+            _CODED, order_id=challenge.order, challenge=challenge.id, channel=challenge.channel.value, now=ms(now)
+        )
 
         def script() -> Script[Refusal | None]:
-            consumed = yield query(_CONSUME, id=challenge.id, now=ms(now))
-            if not consumed:
+            hold_lost = query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
+            if (yield from record(leaf, consume, coded, forgive, hold_lost)) is not None:
+                return None
+            if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
                 return _challenge(found[0]).refusal(now) or pure.expired()
-            coded = yield query(
-                _CODED,
-                order_id=challenge.order,
-                challenge=challenge.id,
-                channel=challenge.channel.value,
-                now=ms(now),
-            )
-            yield query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
-            if coded:
-                yield query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
+            moved_on = not (yield coded)
+            yield forgive
+            if not moved_on:
+                yield hold_lost
             yield from append(leaf)
-            return None if coded else _MOVED
+            return _MOVED if moved_on else None
 
         return await self._engine.run(script)
 
@@ -311,8 +338,9 @@ class FailureLedger:
         """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
 
         def script() -> Script[Refusal | None]:
-            allowed = yield from charge_failure(customer, factor, limits, now, notices)
-            if allowed:
+            if (yield from at_once(_failure(customer, factor, limits, now))) is not None:
+                return None
+            if (yield from charge_failure(customer, factor, limits, now, notices)):
                 return None
             yield from append(leaf)
             return HELD
@@ -341,7 +369,7 @@ class FailureLedger:
         """Return the factors on hold and why."""
 
         def script() -> Script[dict[str, str]]:
-            return {row["factor"]: row["hold"] for row in (yield query(_HELD, customer=customer))}
+            return {row["factor"]: row["hold"] for row in (yield whole(_HELD, customer=customer))}
 
         return await self._engine.read(script)
 
