@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -22,7 +22,9 @@ customers_app = App(name="customers", help="The directory of customers.")
 clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
 hold_app = App(name="hold", help="Holds after too many failures.")
 audit_app = App(name="audit", help="The audit trail.")
-for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app):
+certificates_app = App(name="certificates", help="Single certificates.")
+keys_app = App(name="keys", help="Keys that nobody may use.")
+for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app, certificates_app, keys_app):
     app.command(sub)
 
 
@@ -174,6 +176,69 @@ def hold_release(customer: str, *, by: str, approved_by: str) -> int:
     from chopmark.operating import release_hold
 
     return asyncio.run(release_hold(_settings(), customer, by, approved_by))
+
+
+@certificates_app.command(name="hold")
+def certificates_hold(serial: str, *, by: str, approved_by: str) -> int:
+    """Put a certificate on hold: it counts as revoked until it is released; the customer is told.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    """
+    from chopmark.staff import suspend
+
+    return asyncio.run(suspend(_settings(), serial, by, approved_by, held=True))
+
+
+@certificates_app.command(name="release")
+def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
+    """Release a certificate from its hold; the customer is told.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    """
+    from chopmark.staff import suspend
+
+    return asyncio.run(suspend(_settings(), serial, by, approved_by, held=False))
+
+
+@keys_app.command(name="block")
+def keys_block(
+    key: str,
+    *,
+    by: str,
+    approved_by: str,
+    reason: Literal["keyCompromise", "privilegeWithdrawn"] = "keyCompromise",
+) -> int:
+    """Block a reported key for ever and revoke every certificate with it.
+
+    Parameters
+    ----------
+    key:
+        A file with the key (certificate, request, public or private key; PEM or DER), or the SHA-256 of its
+        SubjectPublicKeyInfo in hexadecimal.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    reason:
+        The reason that the world is told.
+    """
+    from chopmark.staff import block_key
+
+    return asyncio.run(block_key(_settings(), key, reason, by, approved_by))
 
 
 @audit_app.command(name="verify")

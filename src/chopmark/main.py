@@ -27,6 +27,7 @@ from chopmark.identity.sessions import Door
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
+from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.keys.keyring import Keyring, NoDevice
 from chopmark.keys.ports import KeyAlgorithm
@@ -35,6 +36,7 @@ from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
+from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.holds import Holds
@@ -43,6 +45,7 @@ from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
+from chopmark.ra.suspension import Suspension
 from chopmark.settings import Settings
 from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
@@ -59,6 +62,7 @@ from chopmark.store.opening import is_current, open_engine
 from chopmark.store.post import WorkLedger
 from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
+from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher
@@ -131,6 +135,8 @@ class House:
     enrolment: Enrolment
     rekey: Rekey
     revocation: Revocation
+    suspension: Suspension
+    key_blocks: KeyBlocks
     counter: Counter
     holds: Holds
     intake: Intake
@@ -362,6 +368,7 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
     door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
     orders, holdings = OrderLedger(engine), HoldingLedger(engine)
     desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy)
+    revocation, staff = Revocation(desk, ca.issuer), StaffLedger(engine)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox = InboxLedger(engine)
@@ -396,7 +403,9 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=Rekey(desk, verifier, failures, ca.issuer),
-        revocation=Revocation(desk, ca.issuer),
+        revocation=revocation,
+        suspension=Suspension(desk, staff, ca.issuer),
+        key_blocks=KeyBlocks(desk, staff, ca.issuer, revocation),
         counter=Counter(desk, verifier),
         holds=Holds(desk, failures),
         intake=Intake(
@@ -456,16 +465,8 @@ def tasks(house: House) -> tuple[Task, ...]:
             f"{holder}-{lane}",
         )
 
-    resume = Resume(
-        house.desk.orders,
-        house.works,
-        house.rekey,
-        house.revocation,
-        house.enrolment,
-        house.policy,
-        house.clock,
-        holder,
-    )
+    resume = Resume(house.desk.orders, house.rekey, house.enrolment, house.policy, house.clock)
+    endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     async def sequenced() -> int:
         placed = await sequence(house.ledger, house.head_signer, house.heads, house.clock, holder)
@@ -476,7 +477,7 @@ def tasks(house: House) -> tuple[Task, ...]:
 
     return (
         *(Task(f"deliver-{lane}", delivery(lane).once, 0.5, house.works.wait) for lane in range(DELIVERY_LANES)),
-        Task("revoke", resume.revocations, 1.0),
+        Task("revoke", endings.once, 1.0, house.works.wait),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
         Task("responder", house.renewal.renew_due, 3600.0),

@@ -80,3 +80,40 @@ async def test_the_tables_of_a_created_database_are_those_of_a_migrated_one(engi
     await db.create(engine)
 
     assert await tables_in(engine) == set(metadata.tables)
+
+
+_BEFORE_HOLDS = (
+    "DROP INDEX certificates_turned",
+    "DROP INDEX holdings_by_key",
+    "ALTER TABLE certificates DROP COLUMN turns",
+    "DROP TABLE blocked_keys",
+    "UPDATE alembic_version SET version_num = '0001'",
+    """INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state,
+      shard, not_before, not_after, reserved_at, ended_at, reason)
+    VALUES ('01', 'i', 'a', 1, 'p', 1, '', '', 'revoked', 0, 0, 0, 0, 5, 'superseded')""",
+    """INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state,
+      shard, not_before, not_after, reserved_at)
+    VALUES ('02', 'i', 'b', 1, 'p', 1, '', '', 'issued', 0, 0, 0, 0)""",
+)
+
+
+async def test_what_had_ended_before_there_were_holds_counts_as_one_change_of_status(engine_url):
+    await db.upgrade(engine_url)
+    engine = await db.open_engine(engine_url)
+
+    def before() -> Script[None]:
+        for statement in _BEFORE_HOLDS:
+            yield query(statement)
+
+    def turns() -> Script[list[int]]:
+        rows = yield query("SELECT turns FROM certificates ORDER BY serial")
+        return [row["turns"] for row in rows]
+
+    await engine.run(before)
+
+    await db.upgrade(engine_url)
+
+    assert await db.check(engine_url) is db.Fit.CURRENT
+    assert await engine.read(turns) == [1, 0]
+    assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
+    await engine.close()

@@ -67,7 +67,7 @@ class Naive(ChallengeLedger):
         )
         return Charged(charged)
 
-    async def right(self, challenge: Challenge, now: datetime, leaf: Leaf) -> Refusal | None:
+    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
         found = await self.get(challenge.id)
         assert found is not None
         used = found.consume(now)

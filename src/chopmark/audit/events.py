@@ -79,6 +79,8 @@ class Event(StrEnum):
     """A newer certificate took this one's place."""
     RA_CERTIFICATE_HELD = "ra:certificate:held"
     """A certificate whose key is lost or compromised is suspended."""
+    RA_CERTIFICATE_RELEASED = "ra:certificate:released"
+    """A suspended certificate counts again."""
     RA_PROOF_REFUSED = "ra:proof:refused"
     """The new key's signature over the server's challenge does not hold."""
     RA_CONTACT_DISPUTED = "ra:contact:disputed"
@@ -99,6 +101,10 @@ class Event(StrEnum):
     """A reservation of unknown fate was given up; its serial will be revoked."""
     CA_CERTIFICATE_REVOKED = "ca:certificate:revoked"
     """The serial is revoked for everybody who asks."""
+    CA_CERTIFICATE_HELD = "ca:certificate:held"
+    """The serial is on hold for everybody who asks: revoked for now."""
+    CA_CERTIFICATE_RELEASED = "ca:certificate:released"
+    """The hold of the serial is over; it is good again."""
     CA_CEREMONY_DONE = "ca:ceremony:done"
     """Two persons made or changed an issuing key."""
 
@@ -107,6 +113,8 @@ class Event(StrEnum):
     VA_RESPONDER_CHANGED = "va:responder:changed"
     """The OCSP responder signs with another certificate."""
 
+    STAFF_KEY_BLOCKED = "staff:key:blocked"
+    """Two persons blocked a reported key; every certificate with it is revoked."""
     STAFF_HOLD_RELEASED = "staff:hold:released"
     """Two persons released a held customer."""
     STAFF_HOLD_SET = "staff:hold:set"

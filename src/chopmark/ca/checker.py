@@ -27,8 +27,8 @@ from chopmark.words import CertificateState, Serial
 LIMBO_AFTER = timedelta(seconds=60)
 """I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""
 LONGEST_BACKDATE = timedelta(hours=1)
-_ENDED = frozenset({CertificateState.REVOKED, CertificateState.ORPHANED})
-_SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED})
+_ENDED = frozenset({CertificateState.REVOKED, CertificateState.ORPHANED, CertificateState.HELD})
+_SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED, CertificateState.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Told:
     issued: int
     revoked: int
     orphaned: int
+    held: int = 0
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,21 +231,32 @@ def _correspondence(row: Stored, now: datetime) -> Iterator[str]:
         yield "holding_differs"
     if order.serial != meant.serial:
         yield "order_of_another_serial"
+    yield from _endings(entry, held, now)
+
+
+def _endings(entry: Entry, held: Held, now: datetime) -> Iterator[str]:
+    """Whether RA and CA agree on whether the certificate has ended or is on hold."""
     live = held.state in (CertificateState.ACTIVE, CertificateState.ISSUED)
     if entry.state is CertificateState.REVOKED and live:
         yield "revoked_and_held"
+    if entry.state is CertificateState.HELD and live and now >= (entry.ended_at or now) + LIMBO_AFTER:
+        yield "on_hold_and_live"
     over = held.ended_at is not None and now >= held.ended_at + LIMBO_AFTER
-    if entry.state is CertificateState.ISSUED and not live and over:
+    told = live or (held.state is CertificateState.HELD and entry.state is CertificateState.HELD)
+    if entry.state is not CertificateState.REVOKED and not told and over:
         yield "ended_and_not_revoked"
 
 
 def _audited(state: CertificateState, leaves: Told) -> Iterator[str]:
     """Whether the audit trail tells the same state: exactly one leaf for each step, none for a step not taken."""
+    on_hold = leaves.held - leaves.released
     wanted = Told(
         reserved=1,
         issued=int(state in _SIGNED),
         revoked=int(state is CertificateState.REVOKED),
         orphaned=int(state is CertificateState.ORPHANED),
+        held=leaves.released + (on_hold == 1 if state is CertificateState.REVOKED else state is CertificateState.HELD),
+        released=leaves.released,
     )
     if leaves != wanted:
         yield "audit_differs"

@@ -173,7 +173,7 @@ class EmbeddedIssuer:
         return await self.issue(wish)
 
     def _known(self, entry: Entry) -> Certified | Pending | Refusal:
-        if entry.state is CertificateState.ISSUED and entry.der is not None:
+        if entry.state in _GIVEN and entry.der is not None:
             return self._certified(entry.reservation, entry.der)
         if entry.state is CertificateState.RESERVED:
             return Pending(retry_after_s=1)
@@ -292,6 +292,33 @@ class EmbeddedIssuer:
             return await self._ledger.revoke(serial, reason, self._clock.now(), leaf)
 
         await self._recorder.write(order_chain(order), attempt)
+
+    async def hold(self, serial: Serial) -> None:
+        """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
+        order = await self._ledger.order_of(serial)
+        if order is None:
+            return
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
+            return await self._ledger.hold(serial, self._clock.now(), leaf)
+
+        await self._recorder.write(order_chain(order), attempt)
+
+    async def release(self, serial: Serial) -> None:
+        """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
+        order = await self._ledger.order_of(serial)
+        if order is None:
+            return
+
+        async def attempt(pen: Pen) -> bool:
+            return await self._ledger.release(serial, pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial))
+
+        await self._recorder.write(order_chain(order), attempt)
+
+
+_GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
+"""What an order that asks again is given: its one certificate, also while it is on hold."""
 
 
 def _throw_away(kind: KeyKind) -> IssuerKey:

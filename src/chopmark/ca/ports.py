@@ -73,6 +73,18 @@ class Issuer(Protocol):
         ...
 
 
+class Suspender(Protocol):
+    """A CA that can put a certificate on hold (RFC 5280 s.5.3.1, certificateHold); not every one can."""
+
+    async def hold(self, serial: Serial) -> None:
+        """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
+        ...
+
+    async def release(self, serial: Serial) -> None:
+        """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A serial and the bytes to be signed, durable before the key is touched (I1)."""
@@ -139,7 +151,18 @@ class Ledger(Protocol):
         ...
 
     async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
-        """Revoke an issued certificate; False when it was ended already or never issued (I25)."""
+        """Revoke an issued or held certificate; False when it was ended already or never issued (I25).
+
+        What was on hold is revoked as of the moment at which the hold began (X.509 s.9.5.3.1).
+        """
+        ...
+
+    async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+        """Put an issued certificate on hold; False in any other state."""
+        ...
+
+    async def release(self, serial: Serial, leaf: Leaf) -> bool:
+        """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
         ...
 
     async def order_of(self, serial: Serial) -> OrderId | None:

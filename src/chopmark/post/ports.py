@@ -23,6 +23,8 @@ class Purpose(StrEnum):
     MANY_FAILURES = "many_failures"
     HOLD_RELEASED = "hold_released"
     CONTACT_CHANGED = "contact_changed"
+    CERTIFICATE_HELD = "certificate_held"
+    CERTIFICATE_RELEASED = "certificate_released"
 
     @property
     def is_code(self) -> bool:
@@ -131,6 +133,7 @@ class WorkKind(StrEnum):
     NOTICE = "notice"
     RESUME = "resume"
     REVOKE = "revoke"
+    HOLD = "hold"
     PUBLISH = "publish"
 
 

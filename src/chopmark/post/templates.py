@@ -244,6 +244,16 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "您的聯絡資料%(account)s已於%(at)s變更，暫不可用於憑證。",
             _NOT_ME_ZH,
         ),
+        Purpose.CERTIFICATE_HELD: (
+            "電子憑證已暫時停用",
+            "您的電子憑證%(account)s已於%(at)s由本公司人員暫時停用。",
+            "如有疑問，請洽本公司客服。",
+        ),
+        Purpose.CERTIFICATE_RELEASED: (
+            "電子憑證已恢復使用",
+            "您的電子憑證%(account)s已於%(at)s由本公司人員恢復使用。",
+            _NOT_ME_ZH,
+        ),
     },
     Language.EN: {
         Purpose.ACTIVATED: (
@@ -284,6 +294,16 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.CONTACT_CHANGED: (
             "contact changed",
             "Your contact%(account)s was changed on %(at)s. It cannot be used for certificates for 7 days.",
+            _NOT_ME_EN,
+        ),
+        Purpose.CERTIFICATE_HELD: (
+            "e-certificate on hold",
+            "Our staff put your e-certificate%(account)s on hold on %(at)s (Taiwan time).",
+            "Please call us if you have questions.",
+        ),
+        Purpose.CERTIFICATE_RELEASED: (
+            "e-certificate released",
+            "Our staff released your e-certificate%(account)s on %(at)s (Taiwan time).",
             _NOT_ME_EN,
         ),
     },

@@ -104,6 +104,10 @@ class Desk:
             expires_at=None,
         )
 
+    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
+        """Return the work row that brings the CA in line with our record of a hold."""
+        return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+
     def revoke_work(self, serial: Serial, reason: str, customer: CustomerId, order: OrderId) -> Work:
         """Return the work row that has a certificate revoked at its CA."""
         return self.work(WorkKind.REVOKE, customer, {"serial": serial, "reason": reason}, order=order)
@@ -131,6 +135,15 @@ def assert_staff(name: str, field: str) -> None:
     if not _STAFF.fullmatch(name):
         said = text("A staff id has 1 to 64 letters, digits, dots, hyphens or underscores.")
         raise Refused(Refusal(Kind.MALFORMED, said, field=field, code=field))
+
+
+def assert_two(by: str, approved_by: str) -> None:
+    """Raise Refused unless these are two different people at the firm (I32); another spelling is no other person."""
+    assert_staff(by, "by")
+    assert_staff(approved_by, "approved_by")
+    if by.casefold() == approved_by.casefold():
+        said = text("This is done by one person and approved by another.")
+        raise Refused(Refusal(Kind.FORBIDDEN, said, field="approved_by"))
 
 
 _STAFF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

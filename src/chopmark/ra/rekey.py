@@ -174,7 +174,7 @@ class Rekey:
             if refused is not None:
                 raise Refused(refused)
         told = await desk.notice(order.customer, "hold", None)
-        await self._verifier.answer(order.id, code, self.rules, told)
+        await self._verifier.answer(order.id, code, self.rules, told, self._hold_old(order))
         return await desk.order(caller, order_id)
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> Order:
@@ -271,12 +271,19 @@ class Rekey:
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="old_revoked")
+            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
             holding = _holding(order, answer, desk.now())
             return await desk.orders.fulfil(order, holding, works, leaf, Otherwise(undone, refused))
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return True
+
+    def _hold_old(self, order: Order) -> tuple[Work, ...]:
+        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does."""
+        lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
+        if not lost or order.old_serial is None:
+            return ()
+        return (self._desk.hold_work(order.old_serial, order.customer, order.id),)
 
     def _block_old(self, order: Order) -> tuple[Work, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:

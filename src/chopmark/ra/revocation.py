@@ -12,7 +12,7 @@ from chopmark.post.ports import Work
 from chopmark.ra.consent import consent_for
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.model import Order, Step
-from chopmark.words import Operation, OrderId, OrderState, Reason, Serial, text
+from chopmark.words import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
 
 CA_REASONS = {
     Reason.COMPROMISED: "key_compromise",
@@ -73,14 +73,14 @@ class Revocation:
         if refused is not None:
             raise Refused(refused)
         await self._issuer.revoke(serial, ca_reason)
-        await self._end_renewals(order)
+        await self.end_renewals(order.customer, serial)
         return await desk.order(caller, order_id)
 
-    async def _end_renewals(self, revoked: Order) -> None:
+    async def end_renewals(self, customer: CustomerId, revoked: Serial) -> None:
         """End the renewals that built on a revoked certificate; what got a certificate by now has it revoked too."""
         desk = self._desk
-        for order in await desk.orders.live(revoked.customer):
-            if order.operation is not Operation.REKEY or order.old_serial != revoked.old_serial:
+        for order in await desk.orders.live(customer):
+            if order.operation is not Operation.REKEY or order.old_serial != revoked:
                 continue
             works: tuple[Work, ...] = ()
             if order.serial is not None:

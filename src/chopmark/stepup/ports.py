@@ -61,8 +61,8 @@ class Challenges(Protocol):
         """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13)."""
         ...
 
-    async def right(self, challenge: Challenge, now: datetime, leaf: Leaf) -> Refusal | None:
-        """Consume the challenge, mark its order coded and give the failure back; once (I12)."""
+    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
+        """Consume the challenge, mark its order coded, queue `works` and give the failure back; once (I12)."""
         ...
 
     async def wrong(

@@ -143,8 +143,17 @@ class Verifier:
         """Return the order's newest challenge and how many were sent."""
         return await self._challenges.latest(order)
 
-    async def answer(self, order: OrderId, raw: str, rules: CodeRules, on_hold: tuple[Work, ...] = ()) -> Challenge:
-        """Return the consumed challenge after the right code; raise Refused otherwise. `on_hold` tells the customer.
+    async def answer(
+        self,
+        order: OrderId,
+        raw: str,
+        rules: CodeRules,
+        on_hold: tuple[Work, ...] = (),
+        when_right: tuple[Work, ...] = (),
+    ) -> Challenge:
+        """Return the consumed challenge after the right code; raise Refused otherwise.
+
+        `on_hold` tells the customer that a wrong one was the last; `when_right` is what the right one sets in motion.
 
         1 a malformed entry costs nothing  2 [tx] charge one attempt and one failure  3 derive and compare in constant
         time  4 [tx] right: consume, mark the order coded, give the failure back; wrong: record.
@@ -158,7 +167,7 @@ class Verifier:
         challenge = await self._charge(found[0], rules)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
-            await self._right(challenge)
+            await self._right(challenge, when_right)
             return challenge
         raise Refused(await self._wrong(challenge, rules, on_hold))
 
@@ -176,12 +185,12 @@ class Verifier:
             raise Refused(result)
         return result
 
-    async def _right(self, challenge: Challenge) -> None:
+    async def _right(self, challenge: Challenge, works: tuple[Work, ...]) -> None:
         now = self._clock.now()
 
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_CODE_RIGHT, challenge=challenge.id, channel=challenge.channel)
-            return await self._challenges.right(challenge, now, leaf)
+            return await self._challenges.right(challenge, now, works, leaf)
 
         refused = await self._recorder.write(order_chain(challenge.order), attempt)
         if refused is not None:

@@ -7,7 +7,7 @@ from chopmark.ca.ports import Entry, IssuerRow, Reservation
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record
-from chopmark.store.script import Notify, Row, Script, at_once, guard, query, whole
+from chopmark.store.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.va.ports import Crl, CrlShard, Ended, Status
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
@@ -28,12 +28,20 @@ UPDATE certificates SET der = :der, state = 'issued', issued_at = :now
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _ORPHAN = """
-UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified'
+UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified', turns = turns + 1
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _REVOKE = """
-UPDATE certificates SET state = 'revoked', ended_at = :now, reason = :reason
+UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1
+WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial
+"""
+_HOLD = """
+UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1
 WHERE serial = :serial AND state = 'issued' RETURNING serial
+"""
+_RELEASE = """
+UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1
+WHERE serial = :serial AND state = 'held' RETURNING serial
 """
 _STATUS = "SELECT state, ended_at, reason FROM certificates WHERE issuer = :issuer AND serial = :serial"
 _ORDER_OF = "SELECT order_id FROM certificates WHERE serial = :serial"
@@ -56,9 +64,9 @@ _RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
 _RENEW_RESPONDER = """
 UPDATE issuers SET responder_certificate = :after WHERE id = :issuer AND responder_certificate = :before RETURNING id
 """
-_NEWEST_END = """
-SELECT COALESCE(MAX(ended_at), 0) AS newest, COUNT(*) AS n FROM certificates
-WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL
+_TURNS = """
+SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT) AS n FROM certificates
+WHERE issuer = :issuer AND shard = :shard AND turns > 0
 """
 _CRL = "SELECT number, der, this_update, next_update, seen_end FROM crls WHERE issuer = :issuer AND shard = :shard"
 _PUBLISH = """
@@ -152,20 +160,25 @@ class CertificateLedger:
 
     async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
         """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
-
-        def script() -> Script[bool]:
-            if (yield from record(leaf, guard(_ORPHAN, serial=serial, now=ms(now)))) is None:
-                return False
-            yield Notify(STATUS_CHANNEL)
-            return True
-
-        return await self._engine.run(script)
+        return await self._turn(leaf, _ORPHAN, serial=serial, now=ms(now))
 
     async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
-        """Revoke an issued certificate; False when it was ended already or never issued (I25)."""
+        """Revoke an issued or held certificate; False when it was ended already or never issued (I25)."""
+        return await self._turn(leaf, _REVOKE, serial=serial, reason=reason, now=ms(now))
+
+    async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+        """Put an issued certificate on hold; False in any other state."""
+        return await self._turn(leaf, _HOLD, serial=serial, now=ms(now))
+
+    async def release(self, serial: Serial, leaf: Leaf) -> bool:
+        """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
+        return await self._turn(leaf, _RELEASE, serial=serial)
+
+    async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
+        """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""
 
         def script() -> Script[bool]:
-            if (yield from record(leaf, guard(_REVOKE, serial=serial, reason=reason, now=ms(now)))) is None:
+            if (yield from record(leaf, guard(sql, **values))) is None:
                 return False
             yield Notify(STATUS_CHANNEL)
             return True
@@ -275,14 +288,14 @@ class StatusLedger:
         return await self._engine.read(script)
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how much has ended in it."""
+        """Return the published list of a shard, if any, and how often something was changed in it."""
 
         def script() -> Script[CrlShard]:
             found = yield from at_once(
-                query(_NEWEST_END, issuer=issuer, shard=shard), query(_CRL, issuer=issuer, shard=shard)
+                query(_TURNS, issuer=issuer, shard=shard), query(_CRL, issuer=issuer, shard=shard)
             )
-            (newest,), rows = found or ([{"n": 0}], [])
-            seen = int(newest["n"])
+            (turned,), rows = found or ([{"n": 0}], [])
+            seen = int(turned["n"])
             if not rows:
                 return CrlShard(None, seen)
             row = rows[0]

@@ -23,7 +23,9 @@ SELECT c.serial, c.issuer, c.order_id, c.attempt, c.profile, c.profile_version, 
   {_TOLD.format(event=Event.CA_CERTIFICATE_RESERVED.value)} AS told_reserved,
   {_TOLD.format(event=Event.CA_CERTIFICATE_ISSUED.value)} AS told_issued,
   {_TOLD.format(event=Event.CA_CERTIFICATE_REVOKED.value)} AS told_revoked,
-  {_TOLD.format(event=Event.CA_CERTIFICATE_ORPHANED.value)} AS told_orphaned
+  {_TOLD.format(event=Event.CA_CERTIFICATE_ORPHANED.value)} AS told_orphaned,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_HELD.value)} AS told_held,
+  {_TOLD.format(event=Event.CA_CERTIFICATE_RELEASED.value)} AS told_released
 FROM certificates c
 LEFT JOIN holdings h ON h.serial = c.serial
 LEFT JOIN orders o ON o.id = c.order_id
@@ -48,7 +50,14 @@ def _stored(row: Row) -> Stored:
         order = Ordered(
             row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
         )
-    told = Told(row["told_reserved"], row["told_issued"], row["told_revoked"], row["told_orphaned"])
+    told = Told(
+        row["told_reserved"],
+        row["told_issued"],
+        row["told_revoked"],
+        row["told_orphaned"],
+        row["told_held"],
+        row["told_released"],
+    )
     return Stored(entry_of(row), held, order, told)
 
 

@@ -6,13 +6,14 @@ from chopmark.store.engine import Engine
 from chopmark.store.script import Row, Script, whole
 from chopmark.words import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
 
-_HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
+HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
   not_after, issued_at, activated_at, ended_at, reason, superseded_by"""
-_HOLDINGS = f"SELECT {_HOLDING} FROM holdings WHERE customer = :customer ORDER BY issued_at DESC, serial"
-_HOLDING_BY_SERIAL = f"SELECT {_HOLDING} FROM holdings WHERE serial = :serial"
+_HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY issued_at DESC, serial"
+_HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
 
 
-def _holding(row: Row) -> Holding:
+def holding_of(row: Row) -> Holding:
+    """Return a row of holdings as the RA knows it."""
     return Holding(
         serial=Serial(row["serial"]),
         customer=CustomerId(row["customer"]),
@@ -44,7 +45,7 @@ class HoldingLedger:
         """Return the customer's certificates, newest first."""
 
         def script() -> Script[list[Holding]]:
-            return [_holding(row) for row in (yield whole(_HOLDINGS, customer=customer))]
+            return [holding_of(row) for row in (yield whole(_HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 
@@ -53,6 +54,6 @@ class HoldingLedger:
 
         def script() -> Script[Holding | None]:
             rows = yield whole(_HOLDING_BY_SERIAL, serial=serial)
-            return _holding(rows[0]) if rows else None
+            return holding_of(rows[0]) if rows else None
 
         return await self._engine.read(script)

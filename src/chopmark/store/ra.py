@@ -14,7 +14,7 @@ from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import take_each
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Row, Script, Value, guard, query, whole
-from chopmark.store.successors import block_old_key, may_succeed, refuse, renewed, still_active
+from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
 from chopmark.words import (
     AccountNumber,
     Channel,
@@ -58,12 +58,17 @@ UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
 WHERE id = :id AND state IN {_LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
 """
 _TAKE_KEY = """
-INSERT INTO keys (spki_sha256, customer, first_seen_at) VALUES (:spki, :customer, :now)
+INSERT INTO keys (spki_sha256, customer, first_seen_at)
+SELECT CAST(:spki AS TEXT), CAST(:customer AS TEXT), CAST(:now AS BIGINT)
+WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = :spki)
 ON CONFLICT (spki_sha256) DO UPDATE SET customer = keys.customer
 WHERE keys.customer = :customer AND keys.blocked IS NULL RETURNING spki_sha256
 """
 _UNUSED_KEY = "SELECT 1 AS unused WHERE NOT EXISTS (SELECT 1 FROM holdings WHERE spki_sha256 = :spki)"
-_KEY = "SELECT customer, blocked FROM keys WHERE spki_sha256 = :spki"
+_KEY = """
+SELECT customer, blocked FROM keys WHERE spki_sha256 = :spki
+UNION ALL SELECT '', reason FROM blocked_keys WHERE spki_sha256 = :spki
+"""
 _USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
 _BIND = """
 UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
@@ -278,9 +283,9 @@ class OrderLedger:
             done = yield from record(leaf, ours, unused, bind, query(_KILL_CODES, id=order.id))
             if done is not None:
                 return None
-            owner = yield query(_KEY, spki=bound.spki_sha256)
+            owners = yield query(_KEY, spki=bound.spki_sha256)
             used = yield query(_USED_KEY, spki=bound.spki_sha256)
-            theirs = owner and (owner[0]["customer"] != order.customer or owner[0]["blocked"] is not None)
+            theirs = any(row["customer"] != order.customer or row["blocked"] is not None for row in owners)
             return _OTHERS_KEY if theirs or used else _MOVED_ON
 
         return await self._engine.run(script)
@@ -338,11 +343,13 @@ class OrderLedger:
 
         def script() -> Script[bool]:
             fulfil = guard(_FULFIL, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
-            changes = (*still_active(order), fulfil, store, *block_old_key(order), *queued(works))
+            free = key_free(holding.spki_sha256)
+            changes = (*still_active(order), free, fulfil, store, *block_old_key(order), *queued(works))
             if (yield from record(leaf, *changes)) is not None:
                 yield from wake(works)
                 return True
-            if (yield from may_succeed(order.id)) or not (yield from refuse(order.id, holding.serial)):
+            why = yield from why_not(order.id)
+            if why is None or not (yield from refuse(order.id, holding.serial, why)):
                 return False
             yield store
             yield query(_END_HOLDING, id=order.id)
@@ -364,7 +371,8 @@ class OrderLedger:
             if old is not None:
                 supersede.append(guard(_SUPERSEDE_RENEWED, old=old, **new))
             activate = guard(_ACTIVATE, id=order.id, nonce=nonce, **new)
-            if (yield from record(leaf, activate, *supersede, guard(_RAISE, **new), *queued(works))) is None:
+            free = key_free(order.spki_sha256 or "")
+            if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
                 found = yield query(_GET, id=order.id)
                 return None if found and found[0]["state"] == "active" else _MOVED_ON
             yield from wake(works)

@@ -215,6 +215,8 @@ challenges = Table(
     ),
 )
 keys = Table("keys", metadata, _key("spki_sha256"), _customer(), _int("first_seen_at"), _text("blocked", null=True))
+# Keys that were reported, whether or not a customer has shown them here.
+blocked_keys = Table("blocked_keys", metadata, _key("spki_sha256"), _text("reason"), _int("blocked_at"))
 holdings = Table(
     "holdings",
     metadata,
@@ -236,6 +238,7 @@ holdings = Table(
     _text("reason", null=True),
     _text("superseded_by", null=True),
     Index("holdings_by_customer", "customer", "issued_at"),
+    Index("holdings_by_key", "spki_sha256"),
     Index(
         "holdings_one_active",
         "customer",
@@ -290,6 +293,7 @@ certificates = Table(
     _int("issued_at", null=True),
     _int("ended_at", null=True),
     _text("reason", null=True),
+    _int("turns", default=0),  # how often the status that the world is told was changed
     Index("certificates_by_order", "order_id", "attempt", unique=True),
     Index(
         "certificates_one_reservation",
@@ -300,6 +304,14 @@ certificates = Table(
     ),
     Index("certificates_ended", "issuer", "shard", "ended_at"),
     Index("certificates_by_state", "state", "reserved_at"),
+    Index(
+        "certificates_turned",
+        "issuer",
+        "shard",
+        "turns",
+        sqlite_where=text("turns > 0"),
+        postgresql_where=text("turns > 0"),
+    ),
 )
 crls = Table(
     "crls",

@@ -273,8 +273,8 @@ class ChallengeLedger:
 
         return await self._engine.run(script)
 
-    async def right(self, challenge: Challenge, now: datetime, leaf: Leaf) -> Refusal | None:
-        """Consume the challenge, mark its order coded and give the failure back; once."""
+    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
+        """Consume the challenge, mark its order coded, queue `works` and give the failure back; once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
         forgive = query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
         coded = guard(
@@ -283,7 +283,8 @@ class ChallengeLedger:
 
         def script() -> Script[Refusal | None]:
             hold_lost = query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
-            if (yield from record(leaf, consume, coded, forgive, hold_lost)) is not None:
+            if (yield from record(leaf, consume, coded, forgive, hold_lost, *queued(works))) is not None:
+                yield from wake(works)
                 return None
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
@@ -292,6 +293,7 @@ class ChallengeLedger:
             yield forgive
             if not moved_on:
                 yield hold_lost
+                yield from queue(works)
             yield from append(leaf)
             return _MOVED if moved_on else None
 

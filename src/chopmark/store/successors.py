@@ -15,19 +15,31 @@ WHERE blocked IS NULL AND spki_sha256 = (
   SELECT h.spki_sha256 FROM orders o JOIN holdings h ON h.serial = o.old_serial
   WHERE o.id = :id AND o.reason IN ('lost', 'compromised'))
 """
+_KEY = """
+UPDATE keys SET blocked = blocked WHERE spki_sha256 = (SELECT spki_sha256 FROM orders WHERE id = :id)
+RETURNING blocked, (SELECT reason FROM blocked_keys b WHERE b.spki_sha256 = keys.spki_sha256) AS reported
+"""
+_KEY_FREE = """
+UPDATE keys SET blocked = blocked WHERE spki_sha256 = :spki AND blocked IS NULL
+  AND NOT EXISTS (SELECT 1 FROM blocked_keys b WHERE b.spki_sha256 = keys.spki_sha256) RETURNING spki_sha256
+"""
 _REFUSE = """
-UPDATE orders SET state = 'refused', ended = 'old_revoked', serial = :serial, nonce = NULL
+UPDATE orders SET state = 'refused', ended = :why, serial = :serial, nonce = NULL
 WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
 """
 
 
-def may_succeed(order: OrderId) -> Script[bool]:
-    """Tell whether the certificate that this order renews is still active; true for an order that renews none.
+def why_not(order: OrderId) -> Script[str | None]:
+    """Return why an order gets no certificate any more: `old_revoked`, `key_blocked`, or None when it may have one.
 
-    The row is locked by a change that changes nothing: a revocation comes wholly before or wholly after (I25).
+    The rows are locked by a change that changes nothing: a revocation of the certificate that the order renews, or a
+    block of its key, comes wholly before or wholly after (I25, I7).
     """
     old = yield query(_OLD, id=order)
-    return not old or old[0]["state"] == "active"
+    if old and old[0]["state"] != "active":
+        return "old_revoked"
+    keys = yield query(_KEY, id=order)
+    return "key_blocked" if any(row["blocked"] or row["reported"] for row in keys) else None
 
 
 def renewed(order: Order) -> Serial | None:
@@ -36,9 +48,14 @@ def renewed(order: Order) -> Serial | None:
 
 
 def still_active(order: Order) -> tuple[Query, ...]:
-    """Return the guard that the certificate which this order renews is active, and lock its row as `may_succeed`."""
+    """Return the guard that the certificate which this order renews is active, and lock its row as `why_not`."""
     old = renewed(order)
     return () if old is None else (guard(_OLD_ACTIVE, serial=old),)
+
+
+def key_free(spki_sha256: str) -> Query:
+    """Return the guard that an order's key is not blocked, and lock its row as `why_not`."""
+    return guard(_KEY_FREE, spki=spki_sha256)
 
 
 def block_old_key(order: Order) -> tuple[Query, ...]:
@@ -46,6 +63,6 @@ def block_old_key(order: Order) -> tuple[Query, ...]:
     return (query(_BLOCK_OLD_KEY, id=order.id),) if order.reason in {Reason.LOST, Reason.COMPROMISED} else ()
 
 
-def refuse(order: OrderId, serial: str) -> Script[bool]:
-    """End an order whose old certificate was revoked while the CA was at work; once."""
-    return bool((yield query(_REFUSE, id=order, serial=serial)))
+def refuse(order: OrderId, serial: str, why: str) -> Script[bool]:
+    """End an order whose old certificate was revoked, or key blocked, while the CA was at work; once."""
+    return bool((yield query(_REFUSE, id=order, serial=serial, why=why)))

@@ -19,7 +19,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A revoked serial."""
+    """A serial that is revoked or on hold."""
 
     serial: Serial
     at: datetime
@@ -28,7 +28,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A published list: DER, its number, and how many ended certificates it was made from."""
+    """A published list: DER, its number, and how many changes of status it was made from."""
 
     number: int
     der: bytes
@@ -39,10 +39,10 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class CrlShard:
-    """The present list of a shard, and how many certificates have ended in it by now."""
+    """The present list of a shard, and how many changes of status there were in it: ends, holds and releases."""
 
     crl: Crl | None
-    ended: int
+    turns: int
 
 
 class StatusRecords(Protocol):
@@ -69,7 +69,7 @@ class StatusRecords(Protocol):
         ...
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how much has ended in it."""
+        """Return the published list of a shard, if any, and how often something was changed in it."""
         ...
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:

@@ -29,6 +29,7 @@ REASONS = {
     "superseded": CrlReason.SUPERSEDED,
     "cessation_of_operation": CrlReason.CESSATION_OF_OPERATION,
     "certificate_hold": CrlReason.CERTIFICATE_HOLD,
+    "privilege_withdrawn": CrlReason.PRIVILEGE_WITHDRAWN,
 }
 
 

@@ -1,0 +1,53 @@
+"""Telling the CA what the RA has ended or put on hold: it is told at once by the verb, and here if that failed."""
+
+from datetime import timedelta
+
+from chopmark.audit.leaf import Leaf
+from chopmark.clock import Clock
+from chopmark.errors import Refused
+from chopmark.post.ports import Work, WorkKind, Works
+from chopmark.ra.revocation import Revocation
+from chopmark.ra.suspension import Suspension
+from chopmark.words import Serial
+
+BATCH = 10
+LEASE_S = 2
+"""A worker that dies with a revocation leaves it to the next one after this: the world knows within five seconds.
+
+A CA that takes longer may be told by two workers; what is told twice is told once (I25).
+"""
+LONGEST_WAIT_S = 300
+
+
+class Endings:
+    """Idempotent; any number of workers may run it."""
+
+    def __init__(
+        self, works: Works[Leaf], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
+    ) -> None:
+        self._works = works
+        self._revocation = revocation
+        self._suspension = suspension
+        self._clock = clock
+        self._holder = holder
+
+    async def once(self) -> int:
+        """Tell the CA what waits; a failure is tried again, later each time. Return how many rows were taken."""
+        kinds = WorkKind.REVOKE, WorkKind.HOLD
+        works = await self._works.claim(kinds, BATCH, self._holder, self._clock.now(), LEASE_S)
+        for work in works:
+            await self._tell(work)
+        return len(works)
+
+    async def _tell(self, work: Work) -> None:
+        serial = Serial(str(work.facts["serial"]))
+        try:
+            if work.kind is WorkKind.HOLD:
+                await self._suspension.at_ca(serial)
+            else:
+                await self._revocation.at_ca(serial, str(work.facts["reason"]))
+        except Refused as refused:
+            wait = timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
+            await self._works.retry(work, self._holder, self._clock.now() + wait, refused.refusal.kind.value)
+            return
+        await self._works.done(work, self._holder, self._clock.now(), "told", None)

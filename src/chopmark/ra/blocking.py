@@ -1,0 +1,101 @@
+"""Blocking a reported key: two people at the firm, and every certificate with that key is revoked (I7, F40)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
+from chopmark.audit.leaf import Leaf, staff_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.ports import Issuer
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.post.ports import Work
+from chopmark.ra.desk import Desk, assert_two
+from chopmark.ra.ports import Holding
+from chopmark.ra.revocation import Revocation
+from chopmark.words import Serial, text
+
+ATTEMPTS = 3
+
+
+class BlockedKeys(Protocol):
+    """Keeps the keys that nobody may use."""
+
+    async def holders(self, spki_sha256: str) -> list[Holding]:
+        """Return the certificates with this key that are issued, active or on hold."""
+        ...
+
+    async def block(
+        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+    ) -> bool | None:
+        """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key.
+
+        True when something was changed; False when the key was blocked before and nothing uses it; None, and nothing
+        done, when another holding has the key meanwhile.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What a block did: whether anything was changed, and the certificates that it revoked."""
+
+    changed: bool
+    revoked: tuple[Holding, ...]
+
+
+class KeyBlocks:
+    """Blocks reported keys."""
+
+    def __init__(self, desk: Desk, records: BlockedKeys, issuer: Issuer, revocation: Revocation) -> None:
+        self._desk = desk
+        self._records = records
+        self._issuer = issuer
+        self._revocation = revocation
+
+    async def block(self, spki_sha256: str, reason: str, by: str, approved_by: str) -> Blocked:
+        """Return what was revoked; a key that was never seen here is blocked all the same, and twice is once.
+
+        `spki_sha256` is hexadecimal, lower case; `reason` is a name that the CA knows. 1 two people  2 [tx] key,
+        holdings, orders, work rows, notices  3 the CA revokes, and again by its work row if that fails  4 renewals of
+        what was revoked end. Raises Refused: MALFORMED and FORBIDDEN for what are no two people (I32), CONFLICT when
+        certificates with the key come faster than they can be revoked.
+        """
+        assert_two(by, approved_by)
+        for _ in range(ATTEMPTS):
+            found = await self._records.holders(spki_sha256)
+            done = await self._block(spki_sha256, reason, by, approved_by, found)
+            if done is not None:
+                break
+        else:
+            raise Refused(_BUSY)
+        for holding in found:
+            await self._issuer.revoke(holding.serial, reason)
+            await self._revocation.end_renewals(holding.customer, holding.serial)
+        return Blocked(done, tuple(found))
+
+    async def _block(
+        self, spki_sha256: str, reason: str, by: str, approved_by: str, found: list[Holding]
+    ) -> bool | None:
+        desk = self._desk
+        works = {}
+        for holding in found:
+            notices = await desk.notice(holding.customer, "revoked", None, serial=holding.serial)
+            works[holding.serial] = (
+                *notices,
+                desk.revoke_work(holding.serial, reason, holding.customer, holding.order),
+            )
+        facts: dict[str, Fact] = {"spki_sha256": spki_sha256, "reason": reason, "count": len(found)}
+
+        async def attempt(pen: Pen) -> bool | None:
+            leaf = pen.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
+            return await self._records.block(spki_sha256, reason, desk.now(), works, leaf)
+
+        return await desk.recorder.write(staff_chain(by), attempt)
+
+
+_BUSY = Refusal(
+    Kind.CONFLICT, text("Certificates with this key are being issued right now. Please try again."), code="busy"
+)

@@ -1,0 +1,119 @@
+"""Putting one certificate on hold and releasing it: two people at the firm, the customer is told, the CA follows.
+
+What the RA has on record decides; the CA is brought in line with it at once, and again by a work row if that fails.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import Leaf, order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.ports import Suspender
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.post.ports import Work
+from chopmark.ra.desk import Desk, assert_two
+from chopmark.ra.ports import Holding
+from chopmark.words import CertificateState, Serial, text
+
+
+class Suspensions(Protocol):
+    """Keeps holds of certificates; each method is one transaction with its leaf."""
+
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Put an active certificate on hold; False in any other state."""
+        ...
+
+    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Make a held certificate active again.
+
+        False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
+        """
+        ...
+
+
+class Suspension:
+    """Holds and releases certificates; `ca` is None where the CA knows no holds, and they are ours alone."""
+
+    def __init__(self, desk: Desk, records: Suspensions, ca: Suspender | None) -> None:
+        self._desk = desk
+        self._records = records
+        self._ca = ca
+
+    async def hold(self, serial: Serial, by: str, approved_by: str) -> Holding:
+        """Return the certificate on hold: whoever asks is told that it is revoked for now, until it is released.
+
+        Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
+        FORBIDDEN for what are no two people (I32).
+        """
+        assert_two(by, approved_by)
+        holding = await self._holding(serial)
+        works = await self._works(holding, "certificate_held")
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.hold(serial, self._desk.now(), works, leaf)
+
+        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+            raise Refused(_NOT_IN_FORCE)
+        await self.at_ca(serial)
+        return await self._holding(serial)
+
+    async def release(self, serial: Serial, by: str, approved_by: str) -> Holding:
+        """Return the certificate in force again; raises as `hold` does."""
+        assert_two(by, approved_by)
+        holding = await self._holding(serial)
+        works = await self._works(holding, "certificate_released")
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.release(serial, works, leaf)
+
+        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+            raise Refused(_NOT_RELEASED)
+        await self.at_ca(serial)
+        return await self._holding(serial)
+
+    async def at_ca(self, serial: Serial) -> None:
+        """Bring the CA in line with our record of a hold; the job of a HOLD work row, safe to repeat.
+
+        The record is read again after the CA was told: of two that run at once with different records, the one that
+        is told last is told the present one.
+        """
+        if self._ca is None:
+            return
+        told: CertificateState | None = None
+        while (state := (await self._holding(serial)).state) is not told:
+            told = state
+            if state is CertificateState.HELD:
+                await self._ca.hold(serial)
+            elif state is CertificateState.ACTIVE:
+                await self._ca.release(serial)
+
+    async def _holding(self, serial: Serial) -> Holding:
+        holding = await self._desk.holdings.get(serial)
+        if holding is None:
+            raise Refused(NO_CERTIFICATE)
+        return holding
+
+    async def _works(self, holding: Holding, template: str) -> tuple[Work, ...]:
+        notices = await self._desk.notice(holding.customer, template, None, serial=holding.serial)
+        return (*notices, self._desk.hold_work(holding.serial, holding.customer, holding.order))
+
+
+NO_CERTIFICATE = Refusal(Kind.NOT_FOUND, text("Nobody holds a certificate with this serial number."), field="serial")
+_NOT_IN_FORCE = Refusal(
+    Kind.CONFLICT,
+    text("Only a certificate in force can be put on hold; this one is not."),
+    field="serial",
+    code="not_in_force",
+)
+_NOT_RELEASED = Refusal(
+    Kind.CONFLICT,
+    text(
+        "This certificate cannot be released: it is not on hold, it was replaced, or its key is blocked. "
+        "The customer may apply for a new one."
+    ),
+    field="serial",
+    code="not_on_hold",
+)

@@ -1,0 +1,61 @@
+"""What two people at the firm do to one certificate or key: open the house, call one verb, say what happened."""
+
+import asyncio
+import hashlib
+import re
+from pathlib import Path
+
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.main import opened
+from chopmark.operating import say
+from chopmark.pki.reported import spki_of_report
+from chopmark.settings import Settings
+from chopmark.words import Serial, text
+
+REASONS = {"keyCompromise": "key_compromise", "privilegeWithdrawn": "privilege_withdrawn"}
+"""RFC 5280 s.5.3.1, as the CA calls it."""
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+_SERIAL = re.compile(r"[0-9A-F]{1,40}")
+
+
+async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
+    """Put a certificate on hold, or release it."""
+    number = serial_of(serial)
+    async with opened(settings) as house:
+        verb = house.suspension.hold if held else house.suspension.release
+        holding = await verb(number, by, approved_by)
+    done = "is on hold" if held else "is released"
+    say(f"{number} of {holding.customer} {done}; the customer will be told.")
+    return 0
+
+
+def serial_of(given: str) -> Serial:
+    """Return a serial number as this house writes it; colons, spaces and lower case are taken. Raises Refused."""
+    bare = re.sub(r"[: ]", "", given).upper()
+    if not _SERIAL.fullmatch(bare):
+        said = text("A serial number has 1 to 40 hexadecimal digits.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="serial", code="serial"))
+    return Serial(bare.zfill(len(bare) + len(bare) % 2))
+
+
+async def block_key(settings: Settings, key: str, reason: str, by: str, approved_by: str) -> int:
+    """Block a reported key; a file or a digest names it."""
+    digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(_digest_of, Path(key))
+    async with opened(settings) as house:
+        blocked = await house.key_blocks.block(digest, REASONS[reason], by, approved_by)
+    say(f"key {digest}")
+    say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
+    for holding in blocked.revoked:
+        say(f"revoked {holding.serial} of {holding.customer}; the customer will be told.")
+    return 0
+
+
+def _digest_of(file: Path) -> str:
+    if not file.is_file():
+        said = text("There is no such file, and this is no SHA-256 in hexadecimal.")
+        raise Refused(Refusal(Kind.NOT_FOUND, said, field="key"))
+    spki = spki_of_report(file.read_bytes())
+    if spki is None:
+        said = text("No RSA or EC key can be read from this file.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="key", code="key"))
+    return hashlib.sha256(spki).hexdigest()
