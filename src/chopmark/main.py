@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
-from chopmark.audit.events import Event
+from chopmark import authorities
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
-from chopmark.audit.leaf import AuditKey, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.leaf import AuditKey
+from chopmark.audit.recorder import Recorder
 from chopmark.audit.sequencer import MOST_LEAVES
-from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
+from chopmark.authorities import Ca
+from chopmark.ca.embedded import Authority, EmbeddedIssuer
 from chopmark.clock import Clock, Entropy
 from chopmark.gateways import channels_of, gateways_of
 from chopmark.identity.launching import LaunchDesk
@@ -29,11 +29,9 @@ from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
-from chopmark.keys.keyring import Keyring, NoDevice
-from chopmark.keys.ports import KeyAlgorithm
-from chopmark.pki import profile as profiles
-from chopmark.pki.publication import ROOT, Publication
-from chopmark.pki.x509 import IssuerView, not_after, spki_der
+from chopmark.keys.keyring import Keyring
+from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
+from chopmark.keys.shares import Shares, UnfitShares
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -64,14 +62,12 @@ from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
-from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
-from chopmark.va.responder import Responder, ResponderKey
+from chopmark.va.responder import Responder
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 from chopmark.words import IssuerId, Secret
 
-ISSUER = IssuerId("investor")
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
@@ -131,6 +127,8 @@ class House:
     responder: Responder
     publisher: Publisher
     renewal: ResponderRenewal
+    root: IssuerId
+    earlier: tuple[Ca, ...]
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
@@ -145,6 +143,12 @@ class House:
     router: Router
     keyring: Keyring
 
+    @property
+    def cas(self) -> tuple[Ca, ...]:
+        """The CAs, the one that issues first, those before it newest first."""
+        issuing = Ca(self.authority, self.issuer, self.responder, self.publisher, self.renewal, self.root)
+        return (issuing, *self.earlier)
+
     async def close(self) -> None:
         """End what was opened."""
         self.gate.close()
@@ -154,7 +158,9 @@ class House:
 
 def open_secrets(settings: Settings) -> Settings:
     """Return the settings with every secret set; demo mode makes missing ones in the data directory."""
-    missing = [name for name in SECRET_NAMES if not getattr(settings, name).get_secret_value()]
+    shared = settings.ca_share_one.get_secret_value() and settings.ca_share_two.get_secret_value()
+    needed = [name for name in SECRET_NAMES if name != "ca_passphrase" or not shared]
+    missing = [name for name in needed if not getattr(settings, name).get_secret_value()]
     if not missing:
         return settings
     if settings.mode != "demo":
@@ -181,11 +187,6 @@ def write_private(path: Path, content: bytes) -> None:
 
 def _key(settings: Settings, name: str) -> bytes:
     return bytes.fromhex(getattr(settings, name).get_secret_value())
-
-
-def profile_text(name: str) -> str:
-    """Return a shipped profile's TOML."""
-    return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,23 @@ async def _otp_keys(settings: Settings, installation: Installation) -> OtpKeys:
     return OtpKeys(current, previous)
 
 
-async def _ground(settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open) -> _Ground:
+def _shares(settings: Settings) -> Shares | None:
+    """Return the operators' shares from the secrets; None without any. Raises NotReady for one alone."""
+    one, two = settings.ca_share_one.get_secret_value(), settings.ca_share_two.get_secret_value()
+    if not one and not two:
+        return None
+    for name, share in (("ca_share_one", one), ("ca_share_two", two)):
+        if not share:
+            raise NotReady(f"{name} is not set: the CA's key opens with both operators' shares, never with one alone")
+    try:
+        return Shares(Secret(one), Secret(two))
+    except UnfitShares as error:
+        raise NotReady(f"ca_share_one, ca_share_two: {error}") from error
+
+
+async def _ground(
+    settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, shares: Shares | None = None
+) -> _Ground:
     """Open the database and the secrets; all nodes must hold the same code key."""
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
     preset = PRESETS[settings.policy]
@@ -253,100 +270,67 @@ async def _ground(settings: Settings, clock: Clock, entropy: Entropy, opening: O
         recorder=Recorder(ledger, audit_key, clock),
         certificates=CertificateLedger(engine),
         status=StatusLedger(engine),
-        keyring=Keyring(Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock),
+        keyring=Keyring(
+            Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock, shares or _shares(settings)
+        ),
         clock=clock,
         entropy=entropy,
     )
 
 
-async def found_ca(settings: Settings, clock: Clock, entropy: Entropy) -> bool:
-    """Hold the ceremony of the built-in CA, once; False when there is one already.
+@asynccontextmanager
+async def founding(
+    settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, shares: Shares | None = None
+) -> AsyncIterator[authorities.Means]:
+    """Give what it takes to found a CA over a database whose schema is current, and close it afterwards.
 
-    The root key is left in the data directory, encrypted: the operator moves it to a safe.
+    `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
-    ground = await _ground(open_secrets(settings), clock, entropy)
+    ground = await _ground(open_secrets(settings), clock, entropy, opening, shares)
     try:
-        if await ground.certificates.issuers():
-            return False
-        await _found(ground)
-        return True
+        yield _means(ground)
     finally:
         ground.keyring.close()
         await ground.engine.close()
 
 
-async def _found(ground: _Ground) -> None:
-    from chopmark.ca import ceremony  # noqa: PLC0415
+async def found_ca(
+    settings: Settings, clock: Clock, entropy: Entropy, algorithm: KeyAlgorithm = KeyAlgorithm.P256
+) -> bool:
+    """Found the built-in CA under one pass-phrase, once; False when there is a CA already.
 
-    settings, brand, now = ground.settings, ground.brand, ground.clock.now()
-    kind = " Demo" if settings.mode == "demo" else ""
-    names = ceremony.Names(brand.firm.en, f"{brand.firm.en}{kind} CA", brand.ca_name.zh)
-    passphrase = Secret(settings.ca_passphrase.get_secret_value())
-    publication = Publication(settings.publication_url)
-    held = None
-    if settings.signer == "pkcs11":
-        labels = f"chopmark-{ISSUER}", f"chopmark-{ISSUER}-ocsp"
-        held = ceremony.HeldKeys(*(ceremony.HeldKey(*ground.keyring.hold(x, KeyAlgorithm.P256)) for x in labels))
-    founded = ceremony.found(ISSUER, names, passphrase, publication, now, ground.entropy, held)
-    folder = settings.data / "ca"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_private(folder / "root.key.pem", founded.root_key_pem)
-    (folder / "root.cer").write_bytes(founded.root_certificate)
-
-    async def add(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.CA_CEREMONY_DONE, issuer=ISSUER)
-        return await ground.certificates.add_issuer(founded.issuer, now, leaf)
-
-    async def publish(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=ROOT, crl_number=1)
-        crl = Crl(1, founded.root_crl, founded.crl_this_update, founded.crl_next_update, 0)
-        return await ground.status.publish(ROOT, 0, crl, leaf)
-
-    await ground.recorder.write(system_chain("ca"), add)
-    await ground.recorder.write(system_chain("ca"), publish)
+    The root key is left in the data directory, encrypted: the operator moves it to a safe.
+    """
+    async with founding(settings, clock, entropy) as means:
+        if await means.certificates.issuers():
+            return False
+        founded = authorities.found(means, algorithm)
+        folder = settings.data / "ca"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(folder / "root.key.pem", founded.root_key_pem)
+        (folder / "root.cer").write_bytes(founded.taken.row.chain[-1])
+        return await authorities.take_in(means, founded.taken)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ca:
-    """The CA and the status services, opened."""
+def _means(ground: _Ground) -> authorities.Means:
+    return authorities.Means(
+        ground.settings,
+        ground.brand,
+        ground.certificates,
+        ground.status,
+        ground.recorder,
+        ground.keyring,
+        ground.clock,
+        ground.entropy,
+    )
 
-    authority: Authority
-    issuer: EmbeddedIssuer
-    responder: Responder
-    publisher: Publisher
-    renewal: ResponderRenewal
 
-
-async def _ca(ground: _Ground) -> _Ca:
-    """Open the installation's CA. Raises NotReady when there is none."""
-    rows = await ground.certificates.issuers()
-    if not rows:
-        raise NotReady("there is no CA yet: run `chopmark ca init`")
-    row, settings = rows[0], ground.settings
-    view = IssuerView.read(row.id, row.certificate)
+async def _cas(ground: _Ground) -> tuple[Ca, tuple[Ca, ...]]:
+    """Open the installation's CAs, the one that issues first. Raises NotReady."""
     try:
-        signer = ground.keyring.open(row.key_pem, view.spki_der)
-        responder_signer = ground.keyring.open(row.responder_key_pem, spki_der(row.responder_certificate))
-    except NoDevice as error:
+        return await authorities.open_all(_means(ground))
+    except authorities.Unopened as error:
         raise NotReady(str(error)) from error
-    authority = Authority(view, row.chain, signer, row.name)
-    profile = profiles.load(profile_text(settings.profile))
-    publication = Publication(settings.publication_url)
-    blueprint = Blueprint(
-        {profile.name: profile},
-        {"firm": ground.brand.firm.en, "unit": "Investors", "ra": "RA-Chopmark"},
-        publication,
-        settings.node,
-    )
-    issuer = EmbeddedIssuer(authority, blueprint, ground.certificates, ground.recorder, ground.clock, ground.entropy)
-    key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    publisher = Publisher(
-        view, authority.signer, profile.shards, publication, ground.status, ground.recorder, ground.clock
-    )
-    renewal = ResponderRenewal(
-        view, row.chain, signer, settings.node, ground.status, ground.recorder, ground.clock, ground.entropy
-    )
-    return _Ca(authority, issuer, Responder(key, ground.status, ground.clock), publisher, renewal)
 
 
 async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open) -> House:
@@ -354,13 +338,14 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
     settings = open_secrets(settings)
     ground = await _ground(settings, clock, entropy, opening)
     try:
-        return await _house(ground, await _ca(ground))
+        issuing, earlier = await _cas(ground)
+        return await _house(ground, issuing, earlier)
     except BaseException:
         await ground.engine.close()
         raise
 
 
-async def _house(ground: _Ground, ca: _Ca) -> House:
+async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
     people = People(records, ground.sealer)
@@ -400,6 +385,8 @@ async def _house(ground: _Ground, ca: _Ca) -> House:
         responder=ca.responder,
         publisher=ca.publisher,
         renewal=ca.renewal,
+        root=ca.root,
+        earlier=earlier,
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=Rekey(desk, verifier, failures, ca.issuer),
@@ -468,6 +455,18 @@ def tasks(house: House) -> tuple[Task, ...]:
     resume = Resume(house.desk.orders, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
+    async def for_each_ca(job: Callable[[Ca], Awaitable[int]]) -> int:
+        """Return how much was done; a CA whose key is out of reach keeps no other waiting."""
+        done, away = 0, None
+        for ca in house.cas:
+            try:
+                done += await job(ca)
+            except SignerUnavailable as unavailable:
+                away = unavailable
+        if away is not None:
+            raise away
+        return done
+
     async def sequenced() -> int:
         placed = await sequence(house.ledger, house.head_signer, house.heads, house.clock, holder)
         return placed if placed >= MOST_LEAVES else 0
@@ -480,7 +479,7 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("revoke", endings.once, 1.0, house.works.wait),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
-        Task("responder", house.renewal.renew_due, 3600.0),
-        Task("publish", house.publisher.publish_due, 2.0, house.status.wait),
+        Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 3600.0),
+        Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
         Task("sequence", sequenced, 0.5, leaves),
     )

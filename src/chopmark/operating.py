@@ -68,7 +68,8 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
 
     async with opened(settings) as house:
-        checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each)
+        earlier = [ca.issuer.standard() for ca in house.earlier]
+        checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
         found = await checker.check(house.clock.now())
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from chopmark.authorities import roots, title
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.settings import Settings
@@ -44,9 +45,12 @@ def configure_logging() -> None:
 
 def doors(house: House, demo: Demo | None = None) -> Doors:
     """Return what the web is given of a house."""
-    settings, authority = house.settings, house.authority
-    issuing = PublishedCa(authority.view.id, authority.title, authority.view.certificate_der, house.publisher.shards)
-    root = PublishedCa("root", f"{authority.title} Root", authority.chain[-1], 1)
+    settings = house.settings
+    issuing = [
+        PublishedCa(ca.authority.view.id, title(ca), ca.authority.view.certificate_der, ca.publisher.shards)
+        for ca in house.cas
+    ]
+    above = [PublishedCa(root, name, certificate, 1) for root, name, certificate in roots(house.cas)]
 
     async def crl(issuer: str, shard: int) -> Crl | None:
         return (await house.status.shard(IssuerId(issuer), shard)).crl
@@ -69,9 +73,8 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         revocation=house.revocation,
         counter=house.counter,
         idempotency=house.idempotency,
-        responder=house.responder,
-        responder_issuer=authority.view.id,
-        authorities=(issuing, root),
+        responders={ca.authority.view.id: ca.responder for ca in house.cas},
+        authorities=(*issuing, *above),
         crl=crl,
         issuer_title=house.issuer.name,
         demo=demo,

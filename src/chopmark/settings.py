@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     pkcs11_token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
     pkcs11_pin: Annotated[SecretStr, Field(description="PIN of the token's user.")] = SecretStr("")
     ca_passphrase: Annotated[SecretStr, Field(description="Opens the CA's key files.")] = SecretStr("")
+    ca_share_one: Annotated[
+        SecretStr, Field(description="The first operator's share: with the second one's it opens the CA's key files.")
+    ] = SecretStr("")
+    ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
     csrf_key: Annotated[SecretStr, Field(description="32 bytes in hex: form tokens are signed with it.")] = SecretStr(
         ""
     )

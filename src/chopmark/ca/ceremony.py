@@ -1,23 +1,28 @@
 """Founding a CA: root, issuing CA and OCSP responder, each with a key of its own, checked before anything is stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chopmark.ca.lint import Linter
-from chopmark.ca.ports import IssuerRow
+from chopmark.ca import crosschecks
+from chopmark.ca.ports import IssuerRow, Names
 from chopmark.clock import Entropy
 from chopmark.keys import file as keyfile
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm, Signer
-from chopmark.pki import ceremony, crl, path
+from chopmark.pki import ceremony, crl
 from chopmark.pki.ceremony import Attributes, Terms
+from chopmark.pki.crl import RevokedEntry
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Urls, make_serial
 from chopmark.pki.publication import ROOT, Publication
-from chopmark.pki.x509 import IssuerView
+from chopmark.pki.signing import IssuerKey
+from chopmark.pki.x509 import IssuerView, not_after
 from chopmark.words import IssuerId, Secret
 
 ROOT_NODE = 0x7F
 _YEAR = timedelta(days=365)
+ROOT_LIFE, ISSUING_LIFE, RESPONDER_LIFE, ROOT_LIST_LIFE = 20 * _YEAR, 10 * _YEAR, 2 * _YEAR, 2 * _YEAR
+BACKDATE = timedelta(minutes=5)
 
 
 class CeremonyFailed(Exception):
@@ -25,12 +30,17 @@ class CeremonyFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What the CA is called: the firm, the issuing CA's common name and its title for customers."""
+class Serials:
+    """The serial numbers of a ceremony's certificates."""
 
-    organization: str
-    issuing: str
-    title: str
+    root: int
+    issuing: int
+    responder: int
+
+    @classmethod
+    def fresh(cls, entropy: Entropy) -> "Serials":
+        """Return three of at least 64 random bits each."""
+        return cls(*(make_serial(ROOT_NODE, entropy.token(SERIAL_RANDOM_BYTES)) for _ in range(3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +60,70 @@ class HeldKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class Founding:
+    """What decides every certificate of a CA before a key is touched; made anew from the same words it is the same.
+
+    `root` is the root's short name in addresses; `start` is aware UTC, whole seconds. Results are DER. A certificate
+    ends with its issuer at the latest. Raises ValueError for a key that is not the issuer's.
+    """
+
+    issuer: IssuerId
+    root: IssuerId
+    names: Names
+    publication: Publication
+    start: datetime
+    serials: Serials
+
+    def root_certificate(self, key: IssuerKey) -> bytes:
+        """Return the self-signed root: 20 years."""
+        terms = self._terms(self.serials.root, ROOT_LIFE)
+        return ceremony.root_certificate(key, _subject(self.names, f"{self.names.issuing} Root"), terms)
+
+    def issuing_certificate(self, root_key: IssuerKey, root_der: bytes, spki_der: bytes) -> bytes:
+        """Return the issuing CA's certificate under the root: 10 years."""
+        terms = self._terms(self.serials.issuing, ISSUING_LIFE, not_after(root_der))
+        root = IssuerView.read(self.root, root_der)
+        return ceremony.issuing_certificate(root_key, root, spki_der, self.subject, terms, self.root_urls)
+
+    @property
+    def subject(self) -> Attributes:
+        """The issuing CA's name."""
+        return _subject(self.names, self.names.issuing)
+
+    @property
+    def root_urls(self) -> Urls:
+        """The addresses that the issuing CA's certificate carries: the root's certificate and list."""
+        certificate = f"{self.publication.base}/pki/{self.root}.cer"
+        return Urls(ocsp="", ca_issuers=certificate, crl=self.publication.crl(self.root, 0))
+
+    def responder_certificate(self, issuing_key: IssuerKey, issuing_der: bytes, spki_der: bytes) -> bytes:
+        """Return the certificate of the issuing CA's OCSP responder: 2 years."""
+        terms = self._terms(self.serials.responder, RESPONDER_LIFE, not_after(issuing_der))
+        subject = _subject(self.names, f"{self.names.issuing} OCSP")
+        issuing = IssuerView.read(self.issuer, issuing_der)
+        return ceremony.ocsp_responder_certificate(issuing_key, issuing, spki_der, subject, terms)
+
+    def _terms(self, serial: int, life: timedelta, latest: datetime | None = None) -> Terms:
+        end = self.start + life - timedelta(seconds=1)
+        return Terms(serial, self.start, end if latest is None else min(end, latest))
+
+
+def root_list(
+    root_key: IssuerKey, root_der: bytes, number: int, start: datetime, entries: Sequence[RevokedEntry] = ()
+) -> bytes:
+    """Return the root's revocation list, whole, DER: two years, or until the root ends."""
+    root = IssuerView.read(ROOT, root_der)
+    until = min(start + ROOT_LIST_LIFE, root.not_after)
+    return crl.build_crl(root, root_key, number, start, until, entries, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Founded:
     """What a ceremony made. `root_key_pem` goes to a safe, never into the database; `root_crl` is published."""
 
     root_certificate: bytes
     root_key_pem: bytes
     root_crl: bytes
-    crl_this_update: datetime
-    crl_next_update: datetime
     issuer: IssuerRow
 
 
@@ -69,6 +135,7 @@ def found(
     now: datetime,
     entropy: Entropy,
     held: HeldKeys | None = None,
+    algorithm: KeyAlgorithm = KeyAlgorithm.P256,
 ) -> Founded:
     """Return a new CA: root 20 years, issuing CA 10 years, responder 2 years; key files open with `passphrase`.
 
@@ -76,56 +143,28 @@ def found(
     1 keys  2 root  3 issuing CA under it  4 responder under that  5 the root's list  6 lint and chain checks.
     Raises CeremonyFailed.
     """
-    start = now.replace(microsecond=0) - timedelta(minutes=5)
-    root = _key_file(passphrase)
-    held = held or HeldKeys(_key_file(passphrase), _key_file(passphrase))
+    start = now.replace(microsecond=0) - BACKDATE
+    founding = Founding(issuer_id, ROOT, names, publication, start, Serials.fresh(entropy))
+    root = _key_file(algorithm, passphrase)
+    held = held or HeldKeys(_key_file(algorithm, passphrase), _key_file(algorithm, passphrase))
     root_key, issuing_key = as_private_key(root.signer), as_private_key(held.issuing.signer)
-    root_der = ceremony.root_certificate(
-        root_key, _subject(names, f"{names.issuing} Root"), _terms(entropy, start, 20 * _YEAR)
-    )
-    root_view = IssuerView.read(ROOT, root_der)
-    root_urls = Urls(ocsp="", ca_issuers=f"{publication.base}/pki/{ROOT}.cer", crl=publication.crl(ROOT, 0))
-    issuing_der = ceremony.issuing_certificate(
-        root_key,
-        root_view,
-        held.issuing.signer.public_key_der,
-        _subject(names, names.issuing),
-        _terms(entropy, start, 10 * _YEAR),
-        root_urls,
-    )
-    responder_der = ceremony.ocsp_responder_certificate(
-        issuing_key,
-        IssuerView.read(issuer_id, issuing_der),
-        held.responder.signer.public_key_der,
-        _subject(names, f"{names.issuing} OCSP"),
-        _terms(entropy, start, 2 * _YEAR),
-    )
-    crl_until = start + 2 * _YEAR
-    root_crl = crl.build_crl(root_view, root_key, 1, start, crl_until, (), None)
-    _check(root_der, issuing_der, responder_der, root_crl, now)
+    root_der = founding.root_certificate(root_key)
+    issuing_der = founding.issuing_certificate(root_key, root_der, held.issuing.signer.public_key_der)
+    responder_der = founding.responder_certificate(issuing_key, issuing_der, held.responder.signer.public_key_der)
+    root_crl = root_list(root_key, root_der, 1, start)
+    made = crosschecks.Made(root_der, issuing_der, responder_der, root_crl)
+    faults = crosschecks.faults(made, held.issuing.signer, held.responder.signer, now)
+    if faults:
+        raise CeremonyFailed(", ".join(faults))
     stored = held.issuing.stored, held.responder.stored
     row = IssuerRow(issuer_id, names.title, issuing_der, (root_der,), stored[0], responder_der, stored[1])
-    return Founded(root_der, root.stored, root_crl, start, crl_until, row)
+    return Founded(root_der, root.stored, root_crl, row)
 
 
-def _key_file(passphrase: Secret) -> HeldKey:
-    pem = keyfile.create(KeyAlgorithm.P256, passphrase)
+def _key_file(algorithm: KeyAlgorithm, passphrase: Secret) -> HeldKey:
+    pem = keyfile.create(algorithm, passphrase)
     return HeldKey(keyfile.FileSigner.open(pem, passphrase), pem)
 
 
 def _subject(names: Names, common_name: str) -> Attributes:
     return (("C", "TW"), ("O", names.organization), ("CN", common_name))
-
-
-def _terms(entropy: Entropy, start: datetime, life: timedelta) -> Terms:
-    serial = make_serial(ROOT_NODE, entropy.token(SERIAL_RANDOM_BYTES))
-    return Terms(serial, start, start + life - timedelta(seconds=1))
-
-
-def _check(root: bytes, issuing: bytes, responder: bytes, root_crl: bytes, now: datetime) -> None:
-    linter = Linter()
-    faults = [finding.code for der in (root, issuing, responder) for finding in linter.findings_certificate(der)]
-    faults += [finding.code for finding in linter.findings_crl(root_crl)]
-    faults += [finding.code for finding in path.chain_findings(responder, (issuing,), root, now)]
-    if faults:
-        raise CeremonyFailed(", ".join(faults))

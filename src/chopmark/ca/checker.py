@@ -5,7 +5,7 @@ a draft passes, and by pkilint for a sample or for all. A row that somebody edit
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from chopmark.pki import draft as drafts
 from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
 from chopmark.pki.der import NotDer, encoded, require_der
-from chopmark.pki.x509 import TbsCertificate, moment, serial_hex
+from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
 from chopmark.words import CertificateState, Serial
 
 LIMBO_AFTER = timedelta(seconds=60)
@@ -105,10 +105,13 @@ class Checked:
 
 
 class Checker:
-    """Judges the rows of one issuing CA; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
+    """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none.
 
-    def __init__(self, standard: Standard, rows: Rows, lint_each: int = 10) -> None:
-        self._standard = standard
+    `standard` is the issuing CA's; `earlier` are those of the CAs that issued before it.
+    """
+
+    def __init__(self, standard: Standard, rows: Rows, lint_each: int = 10, earlier: Sequence[Standard] = ()) -> None:
+        self._standards = {one.issuer.id: one for one in (*earlier, standard)}
         self._rows = rows
         self._lint_each = lint_each
         self._linter = Linter()
@@ -129,72 +132,75 @@ class Checker:
 
     def _judge(self, row: Stored, now: datetime) -> Iterator[str]:
         entry = row.entry
-        if entry.reservation.issuer != self._standard.issuer.id:
+        standard = self._standards.get(entry.reservation.issuer)
+        if standard is None:
             yield "issuer_unknown"
             return
-        yield from self._contents(entry)
+        yield from _contents(standard, entry)
         if entry.der is not None:
-            yield from self._signed(entry.reservation.tbs, entry.der)
+            yield from _signed(standard.issuer, entry.reservation.tbs, entry.der)
         yield from _states(entry, now)
         yield from _correspondence(row, now)
         yield from _audited(entry.state, row.leaves)
 
-    def _contents(self, entry: Entry) -> Iterator[str]:
-        """Whether the bytes that were to be signed are what the columns say and what the profile allows."""
-        meant = entry.reservation
-        try:
-            require_der(meant.tbs)
-            tbs = asn1.decode_der(TbsCertificate, meant.tbs)
-        except (NotDer, ValueError):
-            yield "tbs_malformed"
-            return
-        spki = encoded(tbs.public_key)
-        holds = {
-            "serial": serial_hex(tbs.serial) == meant.serial,
-            "not_before": moment(tbs.validity.not_before) == meant.not_before,
-            "not_after": moment(tbs.validity.not_after) == meant.not_after,
-            "spki": hashlib.sha256(spki).hexdigest() == meant.spki_sha256,
-            "backdated": meant.not_before <= meant.reserved_at <= meant.not_before + LONGEST_BACKDATE,
-        }
-        yield from (field for field, held in holds.items() if not held)
-        yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
-        yield from self._profile(entry, tbs, spki)
 
-    def _profile(self, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
-        meant = entry.reservation
-        profile = self._standard.profiles.get(meant.profile)
-        if profile is None or profile.version != meant.profile_version:
-            yield "profile_unknown"
-            return
-        if meant.shard != drafts.shard(tbs.serial, profile.shards):
-            yield "shard"
-        try:
-            exemplar = self._standard.exemplar(profile, fitness.kind(spki_der))
-        except ValueError:
-            return
-        if exemplar is None:
-            yield "profile_unlinted"
-            return
-        yield from (finding.code for finding in exemplars.compare(meant.tbs, exemplar.tbs_der, exemplar.allowed))
+def _contents(standard: Standard, entry: Entry) -> Iterator[str]:
+    """Whether the bytes that were to be signed are what the columns say and what the profile allows."""
+    meant = entry.reservation
+    try:
+        require_der(meant.tbs)
+        tbs = asn1.decode_der(TbsCertificate, meant.tbs)
+    except (NotDer, ValueError):
+        yield "tbs_malformed"
+        return
+    spki = encoded(tbs.public_key)
+    holds = {
+        "serial": serial_hex(tbs.serial) == meant.serial,
+        "not_before": moment(tbs.validity.not_before) == meant.not_before,
+        "not_after": moment(tbs.validity.not_after) == meant.not_after,
+        "spki": hashlib.sha256(spki).hexdigest() == meant.spki_sha256,
+        "backdated": meant.not_before <= meant.reserved_at <= meant.not_before + LONGEST_BACKDATE,
+    }
+    yield from (field for field, held in holds.items() if not held)
+    yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
+    yield from _profile(standard, entry, tbs, spki)
 
-    def _signed(self, tbs_der: bytes, certificate_der: bytes) -> Iterator[str]:
-        """Whether the certificate is the reserved bytes with the issuer's signature; by a reader of its own."""
-        issuer = self._standard.issuer
-        try:
-            require_der(certificate_der)
-            certificate = x509.load_der_x509_certificate(certificate_der)
-        except (NotDer, ValueError):
-            yield "certificate_malformed"
-            return
-        if certificate.tbs_certificate_bytes != tbs_der:
-            yield "tbs_differs"
-        if not signing.verifies(
-            signing.public_key(issuer.spki_der),
-            certificate.signature,
-            certificate.tbs_certificate_bytes,
-            issuer.key.hash_algorithm,
-        ):
-            yield "signature"
+
+def _profile(standard: Standard, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
+    meant = entry.reservation
+    profile = standard.profiles.get(meant.profile)
+    if profile is None or profile.version != meant.profile_version:
+        yield "profile_unknown"
+        return
+    if meant.shard != drafts.shard(tbs.serial, profile.shards):
+        yield "shard"
+    try:
+        exemplar = standard.exemplar(profile, fitness.kind(spki_der))
+    except ValueError:
+        return
+    if exemplar is None:
+        yield "profile_unlinted"
+        return
+    yield from (finding.code for finding in exemplars.compare(meant.tbs, exemplar.tbs_der, exemplar.allowed))
+
+
+def _signed(issuer: IssuerView, tbs_der: bytes, certificate_der: bytes) -> Iterator[str]:
+    """Whether the certificate is the reserved bytes with the issuer's signature; by a reader of its own."""
+    try:
+        require_der(certificate_der)
+        certificate = x509.load_der_x509_certificate(certificate_der)
+    except (NotDer, ValueError):
+        yield "certificate_malformed"
+        return
+    if certificate.tbs_certificate_bytes != tbs_der:
+        yield "tbs_differs"
+    if not signing.verifies(
+        signing.public_key(issuer.spki_der),
+        certificate.signature,
+        certificate.tbs_certificate_bytes,
+        issuer.key.hash_algorithm,
+    ):
+        yield "signature"
 
 
 def _states(entry: Entry, now: datetime) -> Iterator[str]:

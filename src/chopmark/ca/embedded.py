@@ -31,7 +31,7 @@ from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView, serial_hex
-from chopmark.words import CertificateState, OrderId, Serial, text
+from chopmark.words import CertificateState, IssuerId, OrderId, Serial, text
 
 if TYPE_CHECKING:
     from chopmark.ca.lint import LintFinding
@@ -89,8 +89,11 @@ class EmbeddedIssuer:
         recorder: Recorder,
         clock: Clock,
         entropy: Entropy,
+        earlier: Mapping[IssuerId, tuple[bytes, ...]] | None = None,
     ) -> None:
+        """Issue with the key of `authority`; `earlier` are the chains of CAs that issued here before, by their id."""
         self._authority = authority
+        self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
         self._profiles = blueprint.profiles
         self._constants = blueprint.constants
         self._publication = blueprint.publication
@@ -173,6 +176,8 @@ class EmbeddedIssuer:
         return await self.issue(wish)
 
     def _known(self, entry: Entry) -> Certified | Pending | Refusal:
+        if entry.reservation.issuer not in self._chains:
+            return Pending(retry_after_s=5)  # of a CA that took over since this process began
         if entry.state in _GIVEN and entry.der is not None:
             return self._certified(entry.reservation, entry.der)
         if entry.state is CertificateState.RESERVED:
@@ -276,7 +281,7 @@ class EmbeddedIssuer:
         await self._recorder.write(order_chain(order), attempt)
 
     def _certified(self, reservation: Reservation, der: bytes) -> Certified:
-        chain = (self._authority.view.certificate_der, *self._authority.chain)
+        chain = self._chains[reservation.issuer]
         return Certified(
             reservation.serial, der, chain, reservation.spki_sha256, reservation.not_before, reservation.not_after
         )
@@ -321,7 +326,9 @@ _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
 """What an order that asks again is given: its one certificate, also while it is on hold."""
 
 
+@cache
 def _throw_away(kind: KeyKind) -> IssuerKey:
+    """Return this process's key of a kind for exemplars; RSA takes seconds to make."""
     if kind.is_ec:
         return ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1())
     return rsa.generate_private_key(65537, int(kind.value.removeprefix("RSA")))

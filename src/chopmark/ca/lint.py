@@ -41,7 +41,7 @@ class Linter:
     def exemplar(self, draft: Draft, throw_away: IssuerKey, allowed: Allowed) -> Exemplar | tuple[LintFinding, ...]:
         """Return the draft as an exemplar when pkilint finds nothing, otherwise what it finds.
 
-        `throw_away` is a key of the issuer's kind, made for this and forgotten: the issuer's key is not touched.
+        `throw_away` is a key of the issuer's kind, made for exemplars alone: the issuer's key is not touched.
         """
         if kind_of(throw_away) is not draft.issuer.key:
             raise ValueError("the throw-away key is not of the issuer's kind")

@@ -116,7 +116,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class IssuerRow:
-    """An issuing CA and its OCSP responder as stored: a key is encrypted PKCS #8 PEM, or names a key in a device."""
+    """An issuing CA and its OCSP responder as stored: a key is encrypted PKCS #8 PEM, or names a key in a device.
+
+    `issues`: new certificates are this CA's; true for one CA of an installation, the newest.
+    """
 
     id: IssuerId
     name: str
@@ -125,6 +128,16 @@ class IssuerRow:
     key_pem: bytes
     responder_certificate: bytes
     responder_key_pem: bytes
+    issues: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the CA is called: the firm, the issuing CA's common name and its title for customers."""
+
+    organization: str
+    issuing: str
+    title: str
 
 
 class Ledger(Protocol):
@@ -139,7 +152,7 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
-        """Store a reservation; False when the order has one that is not orphaned, or the serial exists."""
+        """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
         ...
 
     async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
@@ -174,9 +187,9 @@ class Ledger(Protocol):
         ...
 
     async def issuers(self) -> list[IssuerRow]:
-        """Return the issuing CAs of this installation."""
+        """Return the CAs of this installation, those that issue no more included, oldest first."""
         ...
 
     async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
-        """Store an issuing CA; False when the id exists."""
+        """Store the CA that issues from now on, in the place of those before; False when the id exists."""
         ...

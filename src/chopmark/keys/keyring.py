@@ -1,4 +1,7 @@
-"""From what an issuer's row says of a key to its signer: an encrypted PEM, or the PKCS #11 URI of a key in a device."""
+"""From what an issuer's row says of a key to its signer: an encrypted PEM, or the PKCS #11 URI of a key in a device.
+
+An encrypted PEM opens with a pass-phrase, or with the two shares that the line above it asks for.
+"""
 
 import re
 from typing import TYPE_CHECKING
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING
 from chopmark.clock import Clock
 from chopmark.keys.file import FileSigner
 from chopmark.keys.ports import KeyAlgorithm, Pkcs11Settings, Signer
+from chopmark.keys.shares import Lock, Shares
 from chopmark.words import Secret
 
 if TYPE_CHECKING:
@@ -19,23 +23,40 @@ class NoDevice(Exception):
     """A key is in a device, and this process has no way to it; the text says what is missing."""
 
 
+class NoShares(Exception):
+    """A key file opens with two operators' shares, and this process has not got them."""
+
+
 class Keyring:
     """Opens the house's signing keys; all keys in the device share one session."""
 
-    def __init__(self, passphrase: Secret, device: Pkcs11Settings | None, clock: Clock) -> None:
+    def __init__(
+        self, passphrase: Secret, device: Pkcs11Settings | None, clock: Clock, shares: Shares | None = None
+    ) -> None:
         self._passphrase = passphrase
         self._device = device
         self._clock = clock
+        self._shares = shares
+        self._derived: dict[Lock, Secret] = {}
         self._token: Pkcs11Token | None = None
 
     def open(self, stored: bytes, public_key_der: bytes) -> Signer:
         """Return the signer of a stored key. A device is not touched yet: its absence keeps nothing from starting.
 
-        Raises KeyFileError, or NoDevice.
+        Raises KeyFileError, NoShares or NoDevice.
         """
         if not stored.startswith(PREFIX):
-            return FileSigner.open(stored, self._passphrase)
+            lock = Lock.of(stored)
+            return FileSigner.open(stored, self._passphrase if lock is None else self.passphrase(lock))
         return self._in_device(stored.removeprefix(PREFIX).decode("ascii"), public_key_der)
+
+    def passphrase(self, lock: Lock) -> Secret:
+        """Return the pass-phrase of files under this lock; derived once. Raises NoShares."""
+        if self._shares is None:
+            raise NoShares("a key file opens with both operators' shares: set ca_share_one and ca_share_two")
+        if lock not in self._derived:
+            self._derived[lock] = lock.passphrase(self._shares)
+        return self._derived[lock]
 
     def hold(self, label: str, algorithm: KeyAlgorithm) -> tuple[Signer, bytes]:
         """Return the signer of the device's key of this label, made unless it is there, and what to store of it.

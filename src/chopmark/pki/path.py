@@ -65,3 +65,8 @@ def _may_issue(certificate: x509.Certificate, intermediates_below: int) -> bool:
         return False
     room = constraints.path_length is None or constraints.path_length >= intermediates_below
     return constraints.ca and usage.key_cert_sign and room
+
+
+def may_issue(certificate_der: bytes, intermediates_below: int) -> bool:
+    """Tell whether a certificate is a CA's, with keyCertSign and room for so many CAs below (RFC 5280 s.4.2.1.9)."""
+    return _may_issue(x509.load_der_x509_certificate(certificate_der), intermediates_below)

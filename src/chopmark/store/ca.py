@@ -46,9 +46,11 @@ WHERE serial = :serial AND state = 'held' RETURNING serial
 _STATUS = "SELECT state, ended_at, reason FROM certificates WHERE issuer = :issuer AND serial = :serial"
 _ORDER_OF = "SELECT order_id FROM certificates WHERE serial = :serial"
 _ISSUERS = """
-SELECT id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem FROM issuers
-WHERE state = 'active' ORDER BY created_at
+SELECT id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem, state FROM issuers
+ORDER BY created_at, id
 """
+_ISSUES = "SELECT id FROM issuers WHERE id = :id AND state = 'active'"
+_STEP_BACK = "UPDATE issuers SET state = 'status' WHERE id <> :id AND state = 'active'"
 _ADD_ISSUER = """
 INSERT INTO issuers (id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem, state, created_at)
 VALUES (:id, :name, :certificate, :chain, :key_pem, :responder, :responder_key, 'active', :now)
@@ -128,7 +130,7 @@ class CertificateLedger:
         return await self._engine.read(script)
 
     async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
-        """Store a reservation; False when the order has one that is not orphaned, or the serial exists."""
+        """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
 
         def script() -> Script[bool]:
             reserved = guard(
@@ -146,7 +148,8 @@ class CertificateLedger:
                 not_after=ms(reservation.not_after),
                 reserved_at=ms(reservation.reserved_at),
             )
-            return (yield from record(leaf, reserved)) is not None
+            issues = guard(_ISSUES, id=reservation.issuer)
+            return (yield from record(leaf, issues, reserved)) is not None
 
         return await self._engine.run(script)
 
@@ -199,7 +202,7 @@ class CertificateLedger:
         await self._engine.run(note, leaf)
 
     async def issuers(self) -> list[IssuerRow]:
-        """Return the issuing CAs of this installation."""
+        """Return the CAs of this installation, those that issue no more included, oldest first."""
 
         def script() -> Script[list[IssuerRow]]:
             rows = yield query(_ISSUERS)
@@ -212,6 +215,7 @@ class CertificateLedger:
                     bytes(row["key_pem"]),
                     bytes(row["responder_certificate"]),
                     bytes(row["responder_key_pem"]),
+                    issues=row["state"] == "active",
                 )
                 for row in rows
             ]
@@ -219,7 +223,7 @@ class CertificateLedger:
         return await self._engine.read(script)
 
     async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
-        """Store an issuing CA; False when the id exists."""
+        """Store the CA that issues from now on, in the place of those before; False when the id exists."""
 
         def script() -> Script[bool]:
             added = guard(
@@ -233,7 +237,7 @@ class CertificateLedger:
                 responder_key=row.responder_key_pem,
                 now=ms(now),
             )
-            return (yield from record(leaf, added)) is not None
+            return (yield from record(leaf, added, query(_STEP_BACK, id=row.id))) is not None
 
         return await self._engine.run(script)
 

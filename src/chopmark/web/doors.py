@@ -1,6 +1,6 @@
 """What the web doors are given by `main`: verbs and readers, no store and no CA."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -73,8 +73,7 @@ class Doors:
     revocation: Revocation
     counter: Counter
     idempotency: Idempotency
-    responder: Responder
-    responder_issuer: str
+    responders: Mapping[str, Responder]
     authorities: tuple[PublishedCa, ...]
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str

@@ -42,7 +42,8 @@ class Publication:
     async def _ocsp(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         raw = scope.get("raw_path") or scope["path"].encode()
         issuer, _, encoded = raw.split(b"?")[0].decode("ascii", "replace").removeprefix("/ocsp/").partition("/")
-        if issuer != self._doors.responder_issuer:
+        responder = self._doors.responders.get(issuer)
+        if responder is None:
             await _plain(send, 404, b"")
             return
         method = scope["method"]
@@ -56,7 +57,7 @@ class Publication:
         if request is None:
             answer = OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.MALFORMED_REQUEST))
         else:
-            answer = await self._doors.responder.answer(request)
+            answer = await responder.answer(request)
         cacheable = method == "GET"
         await _plain(
             send,
