@@ -81,8 +81,7 @@ def lineage(rows: Sequence[IssuerRow]) -> list[Named]:
     line = []
     for row in sorted(rows, key=lambda row: _number(row.id)):
         number = _number(row.id)
-        own = ROOT if number == 1 else IssuerId(f"{ROOT}-{number}")
-        line.append(Named(row, number, roots.setdefault(row.chain[-1], own)))
+        line.append(Named(row, number, roots.setdefault(row.chain[-1], own_root(number))))
     return line
 
 
@@ -94,6 +93,11 @@ def successor(rows: Sequence[IssuerRow]) -> int:
 def named(number: int) -> IssuerId:
     """Return the id of the CA of this number."""
     return ISSUER if number == 1 else IssuerId(f"{ISSUER}-{number}")
+
+
+def own_root(number: int) -> IssuerId:
+    """Return the short name of a root that comes with the CA of this number."""
+    return ROOT if number == 1 else IssuerId(f"{ROOT}-{number}")
 
 
 def _number(issuer: IssuerId) -> int:

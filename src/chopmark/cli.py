@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from chopmark.cli_ca import ca_app
 from chopmark.errors import Refused
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
 check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
 db_app = App(name="db", help="The database's schema.")
-ca_app = App(name="ca", help="The built-in CA.")
 customers_app = App(name="customers", help="The directory of customers.")
 clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
 hold_app = App(name="hold", help="Holds after too many failures.")
@@ -118,14 +118,6 @@ def db_upgrade() -> int:
 
     asyncio.run(db.upgrade(_settings().database_url))
     return 0
-
-
-@ca_app.command(name="init")
-def ca_init() -> int:
-    """Found the CA: root, issuing CA, responder. The root key goes to DATA/ca/root.key.pem: move it to a safe."""
-    from chopmark.operating import init_ca
-
-    return asyncio.run(init_ca(_settings()))
 
 
 @customers_app.command(name="import")

@@ -156,9 +156,12 @@ class House:
         await self.engine.close()
 
 
-def open_secrets(settings: Settings) -> Settings:
-    """Return the settings with every secret set; demo mode makes missing ones in the data directory."""
-    shared = settings.ca_share_one.get_secret_value() and settings.ca_share_two.get_secret_value()
+def open_secrets(settings: Settings, *, shared: bool = False) -> Settings:
+    """Return the settings with every secret set; demo mode makes missing ones in the data directory.
+
+    With the operators' shares (`shared`: they are at hand) the CA needs no pass-phrase.
+    """
+    shared = shared or bool(settings.ca_share_one.get_secret_value() and settings.ca_share_two.get_secret_value())
     needed = [name for name in SECRET_NAMES if name != "ca_passphrase" or not shared]
     missing = [name for name in needed if not getattr(settings, name).get_secret_value()]
     if not missing:
@@ -286,7 +289,7 @@ async def founding(
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
-    ground = await _ground(open_secrets(settings), clock, entropy, opening, shares)
+    ground = await _ground(open_secrets(settings, shared=shares is not None), clock, entropy, opening, shares)
     try:
         yield _means(ground)
     finally:

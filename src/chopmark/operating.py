@@ -18,7 +18,7 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.keys.adapter import ready
-from chopmark.keys.ports import SignerUnavailable
+from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import NotReady, SystemClock, SystemEntropy, found_ca, opened
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
@@ -77,12 +77,12 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     return 1 if found.faults else 0
 
 
-async def init_ca(settings: Settings) -> int:
-    """Found the CA unless there is one."""
+async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
+    """Found the CA unless there is one; all its keys are of one kind."""
     if not settings.database:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     await db.upgrade(settings.database_url)
-    if not await found_ca(settings, SystemClock(), SystemEntropy()):
+    if not await found_ca(settings, SystemClock(), SystemEntropy(), KeyAlgorithm(algorithm)):
         say("There is a CA already; nothing was changed.")
         return 1
     say(f"The CA is founded. Move {settings.data / 'ca' / 'root.key.pem'} to a safe now; it is not needed here.")

@@ -53,7 +53,7 @@ def faults(made: Made, issuing: Signer, responder: Signer, now: datetime) -> lis
         found = _linted(made)
         found += [f.code for f in path.chain_findings(made.responder, (made.issuing,), made.root, now)]
         found += _stranger(made, now)
-        found += _key_faults("issuing", made.issuing, issuing) + _key_faults("responder", made.responder, responder)
+        found += key_faults("issuing", made.issuing, issuing) + key_faults("responder", made.responder, responder)
         found += list_faults(made.root_crl, made.root, now)
     except ValueError as error:
         return [f"unreadable: {error}"]
@@ -85,7 +85,8 @@ def _stranger(made: Made, now: datetime) -> list[str]:
     return []
 
 
-def _key_faults(which: str, certificate_der: bytes, signer: Signer) -> list[str]:
+def key_faults(which: str, certificate_der: bytes, signer: Signer) -> list[str]:
+    """Return what is wrong between a key and its certificate: each verifies what the other signs."""
     public = signing.public_key(spki_der(certificate_der))
     signature = signer.sign(PROBE)
     held = signing.verifies(public, signature, PROBE, signing.kind_of(public).hash_algorithm)
@@ -108,6 +109,17 @@ def list_faults(crl_der: bytes, root_der: bytes, now: datetime) -> list[str]:
         "list_time": until is not None and crl.last_update_utc <= now < until,
     }
     return [code for code, held in holds.items() if not held]
+
+
+def signed_by(crl_der: bytes, root_der: bytes) -> bool:
+    """Tell whether a root has signed a list; ValueError for no list at all."""
+    crl, root = x509.load_der_x509_crl(crl_der), x509.load_der_x509_certificate(root_der)
+    return crl.issuer == root.subject and crl.is_signature_valid(signing.public_key(signing.spki_of(root)))
+
+
+def lint_list(crl_der: bytes) -> list[str]:
+    """Return what pkilint finds in a list."""
+    return [f"lint.{finding.code}" for finding in Linter().findings_crl(crl_der)]
 
 
 def foreign_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:

@@ -119,3 +119,18 @@ def _extensions(issuer: IssuerView, number: int, idp_url: str | None) -> list[Ex
         identifier = ExtensionOID.ISSUING_DISTRIBUTION_POINT
         extensions.append(Extension(id=identifier, critical=True, value=point.public_bytes()))
     return extensions
+
+
+def entries_of(crl_der: bytes) -> tuple[RevokedEntry, ...]:
+    """Return the lines of a list, so that the next one can carry them on; ValueError for a reason not given here."""
+    return tuple(_entry(revoked) for revoked in x509.load_der_x509_crl(crl_der))
+
+
+def _entry(revoked: x509.RevokedCertificate) -> RevokedEntry:
+    try:
+        reason = revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason.name
+    except x509.ExtensionNotFound:
+        reason = CrlReason.UNSPECIFIED.name
+    if reason.upper() not in CrlReason.__members__:
+        raise ValueError(f"a list with the reason {reason}")
+    return RevokedEntry(revoked.serial_number, revoked.revocation_date_utc, CrlReason[reason.upper()])

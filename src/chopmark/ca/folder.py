@@ -1,0 +1,59 @@
+"""A ceremony's directory: what stands there under its name is whole and durable, whenever the power went."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class FolderInUse(Exception):
+    """Another process works in the same directory."""
+
+
+class Folder:
+    """Files of one directory, readable by its owner only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Make the directory if need be, and work in it alone. Raises FolderInUse."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FolderInUse(f"another process works in {self.path}") from error
+            for part in self.path.glob(".*.part"):
+                part.unlink()
+            yield
+
+    def get(self, name: str) -> bytes | None:
+        """Return a file's content; None when there is no such file."""
+        with suppress(FileNotFoundError):
+            return (self.path / name).read_bytes()
+        return None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Have the file hold this content, wholly: written aside, synced, renamed, and the directory synced."""
+        part = self.path / f".{name}.part"
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123 - of a descriptor
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self.path / name)
+        self._sync()
+
+    def drop(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+        self._sync()
+
+    def _sync(self) -> None:
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,81 @@
+"""The command line for the CA's keys. Heavy imports stay inside the commands."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from chopmark.ca.asked import Algorithm, Asked, ListAsked
+from chopmark.ca.folder import Folder
+
+ca_app = App(name="ca", help="The built-in CA.")
+_DEFAULT, _NO_LIST = Asked(), ListAsked()
+
+
+@ca_app.command(name="init")
+def ca_init(*, algorithm: Algorithm = "P256") -> int:
+    """Found the CA: root, issuing CA, responder. The root key goes to DATA/ca/root.key.pem: move it to a safe.
+
+    Parameters
+    ----------
+    algorithm:
+        Kind of all three keys.
+    """
+    from chopmark.operating import init_ca
+    from chopmark.settings import Settings
+
+    return asyncio.run(init_ca(Settings(), algorithm))
+
+
+@ca_app.command(name="share")
+def ca_share(file: Path) -> int:
+    """Make one operator's share of the CA's keys: 256 random bits in a file. Each operator makes one alone.
+
+    Parameters
+    ----------
+    file:
+        Where the share goes: on a medium of the operator's own.
+    """
+    from chopmark.operating_ca import share
+
+    return share(file)
+
+
+@ca_app.command(name="ceremony")
+def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+    """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
+
+    Parameters
+    ----------
+    folder:
+        Where the ceremony's files go.
+    """
+    from chopmark.operating_ca import ceremony
+    from chopmark.settings import Settings
+
+    return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=False))
+
+
+@ca_app.command(name="rollover")
+def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+    """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
+
+    Parameters
+    ----------
+    folder:
+        Where the ceremony's files go.
+    """
+    from chopmark.operating_ca import ceremony
+    from chopmark.settings import Settings
+
+    return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=True))
+
+
+@ca_app.command(name="root-crl")
+def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> int:
+    """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
+    from chopmark.operating_root import root_crl
+    from chopmark.settings import Settings
+
+    return asyncio.run(root_crl(Settings(), asked))
