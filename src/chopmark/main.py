@@ -41,6 +41,7 @@ from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
+from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
@@ -49,6 +50,7 @@ from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
+from chopmark.store.credentials import CredentialLedger
 from chopmark.store.engine import Engine
 from chopmark.store.holdings import HoldingLedger
 from chopmark.store.idempotency import IdempotencyLedger
@@ -132,6 +134,7 @@ class House:
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
+    program: ProgramDesk
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
@@ -360,6 +363,7 @@ async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox = InboxLedger(engine)
+    rekey = Rekey(desk, verifier, failures, ca.issuer)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -392,7 +396,8 @@ async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
         earlier=earlier,
         status=ground.status,
         enrolment=Enrolment(desk),
-        rekey=Rekey(desk, verifier, failures, ca.issuer),
+        rekey=rekey,
+        program=ProgramDesk(desk, rekey, CredentialLedger(engine)),
         revocation=revocation,
         suspension=Suspension(desk, staff, ca.issuer),
         key_blocks=KeyBlocks(desk, staff, ca.issuer, revocation),

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.words import IssuerId
+from chopmark.words import IssuerId, Serial
 
 Time: TypeAlias = asn1.UTCTime | asn1.GeneralizedTime
 RDN_OIDS = {
@@ -153,6 +153,11 @@ def require_value(short: str, value: str) -> None:
 def serial_hex(serial: int) -> str:
     """Return a serial number's octets as upper-case hexadecimal: an even number of digits, as openssl prints them."""
     return serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big").hex().upper()
+
+
+def serial_of(certificate_der: bytes) -> Serial:
+    """Return a certificate's serial number, as `serial_hex` writes it; ValueError for what is no certificate."""
+    return Serial(serial_hex(x509.load_der_x509_certificate(certificate_der).serial_number))
 
 
 def spki_der(certificate_der: bytes) -> bytes:

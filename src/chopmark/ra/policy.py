@@ -34,6 +34,7 @@ class Policy:
     order_life: timedelta = timedelta(hours=24)
     approval_life: timedelta = timedelta(minutes=10)
     nonce_life: timedelta = timedelta(minutes=10)
+    credential_life: timedelta = timedelta(minutes=10)
     unproven_after: timedelta = timedelta(hours=72)
     revocations_per_day: int = 5
     revocations_per_year: int = 20

@@ -43,6 +43,18 @@ class Bound:
     csr: bytes
     proof: bytes | None
     old_serial: Serial | None
+    credential: bytes | None = None
+    """The hash of a program's credential, which binding uses up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The one-time credential of an order, as stored: its SHA-256, until when it may bind a key, and which it bound."""
+
+    order: OrderId
+    token_hash: bytes
+    expires_at: datetime
+    spki_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +115,12 @@ class Orders(Protocol):
         ...
 
     async def activate(
-        self, order: Order, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
-        """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
+        """Make the order's certificate the active one and supersede the earlier, using up the nonce; once.
+
+        Without a nonce where TLS was the proof.
+        """
         ...
 
     async def revoke(
@@ -141,6 +156,18 @@ class Orders(Protocol):
 
     async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
         """Return orders that have been in one of the states since before `before`, oldest first."""
+        ...
+
+
+class Credentials(Protocol):
+    """Keeps the one-time credentials of programs; binding a key uses one up (`Orders.bind`)."""
+
+    async def put(self, credential: Credential, now: datetime, leaf: Leaf) -> bool:
+        """Store the credential of an order that was not submitted, in place of an earlier one."""
+        ...
+
+    async def get(self, order: OrderId) -> Credential | None:
+        """Return the order's credential."""
         ...
 
 

@@ -6,6 +6,7 @@ CSR, and nothing else from the CSR.
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from chopmark.audit.events import Event
@@ -13,7 +14,7 @@ from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Certified, Issuer, Pending, Wish
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.pki import csr, proof
+from chopmark.pki import csr, est, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
@@ -26,6 +27,20 @@ from chopmark.tw.account import last3
 from chopmark.words import CertificateState, Channel, Operation, OrderId, OrderState, Reason, text
 
 FOREVER = timedelta(days=36500)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The certificate, DER, whose key a program has used to open its TLS connection: the old key's proof (TW-16)."""
+
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OneTime:
+    """The SHA-256 of the credential with which a program sends a key; binding uses it up."""
+
+    token_hash: bytes
 
 
 class Rekey:
@@ -53,11 +68,14 @@ class Rekey:
             failures,
         )
 
-    async def bind_key(self, caller: Caller, order_id: OrderId, csr_der: bytes, proof_der: bytes | None) -> Order:
+    async def bind_key(
+        self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+    ) -> Order:
         """Return the order bound to the customer's new key.
 
         1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
-        this new key  3 policy allows it still  4 [tx] order, leaf. A new key on an open order voids its code.
+        this new key; or the old key opened the TLS connection that carries the request  3 policy allows it still
+        4 [tx] order, leaf. A new key on an open order voids its code.
         """
         desk = self._desk
         order = await desk.order(caller, order_id)
@@ -66,33 +84,41 @@ class Rekey:
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
-        if order.spki_sha256 == request.spki_sha256:
+        if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
             return order
-        signed_by = await self._old_key(order, request.spki_sha256, proof_der)
+        old, nonce = await self._old_key(order, request.spki_sha256, csr_der, evidence)
         present = await desk.present(order.customer)
         refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
         if refused is not None:
             raise Refused(refused)
-        bound = Bound(request.spki_sha256, csr_der, proof_der, order.old_serial)
+        signature = evidence if isinstance(evidence, bytes) else None
+        credential = evidence.token_hash if isinstance(evidence, OneTime) else None
+        bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, credential)
 
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(
                 Event.RA_KEY_BOUND,
                 spki_sha256=request.spki_sha256,
                 key_algorithm=request.key.value,
-                old_serial=order.old_serial if signed_by else None,
+                old_serial=None if old is None else old.serial,
+                door=caller.door,
             )
-            return await desk.orders.bind(order, bound, signed_by, desk.now(), leaf)
+            return await desk.orders.bind(order, bound, nonce, desk.now(), leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         return await desk.order(caller, order_id)
 
-    async def _old_key(self, order: Order, spki_sha256: str, proof_der: bytes | None) -> bytes | None:
-        """Return the nonce that the old key's signature used up; None when the order needs no old key (TW-16)."""
+    async def _old_key(
+        self, order: Order, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+    ) -> tuple[Holding | None, bytes | None]:
+        """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
+
+        No certificate when the order needs no old key; no nonce where TLS was the proof.
+        """
         if order.operation is not Operation.REKEY:
-            return None
+            return None, None
         old = None if order.old_serial is None else await self._desk.holdings.get(order.old_serial)
         if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
             raise Refused(
@@ -102,7 +128,13 @@ class Rekey:
                     code="old",
                 )
             )
-        if proof_der is None:
+        if isinstance(evidence, Shown):
+            if evidence.certificate != old.der:
+                raise Refused(_OTHER_CERTIFICATE)
+            if not est.names_the_same(csr_der, old.der):
+                raise Refused(_OTHER_NAMES)
+            return old, None
+        if not isinstance(evidence, bytes):
             raise Refused(
                 Refusal(
                     Kind.BAD_PROOF,
@@ -111,8 +143,8 @@ class Rekey:
                     code="proof_missing",
                 )
             )
-        self._verify(order, proof_der, old.der, spki_sha256, "rekey")
-        return order.nonce
+        self._verify(order, evidence, old.der, spki_sha256, "rekey")
+        return old, order.nonce
 
     def _verify(self, order: Order, proof_der: bytes, certificate: bytes, spki_sha256: str, purpose: str) -> None:
         now = self._desk.now()
@@ -320,6 +352,13 @@ class Rekey:
         1 the signature holds  2 [tx] activate, notice, work row for the old certificate's revocation (make before
         break: nothing of the old one changes before this).
         """
+        return await self._prove(caller, order_id, proof_der)
+
+    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> Order:
+        """Return the order active: a program opened its TLS connection with the new certificate; else as `prove`."""
+        return await self._prove(caller, order_id, shown)
+
+    async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> Order:
         desk = self._desk
         order = await desk.order(caller, order_id)
         if order.state is OrderState.ACTIVE:
@@ -328,10 +367,19 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         holding = None if order.serial is None else await desk.holdings.get(order.serial)
-        if holding is None or order.nonce is None:
+        if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
-        self._verify(order, proof_der, holding.der, holding.spki_sha256, "install")
-        nonce = order.nonce
+        if isinstance(evidence, Shown):
+            if evidence.certificate != holding.der:
+                raise Refused(_OTHER_CERTIFICATE)
+        else:
+            self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
+        nonce = None if isinstance(evidence, Shown) else order.nonce
+        await self._activate(caller, order, holding, nonce)
+        return await desk.order(caller, order_id)
+
+    async def _activate(self, caller: Caller, order: Order, holding: Holding, nonce: bytes | None) -> None:
+        desk = self._desk
         works = await desk.notice(
             order.customer,
             "activated",
@@ -345,13 +393,14 @@ class Rekey:
 
         async def attempt(pen: Pen) -> Refusal | None:
             superseded = None if old is None else old.serial
-            leaf = pen.leaf(Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded)
+            leaf = pen.leaf(
+                Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded, door=caller.door
+            )
             return await desk.orders.activate(order, nonce, desk.now(), works, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return await desk.order(caller, order_id)
 
 
 def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
@@ -383,5 +432,17 @@ _OTHER_TERMS = Refusal(
     text("The terms of this order have changed. Please read them again and confirm."),
     field="consent",
     code="terms",
+)
+_OTHER_CERTIFICATE = Refusal(
+    Kind.BAD_PROOF,
+    text("This order is for another certificate than the one that your program has shown."),
+    field="proof",
+    code="other_certificate",
+)
+_OTHER_NAMES = Refusal(
+    Kind.BAD_KEY,
+    text("The request names another holder than the certificate. Please take the subject over as it is."),
+    field="csr",
+    code="names",
 )
 _MOVED_ON = Refusal(Kind.STEP_REQUIRED, text("This step took too long. Please have a new code sent."), code="channel")

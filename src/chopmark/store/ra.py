@@ -9,6 +9,7 @@ from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.credentials import claim, usable
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import take_each
@@ -99,7 +100,8 @@ WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
 """
 _ACTIVATE = """
 UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
-WHERE id = :id AND state = 'issued' AND nonce = :nonce AND serial = :serial RETURNING serial
+WHERE id = :id AND state = 'issued' AND (CAST(:nonce AS {bytes}) IS NULL OR nonce = :nonce) AND serial = :serial
+RETURNING serial
 """
 _SUPERSEDE = """
 UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded', superseded_by = :serial
@@ -146,6 +148,11 @@ _MOVED_ON = Refusal(
     text("The order has moved on meanwhile, perhaps in another tab. Please reload the page."),
     code="moved_on",
 )
+_CREDENTIAL = Refusal(
+    Kind.UNAUTHENTICATED,
+    text("This credential was used already or is too old. Please make a new one on the page of your order."),
+    code="credential",
+)
 _QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
 
@@ -191,7 +198,8 @@ class OrderLedger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._bind = _BIND.format(bytes="BYTEA" if engine.dialect == "postgresql" else "BLOB")
+        binary = "BYTEA" if engine.dialect == "postgresql" else "BLOB"
+        self._bind, self._activate = _BIND.format(bytes=binary), _ACTIVATE.format(bytes=binary)
 
     async def open(self, order: Order, leaf: Leaf) -> Order:
         """Store a new order, or return the customer's live one of the same profile unchanged."""
@@ -280,13 +288,17 @@ class OrderLedger:
         def script() -> Script[Refusal | None]:
             ours = guard(_TAKE_KEY, spki=bound.spki_sha256, customer=order.customer, now=ms(now))
             unused = guard(_UNUSED_KEY, spki=bound.spki_sha256)
-            done = yield from record(leaf, ours, unused, bind, query(_KILL_CODES, id=order.id))
+            claimed = [claim(order.id, bound.credential, bound.spki_sha256, now)] if bound.credential else []
+            done = yield from record(leaf, ours, unused, bind, *claimed, query(_KILL_CODES, id=order.id))
             if done is not None:
                 return None
             owners = yield query(_KEY, spki=bound.spki_sha256)
             used = yield query(_USED_KEY, spki=bound.spki_sha256)
             theirs = any(row["customer"] != order.customer or row["blocked"] is not None for row in owners)
-            return _OTHERS_KEY if theirs or used else _MOVED_ON
+            if theirs or used:
+                return _OTHERS_KEY
+            stale = bound.credential and not (yield usable(order.id, bound.credential, bound.spki_sha256, now))
+            return _CREDENTIAL if stale else _MOVED_ON
 
         return await self._engine.run(script)
 
@@ -360,7 +372,7 @@ class OrderLedger:
         return await self._engine.run(script)
 
     async def activate(
-        self, order: Order, nonce: bytes, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
         new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
@@ -370,7 +382,7 @@ class OrderLedger:
             supersede = [query(_SUPERSEDE, customer=order.customer, profile=order.profile, old=old or "", **new)]
             if old is not None:
                 supersede.append(guard(_SUPERSEDE_RENEWED, old=old, **new))
-            activate = guard(_ACTIVATE, id=order.id, nonce=nonce, **new)
+            activate = guard(self._activate, id=order.id, nonce=nonce, **new)
             free = key_free(order.spki_sha256 or "")
             if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
                 found = yield query(_GET, id=order.id)

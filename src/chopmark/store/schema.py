@@ -214,6 +214,18 @@ challenges = Table(
         postgresql_where=text("state = 'live'"),
     ),
 )
+# The one-time credential of an order whose key a customer's program makes; the newest replaces the one before.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("order_id", Text, ForeignKey("orders.id"), primary_key=True),
+    _customer(),
+    _bytes("token_hash"),
+    _int("created_at"),
+    _int("expires_at"),
+    _text("spki_sha256", null=True),
+    _int("used_at", null=True),
+)
 keys = Table("keys", metadata, _key("spki_sha256"), _customer(), _int("first_seen_at"), _text("blocked", null=True))
 # Keys that were reported, whether or not a customer has shown them here.
 blocked_keys = Table("blocked_keys", metadata, _key("spki_sha256"), _text("reason"), _int("blocked_at"))
