@@ -21,7 +21,7 @@ from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiti
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
-from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares
+from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares, new_share
 from chopmark.main import SystemClock, SystemEntropy, founding, make_current, write_private
 from chopmark.pki import crl
 from chopmark.pki.publication import ROOT

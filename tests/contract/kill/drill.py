@@ -57,9 +57,9 @@ class Forker:
 
 
 @contextmanager
-def forker() -> Iterator[Forker]:
+def forker(program: str = "child") -> Iterator[Forker]:
     """Start the forking process."""
-    command = [sys.executable, "-m", "tests.contract.kill.child"]
+    command = [sys.executable, "-m", f"tests.contract.kill.{program}"]
     environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment

@@ -13,7 +13,7 @@ from chopmark.store.script import Row, Script, Value
 P = ParamSpec("P")
 T = TypeVar("T")
 KILLED = 137
-Moment = Literal["before commit", "after commit", "before signature", "after signature"]
+Moment = Literal["before commit", "after commit", "before signature", "after signature", "half a file", "after a file"]
 
 
 @dataclass
