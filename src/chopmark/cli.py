@@ -89,6 +89,14 @@ def worker() -> int:
     return 0
 
 
+@app.command
+def est() -> int:
+    """Run the EST door for customers' programs: behind a TLS proxy, or ending TLS itself."""
+    from chopmark.serving import run_est
+
+    return asyncio.run(run_est(_settings()))
+
+
 @check_app.default
 def check() -> int:
     """Say whether this installation may start, and what its policy permits that `strict` does not."""

@@ -12,11 +12,16 @@ import uvicorn
 
 from chopmark.authorities import roots, title
 from chopmark.jobs import loop
-from chopmark.main import House, opened, tasks
+from chopmark.main import House, opened, profile_text, tasks
+from chopmark.pki import est
+from chopmark.pki import profile as profiles
 from chopmark.settings import Settings
 from chopmark.va.ports import Crl
 from chopmark.web import app
+from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.doors import Demo, Doors, PublishedCa
+from chopmark.web.est import Est, EstDoor
+from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.words import IssuerId, Secret
 
 LOGGED = frozenset(
@@ -70,6 +75,8 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         launches=house.launches,
         enrolment=house.enrolment,
         rekey=house.rekey,
+        program=house.program,
+        est_url=settings.est_url,
         revocation=house.revocation,
         counter=house.counter,
         idempotency=house.idempotency,
@@ -78,6 +85,21 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         crl=crl,
         issuer_title=house.issuer.name,
         demo=demo,
+    )
+
+
+def est_door(house: House) -> Est:
+    """Return the EST door of a house: behind a proxy when it has a socket, else ending TLS itself."""
+    authority, profile = house.authority, profiles.load(profile_text(house.settings.profile))
+    return Est(
+        EstDoor(
+            program=house.program,
+            label=profile.name,
+            certificates=(authority.view.certificate_der, *authority.chain[-1:]),
+            attributes=est.csr_attributes(profile),
+            translator=Translator(load_catalogues()),
+            certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
+        )
     )
 
 
@@ -113,8 +135,6 @@ def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn
     """Return uvicorn's settings: no access log, no server header, bounded waiting."""
     return uvicorn.Config(
         application,
-        host=settings.host,
-        port=settings.port,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -123,7 +143,7 @@ def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn
         limit_concurrency=512,
         proxy_headers=False,
         ws="none",
-        **{"lifespan": "on", **extra},
+        **{"host": settings.host, "port": settings.port, "lifespan": "on", **extra},
     )
 
 

@@ -3,14 +3,18 @@
 import asyncio
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from chopmark import mutual_tls
 from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
-from chopmark.running import Server, configure_logging, doors, server_config
+from chopmark.mutual_tls import CertificateProtocol
+from chopmark.running import Server, configure_logging, doors, est_door, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -51,6 +55,37 @@ async def run_demo(settings: Settings) -> int:
         await server.serve()
         stop.set()
         await asyncio.gather(jobs, warming)
+    return 0
+
+
+def private_socket(path: Path) -> socket.socket:
+    """Return a bound socket that only its owner and its group can connect to, in place of one that was left behind."""
+    if path.is_socket():
+        path.unlink()
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.bind(str(path))
+    path.chmod(0o660)
+    return made
+
+
+async def run_est(settings: Settings) -> int:
+    """Run the EST door until interrupted; prints `ready URL` when it answers."""
+    configure_logging()
+    if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
+        raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
+    async with opened(settings) as house:
+        door, sockets = est_door(house), None
+        tls: dict[str, Any] = {"port": settings.est_port, "http": CertificateProtocol}
+        if settings.est_socket is not None:
+            sockets, tls = [private_socket(settings.est_socket)], {"http": "h11"}
+        elif settings.est_certificate is not None and settings.est_key is not None:
+            authorities = {house.authority.view.certificate_der, *house.authority.chain}
+            context = mutual_tls.context(settings.est_certificate, settings.est_key, authorities)
+            tls["ssl_context_factory"] = lambda *_: context
+        server = _Announced(server_config(door, settings, lifespan="off", **tls), settings.est_url)
+        warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
+        await server.serve(sockets=sockets)
+        await warming
     return 0
 
 

@@ -71,6 +71,17 @@ class Settings(BaseSettings):
     client_address_header: Annotated[
         str, Field(description="Header in which a trusted proxy names the client's address; empty: none is trusted.")
     ] = ""
+    est_url: Annotated[
+        str, Field(description="https address of the EST door for customers' programs; empty: there is none.")
+    ] = ""
+    est_socket: Annotated[
+        Path | None, Field(description="Private socket on which the EST door waits for its TLS proxy.")
+    ] = None
+    est_certificate: Annotated[
+        Path | None, Field(description="PEM file: the EST door ends TLS itself, with this certificate and its chain.")
+    ] = None
+    est_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
+    est_port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST door that ends TLS itself.")] = 8443
     otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
     otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
     audit_key: Annotated[SecretStr, Field(description="32 bytes in hex: audit leaves are sealed with it.")] = SecretStr(
@@ -105,6 +116,10 @@ class Settings(BaseSettings):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
         if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
             raise ValueError("in production public_url begins with https://")
+        if self.est_url and (not self.est_url.startswith("https://") or self.est_url.endswith("/")):
+            raise ValueError("est_url is an https address without a final slash")
+        if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
+            raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
         device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")

@@ -46,6 +46,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/challenges"): row("rekey.challenge", session=True, owned="order_id"),
     ("POST", f"{ORDER}/code"): row("rekey.answer", "door.step_up", session=True, owned="order_id"),
     ("POST", f"{ORDER}/confirm"): row("rekey.confirm", "revocation.confirm", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/credential"): row("program.credential", session=True, owned="order_id"),
     ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
     ("PUT", f"{ORDER}/key"): row("rekey.bind_key", session=True, owned="order_id"),
     ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
@@ -129,11 +130,12 @@ class Recorder:
         return called
 
 
-PARTS = ("door", "launches", "enrolment", "rekey", "revocation")
+PARTS = ("door", "launches", "enrolment", "rekey", "program", "revocation")
 
 
 def recording(world: World, seen: set[str]) -> World:
-    return world.with_doors(**{name: Recorder(name, getattr(world.doors, name), seen) for name in PARTS})
+    parts = {name: Recorder(name, getattr(world.doors, name), seen) for name in PARTS}
+    return world.with_doors(est_url="https://est.example.com", **parts)
 
 
 async def visit_every_change(world: World, note: Callable[[str, str], None]) -> None:
@@ -170,6 +172,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
         await order.until("channel" if number == "C10006" else "done", operation, **more)
         if number == "C10006":
             await order.call(f"{order.path}/dispute", {"channel": "mobile"})
+            await order.call(f"{order.path}/credential")
             await order.call(f"{order.path}/cancel")
             await form(order.browser, "/sign-out")
 

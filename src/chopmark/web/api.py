@@ -33,6 +33,7 @@ from chopmark.web.wire import (
     ChannelBody,
     CodeBody,
     ConfirmBody,
+    CredentialOut,
     KeyBody,
     LaunchBody,
     LaunchOut,
@@ -180,6 +181,16 @@ async def nonce(request: Req, visit: NamedDependency[Visit], order_id: FromPath[
     """Return a fresh nonce; the one before is dead."""
     fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()))
+
+
+@post("/orders/{order_id:str}/credential", responses=PROBLEMS)
+async def credential(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> CredentialOut:
+    """Return a one-time credential with which a program sends the key of this order; the one before is dead."""
+    doors = house(request)
+    if not doors.est_url:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("The firm has no service for programs."), code="no_est"))
+    made = await doors.program.credential(visit.caller, OrderId(order_id))
+    return CredentialOut(doors.est_url, made.user, made.secret.reveal(), int(made.life.total_seconds()))
 
 
 @put("/orders/{order_id:str}/key", responses=PROBLEMS)
@@ -341,6 +352,7 @@ ROUTER = Router(
         start,
         show,
         nonce,
+        credential,
         put_key,
         challenge,
         code,

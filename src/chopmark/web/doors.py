@@ -13,6 +13,7 @@ from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
+from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.va.ports import Crl
@@ -63,6 +64,7 @@ class Doors:
     demo_mode: bool
     csrf_secret: Secret
     client_address_header: str
+    est_url: str
     clock: Clock
     entropy: Entropy
     people: People
@@ -70,6 +72,7 @@ class Doors:
     launches: LaunchDesk
     enrolment: Enrolment
     rekey: Rekey
+    program: ProgramDesk
     revocation: Revocation
     counter: Counter
     idempotency: Idempotency

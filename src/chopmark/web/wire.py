@@ -146,6 +146,15 @@ class NonceOut(msgspec.Struct):
     expires_in_s: int
 
 
+class CredentialOut(msgspec.Struct):
+    """What a customer gives to a program, once: HTTP Basic at the EST address; `password` exists nowhere else."""
+
+    url: str
+    user: str
+    password: str
+    expires_in_s: int
+
+
 class ChannelOut(msgspec.Struct):
     """A channel, masked; `why_not` is a translated sentence when it is closed."""
 
