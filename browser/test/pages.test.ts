@@ -177,6 +177,22 @@ describe("the code", () => {
     expect(get("[data-resend-seconds]").textContent).toBe("45");
   });
 
+  test.each([
+    ["channel", attachChannel, '<input type="radio" name="channel" value="mobile" checked>'],
+    ["resend", attachResend, '<input type="hidden" name="channel" value="mobile">'],
+  ] as const)("that is asked for too soon at %s: the page says so, and the button waits", async (step, attach, inside) => {
+    const wait = '<p data-resend-wait hidden><span data-resend-seconds></span></p>';
+    const soon = no(429, "too_many", "Please wait 41 more seconds.", { code: "resend_too_soon", retry_after_s: 41 });
+    const { page: made } = opened(stepForm(step, inside + wait), () => soon.clone());
+    attach(made, form(step));
+    expect(get<HTMLButtonElement>("form button").disabled).toBe(false);
+    submit(step);
+    await until(() => expect(summary()).toContain("Please wait 41 more seconds."));
+    expect(get<HTMLButtonElement>("form button").disabled).toBe(true);
+    expect(get("[data-resend-wait]").hasAttribute("hidden")).toBe(false);
+    expect(get("[data-resend-seconds]").textContent).toBe("41");
+  });
+
   test("is found in a pasted message", async () => {
     const { page: made } = opened(CODE, () => json(200, order()));
     attachCode(made, form("code"));

@@ -82,6 +82,12 @@ class Visitor:
         """Press the button of this name."""
         self.page.get_by_role("button", name=self.say(zh, en), exact=True).click()
 
+    def switch(self) -> None:
+        """Go on in the other language, by the switch in the page's header."""
+        self.language = self.say("en", "zh-TW")
+        self.page.locator(f".cm-languages__link[hreflang='{self.say('zh-Hant-TW', 'en')}']").click()
+        expect(self.page.locator("html")).to_have_attribute("lang", self.say("zh-Hant-TW", "en"))
+
     def look(self) -> None:
         """Expect that everybody can use the page as it stands."""
         check_page(self.page)

@@ -250,6 +250,7 @@ def steps(w: World) -> dict[str, Page]:
         "key-renew-file": s.KeyStepPage(f, w.order(rekey, 1), file, old),
         "channel": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL)),
         "channel-cooling": s.ChannelStepPage(f, w.order(rekey, 2), (cooling, EMAIL)),
+        "channel-soon": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL), resend_in_s=41),
         "channel-none": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,)),
         "code": s.CodeStepPage(f, w.order(rekey, 2), CHALLENGE),
         "code-over": s.CodeStepPage(f, w.order(rekey, 2), late),

@@ -1,20 +1,23 @@
 /** Where the code goes, a new one, and 「不是我的號碼」. */
 import { ask } from "../dialog.ts";
-import { valueOf } from "../dom.ts";
+import { find, valueOf } from "../dom.ts";
 import { orderAddress, type Page } from "../page.ts";
 import { complain } from "../problems.ts";
 import { onSubmit } from "../submit.ts";
 import { t } from "../words.ts";
 import { warnOfMissingKey } from "./kept-key.ts";
+import { attachPause } from "./resend.ts";
 
 export function attachChannel(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
+  const failed = find(form, "button[data-submit]", HTMLButtonElement) === null ? () => undefined : attachPause(page, form);
   void warnOfMissingKey(page, form);
-  onSubmit(page, form, async () => {
+  const work = async (): Promise<string> => {
     const channel = valueOf(form, "channel");
     if (channel === "") throw complain("channel", t("Please choose how to receive the code."));
     return orderAddress((await page.orders.step(id, "challenges", { channel })).id);
-  });
+  };
+  onSubmit(page, form, work, { failed });
 }
 
 export function attachDispute(page: Page, form: HTMLFormElement): void {

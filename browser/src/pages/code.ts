@@ -7,6 +7,7 @@ import { complain } from "../problems.ts";
 import { onSubmit } from "../submit.ts";
 import { t } from "../words.ts";
 import { warnOfMissingKey } from "./kept-key.ts";
+import { attachPause } from "./resend.ts";
 
 export function attachCode(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
@@ -87,21 +88,7 @@ function over(countdown: Countdown | null): void {
 
 export function attachResend(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
-  const send = need(form, "button[data-submit]", HTMLButtonElement);
-  const wait = find(form, "[data-resend-wait]", HTMLElement);
-  const left = find(form, "[data-resend-seconds]", HTMLElement);
-  const resend = numberOf(send.dataset["resendIn"]);
-  if (resend > 0) {
-    startCountdown({
-      remainingSeconds: resend - page.clock.sinceAnswerMs() / 1000,
-      live: null,
-      announce: () => "",
-      onSecond: (seconds) => {
-        send.disabled = seconds > 0;
-        show(wait, seconds > 0);
-        if (left !== null) left.textContent = String(seconds);
-      },
-    });
-  }
-  onSubmit(page, form, async () => orderAddress((await page.orders.step(id, "challenges", { channel: valueOf(form, "channel") })).id));
+  const failed = attachPause(page, form);
+  const work = async (): Promise<string> => orderAddress((await page.orders.step(id, "challenges", { channel: valueOf(form, "channel") })).id);
+  onSubmit(page, form, work, { failed });
 }

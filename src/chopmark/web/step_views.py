@@ -72,7 +72,7 @@ class ChannelChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStepPage:
-    """驗證碼接收方式 and 發送驗證碼."""
+    """驗證碼接收方式 and 發送驗證碼; how many seconds after the frame's server time a code may be sent."""
 
     TEMPLATE: ClassVar[str] = "order/channel.html"
     frame: Frame
@@ -80,6 +80,7 @@ class ChannelStepPage:
     channels: tuple[ChannelChoice, ...]
     code_life_minutes: int = 5
     code_digits: int = 6
+    resend_in_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

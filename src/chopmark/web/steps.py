@@ -180,7 +180,9 @@ def _channel(scene: _Scene) -> Page:
         for c in scene.view.channels
         if c.masked
     )
-    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60, scene.code_digits)
+    sent = scene.view.sent
+    wait_s = 0 if sent is None else sent.challenge.resend_in_s(scene.view.now)
+    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60, scene.code_digits, wait_s)
 
 
 def _code(scene: _Scene) -> Page:
