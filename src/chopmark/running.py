@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 import uvicorn
 
-from chopmark.authorities import roots, title
+from chopmark.authorities import profile_text, roots, title
 from chopmark.jobs import loop
-from chopmark.main import House, opened, profile_text, tasks
+from chopmark.main import House, opened, tasks
 from chopmark.pki import est
 from chopmark.pki import profile as profiles
 from chopmark.settings import Settings
