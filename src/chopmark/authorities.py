@@ -110,6 +110,11 @@ def profile_text(name: str) -> str:
     return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
 
 
+def constants(brand: Brand) -> dict[str, str]:
+    """Return the subject values that are the firm's."""
+    return {"firm": brand.firm.en, "unit": "Investors", "ra": "RA-Chopmark"}
+
+
 async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
     """Return the CA that issues, and those before it, newest first. Raises Unopened."""
     line = lineage(await means.certificates.issuers())
@@ -137,7 +142,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     publication = Publication(settings.publication_url)
     blueprint = Blueprint(
         {profile.name: profile},
-        {"firm": means.brand.firm.en, "unit": "Investors", "ra": "RA-Chopmark"},
+        constants(means.brand),
         publication,
         settings.node,
     )

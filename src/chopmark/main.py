@@ -16,8 +16,10 @@ from chopmark.audit.leaf import AuditKey
 from chopmark.audit.recorder import Recorder
 from chopmark.audit.sequencer import MOST_LEAVES
 from chopmark.authorities import Ca
-from chopmark.ca.embedded import Authority, EmbeddedIssuer
+from chopmark.ca.ports import Issuer
+from chopmark.certifying import WithBuiltIn
 from chopmark.clock import Clock, Entropy
+from chopmark.external import ExternalFault, Means, certifier_of
 from chopmark.gateways import channels_of, gateways_of
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate, hash_password
@@ -32,6 +34,7 @@ from chopmark.jobs.sequence import sequence
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.keys.shares import Shares, UnfitShares
+from chopmark.pki import profile as profiles
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -52,6 +55,7 @@ from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.credentials import CredentialLedger
 from chopmark.store.engine import Engine
+from chopmark.store.foreign import RequestLedger
 from chopmark.store.holdings import HoldingLedger
 from chopmark.store.idempotency import IdempotencyLedger
 from chopmark.store.identity import LaunchLedger, RecordLedger, SessionLedger
@@ -64,11 +68,8 @@ from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
-from chopmark.va.publisher import Publisher
-from chopmark.va.renewal import ResponderRenewal
-from chopmark.va.responder import Responder
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
-from chopmark.words import IssuerId, Secret
+from chopmark.words import Secret
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
@@ -99,7 +100,7 @@ class NotReady(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class House(WithBuiltIn):
     """Everything that a door or a job needs, built once."""
 
     settings: Settings
@@ -124,13 +125,10 @@ class House:
     verifier: Verifier
     challenges: ChallengeLedger
     works: WorkLedger
-    issuer: EmbeddedIssuer
-    authority: Authority
-    responder: Responder
-    publisher: Publisher
-    renewal: ResponderRenewal
-    root: IssuerId
+    certifier: Issuer
+    built_in: Ca | None
     earlier: tuple[Ca, ...]
+    requests: RequestLedger
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
@@ -145,12 +143,6 @@ class House:
     idempotency: IdempotencyLedger
     router: Router
     keyring: Keyring
-
-    @property
-    def cas(self) -> tuple[Ca, ...]:
-        """The CAs, the one that issues first, those before it newest first."""
-        issuing = Ca(self.authority, self.issuer, self.responder, self.publisher, self.renewal, self.root)
-        return (issuing, *self.earlier)
 
     async def close(self) -> None:
         """End what was opened."""
@@ -331,8 +323,13 @@ def _means(ground: _Ground) -> authorities.Means:
     )
 
 
-async def _cas(ground: _Ground) -> tuple[Ca, tuple[Ca, ...]]:
-    """Open the installation's CAs, the one that issues first. Raises NotReady."""
+async def _cas(ground: _Ground) -> tuple[Ca | None, tuple[Ca, ...]]:
+    """Open the installation's CAs, the one that issues first; None when another certifies and there never was one.
+
+    Raises NotReady.
+    """
+    if ground.settings.issuer != "embedded" and not await ground.certificates.issuers():
+        return None, ()
     try:
         return await authorities.open_all(_means(ground))
     except authorities.Unopened as error:
@@ -346,12 +343,15 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
     try:
         issuing, earlier = await _cas(ground)
         return await _house(ground, issuing, earlier)
+    except ExternalFault as error:
+        await ground.engine.close()
+        raise NotReady(str(error)) from error
     except BaseException:
         await ground.engine.close()
         raise
 
 
-async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
+async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
     people = People(records, ground.sealer)
@@ -359,11 +359,15 @@ async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
     door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
     orders, holdings = OrderLedger(engine), HoldingLedger(engine)
     desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy)
-    revocation, staff = Revocation(desk, ca.issuer), StaffLedger(engine)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
-    inbox = InboxLedger(engine)
-    rekey = Rekey(desk, verifier, failures, ca.issuer)
+    inbox, requests = InboxLedger(engine), RequestLedger(engine)
+    profile = profiles.load(authorities.profile_text(ground.settings.profile))
+    means = Means(requests, recorder, clock, entropy)
+    own = None if built_in is None else built_in.issuer
+    certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
+    revocation, staff = Revocation(desk, certifier), StaffLedger(engine)
+    rekey = Rekey(desk, verifier, failures, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -387,20 +391,17 @@ async def _house(ground: _Ground, ca: Ca, earlier: tuple[Ca, ...]) -> House:
         verifier=verifier,
         challenges=challenges,
         works=WorkLedger(engine),
-        issuer=ca.issuer,
-        authority=ca.authority,
-        responder=ca.responder,
-        publisher=ca.publisher,
-        renewal=ca.renewal,
-        root=ca.root,
+        certifier=certifier,
+        built_in=built_in,
         earlier=earlier,
+        requests=requests,
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=rekey,
         program=ProgramDesk(desk, rekey, CredentialLedger(engine)),
         revocation=revocation,
-        suspension=Suspension(desk, staff, ca.issuer),
-        key_blocks=KeyBlocks(desk, staff, ca.issuer, revocation),
+        suspension=Suspension(desk, staff, own),
+        key_blocks=KeyBlocks(desk, staff, certifier, revocation),
         counter=Counter(desk, verifier),
         holds=Holds(desk, failures),
         intake=Intake(

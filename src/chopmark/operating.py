@@ -15,11 +15,12 @@ from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.external import reach
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import NotReady, SystemClock, SystemEntropy, found_ca, opened
+from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca, opened
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.sheet import csv_lines
@@ -44,11 +45,8 @@ async def check(settings: Settings) -> int:
     try:
         async with opened(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
-            say(f"issuer: {house.issuer.name}")
-            try:
-                await ready(house.authority.signer)
-            except SignerUnavailable as error:
-                faults.append(f"the issuer's key cannot be used: {error}")
+            say(f"issuer: {house.certifier.name}")
+            faults += await _issuer_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -62,12 +60,31 @@ async def check(settings: Settings) -> int:
     return 1 if faults else 0
 
 
+async def _issuer_faults(house: House) -> list[str]:
+    """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
+    if house.built_in is not None:
+        try:
+            await ready(house.authority.signer)
+        except SignerUnavailable as error:
+            return [f"the issuer's key cannot be used: {error}"]
+    if house.settings.issuer == "embedded":
+        return []
+    say(f"protocol: {house.settings.issuer} at {house.settings.issuer_url}")
+    for serial, why in (await house.requests.attention()).items():
+        say(f"  look at {serial}: {why}")
+    heard = await reach(house.settings)
+    return [] if heard is None else [f"the other CA: {heard}"]
+
+
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
     from chopmark.ca.checker import Checker  # noqa: PLC0415 - pkilint is heavy
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
 
     async with opened(settings) as house:
+        if house.built_in is None:
+            say("Another CA certifies here; its certificates were checked when they came.")
+            return 0
         earlier = [ca.issuer.standard() for ca in house.earlier]
         checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
         found = await checker.check(house.clock.now())

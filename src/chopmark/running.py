@@ -83,7 +83,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         responders={ca.authority.view.id: ca.responder for ca in house.cas},
         authorities=(*issuing, *above),
         crl=crl,
-        issuer_title=house.issuer.name,
+        issuer_title=house.certifier.name,
         demo=demo,
     )
 
@@ -125,7 +125,8 @@ class Server:
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         await send({"type": "lifespan.startup.complete"})
-        await asyncio.to_thread(house.issuer.warm)
+        if house.built_in is not None:
+            await asyncio.to_thread(house.issuer.warm)
         await receive()
         await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})

@@ -104,6 +104,41 @@ class Settings(BaseSettings):
         SecretStr, Field(description="The first operator's share: with the second one's it opens the CA's key files.")
     ] = SecretStr("")
     ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
+    issuer: Annotated[
+        Literal["embedded", "cfssl", "cmp", "est"],
+        Field(description="Who certifies: the built-in CA, or another one by this protocol."),
+    ] = "embedded"
+    issuer_url: Annotated[str, Field(description="Address of the other CA, without a final slash.")] = ""
+    issuer_anchors: Annotated[
+        Path | None, Field(description="PEM file of the other CA's root, and of what stands between.")
+    ] = None
+    issuer_title: Annotated[
+        str, Field(description="The other CA's name for customers; empty: the one in its certificate.")
+    ] = ""
+    issuer_profile: Annotated[
+        str, Field(description="The profile's name at the other CA (cfssl: profile, EST: label); empty: as here.")
+    ] = ""
+    issuer_naming: Annotated[
+        Literal["ours", "theirs"],
+        Field(description="`ours`: the subject is exactly our profile's; `theirs`: the CA writes it around our CN."),
+    ] = "ours"
+    issuer_overlap: Annotated[
+        Literal["yes", "no"], Field(description="`no`: the other CA ends a customer's old certificate at issue.")
+    ] = "yes"
+    issuer_user: Annotated[
+        str, Field(description="Our name at the other CA (CMP: reference value, EST: HTTP user).")
+    ] = ""
+    issuer_secret: Annotated[
+        SecretStr, Field(description="Our secret at the other CA (cfssl: key in hex; CMP, EST: the shared secret).")
+    ] = SecretStr("")
+    issuer_tls_trust: Annotated[
+        Path | None, Field(description="PEM file that the other CA's TLS is verified with; empty: the machine's.")
+    ] = None
+    issuer_tls_certificate: Annotated[
+        Path | None, Field(description="PEM file of our own certificate for mutual TLS; empty: none.")
+    ] = None
+    issuer_tls_key: Annotated[Path | None, Field(description="PEM file of its key.")] = None
+    issuer_wait_s: Annotated[int, Field(ge=1, le=15, description="Seconds that the other CA has for an answer.")] = 10
     csrf_key: Annotated[SecretStr, Field(description="32 bytes in hex: form tokens are signed with it.")] = SecretStr(
         ""
     )
@@ -123,6 +158,24 @@ class Settings(BaseSettings):
         device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _other_ca(self) -> "Settings":
+        if self.issuer == "embedded":
+            return self
+        secure = self.issuer_url.startswith("https://")
+        near = self.issuer_url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+        plain = near or (self.issuer == "cmp" and self.issuer_url.startswith("http://"))
+        if not (secure or plain) or self.issuer_url.endswith("/"):
+            raise ValueError("issuer_url is an https address without a final slash (plain http: CMP, or this machine)")
+        if (self.issuer_tls_certificate is None) != (self.issuer_tls_key is None):
+            raise ValueError("mutual TLS needs issuer_tls_certificate and issuer_tls_key, both")
+        if self.issuer_anchors is None:
+            raise ValueError("issuer_anchors names a PEM file with the other CA's certificates")
+        secret = self.issuer_secret.get_secret_value()
+        if not secret and (self.issuer != "est" or self.issuer_tls_key is None):
+            raise ValueError("issuer_secret is not set: our secret at the other CA")
         return self
 
     @classmethod

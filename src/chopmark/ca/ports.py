@@ -15,12 +15,18 @@ from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo."""
+    """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo.
+
+    `csr_der` is the request whose signature proved possession, for a CA that wants to see it; `replaces` is the
+    certificate that the new one renews, DER.
+    """
 
     order: OrderId
     profile: str
     spki_der: bytes
     subject: Mapping[str, str]
+    csr_der: bytes = b""
+    replaces: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -333,7 +333,9 @@ class Rekey:
         subject = dict(await self._desk.people.subject_values(order.customer, needs))
         if "account" in needs:
             subject["account"] = order.account
-        return Wish(order.id, order.profile, request.spki_der, subject)
+        renewed = order.old_serial if order.operation is Operation.REKEY else None
+        old = None if renewed is None else await self._desk.holdings.get(renewed)
+        return Wish(order.id, order.profile, request.spki_der, subject, order.csr, None if old is None else old.der)
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:
         desk = self._desk

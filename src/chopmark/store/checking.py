@@ -32,7 +32,11 @@ LEFT JOIN orders o ON o.id = c.order_id
 LEFT JOIN keys k ON k.spki_sha256 = c.spki_sha256
 ORDER BY c.serial
 """
-_STRAYS = "SELECT serial FROM holdings WHERE serial NOT IN (SELECT serial FROM certificates) ORDER BY serial"
+_STRAYS = """
+SELECT serial FROM holdings
+WHERE serial NOT IN (SELECT serial FROM certificates)
+  AND serial NOT IN (SELECT serial FROM foreign_requests WHERE serial IS NOT NULL) ORDER BY serial
+"""
 
 
 def _stored(row: Row) -> Stored:

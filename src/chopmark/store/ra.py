@@ -52,6 +52,8 @@ WHERE customer = :customer AND profile = :profile AND operation <> 'revoke' AND 
 _STUCK = f"""
 SELECT {_ORDER} FROM orders
 WHERE state IN ({{states}}) AND COALESCE(issued_at, submitted_at, expires_at) < :before
+  AND NOT EXISTS (SELECT 1 FROM foreign_requests f WHERE f.order_id = orders.id AND f.next_at > :before
+    AND f.attempt = (SELECT MAX(g.attempt) FROM foreign_requests g WHERE g.order_id = orders.id))
 ORDER BY expires_at LIMIT :most
 """
 _RENONCE = f"""

@@ -336,6 +336,47 @@ crls = Table(
     _int("next_update"),
     _int("seen_end"),
 )
+# Requests to other CAs: one row an attempt; one an order counts.
+foreign_requests = Table(
+    "foreign_requests",
+    metadata,
+    _key("order_id"),
+    Column("attempt", BigInteger, primary_key=True, autoincrement=False),
+    _text("issuer"),
+    _bytes("transaction_id"),
+    _text("profile"),
+    _text("spki_sha256"),
+    _text("state"),
+    _int("sent_at"),
+    _int("doubts"),
+    _int("version"),
+    _int("next_at", null=True),
+    _bytes("ticket"),
+    _text("serial", null=True),
+    _bytes("der", null=True),
+    _bytes("chain"),
+    _int("not_before", null=True),
+    _int("not_after", null=True),
+    _text("code", null=True),
+    _text("reason", null=True),
+    _int("revoked_at", null=True),
+    _int("by_hand"),
+    Index(
+        "foreign_requests_one_counts",
+        "order_id",
+        unique=True,
+        sqlite_where=text("state NOT IN ('given_up', 'denied', 'quarantined')"),
+        postgresql_where=text("state NOT IN ('given_up', 'denied', 'quarantined')"),
+    ),
+    Index(
+        "foreign_requests_serial_once",
+        "serial",
+        unique=True,
+        sqlite_where=text("state IN ('received', 'issued', 'revoked')"),
+        postgresql_where=text("state IN ('received', 'issued', 'revoked')"),
+    ),
+    Index("foreign_requests_by_serial", "serial"),
+)
 
 # work and audit -------------------------------------------------------------------------------------------------
 work = Table(

@@ -46,7 +46,8 @@ def with_signers(world: World, plan: Plan) -> World:
         house.recorder,
         house.clock,
     )
-    changed.house = replace(changed.house, publisher=publisher)
+    assert house.built_in is not None
+    changed.house = replace(changed.house, built_in=replace(house.built_in, publisher=publisher))
     return changed
 
 

@@ -1,0 +1,104 @@
+"""The client of another CA, from the settings: which protocol, what is trusted, under which name."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from chopmark.audit.recorder import Recorder
+from chopmark.ca.cfssl import AuthKey, CfsslClient
+from chopmark.ca.foreign import ForeignIssuer, Terms
+from chopmark.ca.foreign_ports import Client, Requests
+from chopmark.ca.ports import Issuer
+from chopmark.ca.succession import Succession
+from chopmark.ca.wire import Address, Said, Wire
+from chopmark.clock import Clock, Entropy
+from chopmark.pki.profile import Profile
+from chopmark.pki.received import Anchors, Naming, read_anchors
+from chopmark.settings import Settings
+from chopmark.words import IssuerId, Secret
+
+
+class ExternalFault(Exception):
+    """The settings of another CA do not work; the text says which and what to do."""
+
+
+def anchors_of(settings: Settings) -> Anchors:
+    """Return what is trusted of the other CA. Raises ExternalFault."""
+    if settings.issuer_anchors is None:
+        raise ExternalFault("issuer_anchors is not set: name a PEM file with the certificates of the CA")
+    try:
+        return read_anchors(settings.issuer_anchors.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ExternalFault(f"issuer_anchors cannot be used: {error}") from error
+
+
+def address_of(settings: Settings) -> Address:
+    """Return where the other CA answers. Raises ExternalFault."""
+    files: tuple[Path | None, Path | None] = (settings.issuer_tls_certificate, settings.issuer_tls_key)
+    identity = None if files[0] is None or files[1] is None else (files[0], files[1])
+    return Address(settings.issuer_url, settings.issuer_tls_trust, identity, float(settings.issuer_wait_s))
+
+
+def client_of(settings: Settings, entropy: Entropy) -> Client:
+    """Return the client of the protocol that the settings name. Raises ExternalFault."""
+    del entropy
+    secret = Secret(settings.issuer_secret.get_secret_value())
+    try:
+        wire = Wire(address_of(settings))
+    except OSError as error:
+        raise ExternalFault(f"the TLS files of the other CA cannot be used: {error}") from error
+    if settings.issuer == "cfssl":
+        try:
+            bytes.fromhex(secret.reveal())
+        except ValueError as error:
+            raise ExternalFault("issuer_secret is cfssl's authentication key, in hexadecimal") from error
+        return CfsslClient(wire, AuthKey(secret))
+    raise ExternalFault(f"there is no client for {settings.issuer}")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What an issuer works with."""
+
+    requests: Requests
+    recorder: Recorder
+    clock: Clock
+    entropy: Entropy
+
+
+def certifier_of(
+    settings: Settings, own: Issuer | None, profile: Profile, constants: Mapping[str, str], means: Means
+) -> Issuer:
+    """Return who certifies. `own` is the built-in CA; beside another one it only revokes. Raises ExternalFault."""
+    if settings.issuer == "embedded" and own is not None:
+        return own
+    present = issuer_of(settings, profile, constants, means)
+    return present if own is None else Succession(present, own)
+
+
+def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ForeignIssuer:
+    """Return the other CA as an issuer. Raises ExternalFault."""
+    anchors = anchors_of(settings)
+    top = x509.load_der_x509_certificate((*anchors.between, *anchors.roots)[0])
+    names = top.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    terms = Terms(
+        issuer=IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}"),
+        title=settings.issuer_title or (str(names[0].value) if names else settings.issuer),
+        anchors=anchors,
+        naming=Naming(settings.issuer_naming),
+        overlap=settings.issuer_overlap == "yes",
+        profiles={profile.name: profile},
+        called={profile.name: settings.issuer_profile or profile.name},
+        constants=constants,
+    )
+    client = client_of(settings, means.entropy)
+    return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy)
+
+
+async def reach(settings: Settings) -> str | None:
+    """Return what keeps the other CA from being heard, as a word; None when anything answers at its address."""
+    said = await Wire(address_of(settings)).get("/")
+    return None if isinstance(said, Said) else said.code

@@ -1,0 +1,50 @@
+"""A world whose clock is the strangers': their processes read the machine's, and sign with what it says."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from tests.contract.issuers import peers, stranger
+from tests.contract.world import World, world_fixture
+
+world = world_fixture(("sqlite",))
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> stranger.Ca:
+    """A CA that is not ours."""
+    return stranger.found(tmp_path_factory.mktemp("stranger"), "Stranger")
+
+
+@pytest.fixture(scope="session")
+def other_ca(tmp_path_factory: pytest.TempPathFactory) -> stranger.Ca:
+    """Another one, that nobody told us to trust."""
+    return stranger.found(tmp_path_factory.mktemp("other"), "Other")
+
+
+async def opened_peer(kind: str, world: World, folder: Path, ca: stranger.Ca, stack: AsyncExitStack) -> peers.Peer:
+    made = x509.load_der_x509_certificate(stranger.der(ca.certificate)).not_valid_before_utc
+    world.clock.at = made + timedelta(minutes=2)
+    return await peers.OPENERS[kind](stack, world, folder, ca)
+
+
+@pytest.fixture(params=peers.OPENERS)
+async def peer(
+    request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
+) -> AsyncIterator[peers.Peer]:
+    """Every CA."""
+    async with AsyncExitStack() as stack:
+        yield await opened_peer(request.param, world, tmp_path, ca, stack)
+
+
+@pytest.fixture(params=peers.FOREIGN)
+async def foreign(
+    request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
+) -> AsyncIterator[peers.Peer]:
+    """Every CA of another house."""
+    async with AsyncExitStack() as stack:
+        yield await opened_peer(request.param, world, tmp_path, ca, stack)
