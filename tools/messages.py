@@ -51,6 +51,8 @@ def in_python(path: Path) -> Iterator[Found]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if ast.unparse(node.func) == "sa.text":
+                continue
             words = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             if name in ("text", "Text", "_") and words and words[0] == getattr(node.args[0], "value", None):
                 yield Found(words[0], None, place)

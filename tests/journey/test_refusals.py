@@ -66,8 +66,8 @@ WRONG_PASSPHRASES = (
 def test_a_wrong_file_or_pass_phrase_is_told_in_the_page_and_nothing_typed_is_lost(visitor: Visitor) -> None:
     visitor.sign_in("C10001")
     visitor.apply("rekey", "file")
+    form, suggested = visitor.step("key"), ""
     for _ in both_languages(visitor):
-        form = visitor.step("key")
         visitor.submit("key")
         say = visitor.say
         visitor.refused(
@@ -250,12 +250,12 @@ def test_not_my_number_stops_the_order_and_the_number_is_not_used_any_more(visit
     visitor.sign_in("C10009")
     visitor.apply("rekey")
     visitor.make_key("C10009")
+    dialog = page.locator("dialog[open]")
     for _ in both_languages(visitor):
         page.locator("details.cm-dispute summary").click()
         visitor.step("dispute").locator("input[value=mobile]").check()
         look(visitor)
         visitor.submit("dispute")
-        dialog = page.locator("dialog[open]")
         expect(dialog).to_contain_text(say("確定要停止這次申請？", "Really stop this request?"))
         look(visitor)
         dialog.get_by_role("button", name=say("取消", "Cancel")).click()
