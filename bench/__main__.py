@@ -6,22 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import journeys, machine, profiling
+from bench import footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
 from bench.figures import Result, as_json, table
 from bench.world import QUICK, Options, World, opened, say
 
 Measure = Callable[[World], list[Result]]
-SHARED: dict[str, Measure] = {"J": journeys.measure}
+SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
 """Measured in one world, PostgreSQL with one filled installation, in this order."""
+OWN: dict[str, Callable[[Options], list[Result]]] = {"Q": sqlite.measure, "S": sizes.measure}
+"""Measured in installations of their own."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description="Chopmark beside its limits")
     parser.add_argument("--quick", action="store_true", help="small and short: to see that it runs, not to quote")
-    parser.add_argument("--only", default="", help="figures to measure, by comma: " + ",".join(SHARED))
+    parser.add_argument("--only", default="", help="figures to measure, by comma: " + ",".join((*SHARED, *OWN)))
     parser.add_argument("--json", type=Path, help="write the results as JSON")
     parser.add_argument("--rounds", type=int, help="alternating rounds")
     parser.add_argument("--seconds", type=float, help="seconds a round")
+    parser.add_argument("--sizes", help="customers loaded for S, by comma")
     parser.add_argument("--customers", type=int, help="customers loaded for J, I, O and M")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="where charts and profiles go")
     parser.add_argument("--profile", action="store_true", help="also: py-spy of a server worker, statements a request")
@@ -34,9 +37,11 @@ def main() -> int:
     options = QUICK if given.quick else Options()
     named = {"rounds": given.rounds, "seconds": given.seconds, "customers": given.customers}
     changes = {name: value for name, value in named.items() if value is not None}
+    if given.sizes:
+        changes["sizes"] = tuple(int(size) for size in given.sizes.split(","))
     options = replace(options, out=given.out, profile=given.profile, **changes)
-    wanted = [name.strip().upper() for name in given.only.split(",") if name.strip()] or list(SHARED)
-    unknown = set(wanted) - set(SHARED)
+    wanted = [name.strip().upper() for name in given.only.split(",") if name.strip()] or [*SHARED, *OWN]
+    unknown = set(wanted) - {*SHARED, *OWN}
     if unknown:
         sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}\n")
         return 2
@@ -50,6 +55,10 @@ def main() -> int:
                 if name in wanted:
                     say(f"{name} begins")
                     results += measure(world)
+    for name, measure_alone in OWN.items():
+        if name in wanted:
+            say(f"{name} begins")
+            results += measure_alone(options)
     sys.stdout.write(", ".join(f"{name}: {value}" for name, value in described.items()) + "\n\n")
     sys.stdout.write(table(results) + "\n")
     if given.json:

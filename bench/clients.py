@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,15 +90,24 @@ def _heard(process: Popen[str]) -> dict[str, Any]:
 
 @contextmanager
 def running(port: int, log: Path, count: int = PROCESSES, **start: Any) -> Iterator[Clients]:
-    """Give load clients for the server at a port; `start` may name client, secret and sink."""
+    """Give load clients for the server at a port; `start` may name client, secret, sink and customers."""
+    with processes("bench.load", log, count, port=port, **start) as group:
+        yield group
+
+
+@contextmanager
+def processes(
+    module: str, log: Path, count: int = PROCESSES, environment: Mapping[str, str] | None = None, **start: Any
+) -> Iterator[Clients]:
+    """Give a group of processes of a module that understand commands; each is told its turn of `count`."""
     with log.open("a") as err:
         processes = [
-            Popen([sys.executable, "-m", "bench.load"], stdin=PIPE, stdout=PIPE, stderr=err, text=True)
+            Popen([sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, stderr=err, text=True, env=environment)
             for _ in range(count)
         ]
     try:
         for turn, process in enumerate(processes):
-            _to(process).write(json.dumps({"port": port, "turn": turn, "of": count, **start}) + "\n")
+            _to(process).write(json.dumps({"turn": turn, "of": count, **start}) + "\n")
             _to(process).flush()
         for process in processes:
             _heard(process)

@@ -21,6 +21,7 @@ from chopmark.client.signing import ClientKey
 from chopmark.words import OrderId
 
 CODE_LIMIT_S = 60
+ANSWER_LIMIT_S = 60
 STEPS = (
     "launches",
     "launch-page",
@@ -103,7 +104,8 @@ class Journey:
         """Do all of it."""
         await self.sign_in()
         await self.to_review()
-        await self.finish()
+        await self.confirm()
+        await self.prove()
 
     async def sign_in(self) -> None:
         """The trading program asks for a ticket, the browser takes it and the customer says yes."""
@@ -142,10 +144,14 @@ class Journey:
         }
         await self._api("birth-date", "POST", f"{path}/birth-date", birth)
 
-    async def finish(self) -> None:
-        """Confirm, and show that the new key works."""
+    async def confirm(self) -> None:
+        """Say yes: the certificate is issued."""
+        consent = self.order["consent"]["sha256"]
+        await self._api("confirm", "POST", f"/orders/{self.order['id']}/confirm", {"consent": consent}, 201)
+
+    async def prove(self) -> None:
+        """Show that the new key works."""
         path = f"/orders/{self.order['id']}"
-        await self._api("confirm", "POST", f"{path}/confirm", {"consent": self.order["consent"]["sha256"]}, 201)
         certificate = unb64(self.order["certificate"]["der"])
         fresh = await self._api("nonce", "POST", f"{path}/nonce", {})
         await self._api(
@@ -195,7 +201,8 @@ class Journey:
         raw = request(method, path, headers, body)
         await self.means.gate.wait()
         sent = time.perf_counter()
-        answer = await self.means.connection.request(raw)
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            answer = await self.means.connection.request(raw)
         came = time.perf_counter()
         begun = sent if self.intended is None else self.intended
         self.intended = None

@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import people
@@ -80,6 +80,7 @@ class Client:
         self._tally = Tally(0.0, 0.0)
         self._users: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._ready: list[Journey] = []
 
     async def begin(self) -> None:
         if self._sink:
@@ -93,9 +94,13 @@ class Client:
         if command["do"] == "finish":
             await self._finish()
             return {}
+        if command["do"] == "review":
+            return await self._to_review(command["count"], command["c"])
+        if command["do"] == "confirm":
+            return await self._confirm(command["c"])
         now = time.perf_counter()
         tally = self._tally = Tally(now + command["warm"], now + command["warm"] + command["seconds"])
-        watch = asyncio.create_task(_cpu(tally))
+        watch = asyncio.create_task(cpu_within(tally))
         one = self._journey if command["do"] == "journeys" else self._post(command)
         if "rate" in command:
             self._gate.set()
@@ -159,19 +164,69 @@ class Client:
                 return connection
         return await Connection.open("127.0.0.1", self._port)
 
+    async def _to_review(self, count: int, c: int) -> dict[str, Any]:
+        """Bring so many orders to where only the customer's last yes is missing."""
+        self._tally = Tally(0.0, 0.0)
+        self._gate.set()
+        turns = iter(range(count))
+
+        async def user() -> None:
+            for _ in turns:
+                await self._with_connection(self._reviewing, None)
+
+        await asyncio.gather(*(user() for _ in range(c)))
+        return {"failed": self._tally.failed, "faults": self._tally.faults}
+
+    async def _reviewing(self, connection: Connection, due: float | None) -> bool:
+        journey = self._new_journey(connection, due)
+        if journey is None:
+            return False
+        await journey.sign_in()
+        await journey.to_review()
+        self._ready.append(journey)
+        return True
+
+    async def _confirming(self, connection: Connection, due: float | None) -> bool:
+        del due
+        journey = self._ready.pop()
+        journey.means = replace(journey.means, connection=connection)
+        await journey.confirm()
+        return True
+
+    async def _confirm(self, c: int) -> dict[str, Any]:
+        """Confirm all orders that wait for it, as fast as c users can; the window is as long as that takes."""
+        self._gate.set()
+        begun = time.perf_counter()
+        self._tally = Tally(begun, float("inf"))
+
+        async def user() -> None:
+            while self._ready:
+                await self._with_connection(self._confirming, None)
+
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        await asyncio.gather(*(user() for _ in range(c)))
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        tally, took = self._tally, time.perf_counter() - begun
+        return {"cpu": cpu, "failed": tally.failed, "faults": tally.faults, "steps": tally.steps, "took": took}
+
     def _told(self, step: str, came: float, took: float) -> None:
         self._tally.told(step, came, took)
 
-    async def _journey(self, connection: Connection, due: float | None) -> bool:
+    def _new_journey(self, connection: Connection, due: float | None) -> Journey | None:
         customer = next(self._customers, None)
         if customer is None:
             self._tally.fault("there are no customers left: load more")
-            return False
+            return None
         key, csr = self._keys.take()
         means = Means(connection, self._codes, self._client, self._secret, self._gate, self._told)
-        journey = Journey(means, customer, key, csr, intended=due)
-        await journey.run()
-        return True
+        return Journey(means, customer, key, csr, intended=due)
+
+    async def _journey(self, connection: Connection, due: float | None) -> bool:
+        journey = self._new_journey(connection, due)
+        if journey is not None:
+            await journey.run()
+        return journey is not None
 
     def _post(self, command: dict[str, Any]) -> "One":
         path, most = command["path"], command["most"]
@@ -193,7 +248,7 @@ class Client:
 One = Callable[[Connection, float | None], Awaitable[bool]]
 
 
-async def _cpu(tally: Tally) -> float:
+async def cpu_within(tally: Tally) -> float:
     """Return the CPU seconds of this process within the window."""
     await asyncio.sleep(max(0.0, tally.opens - time.perf_counter()))
     before = resource.getrusage(resource.RUSAGE_SELF)

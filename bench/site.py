@@ -162,18 +162,41 @@ def settings_of(data: Path, database: str) -> Settings:
 
 
 @contextmanager
-def founded(database: str = "", jobs_database: str = "") -> Iterator[Site]:
-    """Give a new installation: schema, CA, a client credential; only the gateway's other end runs yet."""
+def copied(original: Site, database: str) -> Iterator[Site]:
+    """Give a second installation with the same content: nothing of the original may run."""
     data = Path(tempfile.mkdtemp(prefix="chopmark-bench-"))
-    site = Site(data, settings_of(data, database), jobs_database or database)
-    try:
-        asyncio.run(_found(site))
-        site.start_sink()
+    shutil.copytree(original.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("codes", "*.log"))
+    smtp = original.settings.smtp.model_copy(update={"port": free_port()})
+    database = database.replace("{data}", str(data))
+    changes = {"data": data, "database": database, "port": free_port(), "smtp": smtp}
+    site = Site(data, original.settings.model_copy(update=changes), database, original.secret, original.workers)
+    with _gateway(site):
         yield site
+
+
+@contextmanager
+def _gateway(site: Site) -> Iterator[None]:
+    try:
+        site.start_sink()
+        yield
     finally:
         for process in site.processes.values():
             ended(process)
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(site.data, ignore_errors=True)
+
+
+@contextmanager
+def founded(database: str = "", jobs_database: str = "") -> Iterator[Site]:
+    """Give a new installation: schema, CA, a client credential; only the gateway's other end runs yet.
+
+    `{data}` in a database's address is the installation's directory.
+    """
+    data = Path(tempfile.mkdtemp(prefix="chopmark-bench-"))
+    database = database.replace("{data}", str(data))
+    site = Site(data, settings_of(data, database), jobs_database or database)
+    asyncio.run(_found(site))
+    with _gateway(site):
+        yield site
 
 
 async def _found(site: Site) -> None:

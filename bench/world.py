@@ -2,7 +2,7 @@
 production, the yardstick beside it, and the options of the run."""
 
 import asyncio
-import subprocess
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -138,7 +138,7 @@ def yardstick_running(world: World) -> Iterator[Clients]:
     log = world.site.data / "yardstick.log"
     process = started(["-m", "bench.yardstick", str(port), dsn], world.site.environment(), log, ready=0)
     try:
-        _await(port, process)
+        awaited(port)
         world.groups["yardstick"] = [process.pid]
         with clients.running(port, log) as group:
             yield group
@@ -147,12 +147,11 @@ def yardstick_running(world: World) -> Iterator[Clients]:
         ended(process)
 
 
-def _await(port: int, process: subprocess.Popen[str]) -> None:
-    import socket  # noqa: PLC0415
-
+def awaited(port: int) -> None:
+    """Return when something answers at a port; RuntimeError after half a minute."""
     for _ in range(300):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"process {process.pid} does not answer")
+    raise RuntimeError(f"nobody answers at port {port}")

@@ -1,0 +1,103 @@
+"""A process that has the CA issue: `python -m bench.issuing DATA`, commands as of `bench.load`.
+
+`{"do": "issue", "c": 8, "warm": .5, "seconds": 3}` calls the CA's verb in a closed loop: drafted, linted, reserved,
+signed, recorded, audited, each step durable. With `"rate": r` it issues r a second by the clock, as the load beside
+something else.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+import time
+from base64 import b32encode
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bench.load import Tally, cpu_within
+from bench.people import number
+from chopmark.ca.ports import Certified, Wish
+from chopmark.main import House, SystemClock, SystemEntropy, build
+from chopmark.pki import signing
+from chopmark.settings import Settings
+from chopmark.words import OrderId
+
+KEYS = 400
+PROFILE = "investor"
+
+
+def _new_key() -> bytes:
+    return signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+class Issuing:
+    """Issues for orders that nobody has: the CA does not ask who somebody is."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._keys = itertools.cycle([_new_key() for _ in range(KEYS)])
+        self._customers = itertools.count(1)
+
+    async def one(self, tally: Tally) -> None:
+        """Issue one certificate."""
+        order = OrderId(b32encode(os.urandom(16)).decode()[:26])
+        wish = Wish(order, PROFILE, next(self._keys), {"customer": number(next(self._customers))})
+        begun = time.perf_counter()
+        made = await self._house.issuer.issue(wish)
+        came = time.perf_counter()
+        if isinstance(made, Certified):
+            tally.told("issue", came, came - begun)
+        else:
+            tally.fault(f"not issued: {made}")
+
+    async def do(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Do one command."""
+        now = time.perf_counter()
+        tally = Tally(now + command["warm"], now + command["warm"] + command["seconds"])
+        watch = asyncio.create_task(cpu_within(tally))
+        if "rate" in command:
+            await self._by_the_clock(tally, command["rate"])
+        else:
+            await asyncio.gather(*(self._user(tally) for _ in range(command["c"])))
+        return {"cpu": await watch, "failed": tally.failed, "faults": tally.faults, "steps": tally.steps}
+
+    async def _user(self, tally: Tally) -> None:
+        while time.perf_counter() < tally.closes:
+            await self.one(tally)
+
+    async def _by_the_clock(self, tally: Tally, rate: float) -> None:
+        begun, running = time.perf_counter(), set()
+        for at in itertools.count():
+            due = begun + at / rate
+            if due >= tally.closes:
+                break
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            task = asyncio.create_task(self.one(tally))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        await asyncio.gather(*running)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    start = json.loads(await loop.run_in_executor(None, sys.stdin.readline))
+    # A number of its own for each process: it is the first octet of the serials.
+    house = await build(Settings(node=start["turn"] + 2), SystemClock(), SystemEntropy())
+    try:
+        await asyncio.to_thread(house.issuer.warm)
+        issuing = Issuing(house)
+        sys.stdout.write("{}\n")
+        sys.stdout.flush()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            sys.stdout.write(json.dumps(await issuing.do(json.loads(line))) + "\n")
+            sys.stdout.flush()
+    finally:
+        await house.close()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(_serve())
