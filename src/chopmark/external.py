@@ -9,12 +9,14 @@ from cryptography import x509
 
 from chopmark.audit.recorder import Recorder
 from chopmark.ca.cfssl import AuthKey, CfsslClient
+from chopmark.ca.cmp import CmpClient
 from chopmark.ca.foreign import ForeignIssuer, Terms
 from chopmark.ca.foreign_ports import Client, Requests
 from chopmark.ca.ports import Issuer
 from chopmark.ca.succession import Succession
 from chopmark.ca.wire import Address, Said, Wire
 from chopmark.clock import Clock, Entropy
+from chopmark.pki.cmp import Shared
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, read_anchors
 from chopmark.settings import Settings
@@ -42,9 +44,8 @@ def address_of(settings: Settings) -> Address:
     return Address(settings.issuer_url, settings.issuer_tls_trust, identity, float(settings.issuer_wait_s))
 
 
-def client_of(settings: Settings, entropy: Entropy) -> Client:
+def client_of(settings: Settings, anchors: Anchors, clock: Clock, entropy: Entropy) -> Client:
     """Return the client of the protocol that the settings name. Raises ExternalFault."""
-    del entropy
     secret = Secret(settings.issuer_secret.get_secret_value())
     try:
         wire = Wire(address_of(settings))
@@ -56,7 +57,15 @@ def client_of(settings: Settings, entropy: Entropy) -> Client:
         except ValueError as error:
             raise ExternalFault("issuer_secret is cfssl's authentication key, in hexadecimal") from error
         return CfsslClient(wire, AuthKey(secret))
+    if settings.issuer == "cmp":
+        shared = Shared(settings.issuer_user, secret)
+        return CmpClient(wire, shared, _issuing(anchors).subject.public_bytes(), clock, entropy)
     raise ExternalFault(f"there is no client for {settings.issuer}")
+
+
+def _issuing(anchors: Anchors) -> x509.Certificate:
+    """Return the CA that signs customers' certificates: the first below the roots, or the root itself."""
+    return x509.load_der_x509_certificate((*anchors.between, *anchors.roots)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +91,7 @@ def certifier_of(
 def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ForeignIssuer:
     """Return the other CA as an issuer. Raises ExternalFault."""
     anchors = anchors_of(settings)
-    top = x509.load_der_x509_certificate((*anchors.between, *anchors.roots)[0])
-    names = top.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    names = _issuing(anchors).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     terms = Terms(
         issuer=IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}"),
         title=settings.issuer_title or (str(names[0].value) if names else settings.issuer),
@@ -94,7 +102,7 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
         called={profile.name: settings.issuer_profile or profile.name},
         constants=constants,
     )
-    client = client_of(settings, means.entropy)
+    client = client_of(settings, anchors, means.clock, means.entropy)
     return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy)
 
 

@@ -176,6 +176,8 @@ class Settings(BaseSettings):
         secret = self.issuer_secret.get_secret_value()
         if not secret and (self.issuer != "est" or self.issuer_tls_key is None):
             raise ValueError("issuer_secret is not set: our secret at the other CA")
+        if self.issuer == "cmp" and not self.issuer_user:
+            raise ValueError("issuer_user is not set: the reference value that goes with the shared secret")
         return self
 
     @classmethod

@@ -25,6 +25,7 @@ from chopmark.ca.foreign_ports import (
     Denied,
     Ending,
     NotReached,
+    Over,
     Received,
     Request,
     Requests,
@@ -266,6 +267,9 @@ class ForeignIssuer:
                 return DENIED if stored is Stored.YES else Pending(1)
             case NotReached():
                 return await self._not_reached(request, answer)
+            case Over():
+                await self._give_up(request, answer.code, doubt=True)
+                return Pending(SOONEST_S)
             case Silent():
                 return Pending(SOONEST_S)  # `resume` asks again, or gives the attempt up
 

@@ -134,7 +134,14 @@ class Silent:
     code: str
 
 
-Answer: TypeAlias = Received | Waiting | Denied | NotReached | Silent
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The CA does not go on with this request, and nothing of it counts; another may be made."""
+
+    code: str
+
+
+Answer: TypeAlias = Received | Waiting | Denied | NotReached | Silent | Over
 
 
 class Ending(StrEnum):
@@ -189,7 +196,7 @@ class Stored(StrEnum):
 
     YES = "yes"
     MOVED = "moved"  # somebody else changed the request first
-    KNOWN = "known"  # the serial number belongs to another order
+    KNOWN = "known"  # the serial number came before, for another order or another attempt
 
 
 class Requests(Protocol):

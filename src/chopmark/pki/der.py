@@ -1,6 +1,7 @@
 """The DER shapes that the other modules share, declared; and a check that bytes are DER and not merely BER."""
 
 import re
+from dataclasses import dataclass
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
@@ -149,3 +150,32 @@ def _primitive(tag: int, content: bytes, at: int) -> None:
         raise NotDer(f"NULL with content at octet {at}")
     if tag in _TIMES and not _TIMES[tag].fullmatch(content):
         raise NotDer(f"time not in whole Zulu seconds at octet {at}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One element: its tag octet, all of it, and its content."""
+
+    tag: int
+    der: bytes
+    content: bytes
+
+
+def parts(content: bytes) -> tuple[Part, ...]:
+    """Return the elements that a content consists of, one level deep; NotDer when it does not end with one."""
+    found: list[Part] = []
+    at = 0
+    while at < len(content):
+        tag, start, stop = _header(content, at, len(content))
+        found.append(Part(tag, content[at:stop], content[start:stop]))
+        at = stop
+    return tuple(found)
+
+
+def tlv(tag: int, *content: bytes) -> bytes:
+    """Return one element with the content given, DER; `tag` is a single octet."""
+    body = b"".join(content)
+    if len(body) < 0x80:
+        return bytes((tag, len(body))) + body
+    size = (len(body).bit_length() + 7) // 8
+    return bytes((tag, 0x80 | size)) + len(body).to_bytes(size, "big") + body

@@ -32,7 +32,12 @@ UPDATE foreign_requests SET state = :state, doubts = :doubts, version = :version
   code = :code, reason = :reason, revoked_at = :revoked_at, by_hand = :by_hand
 WHERE order_id = :order_id AND attempt = :attempt AND version = :version RETURNING version
 """
-_HELD_BY_ANOTHER = "SELECT serial FROM holdings WHERE serial = :serial AND order_id <> :order_id"
+_HELD_BY_ANOTHER = """
+SELECT serial FROM holdings WHERE serial = :serial AND order_id <> :order_id
+UNION ALL
+SELECT serial FROM foreign_requests
+WHERE serial = :serial AND (order_id <> :order_id OR attempt <> :attempt)
+"""
 _ATTENTION = """
 SELECT serial, state, code, by_hand FROM foreign_requests
 WHERE serial IS NOT NULL AND (by_hand = 1 OR state = 'quarantined') AND revoked_at IS NULL ORDER BY sent_at
@@ -115,11 +120,12 @@ class RequestLedger:
     async def change(
         self, before: Request, after: Request, leaf: Leaf | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
-        """Put `after` in the place of `before`, with its work; a serial that another order holds is KNOWN."""
+        """Put `after` in the place of `before`, with its work; a serial that came before is KNOWN."""
 
         def script() -> Script[Stored]:
             counts = after.state in {RequestState.RECEIVED, RequestState.ISSUED}
-            if counts and (yield query(_HELD_BY_ANOTHER, serial=after.serial, order_id=after.order)):
+            known = {"serial": after.serial, "order_id": after.order, "attempt": after.attempt}
+            if counts and (yield query(_HELD_BY_ANOTHER, **known)):
                 return Stored.KNOWN
             if not (yield query(_CHANGE, **values)):
                 return Stored.MOVED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.contract.issuers import peers, stranger
+from tests.contract.issuers import cmp_peer, peers, stranger
 from tests.contract.world import World, world_fixture
 
 world = world_fixture(("sqlite",))
@@ -26,13 +26,17 @@ def other_ca(tmp_path_factory: pytest.TempPathFactory) -> stranger.Ca:
     return stranger.found(tmp_path_factory.mktemp("other"), "Other")
 
 
+OPENERS = {"embedded": peers.open_embedded, "cfssl": peers.open_cfssl, "cmp": cmp_peer.open_cmp}
+FOREIGN = [kind for kind in OPENERS if kind != "embedded"]
+
+
 async def opened_peer(kind: str, world: World, folder: Path, ca: stranger.Ca, stack: AsyncExitStack) -> peers.Peer:
     made = x509.load_der_x509_certificate(stranger.der(ca.certificate)).not_valid_before_utc
     world.clock.at = made + timedelta(minutes=2)
-    return await peers.OPENERS[kind](stack, world, folder, ca)
+    return await OPENERS[kind](stack, world, folder, ca)
 
 
-@pytest.fixture(params=peers.OPENERS)
+@pytest.fixture(params=OPENERS)
 async def peer(
     request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
 ) -> AsyncIterator[peers.Peer]:
@@ -41,7 +45,7 @@ async def peer(
         yield await opened_peer(request.param, world, tmp_path, ca, stack)
 
 
-@pytest.fixture(params=peers.FOREIGN)
+@pytest.fixture(params=FOREIGN)
 async def foreign(
     request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
 ) -> AsyncIterator[peers.Peer]:

@@ -85,16 +85,11 @@ class Peer:
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
         made = Wish(order, "investor", spki, {"customer": customer}, csr)
-        applicant = Applicant(key, replace(made, **wish))
-        self.expect(applicant)
-        return applicant
+        return Applicant(key, replace(made, **wish))
 
     def request(self, key: ClientKey, customer: str) -> bytes:
         del customer
         return key.request()
-
-    def expect(self, applicant: Applicant) -> None:
-        """What a mock CA has to be told beforehand."""
 
     def away(self) -> None:
         """From now on the CA does not answer."""
@@ -294,7 +289,3 @@ async def open_cfssl(stack: AsyncExitStack, world: World, folder: Path, ca: stra
 async def open_embedded(stack: AsyncExitStack, world: World, folder: Path, ca: stranger.Ca) -> Embedded:
     del stack, ca
     return Embedded(world, folder, Proxy())
-
-
-OPENERS = {"embedded": open_embedded, "cfssl": open_cfssl}
-FOREIGN = ("cfssl",)

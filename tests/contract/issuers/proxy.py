@@ -78,6 +78,10 @@ class Proxy:
     answers: list[bytes] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    before: Callable[[Heard], None] | None = None
+    """What the CA's side does with a request that is about to reach it."""
+    after: Callable[[Heard, bytes], None] | None = None
+    """What it does with the answer."""
 
     @property
     def url(self) -> str:
@@ -101,12 +105,17 @@ class Proxy:
             writer.close()
 
     async def _one(self, request: bytes, writer: asyncio.StreamWriter) -> None:
-        self.heard.append(_heard(request))
+        heard = _heard(request)
+        self.heard.append(heard)
         fault = self.faults.popleft() if self.faults else self.always or Fault()
         answer = fault.instead or b""
         if fault.forward:
+            if self.before is not None:
+                self.before(heard)
             answer = await self._forwarded(request)
             self.answers.append(answer)
+            if self.after is not None:
+                self.after(heard, answer.partition(HEADERS_END)[2])
         if fault.rewrite is not None:
             answer = fault.rewrite(answer)
         if fault.held:
