@@ -55,6 +55,7 @@ from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.credentials import CredentialLedger
 from chopmark.store.engine import Engine
+from chopmark.store.files import FileLedger
 from chopmark.store.foreign import RequestLedger
 from chopmark.store.holdings import HoldingLedger
 from chopmark.store.idempotency import IdempotencyLedger
@@ -358,7 +359,8 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
     orders, holdings = OrderLedger(engine), HoldingLedger(engine)
-    desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy)
+    files = FileLedger(engine)
+    desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, files)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox, requests = InboxLedger(engine), RequestLedger(engine)
@@ -402,7 +404,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         revocation=revocation,
         suspension=Suspension(desk, staff, own),
         key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk, verifier),
+        counter=Counter(desk),
         holds=Holds(desk, failures),
         intake=Intake(
             SqlRegistry(engine), ground.sealer, ground.audit_key, clock, entropy, ground.policy.contact_cooldown

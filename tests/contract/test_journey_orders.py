@@ -180,7 +180,7 @@ async def test_i15_not_my_number_holds_the_order_and_closes_the_contact(world: W
     world.clock.later(minutes=2)
     again = await world.to_key()
     assert again.id != errand.id
-    offered = await world.house.counter.channels(again.caller, await again.order())
+    offered = world.house.counter.channels(await world.house.counter.file(again.caller, again.id))
     assert {choice.channel for choice in offered if choice.why_not is None} == {Channel.EMAIL}
     assert (await refusal(again.send(Channel.MOBILE))).kind is Kind.FORBIDDEN
     await again.send(Channel.EMAIL)

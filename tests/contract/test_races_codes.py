@@ -99,12 +99,12 @@ def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> 
 async def at_once(nodes: Sequence[Counting], errand: Errand, codes: Sequence[str]) -> list[object]:
     """Send the answers all at once, by turns to each node; a node that is too busy is asked again."""
     rules = errand.house.rekey.rules
-    start = asyncio.Event()
+    start, sent = asyncio.Event(), await errand.challenge()
 
     async def one(verifier: Counting, code: str) -> object:
         await start.wait()
         while True:
-            made = await outcome(verifier.answer(errand.id, code, rules))
+            made = await outcome(verifier.answer(sent, code, rules))
             if not (isinstance(made, Refusal) and made.code == "busy"):
                 return made
 

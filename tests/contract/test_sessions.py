@@ -52,16 +52,20 @@ async def test_a_session_ends_after_thirty_minutes_whatever_happens(world: World
 async def test_i21_a_step_up_kills_the_old_id_on_all_nodes(world: World) -> None:
     token = await opened(world)
     other = (await world.node(2)).house.door
-    fresh = (await world.house.door.step_up(token)).reveal()
+    session = await other.seen(token)
+    assert session is not None
+    fresh = (await world.house.door.step_up(session)).reveal()
     for door in (world.house.door, other):
         assert await door.seen(token) is None
         assert await door.seen(fresh) is not None
-    assert (await refusal(other.step_up(token))).kind is Kind.UNAUTHENTICATED
+    assert (await refusal(other.step_up(session))).kind is Kind.UNAUTHENTICATED
 
 
 async def test_i21_of_many_step_ups_at_once_one_gets_the_session(world: World) -> None:
     token = await opened(world)
-    outcomes = await asyncio.gather(*(outcome(world.house.door.step_up(token)) for _ in range(10)))
+    session = await world.house.door.seen(token)
+    assert session is not None
+    outcomes = await asyncio.gather(*(outcome(world.house.door.step_up(session)) for _ in range(10)))
     assert sum(isinstance(made, Secret) for made in outcomes) == 1
 
 

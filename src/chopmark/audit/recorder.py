@@ -6,7 +6,7 @@ StaleChain, nothing is kept, and the attempt is made anew with the newer tip (ar
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,6 +19,8 @@ from chopmark.words import text
 
 T = TypeVar("T")
 ATTEMPTS = 8
+KNOWN_FOR = timedelta(milliseconds=500)
+MOST_KNOWN = 4096
 
 
 class StaleChain(Exception):
@@ -36,16 +38,19 @@ class Tips(Protocol):
 class Pen:
     """Makes leaves that continue one tip, at one moment."""
 
-    __slots__ = ("_at", "_key", "_tip")
+    __slots__ = ("_at", "_key", "_tip", "first")
 
     def __init__(self, tip: Tip, at: datetime, key: AuditKey) -> None:
         self._tip = tip
         self._at = at
         self._key = key
+        self.first: Leaf | None = None
 
     def leaf(self, event: Event, **facts: Fact) -> Leaf:
         """Return a leaf that continues the tip; of several alternatives the transaction writes one."""
-        return make_leaf(self._tip, event, facts, self._at, self._key)
+        leaf = make_leaf(self._tip, event, facts, self._at, self._key)
+        self.first = self.first or leaf
+        return leaf
 
     def after(self, leaf: Leaf) -> "Pen":
         """Return a pen that continues `leaf`, for a transaction that writes both."""
@@ -53,13 +58,31 @@ class Pen:
 
 
 class Recorder:
-    """Lets a verb write its change and its leaf together, again when the chain has moved."""
+    """Lets a verb write its change and its leaf together, again when the chain has moved.
+
+    A tip that was read or written a moment ago is tried before the store is asked: a guess, which costs a second
+    attempt where it is wrong, because the change is guarded by the chain's tip.
+    """
 
     def __init__(self, tips: Tips, key: AuditKey, clock: Clock) -> None:
         self._tips = tips
         self._key = key
         self._clock = clock
+        self._known: dict[ChainId, tuple[Tip, datetime]] = {}
         self._turns: WeakValueDictionary[ChainId, asyncio.Lock] = WeakValueDictionary()
+
+    def know(self, tip: Tip) -> None:
+        """Remember for a moment that this is a chain's tip."""
+        self._known.pop(tip.chain, None)
+        self._known[tip.chain] = tip, self._clock.now()
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    async def _tip(self, chain: ChainId) -> Tip:
+        tip, at = self._known.pop(chain, (None, None))
+        if tip is not None and at is not None and abs(self._clock.now() - at) <= KNOWN_FOR:
+            return tip
+        return await self._tips.tip(chain)
 
     async def write(self, chain: ChainId, attempt: Callable[[Pen], Awaitable[T]]) -> T:
         """Return what `attempt` returned with a pen whose leaf was accepted.
@@ -71,11 +94,15 @@ class Recorder:
         turn = self._turns.setdefault(chain, asyncio.Lock())
         async with turn:
             for _ in range(ATTEMPTS):
-                tip = await self._tips.tip(chain)
+                tip = await self._tip(chain)
+                pen = Pen(tip, self._clock.now(), self._key)
                 try:
-                    return await attempt(Pen(tip, self._clock.now(), self._key))
+                    answer = await attempt(pen)
                 except StaleChain:
                     continue
+                if pen.first is not None and not isinstance(answer, Refusal):
+                    self.know(tip if answer is False else next_tip(pen.first))
+                return answer
         raise Refused(
             Refusal(Kind.CONFLICT, text("Too much is happening at once here. Please try again."), code="busy")
         )

@@ -137,7 +137,7 @@ class EmbeddedIssuer:
         1 an order that has one gets the same  2 draft  3 lint, and the key can be reached  4 [tx] reserve  5 sign once
         6 verify and assemble  7 [tx] record. A second caller for the same order waits for the first.
         """
-        known = await self._ledger.by_order(wish.order)
+        known, attempts = await self._ledger.by_order(wish.order)
         if known is not None:
             return self._known(known)
         drafted = self._draft(wish, self._clock.now())
@@ -151,7 +151,7 @@ class EmbeddedIssuer:
             await adapter.ready(self._authority.signer)
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
-        attempt = await self._ledger.attempts(wish.order) + 1
+        attempt = attempts + 1
         reservation = self._reservation(linted, wish, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
@@ -167,7 +167,7 @@ class EmbeddedIssuer:
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
-        known = await self._ledger.by_order(wish.order)
+        known, _ = await self._ledger.by_order(wish.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:

@@ -149,12 +149,8 @@ class Names:
 class Ledger(Protocol):
     """Keeps reservations and certificates. Each method is one transaction with its leaf."""
 
-    async def by_order(self, order: OrderId) -> Entry | None:
-        """Return the order's not-orphaned entry."""
-        ...
-
-    async def attempts(self, order: OrderId) -> int:
-        """Return how many attempts the order has used."""
+    async def by_order(self, order: OrderId) -> tuple[Entry | None, int]:
+        """Return the order's not-orphaned entry, and how many attempts the order has used."""
         ...
 
     async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:

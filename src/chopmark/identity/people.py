@@ -1,7 +1,7 @@
 """What the rest may know of a person: answers and masks. Together with `sealed` the only reader of personal data."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -54,8 +54,10 @@ class People:
     async def person(self, customer: CustomerId) -> Person | None:
         """Return the masked view of a customer, or None."""
         row = await self._records.customer(customer)
-        if row is None:
-            return None
+        return None if row is None else self.shown(row)
+
+    def shown(self, row: CustomerRow) -> Person:
+        """Return the masked view of a customer whose row is at hand."""
         name = self._open(row, "name", row.name_sealed).reveal()
         person_id = self._open(row, "person_id", row.person_id_sealed).reveal()
         company = row.person_kind == "company"
@@ -75,7 +77,11 @@ class People:
 
     async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
         """Return the customer's contacts, masked (domain 3.4: head hidden, tail shown)."""
-        return {row.channel: self._contact(row) for row in await self._records.contacts(customer)}
+        return self.masked(await self._records.contacts(customer))
+
+    def masked(self, rows: Iterable[ContactRow]) -> dict[Channel, Contact]:
+        """Return contacts whose rows are at hand, masked."""
+        return {row.channel: self._contact(row) for row in rows}
 
     def _contact(self, row: ContactRow) -> Contact:
         value = self._destination(row).reveal()
@@ -100,9 +106,8 @@ class People:
                 return self._destination(row)
         return None
 
-    async def birth_date_matches(self, customer: CustomerId, claimed: date) -> bool:
+    def birth_date_matches(self, row: CustomerRow | None, claimed: date) -> bool:
         """Tell whether the date is the one on record; no record answers as a wrong date does."""
-        row = await self._records.customer(customer)
         if row is None or row.birth_date_sealed is None:
             return False
         stored = self._open(row, "birth_date", row.birth_date_sealed).reveal()

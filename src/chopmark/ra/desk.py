@@ -8,9 +8,10 @@ from datetime import datetime
 from chopmark.audit.recorder import Recorder
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.people import People
+from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import Counters
 from chopmark.post.ports import Work, WorkKind
+from chopmark.ra.files import Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
 from chopmark.ra.ports import Holding, Holdings, Orders
@@ -41,6 +42,7 @@ class Desk:
     portal: str
     clock: Clock
     entropy: Entropy
+    files: Files
 
     def now(self) -> datetime:
         """Return the present moment."""
@@ -53,23 +55,36 @@ class Desk:
             raise Refused(NO_ORDER)
         return found.at(self.now(), self.policy)
 
-    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> Order:
-        """Return the caller's order when `step` is its next one; raise Refused otherwise."""
-        found = await self.order(caller, order)
-        refused = found.require(step)
+    async def file(self, caller: Caller, order: OrderId) -> OrderFile:
+        """Return the file of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        found = await self.files.order(caller.customer, order)
+        if found is None:
+            raise Refused(NO_ORDER)
+        for tip in found.tips:
+            self.recorder.know(tip)
+        return found.now_as(found.order.at(self.now(), self.policy))
+
+    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderFile:
+        """Return the file of the caller's order when `step` is its next one; raise Refused otherwise."""
+        found = await self.file(caller, order)
+        refused = found.order.require(step)
         if refused is not None:
             raise Refused(refused)
         return found
 
-    async def present(self, customer: CustomerId) -> Holding | None:
-        """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
-        held = [h for h in await self.holdings.all(customer) if h.profile == self.policy.profile and h.activated_at]
-        active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
-        return next(iter(active or held), None)
-
     async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+        """Return the work row of a notice to a customer whose contacts are still to be read; as `notice_to`."""
+        return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
+
+    def notice_to(
+        self,
+        customer: CustomerId,
+        contacts: Mapping[Channel, Contact],
+        template: str,
+        told: Channel | None,
+        **facts: str,
+    ) -> tuple[Work, ...]:
         """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13)."""
-        contacts = await self.people.contacts(customer)
         wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
         for channel in wanted:
             if channel in contacts:
@@ -122,11 +137,11 @@ def facts_of(holding: Holding | None) -> HoldingFacts | None:
     return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
 
 
-async def contact_facts(people: People, customer: CustomerId) -> dict[Channel, ContactFacts]:
+def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:
     """Return what policy may know of a customer's contacts."""
     return {
         channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
-        for channel, c in (await people.contacts(customer)).items()
+        for channel, c in contacts.items()
     }
 
 

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
+from chopmark.audit.leaf import new_chain, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.post.ports import Work
 from chopmark.ra.desk import Caller, Desk, facts_of
+from chopmark.ra.files import CustomerFile, present_of
 from chopmark.ra.model import LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
+from chopmark.ra.ports import Holding
 from chopmark.stepup.verifier import new_id
 from chopmark.words import (
     AccountNumber,
@@ -50,15 +52,17 @@ class Enrolment:
         desk, now = self._desk, self._desk.now()
         if FactorClass.PASSWORD not in caller.factors:
             raise Refused(Refusal(Kind.FORBIDDEN, text("Please sign in with your trading password first.")))
-        if not await desk.people.owns(caller.customer, account):
+        file = await desk.files.customer(caller.customer)
+        if all(row.number != account for row in file.accounts):
             raise Refused(
                 Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")
             )
-        advice = advise(desk.policy, facts_of(await desk.present(caller.customer)), now)
+        present = present_of(file.holdings, desk.policy.profile)
+        advice = advise(desk.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
             raise Refused(refused)
-        old = await self._old(caller, operation, reason, serial)
+        old = _old(file, present, operation, reason, serial)
         order = Order(
             id=OrderId(new_id(desk.entropy)),
             customer=caller.customer,
@@ -71,49 +75,23 @@ class Enrolment:
             policy=desk.policy.id,
             created_at=now,
             expires_at=now + desk.policy.order_life,
-            birth_date_asked=await self._asks_birth_date(caller, operation),
+            birth_date_asked=self._asks_birth_date(file, operation),
             reason=reason or advice.reason,
             nonce=desk.entropy.token(32),
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
         )
-        return await self._store(order, caller)
+        return await self._store(order, file.live, caller)
 
-    async def _asks_birth_date(self, caller: Caller, operation: Operation) -> bool:
+    def _asks_birth_date(self, file: CustomerFile, operation: Operation) -> bool:
         """Tell whether the order asks for the birth date: policy wants it, and there is one (a company has none)."""
         if not self._desk.policy.birth_date_asked or operation is Operation.REVOKE:
             return False
-        person = await self._desk.people.person(caller.customer)
-        return person is not None and not person.company
+        return file.customer is not None and not self._desk.people.shown(file.customer).company
 
-    async def _old(
-        self, caller: Caller, operation: Operation, reason: Reason | None, serial: Serial | None
-    ) -> Serial | None:
-        if operation is not Operation.REVOKE:
-            present = await self._desk.present(caller.customer)
-            return None if present is None else present.serial
-        holding = None if serial is None else await self._desk.holdings.get(serial)
-        if holding is None or holding.customer != caller.customer:
-            raise Refused(
-                Refusal(
-                    Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial"
-                )
-            )
-        if holding.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
-            raise Refused(
-                Refusal(
-                    Kind.CONFLICT, text("This certificate is not valid any more."), field="serial", code="not_valid"
-                )
-            )
-        if reason is None:
-            raise Refused(
-                Refusal(Kind.MALFORMED, text("Please say why it should be revoked."), field="reason", code="reason")
-            )
-        return holding.serial
-
-    async def _store(self, order: Order, caller: Caller) -> Order:
+    async def _store(self, order: Order, live: tuple[Order, ...], caller: Caller) -> Order:
         desk = self._desk
-        for stale in await desk.orders.live(caller.customer):
+        for stale in live:
             if stale.at(order.created_at, desk.policy).state is OrderState.EXPIRED:
                 await self._end(stale, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
 
@@ -132,6 +110,7 @@ class Enrolment:
             )
             return await desk.orders.open(order, leaf)
 
+        desk.recorder.know(new_chain(order_chain(order.id)))
         stored = await desk.recorder.write(order_chain(order.id), attempt)
         if stored.id != order.id and stored.operation is not order.operation:
             raise Refused(
@@ -146,7 +125,7 @@ class Enrolment:
     async def nonce(self, caller: Caller, order_id: OrderId) -> tuple[bytes, timedelta]:
         """Return a fresh nonce for the next signature of the customer's key; the earlier one is dead."""
         desk, now = self._desk, self._desk.now()
-        order = await desk.order(caller, order_id)
+        order = (await desk.file(caller, order_id)).order
         if not order.live:
             raise Refused(ended(order))
         nonce = desk.entropy.token(32)
@@ -196,3 +175,25 @@ class Enrolment:
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return await desk.order(caller, order_id)
+
+
+def _old(
+    file: CustomerFile, present: Holding | None, operation: Operation, reason: Reason | None, serial: Serial | None
+) -> Serial | None:
+    """Return the certificate that the order is about: the present one, or the one to be revoked."""
+    if operation is not Operation.REVOKE:
+        return None if present is None else present.serial
+    holding = next((held for held in file.holdings if held.serial == serial), None)
+    if holding is None:
+        raise Refused(
+            Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")
+        )
+    if holding.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+        raise Refused(
+            Refusal(Kind.CONFLICT, text("This certificate is not valid any more."), field="serial", code="not_valid")
+        )
+    if reason is None:
+        raise Refused(
+            Refusal(Kind.MALFORMED, text("Please say why it should be revoked."), field="reason", code="reason")
+        )
+    return holding.serial

@@ -96,6 +96,32 @@ class Order:
     def _fresh(self, now: datetime, policy: Policy) -> bool:
         return self.coded_at is not None and now < self.coded_at + policy.approval_life
 
+    def bound(self, spki_sha256: str, csr: bytes, now: datetime, *, used_nonce: bool) -> "Order":
+        """Return the order with a new key: what approved an earlier one is void."""
+        return replace(
+            self,
+            state=OrderState.BOUND,
+            spki_sha256=spki_sha256,
+            csr=csr,
+            bound_at=now,
+            coded_at=None,
+            checked_at=None,
+            code_channel=None,
+            nonce=None if used_nonce else self.nonce,
+        )
+
+    def coded(self, channel: Channel, now: datetime) -> "Order":
+        """Return the order after the right code."""
+        return replace(self, state=OrderState.CODED, code_channel=channel, coded_at=now, checked_at=None)
+
+    def checked(self, now: datetime) -> "Order":
+        """Return the order after the right birth date."""
+        return replace(self, state=OrderState.CHECKED, checked_at=now)
+
+    def active(self, now: datetime) -> "Order":
+        """Return the order whose certificate has proved itself."""
+        return replace(self, state=OrderState.ACTIVE, activated_at=now, nonce=None)
+
     @property
     def rest(self) -> OrderState:
         """The state that a lapsed approval falls back to."""

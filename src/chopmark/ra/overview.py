@@ -6,11 +6,11 @@ from datetime import datetime
 from chopmark.errors import Refused
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
+from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge
-from chopmark.stepup.verifier import Verifier
 from chopmark.tw.zone import local_date
 from chopmark.words import AccountNumber, Channel, OrderId, Serial, Text
 
@@ -48,17 +48,17 @@ class Sent:
 class Counter:
     """Reads for the portal; changes nothing."""
 
-    def __init__(self, desk: Desk, verifier: Verifier) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._verifier = verifier
 
     async def overview(self, caller: Caller) -> Overview:
         """Return the accounts, the present certificate and what to do."""
         desk, now = self._desk, self._desk.now()
-        present = await desk.present(caller.customer)
-        live = [order.at(now, desk.policy) for order in await desk.orders.live(caller.customer)]
+        file = await desk.files.customer(caller.customer)
+        present = present_of(file.holdings, desk.policy.profile)
+        live = [order.at(now, desk.policy) for order in file.live]
         return Overview(
-            await desk.people.accounts(caller.customer),
+            list(file.accounts),
             present,
             advise(desk.policy, facts_of(present), now),
             [order for order in live if order.live],
@@ -78,29 +78,32 @@ class Counter:
         found = await self._desk.holdings.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
-    async def channels(self, caller: Caller, order: Order) -> list[ChannelChoice]:
+    async def file(self, caller: Caller, order: OrderId) -> OrderFile:
+        """Return the file of the caller's order as it counts now."""
+        return await self._desk.file(caller, order)
+
+    def channels(self, file: OrderFile) -> list[ChannelChoice]:
         """Return the channels with their masks, the day each was registered, and why one is closed."""
         desk, now = self._desk, self._desk.now()
-        contacts = await desk.people.contacts(caller.customer)
-        facts = await contact_facts(desk.people, caller.customer)
+        contacts = desk.people.masked(file.contacts)
+        facts = contact_facts(contacts)
         return [
             ChannelChoice(
                 channel,
                 contacts[channel].masked if channel in contacts else "",
                 local_date(contacts[channel].verified_at).isoformat() if channel in contacts else "",
-                may_use_channel(desk.policy, facts.get(channel), channel, order.login_factors, now),
+                may_use_channel(desk.policy, facts.get(channel), channel, file.order.login_factors, now),
             )
             for channel in desk.policy.channels
         ]
 
-    async def sent(self, caller: Caller, order: Order) -> Sent | None:
+    def sent(self, file: OrderFile) -> Sent | None:
         """Return the newest code of the order, or None when none was sent."""
-        found = await self._verifier.latest(order.id)
-        if found is None:
+        challenge = file.sent
+        if challenge is None:
             return None
-        challenge, count = found
-        contact = (await self._desk.people.contacts(caller.customer)).get(challenge.channel)
-        left = max(0, self._desk.policy.sends_per_order - count)
+        contact = self._desk.people.masked(file.contacts).get(challenge.channel)
+        left = max(0, self._desk.policy.sends_per_order - file.codes)
         return Sent(challenge, "" if contact is None else contact.masked, left)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:

@@ -18,6 +18,7 @@ from chopmark.pki import csr, est, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
+from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding, Otherwise
@@ -78,7 +79,8 @@ class Rekey:
         4 [tx] order, leaf. A new key on an open order voids its code.
         """
         desk = self._desk
-        order = await desk.order(caller, order_id)
+        file = await desk.file(caller, order_id)
+        order = file.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
         request = csr.parse(csr_der)
@@ -86,14 +88,14 @@ class Rekey:
             raise Refused(request)
         if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
             return order
-        old, nonce = await self._old_key(order, request.spki_sha256, csr_der, evidence)
-        present = await desk.present(order.customer)
+        old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
+        present = present_of(file.holdings, desk.policy.profile)
         refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
         if refused is not None:
             raise Refused(refused)
         signature = evidence if isinstance(evidence, bytes) else None
         credential = evidence.token_hash if isinstance(evidence, OneTime) else None
-        bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, credential)
+        bound, now = Bound(request.spki_sha256, csr_der, signature, order.old_serial, credential), desk.now()
 
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(
@@ -103,23 +105,24 @@ class Rekey:
                 old_serial=None if old is None else old.serial,
                 door=caller.door,
             )
-            return await desk.orders.bind(order, bound, nonce, desk.now(), leaf)
+            return await desk.orders.bind(order, bound, nonce, now, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return await desk.order(caller, order_id)
+        return order.bound(request.spki_sha256, csr_der, now, used_nonce=nonce is not None)
 
-    async def _old_key(
-        self, order: Order, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+    def _old_key(
+        self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
     ) -> tuple[Holding | None, bytes | None]:
         """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
 
         No certificate when the order needs no old key; no nonce where TLS was the proof.
         """
+        order = file.order
         if order.operation is not Operation.REKEY:
             return None, None
-        old = None if order.old_serial is None else await self._desk.holdings.get(order.old_serial)
+        old = file.holding(order.old_serial)
         if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
             raise Refused(
                 Refusal(
@@ -173,15 +176,15 @@ class Rekey:
     async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
         desk = self._desk
-        order = await desk.at_step(caller, order_id, Step.CHANNEL)
-        contacts = await desk.people.contacts(order.customer)
-        facts = await contact_facts(desk.people, order.customer)
+        file = await desk.at_step(caller, order_id, Step.CHANNEL)
+        order, contacts = file.order, desk.people.masked(file.contacts)
+        facts = contact_facts(contacts)
         why_not = may_use_channel(desk.policy, facts.get(channel), channel, order.login_factors, desk.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
         if order.operation is Operation.REVOKE and order.old_serial is not None:
-            target = await desk.holdings.get(order.old_serial)
+            target = file.holding(order.old_serial)
             spki = None if target is None else target.spki_sha256
         what = CodeFor(
             order=order.id,
@@ -200,21 +203,23 @@ class Rekey:
     async def answer(self, caller: Caller, order_id: OrderId, code: str) -> Order:
         """Return the order after the right code; a wrong one costs an attempt even though the request fails."""
         desk = self._desk
-        order = await desk.order(caller, order_id)
+        file = await desk.file(caller, order_id)
+        order = file.order
         if order.state is not OrderState.CODED:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
-        told = await desk.notice(order.customer, "hold", None)
-        await self._verifier.answer(order.id, code, self.rules, told, self._hold_old(order))
-        return await desk.order(caller, order_id)
+        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
+        answered = await self._verifier.answer(file.sent, code, self.rules, told, self._hold_old(order))
+        return order.coded(answered.channel, desk.now())
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> Order:
         """Return the order after the birth date matched; mismatches count per customer, charged before comparing."""
         desk, now = self._desk, self._desk.now()
-        order = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
+        file = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
+        order = file.order
         limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
-        told = await desk.notice(order.customer, "hold", order.code_channel)
+        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", order.code_channel)
 
         async def charge(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_ORDER_HELD, factor="birth_date")
@@ -223,7 +228,7 @@ class Rekey:
         refused = await desk.recorder.write(order_chain(order.id), charge)
         if refused is not None:
             raise Refused(refused)
-        if not await desk.people.birth_date_matches(order.customer, claimed):
+        if not desk.people.birth_date_matches(file.customer, claimed):
 
             async def wrong(pen: Pen) -> bool:
                 leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
@@ -238,7 +243,7 @@ class Rekey:
 
         if not await desk.recorder.write(order_chain(order.id), check):
             raise Refused(_MOVED_ON)
-        return await desk.order(caller, order_id)
+        return order.checked(now)
 
     def consent(self, order: Order) -> Consent:
         """Return the terms that the confirmation of this order names."""
@@ -251,7 +256,8 @@ class Rekey:
         5 [tx] fulfilled. A repeat, and whoever comes second, gets the order as it stands (I2, I42).
         """
         desk = self._desk
-        order = await desk.order(caller, order_id)
+        file = await desk.file(caller, order_id)
+        order = file.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
@@ -261,7 +267,7 @@ class Rekey:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
-        present = await desk.present(order.customer)
+        present = present_of(file.holdings, desk.policy.profile)
         advice = advise(desk.policy, facts_of(present), desk.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
@@ -362,13 +368,14 @@ class Rekey:
 
     async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> Order:
         desk = self._desk
-        order = await desk.order(caller, order_id)
+        file = await desk.file(caller, order_id)
+        order = file.order
         if order.state is OrderState.ACTIVE:
             return order
         refused = order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
-        holding = None if order.serial is None else await desk.holdings.get(order.serial)
+        holding = file.holding(order.serial)
         if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
         if isinstance(evidence, Shown):
@@ -377,19 +384,19 @@ class Rekey:
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
         nonce = None if isinstance(evidence, Shown) else order.nonce
-        await self._activate(caller, order, holding, nonce)
-        return await desk.order(caller, order_id)
+        return await self._activate(caller, file, holding, nonce)
 
-    async def _activate(self, caller: Caller, order: Order, holding: Holding, nonce: bytes | None) -> None:
-        desk = self._desk
-        works = await desk.notice(
+    async def _activate(self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None) -> Order:
+        desk, order, now = self._desk, file.order, self._desk.now()
+        works = desk.notice_to(
             order.customer,
+            desk.people.masked(file.contacts),
             "activated",
             order.code_channel,
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = await desk.present(order.customer)
+        old = present_of(file.holdings, desk.policy.profile)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
             works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
@@ -398,11 +405,12 @@ class Rekey:
             leaf = pen.leaf(
                 Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded, door=caller.door
             )
-            return await desk.orders.activate(order, nonce, desk.now(), works, leaf)
+            return await desk.orders.activate(order, nonce, now, works, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
+        return order.active(now)
 
 
 def _holding(order: Order, certified: Certified, now: datetime) -> Holding:

@@ -145,7 +145,7 @@ class Verifier:
 
     async def answer(
         self,
-        order: OrderId,
+        sent: Challenge | None,
         raw: str,
         rules: CodeRules,
         on_hold: tuple[Work, ...] = (),
@@ -154,6 +154,7 @@ class Verifier:
         """Return the consumed challenge after the right code; raise Refused otherwise.
 
         `on_hold` tells the customer that a wrong one was the last; `when_right` is what the right one sets in motion.
+        `sent` is the order's newest challenge, as it was read.
 
         1 a malformed entry costs nothing  2 [tx] charge one attempt and one failure  3 derive and compare in constant
         time  4 [tx] right: consume, mark the order coded, give the failure back; wrong: record.
@@ -161,10 +162,9 @@ class Verifier:
         given = pure.parse_code(raw, rules.digits)
         if isinstance(given, Refusal):
             raise Refused(given)
-        found = await self._challenges.latest(order)
-        if found is None:
+        if sent is None:
             raise Refused(_NONE_SENT)
-        challenge = await self._charge(found[0], rules)
+        challenge = await self._charge(sent, rules)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
             await self._right(challenge, when_right)

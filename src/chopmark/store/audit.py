@@ -5,19 +5,19 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import Head, decode_head, encode_head
-from chopmark.audit.leaf import ChainId, StoredLeaf, Tip, new_chain
+from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
 from chopmark.audit.ports import Batch, Lease, Placed, StoredHead
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
 from chopmark.store import script
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Clash, Engine, Snapshot
+from chopmark.store.leaves import TIP, tip_of
 from chopmark.store.script import Row, Script, Value, query, whole
 
 LEASE_NAME = "sequencer"
 
 _LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
-_TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
 _TAKE_LEASE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
 ON CONFLICT (name) DO UPDATE SET
@@ -131,8 +131,7 @@ class AuditSource:
 
 
 def _tip(chain: ChainId) -> Script[Tip]:
-    rows = yield whole(_TIP, chain=chain)
-    return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_chain(chain)
+    return tip_of(chain, (yield whole(TIP, chain=chain)))
 
 
 def _take_lease(holder: str, now: int, until: int) -> Script[Lease | None]:

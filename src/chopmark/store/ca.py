@@ -14,8 +14,7 @@ from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 STATUS_CHANNEL = "status"
 _ENTRY = """serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, der, state, shard,
   not_before, not_after, reserved_at, ended_at, reason"""
-_BY_ORDER = f"SELECT {_ENTRY} FROM certificates WHERE order_id = :order_id AND state <> 'orphaned'"
-_ATTEMPTS = "SELECT COUNT(*) AS n FROM certificates WHERE order_id = :order_id"
+_BY_ORDER = f"SELECT {_ENTRY} FROM certificates WHERE order_id = :order_id"
 _RESERVE = """
 INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state, shard,
   not_before, not_after, reserved_at)
@@ -112,20 +111,13 @@ class CertificateLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def by_order(self, order: OrderId) -> Entry | None:
-        """Return the order's not-orphaned entry."""
+    async def by_order(self, order: OrderId) -> tuple[Entry | None, int]:
+        """Return the order's not-orphaned entry, and how many attempts the order has used."""
 
-        def script() -> Script[Entry | None]:
+        def script() -> Script[tuple[Entry | None, int]]:
             rows = yield whole(_BY_ORDER, order_id=order)
-            return entry_of(rows[0]) if rows else None
-
-        return await self._engine.read(script)
-
-    async def attempts(self, order: OrderId) -> int:
-        """Return how many attempts the order has used."""
-
-        def script() -> Script[int]:
-            return int((yield whole(_ATTEMPTS, order_id=order))[0]["n"])
+            standing = [row for row in rows if row["state"] != CertificateState.ORPHANED]
+            return entry_of(standing[0]) if standing else None, len(rows)
 
         return await self._engine.read(script)
 

@@ -8,7 +8,7 @@ from chopmark.words import AccountNumber, CertificateState, CustomerId, KeyHome,
 
 HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
   not_after, issued_at, activated_at, ended_at, reason, superseded_by"""
-_HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY issued_at DESC, serial"
+HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY issued_at DESC, serial"
 _HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
 
 
@@ -45,7 +45,7 @@ class HoldingLedger:
         """Return the customer's certificates, newest first."""
 
         def script() -> Script[list[Holding]]:
-            return [holding_of(row) for row in (yield whole(_HOLDINGS, customer=customer))]
+            return [holding_of(row) for row in (yield whole(HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 

@@ -20,14 +20,14 @@ from chopmark.store.leaves import append, note, record
 from chopmark.store.script import Row, Script, guard, query, whole
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, text
 
-_CUSTOMER = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
-_BY_ID = f"SELECT {_CUSTOMER} FROM customers WHERE id = :id"
-_BY_PERSON = f"SELECT {_CUSTOMER} FROM customers WHERE person_id_hash = :hash"
-_CONTACTS = """
+_PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
+CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :id"
+_BY_PERSON = f"SELECT {_PERSON} FROM customers WHERE person_id_hash = :hash"
+CONTACTS = """
 SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
 FROM contacts WHERE customer = :customer
 """
-_ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
+ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
 _PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
 _SET_PASSWORD = """
 INSERT INTO passwords (customer, phc, kind, set_at, expires_at) VALUES (:customer, :phc, :kind, :now, :expires_at)
@@ -80,7 +80,8 @@ def launch_refusal(*, used: bool, known: bool) -> Refusal:
     return Refusal(Kind.FORBIDDEN, said, code=code)
 
 
-def _customer(row: Row) -> CustomerRow:
+def customer_of(row: Row) -> CustomerRow:
+    """Return a customer as stored."""
     birth = row["birth_date_sealed"]
     return CustomerRow(
         CustomerId(row["id"]),
@@ -90,6 +91,25 @@ def _customer(row: Row) -> CustomerRow:
         None if birth is None else bytes(birth),
         row["version"],
     )
+
+
+def contact_of(row: Row) -> ContactRow:
+    """Return a contact as stored."""
+    return ContactRow(
+        CustomerId(row["customer"]),
+        Channel(row["channel"]),
+        row["version"],
+        bytes(row["value_sealed"]),
+        row["destination_hash"],
+        moment(row["verified_at"]),
+        moment(row["cool_until"]),
+        moment_or_none(row["disputed_at"]),
+    )
+
+
+def account_of(row: Row) -> AccountRow:
+    """Return an account as stored."""
+    return AccountRow(AccountNumber(row["number"]), AccountKind(row["kind"]))
 
 
 def _factors(joined: str) -> frozenset[FactorClass]:
@@ -144,8 +164,8 @@ class RecordLedger:
         """Return a customer by number."""
 
         def script() -> Script[CustomerRow | None]:
-            rows = yield whole(_BY_ID, id=customer)
-            return _customer(rows[0]) if rows else None
+            rows = yield whole(CUSTOMER, id=customer)
+            return customer_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -154,7 +174,7 @@ class RecordLedger:
 
         def script() -> Script[CustomerRow | None]:
             rows = yield whole(_BY_PERSON, hash=person_id_hash)
-            return _customer(rows[0]) if rows else None
+            return customer_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -162,20 +182,8 @@ class RecordLedger:
         """Return the customer's contacts, at most one a channel."""
 
         def script() -> Script[list[ContactRow]]:
-            rows = yield whole(_CONTACTS, customer=customer)
-            return [
-                ContactRow(
-                    CustomerId(row["customer"]),
-                    Channel(row["channel"]),
-                    row["version"],
-                    bytes(row["value_sealed"]),
-                    row["destination_hash"],
-                    moment(row["verified_at"]),
-                    moment(row["cool_until"]),
-                    moment_or_none(row["disputed_at"]),
-                )
-                for row in rows
-            ]
+            rows = yield whole(CONTACTS, customer=customer)
+            return [contact_of(row) for row in rows]
 
         return await self._engine.read(script)
 
@@ -183,8 +191,8 @@ class RecordLedger:
         """Return the customer's accounts in the firm's order."""
 
         def script() -> Script[list[AccountRow]]:
-            rows = yield whole(_ACCOUNTS, customer=customer)
-            return [AccountRow(AccountNumber(row["number"]), AccountKind(row["kind"])) for row in rows]
+            rows = yield whole(ACCOUNTS, customer=customer)
+            return [account_of(row) for row in rows]
 
         return await self._engine.read(script)
 

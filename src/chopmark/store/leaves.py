@@ -1,6 +1,6 @@
 """Appending leaves within a change's own transaction: `record` where one statement does it all, else `append`."""
 
-from chopmark.audit.leaf import Leaf, next_tip
+from chopmark.audit.leaf import ChainId, Leaf, Tip, new_chain, next_tip
 from chopmark.audit.recorder import StaleChain
 from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, query
 
@@ -18,8 +18,13 @@ VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
 
 
-_TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
+TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
 LEAVES_CHANNEL = "leaves"
+
+
+def tip_of(chain: ChainId, rows: list[Row]) -> Tip:
+    """Return the tip that `TIP` found; version 0 and GENESIS for a chain without a leaf."""
+    return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_chain(chain)
 
 
 def append(leaf: Leaf) -> Script[None]:
@@ -39,8 +44,7 @@ def record(leaf: Leaf, *parts: Query) -> Script[list[list[Row]] | None]:
     """
     done = yield from at_once(*parts, *_parts(leaf))
     if done is None:
-        tip = yield query(_TIP, chain=leaf.chain)
-        if (tip[0]["version"] if tip else 0) != leaf.version - 1:
+        if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))).version != leaf.version - 1:
             raise StaleChain
         return None
     yield Notify(LEAVES_CHANNEL)

@@ -41,8 +41,8 @@ VALUES (:id, :customer, :operation, :reason, :account, :profile, :key_home, :sta
   :created_at, :expires_at, :birth_date_asked, :nonce, :nonce_expires_at, :old_serial)
 ON CONFLICT DO NOTHING RETURNING id
 """
-_GET = f"SELECT {_ORDER} FROM orders WHERE id = :id"
-_OF_CUSTOMER = f"""
+ORDER = f"SELECT {_ORDER} FROM orders WHERE id = :id"
+LIVE_ORDERS = f"""
 SELECT {_ORDER} FROM orders WHERE customer = :customer AND state IN {_LIVE} ORDER BY created_at DESC
 """
 _SAME_PROFILE = f"""
@@ -158,7 +158,8 @@ _CREDENTIAL = Refusal(
 _QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
 
-def _order(row: Row) -> Order:
+def order_of(row: Row) -> Order:
+    """Return an order as stored."""
     return Order(
         id=OrderId(row["id"]),
         customer=CustomerId(row["customer"]),
@@ -231,7 +232,7 @@ class OrderLedger:
             live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
             if not live:
                 raise _Undo
-            return _order(live[0])
+            return order_of(live[0])
 
         return await self._engine.run(script)
 
@@ -239,8 +240,8 @@ class OrderLedger:
         """Return an order by id."""
 
         def script() -> Script[Order | None]:
-            rows = yield whole(_GET, id=order)
-            return _order(rows[0]) if rows else None
+            rows = yield whole(ORDER, id=order)
+            return order_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -248,7 +249,7 @@ class OrderLedger:
         """Return the customer's orders that still want something, newest first."""
 
         def script() -> Script[list[Order]]:
-            return [_order(row) for row in (yield whole(_OF_CUSTOMER, customer=customer))]
+            return [order_of(row) for row in (yield whole(LIVE_ORDERS, customer=customer))]
 
         return await self._engine.read(script)
 
@@ -258,7 +259,7 @@ class OrderLedger:
         sql = _STUCK.format(states=", ".join(f":{name}" for name in names))
 
         def script() -> Script[list[Order]]:
-            return [_order(row) for row in (yield whole(sql, before=ms(before), most=limit, **names))]
+            return [order_of(row) for row in (yield whole(sql, before=ms(before), most=limit, **names))]
 
         return await self._engine.read(script)
 
@@ -387,7 +388,7 @@ class OrderLedger:
             activate = guard(self._activate, id=order.id, nonce=nonce, **new)
             free = key_free(order.spki_sha256 or "")
             if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
-                found = yield query(_GET, id=order.id)
+                found = yield query(ORDER, id=order.id)
                 return None if found and found[0]["state"] == "active" else _MOVED_ON
             yield from wake(works)
             return None
@@ -466,7 +467,7 @@ class OrderLedger:
             rows = yield query(sql, id=order, state=OrderState.HELD.value, ended="contact_disputed")
             if not rows:
                 return False
-            found = yield query(_GET, id=order)
+            found = yield query(ORDER, id=order)
             yield query(_KILL_CODES, id=order)
             yield query(_DISPUTE, customer=found[0]["customer"], channel=channel.value, now=ms(now))
             yield from queue(works)

@@ -25,7 +25,7 @@ WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND 
   OR (operation = 'revoke' AND state IN ('open', 'coded'))) AND expires_at > :now
 RETURNING customer
 """
-_SENT = f"SELECT {_COLUMNS} FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC"
+SENT = f"SELECT {_COLUMNS} FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC"
 _KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live' RETURNING id"
 _INSERT = f"""
 INSERT INTO challenges ({_COLUMNS})
@@ -35,7 +35,7 @@ VALUES (:id, :order_id, :customer, :channel, :contact_version, :nonce, :kid, :op
 _MAY_SEND = """
 SELECT 1 AS may
 WHERE NOT EXISTS (SELECT 1 FROM failures WHERE customer = :customer AND factor = :factor AND held_at IS NOT NULL)
-  AND NOT EXISTS (SELECT 1 FROM challenges WHERE order_id = :order_id AND state = 'live' AND resend_at > :now)
+  AND NOT EXISTS (SELECT 1 FROM challenges WHERE order_id = :order_id AND resend_at > :now)
   AND (SELECT COUNT(*) FROM challenges WHERE order_id = :order_id) < :per_order
 """
 _CHARGE = f"""
@@ -97,7 +97,8 @@ _MOVED = Refusal(
 )
 
 
-def _challenge(row: Row) -> Challenge:
+def challenge_of(row: Row) -> Challenge:
+    """Return a challenge as stored."""
     return Challenge(
         id=ChallengeId(row["id"]),
         order=OrderId(row["order_id"]),
@@ -185,7 +186,7 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     held = yield query(_IS_HELD, customer=challenge.customer, factor=challenge.channel.factor.value)
     if held:
         return HELD
-    sent = [_challenge(row) for row in (yield query(_SENT, order_id=challenge.order))]
+    sent = [challenge_of(row) for row in (yield query(SENT, order_id=challenge.order))]
     too_soon = sent[0].resend_refusal(challenge.created_at) if sent else None
     if too_soon is not None:
         return too_soon
@@ -237,8 +238,8 @@ class ChallengeLedger:
         """Return the order's newest challenge and how many were sent for it."""
 
         def script() -> Script[tuple[Challenge, int] | None]:
-            rows = yield whole(_SENT, order_id=order)
-            return (_challenge(rows[0]), len(rows)) if rows else None
+            rows = yield whole(SENT, order_id=order)
+            return (challenge_of(rows[0]), len(rows)) if rows else None
 
         return await self._engine.read(script)
 
@@ -247,7 +248,7 @@ class ChallengeLedger:
 
         def script() -> Script[Challenge | None]:
             rows = yield whole(_GET, id=challenge)
-            return _challenge(rows[0]) if rows else None
+            return challenge_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -261,15 +262,15 @@ class ChallengeLedger:
         def script() -> Script[Charged | Refusal]:
             done = yield from record(leaf, attempt, _failure(challenge.customer, factor, limits, now))
             if done is not None:
-                return Charged(_challenge(done[0][0]))
+                return Charged(challenge_of(done[0][0]))
             rows = yield attempt
             if not rows:
                 found = yield query(_GET, id=challenge.id)
                 yield from append(no)
-                return (_challenge(found[0]).refusal(now) if found else None) or pure.replaced()
+                return (challenge_of(found[0]).refusal(now) if found else None) or pure.replaced()
             allowed = yield from charge_failure(challenge.customer, factor, limits, now)
             yield from append(leaf if allowed else no)
-            return Charged(_challenge(rows[0])) if allowed else HELD
+            return Charged(challenge_of(rows[0])) if allowed else HELD
 
         return await self._engine.run(script)
 
@@ -288,7 +289,7 @@ class ChallengeLedger:
                 return None
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
-                return _challenge(found[0]).refusal(now) or pure.expired()
+                return challenge_of(found[0]).refusal(now) or pure.expired()
             moved_on = not (yield coded)
             yield forgive
             if not moved_on:

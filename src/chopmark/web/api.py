@@ -15,7 +15,6 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.ra.model import Order
 from chopmark.ra.ports import Answer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
@@ -116,12 +115,12 @@ async def _first(
 
 
 async def _order(
-    request: AnyRequest, visit: Visit, order: Order, status: int = 200, nonce: bytes | None = None
+    request: AnyRequest, visit: Visit, order: OrderId, status: int = 200, nonce: bytes | None = None
 ) -> Response[OrderOut]:
     doors = house(request)
     view = await order_view(doors, visit.caller, order)
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{order.id}"} if status == 201 else {}
+    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{order}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 
@@ -165,7 +164,7 @@ async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[Star
             data.reason,
             None if data.serial is None else Serial(data.serial),
         )
-        return await _order(request, visit, order, 201, order.nonce)
+        return await _order(request, visit, order.id, 201, order.nonce)
 
     return await once(request, visit, do)
 
@@ -173,7 +172,7 @@ async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[Star
 @get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now."""
-    return await _order(request, visit, await house(request).counter.order(visit.caller, OrderId(order_id)))
+    return await _order(request, visit, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
@@ -202,7 +201,7 @@ async def put_key(
     async def do() -> Response[OrderOut]:
         proof = None if data.proof is None else from_b64(data.proof, "proof")
         order = await house(request).rekey.bind_key(visit.caller, OrderId(order_id), from_b64(data.csr, "csr"), proof)
-        return await _order(request, visit, order)
+        return await _order(request, visit, order.id)
 
     return await once(request, visit, do)
 
@@ -215,7 +214,7 @@ async def challenge(
 
     async def do() -> Response[OrderOut]:
         order = await house(request).rekey.challenge(visit.caller, OrderId(order_id), data.channel)
-        return await _order(request, visit, order, 201)
+        return await _order(request, visit, order.id, 201)
 
     return await once(request, visit, do)
 
@@ -228,8 +227,8 @@ async def code(
 
     async def do() -> Response[OrderOut]:
         order = await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code)
-        response = await _order(request, visit, order)
-        set_session(request, response, await house(request).door.step_up(visit.token))
+        response = await _order(request, visit, order.id)
+        set_session(request, response, await house(request).door.step_up(visit.session))
         return response
 
     return await once(request, visit, do)
@@ -246,9 +245,8 @@ async def birth_date(
         read = roc_date(data.year, data.month, data.day, before_roc=data.era == "before_roc", today=today)
         if isinstance(read, Refusal):
             raise Refused(read)
-        return await _order(
-            request, visit, await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value)
-        )
+        order = await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value)
+        return await _order(request, visit, order.id)
 
     return await once(request, visit, do)
 
@@ -263,10 +261,11 @@ async def confirm(
         doors, wanted = house(request), OrderId(order_id)
         found = await doors.counter.order(visit.caller, wanted)
         if found.operation is Operation.REVOKE:
-            return await _order(request, visit, await doors.revocation.confirm(visit.caller, wanted, data.consent))
+            await doors.revocation.confirm(visit.caller, wanted, data.consent)
+            return await _order(request, visit, wanted)
         order = await doors.rekey.confirm(visit.caller, wanted, data.consent)
         issued = order.state in {OrderState.ISSUED, OrderState.ACTIVE}
-        return await _order(request, visit, order, 201 if issued else 202)
+        return await _order(request, visit, order.id, 201 if issued else 202)
 
     return await once(request, visit, do)
 
@@ -279,7 +278,7 @@ async def prove(
 
     async def do() -> Response[OrderOut]:
         order = await house(request).rekey.prove(visit.caller, OrderId(order_id), from_b64(data.proof, "proof"))
-        return await _order(request, visit, order)
+        return await _order(request, visit, order.id)
 
     return await once(request, visit, do)
 
@@ -287,7 +286,8 @@ async def prove(
 @post("/orders/{order_id:str}/cancel", status_code=200, responses=PROBLEMS)
 async def cancel(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
-    return await _order(request, visit, await house(request).enrolment.cancel(visit.caller, OrderId(order_id)))
+    order = await house(request).enrolment.cancel(visit.caller, OrderId(order_id))
+    return await _order(request, visit, order.id)
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
@@ -296,7 +296,7 @@ async def dispute(
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order stops and the contact is not used any more."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
-    return await _order(request, visit, order)
+    return await _order(request, visit, order.id)
 
 
 @get("/certificates", responses=PROBLEMS)

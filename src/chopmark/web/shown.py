@@ -25,7 +25,7 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
-from chopmark.words import AccountKind, CertificateState, Operation, OrderState, Text
+from chopmark.words import AccountKind, CertificateState, Operation, OrderId, OrderState, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -98,15 +98,14 @@ class OrderView:
     now: datetime
 
 
-async def order_view(doors: Doors, caller: Caller, order: Order) -> OrderView:
+async def order_view(doors: Doors, caller: Caller, order_id: OrderId) -> OrderView:
     """Return what there is to show of an order."""
-    now = doors.now()
-    step = order.next()
+    now, file = doors.now(), await doors.counter.file(caller, order_id)
+    order, step = file.order, file.order.next()
     waiting = step is Step.CHANNEL
-    channels = await doors.counter.channels(caller, order) if waiting else []
-    sent = await doors.counter.sent(caller, order) if waiting else None
-    old = None if order.old_serial is None else await doors.counter.holding(caller, order.old_serial)
-    holding = None if order.serial is None else await doors.counter.holding(caller, order.serial)
+    channels = doors.counter.channels(file) if waiting else []
+    sent = doors.counter.sent(file) if waiting else None
+    old, holding = file.holding(order.old_serial), file.holding(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
         name = "code"

@@ -121,8 +121,8 @@ async def order_page(
 ) -> Response[str]:
     """Show the order's next step."""
     doors = house(request)
-    order = await doors.counter.order(visit.caller, OrderId(order_id))
-    view = await order_view(doors, visit.caller, order)
+    view = await order_view(doors, visit.caller, OrderId(order_id))
+    order = view.order
     person = await doors.people.person(visit.caller.customer)
     accounts = await doors.people.accounts(visit.caller.customer)
     if person is None:
