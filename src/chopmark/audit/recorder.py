@@ -47,10 +47,14 @@ class Pen:
         self.first: Leaf | None = None
 
     def leaf(self, event: Event, **facts: Fact) -> Leaf:
-        """Return a leaf that continues the tip; of several alternatives the transaction writes one."""
-        leaf = make_leaf(self._tip, event, facts, self._at, self._key)
+        """Return a leaf that continues the tip; of several alternatives one is written, as a rule the first."""
+        leaf = self.otherwise(event, **facts)
         self.first = self.first or leaf
         return leaf
+
+    def otherwise(self, event: Event, **facts: Fact) -> Leaf:
+        """Return a leaf for an ending that is not the rule, where the rule writes none."""
+        return make_leaf(self._tip, event, facts, self._at, self._key)
 
     def after(self, leaf: Leaf) -> "Pen":
         """Return a pen that continues `leaf`, for a transaction that writes both."""

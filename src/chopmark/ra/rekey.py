@@ -222,7 +222,7 @@ class Rekey:
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", order.code_channel)
 
         async def charge(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_ORDER_HELD, factor="birth_date")
+            leaf = pen.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
             return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), charge)

@@ -44,7 +44,7 @@ def record(leaf: Leaf, *parts: Query) -> Script[list[list[Row]] | None]:
     """
     done = yield from at_once(*parts, *_parts(leaf))
     if done is None:
-        if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))).version != leaf.version - 1:
+        if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))) != Tip(leaf.chain, leaf.version - 1, leaf.previous):
             raise StaleChain
         return None
     yield Notify(LEAVES_CHANNEL)
