@@ -22,6 +22,7 @@ from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.va.ports import Crl
+from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
@@ -58,6 +59,7 @@ class Ca:
     authority: Authority
     issuer: EmbeddedIssuer
     responder: Responder
+    presigner: Presigner
     publisher: Publisher
     renewal: ResponderRenewal
     root: IssuerId
@@ -147,10 +149,12 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         settings.node,
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
+    responder = Responder(key, status, clock)
     return Ca(
         authority,
         EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),
-        Responder(key, status, clock),
+        responder,
+        Presigner(view, responder, status, clock),
         Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
         ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),
         one.root,

@@ -2,6 +2,7 @@
 
 from chopmark.authorities import Ca
 from chopmark.ca.embedded import Authority, EmbeddedIssuer
+from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder
@@ -42,6 +43,11 @@ class WithBuiltIn:
     def responder(self) -> Responder:
         """What answers OCSP."""
         return self._present().responder
+
+    @property
+    def presigner(self) -> Presigner:
+        """What signs its answers ahead."""
+        return self._present().presigner
 
     @property
     def publisher(self) -> Publisher:

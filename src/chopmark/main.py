@@ -491,6 +491,7 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 3600.0),
+        Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
         Task("sequence", sequenced, 0.5, leaves),
     )

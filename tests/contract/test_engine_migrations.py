@@ -86,7 +86,10 @@ _BEFORE_HOLDS = (
     "DROP INDEX certificates_turned",
     "DROP INDEX holdings_by_key",
     "ALTER TABLE certificates DROP COLUMN turns",
+    "DROP INDEX certificates_due",
+    "ALTER TABLE certificates DROP COLUMN answer_due",
     "DROP TABLE blocked_keys",
+    "DROP TABLE answers",
     "UPDATE alembic_version SET version_num = '0001'",
     """INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state,
       shard, not_before, not_after, reserved_at, ended_at, reason)

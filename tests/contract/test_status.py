@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from chopmark.audit.leaf import Leaf
 from chopmark.main import House
 from chopmark.store.ca import StatusLedger
 from chopmark.store.engine import unavailable
-from chopmark.va.ports import Crl, CrlShard, Ended, Status
+from chopmark.va.ports import Crl, CrlShard, Due, Ended, Signed, Status
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.words import IssuerId, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
@@ -40,6 +41,19 @@ class Cut:
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
         self._line()
         return await self.records.status(issuer, serial)
+
+    async def signed(self, issuer: IssuerId, serial: Serial, algorithm: str) -> Signed | None:
+        self._line()
+        return await self.records.signed(issuer, serial, algorithm)
+
+    async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
+        return await self.records.due(issuer, now, limit)
+
+    async def oldest_due(self, issuer: IssuerId) -> datetime | None:
+        return await self.records.oldest_due(issuer)
+
+    async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:
+        return await self.records.keep(issuer, serial, answers, again_at)
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
         self._line()

@@ -234,3 +234,40 @@ async def test_status_is_answered_while_the_portal_is_not_well(world: World, kno
     sick = world.with_doors(people=Sick(), door=Sick(), counter=Sick(), rekey=Sick())
     assert read(await post(sick, known.request())).certificate_status is ocsp.OCSPCertStatus.GOOD
     assert (await sick.browser().get("/pki/investor-0.crl")).status_code == 200
+
+
+async def test_whoever_has_the_answer_already_is_not_sent_it_again(world: World, known: Known) -> None:
+    """RFC 9110 s.13.1.2 and s.15.4.5; RFC 9919 s.6.2 lets caches ask again."""
+    path = f"{OCSP}/{urllib.parse.quote(base64.b64encode(known.request()).decode(), safe='')}"
+    browser = world.browser()
+    first = await browser.get(path)
+    tag = first.headers["etag"]
+    for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await browser.get(path, **{"If-None-Match": given})
+        assert (again.status_code, again.content) == (304, b"")
+        for name in ("etag", "cache-control", "expires", "last-modified", "date"):
+            assert again.headers[name] == first.headers[name]
+    assert (await browser.get(path, **{"If-None-Match": '"other"'})).content == first.content
+
+
+async def test_a_list_is_sent_once_and_again_when_there_is_a_new_one(world: World) -> None:
+    browser = world.browser()
+    first = await browser.get("/pki/investor-0.crl")
+    crl = x509.load_der_x509_crl(first.content)
+    assert crl.next_update_utc is not None
+    assert first.headers["expires"] == crl.next_update_utc.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    given = {"If-None-Match": first.headers["etag"]}
+    for method in ("GET", "HEAD"):
+        again = await browser.request(method, "/pki/investor-0.crl", headers=given)
+        assert (again.status_code, again.content) == (304, b"")
+    world.step(hours=6, minutes=1)
+    await world.work()
+    newer = await browser.get("/pki/investor-0.crl", **given)
+    assert newer.status_code == 200
+    assert newer.headers["etag"] != first.headers["etag"]
+
+
+async def test_an_answer_that_no_cache_may_keep_has_no_tag_to_match(world: World, known: Known) -> None:
+    path = urllib.parse.quote(base64.b64encode(known.request(nonce=b"n" * 32)).decode(), safe="")
+    answer = await world.browser().get(f"{OCSP}/{path}", **{"If-None-Match": "*"})
+    assert read(answer).certificate_status is ocsp.OCSPCertStatus.GOOD

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
+from chopmark.store.answers import AnswerLedger, status_of
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record
@@ -23,26 +24,30 @@ VALUES (:serial, :issuer, :order_id, :attempt, :profile, :profile_version, :spki
 ON CONFLICT DO NOTHING RETURNING serial
 """
 _RECORD = """
-UPDATE certificates SET der = :der, state = 'issued', issued_at = :now
+UPDATE certificates SET der = :der, state = 'issued', issued_at = :now, answer_due = 0
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _ORPHAN = """
-UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified', turns = turns + 1
+UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified', turns = turns + 1,
+  answer_due = 0
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _REVOKE = """
-UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1
+UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1,
+  answer_due = 0
 WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial
 """
 _HOLD = """
-UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1
+UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1,
+  answer_due = 0
 WHERE serial = :serial AND state = 'issued' RETURNING serial
 """
 _RELEASE = """
-UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1
+UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1,
+  answer_due = 0
 WHERE serial = :serial AND state = 'held' RETURNING serial
 """
-_STATUS = "SELECT state, ended_at, reason FROM certificates WHERE issuer = :issuer AND serial = :serial"
+_STATUS = "SELECT state, ended_at, reason, turns FROM certificates WHERE issuer = :issuer AND serial = :serial"
 _ORDER_OF = "SELECT order_id FROM certificates WHERE serial = :serial"
 _ISSUERS = """
 SELECT id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem, state FROM issuers
@@ -234,11 +239,8 @@ class CertificateLedger:
         return await self._engine.run(script)
 
 
-class StatusLedger:
+class StatusLedger(AnswerLedger):
     """Implements `va.ports.StatusRecords`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
         """Return what is on record of a serial; None when it was never reserved."""
@@ -247,8 +249,7 @@ class StatusLedger:
             rows = yield whole(_STATUS, issuer=issuer, serial=serial)
             if not rows:
                 return None
-            row = rows[0]
-            return Status(CertificateState(row["state"]), moment_or_none(row["ended_at"]), row["reason"])
+            return status_of(rows[0])
 
         return await self._engine.read(script)
 

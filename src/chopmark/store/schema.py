@@ -306,6 +306,7 @@ certificates = Table(
     _int("ended_at", null=True),
     _text("reason", null=True),
     _int("turns", default=0),  # how often the status that the world is told was changed
+    _int("answer_due", default=0),  # when its OCSP answers are to be signed ahead again
     Index("certificates_by_order", "order_id", "attempt", unique=True),
     Index(
         "certificates_one_reservation",
@@ -316,6 +317,7 @@ certificates = Table(
     ),
     Index("certificates_ended", "issuer", "shard", "ended_at"),
     Index("certificates_by_state", "state", "reserved_at"),
+    Index("certificates_due", "issuer", "answer_due"),
     Index(
         "certificates_turned",
         "issuer",
@@ -324,6 +326,17 @@ certificates = Table(
         sqlite_where=text("turns > 0"),
         postgresql_where=text("turns > 0"),
     ),
+)
+# OCSP answers signed ahead, by the hash of the CertID; made anew from the certificates at any time.
+answers = Table(
+    "answers",
+    metadata,
+    Column("serial", Text, ForeignKey("certificates.serial"), primary_key=True),
+    _key("algorithm"),
+    _bytes("der"),
+    _int("produced_at"),
+    _int("next_update"),
+    _int("turns"),
 )
 crls = Table(
     "crls",

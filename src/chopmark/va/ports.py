@@ -1,5 +1,6 @@
 """What status services read and keep."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,11 +11,30 @@ from chopmark.words import CertificateState, IssuerId, Serial
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name."""
+    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `turns` counts its changes."""
 
     state: CertificateState
     ended_at: datetime | None
     reason: str | None
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An OCSP answer signed ahead, DER; it holds while the certificate's record has had as many turns."""
+
+    der: bytes
+    produced_at: datetime
+    next_update: datetime
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A certificate whose answers are to be signed ahead now."""
+
+    serial: Serial
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +70,22 @@ class StatusRecords(Protocol):
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
         """Return what is on record of a serial; None when it was never reserved."""
+        ...
+
+    async def signed(self, issuer: IssuerId, serial: Serial, algorithm: str) -> Signed | None:
+        """Return the answer that was signed ahead for a CertID of this hash (sha1 or sha256), if any."""
+        ...
+
+    async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
+        """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""
+        ...
+
+    async def oldest_due(self, issuer: IssuerId) -> datetime | None:
+        """Return since when the longest waiting certificate is due; the epoch for one that has no answer yet."""
+        ...
+
+    async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:
+        """Keep the answers by hash until `again_at`; False, and nothing kept, when the record has turned meanwhile."""
         ...
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:

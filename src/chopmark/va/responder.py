@@ -4,6 +4,7 @@ An answer says good only for what was issued; a reserved serial is unknown to th
 revoked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -66,9 +67,10 @@ class _Kept:
 class Responder:
     """Answers for one issuing CA.
 
-    An answer to one question without a nonce is kept until half its life is over and given again while the record
-    says the same: the record is read each time, so that a revocation shows at once on every node. While the records
-    or the key cannot be reached, a kept answer is given for as long as it is valid, and tryLater without one.
+    An answer to one question without a nonce, signed ahead by the worker or made here, is kept until half its life is
+    over and given again while the record says the same: the record is read each time, so that a revocation shows at
+    once on every node. While the records or the key cannot be reached, a kept answer is given for as long as it is
+    valid, and tryLater without one.
     """
 
     def __init__(self, key: ResponderKey, records: StatusRecords, clock: Clock, most_kept: int = MOST_KEPT) -> None:
@@ -82,8 +84,8 @@ class Responder:
     async def answer(self, request_der: bytes) -> OcspAnswer:
         """Return the answer to a request; errors are answers too, and never a signature past the responder's life.
 
-        1 a well-formed request about this issuer  2 what is on record  3 an answer that is kept and says just that
-        4 a new one.
+        1 a well-formed request about this issuer  2 what is on record  3 an answer that is kept, here or signed ahead,
+        and says just that  4 a new one.
         """
         request = ocsp.parse_request(request_der)
         if isinstance(request, ocsp.Malformed):
@@ -94,31 +96,47 @@ class Responder:
         may_keep = request.nonce is None and len(request.cert_ids) == 1
         kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
         try:
-            statuses = [await self._status(asked.serial) for asked in request.cert_ids]
+            found = [await self._found(asked.serial) for asked in request.cert_ids]
+            statuses = [told(one) for one in found]
+            if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
+                kept = await self._ahead(request.cert_ids[0], found[0], now) or kept
             if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
                 return kept.answer
-            made = await self._make(request, statuses, now)
+            made = await self.make(request.cert_ids, statuses, now, request.nonce)
         except (Refused, SignerUnavailable):
             return kept.answer if kept is not None else _TRY_LATER
         if may_keep:
             self._keep(request.cert_ids[0].der, statuses[0], made)
         return made
 
-    async def _make(self, request: ocsp.OcspRequest, statuses: list[ocsp.Status], now: datetime) -> OcspAnswer:
+    async def make(
+        self, cert_ids: Sequence[ocsp.CertId], statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None
+    ) -> OcspAnswer:
+        """Sign an answer; tryLater when the responder's certificate has ended. Raises Refused, SignerUnavailable."""
         responder = await self._responder(now)
         next_update = min(now + LIFE, responder.not_after)
         if next_update <= now:
             return _TRY_LATER
         answers = [
-            ocsp.Answer(asked.der, status, now, next_update)
-            for asked, status in zip(request.cert_ids, statuses, strict=True)
+            ocsp.Answer(asked.der, status, now, next_update) for asked, status in zip(cert_ids, statuses, strict=True)
         ]
         key = as_private_key(responder.signer)
         der = await made_by(
             responder.signer,
-            lambda: ocsp.build_response(key, responder.certificate_der, answers, now, request.nonce),
+            lambda: ocsp.build_response(key, responder.certificate_der, answers, now, nonce),
         )
-        return OcspAnswer(der, now, next_update) if request.nonce is None else OcspAnswer(der)
+        return OcspAnswer(der, now, next_update) if nonce is None else OcspAnswer(der)
+
+    async def _ahead(self, asked: ocsp.CertId, found: Status | None, now: datetime) -> _Kept | None:
+        """Return the valid answer that was signed ahead of just this record, and keep it here."""
+        if found is None:
+            return None
+        issuer = self._key.issuer.id
+        signed = await self._records.signed(issuer, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
+        if signed is None or signed.turns != found.turns or not signed.produced_at <= now < signed.next_update:
+            return None
+        self._keep(asked.der, told(found), OcspAnswer(signed.der, signed.produced_at, signed.next_update))
+        return self._kept.get(asked.der)
 
     def _valid(self, cert_id: bytes, now: datetime) -> _Kept | None:
         kept = self._kept.get(cert_id)
@@ -145,9 +163,10 @@ class Responder:
             self._key = replace(self._key, certificate_der=der, not_after=not_after(der))
         return self._key
 
-    async def _status(self, serial: int) -> ocsp.Status:
-        found = await self._records.status(self._key.issuer.id, Serial(serial_hex(serial))) if serial > 0 else None
-        return told(found)
+    async def _found(self, serial: int) -> Status | None:
+        if serial <= 0:
+            return None
+        return await self._records.status(self._key.issuer.id, Serial(serial_hex(serial)))
 
 
 def told(found: Status | None) -> ocsp.Status:

@@ -59,12 +59,8 @@ class Publication:
         else:
             answer = await responder.answer(request)
         cacheable = method == "GET"
-        await _plain(
-            send,
-            200,
-            answer.der,
-            [(b"content-type", b"application/ocsp-response"), *_cache(answer, cacheable, self._doors.now())],
-        )
+        headers = [(b"content-type", b"application/ocsp-response"), *_cache(answer, cacheable, self._doors.now())]
+        await _fresh(scope, send, answer.der, headers)
 
     async def _file(self, name: str, scope: HTTPScope, send: Send) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
@@ -79,7 +75,7 @@ class Publication:
             await _plain(send, 404, b"")
             return
         body, headers = found
-        await _plain(send, 200, body, headers, head=scope["method"] == "HEAD")
+        await _fresh(scope, send, body, headers, head=scope["method"] == "HEAD")
 
     async def _find(self, name: str) -> tuple[bytes, Headers] | None:
         for authority in self._doors.authorities:
@@ -101,6 +97,7 @@ class Publication:
             (b"content-type", b"application/pkix-crl"),
             (b"cache-control", b"public, max-age=60"),
             (b"last-modified", _http_date(crl.this_update)),
+            (b"expires", _http_date(crl.next_update)),
             (b"etag", b'"%d"' % crl.number),
         ]
         return crl.der, headers
@@ -146,6 +143,24 @@ def _cache(answer: OcspAnswer, cacheable: bool, now: datetime) -> Headers:
         (b"etag", b'"%s"' % hashlib.sha256(answer.der).hexdigest().encode()),
         (b"date", _http_date(now)),
     ]
+
+
+async def _fresh(scope: HTTPScope, send: Send, body: bytes, headers: Headers, *, head: bool = False) -> None:
+    """Send an answer, or 304 with its headers and no body to whoever has it already (RFC 9110 s.13.1.2, s.15.4.5)."""
+    if _has_it(scope, dict(headers).get(b"etag")):
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    await _plain(send, 200, body, headers, head=head)
+
+
+def _has_it(scope: HTTPScope, etag: bytes | None) -> bool:
+    """Whether If-None-Match names the entity tag, compared weakly (RFC 9110 s.8.8.3.2), or any."""
+    given = b",".join(value for name, value in scope["headers"] if name == b"if-none-match")
+    if etag is None or not given:
+        return False
+    named = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
+    return b"*" in named or etag in named
 
 
 async def _plain(send: Send, status: int, body: bytes, headers: Headers | None = None, *, head: bool = False) -> None:

@@ -1,0 +1,139 @@
+"""OCSP answers signed ahead: of every living certificate, at half life, and never against the record."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn
+
+from cryptography.x509 import ocsp
+
+from chopmark.keys.ports import KeyAlgorithm, OnDevice, SignerUnavailable
+from chopmark.va import presigning
+from chopmark.va.presigning import Presigner
+from chopmark.va.responder import Responder, ResponderKey
+from chopmark.words import Reason
+from tests.contract.strangers import Openssl
+from tests.contract.test_status import asking
+from tests.contract.world import ANN, BEN, CEO, World, world_fixture
+
+world = world_fixture()
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+
+
+class _Gone(OnDevice):
+    """A device that was pulled out."""
+
+    patience_s = 1.0
+
+    def __init__(self, world: World) -> None:
+        self.public_key_der = key_of(world).signer.public_key_der
+        self.algorithm: KeyAlgorithm = key_of(world).signer.algorithm
+
+    def ready(self) -> NoReturn:
+        raise SignerUnavailable("gone", 5)
+
+    def sign(self, data: bytes) -> NoReturn:
+        raise SignerUnavailable("gone", 5)
+
+
+def key_of(world: World) -> ResponderKey:
+    return world.house.responder._key
+
+
+def without_key(world: World) -> Responder:
+    """A fresh process whose key cannot be reached: nothing is in its memory."""
+    key = key_of(world)
+    gone = ResponderKey(key.issuer, key.certificate_der, _Gone(world), key.not_after)
+    return Responder(gone, world.house.status, world.clock)
+
+
+async def said(world: World, customer: str, *, sha256: bool = True) -> ocsp.OCSPResponse:
+    request = asking(world.house, world.held[customer].holding.der, sha256=sha256)
+    return ocsp.load_der_ocsp_response((await without_key(world).answer(request)).der)
+
+
+async def test_f18_a_certificate_that_nobody_asked_about_has_an_answer_when_the_key_is_gone(
+    world: World, tmp_path: Path
+) -> None:
+    await world.to_active(ANN)
+    assert (await said(world, ANN)).response_status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert await world.once("presign") == 1
+    for sha256 in (True, False):
+        answer = await said(world, ANN, sha256=sha256)
+        assert answer.certificate_status is GOOD
+        assert answer.next_update_utc == world.clock.at + timedelta(hours=24)
+    assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].holding.der)
+
+
+async def test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it(world: World) -> None:
+    await world.to_active(ANN)
+    await world.once("presign")
+    await world.revoked(ANN, Reason.COMPROMISED)
+    assert (await said(world, ANN)).response_status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert await world.once("presign") == 1
+    assert (await said(world, ANN)).certificate_status is REVOKED
+
+
+async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kept(world: World) -> None:
+    await world.to_active(ANN)
+    house = world.house
+    (due,) = await house.status.due(house.authority.view.id, world.clock.at, 10)
+    await world.revoked(ANN)
+    assert not await house.presigner._sign(due)
+    assert await world.count("answers") == 0
+    assert await world.once("presign") == 1
+    assert (await said(world, ANN)).certificate_status is REVOKED
+
+
+async def test_i26_answers_are_signed_again_at_half_their_life_and_not_before(world: World) -> None:
+    await world.to_active(ANN)
+    assert await world.once("presign") == 1
+    world.clock.later(hours=11, minutes=59)
+    assert await world.once("presign") == 0
+    world.clock.later(minutes=1)
+    assert await world.once("presign") == 1
+    assert (await said(world, ANN)).next_update_utc == world.clock.at + timedelta(hours=24)
+
+
+async def test_a_hold_and_its_release_are_signed_ahead_too(world: World) -> None:
+    await world.to_active(ANN)
+    serial = world.held[ANN].holding.serial
+    await world.once("presign")
+    await world.house.suspension.hold(serial, "alice", "bob")
+    assert await world.once("presign") == 1
+    assert (await said(world, ANN)).certificate_status is REVOKED
+    await world.house.suspension.release(serial, "alice", "bob")
+    assert (await said(world, ANN)).response_status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert await world.once("presign") == 1
+    assert (await said(world, ANN)).certificate_status is GOOD
+
+
+async def test_a_turn_of_the_job_is_bounded_and_the_longest_waiting_come_first(world: World) -> None:
+    for customer in (ANN, BEN, CEO):
+        await world.to_active(customer)
+    house = world.house
+    issuer = house.authority.view.id
+    assert len(await house.status.due(issuer, world.clock.at, 2)) == 2
+    assert await world.once("presign") == 3
+    assert presigning.BATCH == 100
+    await world.revoked(BEN)
+    world.clock.later(hours=13)
+    first = (await house.status.due(issuer, world.clock.at, 1))[0]
+    assert first.serial == world.held[BEN].holding.serial
+
+
+async def test_an_expired_certificate_is_not_signed_for_any_more(world: World) -> None:
+    await world.to_active(ANN)
+    await world.once("presign")
+    world.clock.at = world.held[ANN].holding.not_after + timedelta(seconds=1)
+    assert await world.once("presign") == 0
+    assert await world.house.status.oldest_due(world.house.authority.view.id) is None
+
+
+async def test_a_responder_that_has_ended_signs_nothing_ahead(world: World) -> None:
+    await world.to_active(ANN)
+    world.clock.at = key_of(world).not_after
+    view = world.house.authority.view
+    await world.change("UPDATE certificates SET not_after = :later", later=2**50)
+    ended = Presigner(view, world.house.responder, world.house.status, world.clock)
+    assert await ended.sign_due() == 0
+    assert await world.count("answers") == 0
