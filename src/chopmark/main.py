@@ -158,8 +158,10 @@ def open_secrets(settings: Settings, *, shared: bool = False) -> Settings:
     With the operators' shares (`shared`: they are at hand) the CA needs no pass-phrase.
     """
     shared = shared or bool(settings.ca_share_one.get_secret_value() and settings.ca_share_two.get_secret_value())
-    needed = [name for name in SECRET_NAMES if name != "ca_passphrase" or not shared]
-    missing = [name for name in needed if not getattr(settings, name).get_secret_value()]
+    folder = settings.data / "secrets"
+    missing = [name for name in SECRET_NAMES if not getattr(settings, name).get_secret_value()]
+    if shared and "ca_passphrase" in missing and not (settings.mode == "demo" and (folder / "ca_passphrase").exists()):
+        missing.remove("ca_passphrase")
     if not missing:
         return settings
     if settings.mode != "demo":
@@ -167,7 +169,6 @@ def open_secrets(settings: Settings, *, shared: bool = False) -> Settings:
             f"these secrets are not set: {', '.join(missing)}. Put each into a file of that name in a directory, "
             "32 random bytes in hexadecimal, and name it in CHOPMARK_SECRETS_DIR."
         )
-    folder = settings.data / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     values: dict[str, str] = {}
     for name in missing:

@@ -244,6 +244,7 @@ class Ceremony:
 
     def _check(self, made: Made, root: Signer | None) -> None:
         """Open every key file again with both shares, and look at everything that was made."""
+        self._keyring.close()  # a process has one session with a device
         again = self._reopened()
         issuing = self._opened(again, ISSUING_KEY, self._stored(ISSUING_KEY), spki_der(made.issuing))
         responder = self._opened(again, RESPONDER_KEY, self._stored(RESPONDER_KEY), spki_der(made.responder))
