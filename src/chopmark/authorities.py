@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 
 from cryptography import x509
@@ -261,3 +262,35 @@ def roots(cas: Sequence[Ca]) -> Iterator[tuple[IssuerId, str, bytes]]:
         if ca.root not in seen:
             seen.add(ca.root)
             yield ca.root, f"{ca.authority.title} {ca.root.capitalize()}", ca.authority.chain[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ends when: a CA's or a responder's certificate, or a root's list; `until` is aware UTC."""
+
+    what: str
+    until: datetime
+    remedy: str
+
+
+async def endings(cas: Sequence[Ca], status: StatusLedger) -> list[Ending]:
+    """Return what relying parties need of these CAs and when it ends, soonest first.
+
+    A root's list that is not published here ends at once: certificates name it.
+    """
+    found = []
+    for ca in cas:
+        issuer = ca.authority.view.id
+        remedy = "roll over to a new CA: `chopmark ca rollover`"
+        found.append(Ending(f"the certificate of {issuer}", ca.authority.view.not_after, remedy))
+        responder = await status.responder_certificate(issuer)
+        if responder is not None:
+            renewed = "a worker renews it by itself in its last 30 days"
+            found.append(Ending(f"the OCSP responder's certificate of {issuer}", not_after(responder), renewed))
+    for root, _, certificate in roots(cas):
+        remedy = "roll over to a CA under a new root: `chopmark ca rollover`"
+        found.append(Ending(f"the certificate of {root}", not_after(certificate), remedy))
+        crl = (await status.shard(root, 0)).crl
+        until = datetime.min.replace(tzinfo=UTC) if crl is None else crl.next_update
+        found.append(Ending(f"the revocation list of {root}", until, "make the next one: `chopmark ca root-crl`"))
+    return sorted(found, key=lambda ending: ending.until)

@@ -14,6 +14,7 @@ from chopmark.audit.headkey import read_public
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
+from chopmark.authorities import Ending, endings
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.identity.password import hash_password, initial_password
@@ -30,6 +31,8 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.words import text
 
 SLIP_LIFE = timedelta(days=30)
+WARNED_BEFORE = timedelta(days=90)
+"""`chopmark check` warns so long before a CA's, root's or responder's certificate or a root's list ends."""
 
 
 def say(line: str) -> None:
@@ -47,6 +50,7 @@ async def check(settings: Settings) -> int:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.certifier.name}")
             faults += await _issuer_faults(house)
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -74,6 +78,17 @@ async def _issuer_faults(house: House) -> list[str]:
         say(f"  look at {serial}: {why}")
     heard = await reach(house.settings)
     return [] if heard is None else [f"the other CA: {heard}"]
+
+
+async def _ending(house: House) -> list[Ending]:
+    """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
+    now, over = house.clock.now(), []
+    for ending in await endings(house.cas, house.status):
+        if ending.until <= now:
+            over.append(ending)
+        elif ending.until - now < WARNED_BEFORE:
+            say(f"WARNING: {ending.what} ends on {ending.until:%Y-%m-%d}: {ending.remedy}")
+    return over
 
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:

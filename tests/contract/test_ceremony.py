@@ -273,11 +273,12 @@ def certify(elsewhere: Path, ceremony: Path, profile: str | None = None, csr: Pa
     extensions.write_text(profile or (ceremony / "issuing.ext").read_text())
     root = ("-CA", "root.pem", "-CAkey", "root.key", "-days", "3650", "-sha384", "-extfile", "issuing.ext")
     run(elsewhere, "openssl", "x509", "-req", "-in", str(request), *root, "-out", "issuing.pem")
-    back = {name: elsewhere / file for name, file in BACK.items()}
-    return Asked(resume=True, **back)
-
-
-BACK = {"issuing_certificate": "issuing.pem", "root_certificate": "root.pem", "root_crl": "root.crl.pem"}
+    return Asked(
+        resume=True,
+        issuing_certificate=elsewhere / "issuing.pem",
+        root_certificate=elsewhere / "root.pem",
+        root_crl=elsewhere / "root.crl.pem",
+    )
 
 
 def clock_of(elsewhere: Path) -> Clock:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from chopmark import operating
 from chopmark.ca.asked import Asked, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
-from chopmark.errors import Refusal
+from chopmark.ca.ports import Certified, Pending
 from chopmark.main import House, build, founding
 from chopmark.operating_ca import ceremony
 from chopmark.operating_root import root_crl
@@ -72,7 +74,7 @@ async def restarted(world: World, **other: str) -> World:
 
 
 def openssl(*words: object) -> str:
-    command = [program("openssl"), *map(str, words)]
+    command = [str(program("openssl")), *(str(word) for word in words)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     return made.stdout + made.stderr
 
@@ -203,6 +205,7 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     after = await restarted(world)
     wish = await after.house.rekey._wish(await errand.stored())
     certified = await after.house.issuer.resume(wish)
+    assert isinstance(certified, Certified)
     assert certified.serial == serial
     assert certified.chain == (await world.holding(errand)).chain
 
@@ -220,8 +223,10 @@ async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wa
     assert await after.once("resume") == 1
     order = await errand.order()
     assert order.state is OrderState.ISSUED
+    assert order.serial is not None
     assert await issuer_of(after, order.serial) == "investor-2"
-    assert not isinstance(await world.house.issuer.issue(await world.house.rekey._wish(await errand.stored())), Refusal)
+    wish = await world.house.rekey._wish(await errand.stored())
+    assert isinstance(await world.house.issuer.issue(wish), Pending)  # the old process has not the new one's chain
 
 
 async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(world: World, tmp_path) -> None:
@@ -349,3 +354,35 @@ async def test_a_list_from_the_root_s_machine_is_taken_when_it_follows_the_last_
     file.write_bytes(x509.load_der_x509_crl(issuing.der).public_bytes(Encoding.PEM))
     assert await relist(world, take=file) == 1
     assert "no root of this installation has signed" in capsys.readouterr().out
+
+
+# what ends ----------------------------------------------------------------------------------------------------------
+
+
+async def warned(world: World, capsys, moment) -> tuple[list[str], list[str]]:
+    """What `chopmark check` warns of at a moment, and what it says has ended."""
+    world.clock.at = moment
+    capsys.readouterr()
+    over = await operating._ending(world.house)
+    said = capsys.readouterr().out.splitlines()
+    return [line.removeprefix("WARNING: ").split(" ends on ")[0] for line in said], [one.what for one in over]
+
+
+async def test_check_warns_ninety_days_before_anything_of_the_cas_ends(world: World, tmp_path, capsys) -> None:
+    root, responder = "the revocation list of root", "the OCSP responder's certificate of investor"
+    until = (await newest(world)).next_update
+    assert await warned(world, capsys, until - timedelta(days=91)) == ([], [])
+    assert await warned(world, capsys, until - timedelta(days=89)) == ([responder, root], [])
+    assert (await warned(world, capsys, until))[1] == [responder, root]
+    assert await relist(world, root_key=world.house.settings.data / "ca" / "root.key.pem") == 0
+    assert (await warned(world, capsys, until))[1] == [responder]
+    issuing = world.house.authority.view.not_after
+    assert "the certificate of investor" in (await warned(world, capsys, issuing - timedelta(days=89)))[0]
+    assert "the certificate of investor" in (await warned(world, capsys, issuing))[1]
+    above = x509.load_der_x509_certificate(world.house.authority.chain[-1]).not_valid_after_utc
+    assert "the certificate of root" in (await warned(world, capsys, above - timedelta(days=89)))[0]
+
+
+async def test_a_root_s_list_that_is_missing_has_ended(world: World, capsys) -> None:
+    await world.change("DELETE FROM crls WHERE issuer = 'root'")
+    assert (await warned(world, capsys, world.clock.at))[1] == ["the revocation list of root"]

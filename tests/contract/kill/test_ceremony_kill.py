@@ -50,7 +50,8 @@ async def sound(folder: Path) -> None:
         prints = set(re.findall(r"SHA-256 +([0-9A-F:]{95})", transcript))
         shown = [x509.load_der_x509_certificate(bytes(row[name])) for name in ("certificate", "responder_certificate")]
         shown.append(x509.load_der_x509_certificate(house.authority.chain[-1]))
-        expected = [one.fingerprint(hashes.SHA256()) for one in (*shown, x509.load_der_x509_crl(crl.der))]
+        expected = [one.fingerprint(hashes.SHA256()) for one in shown]
+        expected.append(x509.load_der_x509_crl(crl.der).fingerprint(hashes.SHA256()))
         assert prints == {digest.hex(":").upper() for digest in expected}
         assert not list((folder / "ceremony").glob(".*.part"))
         assert {path.name for path in (folder / "ceremony").glob("*.key.pem")} == {"root.key.pem"}
@@ -58,7 +59,10 @@ async def sound(folder: Path) -> None:
         await world.close()
 
 
-async def test_a_ceremony_that_is_killed_anywhere_goes_on_and_ends_whole(children: Forker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.soak)])
+async def test_a_ceremony_that_is_killed_anywhere_goes_on_and_ends_whole(
+    children: Forker, tmp_path: Path, every: int
+) -> None:
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     await db.upgrade(f"sqlite:///{fresh / 'house.db'}")
@@ -70,7 +74,7 @@ async def test_a_ceremony_that_is_killed_anywhere_goes_on_and_ends_whole(childre
     passed = json.loads(said[-1].removeprefix("passed "))
     points = [(m, n) for m in ("half a file", "before commit", "after commit") for n in range(1, passed[m] + 1)]
     assert passed["half a file"] > 15
-    for moment, number in points:
+    for moment, number in points[::every]:
         folder = tmp_path / f"{moment} {number}"
         shutil.copytree(fresh, folder)
         code, said = children.run(told(folder, moment, number, resume=False, dice=number))

@@ -1,0 +1,79 @@
+"""A CA of each kind of key issues, answers and lists; openssl and pkilint judge all of it."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from chopmark.ca.lint import Linter
+from chopmark.keys.ports import KeyAlgorithm
+from chopmark.main import build, found_ca
+from chopmark.pki.signing import kind_of, public_key
+from chopmark.pki.x509 import spki_der
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.words import Reason
+from tests.contract.test_rollover import judged
+from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World
+
+SIGNATURES = {
+    KeyAlgorithm.P256: "ecdsa-with-SHA256",
+    KeyAlgorithm.P384: "ecdsa-with-SHA384",
+    KeyAlgorithm.RSA2048: "sha256WithRSAEncryption",
+    KeyAlgorithm.RSA3072: "sha256WithRSAEncryption",
+    KeyAlgorithm.RSA4096: "sha256WithRSAEncryption",
+}
+
+
+KINDS = [
+    KeyAlgorithm.P256,
+    KeyAlgorithm.P384,
+    KeyAlgorithm.RSA2048,
+    pytest.param(KeyAlgorithm.RSA3072, marks=pytest.mark.soak),  # its keys take long, and it is as the other two
+    KeyAlgorithm.RSA4096,
+]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyAlgorithm, Settings]:
+    """An installation whose three CA keys are of this kind, made once."""
+    settings = Settings(mode="demo", data=tmp_path_factory.mktemp(request.param))
+
+    async def found() -> None:
+        await db.upgrade(settings.database_url)
+        assert await found_ca(settings, Clock(), Dice(Random(1)), request.param)
+
+    asyncio.run(found())
+    return request.param, settings
+
+
+async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tmp_path: Path) -> None:
+    algorithm, settings = founded
+    clock, dice = Clock(), Dice(Random(2))
+    house = await build(settings, clock, dice)
+    world = World(house, clock, dice, settings.database_url)
+    await house.intake.add(ROWS.values(), "alice")
+    for customer in (ANN, BEN):
+        await world.to_active(customer)
+    await world.revoked(BEN, Reason.COMPROMISED)
+    await world.work()
+    linter = Linter()
+    for customer, told, ends in ((ANN, ": good", ": OK\n"), (BEN, ": revoked", "verification failed\n")):
+        holding = world.held[customer].holding
+        by_ocsp, by_list = await judged(world, holding, tmp_path)
+        assert told in by_ocsp
+        assert by_list.endswith(ends)
+        answer = (tmp_path / "answer.der").read_bytes()
+        assert linter.findings_ocsp(answer) == ()
+        for der in (holding.der, *holding.chain, house.responder._key.certificate_der):
+            assert linter.findings_certificate(der) == ()
+            assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]
+    for name in ("crl.pem", "root-crl.pem"):
+        crl = x509.load_pem_x509_crl((tmp_path / name).read_bytes())
+        assert linter.findings_crl(crl.public_bytes(Encoding.DER)) == ()
+    above = (house.authority.view.certificate_der, house.authority.chain[-1], house.responder._key.certificate_der)
+    assert {kind_of(public_key(spki_der(der))) for der in above} == {algorithm}
+    await world.close()
