@@ -242,7 +242,9 @@ def keys_block(
 
 
 @audit_app.command(name="verify")
-def audit_verify(*, export: Path | None = None, head: Path | None = None, key: Path | None = None) -> int:
+def audit_verify(
+    *, export: Path | None = None, head: Path | None = None, key: Path | None = None, root: Path | None = None
+) -> int:
     """Verify the audit trail: online, or an export; against a file of heads kept elsewhere.
 
     Parameters
@@ -253,10 +255,12 @@ def audit_verify(*, export: Path | None = None, head: Path | None = None, key: P
         A heads file; without it the one in the data directory.
     key:
         The heads' public key (`chopmark audit key`): with it an export needs no installation.
+    root:
+        Root certificates (PEM or DER) that may stand behind the anchors' time-stamps, besides the settings' own.
     """
     from chopmark.operating import verify_audit
 
-    return asyncio.run(verify_audit(_settings(), export, head, key))
+    return asyncio.run(verify_audit(_settings(), export, head, key, root))
 
 
 @audit_app.command(name="key")

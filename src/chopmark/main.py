@@ -49,6 +49,7 @@ from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 from chopmark.settings import Settings
+from chopmark.stamps import Stamps, open_stamps
 from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
@@ -130,6 +131,7 @@ class House(WithBuiltIn):
     built_in: Ca | None
     earlier: tuple[Ca, ...]
     requests: RequestLedger
+    stamps: Stamps
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
@@ -365,9 +367,11 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox, requests = InboxLedger(engine), RequestLedger(engine)
+    head_signer, heads = _head_signer(ground.settings), HeadFile(ground.settings.data / "heads.jsonl")
     profile = profiles.load(authorities.profile_text(ground.settings.profile))
     means = Means(requests, recorder, clock, entropy)
     own = None if built_in is None else built_in.issuer
+    line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
     revocation, staff = Revocation(desk, certifier), StaffLedger(engine)
     rekey = Rekey(desk, verifier, failures, certifier)
@@ -383,8 +387,8 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         recorder=recorder,
         ledger=ground.ledger,
         audit_key=ground.audit_key,
-        head_signer=_head_signer(ground.settings),
-        heads=HeadFile(ground.settings.data / "heads.jsonl"),
+        head_signer=head_signer,
+        heads=heads,
         people=people,
         gate=gate,
         records=records,
@@ -398,6 +402,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         built_in=built_in,
         earlier=earlier,
         requests=requests,
+        stamps=open_stamps(ground, line, heads, head_signer.public_key),
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=rekey,
@@ -495,4 +500,5 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
         Task("sequence", sequenced, 0.5, leaves),
+        *house.stamps.tasks(holder),
     )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
-from chopmark.audit.head import HeadLines, HeadPublicKey
+from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.headkey import read_public
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
@@ -22,6 +24,7 @@ from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca, opened
+from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.sheet import csv_lines
@@ -51,6 +54,7 @@ async def check(settings: Settings) -> int:
             say(f"issuer: {house.certifier.name}")
             faults += await _issuer_faults(house)
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
+            faults += await _check_stamps(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -89,6 +93,18 @@ async def _ending(house: House) -> list[Ending]:
         elif ending.until - now < WARNED_BEFORE:
             say(f"WARNING: {ending.what} ends on {ending.until:%Y-%m-%d}: {ending.remedy}")
     return over
+
+
+async def _check_stamps(house: House) -> list[str]:
+    """Say who stamps time and what the newest anchor is; return what is wrong."""
+    until, newest = await house.stamps.not_after(), await house.stamps.anchors.newest()
+    say(f"time-stamp certificate: {'none yet' if until is None else f'until {until:%Y-%m-%d}'}")
+    made = "none yet" if newest is None else f"the newest of {newest.at:%Y-%m-%d %H:%M} UTC"
+    say(f"anchors of the audit, by {house.stamps.by}: {made}")
+    missed = await house.stamps.anchors.unanchored()
+    if missed is None or missed.until - missed.since <= LATE:
+        return []
+    return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
 
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:
@@ -195,8 +211,10 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
     return 0
 
 
-async def verify_audit(settings: Settings, export: Path | None, head: Path | None, key: Path | None) -> int:
-    """Verify the trail online or an export, and print the report.
+async def verify_audit(
+    settings: Settings, export: Path | None, head: Path | None, key: Path | None, root: Path | None = None
+) -> int:
+    """Verify the trail online or an export, and print the report; `root` holds certificates for the anchors.
 
     With the heads' public key an export is verified without the installation: an auditor needs two files and that
     key. Seals (MACs) are checked only where the installation's audit key is.
@@ -204,14 +222,15 @@ async def verify_audit(settings: Settings, export: Path | None, head: Path | Non
     if export is not None and key is not None:
         public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
         heads = await asyncio.to_thread(_heads, head)
-        return _told(await verify(_exported(export), None, public, heads, SystemClock().now()))
+        return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
     async with opened(settings) as house:
         heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
+        now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
         if export is not None:
-            return _told(await verify(_exported(export), keys, public, heads, house.clock.now()))
+            return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
         async with house.ledger.snapshot() as live:
-            return _told(await verify(live, keys, public, heads, house.clock.now()))
+            return _told(await verify(live, keys, public, heads, now, roots=roots))
 
 
 def _exported(path: Path) -> ExportSource:
@@ -224,6 +243,17 @@ def _heads(named: Path | None, usual: Path | None = None) -> HeadLines | None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such heads file."), field="head"))
     path = named or usual
     return None if path is None or not path.exists() else read_heads(path)
+
+
+def _roots(named: Path | None) -> tuple[bytes, ...] | None:
+    """Return the certificates of the named file, DER; None without one."""
+    if named is None:
+        return None
+    try:
+        return read_certificates(named.read_bytes())
+    except (OSError, ValueError) as error:
+        refusal = Refusal(Kind.NOT_FOUND, text("The root file holds no certificate that can be read."), field="root")
+        raise Refused(refusal) from error
 
 
 def _told(found: Report) -> int:

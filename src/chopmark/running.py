@@ -81,6 +81,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         counter=house.counter,
         idempotency=house.idempotency,
         responders={ca.authority.view.id: ca.responder for ca in house.cas},
+        timestamps=house.stamps.authority,
         authorities=(*issuing, *above),
         crl=crl,
         issuer_title=house.certifier.name,

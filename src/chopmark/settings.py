@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     ] = None
     est_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
     est_port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST door that ends TLS itself.")] = 8443
+    timestamp_url: Annotated[
+        str, Field(description="RFC 3161 authority that stamps the audit's head every hour; empty: our own.")
+    ] = ""
+    timestamp_roots: Annotated[
+        Path | None, Field(description="PEM file with the roots behind `timestamp_url`, those of former ones too.")
+    ] = None
     otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
     otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
     audit_key: Annotated[SecretStr, Field(description="32 bytes in hex: audit leaves are sealed with it.")] = SecretStr(
@@ -155,6 +161,10 @@ class Settings(BaseSettings):
             raise ValueError("est_url is an https address without a final slash")
         if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
             raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
+        if self.timestamp_url and not self.timestamp_url.startswith(("http://", "https://")):
+            raise ValueError("timestamp_url is an http(s) address")
+        if self.timestamp_url and self.timestamp_roots is None:
+            raise ValueError("with timestamp_url goes timestamp_roots: whom to believe")
         device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")

@@ -12,11 +12,12 @@ import pytest
 from cyclopts import App, CycloptsError
 
 from chopmark import operating
+from chopmark.audit import anchoring
 from chopmark.cli import app
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Header, Row, check_line, parse_header
-from chopmark.va import publisher, responder
+from chopmark.va import publisher, responder, timestamp_key
 from chopmark.web.brand import OWN_LINKS, Brand, ServiceKey
 from chopmark.web.problems import STATUS
 from tests.architecture.rules import REPOSITORY
@@ -35,6 +36,8 @@ MODULES = {
     "publisher": publisher,
     "responder": responder,
     "password": password,
+    "timestamp_key": timestamp_key,
+    "anchoring": anchoring,
 }
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 

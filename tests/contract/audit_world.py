@@ -8,7 +8,7 @@ from random import Random
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
-from chopmark.audit.head import HeadLines
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip, make_leaf, next_tip
 from chopmark.audit.ports import HeadLog, Source
 from chopmark.audit.recorder import Pen, Recorder

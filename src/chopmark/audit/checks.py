@@ -1,7 +1,8 @@
 """The parts of the verifier: each looks at the same stream of records for one kind of damage.
 
 A part is fed leaves in tree order, then the unsequenced ones; a head right after the last leaf it
-covers; chain rows at the end. It keeps no leaf: its memory grows with chains, not with leaves.
+covers, an anchor right after its head; chain rows at the end. It keeps no leaf: its memory grows with
+chains, not with leaves.
 """
 
 import hmac
@@ -11,8 +12,10 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding, Level
-from chopmark.audit.head import FIRST_HEAD, Head, HeadLines, HeadPublicKey, encode_head, head_hash, verify_head
+from chopmark.audit.head import FIRST_HEAD, Head, HeadPublicKey, encode_head, head_hash, verify_head
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import GENESIS, AuditKeys, StoredLeaf, Tip, is_count, new_chain, parse_stamp
+from chopmark.audit.ports import StoredAnchor
 from chopmark.audit.tree import Frontier, hash_leaf
 
 
@@ -42,6 +45,10 @@ class Part:
 
     def head(self, _seen: SeenHead, /) -> Iterable[Finding]:
         """Look at a head of the ledger and at the frontier stored beside it."""
+        return ()
+
+    def anchor(self, _anchor: StoredAnchor, _head: Head | None, /) -> Iterable[Finding]:
+        """Look at an anchor and the ledger's head of its size; it comes right after that head."""
         return ()
 
     def chain(self, _tip: Tip, /) -> Iterable[Finding]:

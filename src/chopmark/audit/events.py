@@ -130,6 +130,10 @@ class Event(StrEnum):
     """A new revocation list is in force."""
     VA_RESPONDER_CHANGED = "va:responder:changed"
     """The OCSP responder signs with another certificate."""
+    VA_TIMESTAMP_CHANGED = "va:timestamp:changed"
+    """The time-stamp authority signs with another certificate."""
+    VA_ANCHOR_MADE = "va:anchor:made"
+    """A time-stamp over a head of the audit tree was stored."""
 
     STAFF_KEY_BLOCKED = "staff:key:blocked"
     """Two persons blocked a reported key; every certificate with it is revoked."""

@@ -1,17 +1,18 @@
 """The ledger as JSON Lines, for an auditor who has no access to the database.
 
-First line: the format's name. Then one record a line, `{"head": ...}`, `{"leaf": ...}` or
-`{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
+First line: the format's name. Then one record a line, `{"head": ...}`, `{"anchor": ...}`,
+`{"leaf": ...}` or `{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
 exported as it is, and the verifier finds in the export what it would have found in the database.
 """
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
-from chopmark.audit.ports import Source, StoredHead, Unreadable
+from chopmark.audit.ports import Source, StoredAnchor, StoredHead, Unreadable
 
 FORMAT = {"chopmark-audit-export": 1}
 
@@ -22,6 +23,9 @@ async def write_export(source: Source, out: TextIO) -> int:
     out.write(_line(FORMAT))
     async for head in source.heads():
         out.write(_line({"head": _head_members(head)}))
+        lines += 1
+    async for anchor in source.anchors():
+        out.write(_line({"anchor": {"size": anchor.size, "token": _base64(anchor.token)}}))
         lines += 1
     for stream in (source.sequenced(), source.unsequenced()):
         async for leaf in stream:
@@ -74,6 +78,13 @@ class ExportSource:
                 octets = None if frontier is None else _octets(frontier)
                 yield StoredHead(size, str(members.get("line")), octets)
 
+    async def anchors(self) -> AsyncIterator[StoredAnchor]:
+        """Yield anchors."""
+        for _, kind, members in self._records():
+            if kind == "anchor":
+                size: Any = members.get("size")
+                yield StoredAnchor(size, _from_base64(members.get("token")))
+
     def _records(self) -> Iterator[tuple[int, str, dict[str, object]]]:
         """Yield (line number, kind, members) of every line; kind is "unreadable" for what is none."""
         number, ended = 0, False
@@ -89,7 +100,7 @@ class ExportSource:
             yield number + 1, "unreadable", {"why": "the export stops before its end"}
 
 
-_KINDS = ("leaf", "chain", "head")
+_KINDS = ("leaf", "chain", "head", "anchor")
 
 
 def _record(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
@@ -105,7 +116,7 @@ def _record(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
         kind, members = next(iter(record.items()))
         if kind in _KINDS and isinstance(members, dict):
             return kind, members
-    return "unreadable", {"why": "the line is neither a leaf, a chain nor a head"}
+    return "unreadable", {"why": "the line is neither a leaf, a chain, a head nor an anchor"}
 
 
 def _leaf_members(leaf: StoredLeaf | Unreadable) -> dict[str, object]:
@@ -147,6 +158,19 @@ def _octets(text: object) -> bytes:
     """Return the octets; what is not hexadecimal comes out empty, which no check accepts."""
     try:
         return bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+
+
+def _base64(octets: object) -> str:
+    """Return base64, as `_hex` for what is no octets."""
+    return b64encode(octets).decode() if isinstance(octets, bytes) else _hex(octets)
+
+
+def _from_base64(text: object) -> bytes:
+    """Return the octets; what is no base64 comes out empty, which no check accepts."""
+    try:
+        return b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:
         return b""
 

@@ -18,6 +18,7 @@ _LINE_BREAKERS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 FACTS: Mapping[str, str] = MappingProxyType(
     {
         "account": "The trading account that the certificate is for.",
+        "anchor_sha256": "SHA-256 of the time-stamp token over a head, hexadecimal; `count` is the head's size.",
         "approved_by": "The staff id of the second person.",
         "attempt": "The how-manieth attempt, from 1.",
         "attempts_left": "How many attempts remain.",

@@ -1,6 +1,7 @@
 """What the verifier can find, as values."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -40,6 +41,14 @@ class Code(StrEnum):
     FILE_ROOT_WRONG = "file-root-wrong"
     FILE_HEAD_MISSING = "file-head-missing"
     UNSEQUENCED_LATE = "unsequenced-late"
+    ANCHOR_MALFORMED = "anchor-malformed"
+    ANCHOR_WRONG = "anchor-wrong"
+    ANCHOR_WITHOUT_HEAD = "anchor-without-head"
+    ANCHOR_TIME_WRONG = "anchor-time-wrong"
+    ANCHOR_MISSING = "anchor-missing"
+    ANCHOR_UNTOLD = "anchor-untold"
+    ANCHOR_LATE = "anchor-late"
+    FILE_ANCHOR_MISSING = "file-anchor-missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,19 @@ class Finding:
 
 
 MOST_FINDINGS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """What the anchors that hold say: how many they are, and of the newest how many leaves it covers and its time.
+
+    With `chains_checked` False nobody has looked at who signed them.
+    """
+
+    anchors: int = 0
+    size: int = 0
+    at: datetime | None = None
+    chains_checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,7 @@ class Report:
     heads: int
     macs_checked: bool
     file_checked: bool
+    anchored: Anchored = Anchored()
 
     @property
     def sound(self) -> bool:

@@ -145,30 +145,3 @@ def _count(value: object) -> int:
 
 def _compact(members: Mapping[str, object]) -> str:
     return json.dumps(members, separators=(",", ":"), sort_keys=True)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLines:
-    """What a heads file says: its heads in file order, and the numbers of lines that are no head."""
-
-    heads: tuple[Head, ...]
-    unreadable: tuple[int, ...] = ()
-
-
-def parse_head_lines(text: str) -> HeadLines:
-    """Return the heads of a heads file, forgiving what a crash in mid-line leaves behind.
-
-    A torn line is a prefix of a head: last in the file, or followed by that same head written
-    again in full. Any other line that is no head counts as unreadable.
-    """
-    lines = text.split("\n")
-    heads: list[Head] = []
-    unreadable: list[int] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            heads.append(decode_head(line))
-        except ValueError:
-            rest = lines[number:]
-            if line and any(rest) and not rest[0].startswith(line):
-                unreadable.append(number)
-    return HeadLines(tuple(heads), tuple(unreadable))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.head import Head
-from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
+from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip
 from chopmark.audit.tree import Frontier
 
 
@@ -32,8 +32,16 @@ class StoredHead:
     frontier: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAnchor:
+    """An anchor's row: the size of the head it stamps, and the RFC 3161 token, DER; trusted for nothing."""
+
+    size: int
+    token: bytes
+
+
 class Source(Protocol):
-    """One unchanging view of the ledger: all four streams show the same moment.
+    """One unchanging view of the ledger: all five streams show the same moment.
 
     The store gives one read transaction (REPEATABLE READ, or SQLite's snapshot). Rows come
     unparsed; nothing is filtered, so every row of the table is in exactly one of the leaf streams.
@@ -53,6 +61,10 @@ class Source(Protocol):
 
     def heads(self) -> AsyncIterator[StoredHead]:
         """Yield every head by the size it is filed under."""
+        ...
+
+    def anchors(self) -> AsyncIterator[StoredAnchor]:
+        """Yield every anchor by the size it is filed under."""
         ...
 
 
@@ -132,3 +144,52 @@ class HeadLog(Protocol):
     def last(self) -> Head | None:
         """Return the newest head in the log, or None."""
         ...
+
+
+class AnchorLog(Protocol):
+    """Where anchors go outside the database; blocking, called in a thread."""
+
+    def append_anchor(self, anchor: StoredAnchor) -> None:
+        """Make the anchor durable; raises OSError when that fails."""
+        ...
+
+    def has_anchor(self, anchor: StoredAnchor) -> bool:
+        """Tell whether the anchor is in the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnchor:
+    """An anchor as the ledger keeps it: in which hour (since 1970) it was made, and the time of its token."""
+
+    anchor: StoredAnchor
+    hour: int
+    at: datetime
+
+
+class Anchors(Protocol):
+    """The store's part of anchoring: each call is one transaction."""
+
+    async def newest(self) -> KeptAnchor | None:
+        """Return the anchor of the newest hour, or None."""
+        ...
+
+    async def take_turn(self, holder: str, now: datetime, ttl: timedelta) -> bool:
+        """True when nobody else makes an anchor until `now + ttl`."""
+        ...
+
+    async def keep(self, kept: KeptAnchor, leaf: Leaf) -> bool:
+        """Store an anchor; False when its hour or its head has one."""
+        ...
+
+
+class Stamper(Protocol):
+    """Somebody who stamps time."""
+
+    async def stamp(self, imprint_sha256: bytes) -> tuple[bytes, datetime]:
+        """Return a token over the imprint, DER, that was verified, and its time; raises NotStamped."""
+        ...
+
+
+class NotStamped(Exception):
+    """No token was given, or none that holds; the text is a word that says why."""

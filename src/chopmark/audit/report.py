@@ -1,6 +1,7 @@
 """A verifier's report as lines for people, and as an exit code for programs."""
 
-from chopmark.audit.findings import Finding, Level, Report
+from chopmark.audit.findings import Anchored, Finding, Level, Report
+from chopmark.audit.leaf import stamp
 
 SOUND = 0
 BROKEN = 1
@@ -21,14 +22,26 @@ def lines(report: Report) -> list[str]:
         f"{report.size} in the tree under {_count(report.heads, 'head', 'heads')}, "
         f"{report.leaves - report.size} waiting for a place."
     )
+    told.append(_anchored(report.anchored))
     if not report.macs_checked:
         told.append("Not checked: the MACs, because no audit key was given. A record that waits may have been edited.")
     if not report.file_checked:
         told.append(
             "Not checked: the heads file, because none was given. Records and heads may have been cut together."
         )
+    if not report.anchored.chains_checked:
+        told.append("Not checked: who signed the anchors, because no root certificate was given.")
     told.append(_verdict(report))
     return told
+
+
+def _anchored(anchored: Anchored) -> str:
+    if anchored.at is None:
+        return "No time-stamp over a head: nothing but our own clock says when the records were written."
+    return (
+        f"{_count(anchored.anchors, 'anchor holds', 'anchors hold')}; "
+        f"the newest shows that the first {anchored.size} records stood at {stamp(anchored.at)}."
+    )
 
 
 def exit_code(report: Report) -> int:
@@ -45,7 +58,7 @@ def _verdict(report: Report) -> str:
         return "The records are NOT the ones that were written. Keep the database as it is and call the auditor."
     if report.findings:
         return "The records are the ones that were written. The warnings above need somebody's eye."
-    if not (report.macs_checked and report.file_checked):
+    if not (report.macs_checked and report.file_checked and report.anchored.chains_checked):
         return "As far as was checked, the records are the ones that were written."
     return "The records are the ones that were written, complete and in order."
 

@@ -9,6 +9,7 @@ with its chain row.
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 
+from chopmark.audit.anchorcheck import AnchorCheck
 from chopmark.audit.checks import (
     ChainCheck,
     DelayCheck,
@@ -22,10 +23,11 @@ from chopmark.audit.checks import (
     place_of,
     see,
 )
-from chopmark.audit.findings import MOST_FINDINGS, Code, Finding, Report
-from chopmark.audit.head import Head, HeadLines, HeadPublicKey, decode_head
-from chopmark.audit.leaf import AuditKeys, StoredLeaf
-from chopmark.audit.ports import Source, StoredHead, Unreadable
+from chopmark.audit.findings import MOST_FINDINGS, Anchored, Code, Finding, Report
+from chopmark.audit.head import Head, HeadPublicKey, decode_head
+from chopmark.audit.headlines import HeadLines
+from chopmark.audit.leaf import AuditKeys, StoredLeaf, is_count
+from chopmark.audit.ports import Source, StoredAnchor, StoredHead, Unreadable
 
 MERGE_DELAY = timedelta(seconds=60)
 """How long a leaf may wait for its place before the verifier warns."""
@@ -39,13 +41,15 @@ async def verify(
     now: datetime,
     *,
     merge_delay: timedelta = MERGE_DELAY,
+    roots: Sequence[bytes] | None = None,
 ) -> Report:
     """Return what a full reading of the source finds; no finding means that the records hold.
 
     `head_public_keys` are the present key and those rotated out. Without `keys` or `heads_file`
-    the report says so. Reads each stream once; memory grows with chains and heads-file lines only.
+    the report says so, and without `roots` (certificates, DER) that nobody asked who signed the
+    anchors. Reads each stream once; memory grows with chains, anchors and heads-file lines only.
     """
-    parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay)
+    parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay, roots)
     return await examine(source, parts)
 
 
@@ -55,6 +59,7 @@ def standard_parts(
     heads_file: HeadLines | None,
     now: datetime,
     merge_delay: timedelta = MERGE_DELAY,
+    roots: Sequence[bytes] | None = None,
 ) -> list[Part]:
     """Return every check that the given material allows."""
     tree = TreeCheck()
@@ -64,23 +69,26 @@ def standard_parts(
         parts.append(MacCheck(keys))
     if heads_file is not None:
         parts.append(FileCheck(heads_file, head_public_keys, tree))
+    parts.append(AnchorCheck(roots, heads_file.anchors if heads_file is not None else ()))
     return parts
 
 
 async def examine(source: Source, parts: Sequence[Part]) -> Report:
     """Feed every record of the source to the parts and return their report.
 
-    1. leaves in tree order, each head as soon as the leaves it covers have passed
+    1. leaves in tree order, each head as soon as the leaves it covers have passed, and with it its anchor
     2. the heads that count more leaves than there are
     3. unsequenced leaves, then chain rows, then what only the end shows
     """
     reading = _Reading(parts)
-    heads = _Heads(source.heads(), reading)
+    anchors = _Anchors(source.anchors(), reading)
+    heads = _Heads(source.heads(), reading, anchors)
     await heads.pass_up_to(0)
     async for record in source.sequenced():  # 1
         reading.leaf(record)
         await heads.pass_up_to(reading.sequenced)
     await heads.pass_up_to(None)  # 2
+    await anchors.pass_up_to(None)
     async for record in source.unsequenced():  # 3
         reading.leaf(record)
     async for tip in source.chains():
@@ -127,7 +135,12 @@ class _Reading:
         for part in self.parts:
             self.add(part.head(SeenHead(head, stored.frontier)))
 
+    def anchor(self, stored: StoredAnchor, head: Head | None) -> None:
+        for part in self.parts:
+            self.add(part.anchor(stored, head))
+
     def report(self) -> Report:
+        anchored = [part.anchored for part in self.parts if isinstance(part, AnchorCheck)]
         return Report(
             findings=tuple(self._findings),
             omitted=self._omitted,
@@ -137,15 +150,17 @@ class _Reading:
             heads=self.heads,
             macs_checked=any(isinstance(part, MacCheck) for part in self.parts),
             file_checked=any(isinstance(part, FileCheck) for part in self.parts),
+            anchored=anchored[0] if anchored else Anchored(),
         )
 
 
 class _Heads:
     """The heads' stream, read only as far as the leaves have come."""
 
-    def __init__(self, stream: AsyncIterator[StoredHead], reading: _Reading) -> None:
+    def __init__(self, stream: AsyncIterator[StoredHead], reading: _Reading, anchors: "_Anchors") -> None:
         self._stream = stream
         self._reading = reading
+        self._anchors = anchors
         self._next: tuple[StoredHead, Head] | None = None
         self._ended = False
 
@@ -160,6 +175,7 @@ class _Heads:
                 return
             self._next = None
             self._reading.head(stored, head)
+            await self._anchors.pass_up_to(head)
 
     async def _read(self) -> None:
         """Fetch the next readable head, reporting those that are not."""
@@ -175,3 +191,32 @@ class _Heads:
             self._next = (stored, head)
             return
         self._ended = True
+
+
+class _Anchors:
+    """The anchors' stream, read only as far as the heads have come."""
+
+    def __init__(self, stream: AsyncIterator[StoredAnchor], reading: _Reading) -> None:
+        self._stream = stream
+        self._reading = reading
+        self._next: StoredAnchor | None = None
+        self._ended = False
+
+    async def pass_up_to(self, head: Head | None) -> None:
+        """Hand over every anchor of at most this head's size, with the head when it is of that size; all for None."""
+        while not self._ended:
+            if self._next is None:
+                self._next = await anext(self._stream, None)
+                self._ended = self._next is None
+                continue
+            anchor = self._next
+            if not is_count(anchor.size):
+                place = f"anchor of size {anchor.size!r}"
+                self._reading.add(
+                    [Finding(Code.ANCHOR_MALFORMED, place, "The size is not an integer of zero or more.")]
+                )
+            elif head is not None and anchor.size > head.size:
+                return
+            else:
+                self._reading.anchor(anchor, head if head is not None and head.size == anchor.size else None)
+            self._next = None

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from chopmark.clock import Clock
+from chopmark.keys import file, shares
 from chopmark.keys.file import FileSigner
 from chopmark.keys.ports import KeyAlgorithm, Pkcs11Settings, Signer
 from chopmark.keys.shares import Lock, Shares
@@ -49,6 +50,18 @@ class Keyring:
             lock = Lock.of(stored)
             return FileSigner.open(stored, self._passphrase if lock is None else self.passphrase(lock))
         return self._in_device(stored.removeprefix(PREFIX).decode("ascii"), public_key_der)
+
+    def make(self, algorithm: KeyAlgorithm, token: bytes) -> tuple[Signer, bytes]:
+        """Return the signer of a new key in a file, and what to store of it: under the shares, or the pass-phrase.
+
+        `token` is 32 fresh random bytes.
+        """
+        if self._shares is None:
+            pem = file.create(algorithm, self._passphrase)
+        else:
+            lock = Lock.fresh(token)
+            pem = shares.create(algorithm, lock, self.passphrase(lock))
+        return self.open(pem, b""), pem
 
     def passphrase(self, lock: Lock) -> Secret:
         """Return the pass-phrase of files under this lock; derived once. Raises NoShares."""

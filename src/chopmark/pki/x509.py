@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
@@ -168,3 +169,10 @@ def spki_der(certificate_der: bytes) -> bytes:
 def not_after(certificate_der: bytes) -> datetime:
     """Return the last moment of a certificate's validity, aware UTC."""
     return x509.load_der_x509_certificate(certificate_der).not_valid_after_utc
+
+
+def read_certificates(data: bytes) -> tuple[bytes, ...]:
+    """Return the certificates of a PEM file, DER, or the one of a DER file; ValueError when there is none."""
+    if b"-----BEGIN" not in data:
+        return (x509.load_der_x509_certificate(data).public_bytes(Encoding.DER),)
+    return tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(data))

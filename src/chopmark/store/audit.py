@@ -6,27 +6,19 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.head import Head, decode_head, encode_head
 from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
-from chopmark.audit.ports import Batch, Lease, Placed, StoredHead
+from chopmark.audit.ports import Batch, Lease, Placed, StoredAnchor, StoredHead
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
 from chopmark.store import script
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Clash, Engine, Snapshot
+from chopmark.store.leases import take
 from chopmark.store.leaves import TIP, tip_of
 from chopmark.store.script import Row, Script, Value, query, whole
 
 LEASE_NAME = "sequencer"
 
 _LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
-_TAKE_LEASE = """
-INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
-ON CONFLICT (name) DO UPDATE SET
-  fencing = CASE WHEN leases.holder = :holder THEN leases.fencing ELSE leases.fencing + 1 END,
-  holder = :holder,
-  until = :until
-WHERE leases.holder = :holder OR leases.until <= :now
-RETURNING fencing
-"""
 _WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
 # Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
@@ -41,6 +33,7 @@ _ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER B
 _ALL_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
 _ALL_CHAINS = "SELECT chain, version, tip FROM chains ORDER BY chain"
 _ALL_HEADS = "SELECT size, line, frontier FROM heads ORDER BY size"
+_ALL_ANCHORS = "SELECT size, token FROM anchors ORDER BY size"
 
 
 class _Overtaken(Exception):
@@ -124,6 +117,11 @@ class AuditSource:
         async for row in self._rows(_ALL_HEADS):
             yield StoredHead(row["size"], row["line"], row["frontier"])
 
+    async def anchors(self) -> AsyncIterator[StoredAnchor]:
+        """Yield every anchor by the size it is filed under."""
+        async for row in self._rows(_ALL_ANCHORS):
+            yield StoredAnchor(row["size"], row["token"])
+
     async def _rows(self, sql: str) -> AsyncIterator[Row]:
         async for rows in self._snapshot.stream(sql, {}):
             for row in rows:
@@ -135,8 +133,8 @@ def _tip(chain: ChainId) -> Script[Tip]:
 
 
 def _take_lease(holder: str, now: int, until: int) -> Script[Lease | None]:
-    rows = yield whole(_TAKE_LEASE, name=LEASE_NAME, holder=holder, now=now, until=until)
-    return Lease(holder, rows[0]["fencing"], moment(until)) if rows else None
+    fencing = yield from take(LEASE_NAME, holder, now, until)
+    return None if fencing is None else Lease(holder, fencing, moment(until))
 
 
 def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:

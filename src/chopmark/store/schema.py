@@ -285,6 +285,9 @@ issuers = Table(
     _text("state"),
     _int("created_at"),
 )
+timestamp_keys = Table(
+    "timestamp_keys", metadata, _key("issuer"), _bytes("certificate"), _bytes("stored_key"), _int("created_at")
+)
 certificates = Table(
     "certificates",
     metadata,
@@ -457,6 +460,15 @@ heads = Table(
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     _text("line"),
     _bytes("frontier", null=True),
+)
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    _int("size"),
+    _int("at"),
+    _bytes("token"),
+    Index("anchors_by_size", "size", unique=True),
 )
 leases = Table("leases", metadata, _key("name"), _text("holder"), _int("fencing"), _int("until"))
 imports = Table(

@@ -18,6 +18,7 @@ from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
+from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
 from chopmark.words import Secret, Text
 
@@ -77,6 +78,7 @@ class Doors:
     counter: Counter
     idempotency: Idempotency
     responders: Mapping[str, Responder]
+    timestamps: TimestampAuthority | None
     authorities: tuple[PublishedCa, ...]
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str

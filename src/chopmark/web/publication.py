@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer
+from chopmark.web import timestamping
 from chopmark.web.doors import Doors
 from chopmark.words import text
 
@@ -24,7 +25,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Publication:
-    """Serves /ocsp/ISSUER and /pki/NAME; everything else goes to the portal."""
+    """Serves /ocsp/ISSUER, /pki/NAME and /tsa; everything else goes to the portal."""
 
     def __init__(self, doors: Doors, portal: ASGIApp) -> None:
         self._doors = doors
@@ -36,6 +37,8 @@ class Publication:
             await self._ocsp(scope, receive, send)
         elif scope["type"] == ScopeType.HTTP and scope["path"].startswith("/pki/"):
             await self._file(scope["path"].removeprefix("/pki/"), scope, send)
+        elif scope["type"] == ScopeType.HTTP and scope["path"] == timestamping.PATH and self._doors.timestamps:
+            await timestamping.serve(self._doors.timestamps.answer, scope, receive, send)
         else:
             await self._portal(scope, receive, send)
 

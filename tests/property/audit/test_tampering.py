@@ -15,7 +15,7 @@ from chopmark.audit.checks import ChainCheck, FileCheck, HeadCheck, MacCheck, Tr
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
-from chopmark.audit.head import HeadLines
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId
 from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.verify import examine, standard_parts, verify

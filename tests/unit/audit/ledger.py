@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from chopmark.audit.events import Event
-from chopmark.audit.head import Head, HeadLines, decode_head, encode_head
+from chopmark.audit.head import Head, decode_head, encode_head
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, ChainId, Leaf, StoredLeaf, Tip, make_leaf, new_chain, next_tip
-from chopmark.audit.ports import Batch, Lease, StoredHead
+from chopmark.audit.ports import Batch, Lease, StoredAnchor, StoredHead
 from chopmark.audit.tree import Frontier
 
 START = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
@@ -23,9 +24,10 @@ class Rows:
     leaves: list[StoredLeaf] = field(default_factory=list)
     tips: list[Tip] = field(default_factory=list)
     stored_heads: list[StoredHead] = field(default_factory=list)
+    stored_anchors: list[StoredAnchor] = field(default_factory=list)
 
     def copy(self) -> "Rows":
-        return Rows(list(self.leaves), list(self.tips), list(self.stored_heads))
+        return Rows(list(self.leaves), list(self.tips), list(self.stored_heads), list(self.stored_anchors))
 
     async def sequenced(self) -> AsyncIterator[StoredLeaf]:
         for leaf in sorted((leaf for leaf in self.leaves if leaf.index is not None), key=lambda leaf: leaf.index or 0):
@@ -43,6 +45,10 @@ class Rows:
     async def heads(self) -> AsyncIterator[StoredHead]:
         for head in sorted(self.stored_heads, key=lambda head: head.size):
             yield head
+
+    async def anchors(self) -> AsyncIterator[StoredAnchor]:
+        for anchor in sorted(self.stored_anchors, key=lambda anchor: anchor.size):
+            yield anchor
 
 
 class KeySigner:

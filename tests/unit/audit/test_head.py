@@ -16,10 +16,10 @@ from chopmark.audit.head import (
     decode_head,
     encode_head,
     head_hash,
-    parse_head_lines,
     verify_head,
 )
 from chopmark.audit.headfile import HeadFile, read_heads
+from chopmark.audit.headlines import parse_head_lines
 
 KEY = Ed25519PrivateKey.generate()
 

@@ -1,8 +1,9 @@
 """A report reads as sentences and ends in a verdict; only damage makes the exit code 1."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from chopmark.audit.findings import Code, Finding, Level, Report
+from chopmark.audit.findings import Anchored, Code, Finding, Level, Report
 from chopmark.audit.report import exit_code, lines
 
 SOUND = Report((), 0, leaves=12, size=10, chains=3, heads=1, macs_checked=True, file_checked=True)
@@ -13,6 +14,7 @@ EDITED = Finding(Code.MAC_WRONG, "index 3 (A@1)", "The leaf does not match its M
 def test_records_that_hold_are_said_to_hold():
     assert lines(SOUND) == [
         "Read 12 records of 3 chains: 10 in the tree under 1 head, 2 waiting for a place.",
+        "No time-stamp over a head: nothing but our own clock says when the records were written.",
         "The records are the ones that were written, complete and in order.",
     ]
     assert exit_code(SOUND) == 0
@@ -23,6 +25,16 @@ def test_a_warning_is_told_and_is_no_failure():
     assert lines(report)[0] == "warning unsequenced-late at A@1: One leaf waits too long."
     assert "warnings" in lines(report)[-1]
     assert exit_code(report) == 0
+
+
+def test_the_newest_anchor_is_told_and_whether_anybody_asked_who_signed_it():
+    anchored = Anchored(7, 9, datetime(2026, 3, 2, 1, 0, tzinfo=UTC))
+    told = lines(replace(SOUND, anchored=anchored))
+    assert "7 anchors hold; the newest shows that the first 9 records stood at 2026-03-02T01:00:00.000Z." in told
+    assert "complete" in told[-1]
+    told = lines(replace(SOUND, anchored=replace(anchored, chains_checked=False)))
+    assert [line for line in told if line.startswith("Not checked: who signed the anchors")]
+    assert "complete" not in told[-1]
 
 
 def test_damage_is_told_first_and_fails():
@@ -47,7 +59,7 @@ def test_what_was_not_checked_is_said():
 
 def test_a_tampered_name_cannot_command_the_terminal_or_forge_a_line():
     evil = replace(EDITED, place="A\x1b[2J\nThe records are fine\udcff\u202e")
-    (told,) = lines(replace(SOUND, findings=(evil,)))[:-2]
+    (told,) = lines(replace(SOUND, findings=(evil,)))[:-3]
     assert told.isprintable()
     assert told.encode() == told.encode("ascii")
     assert r"A\x1b[2J\nThe records are fine\udcff\u202e" in told

@@ -10,7 +10,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import MOST_FINDINGS, Code, Level
-from chopmark.audit.head import HeadLines
+from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip
 from chopmark.audit.ports import StoredHead, Unreadable
 from chopmark.audit.sequencer import sequence_once

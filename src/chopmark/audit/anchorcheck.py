@@ -1,0 +1,112 @@
+"""The verifier's part for anchors: RFC 3161 tokens over heads, their leaves, and their copies in the heads file."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from chopmark.audit.checks import Part, Seen, SeenHead
+from chopmark.audit.events import Event
+from chopmark.audit.findings import Anchored, Code, Finding, Level
+from chopmark.audit.head import Head, head_hash
+from chopmark.audit.leaf import system_chain
+from chopmark.audit.ports import StoredAnchor
+from chopmark.pki import tsp_token
+from chopmark.pki.tsp_token import Fault, Stamp, TokenError
+
+ANCHOR_CHAIN = system_chain("anchor")
+LATE = timedelta(hours=2)
+"""How long records may be written without an anchor before somebody should look."""
+_WHOLE_SECOND = timedelta(seconds=1)
+_SENTENCES = {
+    Fault.MALFORMED: "The token cannot be read: it was edited.",
+    Fault.IMPRINT: "The token is over something else than this head: it was moved, or the head exchanged.",
+    Fault.SIGNER: "The token does not contain the certificate that signed it.",
+    Fault.PURPOSE: "The token was signed by a certificate that is not for time-stamping alone.",
+    Fault.ATTRIBUTES: "The token's signed attributes do not name what it says, or who signed it.",
+    Fault.SIGNATURE: "The token's signature does not hold: it was edited.",
+    Fault.CHAIN: "No given root stands behind the certificate that signed the token.",
+}
+
+
+class AnchorCheck(Part):
+    """Every anchor's token holds over its head and is no earlier; each has a leaf, and each leaf its anchor.
+
+    `roots` are certificates, DER; None leaves open who signed. `filed` are the anchors of the heads file.
+    """
+
+    def __init__(self, roots: Sequence[bytes] | None, filed: Iterable[StoredAnchor]) -> None:
+        self._roots = roots
+        self._filed = {_digest(anchor): anchor.size for anchor in filed}
+        self._told: dict[str, int] = {}
+        self._stored: dict[str, int] = {}
+        self._newest: Stamp | None = None
+        self._holding = self._size = 0
+        self._open: tuple[datetime, datetime] | None = None
+
+    @property
+    def anchored(self) -> Anchored:
+        """What the anchors that hold say."""
+        checked = self._roots is not None or not self._stored
+        at = None if self._newest is None else self._newest.at
+        return Anchored(self._holding, self._size, at, checked)
+
+    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+        """Remember which anchors the trail tells of."""
+        if seen.leaf.chain == ANCHOR_CHAIN and seen.leaf.event == Event.VA_ANCHOR_MADE:
+            facts = json.loads(seen.leaf.facts)
+            self._told[str(facts.get("anchor_sha256"))] = facts.get("count", 0)
+        return ()
+
+    def head(self, seen: SeenHead, /) -> Iterable[Finding]:
+        """Remember since when heads have had no anchor."""
+        at = seen.head.draft.at
+        self._open = (at if self._open is None else self._open[0], at)
+        return ()
+
+    def anchor(self, anchor: StoredAnchor, head: Head | None, /) -> Iterator[Finding]:
+        """Check the token against the head."""
+        place = f"anchor of size {anchor.size}"
+        self._stored[_digest(anchor)] = anchor.size
+        if head is None:
+            yield Finding(Code.ANCHOR_WITHOUT_HEAD, place, "There is no head of this size.")
+            return
+        self._open = None
+        try:
+            stamp = tsp_token.verify(_octets(anchor.token), head_hash(head), self._roots)
+        except TokenError as error:
+            yield Finding(Code.ANCHOR_WRONG, place, _SENTENCES[error.fault])
+            return
+        # a token's time may leave fractions out, and it may be off by its accuracy
+        if stamp.at + stamp.accuracy + _WHOLE_SECOND < head.draft.at:
+            yield Finding(Code.ANCHOR_TIME_WRONG, place, "The token is earlier than the head that it stamps.")
+        if self._newest is not None and stamp.at + stamp.accuracy < self._newest.at - self._newest.accuracy:
+            yield Finding(Code.ANCHOR_TIME_WRONG, place, "The token is earlier than that of a smaller tree.")
+        self._holding, self._size, self._newest = self._holding + 1, anchor.size, stamp
+
+    def finish(self) -> Iterator[Finding]:
+        """Compare anchors, their leaves and the heads file."""
+        for digest, size in self._told.items():
+            if self._stored.get(digest) != size:
+                sentence = "The trail tells of this anchor, and it is not here: it was deleted or exchanged."
+                yield Finding(Code.ANCHOR_MISSING, f"anchor of size {size}", sentence)
+        for digest, size in self._stored.items():
+            if self._told.get(digest) != size:
+                yield Finding(Code.ANCHOR_UNTOLD, f"anchor of size {size}", "The trail does not tell of this anchor.")
+        for digest, size in self._filed.items():
+            if self._stored.get(digest) != size:
+                sentence = "The heads file has this anchor, and it is not here: it was deleted or exchanged."
+                yield Finding(Code.FILE_ANCHOR_MISSING, f"anchor of size {size}", sentence)
+        if self._newest is not None and self._open is not None and self._open[1] - self._open[0] > LATE:
+            sentence = "The heads from here on have no anchor: does the time-stamp authority answer?"
+            yield Finding(Code.ANCHOR_LATE, f"after size {self._size}", sentence, Level.WARNING)
+
+
+def _digest(anchor: StoredAnchor) -> str:
+    """SHA-256 of the token, hexadecimal."""
+    return sha256(_octets(anchor.token)).hexdigest()
+
+
+def _octets(token: object) -> bytes:
+    """The token; a column of another type comes out empty, which no check accepts."""
+    return token if isinstance(token, bytes) else b""

@@ -1,0 +1,102 @@
+"""The time-stamp authority (RFC 3161): a request's bytes in, an answer's bytes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chopmark.clock import Clock, Entropy
+from chopmark.errors import Refused
+from chopmark.keys.adapter import as_private_key, made_by
+from chopmark.keys.ports import Signer, SignerUnavailable
+from chopmark.pki import tsp
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
+from chopmark.pki.tsp import FailInfo
+from chopmark.pki.x509 import IssuerView, not_after, spki_der
+from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
+
+LOOK_EVERY = timedelta(minutes=1)
+"""How old what this process knows of certificate and floor may be."""
+MOST_BACK = timedelta(seconds=1)
+"""A clock that is behind by no more stands still in the tokens; one that is further behind gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read from the records, and when."""
+
+    key: TimestampKey
+    signer: Signer
+    not_after: datetime
+    read_at: datetime
+
+
+class TimestampAuthority:
+    """Answers for one issuing CA; `opened` turns a stored key and its public key into a signer.
+
+    Serial numbers carry the node's prefix and 136 random bits, as those of certificates do. A token's time is never
+    earlier than one that this process gave before, nor than the newest anchor: a clock that was put back gives no
+    token until it has caught up (decision 16).
+    """
+
+    def __init__(
+        self,
+        issuer: IssuerView,
+        opened: Callable[[bytes, bytes], Signer],
+        node: int,
+        records: TimestampRecords,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._issuer = issuer
+        self._opened = opened
+        self._node = node
+        self._records = records
+        self._clock = clock
+        self._entropy = entropy
+        self._known: _Known | None = None
+        self._latest: datetime | None = None
+
+    async def certificate(self) -> bytes | None:
+        """Return the authority's certificate on record, DER; None before it was founded."""
+        key = await self._records.key(self._issuer.id)
+        return None if key is None else key.certificate
+
+    async def answer(self, request_der: bytes) -> bytes:
+        """Return the answer to a request; a refusal is an answer too, with its failure info.
+
+        1 a request that may get a token  2 the certificate and key on record  3 a time that has not gone back
+        4 sign.
+        """
+        ask = tsp.parse_request(request_der)
+        if isinstance(ask, FailInfo):
+            return tsp.rejection(ask)
+        now = self._clock.now()
+        try:
+            known = await self._look(now)
+            if known is None or now > known.not_after:
+                return tsp.rejection(FailInfo.SYSTEM_FAILURE)
+            if self._latest is not None and now < self._latest - MOST_BACK:
+                return tsp.rejection(FailInfo.TIME_NOT_AVAILABLE)
+            self._latest = now = max(now, self._latest or now)
+            serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
+            key, at = as_private_key(known.signer), now.replace(microsecond=0)
+            certificate, above = known.key.certificate, (self._issuer.certificate_der,)
+            token = await made_by(known.signer, lambda: tsp.build_token(key, certificate, above, ask, serial, at))
+        except (Refused, SignerUnavailable):
+            return tsp.rejection(FailInfo.SYSTEM_FAILURE)
+        return tsp.granted(token)
+
+    async def _look(self, now: datetime) -> _Known | None:
+        """Return the certificate and key; read again once a minute, and with them the floor."""
+        known = self._known
+        if known is not None and known.read_at <= now < known.read_at + LOOK_EVERY:
+            return known
+        floor, key = await self._records.floor(), await self._records.key(self._issuer.id)
+        if key is None:
+            return None
+        times = [at for at in (floor, self._latest) if at is not None]
+        self._latest = max(times, default=None)
+        signer = known.signer if known is not None and known.key.stored_key == key.stored_key else None
+        signer = signer or self._opened(key.stored_key, spki_der(key.certificate))
+        self._known = _Known(key, signer, not_after(key.certificate), now)
+        return self._known

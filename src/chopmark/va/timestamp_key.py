@@ -1,0 +1,124 @@
+"""Founding the time-stamp authority, with a key of its own, and renewing its certificate before it ends."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import ChainId, system_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.clock import Clock, Entropy
+from chopmark.keys.adapter import as_private_key, made_by
+from chopmark.keys.ports import Signer
+from chopmark.pki import path
+from chopmark.pki.ceremony import Attributes, Terms, timestamp_certificate
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
+from chopmark.pki.publication import Publication
+from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
+from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
+
+LIFE = timedelta(days=5 * 365)
+RENEWED_BEFORE = timedelta(days=365)
+"""A certificate signs for four of its five years: every token can be verified plainly for a year and more."""
+BACKDATE = timedelta(minutes=5)
+TURN = timedelta(minutes=1)
+NewKey: TypeAlias = Callable[[], tuple[Signer, bytes]]
+"""Makes a key; returns its signer and what the database keeps of it. Blocking."""
+
+
+class NotCertified(Exception):
+    """The new certificate does not hold under the issuer's, or the lint stopped it; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certifier:
+    """The issuing CA as this module needs it: `above` is the chain above it, the root last; `signer` its key.
+
+    `lint` names what a linter finds in a certificate. `node` prefixes serials.
+    """
+
+    issuer: IssuerView
+    above: tuple[bytes, ...]
+    signer: Signer
+    publication: Publication
+    node: int
+    lint: Callable[[bytes], list[str]]
+
+
+class TimestampKeys:
+    """Founds and renews the authority of one issuing CA; its certificate is called `subject`."""
+
+    def __init__(
+        self,
+        certifier: Certifier,
+        subject: Attributes,
+        new_key: NewKey,
+        records: TimestampRecords,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._by = certifier
+        self._subject = subject
+        self._new_key = new_key
+        self._records = records
+        self._recorder = recorder
+        self._clock = clock
+        self._entropy = entropy
+
+    async def renew_due(self) -> int:
+        """Found the authority, or renew its certificate when less than a year is left; 1 when it was done here.
+
+        1 due, and our turn  2 the key: a new one only when there is none  3 [tx] the intent  4 sign  5 it holds
+        6 [tx] stored.
+        """
+        now = self._clock.now().replace(microsecond=0)
+        old = await self._records.key(self._by.issuer.id)
+        until = min(now + LIFE, self._by.issuer.not_after)
+        left = None if old is None else not_after(old.certificate)
+        if left is not None and (left - now >= RENEWED_BEFORE or until <= left):
+            return 0
+        if not await self._records.take_turn(self._entropy.token(8).hex(), now, TURN):
+            return 0
+        if old is None:
+            signer, stored = await asyncio.to_thread(self._new_key)
+            key_der = signer.public_key_der
+        else:
+            stored, key_der = old.stored_key, spki_der(old.certificate)
+        since = max(now - BACKDATE, self._by.issuer.not_before)
+        terms = Terms(make_serial(self._by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
+        made = await self._certified(key_der, terms, now)
+        serial = serial_hex(terms.serial)
+
+        async def store(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
+            if old is None:
+                return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
+            return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
+
+        return int(await self._recorder.write(self._chain, store))
+
+    @property
+    def _chain(self) -> ChainId:
+        return system_chain(f"timestamp-{self._by.issuer.id}")
+
+    async def _certified(self, key_der: bytes, terms: Terms, now: datetime) -> bytes:
+        issuer, by = self._by.issuer, self._by
+        facts = {"serial": serial_hex(terms.serial), "issuer": issuer.id, "profile": "timestamping"}
+
+        async def intend(pen: Pen) -> None:
+            spki = hashlib.sha256(key_der).hexdigest()
+            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
+
+        await self._recorder.write(self._chain, intend)
+        key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
+        made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))
+        chain_der = (issuer.certificate_der, *by.above[:-1])
+        found = [f.code for f in path.chain_findings(made, chain_der, by.above[-1], now)]
+        found += await asyncio.to_thread(by.lint, made)
+        if found:
+            raise NotCertified(", ".join(found))
+        return made

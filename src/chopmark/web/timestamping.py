@@ -1,0 +1,51 @@
+"""POST /tsa: the time-stamp protocol over HTTP (RFC 3161 s.3.4), in front of the framework."""
+
+from collections.abc import Awaitable, Callable
+
+from litestar.types import HTTPScope, Receive, Send
+
+from chopmark.pki.tsp import MAX_REQUEST_BYTES
+
+PATH = "/tsa"
+QUERY, REPLY = b"application/timestamp-query", b"application/timestamp-reply"
+
+
+async def serve(answer: Callable[[bytes], Awaitable[bytes]], scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Answer one request: a refusal by the protocol is an answer with status 200, one by HTTP has no body."""
+    if scope["method"] != "POST":
+        await _send(send, 405, b"", (b"allow", b"POST"))
+        return
+    given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if given.partition(b";")[0].strip().lower() != QUERY:
+        await _send(send, 415, b"", (b"accept", QUERY))
+        return
+    body = await _body(receive)
+    if body is None:
+        await _send(send, 413, b"")
+        return
+    await _send(send, 200, await answer(body), (b"content-type", REPLY))
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the request's body; None for one that is too long or breaks off."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_REQUEST_BYTES:
+            return None
+        more = message.get("more_body", False)
+    return body
+
+
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    usual = [
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": [*usual, *headers]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
