@@ -20,6 +20,7 @@ from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.ports import NotStamped
 from chopmark.audit.verify import verify
 from chopmark.ca.lint import Linter
+from chopmark.main import build
 from chopmark.pki import tsp, tsp_token
 from chopmark.store import db
 from chopmark.store.engine import Engine
@@ -30,6 +31,8 @@ from chopmark.va import timestamp_key
 from chopmark.va.stamping import Stamping
 from chopmark.va.timestamp import TimestampAuthority
 from tests.contract.world import World, world_fixture
+from tests.unit.va.test_timestamp_remote import authority, reply
+from tests.vectors.pki.house import pem
 
 world = world_fixture()
 lone = world_fixture(engines=("sqlite",))
@@ -311,6 +314,26 @@ async def test_a_token_that_does_not_hold_is_not_stored_and_the_next_minute_trie
         assert await lone.count("anchors") == 0
     lone.clock.later(minutes=6, seconds=1)
     assert await lone.once("anchor") == 1
+
+
+async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_believed_by_its_root(
+    lone: World, tmp_path: Path
+) -> None:
+    await lone.once("timestamp-key")
+    await lone.once("sequence")
+
+    async def outside(request: bytes) -> bytes:
+        body = request.partition(b"\r\n\r\n")[2]
+        return reply(await lone.house.stamps.authority.answer(body), "Content-Type: application/timestamp-reply")
+
+    (tmp_path / "roots.pem").write_bytes(pem(lone.house.authority.chain[-1]))
+    async with authority(outside) as url:
+        settings = {"timestamp_url": url, "timestamp_roots": tmp_path / "roots.pem", "node": 3}
+        house = await build(lone.house.settings.model_copy(update=settings), lone.clock, lone.dice)
+        lone.nodes.append(house)
+        assert await World(house, lone.clock, lone.dice, lone.url).once("anchor") == 1
+    assert (house.stamps.by, house.stamps.roots[1:]) == (url, (lone.house.authority.chain[-1],))
+    assert (await verified(lone)).anchored.anchors == 1
 
 
 # the auditor with openssl -----------------------------------------------------------------------------------------

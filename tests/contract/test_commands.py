@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
-from chopmark.main import NotReady, opened
+from chopmark.main import NotReady, opened, tasks
 from chopmark.settings import Settings
 from chopmark.words import CustomerId, Secret
 
@@ -169,6 +169,32 @@ async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_ins
         await operating.verify_audit(nowhere, exported, tmp_path / "missing.jsonl", key)
 
 
+async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certificate(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported, key = tmp_path / "audit.jsonl", tmp_path / "head.pem"
+    async with opened(settings) as house:
+        jobs = {task.name: task.job for task in tasks(house)}
+        for name in ("timestamp-key", "sequence", "anchor"):
+            await jobs[name]()
+    assert await operating.export_audit(settings, exported) == 0
+    assert await operating.audit_key(settings, key) == 0
+    nowhere, root = Settings(mode="production", data=tmp_path / "nowhere"), settings.data / "ca" / "root.cer"
+    heads = settings.data / "heads.jsonl"
+    for given, said in ((root, "1 anchor holds"), (None, "Not checked: who signed the anchors")):
+        capsys.readouterr()
+        assert await operating.verify_audit(nowhere, exported, heads, key, given) == 0
+        assert said in capsys.readouterr().out
+    with pytest.raises(Refused):
+        await operating.verify_audit(nowhere, exported, heads, key, key)
+    lines = exported.read_text().splitlines(keepends=True)
+    exported.write_text("".join(line for line in lines if not line.startswith('{"anchor"')))
+    assert await operating.verify_audit(nowhere, exported, None, key, root) == 1
+    assert "anchor-missing" in capsys.readouterr().out
+    assert await operating.check(settings) == 0
+    assert "anchors of the audit, by ourselves: the newest of" in capsys.readouterr().out
+
+
 async def test_the_code_key_is_rotated_with_its_predecessor_at_hand(settings: Settings) -> None:
     fresh = {"otp_key": production(settings.data).otp_key, "otp_key_previous": settings.otp_key}
     rotated = settings.model_copy(update=fresh)
@@ -222,4 +248,8 @@ def test_the_settings_refuse_unknown_keys_and_plain_http_in_production() -> None
         Settings.model_validate({"colour": "red"})
     with pytest.raises(ValueError, match="https"):
         Settings(mode="production", public_url="http://counter.example.com")
+    with pytest.raises(ValueError, match="timestamp_roots"):
+        Settings(timestamp_url="https://tsa.example.org")
+    with pytest.raises(ValueError, match="timestamp_url"):
+        Settings(timestamp_url="ftp://tsa.example.org", timestamp_roots=Path("roots.pem"))
     assert json.loads(Settings(otp_key=SecretStr("ab" * 32)).model_dump_json())["otp_key"] != "ab" * 32

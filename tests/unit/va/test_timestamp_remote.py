@@ -1,7 +1,7 @@
 """An authority that is somebody else's, over a real connection: what it may answer, and what is not believed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,7 +13,7 @@ from chopmark.va.timestamp_remote import RemoteAuthority
 
 REQUEST = tsp.build_request(bytes(32), 7)
 TYPE = "Content-Type: application/timestamp-reply"
-Answer = Callable[[bytes], bytes]
+Answer = Callable[[bytes], bytes | Awaitable[bytes]]
 
 
 @asynccontextmanager
@@ -25,7 +25,8 @@ async def authority(answer: Answer) -> AsyncIterator[str]:
         length = next(
             int(line[15:]) for line in head.decode().split("\r\n") if line.lower().startswith("content-length:")
         )
-        writer.write(answer(head + await reader.readexactly(length)))
+        answered = answer(head + await reader.readexactly(length))
+        writer.write(answered if isinstance(answered, bytes) else await answered)
         await writer.drain()
         writer.close()
 
