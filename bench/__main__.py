@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
+from bench import csr, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
 from bench.figures import Result, as_json, table
 from bench.world import QUICK, Options, World, opened, say
 
 Measure = Callable[[World], list[Result]]
 SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
 """Measured in one world, PostgreSQL with one filled installation, in this order."""
-OWN: dict[str, Callable[[Options], list[Result]]] = {"Q": sqlite.measure, "S": sizes.measure}
+OWN: dict[str, Callable[[Options], list[Result]]] = {"C": csr.measure, "Q": sqlite.measure, "S": sizes.measure}
 """Measured in installations of their own."""
 
 

@@ -1,5 +1,6 @@
 """M: memory of a server worker after load, of an import; the second start of `make run`; the first page's weight."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 from urllib.request import urlopen
+
+import asyncpg
 
 from bench import people
 from bench.figures import Result
@@ -30,7 +33,25 @@ PAGES = ("/sign-in",)
 
 def measure(world: World) -> list[Result]:
     """Return M's rows."""
-    return [*_server(world), *_import(world), *_demo(world)]
+    return [*_disk(world), *_server(world), *_import(world), *_demo(world)]
+
+
+def _disk(world: World) -> list[Result]:
+    """Return what a customer with one certificate and its audit takes up, indexes included."""
+    size = asyncio.run(_database_size(world.dsn))
+    conditions = world.conditions(
+        what="pg_database_size over customers: each imported, certified once, 14 audit leaves"
+    )
+    return [Result("M.disk", "KB a customer", (size / world.options.customers / 1000,), conditions=conditions)]
+
+
+async def _database_size(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        size: int = await connection.fetchval("SELECT pg_database_size(current_database())")
+        return size
+    finally:
+        await connection.close()
 
 
 def _server(world: World) -> list[Result]:
