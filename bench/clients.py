@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import IO, Any
 
+from bench.journey import STEPS
 from bench.site import ended
 
 PROCESSES = 2
@@ -32,6 +33,11 @@ class Round:
     def requests_a_second(self) -> float:
         """Answers a second of all steps."""
         return sum(map(len, self.steps.values())) / self.seconds
+
+    @property
+    def journeys_a_second(self) -> float:
+        """Answers a second over the twelve of a journey: the users stand at all steps, so a window sees parts of many."""
+        return self.requests_a_second / len(STEPS)
 
     @property
     def busiest(self) -> float:

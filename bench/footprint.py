@@ -178,7 +178,7 @@ def _in_chromium(url: str, chromium: str) -> Weight:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         answers: list[Response] = []
-        page.on("response", answers.append)
+        page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 - playwright marks the function
         page.goto(url, wait_until="networkidle")
         for answer in answers:
             sizes = answer.request.sizes()

@@ -82,7 +82,7 @@ def _rows(options: Options, seen: dict[str, list[Round]], uses: dict[str, list[U
         Result(
             "Q",
             "journeys/s",
-            tuple(one.a_second("prove") for one in seen["on"]),
+            tuple(one.journeys_a_second for one in seen["on"]),
             "requests/s with group commit off",
             median(ratios(rates["on"], rates["off"])),
             "1.5",
