@@ -457,8 +457,8 @@ def tasks(house: House) -> tuple[Task, ...]:
     holder = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     sender = Sender(house.brand.firm.zh, house.brand.firm.en, house.brand.hotline.zh)
 
-    def delivery(lane: int) -> Delivery:
-        return Delivery(
+    def delivery(lane: int) -> Task:
+        delivered = Delivery(
             house.works,
             house.challenges,
             house.verifier,
@@ -467,7 +467,9 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.recorder,
             house.clock,
             f"{holder}-{lane}",
-        )
+        ).once
+        # One lane is woken: three would claim what one can carry. The others look for what it has no hand free for.
+        return Task(f"deliver-{lane}", delivered, 0.5, house.works.wait if lane == 0 else None)
 
     resume = Resume(house.desk.orders, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
@@ -488,17 +490,14 @@ def tasks(house: House) -> tuple[Task, ...]:
         placed = await sequence(house.ledger, house.head_signer, house.heads, house.clock, holder)
         return placed if placed >= MOST_LEAVES else 0
 
-    async def leaves(timeout_s: float) -> bool:
-        return await house.engine.wait("leaves", timeout_s)
-
     return (
-        *(Task(f"deliver-{lane}", delivery(lane).once, 0.5, house.works.wait) for lane in range(DELIVERY_LANES)),
+        *(delivery(lane) for lane in range(DELIVERY_LANES)),
         Task("revoke", endings.once, 1.0, house.works.wait),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 3600.0),
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
-        Task("sequence", sequenced, 0.5, leaves),
+        Task("sequence", sequenced, 0.5),
         *house.stamps.tasks(holder),
     )

@@ -2,7 +2,7 @@
 
 from chopmark.audit.leaf import ChainId, Leaf, Tip, new_chain, next_tip
 from chopmark.audit.recorder import StaleChain
-from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, query
+from chopmark.store.script import Query, Row, Script, at_once, guard, query
 
 _FIRST = """
 INSERT INTO chains (chain, version, tip) VALUES (:chain, 1, :tip)
@@ -19,7 +19,6 @@ VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 
 
 TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
-LEAVES_CHANNEL = "leaves"
 
 
 def tip_of(chain: ChainId, rows: list[Row]) -> Tip:
@@ -33,7 +32,6 @@ def append(leaf: Leaf) -> Script[None]:
     if not (yield move):
         raise StaleChain
     yield entry
-    yield Notify(LEAVES_CHANNEL)
 
 
 def record(leaf: Leaf, *parts: Query) -> Script[list[list[Row]] | None]:
@@ -47,7 +45,6 @@ def record(leaf: Leaf, *parts: Query) -> Script[list[list[Row]] | None]:
         if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))) != Tip(leaf.chain, leaf.version - 1, leaf.previous):
             raise StaleChain
         return None
-    yield Notify(LEAVES_CHANNEL)
     return done
 
 

@@ -70,8 +70,11 @@ def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-def same_origin(request: AnyRequest) -> None:
-    """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page."""
+async def same_origin(request: AnyRequest) -> None:
+    """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page.
+
+    Awaits nothing, but the framework runs a hook that is no coroutine in a thread.
+    """
     if request.method not in _UNSAFE:
         return
     origin = request.headers.get("origin")
