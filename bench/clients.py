@@ -36,7 +36,7 @@ class Round:
 
     @property
     def journeys_a_second(self) -> float:
-        """Answers a second over the twelve of a journey: the users stand at all steps, so a window sees parts of many."""
+        """Answers a second over the twelve of a journey: users stand at all steps, a window sees parts of many."""
         return self.requests_a_second / len(STEPS)
 
     @property

@@ -154,6 +154,7 @@ async def _planned(
     line = authorities.lineage(await means.certificates.issuers())
     if bool(line) is not rollover:
         raise Stopped("there is a CA: `chopmark ca rollover`" if line else "there is no CA: `chopmark ca ceremony`")
+    _require_same_shares(means, line, shares)
     number = authorities.successor([one.row for one in line])
     now = means.clock.now().replace(microsecond=0)
     root, root_key, last = await _root_of(means, line, number, asked, shares)
@@ -177,6 +178,16 @@ async def _planned(
     )
     plans.store(folder, plan)
     return plan
+
+
+def _require_same_shares(means: Means, line: list[Named], shares: Shares | None) -> None:
+    """Return when the shares open the CAs before, too: a counter has one pair for all of them."""
+    for one in line:
+        if shares is not None and Lock.of(one.row.key_pem) is not None:
+            try:
+                means.keyring.open(one.row.key_pem, spki_der(one.row.certificate))
+            except KeyFileError as error:
+                raise Stopped(f"take the shares that open {one.row.id}: the counter has one pair for all") from error
 
 
 async def _root_of(

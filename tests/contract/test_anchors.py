@@ -29,7 +29,6 @@ from chopmark.store.script import Script, query
 from chopmark.store.timestamps import TimestampLedger
 from chopmark.va import timestamp_key
 from chopmark.va.stamping import Stamping
-from chopmark.va.timestamp import TimestampAuthority
 from tests.contract.world import World, world_fixture
 from tests.unit.va.test_timestamp_remote import authority, reply
 from tests.vectors.pki.house import pem
@@ -202,15 +201,8 @@ async def leaf(world: World):
 # the authority ----------------------------------------------------------------------------------------------------
 
 
-def authority(world: World) -> TimestampAuthority:
-    """The world's own authority."""
-    found = world.house.stamps.authority
-    assert found is not None
-    return found
-
-
 async def ask(world: World, nonce: int = 5) -> bytes:
-    return await authority(world).answer(tsp.build_request(IMPRINT, nonce))
+    return await world.timestamps.answer(tsp.build_request(IMPRINT, nonce))
 
 
 def stamped(world: World, answer: bytes, nonce: int = 5) -> tsp_token.Stamp:
@@ -225,7 +217,7 @@ async def test_before_it_is_founded_the_authority_says_so_and_then_it_stamps(lon
 
 async def test_the_key_is_its_own_and_its_certificate_is_for_time_stamping_alone(lone: World) -> None:
     await lone.once("timestamp-key")
-    der = await authority(lone).certificate()
+    der = await lone.timestamps.certificate()
     assert der is not None
     assert Linter().findings_certificate(der) == ()
     made, issuer = x509.load_der_x509_certificate(der), lone.house.authority.view
@@ -240,14 +232,14 @@ async def test_the_key_is_its_own_and_its_certificate_is_for_time_stamping_alone
 
 async def test_the_certificate_is_renewed_a_year_before_it_ends_with_the_same_key(lone: World) -> None:
     await lone.once("timestamp-key")
-    old = x509.load_der_x509_certificate(await authority(lone).certificate() or b"")
+    old = x509.load_der_x509_certificate(await lone.timestamps.certificate() or b"")
     await ask(lone)
     lone.clock.at = old.not_valid_after_utc - timestamp_key.RENEWED_BEFORE
     assert await lone.once("timestamp-key") == 0
     lone.clock.later(seconds=1)
     assert await lone.once("timestamp-key") == 1
     assert await lone.once("timestamp-key") == 0
-    made = x509.load_der_x509_certificate(await authority(lone).certificate() or b"")
+    made = x509.load_der_x509_certificate(await lone.timestamps.certificate() or b"")
     assert (made.subject, made.public_key()) == (old.subject, old.public_key())
     assert made.not_valid_after_utc - lone.clock.at == timestamp_key.LIFE
     lone.clock.at = old.not_valid_after_utc + timedelta(days=1)
@@ -291,7 +283,7 @@ async def test_serial_numbers_carry_the_node_and_never_repeat(lone: World) -> No
 async def test_a_token_that_does_not_hold_is_not_stored_and_the_next_minute_tries_again(lone: World) -> None:
     await lone.once("sequence")
     await lone.once("timestamp-key")
-    right = authority(lone).answer
+    right = lone.timestamps.answer
 
     async def other_time(request: bytes) -> bytes:
         lone.clock.later(minutes=6)

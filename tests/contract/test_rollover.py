@@ -272,6 +272,19 @@ async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_pat
         after.house.keyring.close()
 
 
+async def test_a_rollover_takes_the_shares_of_the_ca_before(world: World, tmp_path: Path, capsys) -> None:
+    assert await roll_over(world, tmp_path / "ceremony") == 0
+    other = tmp_path / "other"
+    other.write_text("3333-a share of somebody new")
+    capsys.readouterr()
+    assert await roll_over(world, tmp_path / "next", share_two=other) == 1
+    assert "take the shares that open investor-2" in capsys.readouterr().out
+    assert await roll_over(world, tmp_path / "again") == 0
+    after = await restarted(world)
+    assert [ca.authority.view.id for ca in after.house.cas] == ["investor-3", "investor-2", "investor"]
+    assert [ca.root for ca in after.house.cas] == ["root-3", "root-2", "root"]
+
+
 async def test_a_rollover_needs_a_ca_and_a_root_s_key_file_that_is_one(world: World, tmp_path, capsys) -> None:
     assert await roll_over(world, tmp_path / "a", root_key=tmp_path / "none.pem") == 1
     assert "cannot be read" in capsys.readouterr().out

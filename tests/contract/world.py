@@ -37,6 +37,7 @@ from chopmark.store import db
 from chopmark.store.ca import CertificateLedger
 from chopmark.store.script import Row, Script, Value, query
 from chopmark.store.stepup import FailureLedger
+from chopmark.va.timestamp import TimestampAuthority
 from chopmark.words import (
     AccountNumber,
     Channel,
@@ -131,6 +132,12 @@ class World:
     nodes: list[House] = field(default_factory=list)
 
     # doors ------------------------------------------------------------------------------------------------------
+
+    @property
+    def timestamps(self) -> TimestampAuthority:
+        """The house's own time-stamp authority."""
+        assert self.house.stamps.authority is not None
+        return self.house.stamps.authority
 
     def caller(self, customer: str = ANN, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> Caller:
         return Caller(CustomerId(customer), factors, "test")

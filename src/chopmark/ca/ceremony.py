@@ -76,12 +76,12 @@ class Founding:
 
     def root_certificate(self, key: IssuerKey) -> bytes:
         """Return the self-signed root: 20 years."""
-        terms = self._terms(self.serials.root, ROOT_LIFE)
+        terms = _terms(self.serials.root, self.start, ROOT_LIFE)
         return ceremony.root_certificate(key, _subject(self.names, f"{self.names.issuing} Root"), terms)
 
     def issuing_certificate(self, root_key: IssuerKey, root_der: bytes, spki_der: bytes) -> bytes:
         """Return the issuing CA's certificate under the root: 10 years."""
-        terms = self._terms(self.serials.issuing, ISSUING_LIFE, not_after(root_der))
+        terms = _terms(self.serials.issuing, self.start, ISSUING_LIFE, not_after(root_der))
         root = IssuerView.read(self.root, root_der)
         return ceremony.issuing_certificate(root_key, root, spki_der, self.subject, terms, self.root_urls)
 
@@ -97,15 +97,17 @@ class Founding:
         return Urls(ocsp="", ca_issuers=certificate, crl=self.publication.crl(self.root, 0))
 
     def responder_certificate(self, issuing_key: IssuerKey, issuing_der: bytes, spki_der: bytes) -> bytes:
-        """Return the certificate of the issuing CA's OCSP responder: 2 years."""
-        terms = self._terms(self.serials.responder, RESPONDER_LIFE, not_after(issuing_der))
-        subject = _subject(self.names, f"{self.names.issuing} OCSP")
+        """Return the certificate of the issuing CA's OCSP responder: 2 years, within the issuing CA's validity."""
         issuing = IssuerView.read(self.issuer, issuing_der)
+        start = max(self.start, issuing.not_before)  # another machine may have made that one later
+        terms = _terms(self.serials.responder, start, RESPONDER_LIFE, issuing.not_after)
+        subject = _subject(self.names, f"{self.names.issuing} OCSP")
         return ceremony.ocsp_responder_certificate(issuing_key, issuing, spki_der, subject, terms)
 
-    def _terms(self, serial: int, life: timedelta, latest: datetime | None = None) -> Terms:
-        end = self.start + life - timedelta(seconds=1)
-        return Terms(serial, self.start, end if latest is None else min(end, latest))
+
+def _terms(serial: int, start: datetime, life: timedelta, latest: datetime | None = None) -> Terms:
+    end = start + life - timedelta(seconds=1)
+    return Terms(serial, start, end if latest is None else min(end, latest))
 
 
 def root_list(

@@ -47,7 +47,7 @@ async def guarded(device: Device, tmp_path: Path) -> AsyncIterator[World]:
 async def judged(world: World, algorithm: HashAlgorithm) -> bool:
     """Ask as the stranger does, and let it verify; its verifier takes the root for the chain at the token's time."""
     asked = TimestampRequestBuilder().data(MESSAGE).hash_algorithm(algorithm).nonce(nonce=True).build()
-    answer = decode_timestamp_response(await world.house.stamps.authority.answer(asked.as_bytes()))
+    answer = decode_timestamp_response(await world.timestamps.answer(asked.as_bytes()))
     root = x509.load_der_x509_certificate(world.house.authority.chain[-1])
     verifier = VerifierBuilder.from_request(asked).add_root_certificate(root).build()
     return verifier.verify_message(answer, MESSAGE)
@@ -66,7 +66,7 @@ async def test_a_key_in_an_hsm_stamps_and_is_missed_when_the_token_is_away(guard
     assert await judged(guarded, HashAlgorithm.SHA256)
     device.take_out()
     guarded.house.keyring.close()
-    answer = await guarded.house.stamps.authority.answer(tsp.build_request(bytes(32), 1))
+    answer = await guarded.timestamps.answer(tsp.build_request(bytes(32), 1))
     assert answer == tsp.rejection(tsp.FailInfo.SYSTEM_FAILURE)
     device.put_back()
     guarded.clock.later(minutes=2)
