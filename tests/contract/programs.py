@@ -71,6 +71,12 @@ class Program:
         old = world.held[customer].holding.der
         return cls(errand, None, request_of(errand.key, old), Shown(old))
 
+    @staticmethod
+    def renewing(held: Held) -> tuple[ClientKey, bytes]:
+        """A new key and its request for the names of a certificate."""
+        key = ClientKey.generate()
+        return key, request_of(key, held.holding.der)
+
     async def ask(self, csr: bytes | None = None) -> Progress:
         """Send the request, as often as it takes."""
         if self.shown is not None:

@@ -7,7 +7,7 @@ Retry-After, and the program sends the same request again.
 import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Receive, Scope, Send
@@ -43,7 +43,10 @@ STATUS: Mapping[Kind, int] = {
 _CERTIFICATES = b"application/pkcs7-mime; smime-type=certs-only"
 _ATTRIBUTES = b"application/csrattrs"
 _REQUEST = "application/pkcs10"
+_FIRST_EDITION = "rfc7030"
+"""The label for clients that read base64 only where a Content-Transfer-Encoding says so, which RFC 8951 ended."""
 _AT_THE_CA = frozenset({OrderState.SUBMITTED, OrderState.PENDING})
+_CHALLENGE = (b"www-authenticate", b'Basic realm="EST", charset="UTF-8"')
 _SOON_S, _LATER_S = 5, 15
 Headers = list[tuple[bytes, bytes]]
 
@@ -65,10 +68,15 @@ class _Answer:
     status: int
     body: bytes = b""
     headers: Headers = field(default_factory=list)
+    encoded: bool = False
+    """Whether the body is base64."""
 
 
 class Est:
-    """Serves /.well-known/est/OPERATION, and /.well-known/est/LABEL/OPERATION with the profile's name as label."""
+    """Serves /.well-known/est/OPERATION and /.well-known/est/LABEL/OPERATION (RFC 7030 s.3.2.2).
+
+    A label is the profile's name, or `rfc7030` for clients of the first edition.
+    """
 
     def __init__(self, door: EstDoor) -> None:
         self._door = door
@@ -84,7 +92,10 @@ class Est:
         if scope["type"] != ScopeType.HTTP:
             return
         try:
-            answer = await self._operation(scope)(scope, receive)
+            label, operation = self._operation(scope)
+            answer = await operation(scope, receive)
+            if label == _FIRST_EDITION:
+                answer = _first_edition(answer)
         except Refused as refused:
             answer = self._refusal(scope, refused.refusal)
         except _Method as other:
@@ -98,14 +109,15 @@ class Est:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    def _operation(self, scope: HTTPScope) -> Callable[[HTTPScope, Receive], Awaitable[_Answer]]:
+    def _operation(self, scope: HTTPScope) -> tuple[str, Callable[[HTTPScope, Receive], Awaitable[_Answer]]]:
         label, _, name = scope["path"].removeprefix(ROOT).rpartition("/")
         offered = {operation: method for method, operation in self._operations}
-        if not scope["path"].startswith(ROOT) or label not in {"", self._door.label} or name not in offered:
+        known = scope["path"].startswith(ROOT) and label in {"", self._door.label, _FIRST_EDITION}
+        if not known or name not in offered:
             raise Refused(_NO_OPERATION)
         if scope["method"] != offered[name]:
             raise _Method(offered[name].encode())
-        return self._operations[scope["method"], name]
+        return label, self._operations[scope["method"], name]
 
     async def _cacerts(self, _: HTTPScope, __: Receive) -> _Answer:
         """RFC 7030 s.4.1: the CA's certificates, nobody needs to be known for them."""
@@ -115,10 +127,13 @@ class Est:
         """RFC 7030 s.4.5, RFC 9908."""
         if self._door.attributes is None:
             return _Answer(204)
-        return _Answer(200, est.to_base64(self._door.attributes), [(b"content-type", _ATTRIBUTES)])
+        return _base64(self._door.attributes, _ATTRIBUTES)
 
     async def _simpleenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.1: the first certificate of an order, with the order's one-time credential (s.3.2.3)."""
+        if not _header(scope, b"authorization"):
+            # A challenge and no error: BouncyCastle's client asks first without, and stumbles over a body.
+            return _Answer(401, b"", [_CHALLENGE])
         user, secret = _credential(scope)
         csr = await _request(scope, receive)
         return self._progress(scope, await self._door.program.enrol(user, secret, csr))
@@ -144,7 +159,7 @@ class Est:
         status = _UNSUPPORTED if refusal is _CONTENT_TYPE else STATUS[refusal.kind]
         headers: Headers = []
         if status == 401:
-            headers.append((b"www-authenticate", b'Basic realm="EST", charset="UTF-8"'))
+            headers.append(_CHALLENGE)
         if refusal.retry_after_s is not None:
             headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
         return self._said(scope, status, refusal.public, headers)
@@ -164,7 +179,20 @@ class _Method(Exception):
 
 
 def _certificates(certificates: tuple[bytes, ...]) -> _Answer:
-    return _Answer(200, est.to_base64(est.certs_only(certificates)), [(b"content-type", _CERTIFICATES)])
+    return _base64(est.certs_only(certificates), _CERTIFICATES)
+
+
+def _first_edition(answer: _Answer) -> _Answer:
+    """Return the answer as clients of RFC 7030's first edition read it: BouncyCastle 1.72 expects no body at 202."""
+    if answer.encoded:
+        return replace(answer, headers=[*answer.headers, (b"content-transfer-encoding", b"base64")])
+    if answer.status == 202:
+        return _Answer(202, b"", [header for header in answer.headers if header[0] != b"content-type"])
+    return answer
+
+
+def _base64(der: bytes, kind: bytes) -> _Answer:
+    return _Answer(200, est.to_base64(der), [(b"content-type", kind)], encoded=True)
 
 
 def _header(scope: HTTPScope, name: bytes) -> str:

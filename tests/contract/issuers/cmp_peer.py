@@ -33,8 +33,8 @@ class Server:
     @classmethod
     def start(cls, certificate: Path, between: Path, *options: str) -> "Server":
         line = [
-            program("openssl"), "cmp", "-port", "0", "-srv_ref", "stranger", "-srv_secret", f"pass:{AUTH_KEY}",
-            "-rsp_cert", certificate, "-rsp_extracerts", between, "-accept_raverified", *options,
+            str(program("openssl")), "cmp", "-port", "0", "-srv_ref", "stranger", "-srv_secret", f"pass:{AUTH_KEY}",
+            "-rsp_cert", str(certificate), "-rsp_extracerts", str(between), "-accept_raverified", *options,
         ]  # fmt: skip
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None
