@@ -41,7 +41,10 @@ def _application(order: Order, issuer: str) -> tuple[Text, ...]:
     home = {
         KeyHome.BROWSER: text("My key was made in this browser and stays in it; no copy of it can be made."),
         KeyHome.FILE: text("My key was made on this computer; I keep its file and its pass-phrase to myself."),
-        KeyHome.HELPER: text("My key was made by the helper program on this computer and stays there."),
+        KeyHome.HELPER: text(
+            "My key %(key)s was made by the program on my computer and stays there; the program shows the same number.",
+            key=(order.spki_sha256 or "")[:16].upper(),
+        ),
     }[order.key_home]
     sentences = [
         text("%(issuer)s issues my certificate; it is valid for one year.", issuer=issuer),

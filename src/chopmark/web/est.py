@@ -151,7 +151,10 @@ class Est:
             return _certificates((progress.certificate,))
         soon = progress.order.state in _AT_THE_CA
         key = (progress.order.spki_sha256 or "")[:16].upper()
-        sentence = _BEING_MADE if soon else text(_APPROVE.msgid, key=key)
+        approve = text(
+            "Your key %(key)s has arrived. Please approve it at the portal; then it gets its certificate.", key=key
+        )
+        sentence = text("Your certificate is being made. Please wait a moment.") if soon else approve
         wait = str(_SOON_S if soon else _LATER_S).encode()
         return self._said(scope, 202, sentence, [(b"retry-after", wait)])
 
@@ -232,12 +235,6 @@ async def _request(scope: HTTPScope, receive: Receive) -> bytes:
 
 
 _UNSUPPORTED = 415
-_APPROVE = text(
-    "Your key %(key)s has arrived. Please go on at the portal and approve it there; this program then gets the"
-    " certificate.",
-    key="",
-)
-_BEING_MADE = text("Your certificate is being made. Please wait a moment.")
 _NO_OPERATION = Refusal(Kind.NOT_FOUND, text("This EST service has no such operation."), code="operation")
 _CREDENTIAL = Refusal(
     Kind.UNAUTHENTICATED,
