@@ -10,6 +10,7 @@ from cryptography import x509
 from chopmark.audit.recorder import Recorder
 from chopmark.ca.cfssl import AuthKey, CfsslClient
 from chopmark.ca.cmp import CmpClient
+from chopmark.ca.est import EstClient
 from chopmark.ca.foreign import ForeignIssuer, Terms
 from chopmark.ca.foreign_ports import Client, Requests
 from chopmark.ca.ports import Issuer
@@ -60,7 +61,7 @@ def client_of(settings: Settings, anchors: Anchors, clock: Clock, entropy: Entro
     if settings.issuer == "cmp":
         shared = Shared(settings.issuer_user, secret)
         return CmpClient(wire, shared, _issuing(anchors).subject.public_bytes(), clock, entropy)
-    raise ExternalFault(f"there is no client for {settings.issuer}")
+    return EstClient(wire, settings.issuer_profile, settings.issuer_user, secret)
 
 
 def _issuing(anchors: Anchors) -> x509.Certificate:

@@ -32,9 +32,9 @@ class Server:
 
     @classmethod
     def start(cls, certificate: Path, between: Path, *options: str) -> "Server":
-        line = [
-            str(program("openssl")), "cmp", "-port", "0", "-srv_ref", "stranger", "-srv_secret", f"pass:{AUTH_KEY}",
-            "-rsp_cert", str(certificate), "-rsp_extracerts", str(between), "-accept_raverified", *options,
+        line: list[str | Path] = [
+            program("openssl"), "cmp", "-port", "0", "-srv_ref", "stranger", "-srv_secret", f"pass:{AUTH_KEY}",
+            "-rsp_cert", certificate, "-rsp_extracerts", between, "-accept_raverified", *options,
         ]  # fmt: skip
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None
@@ -67,13 +67,12 @@ class Cmp(Foreign):
     """OpenSSL's CMP server behind the proxy."""
 
     kind = "cmp"
-    polls = True
     options: tuple[str, ...] = ()
     server: Server | None = None
     applicants: list[tuple[Applicant, str]] = field(default_factory=list)
     certificates: dict[int, Path] = field(default_factory=dict)
     override: Path | None = None
-    ended: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     kinds: list[int] = field(default_factory=list)
     count: int = 0
 
@@ -86,7 +85,7 @@ class Cmp(Foreign):
         return self.count
 
     def revoked(self, certificate: bytes) -> bool:
-        return x509.load_der_x509_certificate(certificate).serial_number in self.ended
+        return x509.load_der_x509_certificate(certificate).serial_number in self.gone
 
     def answers(self, pem: Path) -> Fault:
         self.override = pem
@@ -125,7 +124,7 @@ class Cmp(Foreign):
         if answer and body(heard.body)[0] == RR:
             kind, content = body(answer)
             if kind == RP and first_integer(content) == 0:
-                self.ended |= {serial for serial in self.certificates if _octets(serial) in heard.body}
+                self.gone |= {serial for serial in self.certificates if _octets(serial) in heard.body}
 
 
 def _octets(serial: int) -> bytes:

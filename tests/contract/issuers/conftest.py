@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.contract.issuers import cmp_peer, peers, stranger
+from tests.contract.issuers import cmp_peer, est_peer, peers, stranger
 from tests.contract.world import World, world_fixture
 
 world = world_fixture(("sqlite",))
@@ -26,7 +26,12 @@ def other_ca(tmp_path_factory: pytest.TempPathFactory) -> stranger.Ca:
     return stranger.found(tmp_path_factory.mktemp("other"), "Other")
 
 
-OPENERS = {"embedded": peers.open_embedded, "cfssl": peers.open_cfssl, "cmp": cmp_peer.open_cmp}
+OPENERS = {
+    "embedded": peers.open_embedded,
+    "cfssl": peers.open_cfssl,
+    "cmp": cmp_peer.open_cmp,
+    "est": est_peer.open_est,
+}
 FOREIGN = [kind for kind in OPENERS if kind != "embedded"]
 
 
@@ -50,5 +55,14 @@ async def foreign(
     request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
 ) -> AsyncIterator[peers.Peer]:
     """Every CA of another house."""
+    async with AsyncExitStack() as stack:
+        yield await opened_peer(request.param, world, tmp_path, ca, stack)
+
+
+@pytest.fixture(params=["cfssl", "cmp"])
+async def revoking(
+    request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
+) -> AsyncIterator[peers.Peer]:
+    """Every CA of another house whose protocol has a revocation."""
     async with AsyncExitStack() as stack:
         yield await opened_peer(request.param, world, tmp_path, ca, stack)

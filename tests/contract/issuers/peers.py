@@ -9,7 +9,7 @@ import json
 import sqlite3
 import subprocess
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from chopmark.audit.events import Event
 from chopmark.authorities import profile_text
 from chopmark.ca.foreign import ForeignIssuer
-from chopmark.ca.foreign_ports import Client
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
 from chopmark.external import Means, issuer_of
@@ -60,7 +60,8 @@ class Peer:
     orders: int = 0
 
     kind = ""
-    polls = False
+    ended = Event.CA_CERTIFICATE_REVOKED
+    """What the record says when a certificate was revoked."""
 
     @abstractmethod
     def issuer(self) -> Issuer:
@@ -155,7 +156,6 @@ class Foreign(Peer):
     ca: stranger.Ca = field(default_factory=lambda: stranger.Ca(Path(), ""))
     trust: Path = Path()
     settings: dict[str, Any] = field(default_factory=dict)
-    wrap: Callable[[Client], Client] = lambda client: client
 
     def issuer(self, **other: Any) -> ForeignIssuer:
         house = self.world.house

@@ -93,13 +93,14 @@ async def test_two_orders_have_two_certificates(peer: Peer) -> None:
 
 
 async def test_i25_a_revocation_reaches_the_ca_and_twice_is_once(peer: Peer) -> None:
+    """With EST it reaches the person who asks the CA."""
     issuer, wish = peer.issuer(), peer.applicant().wish
     made = await certified(peer, issuer, wish)
     assert not peer.revoked(made.der)
     await issuer.revoke(made.serial, "superseded")
     await peer.issuer().revoke(made.serial, "key_compromise")
     assert peer.revoked(made.der)
-    (leaf,) = await peer.world.leaves(Event.CA_CERTIFICATE_REVOKED)
+    (leaf,) = await peer.world.leaves(peer.ended)
     assert '"superseded"' in leaf["facts"]
     gone = await issuer.issue(wish)
     assert isinstance(gone, Refusal)
@@ -110,7 +111,7 @@ async def test_an_unknown_serial_is_nobodys_and_nothing_happens(peer: Peer) -> N
     heard = len(peer.proxy.heard)
     await peer.issuer().revoke(Serial("00FFEE"), "superseded")
     assert len(peer.proxy.heard) == heard
-    assert await peer.world.leaves(Event.CA_CERTIFICATE_REVOKED) == []
+    assert await peer.world.leaves(peer.ended) == []
 
 
 async def test_a_wish_without_its_name_is_refused_before_the_ca_hears_of_it(peer: Peer) -> None:
