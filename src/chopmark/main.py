@@ -410,7 +410,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         revocation=revocation,
         suspension=Suspension(desk, staff, own),
         key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk),
+        counter=Counter(desk, overlap=certifier.allows_overlap),
         holds=Holds(desk, failures),
         intake=Intake(
             SqlRegistry(engine), ground.sealer, ground.audit_key, clock, entropy, ground.policy.contact_cooldown

@@ -316,7 +316,7 @@ async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_bel
 
     async def outside(request: bytes) -> bytes:
         body = request.partition(b"\r\n\r\n")[2]
-        return reply(await lone.house.stamps.authority.answer(body), "Content-Type: application/timestamp-reply")
+        return reply(await lone.timestamps.answer(body), "Content-Type: application/timestamp-reply")
 
     (tmp_path / "roots.pem").write_bytes(pem(lone.house.authority.chain[-1]))
     async with authority(outside) as url:

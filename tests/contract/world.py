@@ -28,6 +28,7 @@ from chopmark.keys.ports import Signer
 from chopmark.main import House, build, found_ca, tasks
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
+from chopmark.ra.overview import Counter
 from chopmark.ra.ports import Holding
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -217,7 +218,8 @@ class World:
         house = self.house
         rekey = Rekey(house.desk, house.verifier, FailureLedger(house.engine), issuer)
         revocation = Revocation(house.desk, issuer)
-        changed = replace(house, rekey=rekey, revocation=revocation)
+        counter = Counter(house.desk, overlap=issuer.allows_overlap)
+        changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
     def issuer(self, signer: Signer) -> EmbeddedIssuer:

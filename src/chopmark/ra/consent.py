@@ -22,9 +22,12 @@ class Consent:
     sha256: str
 
 
-def consent_for(order: Order, issuer: str) -> Consent:
-    """Return the terms of an order that has its key (or names the certificate to be revoked)."""
-    sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer)
+def consent_for(order: Order, issuer: str, *, overlap: bool = True) -> Consent:
+    """Return the terms of an order that has its key (or names the certificate to be revoked).
+
+    `overlap` is whether the CA lets the old certificate stay valid until the new one is proved.
+    """
+    sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer, overlap)
     spoken = [[sentence.msgid, *(f"{name}={value}" for name, value in sentence.values)] for sentence in sentences]
     bound = json.dumps([TERMS_VERSION, order.id, order.spki_sha256, order.old_serial, spoken], ensure_ascii=False)
     return Consent(TERMS_VERSION, sentences, hashlib.sha256(bound.encode()).hexdigest())
@@ -37,7 +40,7 @@ def _revocation(order: Order) -> tuple[Text, ...]:
     )
 
 
-def _application(order: Order, issuer: str) -> tuple[Text, ...]:
+def _application(order: Order, issuer: str, overlap: bool) -> tuple[Text, ...]:
     home = {
         KeyHome.BROWSER: text("My key was made in this browser and stays in it; no copy of it can be made."),
         KeyHome.FILE: text("My key was made on this computer; I keep its file and its pass-phrase to myself."),
@@ -53,6 +56,10 @@ def _application(order: Order, issuer: str) -> tuple[Text, ...]:
     ]
     if order.reason in {Reason.LOST, Reason.COMPROMISED}:
         sentences.append(text("My old certificate is blocked and will be revoked."))
+    elif order.operation in {Operation.REKEY, Operation.REPLACE} and not overlap:
+        sentences.append(
+            text("My old certificate ends when the new one is issued; until I have installed that, I cannot trade.")
+        )
     elif order.operation in {Operation.REKEY, Operation.REPLACE}:
         sentences.append(text("My old certificate stays valid until the new one works; then it is revoked."))
     return tuple(sentences)

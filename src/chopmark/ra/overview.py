@@ -12,7 +12,7 @@ from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
-from chopmark.words import AccountNumber, Channel, OrderId, Serial, Text
+from chopmark.words import AccountNumber, CertificateState, Channel, OrderId, Serial, Text, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Overview:
     advice: Advice
     live: list[Order]
     now: datetime
+    swap: Text | None = None
+    """What the customer has to know before an order: the CA ends the old certificate when it issues the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ class Sent:
 class Counter:
     """Reads for the portal; changes nothing."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, overlap: bool = True) -> None:
         self._desk = desk
+        self._overlap = overlap
 
     async def overview(self, caller: Caller) -> Overview:
         """Return the accounts, the present certificate and what to do."""
@@ -63,6 +66,7 @@ class Counter:
             advise(desk.policy, facts_of(present), now),
             [order for order in live if order.live],
             now,
+            None if self._overlap or present is None or present.state is not CertificateState.ACTIVE else ENDS_AT_ISSUE,
         )
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
@@ -112,3 +116,9 @@ class Counter:
         if not numbers:
             raise Refused(NO_ACCOUNT)
         return AccountNumber(wanted) if wanted in numbers else numbers[0]
+
+
+ENDS_AT_ISSUE = text(
+    "Your certificate ends as soon as a new one is issued. Please begin when you have a few minutes: you can trade "
+    "again when the new one is installed."
+)

@@ -106,9 +106,16 @@ class Orders(Protocol):
         ...
 
     async def fulfil(
-        self, order: Order, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+        self,
+        order: Order,
+        holding: Holding,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+        otherwise: Otherwise,
+        *,
+        swap: bool = False,
     ) -> bool:
-        """Give a submitted or pending order its certificate; once.
+        """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
         """

@@ -247,7 +247,12 @@ class Rekey:
 
     def consent(self, order: Order) -> Consent:
         """Return the terms that the confirmation of this order names."""
-        return consent_for(order, self._issuer.name)
+        return consent_for(order, self._issuer.name, overlap=self.overlap)
+
+    @property
+    def overlap(self) -> bool:
+        """Whether the CA lets the old certificate stay valid until the new one is proved."""
+        return self._issuer.allows_overlap
 
     async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> Order:
         """Return the order issued, or pending at its CA.
@@ -304,14 +309,15 @@ class Rekey:
             return False
         if answer.spki_sha256 != order.spki_sha256:
             raise ValueError(f"order {order.id}: the CA answered with another key")
-        works = self._block_old(order)
+        works = self._block_old(order) or await self._swap_old(order)
         undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
             holding = _holding(order, answer, desk.now())
-            return await desk.orders.fulfil(order, holding, works, leaf, Otherwise(undone, refused))
+            otherwise = Otherwise(undone, refused)
+            return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not self.overlap)
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return True
@@ -328,6 +334,15 @@ class Rekey:
             return ()
         reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
         return (self._desk.revoke_work(order.old_serial, reason, order.customer, order.id),)
+
+    async def _swap_old(self, order: Order) -> tuple[Work, ...]:
+        """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
+        if self.overlap:
+            return ()
+        old = present_of(await self._desk.holdings.all(order.customer), self._desk.policy.profile)
+        if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+            return ()
+        return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
     async def _wish(self, order: Order) -> Wish:
         if order.csr is None:

@@ -14,7 +14,7 @@ from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import take_each
 from chopmark.store.post import queue, queued, wake
-from chopmark.store.script import Row, Script, Value, guard, query, whole
+from chopmark.store.script import Query, Row, Script, Value, guard, query, whole
 from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
 from chopmark.words import (
     AccountNumber,
@@ -110,8 +110,9 @@ UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded'
 WHERE customer = :customer AND profile = :profile AND state IN ('active', 'held') AND serial <> :old RETURNING serial
 """
 _SUPERSEDE_RENEWED = """
-UPDATE holdings SET state = 'superseded', ended_at = :now, reason = 'superseded', superseded_by = :serial
-WHERE serial = :old AND state = 'active' RETURNING serial
+UPDATE holdings SET state = 'superseded', ended_at = COALESCE(ended_at, :now), reason = 'superseded',
+  superseded_by = :serial
+WHERE serial = :old AND (state = 'active' OR (state = 'superseded' AND superseded_by = :serial)) RETURNING serial
 """
 _RAISE = """
 UPDATE holdings SET state = 'active', activated_at = :now WHERE serial = :serial AND state = 'issued' RETURNING serial
@@ -156,6 +157,17 @@ _CREDENTIAL = Refusal(
     code="credential",
 )
 _QUOTA = text("You have revoked too many certificates lately. Please call us.")
+
+
+def _supersede(order: Order, serial: Serial, now: int) -> tuple[Query, ...]:
+    """Return the statements that put a new certificate in the place of those before; the one it renews must be good.
+
+    Safe to repeat: a CA that ends the old one at issue has it superseded before the new one is proved.
+    """
+    new: dict[str, Value] = {"serial": serial, "now": now}
+    old = renewed(order)
+    others = query(_SUPERSEDE, customer=order.customer, profile=order.profile, old=old or "", **new)
+    return (others,) if old is None else (others, guard(_SUPERSEDE_RENEWED, old=old, **new))
 
 
 def order_of(row: Row) -> Order:
@@ -334,9 +346,16 @@ class OrderLedger:
         return await self._engine.run(script)
 
     async def fulfil(
-        self, order: Order, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise
+        self,
+        order: Order,
+        holding: Holding,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+        otherwise: Otherwise,
+        *,
+        swap: bool = False,
     ) -> bool:
-        """Give a submitted or pending order its certificate; once.
+        """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
         """
@@ -359,7 +378,8 @@ class OrderLedger:
         def script() -> Script[bool]:
             fulfil = guard(_FULFIL, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
             free = key_free(holding.spki_sha256)
-            changes = (*still_active(order), free, fulfil, store, *block_old_key(order), *queued(works))
+            old = _supersede(order, holding.serial, ms(holding.issued_at)) if swap else still_active(order)
+            changes = (*old, free, fulfil, store, *block_old_key(order), *queued(works))
             if (yield from record(leaf, *changes)) is not None:
                 yield from wake(works)
                 return True
@@ -379,12 +399,9 @@ class OrderLedger:
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
         new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
-        old = renewed(order)
+        supersede = _supersede(order, order.serial or Serial(""), ms(now))
 
         def script() -> Script[Refusal | None]:
-            supersede = [query(_SUPERSEDE, customer=order.customer, profile=order.profile, old=old or "", **new)]
-            if old is not None:
-                supersede.append(guard(_SUPERSEDE_RENEWED, old=old, **new))
             activate = guard(self._activate, id=order.id, nonce=nonce, **new)
             free = key_free(order.spki_sha256 or "")
             if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:

@@ -146,7 +146,9 @@ async def overview(request: Req, visit: NamedDependency[Visit], account: FromQue
             AccountOut(row.number, account_label(row, lang_of(request)), row.number == chosen) for row in view.accounts
         ],
         certificate=None if view.present is None else certificate_out(view.present, view.now),
-        recommended=AdviceOut(action, reason, translate(view.advice.why, lang)),
+        recommended=AdviceOut(
+            action, reason, " ".join(translate(said, lang) for said in (view.advice.why, view.swap) if said)
+        ),
         open_order=None if live is None else OpenOrderOut(live.id, live.operation.value, live.state.value),
     )
 

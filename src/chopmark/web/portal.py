@@ -227,6 +227,7 @@ async def overview(request: Req, visit: NamedDependency[Visit], account: FromQue
         view.advice.why,
         opened,
         others if live is None else (),
+        view.swap,
     )
     return html(request, page)
 
@@ -272,6 +273,7 @@ async def apply_page(
         _REPLACE_REASONS if wanted is Operation.REPLACE else (),
         blocked=None if refused is None else refused.public,
         instead=recommended if refused is not None else None,
+        swap=view.swap,
     )
     return html(request, page)
 

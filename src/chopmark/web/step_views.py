@@ -152,6 +152,8 @@ class ReviewStepPage:
     replaces: CertificateView | None = None
     """The certificate that ends: the old one, or the one to be revoked."""
     reason: Reason | None = None
+    overlap: bool = True
+    """Whether the old certificate stays valid until the new one is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ class InstallStepPage:
     order: OrderHead
     key_home: KeyHome
     certificate: CertificateView
+    swapped: bool = False
+    """Whether the old certificate has ended already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,10 @@ _ENDED: dict[OrderState, tuple[Text, Text]] = {
     ),
 }
 
+_SWAPPED = text(
+    "The certificate that was issued is revoked, and your old one had ended with its issue. Please apply again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
@@ -100,6 +104,7 @@ class _Scene:
     code_life_s: int
     consent: ConsentView | None
     notified: tuple[Channel, str] | None
+    overlap: bool
 
     @property
     def label(self) -> str:
@@ -153,6 +158,7 @@ async def order_page(
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
         await _notified(doors, visit, order),
+        doors.rekey.overlap,
     )
     return html(request, _PAGES[name](scene))
 
@@ -230,6 +236,7 @@ def _review(scene: _Scene) -> Page:
         scene.issuer,
         None if old is None else certificate_view(old, scene.label, scene.view.now),
         order.reason,
+        scene.overlap,
     )
 
 
@@ -242,7 +249,9 @@ def _install(scene: _Scene) -> Page:
     if holding is None:
         raise ValueError("an issued order without a certificate")
     shown = certificate_view(holding, scene.label, scene.view.now)
-    return InstallStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
+    order = scene.view.order
+    swapped = not scene.overlap and order.operation in {Operation.REKEY, Operation.REPLACE}
+    return InstallStepPage(scene.frame, scene.head, order.key_home, shown, swapped)
 
 
 def _done(scene: _Scene) -> Page:
@@ -265,6 +274,8 @@ def _done(scene: _Scene) -> Page:
 def _ended(scene: _Scene) -> Page:
     state = scene.view.order.state
     why, what_next = _ENDED.get(state, _ENDED[OrderState.EXPIRED])
+    if scene.view.order.serial is not None and not scene.overlap:
+        what_next = _SWAPPED
     again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
     retry = Action(text("Go to the certificate page"), "/certificates") if again else None
     return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)

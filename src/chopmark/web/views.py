@@ -198,6 +198,8 @@ class OverviewPage:
     why: Text
     open_order: OpenOrder | None = None
     others: tuple[Action, ...] = ()
+    swap: Text | None = None
+    """What has to be known before an order where the CA ends the old certificate at issue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ class ApplyPage:
     key_homes: tuple[KeyHome, ...] = (KeyHome.BROWSER, KeyHome.FILE)
     blocked: Text | None = None
     instead: Action | None = None
+    swap: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,98 @@
+"""A CA that ends the old certificate when it issues the new one: the customer is told before the order starts."""
+
+from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.errors import Refusal
+from chopmark.ra.model import Order
+from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial
+from tests.contract.world import ANN, World, world_fixture
+
+world = world_fixture()
+
+
+class OneAtATime:
+    """A CA that allows one certificate a customer."""
+
+    allows_overlap = False
+
+    def __init__(self, inner: Issuer, world: World) -> None:
+        self._inner = inner
+        self._world = world
+        self.name, self.needs = inner.name, inner.needs
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=wish.order):
+            await self._inner.revoke(Serial(row["serial"]), "superseded")
+        return await self._inner.issue(wish)
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        return await self.issue(wish)
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        await self._inner.revoke(serial, reason)
+
+
+async def one_at_a_time(world: World) -> World:
+    await world.to_active(ANN)
+    world.clock.later(days=340)
+    return world.with_issuer(OneAtATime(world.house.issuer, world))
+
+
+def spoken(world: World, order: Order) -> list[str]:
+    return [str(sentence) for sentence in world.house.rekey.consent(order).sentences]
+
+
+async def test_what_is_lost_is_told_in_the_overview_and_in_the_terms(world: World) -> None:
+    told = await one_at_a_time(world)
+    view = await told.house.counter.overview(told.caller(ANN))
+    assert view.swap is not None
+    assert "ends as soon as a new one is issued" in str(view.swap)
+    assert (await world.house.counter.overview(world.caller(ANN))).swap is None
+    errand = await told.to_review(ANN, Operation.REKEY)
+    (sentence,) = [said for said in spoken(told, await errand.order()) if "old certificate" in said]
+    assert "ends when the new one is issued" in sentence
+    (promise,) = [said for said in spoken(world, await errand.order()) if "old certificate" in said]
+    assert "stays valid until the new one works" in promise
+
+
+async def test_the_old_certificate_counts_as_replaced_from_the_issue_on_and_the_renewal_still_ends_well(
+    world: World,
+) -> None:
+    told = await one_at_a_time(world)
+    old = told.held[ANN].holding.serial
+    errand = await told.to_issued(ANN, Operation.REKEY)
+    holding = await told.holding_of(old)
+    assert (holding.state, holding.superseded_by) == (CertificateState.SUPERSEDED, (await errand.order()).serial)
+    assert await told.ca_state(old) == ("revoked", "superseded")
+    assert (await errand.prove()).state is OrderState.ACTIVE
+    await told.work()
+    assert (await told.holding(errand)).state is CertificateState.ACTIVE
+    assert (await told.house.counter.overview(told.caller(ANN))).swap is not None
+    assert (await told.audit()).findings == ()
+
+
+async def test_a_customer_who_never_installs_has_nothing_and_may_apply_again(world: World) -> None:
+    told = await one_at_a_time(world)
+    errand = await told.to_issued(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
+    told.clock.later(hours=73)
+    await told.once("overdue")
+    assert await errand.state() is OrderState.EXPIRED
+    view = await told.house.counter.overview(told.caller(ANN))
+    assert view.advice.operation is Operation.ENROL
+    assert view.swap is None
+    assert (await told.to_active(ANN)).caller.customer == ANN
+
+
+async def test_a_renewal_whose_old_certificate_was_revoked_by_its_holder_still_does_not_go_on(world: World) -> None:
+    told = await one_at_a_time(world)
+    errand = await told.to_review(ANN, Operation.REKEY)
+    await told.change(
+        "UPDATE holdings SET state = 'revoked' WHERE serial = :serial", serial=told.held[ANN].holding.serial
+    )
+    await told.change(
+        "UPDATE orders SET state = 'submitted', submitted_at = :now, consent = 'x' WHERE id = :id",
+        now=int(told.clock.at.timestamp() * 1000),
+        id=errand.id,
+    )
+    told.clock.later(seconds=21)
+    await told.once("resume")
+    assert await errand.state() is OrderState.REFUSED
