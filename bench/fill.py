@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import secrets
 import sqlite3
-from base64 import b32encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
@@ -57,6 +56,14 @@ class Job:
     passphrase: str
 
 
+_BASE32 = str.maketrans("01894567abcdef23", "QRSTUVWXABCDEFYZ")
+
+
+def _new_id() -> str:
+    """Return an id as the product's look, of fewer random bits: 26 characters of the base32 alphabet."""
+    return secrets.token_hex(13).translate(_BASE32)
+
+
 class Person:
     """The bytes that are made anew for one customer."""
 
@@ -78,7 +85,7 @@ class Person:
             "person": job.sealer.lookup_hash("person_id", state),
             "email": job.sealer.lookup_hash("destination", email),
             "mobile": job.sealer.lookup_hash("destination", mobile),
-            **{name: b32encode(secrets.token_bytes(16)).decode()[:26] for name in job.ids},
+            **{name: _new_id() for name in job.ids},
         }
         self.plain = {
             "person_id_sealed": state,
@@ -106,11 +113,11 @@ class Maker:
         self.algorithm = _signature_algorithm(old, self.old_tbs)
         self._cuts = self._tbs_cuts()
         self.columns: dict[str, list[str]] = {}
-        self._makers: dict[str, list[list[Make | Any]]] = {}
+        self._makers: dict[str, list[tuple[list[Any], list[tuple[int, Make]]]]] = {}
         for table in rows:
             if table not in {"leaves", "chains"}:
                 self.columns[table] = list(rows[table][0])
-                self._makers[table] = [[self._maker(table, row, name) for name in row] for row in rows[table]]
+                self._makers[table] = [self._row(table, row) for row in rows[table]]
         self._leaves = [self._leaf(row) for row in sorted(rows["leaves"], key=lambda row: row["entry"])]
         self.columns["leaves"] = ["chain", "version", "previous", "at", "event", "facts", "kid", "mac", "position"]
         self.columns["chains"] = ["chain", "version", "tip"]
@@ -137,6 +144,13 @@ class Maker:
             made = made.replace(old, f"%({name})s")
         made = made.replace('"account_last3": "000"', '"account_last3": "%(last3)s"')
         return made if made != value.replace("%", "%%") else None
+
+    def _row(self, table: str, row: Mapping[str, Any]) -> tuple[list[Any], list[tuple[int, Make]]]:
+        """Return what every customer's row has, and by place how the rest is made."""
+        parts = [self._maker(table, row, name) for name in row]
+        return [None if callable(part) else part for part in parts], [
+            (at, part) for at, part in enumerate(parts) if callable(part)
+        ]
 
     def _maker(self, table: str, row: Mapping[str, Any], name: str) -> Make | Any:
         value = row[name]
@@ -192,19 +206,23 @@ class Maker:
         one = Person(i, self)
         words = one.words
         for table, makers in self._makers.items():
-            for row in makers:
-                out[table].append(tuple(part(words, one) if callable(part) else part for part in row))
+            for same, made in makers:
+                row = same.copy()
+                for at, make in made:
+                    row[at] = make(words, one)
+                out[table].append(tuple(row))
         tips: dict[str, tuple[int, bytes]] = {}
         hashes: list[bytes] = []
-        for chain_form, version, at, event, facts, form in self._leaves:
+        for chain_form, version, moment, event, facts, form in self._leaves:
             chain = chain_form % words
             previous = tips[chain][1] if chain in tips else bytes(32)
-            canonical = (form % {**words, "previous": previous.hex()}).encode()
+            words["previous"] = previous.hex()
+            canonical = (form % words).encode()
             mac = self.audit.mac(canonical)
             hashes.append(hash_leaf(canonical + mac))
             tips[chain] = (version, hashes[-1])
             place = position + len(hashes) - 1
-            out["leaves"].append((chain, version, previous, at, event, facts % words, "audit-1", mac, place))
+            out["leaves"].append((chain, version, previous, moment, event, facts % words, "audit-1", mac, place))
         out["chains"] += [(chain, version, tip) for chain, (version, tip) in tips.items()]
         return hashes
 

@@ -22,19 +22,27 @@ class Answer:
 class Connection(asyncio.Protocol):
     """One connection; one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
         self._buffer = b""
         self._waiting: asyncio.Future[Answer] | None = None
         self._head: tuple[int, list[tuple[str, str]], int] | None = None
-        self.closed = False
+        self.closed = True
 
     @classmethod
     async def open(cls, host: str, port: int) -> "Connection":
-        _, protocol = await asyncio.get_running_loop().create_connection(cls, host, port)
-        return protocol
+        connection = cls(host, port)
+        await connection.ready()
+        return connection
+
+    async def ready(self) -> None:
+        """Return when the connection is open; one that the server closed while nobody used it is opened anew."""
+        if self.closed:
+            await asyncio.get_running_loop().create_connection(lambda: self, *self._address)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._out: Any = transport
+        self._buffer, self._head, self._waiting, self.closed = b"", None, None, False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -51,6 +59,7 @@ class Connection(asyncio.Protocol):
         return self._waiting
 
     def close(self) -> None:
+        self.closed = True
         self._out.close()
 
     def data_received(self, data: bytes) -> None:

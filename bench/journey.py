@@ -200,6 +200,7 @@ class Journey:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         raw = request(method, path, headers, body)
         await self.means.gate.wait()
+        await self.means.connection.ready()
         sent = time.perf_counter()
         async with asyncio.timeout(ANSWER_LIMIT_S):
             answer = await self.means.connection.request(raw)

@@ -145,7 +145,7 @@ class Client:
         await asyncio.gather(*running)
 
     async def _with_connection(self, one: "One", due: float | None) -> bool:
-        connection = await self._connected()
+        connection = self._idle.pop() if self._idle else await Connection.open("127.0.0.1", self._port)
         try:
             return await one(connection, due)
         except (Failed, OSError, TimeoutError, KeyError) as error:
@@ -153,16 +153,7 @@ class Client:
             connection.close()
             return True
         finally:
-            if not connection.closed:
-                self._idle.append(connection)
-
-    async def _connected(self) -> Connection:
-        """Return a connection; one that the server closed while nobody used it is left behind."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed:
-                return connection
-        return await Connection.open("127.0.0.1", self._port)
+            self._idle.append(connection)
 
     async def _to_review(self, count: int, c: int) -> dict[str, Any]:
         """Bring so many orders to where only the customer's last yes is missing."""
@@ -234,6 +225,7 @@ class Client:
 
         async def one(connection: Connection, due: float | None) -> bool:
             body = json.dumps({"customer": people.number(1 + next(turns) * 31 % most), "said": "x" * 100}).encode()
+            await connection.ready()
             begun = time.perf_counter() if due is None else due
             answer = await connection.request(request("POST", path, {"Content-Type": "application/json"}, body))
             came = time.perf_counter()
