@@ -339,7 +339,7 @@ class Rekey:
         """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
         if self.overlap:
             return ()
-        old = present_of(await self._desk.holdings.all(order.customer), self._desk.policy.profile)
+        old = present_of(tuple(await self._desk.holdings.all(order.customer)), self._desk.policy.profile)
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
         return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
