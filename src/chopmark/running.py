@@ -89,14 +89,20 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
     )
 
 
+def ca_certificates(house: House) -> tuple[bytes, ...]:
+    """Return the certificates, DER, of all issuing CAs, those that issue no more included, and then of their roots."""
+    issuing = [ca.authority.view.certificate_der for ca in house.cas]
+    return tuple(dict.fromkeys([*issuing, *(certificate for _, _, certificate in roots(house.cas))]))
+
+
 def est_door(house: House) -> Est:
     """Return the EST door of a house: behind a proxy when it has a socket, else ending TLS itself."""
-    authority, profile = house.authority, profiles.load(profile_text(house.settings.profile))
+    profile = profiles.load(profile_text(house.settings.profile))
     return Est(
         EstDoor(
             program=house.program,
             label=profile.name,
-            certificates=(authority.view.certificate_der, *authority.chain[-1:]),
+            certificates=ca_certificates(house),
             attributes=est.csr_attributes(profile),
             translator=Translator(load_catalogues()),
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,

@@ -14,7 +14,7 @@ from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
-from chopmark.running import Server, configure_logging, doors, est_door, server_config
+from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -79,8 +79,7 @@ async def run_est(settings: Settings) -> int:
         if settings.est_socket is not None:
             sockets, tls = [private_socket(settings.est_socket)], {"http": "h11"}
         elif settings.est_certificate is not None and settings.est_key is not None:
-            authorities = {house.authority.view.certificate_der, *house.authority.chain}
-            context = mutual_tls.context(settings.est_certificate, settings.est_key, authorities)
+            context = mutual_tls.context(settings.est_certificate, settings.est_key, ca_certificates(house))
             tls["ssl_context_factory"] = lambda *_: context
         server = _Announced(server_config(door, settings, lifespan="off", **tls), settings.est_url)
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
