@@ -22,6 +22,7 @@ from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
 from chopmark.store.ca import CertificateLedger, StatusLedger
+from chopmark.va.alarms import Watch
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
@@ -61,6 +62,7 @@ class Ca:
     issuer: EmbeddedIssuer
     responder: Responder
     presigner: Presigner
+    watch: Watch
     publisher: Publisher
     renewal: ResponderRenewal
     root: IssuerId
@@ -156,6 +158,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),
         responder,
         Presigner(view, responder, status, clock),
+        Watch(view, row.chain, one.root, profile.shards, status, clock),
         Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
         ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),
         one.root,

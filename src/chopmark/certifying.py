@@ -2,6 +2,7 @@
 
 from chopmark.authorities import Ca
 from chopmark.ca.embedded import Authority, EmbeddedIssuer
+from chopmark.va.alarms import Watch
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
@@ -48,6 +49,11 @@ class WithBuiltIn:
     def presigner(self) -> Presigner:
         """What signs its answers ahead."""
         return self._present().presigner
+
+    @property
+    def watch(self) -> Watch:
+        """What sees what ends soon."""
+        return self._present().watch
 
     @property
     def publisher(self) -> Publisher:

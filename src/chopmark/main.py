@@ -31,6 +31,7 @@ from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
+from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.keys.shares import Shares, UnfitShares
@@ -495,7 +496,8 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("revoke", endings.once, 1.0, house.works.wait),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
-        Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 3600.0),
+        Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 60.0),
+        Task("watch", lambda: for_each_ca(lambda ca: watch(ca.watch)), 86400.0),
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
         Task("sequence", sequenced, 0.5),

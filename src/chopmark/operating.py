@@ -31,6 +31,7 @@ from chopmark.ra.sheet import csv_lines
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.tw.customer_number import parse_customer_number
+from chopmark.va.alarms import Alarm, Subject
 from chopmark.words import text
 
 SLIP_LIFE = timedelta(days=30)
@@ -59,6 +60,9 @@ async def check(settings: Settings) -> int:
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
+            for alarm in [alarm for ca in house.cas for alarm in await ca.watch.look()]:
+                if alarm.subject in {Subject.LIST, Subject.ANSWERS}:
+                    say(f"  {_alarm(alarm)}")
             sample = f"【{house.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except NotReady as error:
@@ -105,6 +109,14 @@ async def _check_stamps(house: House) -> list[str]:
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
+
+
+def _alarm(alarm: Alarm) -> str:
+    """Return an alarm as a line."""
+    what = f"{alarm.subject} {alarm.name}"
+    hours = int(abs(alarm.left.total_seconds()) // 3600)
+    span = f"{hours // 24} days and {hours % 24} hours"
+    return f"LATE: {what}, since {span}" if alarm.ended else f"ENDS SOON: {what}, in {span}"
 
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:

@@ -317,7 +317,8 @@ class EmbeddedIssuer:
             return
 
         async def attempt(pen: Pen) -> bool:
-            return await self._ledger.release(serial, pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial))
+            leaf = pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
+            return await self._ledger.release(serial, self._clock.now(), leaf)
 
         await self._recorder.write(order_chain(order), attempt)
 

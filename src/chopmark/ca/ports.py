@@ -176,7 +176,7 @@ class Ledger(Protocol):
         """Put an issued certificate on hold; False in any other state."""
         ...
 
-    async def release(self, serial: Serial, leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
         ...
 

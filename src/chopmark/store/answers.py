@@ -71,7 +71,7 @@ class AnswerLedger:
         return await self._engine.run(script)
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
-        """Return since when the longest waiting certificate is due; the epoch for one that has no answer yet."""
+        """Return when the certificate is, or was, due that is due first; None without any."""
 
         def script() -> Script[datetime | None]:
             oldest = (yield query(_OLDEST, issuer=issuer))[0]["oldest"]

@@ -24,27 +24,27 @@ VALUES (:serial, :issuer, :order_id, :attempt, :profile, :profile_version, :spki
 ON CONFLICT DO NOTHING RETURNING serial
 """
 _RECORD = """
-UPDATE certificates SET der = :der, state = 'issued', issued_at = :now, answer_due = 0
+UPDATE certificates SET der = :der, state = 'issued', issued_at = :now, answer_due = :now
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _ORPHAN = """
 UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified', turns = turns + 1,
-  answer_due = 0
+  answer_due = :now
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _REVOKE = """
 UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1,
-  answer_due = 0
+  answer_due = :now
 WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial
 """
 _HOLD = """
 UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1,
-  answer_due = 0
+  answer_due = :now
 WHERE serial = :serial AND state = 'issued' RETURNING serial
 """
 _RELEASE = """
 UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1,
-  answer_due = 0
+  answer_due = :now
 WHERE serial = :serial AND state = 'held' RETURNING serial
 """
 _STATUS = "SELECT state, ended_at, reason, turns FROM certificates WHERE issuer = :issuer AND serial = :serial"
@@ -170,9 +170,9 @@ class CertificateLedger:
         """Put an issued certificate on hold; False in any other state."""
         return await self._turn(leaf, _HOLD, serial=serial, now=ms(now))
 
-    async def release(self, serial: Serial, leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
-        return await self._turn(leaf, _RELEASE, serial=serial)
+        return await self._turn(leaf, _RELEASE, serial=serial, now=ms(now))
 
     async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
         """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""

@@ -81,7 +81,7 @@ class StatusRecords(Protocol):
         ...
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
-        """Return since when the longest waiting certificate is due; the epoch for one that has no answer yet."""
+        """Return when the certificate is, or was, due that is due first; None without any."""
         ...
 
     async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:

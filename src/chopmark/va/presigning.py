@@ -1,6 +1,5 @@
 """Signing OCSP answers ahead, of every certificate that lives, whether or not anybody has asked (decision 17)."""
 
-from datetime import timedelta
 from typing import Literal
 
 from chopmark.clock import Clock
@@ -12,8 +11,6 @@ from chopmark.va.responder import LIFE, Responder, told
 BATCH = 100
 HASHES: tuple[Literal["sha1", "sha256"], ...] = ("sha256", "sha1")
 """The hashes that a CertID may have here (RFC 9919 s.3.1.1)."""
-LATE = timedelta(hours=1)
-"""An answer that waits longer than this past half its life is a reason for an alarm."""
 
 
 class Presigner:
