@@ -1,17 +1,25 @@
 """The stored-certificate checker finds each edit of a row, and nothing in rows that nobody edited."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from chopmark import operating
+from chopmark import ca, operating
 from chopmark.ca.checker import Checked, Checker
+from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
+from chopmark.ca.ports import Certified, Wish
 from chopmark.keys.adapter import as_private_key
+from chopmark.main import shipped_profiles
+from chopmark.pki.profile import Lifetime
+from chopmark.store.ca import CertificateLedger
 from chopmark.store.checking import CertificateRows
 from chopmark.store.script import Value
-from chopmark.words import Operation, Reason, Serial
+from chopmark.words import Operation, OrderId, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 
 world = world_fixture()
@@ -176,3 +184,50 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
     await _shifted(world, serial)
     assert await operating.check_certificates(world.house.settings, 0) == 1
     assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"
+
+
+async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(world: World) -> None:
+    await world.to_active(ANN)
+    house = world.house
+    (old,) = house.issuer._profiles.values()
+    new = replace(old, version=old.version + 1, validity=Lifetime(2, 0))
+    built_in = house.issuer
+    for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
+        blueprint = Blueprint({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
+        ledger = CertificateLedger(house.engine)
+        issuer = EmbeddedIssuer(house.authority, blueprint, ledger, house.recorder, world.clock, world.dice)
+        if earlier:
+            await world.with_issuer(issuer).to_active(BEN)
+        checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
+        found = await checker.check(world.clock.now())
+        assert {fault.code for fault in found.faults} == faults
+        assert found.certificates == 2
+
+
+def test_every_shipped_profile_is_known_by_its_file() -> None:
+    shipped = {(one.name, one.version) for one in shipped_profiles()}
+    files = {path.stem for path in (Path(ca.__path__[0]) / "profiles").glob("*.toml")}
+    current = {name for name in files if "@" not in name}
+    assert {name for name, _ in shipped} == current
+    assert {f"{name}@{version}" for name, version in shipped} >= files - current
+    assert len(shipped) == len(files)
+
+
+def numbers() -> rsa.RSAPrivateNumbers:
+    return rsa.generate_private_key(65537, 2048).private_numbers()
+
+
+async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(world: World) -> None:
+    first, second, third = numbers(), numbers(), numbers()
+    moduli = first.p * first.q, first.p * second.q, third.p * third.q
+    serials = []
+    for customer, modulus in enumerate(moduli, 1):
+        key = rsa.RSAPublicNumbers(65537, modulus).public_key()
+        spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        made = await world.house.issuer.issue(
+            Wish(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
+        )
+        assert isinstance(made, Certified)
+        serials.append(made.serial)
+    found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}
+    assert found == set(serials[:2])

@@ -21,11 +21,14 @@ from chopmark.pki import draft as drafts
 from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
 from chopmark.pki.der import NotDer, encoded, require_der
+from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
 from chopmark.words import CertificateState, Serial
 
 LIMBO_AFTER = timedelta(seconds=60)
 """I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""
+SHARED = "key.rsa_shared_prime"
+"""F38: the key has a prime in common with that of another certificate; block both."""
 LONGEST_BACKDATE = timedelta(hours=1)
 _ENDED = frozenset({CertificateState.REVOKED, CertificateState.ORPHANED, CertificateState.HELD})
 _SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED, CertificateState.HELD})
@@ -115,9 +118,11 @@ class Checker:
         self._rows = rows
         self._lint_each = lint_each
         self._linter = Linter()
+        self._moduli: dict[int, list[Serial]] = {}
 
     async def check(self, now: datetime) -> Checked:
         """Return every fault of every row."""
+        self._moduli.clear()
         faults: list[Fault] = [Fault(serial, "holding_without_certificate") for serial in await self._rows.strays()]
         seen = linted = 0
         async with aclosing(self._rows.certificates()) as rows:
@@ -128,6 +133,8 @@ class Checker:
                     linted += 1
                 faults += [Fault(row.entry.reservation.serial, code) for code in found]
                 seen += 1
+        shared = sharing(self._moduli.keys())
+        faults += [Fault(serial, SHARED) for number in shared for serial in self._moduli[number]]
         return Checked(seen, linted, tuple(faults))
 
     def _judge(self, row: Stored, now: datetime) -> Iterator[str]:
@@ -136,7 +143,7 @@ class Checker:
         if standard is None:
             yield "issuer_unknown"
             return
-        yield from _contents(standard, entry)
+        yield from _contents(standard, entry, self._moduli)
         if entry.der is not None:
             yield from _signed(standard.issuer, entry.reservation.tbs, entry.der)
         yield from _states(entry, now)
@@ -144,8 +151,11 @@ class Checker:
         yield from _audited(entry.state, row.leaves)
 
 
-def _contents(standard: Standard, entry: Entry) -> Iterator[str]:
-    """Whether the bytes that were to be signed are what the columns say and what the profile allows."""
+def _contents(standard: Standard, entry: Entry, moduli: dict[int, list[Serial]]) -> Iterator[str]:
+    """Whether the bytes that were to be signed are what the columns say and what the profile allows.
+
+    The modulus of an RSA key goes to `moduli`.
+    """
     meant = entry.reservation
     try:
         require_der(meant.tbs)
@@ -154,6 +164,9 @@ def _contents(standard: Standard, entry: Entry) -> Iterator[str]:
         yield "tbs_malformed"
         return
     spki = encoded(tbs.public_key)
+    modulus = fitness.rsa_modulus(spki)
+    if modulus is not None:
+        moduli.setdefault(modulus, []).append(meant.serial)
     holds = {
         "serial": serial_hex(tbs.serial) == meant.serial,
         "not_before": moment(tbs.validity.not_before) == meant.not_before,
@@ -168,8 +181,8 @@ def _contents(standard: Standard, entry: Entry) -> Iterator[str]:
 
 def _profile(standard: Standard, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
     meant = entry.reservation
-    profile = standard.profiles.get(meant.profile)
-    if profile is None or profile.version != meant.profile_version:
+    profile = standard.profiles.get((meant.profile, meant.profile_version))
+    if profile is None:
         yield "profile_unknown"
         return
     if meant.shard != drafts.shard(tbs.serial, profile.shards):

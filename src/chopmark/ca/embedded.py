@@ -58,21 +58,23 @@ def serial_text(serial: int) -> Serial:
 class Blueprint:
     """What this CA makes: profiles by name, the subject values that are the firm's, where status is published.
 
-    `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial.
+    `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial. `earlier` are
+    profiles, and versions of profiles, under which nothing is issued any more: stored certificates are held to them.
     """
 
     profiles: Mapping[str, Profile]
     constants: Mapping[str, str]
     publication: Publication
     node: int
+    earlier: tuple[Profile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """What this CA's stored certificates are held to: profiles by name; the exemplar of a profile and kind of key."""
+    """What this CA's stored certificates are held to: profiles by name and version; the exemplar for a kind of key."""
 
     issuer: IssuerView
-    profiles: Mapping[str, Profile]
+    profiles: Mapping[tuple[str, int], Profile]
     exemplar: Callable[[Profile, KeyKind], Exemplar | None]
 
 
@@ -95,6 +97,7 @@ class EmbeddedIssuer:
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
         self._profiles = blueprint.profiles
+        self._earlier = blueprint.earlier
         self._constants = blueprint.constants
         self._publication = blueprint.publication
         self._node = blueprint.node
@@ -129,7 +132,8 @@ class EmbeddedIssuer:
             made = self._exemplar(profile, kind)
             return made if isinstance(made, Exemplar) else None
 
-        return Standard(self._authority.view, self._profiles, cache(exemplar))
+        known = (*self._earlier, *self._profiles.values())
+        return Standard(self._authority.view, {(one.name, one.version): one for one in known}, cache(exemplar))
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate.

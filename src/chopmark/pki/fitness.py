@@ -68,6 +68,15 @@ def kind(public_key_der: bytes) -> KeyKind:
         raise ValueError("not a fit key") from error
 
 
+def rsa_modulus(public_key_der: bytes) -> int | None:
+    """Return the modulus of an RSA key; None for any other kind, and for what cannot be read."""
+    try:
+        algorithm, key = _parts(public_key_der)
+        return _rsa_numbers(key).modulus if algorithm.algorithm == _RSA else None
+    except _Unfit:
+        return None
+
+
 def _finding(code: str, sentence: Text) -> Finding:
     return Finding(code, sentence)
 

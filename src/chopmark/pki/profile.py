@@ -5,8 +5,8 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Literal
 
 from chopmark.pki.algorithms import KeyKind
@@ -23,7 +23,9 @@ _EKUS = {
 }
 _PLACEHOLDER = re.compile(r"\{([a-z_]*)\}")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,9})){2,15}")
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)([+-])(0\d|1[0-4]):([0-5]\d)")
 _VALIDITY = re.compile(r"P([1-9][0-9]{0,3})([YD])")
+_OPTIONAL = frozenset({"not_after_avoid"})
 _MAX_DAYS = 1827
 _MAX_BACKDATE_S = 600
 _MAX_SHARDS = 4096
@@ -38,11 +40,28 @@ class ProfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """Hours of every day, from `begin` until just before `end`, at a fixed distance from UTC."""
+
+    begin: time
+    end: time
+    offset: timedelta
+
+    def leave(self, moment: datetime) -> datetime:
+        """Return the moment, or the end of these hours when it lies within them; aware UTC."""
+        local = moment.astimezone(timezone(self.offset))
+        if not self.begin <= local.time() < self.end:
+            return moment
+        return datetime.combine(local.date(), self.end, local.tzinfo).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
 class Lifetime:
-    """A length of validity: calendar years or days, one of them zero."""
+    """A length of validity: calendar years or days, one of them zero; it ends outside `avoid`, a little later."""
 
     years: int
     days: int
+    avoid: Hours | None = None
 
     def after(self, start: datetime) -> datetime:
         """Return the last second of a validity that begins at `start` (RFC 5280 s.4.1.2.5 counts both ends).
@@ -51,7 +70,8 @@ class Lifetime:
         """
         year = start.year + self.years
         day = min(start.day, calendar.monthrange(year, start.month)[1])
-        return start.replace(year=year, day=day) + timedelta(days=self.days) - timedelta(seconds=1)
+        end = start.replace(year=year, day=day) + timedelta(days=self.days) - timedelta(seconds=1)
+        return end if self.avoid is None else self.avoid.leave(end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +127,14 @@ def load(toml: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError((f"not TOML: {error}",)) from error
     reasons = [f"unknown key {key}" for key in sorted(table.keys() - _CHECKS.keys())]
-    reasons += [f"missing key {key}" for key in sorted(_CHECKS.keys() - table.keys())]
+    reasons += [f"missing key {key}" for key in sorted(_CHECKS.keys() - table.keys() - _OPTIONAL)]
     reasons += [reason for key in _CHECKS if key in table for reason in _CHECKS[key](table[key])]
     if reasons:
         raise ProfileError(tuple(reasons))
     return Profile(
         name=table["name"],
         version=table["version"],
-        validity=_lifetime(table["validity"]),
+        validity=replace(_lifetime(table["validity"]), avoid=_hours(table.get("not_after_avoid", ""))),
         backdate_s=table["backdate_s"],
         key_usage=tuple(table["key_usage"]),
         eku=tuple(table["eku"]),
@@ -134,6 +154,28 @@ def _lifetime(value: str) -> Lifetime:
         raise ValueError(f"{value} is no validity")
     number = int(found[1])
     return Lifetime(number, 0) if found[2] == "Y" else Lifetime(0, number)
+
+
+def _hours(value: str) -> Hours | None:
+    if not value:
+        return None
+    found = _HOURS.fullmatch(value)
+    if found is None:
+        raise ValueError(f"{value} is no span of hours")
+    begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    offset = timedelta(hours=int(found[6]), minutes=int(found[7]))
+    return Hours(begin, end, -offset if found[5] == "-" else offset)
+
+
+def _check_hours(value: object) -> list[str]:
+    if value == "":
+        return []
+    if not isinstance(value, str) or _HOURS.fullmatch(value) is None:
+        return ["not_after_avoid must be empty or hours with their distance from UTC, such as 08:00-14:30+08:00"]
+    hours = _hours(value)
+    if hours is None or hours.begin >= hours.end:
+        return ["not_after_avoid must begin before it ends, on the same day"]
+    return []
 
 
 def _check_validity(value: object) -> list[str]:
@@ -209,6 +251,7 @@ _CHECKS: Mapping[str, Callable[[object], list[str]]] = {
     "name": _pattern("name", re.compile(r"[a-z][a-z0-9-]{0,39}")),
     "version": _whole("version", 1, 1_000_000),
     "validity": _check_validity,
+    "not_after_avoid": _check_hours,
     "backdate_s": _whole("backdate_s", 0, _MAX_BACKDATE_S),
     "key_usage": _several("key_usage", _KEY_USAGES),
     "eku": _several("eku", frozenset(_EKUS)),

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from chopmark.main import SystemClock
 from chopmark.words import CustomerId, FactorClass
 from tests.contract.world import World
 from tests.journey.counter import free_port
@@ -46,7 +47,7 @@ class Served:
     def at(self, moment: datetime) -> None:
         """Set the processes' clock; it runs on from there."""
         fresh = self.time_file.with_suffix(".new")
-        fresh.write_text(f"@{moment:%Y-%m-%d %H:%M:%S}\n")
+        fresh.write_text(f"{(moment - SystemClock().now()).total_seconds():+.0f}\n")
         fresh.rename(self.time_file)
 
     def start(self, name: str) -> None:

@@ -46,6 +46,12 @@ BAD = {
     "a weak key": ('["P256"]', '["RSA1024"]', "RSA1024"),
     "a key twice": ('["P256"]', '["P256", "P256"]', "twice"),
     "a missing member": ("shards = 4", "", "missing key shards"),
+    "hours that are none": ("version = 3", 'version = 3\nnot_after_avoid = "08:00"', "not_after_avoid"),
+    "hours that end before they begin": (
+        "version = 3",
+        'version = 3\nnot_after_avoid = "14:30-08:00+08:00"',
+        "not_after_avoid",
+    ),
     "no TOML": ("version = 3", "version = ", "not TOML"),
     "a malformed OID": ("1.3.6.1.4.1.99999.1", "1.3.06", "policy_oid"),
 }
@@ -95,3 +101,29 @@ def test_a_subject_line_is_filled_in_one_normal_form_or_refused():
     for value in ("", "x" * 65, "a\u202eb", "a\x00", " a"):
         with pytest.raises(ValueError, match=r"subject|CN"):
             Line("CN", "{holder}").fill({"holder": value})
+
+
+TRADING = 'version = 3\nnot_after_avoid = "08:00-14:30+08:00"'
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-03-31T04:00:00", "2027-03-31T06:30:00"),  # noon in Taipei: moved to half past two
+        ("2026-03-31T00:00:00", "2027-03-30T23:59:59"),  # one second before eight: stays
+        ("2026-03-31T00:00:01", "2027-03-31T06:30:00"),  # eight sharp: moved
+        ("2026-03-31T06:30:00", "2027-03-31T06:30:00"),  # the last second: moved by one
+        ("2026-03-31T06:30:01", "2027-03-31T06:30:00"),  # half past two: stays
+        ("2026-03-31T18:00:00", "2027-03-31T17:59:59"),  # two in the night of the next day in Taipei: stays
+    ],
+)
+def test_a_certificate_does_not_end_while_the_market_is_open(start: str, end: str) -> None:
+    """Hours of Taipei, UTC+8 without summer time."""
+    lifetime = load(GOOD.replace("version = 3", TRADING)).validity
+    moments = (datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in (start, end))
+    assert lifetime.after(next(moments)) == next(moments)
+
+
+def test_without_hours_to_avoid_the_end_is_not_moved() -> None:
+    assert load(GOOD).validity == Lifetime(1, 0)
+    assert load(GOOD.replace("version = 3", 'version = 3\nnot_after_avoid = ""')).validity == Lifetime(1, 0)
