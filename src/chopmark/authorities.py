@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 
 from cryptography import x509
 
@@ -13,11 +12,11 @@ from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import IssuerRow, Names
+from chopmark.ca.shipped import profile_named, shipped_profiles
 from chopmark.clock import Clock, Entropy
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.pki import profile as profiles
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
@@ -110,11 +109,6 @@ def _number(issuer: IssuerId) -> int:
     return int(found[1]) if found else 1
 
 
-def profile_text(name: str) -> str:
-    """Return a shipped profile's TOML."""
-    return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
-
-
 def constants(brand: Brand) -> dict[str, str]:
     """Return the subject values that are the firm's."""
     return {"firm": brand.firm.en, "unit": "Investors", "ra": "RA-Chopmark"}
@@ -143,13 +137,14 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     if (signer.public_key_der, responder_signer.public_key_der) != (view.spki_der, spki_der(row.responder_certificate)):
         raise Unopened(f"the keys of the CA {row.id} are not those of its certificates")
     authority = Authority(view, row.chain, signer, row.name)
-    profile = profiles.load(profile_text(settings.profile))
+    profile = profile_named(settings.profile)
     publication = Publication(settings.publication_url)
     blueprint = Blueprint(
         {profile.name: profile},
         constants(means.brand),
         publication,
         settings.node,
+        tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
     responder = Responder(key, status, clock)

@@ -17,6 +17,7 @@ from chopmark.audit.recorder import Recorder
 from chopmark.audit.sequencer import MOST_LEAVES
 from chopmark.authorities import Ca
 from chopmark.ca.ports import Issuer
+from chopmark.ca.shipped import profile_named
 from chopmark.certifying import WithBuiltIn
 from chopmark.clock import Clock, Entropy
 from chopmark.external import ExternalFault, Means, certifier_of
@@ -35,7 +36,6 @@ from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.keys.shares import Shares, UnfitShares
-from chopmark.pki import profile as profiles
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -369,7 +369,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox, requests = InboxLedger(engine), RequestLedger(engine)
     head_signer, heads = _head_signer(ground.settings), HeadFile(ground.settings.data / "heads.jsonl")
-    profile = profiles.load(authorities.profile_text(ground.settings.profile))
+    profile = profile_named(ground.settings.profile)
     means = Means(requests, recorder, clock, entropy)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)

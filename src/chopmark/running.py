@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 import uvicorn
 
-from chopmark.authorities import profile_text, roots, title
+from chopmark.authorities import roots, title
+from chopmark.ca.shipped import profile_named
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
-from chopmark.pki import profile as profiles
 from chopmark.settings import Settings
 from chopmark.va.ports import Crl
 from chopmark.web import app
@@ -97,7 +97,7 @@ def ca_certificates(house: House) -> tuple[bytes, ...]:
 
 def est_door(house: House) -> Est:
     """Return the EST door of a house: behind a proxy when it has a socket, else ending TLS itself."""
-    profile = profiles.load(profile_text(house.settings.profile))
+    profile = profile_named(house.settings.profile)
     return Est(
         EstDoor(
             program=house.program,

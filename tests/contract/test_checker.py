@@ -13,8 +13,8 @@ from chopmark import ca, operating
 from chopmark.ca.checker import Checked, Checker
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.shipped import shipped_profiles
 from chopmark.keys.adapter import as_private_key
-from chopmark.main import shipped_profiles
 from chopmark.pki.profile import Lifetime
 from chopmark.store.ca import CertificateLedger
 from chopmark.store.checking import CertificateRows

@@ -19,13 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from chopmark.audit.events import Event
-from chopmark.authorities import profile_text
 from chopmark.ca.foreign import ForeignIssuer
 from chopmark.ca.ports import Issuer, Wish
+from chopmark.ca.shipped import profile_named
 from chopmark.client.signing import ClientKey
 from chopmark.external import Means, issuer_of
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
-from chopmark.pki import profile as profiles
 from chopmark.settings import Settings
 from chopmark.words import OrderId
 from tests.contract.issuers import stranger
@@ -172,7 +171,7 @@ class Foreign(Peer):
             **other,
         }
         means = Means(house.requests, house.recorder, self.world.clock, self.world.dice)
-        return issuer_of(Settings(**settings), profiles.load(profile_text("investor")), CONSTANTS, means)
+        return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, means)
 
     @property
     def url(self) -> str:

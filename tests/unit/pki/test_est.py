@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pyasn1.codec.der import decoder
 from pyasn1_alt_modules import rfc5280, rfc5480, rfc8951, rfc9908
 
-from chopmark.authorities import profile_text
+from chopmark.ca.shipped import profile_text
 from chopmark.pki import est
 from chopmark.pki import profile as profiles
 from tests.machine import program

@@ -1,0 +1,23 @@
+"""The certificate profiles that this release brings along."""
+
+from importlib import resources
+
+from chopmark.pki import profile
+from chopmark.pki.profile import Profile
+
+
+def profile_text(name: str) -> str:
+    """Return the TOML of the profile under which certificates of this name are issued."""
+    return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def profile_named(name: str) -> Profile:
+    """Return the profile under which certificates of this name are issued."""
+    return profile.load(profile_text(name))
+
+
+def shipped_profiles() -> tuple[Profile, ...]:
+    """Return every profile that this release knows: NAME.toml is issued under, NAME@VERSION.toml was once."""
+    files = (resources.files("chopmark.ca") / "profiles").iterdir()
+    texts = (file.read_text(encoding="utf-8") for file in files if file.name.endswith(".toml"))
+    return tuple(map(profile.load, texts))
