@@ -18,6 +18,8 @@ from chopmark.words import CertificateState, Channel, KeyHome, Operation, OrderS
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 ORDER = "k5x7q2m4n6p8r3s5t7v9w2y4za"
+EST = "https://est.example.com:8443"
+GIVEN = s.ProgramCredential(ORDER.upper(), "g8umnb5U4qb9l4cq6YVqpwdxJOx6ytgl-M5xeLEBbd0", 10)
 SERIAL = "1F3A90C45B7E22D0A41877FE3C5D6B09"
 
 SECOND_BRAND: Brand = read_brand(
@@ -248,6 +250,9 @@ def steps(w: World) -> dict[str, Page]:
     pages: dict[str, Page] = {
         "key-browser": s.KeyStepPage(f, w.order(enrol, 1), browser),
         "key-renew-file": s.KeyStepPage(f, w.order(rekey, 1), file, old),
+        "key-program": s.ProgramStepPage(f, w.order(enrol, 1), EST, renewal=False),
+        "key-program-shown": s.ProgramStepPage(f, w.order(enrol, 1), EST, renewal=False, credential=GIVEN),
+        "key-program-renew": s.ProgramStepPage(f, w.order(rekey, 1), EST, renewal=True),
         "channel": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL)),
         "channel-cooling": s.ChannelStepPage(f, w.order(rekey, 2), (cooling, EMAIL)),
         "channel-soon": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL), resend_in_s=41),
@@ -265,6 +270,7 @@ def steps(w: World) -> dict[str, Page]:
         "wait": s.WaitStepPage(f, w.order(rekey, 4, can_cancel=False)),
         "install-browser": s.InstallStepPage(f, w.order(rekey, 5), browser, issued),
         "install-file": s.InstallStepPage(f, w.order(rekey, 5), file, issued),
+        "install-program": s.ProgramInstallPage(f, w.order(rekey, 5), issued),
         "done-renew": s.DoneStepPage(f, w.order(rekey, 6, can_cancel=False), active, RECEIPT, browser, old_ends=True),
         "done-apply": s.DoneStepPage(f, w.order(enrol, 6, can_cancel=False), active, RECEIPT, file),
         "done-revoke": s.DoneStepPage(

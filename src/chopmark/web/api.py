@@ -22,7 +22,7 @@ from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
 from chopmark.web.problems import STATUS, ProblemBody, problem
 from chopmark.web.session import Visit, set_session
-from chopmark.web.shown import account_label, certificate_out, epoch_ms, order_out, order_view
+from chopmark.web.shown import account_label, certificate_out, credential_for, epoch_ms, order_out, order_view
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.wire import (
     AccountOut,
@@ -188,9 +188,7 @@ async def nonce(request: Req, visit: NamedDependency[Visit], order_id: FromPath[
 async def credential(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> CredentialOut:
     """Return a one-time credential with which a program sends the key of this order; the one before is dead."""
     doors = house(request)
-    if not doors.est_url:
-        raise Refused(Refusal(Kind.NOT_FOUND, text("The firm has no service for programs."), code="no_est"))
-    made = await doors.program.credential(visit.caller, OrderId(order_id))
+    made = await credential_for(doors, visit.caller, OrderId(order_id))
     return CredentialOut(doors.est_url, made.user, made.secret.reveal(), int(made.life.total_seconds()))
 
 

@@ -39,7 +39,7 @@ from chopmark.web.views import (
     RevokePage,
     SignInPage,
 )
-from chopmark.words import AccountNumber, CertificateState, Operation, Reason, Secret, Text, text
+from chopmark.words import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
 
 Req = Request[Any, Any, Any]
 _REPLACE_REASONS = (Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED, Reason.REPLACE)
@@ -271,6 +271,7 @@ async def apply_page(
         chosen,
         wanted,
         _REPLACE_REASONS if wanted is Operation.REPLACE else (),
+        key_homes=tuple(home for home in KeyHome if home is not KeyHome.HELPER or doors.est_url),
         blocked=None if refused is None else refused.public,
         instead=recommended if refused is not None else None,
         swap=view.swap,

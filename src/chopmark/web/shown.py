@@ -5,11 +5,13 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
 from chopmark.ra.ports import Holding
+from chopmark.ra.program import Issued
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
 from chopmark.web.doors import Doors
@@ -25,7 +27,7 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
-from chopmark.words import AccountKind, CertificateState, Operation, OrderId, OrderState, Text
+from chopmark.words import AccountKind, CertificateState, Operation, OrderId, OrderState, Text, text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -96,6 +98,13 @@ class OrderView:
     old: Holding | None
     holding: Holding | None
     now: datetime
+
+
+async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Issued:
+    """Return a fresh credential for the program of an order; raise Refused where the firm has no door for programs."""
+    if not doors.est_url:
+        raise Refused(Refusal(Kind.NOT_FOUND, text("The firm has no service for programs."), code="no_est"))
+    return await doors.program.credential(caller, order_id)
 
 
 async def order_view(doors: Doors, caller: Caller, order_id: OrderId) -> OrderView:

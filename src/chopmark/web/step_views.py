@@ -1,6 +1,6 @@
 """What the pages of an order's steps are given, in the order of the manual; see `views` for the rest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -57,6 +57,37 @@ class KeyStepPage:
     order: OrderHead
     key_home: KeyHome
     old_certificate: OldCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCredential:
+    """What the customer gives to a program; it is shown once, and lives `minutes` until its first use."""
+
+    user: str
+    password: str = field(repr=False)
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStepPage:
+    """The customer's program makes the key: what it needs for that, and the way on; `address` is the EST door's."""
+
+    TEMPLATE: ClassVar[str] = "order/program.html"
+    frame: Frame
+    order: OrderHead
+    address: str
+    renewal: bool
+    credential: ProgramCredential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInstallPage:
+    """The customer's program fetches the certificate and proves it."""
+
+    TEMPLATE: ClassVar[str] = "order/program_install.html"
+    frame: Frame
+    order: OrderHead
+    certificate: CertificateView
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
@@ -20,6 +20,7 @@ from chopmark.web.shown import (
     OrderView,
     account_label,
     certificate_view,
+    credential_for,
     issuer_name,
     order_view,
     receipt_number,
@@ -46,13 +47,16 @@ from chopmark.web.step_views import (
     OldCertificate,
     OrderHead,
     PassedStepPage,
+    ProgramCredential,
+    ProgramInstallPage,
+    ProgramStepPage,
     Receipt,
     ReviewStepPage,
     WaitStepPage,
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Channel, Operation, OrderId, OrderState, Text, text
+from chopmark.words import Channel, KeyHome, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,
@@ -105,6 +109,7 @@ class _Scene:
     consent: ConsentView | None
     notified: tuple[Channel, str] | None
     overlap: bool
+    est_url: str
 
     @property
     def label(self) -> str:
@@ -125,8 +130,25 @@ async def order_page(
     request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
+    name, scene = await _scene(request, visit, OrderId(order_id), step)
+    return html(request, _PAGES[name](scene))
+
+
+@post("/orders/{order_id:str}/credential", status_code=200)
+async def program_credential(
+    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: FromPath[str]
+) -> Response[str]:
+    """Show a fresh credential for the customer's program, once; the one before is dead."""
+    made = await credential_for(house(request), visit.caller, OrderId(order_id))
+    _, scene = await _scene(request, visit, OrderId(order_id), "key")
+    minutes = int(made.life.total_seconds()) // 60
+    return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
+
+
+async def _scene(request: Request[Any, Any, Any], visit: Visit, order_id: OrderId, step: str) -> tuple[str, _Scene]:
+    """Return the name of the order's page and all that it is made of."""
     doors = house(request)
-    view = await order_view(doors, visit.caller, OrderId(order_id))
+    view = await order_view(doors, visit.caller, order_id)
     order = view.order
     person = await doors.people.person(visit.caller.customer)
     accounts = await doors.people.accounts(visit.caller.customer)
@@ -146,7 +168,7 @@ async def order_page(
         can_cancel=order.live and order.state not in _SUBMITTED,
     )
     consent = doors.rekey.consent(order) if name == "review" else None
-    scene = _Scene(
+    return name, _Scene(
         frame_of(request, greeting=person.masked_name, service=ServiceKey.CERTIFICATES),
         head,
         view,
@@ -159,8 +181,8 @@ async def order_page(
         else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
         await _notified(doors, visit, order),
         doors.rekey.overlap,
+        doors.est_url,
     )
-    return html(request, _PAGES[name](scene))
 
 
 async def _notified(doors: Doors, visit: Visit, order: Order) -> tuple[Channel, str] | None:
@@ -174,7 +196,14 @@ async def _notified(doors: Doors, visit: Visit, order: Order) -> tuple[Channel, 
     return None
 
 
+def _program(scene: _Scene, credential: ProgramCredential | None = None) -> Page:
+    renewal = scene.view.order.operation is Operation.REKEY
+    return ProgramStepPage(scene.frame, scene.head, scene.est_url, renewal, credential)
+
+
 def _key(scene: _Scene) -> Page:
+    if scene.view.order.key_home is KeyHome.HELPER:
+        return _program(scene)
     old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
     shown = None if old is None else OldCertificate(old.serial, hashlib.sha256(old.der).hexdigest(), old.not_after)
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
@@ -250,6 +279,8 @@ def _install(scene: _Scene) -> Page:
         raise ValueError("an issued order without a certificate")
     shown = certificate_view(holding, scene.label, scene.view.now)
     order = scene.view.order
+    if order.key_home is KeyHome.HELPER:
+        return ProgramInstallPage(scene.frame, scene.head, shown)
     swapped = not scene.overlap and order.operation in {Operation.REKEY, Operation.REPLACE}
     return InstallStepPage(scene.frame, scene.head, order.key_home, shown, swapped)
 
@@ -294,4 +325,4 @@ _PAGES = {
     "ended": _ended,
 }
 
-ROUTER = Router("/", route_handlers=[order_page], include_in_schema=False)
+ROUTER = Router("/", route_handlers=[order_page, program_credential], include_in_schema=False)
