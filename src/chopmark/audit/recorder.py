@@ -104,8 +104,8 @@ class Recorder:
                     answer = await attempt(pen)
                 except StaleChain:
                     continue
-                if pen.first is not None and not isinstance(answer, Refusal):
-                    self.know(tip if answer is False else next_tip(pen.first))
+                if not isinstance(answer, Refusal):
+                    self.know(tip if pen.first is None or answer is False else next_tip(pen.first))
                 return answer
         raise Refused(
             Refusal(Kind.CONFLICT, text("Too much is happening at once here. Please try again."), code="busy")

@@ -113,9 +113,12 @@ class People:
         stored = self._open(row, "birth_date", row.birth_date_sealed).reveal()
         return hmac.compare_digest(stored.encode(), claimed.isoformat().encode())
 
-    async def subject_values(self, customer: CustomerId, names: frozenset[str]) -> Mapping[str, str]:
+    async def record(self, customer: CustomerId) -> CustomerRow | None:
+        """Return a customer's row, sealed as it is stored."""
+        return await self._records.customer(customer)
+
+    def subject_values(self, row: CustomerRow | None, names: frozenset[str]) -> Mapping[str, str]:
         """Return what a profile's subject template names of a person: customer, holder (the name), national_id."""
-        row = await self._records.customer(customer)
         if row is None:
             return {}
         values: dict[str, str] = {"customer": row.id} if "customer" in names else {}

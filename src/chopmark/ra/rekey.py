@@ -254,14 +254,14 @@ class Rekey:
         """Whether the CA lets the old certificate stay valid until the new one is proved."""
         return self._issuer.allows_overlap
 
-    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> Order:
-        """Return the order issued, or pending at its CA.
+    async def confirm(self, caller: Caller, order_id: OrderId, consent: str, file: OrderFile | None = None) -> Order:
+        """Return the order issued, or pending at its CA; `file` is the order's, where it was read just now.
 
         1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA issues
         5 [tx] fulfilled. A repeat, and whoever comes second, gets the order as it stands (I2, I42).
         """
         desk = self._desk
-        file = await desk.file(caller, order_id)
+        file = file or await desk.file(caller, order_id)
         order = file.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
@@ -278,7 +278,7 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         if await self._submit(order, consent):
-            await self.issue(order)
+            await self.issue(order, file)
         return await desk.order(caller, order_id)
 
     async def _submit(self, order: Order, consent: str) -> bool:
@@ -291,13 +291,13 @@ class Rekey:
 
         return await desk.recorder.write(order_chain(order.id), attempt)
 
-    async def issue(self, order: Order, *, resumed: bool = False) -> bool:
+    async def issue(self, order: Order, file: OrderFile | None = None, *, resumed: bool = False) -> bool:
         """Have the CA issue for a submitted order and fulfil it; False while the CA has not answered.
 
-        `resumed` after a crash or for a pending order.
+        `file` is the order's, where it was read just now; `resumed` after a crash or for a pending order.
         """
         desk = self._desk
-        wish = await self._wish(order)
+        wish = await self._wish(order, file)
         answer = await (self._issuer.resume(wish) if resumed else self._issuer.issue(wish))
         if isinstance(answer, Refusal):
             await self._refuse(order, answer)
@@ -344,18 +344,21 @@ class Rekey:
             return ()
         return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
-    async def _wish(self, order: Order) -> Wish:
+    async def _wish(self, order: Order, file: OrderFile | None) -> Wish:
         if order.csr is None:
             raise ValueError(f"order {order.id} has no key")
         request = csr.parse(order.csr)
         if isinstance(request, Refusal):
             raise ValueError(f"order {order.id}: its stored request does not parse any more")
         needs = self._issuer.needs[order.profile]
-        subject = dict(await self._desk.people.subject_values(order.customer, needs))
+        desk = self._desk
+        customer = await desk.people.record(order.customer) if file is None else file.customer
+        subject = dict(desk.people.subject_values(customer, needs))
         if "account" in needs:
             subject["account"] = order.account
-        renewed = order.old_serial if order.operation is Operation.REKEY else None
-        old = None if renewed is None else await self._desk.holdings.get(renewed)
+        old, renewed = None, order.old_serial if order.operation is Operation.REKEY else None
+        if renewed is not None:
+            old = await desk.holdings.get(renewed) if file is None else file.holding(renewed)
         return Wish(order.id, order.profile, request.spki_der, subject, order.csr, None if old is None else old.der)
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:

@@ -259,11 +259,11 @@ async def confirm(
 
     async def do() -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
-        found = await doors.counter.order(visit.caller, wanted)
-        if found.operation is Operation.REVOKE:
+        file = await doors.counter.file(visit.caller, wanted)
+        if file.order.operation is Operation.REVOKE:
             await doors.revocation.confirm(visit.caller, wanted, data.consent)
             return await _order(request, visit, wanted)
-        order = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+        order = await doors.rekey.confirm(visit.caller, wanted, data.consent, file)
         issued = order.state in {OrderState.ISSUED, OrderState.ACTIVE}
         return await _order(request, visit, order.id, 201 if issued else 202)
 

@@ -1,0 +1,269 @@
+"""What each request of a renewal costs the database: counts, which no machine's speed changes.
+
+A change that needs more round trips fails here, and so does one that needs fewer and leaves the table as it was.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import asyncpg
+import httpx2
+import pytest
+
+from chopmark.client.signing import ClientKey
+from chopmark.main import House, Opening, build, found_ca, tasks
+from chopmark.running import doors
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.store.engine import Engine
+from chopmark.store.opening import open_engine
+from chopmark.store.script import Batch, Bundle, Notify, Script
+from chopmark.web import app
+from chopmark.words import AccountNumber, CustomerId, OrderId
+from tests import postgres
+from tests.contract.world import ANN, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice
+from tests.wire import Wire, listening
+
+ROUND_TRIPS = {
+    "launch": 4,
+    "order": 4,
+    "key": 4,
+    "challenges": 4,
+    "delivery": 5,
+    "code": 6,
+    "birth-date": 5,
+    "confirm": 9,
+    "nonce": 3,
+    "prove": 4,
+}
+"""PostgreSQL: how often a request waits for the database."""
+STATEMENTS = {
+    "launch": 6,
+    "order": 15,
+    "key": 21,
+    "challenges": 26,
+    "delivery": 8,
+    "code": 28,
+    "birth-date": 20,
+    "confirm": 30,
+    "nonce": 11,
+    "prove": 21,
+}
+"""SQLite: how many statements a request runs."""
+TOLERANCE = 1
+
+
+@dataclass
+class Counted:
+    """A SQLite engine whose scripts are listened to."""
+
+    engine: Engine
+    statements: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    async def run(self, script: Callable[..., Script[Any]], *args: Any, **kwargs: Any) -> Any:
+        return await self.engine.run(self._heard(script), *args, **kwargs)
+
+    async def read(self, script: Callable[..., Script[Any]], *args: Any, **kwargs: Any) -> Any:
+        return await self.engine.read(self._heard(script), *args, **kwargs)
+
+    def _heard(self, script: Callable[..., Script[Any]]) -> Callable[..., Script[Any]]:
+        def walked(*args: Any, **kwargs: Any) -> Script[Any]:
+            inner = script(*args, **kwargs)
+            try:
+                step = next(inner)
+                while True:
+                    if isinstance(step, Bundle):
+                        self.statements += len(step.parts)
+                    elif isinstance(step, Batch):
+                        self.statements += len(step.values)
+                    elif not isinstance(step, Notify):
+                        self.statements += 1
+                    step = inner.send((yield step))
+            except StopIteration as end:
+                return end.value
+
+        return walked
+
+
+Count = Callable[[], int]
+
+
+@dataclass
+class Journey:
+    """One customer's way through the API, each request with what it cost."""
+
+    house: House
+    count: Count
+    client: httpx2.AsyncClient
+    customer: str
+    cost: dict[str, int] = field(default_factory=dict)
+
+    async def counted(self, name: str, doing: Awaitable[Any]) -> Any:
+        before = self.count()
+        answer = await doing
+        self.cost[name] = self.count() - before
+        return answer
+
+    async def call(self, name: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any]:
+        headers = {"x-csrftoken": self.client.cookies["csrf"]}
+        path = f"/api/v1/orders{self.at}" + ("" if name == "order" else f"/{name}")
+        answer = await self.counted(name, self.client.request(method, path, json=body, headers=headers))
+        assert answer.is_success, answer.text
+        return cast("dict[str, Any]", answer.json())
+
+    at = ""
+
+    async def run(self) -> dict[str, int]:
+        """Application to working certificate; the costs by request."""
+        house, account = self.house, AccountNumber(f"F014000-{int(self.customer[1:]):07d}")
+        credential = await house.launches.put_client("trading", "trading program", "alice")
+        launch = {"customer": self.customer, "account": account, "factors": ["password"], "wanted": None}
+        basic = ("trading", credential.secret.reveal())
+        answer = await self.counted("launch", self.client.post("/api/v1/launches", json=launch, auth=basic))
+        assert answer.is_success, answer.text
+        opened = await house.door.open(CustomerId(self.customer), PASSWORD_LOGIN, account, "launch", None)
+        await self.client.get("/api/v1/status")
+        self.client.cookies.set("chopmark", opened.token.reveal())
+        order = await self.call("order", {"operation": "enrol", "account": account, "key_home": "file"})
+        self.at, key = f"/{order['id']}", ClientKey.generate()
+        (deliver,) = [task.job for task in tasks(house) if task.name == "deliver-0"]
+        while await deliver():
+            pass
+        await self.call("key", {"csr": b64(key.request())}, "PUT")
+        await self.call("challenges", {"channel": "mobile"})
+        await self.counted("delivery", deliver())
+        found = await house.verifier.latest(OrderId(order["id"]))
+        code = None if found is None else house.verifier.code_of(found[0])
+        assert code is not None
+        await self.call("code", {"code": code.reveal()})
+        year, month, day = ROWS[self.customer]["birth_date"].split("-")
+        birth = {"era": "roc", "year": str(int(year) - 1911), "month": month, "day": day}
+        order = await self.call("birth-date", birth)
+        order = await self.call("confirm", {"consent": order["consent"]["sha256"]})
+        nonce = unb64((await self.call("nonce", {}))["nonce"])
+        certificate = unb64(order["certificate"]["der"])
+        facts: dict[str, Any] = {"new_spki_sha256": key.spki_sha256, "purpose": "install", "at": house.clock.now()}
+        proof = key.prove(certificate, portal=house.portal, order=OrderId(order["id"]), nonce=nonce, **facts)
+        assert (await self.call("prove", {"proof": b64(proof)}))["state"] == "active"
+        return self.cost
+
+
+def b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+async def founded(folder: Path, url: str) -> Settings:
+    """An installation with a CA and customers."""
+    settings, clock, dice = Settings(mode="demo", data=folder, database=url), Clock(), Dice(Random(1))
+    await db.upgrade(url)
+    await found_ca(settings, clock, dice)
+    house = await build(settings, clock, dice)
+    await house.intake.add(ROWS.values(), "alice")
+    await house.close()
+    return settings
+
+
+async def journeys(settings: Settings, opening: Opening, count: Count) -> dict[str, int]:
+    """The cost of a third customer's journey; those before it prepare what each connection prepares once."""
+    house = await build(settings, Clock(), Dice(Random(2)), opening)
+    try:
+        built = app.create(doors(house))
+        cost: dict[str, int] = {}
+        for customer in (ANN, FAY, GUS):
+            transport = httpx2.ASGITransport(cast("Any", built.asgi))
+            async with httpx2.AsyncClient(transport=transport, base_url=settings.portal_url) as client:
+                cost = await Journey(house, count, client, customer).run()
+        return cost
+    finally:
+        await house.close()
+
+
+def assert_table(found: dict[str, int], table: dict[str, int]) -> None:
+    odd = {name: cost for name, cost in found.items() if abs(cost - table[name]) > TOLERANCE}
+    assert not odd, f"the table says {table}, and this was counted: {found}"
+
+
+async def test_a_request_runs_as_many_statements_as_the_table_says_on_sqlite(tmp_path: Path) -> None:
+    settings = await founded(tmp_path, f"sqlite:///{tmp_path / 'house.db'}")
+    made: list[Counted] = []
+
+    async def opening(settings: Settings) -> Engine:
+        made.append(Counted(await open_engine(settings.database_url)))
+        return cast("Engine", made[0])
+
+    assert_table(await journeys(settings, opening, lambda: made[0].statements), STATEMENTS)
+
+
+@asynccontextmanager
+async def on_the_wire(cluster: postgres.Cluster, folder: Path) -> AsyncIterator[tuple[Settings, Wire]]:
+    dsn = await cluster.fresh_database()
+    settings = await founded(folder, dsn)
+    (socket,) = cluster.directory.glob(".s.PGSQL.*[0-9]")
+    try:
+        async with listening(socket) as wire:
+            yield settings.model_copy(update={"database": wire.through(dsn)}), wire
+    finally:
+        await cluster.drop(dsn)
+
+
+@pytest.mark.postgres
+async def test_a_request_waits_for_postgresql_as_often_as_the_table_says(
+    postgres_cluster: postgres.Cluster, tmp_path: Path
+) -> None:
+    async def opening(settings: Settings) -> Engine:
+        return await open_engine(settings.database_url, pool=2)
+
+    async with on_the_wire(postgres_cluster, tmp_path) as (settings, wire):
+        assert_table(await journeys(settings, opening, lambda: wire.trips), ROUND_TRIPS)
+        plans = await planned(settings.database_url, list(wire.statements))
+    assert len(plans) > 20
+    assert {table for plan in plans for table in scanned(plan)} <= SMALL
+
+
+SMALL = frozenset({"installation", "issuers", "leases"})
+"""Tables that may be read from end to end: they have a row or a few."""
+
+
+async def planned(dsn: str, statements: list[str]) -> list[Any]:
+    """The plan of each statement when PostgreSQL may read a table from end to end only where no index serves."""
+    connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan"})
+    try:
+        await connection.execute("SET enable_seqscan = off")
+        plans = []
+        for number, statement in enumerate(statements):
+            if not statement.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+                continue
+            await connection.execute(f"PREPARE s{number} AS {statement}")
+            (types,) = await connection.fetchrow(
+                "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = $1", f"s{number}"
+            )
+            values = f"({', '.join(['NULL'] * types)})" if types else ""
+            plans.append(json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE s{number}{values}"))[0])
+        return plans
+    finally:
+        await connection.close()
+
+
+def scanned(plan: Any) -> set[str]:
+    """The tables that a plan reads without a condition on an index."""
+    found: set[str] = set()
+    node = plan.get("Plan", plan)
+    walks = node["Node Type"] in {"Index Scan", "Index Only Scan"} and "Index Cond" not in node
+    if node["Node Type"] == "Seq Scan" or (walks and "_pkey" in node.get("Index Name", "")):
+        found.add(node["Relation Name"])
+    for below in node.get("Plans", ()):
+        found |= scanned(below)
+    return found
