@@ -271,16 +271,23 @@ class Ending:
     remedy: str
 
 
-async def endings(cas: Sequence[Ca], status: StatusLedger) -> list[Ending]:
+def living(cas: Sequence[Ca], now: datetime) -> tuple[Ca, ...]:
+    """Return the CA that issues, and those before it whose certificate has not ended: nobody asks about the others."""
+    return (*cas[:1], *(ca for ca in cas[1:] if ca.authority.view.not_after > now))
+
+
+async def endings(cas: Sequence[Ca], status: StatusLedger, now: datetime) -> list[Ending]:
     """Return what relying parties need of these CAs and when it ends, soonest first.
 
-    A root's list that is not published here ends at once: certificates name it.
+    A CA before the one that issues ends by itself, with everything that it issued. A root's list that is not published
+    here ends at once: certificates name it.
     """
-    found = []
+    remedy = "roll over to a new CA: `chopmark ca rollover`"
+    first = cas[0].authority.view
+    found = [Ending(f"the certificate of {first.id}", first.not_after, remedy)]
+    cas = living(cas, now)
     for ca in cas:
         issuer = ca.authority.view.id
-        remedy = "roll over to a new CA: `chopmark ca rollover`"
-        found.append(Ending(f"the certificate of {issuer}", ca.authority.view.not_after, remedy))
         responder = await status.responder_certificate(issuer)
         if responder is not None:
             renewed = "a worker renews it by itself in its last 30 days"

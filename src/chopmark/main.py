@@ -478,7 +478,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     async def for_each_ca(job: Callable[[Ca], Awaitable[int]]) -> int:
         """Return how much was done; a CA whose key is out of reach keeps no other waiting."""
         done, away = 0, None
-        for ca in house.cas:
+        for ca in authorities.living(house.cas, house.clock.now()):
             try:
                 done += await job(ca)
             except SignerUnavailable as unavailable:

@@ -91,7 +91,7 @@ async def _issuer_faults(house: House) -> list[str]:
 async def _ending(house: House) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
     now, over = house.clock.now(), []
-    for ending in await endings(house.cas, house.status):
+    for ending in await endings(house.cas, house.status, now):
         if ending.until <= now:
             over.append(ending)
         elif ending.until - now < WARNED_BEFORE:

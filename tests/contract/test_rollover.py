@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark import operating
@@ -19,6 +20,7 @@ from chopmark.ca.asked import Asked, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
+from chopmark.keys.shares import Lock, Shares
 from chopmark.main import House, build, founding
 from chopmark.operating_ca import ceremony
 from chopmark.operating_root import root_crl
@@ -27,7 +29,7 @@ from chopmark.running import doors
 from chopmark.settings import Settings
 from chopmark.store.checking import CertificateRows
 from chopmark.web import app
-from chopmark.words import IssuerId, Operation, OrderState, Reason, Serial
+from chopmark.words import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from tests.contract.test_issuance import CountingSigner, Died
 from tests.contract.world import ANN, BEN, CEO, Dice, World, world_fixture
 from tests.machine import program
@@ -203,7 +205,7 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     serial = (await errand.order()).serial
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
-    wish = await after.house.rekey._wish(await errand.stored())
+    wish = await after.house.rekey._wish(await errand.stored(), None)
     certified = await after.house.issuer.resume(wish)
     assert isinstance(certified, Certified)
     assert certified.serial == serial
@@ -225,7 +227,7 @@ async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wa
     assert order.state is OrderState.ISSUED
     assert order.serial is not None
     assert await issuer_of(after, order.serial) == "investor-2"
-    wish = await world.house.rekey._wish(await errand.stored())
+    wish = await world.house.rekey._wish(await errand.stored(), None)
     assert isinstance(await world.house.issuer.issue(wish), Pending)  # the old process has not the new one's chain
 
 
@@ -285,6 +287,26 @@ async def test_a_rollover_takes_the_shares_of_the_ca_before(world: World, tmp_pa
     assert [ca.root for ca in after.house.cas] == ["root-3", "root-2", "root"]
 
 
+async def test_a_root_s_key_file_may_have_shares_of_its_own(world: World, tmp_path: Path) -> None:
+    folder, settings = tmp_path / "safe", world.house.settings
+    folder.mkdir()
+    phrase = (settings.data / "secrets" / "ca_passphrase").read_bytes()
+    key = serialization.load_pem_private_key((settings.data / "ca" / "root.key.pem").read_bytes(), phrase)
+    one, two = folder / "one", folder / "two"
+    one.write_text("4444-the safe's first share")
+    two.write_text("5555-the safe's second share")
+    lock = Lock.fresh(bytes(32), 64, 1)
+    derived = lock.passphrase(Shares(Secret(one.read_text()), Secret(two.read_text()))).reveal().encode()
+    locked = serialization.BestAvailableEncryption(derived)
+    pkcs8 = key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    (folder / "root.key.pem").write_bytes(lock.line + pkcs8)
+    root = {"root_key": folder / "root.key.pem"}
+    assert await roll_over(world, tmp_path / "a", **root) == 1  # the ceremony's shares are others
+    assert await roll_over(world, tmp_path / "b", **root, root_share_one=one, root_share_two=two) == 0
+    after = await restarted(world)
+    assert [ca.root for ca in after.house.cas] == ["root", "root"]
+
+
 async def test_a_rollover_needs_a_ca_and_a_root_s_key_file_that_is_one(world: World, tmp_path, capsys) -> None:
     assert await roll_over(world, tmp_path / "a", root_key=tmp_path / "none.pem") == 1
     assert "cannot be read" in capsys.readouterr().out
@@ -335,6 +357,10 @@ async def test_a_compromised_ca_is_revoked_by_its_root_once_another_has_taken_ov
     assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.ca_compromise
     assert await relist(world, **revoking) == 1
     assert "revoked already" in capsys.readouterr().out
+    assert await roll_over(world, tmp_path / "third", root_key=key) == 0
+    third = await newest(world)
+    assert third.number > second.number
+    assert [one.serial_number for one in x509.load_der_x509_crl(third.der)] == [entry.serial_number]
 
 
 async def test_a_root_under_both_shares_makes_its_list_with_both(world: World, tmp_path, capsys) -> None:
@@ -394,6 +420,18 @@ async def test_check_warns_ninety_days_before_anything_of_the_cas_ends(world: Wo
     assert "the certificate of investor" in (await warned(world, capsys, issuing))[1]
     above = x509.load_der_x509_certificate(world.house.authority.chain[-1]).not_valid_after_utc
     assert "the certificate of root" in (await warned(world, capsys, above - timedelta(days=89)))[0]
+
+
+async def test_a_ca_that_ended_after_its_successor_took_over_asks_for_nothing_any_more(world, tmp_path, capsys) -> None:
+    assert await roll_over(world, tmp_path / "ceremony") == 0
+    world.clock.later(days=3)
+    after = await restarted(world)
+    root = "the certificate of root"
+    assert root not in (await warned(after, capsys, world.house.authority.view.not_after + timedelta(days=1)))[1]
+    said = await warned(after, capsys, world.house.authority.view.not_after)
+    assert not any("investor" in what and "investor-2" not in what for what in (*said[0], *said[1]))
+    assert "the certificate of investor-2" in said[1] + said[0]
+    assert await after.once("publish") == 1
 
 
 async def test_a_root_s_list_that_is_missing_has_ended(world: World, capsys) -> None:
