@@ -12,6 +12,7 @@ import asyncpg
 from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
 from chopmark.store.postgres_bell import Bell
 from chopmark.store.postgres_bundle import perform_bundle
+from chopmark.store.postgres_pool import Pool
 from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
 
 P = ParamSpec("P")
@@ -57,7 +58,7 @@ class PostgresEngine:
 
     dialect: Literal["postgresql"] = "postgresql"
 
-    def __init__(self, dsn: str, writers: asyncpg.Pool, readers: asyncpg.Pool) -> None:
+    def __init__(self, dsn: str, writers: Pool, readers: Pool) -> None:
         self._dsn = dsn
         self._writers = writers
         self._readers = readers
@@ -72,11 +73,12 @@ class PostgresEngine:
         Raises:
             NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
         """
-        init = _assert_durable if durable else None
+        writing = Pool(partial(_connect, dsn, SESSION, durable), pool)
+        reading = Pool(partial(_connect, dsn, SESSION | {"default_transaction_read_only": "on"}, False), readers)
         with _translating():
-            writing = await _pool(dsn, pool, SESSION, init)
             try:
-                reading = await _pool(dsn, readers, SESSION | {"default_transaction_read_only": "on"}, None)
+                for each in (writing, reading):
+                    each.give(await each.take())
             except BaseException:
                 writing.terminate()
                 raise
@@ -144,37 +146,20 @@ class PostgresEngine:
             await self._readers.close()
             await self._writers.close()
 
-    async def _transaction(self, pool: asyncpg.Pool, begin: str, make: Callable[[], Script[T]]) -> T:
+    async def _transaction(self, pool: Pool, begin: str, make: Callable[[], Script[T]]) -> T:
         walk = Walk(make())
         try:
             step = walk.first()
             if step is not None:
-                async with self._connection(pool) as connection:
-                    if isinstance(step, Bundle):
-                        step = walk.bundled(step, await perform_bundle(connection, step))
-                    elif walk.whole:
-                        step = walk.next(await _perform(connection, step))
-                    if step is not None:
-                        await _walk_through(connection, begin, walk, step)
+                connection = await pool.take()
+                try:
+                    await _walk(connection, begin, walk, step)
+                finally:
+                    pool.give(connection)
         finally:
             walk.close()
         self._ring(walk.channels)
         return walk.answer
-
-    @contextlib.asynccontextmanager
-    async def _connection(self, pool: asyncpg.Pool) -> AsyncIterator[Any]:
-        """A connection of the pool; one that is lost on the way is a ConnectionError."""
-        if self._closed:
-            raise unavailable()
-        async with pool.acquire(timeout=ACQUIRE_S) as connection:
-            try:
-                yield connection
-            except _LOST as failure:
-                if type(failure) in _LOST:
-                    with contextlib.suppress(asyncpg.InterfaceError):
-                        connection.terminate()
-                    raise ConnectionResetError(str(failure)) from failure
-                raise
 
     def _ring(self, channels: list[str]) -> None:
         if channels:
@@ -202,23 +187,23 @@ class _View:
                 yield rows
 
 
-async def _pool(dsn: str, size: int, settings: dict[str, str], init: Callable[[Any], Any] | None) -> asyncpg.Pool:
-    return await asyncpg.create_pool(
+async def _connect(dsn: str, settings: dict[str, str], durable: bool) -> Any:
+    """Return a new connection; raises NotDurable when it has to be durable and is not."""
+    connection = await asyncpg.connect(
         dsn,
-        min_size=1,
-        max_size=size,
         timeout=ACQUIRE_S,
         command_timeout=COMMAND_S,
         statement_cache_size=1024,
         max_cached_statement_lifetime=0,
         server_settings=settings,
-        init=init,
-        reset=_keep,
     )
-
-
-async def _keep(_: Any) -> None:
-    """Nothing to reset: no script leaves a setting, a lock or a cursor behind. Saves a round trip a call."""
+    try:
+        if durable:
+            await _assert_durable(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def _assert_durable(connection: Any) -> None:
@@ -226,6 +211,26 @@ async def _assert_durable(connection: Any) -> None:
         value = await connection.fetchval("SELECT current_setting($1)", name)
         if value == "off":
             raise NotDurable(f"PostgreSQL has {name} = off: a commit could be lost")
+
+
+async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
+    """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
+    try:
+        after: Statements | None = step
+        if isinstance(step, Bundle):
+            after = walk.bundled(step, await perform_bundle(connection, step))
+        elif walk.whole:
+            after = walk.next(await _perform(connection, step))
+        if after is not None:
+            await _walk_through(connection, begin, walk, after)
+    except _LOST as failure:
+        if type(failure) in _LOST:
+            connection.terminate()
+            raise ConnectionResetError(str(failure)) from failure
+        raise
+    except (asyncio.CancelledError, TimeoutError):
+        connection.terminate()
+        raise
 
 
 async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
