@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import csr, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
@@ -45,8 +45,30 @@ def main() -> int:
     if unknown:
         sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}\n")
         return 2
-    described = machine.described()
-    results: list[Result] = []
+    told = Told(machine.described(), given.json)
+    try:
+        _measure(options, wanted, told)
+    finally:  # what was measured before something broke is worth reading
+        sys.stdout.write(", ".join(f"{name}: {value}" for name, value in told.machine.items()) + "\n\n")
+        sys.stdout.write(table(told.results) + "\n")
+    return 0
+
+
+@dataclass
+class Told:
+    """The results so far; the file of `--json` has them all after each figure."""
+
+    machine: dict[str, str | int]
+    file: Path | None
+    results: list[Result] = field(default_factory=list)
+
+    def add(self, results: list[Result]) -> None:
+        self.results += results
+        if self.file is not None:
+            self.file.write_text(as_json(self.results, self.machine), encoding="utf-8")
+
+
+def _measure(options: Options, wanted: list[str], told: Told) -> None:
     if any(name in SHARED for name in wanted):
         with opened(options, profiling.SETTINGS if options.profile else ()) as world:
             if options.profile:
@@ -54,16 +76,11 @@ def main() -> int:
             for name, measure in SHARED.items():
                 if name in wanted:
                     say(f"{name} begins")
-                    results += measure(world)
+                    told.add(measure(world))
     for name, measure_alone in OWN.items():
         if name in wanted:
             say(f"{name} begins")
-            results += measure_alone(options)
-    sys.stdout.write(", ".join(f"{name}: {value}" for name, value in described.items()) + "\n\n")
-    sys.stdout.write(table(results) + "\n")
-    if given.json:
-        given.json.write_text(as_json(results, described), encoding="utf-8")
-    return 0
+            told.add(measure_alone(options))
 
 
 if __name__ == "__main__":
