@@ -1,6 +1,7 @@
 """`make bench ARGS="..."`: measures Chopmark beside its limits and prints a table. See docs/performance.md."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Measure what was asked for; told to stop, end every process that was started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = _arguments()
     options = QUICK if given.quick else Options()
     named = {"rounds": given.rounds, "seconds": given.seconds, "customers": given.customers}

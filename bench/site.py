@@ -23,6 +23,7 @@ from chopmark.words import Secret
 PUBLIC_URL = "https://counter.example.com"
 CLIENT = "bench"
 ENDS_WITHIN_S = 30
+START_LIMIT_S = 300
 
 
 def free_port() -> int:
@@ -116,7 +117,7 @@ class Site:
     async def _answering(self) -> None:
         from bench.http import Connection, request  # noqa: PLC0415
 
-        for _ in range(600):
+        for _ in range(START_LIMIT_S * 10):
             try:
                 connection = await Connection.open("127.0.0.1", self.port)
                 answer = await connection.request(request("GET", "/api/v1/status", {}))
