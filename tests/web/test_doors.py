@@ -174,6 +174,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
         if number == "C10006":
             await order.call(f"{order.path}/dispute", {"channel": "mobile"})
             await order.call(f"{order.path}/credential")
+            await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")
             await form(order.browser, "/sign-out")
 
@@ -330,6 +331,8 @@ async def test_what_needs_a_session_says_so_without_one(world: World) -> None:
         if path.startswith("/api/"):
             assert answer.status_code == 401, path
             assert answer.json()["kind"] == "unauthenticated"
+        elif method == "POST":
+            assert answer.status_code == 401, path
         else:
             assert answer.status_code == 303, path
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
