@@ -1,7 +1,10 @@
 """The stored-certificate checker finds each edit of a row, and nothing in rows that nobody edited."""
 
+import asyncio
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +18,13 @@ from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Certified, Wish
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.keys.adapter import as_private_key
-from chopmark.pki.profile import Lifetime
+from chopmark.pki.profile import Hours, Lifetime
 from chopmark.store.ca import CertificateLedger
 from chopmark.store.checking import CertificateRows
 from chopmark.store.script import Value
 from chopmark.words import Operation, OrderId, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
+from tests.machine import program
 
 world = world_fixture()
 
@@ -231,3 +235,26 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
         serials.append(made.serial)
     found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}
     assert found == set(serials[:2])
+
+
+async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_and_openssl_says_so(
+    world: World,
+) -> None:
+    built_in, house = world.house.issuer, world.house
+    (old,) = built_in._profiles.values()
+    avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
+    profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
+    blueprint = Blueprint({profile.name: profile}, built_in._constants, built_in._publication, 1)
+    ledger = CertificateLedger(house.engine)
+    issuer = EmbeddedIssuer(house.authority, blueprint, ledger, house.recorder, world.clock, world.dice)
+    await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [str(program("openssl")), "x509", "-inform", "DER", "-noout", "-enddate"],
+        input=world.held[ANN].holding.der,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"notAfter=Mar 31 06:30:00 2027 GMT\n"
+    checker = Checker(issuer.standard(), CertificateRows(house.engine), 1)
+    assert (await checker.check(world.clock.now())).faults == ()

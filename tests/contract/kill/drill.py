@@ -18,6 +18,7 @@ from cryptography.x509 import ocsp
 
 from chopmark.ca.checker import Checker
 from chopmark.ca.embedded import Standard
+from chopmark.jobs.revoke import LEASE_S
 from chopmark.main import build
 from chopmark.pki.ocsp import cert_id
 from chopmark.settings import Settings
@@ -31,7 +32,7 @@ REPOSITORY = Path(__file__).parents[3]
 RESTART = timedelta(seconds=30)
 """Restart and the resuming job's turn; I4 allows sixty seconds."""
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=LEASE_S)
 """What a dead worker had claimed is anybody's again after this."""
 
 

@@ -25,7 +25,7 @@ RESTART = timedelta(seconds=30)
 """From a reservation to the restart and the resuming job's turn; I4 allows sixty seconds."""
 NONCES = 200
 LANES = 10
-MOMENTS = 15
+MOMENTS = 8
 HOWS: tuple[How, ...] = ("lost", "kept", "some", "torn")
 
 
