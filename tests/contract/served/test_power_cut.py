@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from chopmark.ca.checker import Checker
 from chopmark.main import build
 from chopmark.settings import Settings
@@ -180,6 +182,18 @@ async def shown(served: Served, who: Customers) -> None:
 async def test_f3_i5_what_the_real_server_told_holds_after_a_power_cut_at_any_moment(
     world: World, tmp_path: Path
 ) -> None:
+    await drill(world, tmp_path, MOMENTS)
+
+
+@pytest.mark.soak
+async def test_f3_i5_what_the_real_server_told_holds_after_power_cuts_at_five_hundred_moments(
+    world: World, tmp_path: Path
+) -> None:
+    await drill(world, tmp_path, 500)
+
+
+async def drill(world: World, tmp_path: Path, moments: int) -> None:
+    """Let the real server work, cut its power at many moments, and start it on what the last answer left."""
     who = await customers(world)
     await world.close()
     data = world.house.settings.data
@@ -196,7 +210,7 @@ async def test_f3_i5_what_the_real_server_told_holds_after_a_power_cut_at_any_mo
         served.kill("server")
         operations = recorded(run.recording)
         assert any(one.kind == "W" and one.name == "house.db" for one in operations)  # the log was moved at least once
-        await judged(world, run, before, operations, after)
+        await judged(world, run, before, operations, after, moments)
         laid(cut(before, upto(operations, run.told[-1].recorded), "lost", Random(0)), data)
         served.preload, served.more = (), {}
         await shown(served, who)
@@ -209,12 +223,12 @@ def upto(operations: list[Operation], size: int) -> list[Operation]:
 
 
 async def judged(
-    world: World, run: Run, before: Mapping[str, bytes], operations: list[Operation], folder: Path
+    world: World, run: Run, before: Mapping[str, bytes], operations: list[Operation], folder: Path, most: int
 ) -> None:
     """Cut at each answer, and at other moments in each way; restart where a reservation is left."""
     random = Random(3)
     moments = [len(upto(operations, told.recorded)) for told in run.told]
-    moments += random.sample(range(len(operations)), MOMENTS)
+    moments += random.sample(range(len(operations)), most)
     for moment in moments:
         for how in HOWS:
             files = cut(before, operations[:moment], how, random)
