@@ -112,7 +112,9 @@ class Settings(BaseSettings):
     ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
     issuer: Annotated[
         Literal["embedded", "cfssl", "cmp", "est"],
-        Field(description="Who certifies: the built-in CA, or another one by this protocol."),
+        Field(
+            description="Who certifies: the built-in CA, or another one by this protocol ([how](external-ca.en.md))."
+        ),
     ] = "embedded"
     issuer_url: Annotated[str, Field(description="Address of the other CA, without a final slash.")] = ""
     issuer_anchors: Annotated[

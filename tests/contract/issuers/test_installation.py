@@ -1,0 +1,116 @@
+"""An installation that another CA certifies for: it needs no CA of its own, and says what does not work."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from chopmark import operating
+from chopmark.main import House, NotReady, build
+from chopmark.running import doors
+from chopmark.settings import Settings
+from chopmark.store import db
+from chopmark.words import OrderState
+from tests.contract.issuers import stranger
+from tests.contract.issuers.conftest import opened_peer
+from tests.contract.issuers.peers import AUTH_KEY, Cfssl
+from tests.contract.world import ANN, ROWS, World
+
+
+@pytest.fixture
+async def cfssl(world: World, tmp_path: Path, ca: stranger.Ca) -> AsyncIterator[Cfssl]:
+    async with AsyncExitStack() as stack:
+        peer = await opened_peer("cfssl", world, tmp_path, ca, stack)
+        assert isinstance(peer, Cfssl)
+        yield peer
+
+
+def settings_of(peer: Cfssl, folder: Path, **other: Any) -> Settings:
+    told: dict[str, Any] = {
+        "mode": "demo",
+        "data": folder,
+        "issuer": "cfssl",
+        "issuer_url": peer.url,
+        "issuer_anchors": peer.ca.anchors,
+        "issuer_tls_trust": peer.trust,
+        "issuer_secret": AUTH_KEY,
+        "issuer_title": "外部 CA",
+        **other,
+    }
+    return Settings(**told)
+
+
+async def fresh(peer: Cfssl, folder: Path) -> House:
+    """A house on an empty database: no ceremony was ever held."""
+    settings = settings_of(peer, folder)
+    await db.upgrade(settings.database_url)
+    return await build(settings, peer.world.clock, peer.world.dice)
+
+
+async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cfssl, tmp_path: Path) -> None:
+    house = await fresh(cfssl, tmp_path)
+    assert house.built_in is None
+    assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+    world = World(house, cfssl.world.clock, cfssl.world.dice, house.settings.database_url)
+    errand = await world.to_active(ANN)
+    assert await errand.state() is OrderState.ACTIVE
+    holding = world.held[ANN].holding
+    assert holding.chain[-1] == stranger.der(cfssl.ca.chain[-1])
+    assert not cfssl.revoked(holding.der)
+    await world.revoked(ANN)
+    assert cfssl.revoked(holding.der)
+    while await world.once("sequence"):
+        pass
+    assert (await world.audit()).findings == ()
+    given = doors(house)
+    assert (given.responder, given.authorities, given.issuer_title) == (None, (), "外部 CA")
+    await house.close()
+
+
+async def test_check_says_whether_the_other_ca_answers(
+    cfssl: Cfssl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await operating.check(settings_of(cfssl, tmp_path / "one"))
+    told = capsys.readouterr().out
+    assert f"protocol: cfssl at {cfssl.url}" in told
+    assert "the other CA" not in told
+    cfssl.away()
+    assert await operating.check(settings_of(cfssl, tmp_path / "one")) == 1
+    assert "NOT READY: the other CA: dropped" in capsys.readouterr().out
+
+
+async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Path) -> None:
+    for wrong in (
+        {"issuer_url": "http://ca.example.com"},
+        {"issuer_url": f"{cfssl.url}/"},
+        {"issuer_anchors": None},
+        {"issuer_secret": ""},
+        {"issuer_tls_key": cfssl.trust},
+        {"issuer": "cmp"},
+    ):
+        with pytest.raises(ValidationError):
+            settings_of(cfssl, tmp_path, **wrong)
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    faults = ({"issuer_anchors": empty}, {"issuer_anchors": cfssl.ca.certificate}, {"issuer_secret": "no hex"})
+    for number, fault in enumerate(faults):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        settings = settings_of(cfssl, folder, **fault)
+        await db.upgrade(settings.database_url)
+        with pytest.raises(NotReady):
+            await build(settings, cfssl.world.clock, cfssl.world.dice)
+
+
+async def test_a_certificate_of_the_former_ca_is_still_revoked_there(world: World, cfssl: Cfssl) -> None:
+    await world.to_active(ANN)
+    old = world.held[ANN].holding.serial
+    moved = await build(settings_of(cfssl, world.house.settings.data, database=world.url), world.clock, world.dice)
+    assert moved.built_in is not None
+    assert moved.certifier.name == "外部 CA"
+    await moved.certifier.revoke(old, "superseded")
+    assert await world.ca_state(old) == ("revoked", "superseded")
+    await moved.close()
