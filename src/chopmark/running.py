@@ -12,6 +12,7 @@ import uvicorn
 
 from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
+from chopmark.external import anchors_of
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
@@ -90,9 +91,14 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
 
 
 def ca_certificates(house: House) -> tuple[bytes, ...]:
-    """Return the certificates, DER, of all issuing CAs, those that issue no more included, and then of their roots."""
+    """Return the certificates, DER, of all issuing CAs, those that issue no more included, and then of their roots.
+
+    Another CA that certifies here comes first.
+    """
+    other = None if house.settings.issuer == "embedded" else anchors_of(house.settings)
     issuing = [ca.authority.view.certificate_der for ca in house.cas]
-    return tuple(dict.fromkeys([*issuing, *(certificate for _, _, certificate in roots(house.cas))]))
+    above = [certificate for _, _, certificate in roots(house.cas)]
+    return tuple(dict.fromkeys([*(() if other is None else (*other.between, *other.roots)), *issuing, *above]))
 
 
 def est_door(house: House) -> Est:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from chopmark import operating
 from chopmark.main import House, NotReady, build
-from chopmark.running import doors
+from chopmark.running import ca_certificates, doors
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.words import OrderState
@@ -66,7 +66,8 @@ async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cf
         pass
     assert (await world.audit()).findings == ()
     given = doors(house)
-    assert (given.responder, given.authorities, given.issuer_title) == (None, (), "外部 CA")
+    assert (dict(given.responders), given.authorities, given.issuer_title) == ({}, (), "外部 CA")
+    assert ca_certificates(house) == tuple(stranger.der(path) for path in cfssl.ca.chain)
     await house.close()
 
 
@@ -95,7 +96,11 @@ async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Pa
             settings_of(cfssl, tmp_path, **wrong)
     empty = tmp_path / "empty.pem"
     empty.write_text("")
-    faults = ({"issuer_anchors": empty}, {"issuer_anchors": cfssl.ca.certificate}, {"issuer_secret": "no hex"})
+    faults: tuple[dict[str, Any], ...] = (
+        {"issuer_anchors": empty},
+        {"issuer_anchors": cfssl.ca.certificate},
+        {"issuer_secret": "no hex"},
+    )
     for number, fault in enumerate(faults):
         folder = tmp_path / str(number)
         folder.mkdir()
