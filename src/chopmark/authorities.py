@@ -283,8 +283,8 @@ async def endings(cas: Sequence[Ca], status: StatusLedger, now: datetime) -> lis
     here ends at once: certificates name it.
     """
     remedy = "roll over to a new CA: `chopmark ca rollover`"
-    first = cas[0].authority.view
-    found = [Ending(f"the certificate of {first.id}", first.not_after, remedy)]
+    issuing = [ca.authority.view for ca in cas[:1]]
+    found = [Ending(f"the certificate of {view.id}", view.not_after, remedy) for view in issuing]
     cas = living(cas, now)
     for ca in cas:
         issuer = ca.authority.view.id
