@@ -77,8 +77,6 @@ from chopmark.words import Secret
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
-
-
 Opening: TypeAlias = Callable[[Settings], Awaitable[Engine]]
 
 
@@ -359,23 +357,20 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
-    people = People(records, ground.sealer)
+    people, cooldown = People(records, ground.sealer), ground.policy.contact_cooldown
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
-    orders, holdings = OrderLedger(engine), HoldingLedger(engine)
-    files = FileLedger(engine)
+    orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), FileLedger(engine)
     desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, files)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
-    inbox, requests = InboxLedger(engine), RequestLedger(engine)
+    inbox, requests, staff = InboxLedger(engine), RequestLedger(engine), StaffLedger(engine)
     head_signer, heads = _head_signer(ground.settings), HeadFile(ground.settings.data / "heads.jsonl")
-    profile = profile_named(ground.settings.profile)
-    means = Means(requests, recorder, clock, entropy)
+    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
-    revocation, staff = Revocation(desk, certifier), StaffLedger(engine)
-    rekey = Rekey(desk, verifier, failures, certifier)
+    rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -413,9 +408,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         key_blocks=KeyBlocks(desk, staff, certifier, revocation),
         counter=Counter(desk, overlap=certifier.allows_overlap),
         holds=Holds(desk, failures),
-        intake=Intake(
-            SqlRegistry(engine), ground.sealer, ground.audit_key, clock, entropy, ground.policy.contact_cooldown
-        ),
+        intake=Intake(SqlRegistry(engine), ground.sealer, ground.audit_key, clock, entropy, cooldown),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),

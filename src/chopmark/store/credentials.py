@@ -3,12 +3,13 @@
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
+from chopmark.errors import Kind, Refusal
 from chopmark.ra.ports import Credential
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
 from chopmark.store.script import Query, Script, guard, query, whole
-from chopmark.words import OrderId
+from chopmark.words import OrderId, text
 
 _PUT = """
 INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at)
@@ -25,6 +26,11 @@ WHERE order_id = :id AND token_hash = :token_hash AND expires_at > :now
 """
 _CLAIM = f"UPDATE credentials SET spki_sha256 = :spki, used_at = :now {_GOOD} RETURNING order_id"
 _USABLE = f"SELECT order_id FROM credentials {_GOOD}"
+USED_UP = Refusal(
+    Kind.UNAUTHENTICATED,
+    text("This credential was used already or is too old. Please make a new one on the page of your order."),
+    code="credential",
+)
 
 
 def claim(order: OrderId, token_hash: bytes, spki_sha256: str, now: datetime) -> Query:

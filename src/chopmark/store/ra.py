@@ -9,7 +9,7 @@ from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
-from chopmark.store.credentials import claim, usable
+from chopmark.store.credentials import USED_UP, claim, usable
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import take_each
@@ -150,11 +150,6 @@ _MOVED_ON = Refusal(
     Kind.CONFLICT,
     text("The order has moved on meanwhile, perhaps in another tab. Please reload the page."),
     code="moved_on",
-)
-_CREDENTIAL = Refusal(
-    Kind.UNAUTHENTICATED,
-    text("This credential was used already or is too old. Please make a new one on the page of your order."),
-    code="credential",
 )
 _QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
@@ -313,7 +308,7 @@ class OrderLedger:
             if theirs or used:
                 return _OTHERS_KEY
             stale = bound.credential and not (yield usable(order.id, bound.credential, bound.spki_sha256, now))
-            return _CREDENTIAL if stale else _MOVED_ON
+            return USED_UP if stale else _MOVED_ON
 
         return await self._engine.run(script)
 
