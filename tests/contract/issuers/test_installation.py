@@ -84,14 +84,15 @@ async def test_check_says_whether_the_other_ca_answers(
 
 
 async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Path) -> None:
-    for wrong in (
+    impossible: tuple[dict[str, Any], ...] = (
         {"issuer_url": "http://ca.example.com"},
         {"issuer_url": f"{cfssl.url}/"},
         {"issuer_anchors": None},
         {"issuer_secret": ""},
         {"issuer_tls_key": cfssl.trust},
         {"issuer": "cmp"},
-    ):
+    )
+    for wrong in impossible:
         with pytest.raises(ValidationError):
             settings_of(cfssl, tmp_path, **wrong)
     empty = tmp_path / "empty.pem"
