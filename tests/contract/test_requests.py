@@ -14,6 +14,7 @@ from chopmark.store import db
 from chopmark.store.audit import AuditLedger
 from chopmark.store.engine import Engine
 from chopmark.store.foreign import RequestLedger
+from chopmark.store.script import Script, query
 from chopmark.words import IssuerId, OrderId, Serial
 from tests.contract.world import Clock
 
@@ -114,3 +115,17 @@ async def test_a_person_is_told_of_what_is_put_aside_and_of_what_is_to_be_ended(
     await ledger.change(second, ended)
     await ledger.change(third, replace(third, state=RequestState.ISSUED, serial=Serial("0C"), der=b"z"))
     assert await ledger.attention() == {"0A": "quarantined: subject", "0B": "revoke_by_hand"}
+
+
+async def test_an_installation_of_the_release_before_gets_the_table(engine: Engine, engine_url: str) -> None:
+    await db.upgrade(engine_url)
+
+    def before() -> Script[None]:
+        yield query("DROP TABLE foreign_requests")
+        yield query("UPDATE alembic_version SET version_num = '0001'")
+
+    await engine.run(before)
+    await db.upgrade(engine_url)
+    assert await db.current(engine_url) == db.head()
+    tries = await asyncio.gather(*(begin(engine, request_of("A1", attempt)) for attempt in (1, 2)))
+    assert sorted(tries) == [False, True]

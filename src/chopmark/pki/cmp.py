@@ -27,6 +27,7 @@ _OWFS = {
     bytes.fromhex("0609608648016503040202"): "sha384",
     bytes.fromhex("0609608648016503040203"): "sha512",
 }
+_ONE_WAY = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _HMAC_SHA256 = bytes.fromhex("06082A864886F70D0209")
 _MACS = {
     _HMAC_SHA256: "sha256",
@@ -321,7 +322,8 @@ def _expected(shared: Shared, algorithm: Part, head: Part, body: Part) -> bytes:
 
 
 def _mac(secret: Secret, salt: bytes, rounds: int, owf: str, mac: str, protected: bytes) -> bytes:
+    one_way = _ONE_WAY[owf]
     key = secret.reveal().encode() + salt
     for _ in range(rounds):
-        key = hashlib.new(owf, key).digest()
+        key = one_way(key).digest()
     return hmac.new(key, protected, mac).digest()

@@ -5,14 +5,15 @@ A database that the first revision has just made has the table already: that rev
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import text
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-COUNTS = sa.text("state NOT IN ('given_up', 'denied', 'quarantined')")
-HAS_SERIAL = sa.text("state IN ('received', 'issued', 'revoked')")
+COUNTS = text("state NOT IN ('given_up', 'denied', 'quarantined')")
+HAS_SERIAL = text("state IN ('received', 'issued', 'revoked')")
 
 
 def upgrade() -> None:
