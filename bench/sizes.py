@@ -34,7 +34,7 @@ REVOKED_EACH = 50
 IMPORTED = 2_000
 _REVOKE = """
 UPDATE {table} SET state = 'revoked', reason = 'superseded', ended_at = {moment}
-WHERE serial IN (SELECT serial FROM {table} WHERE substr(serial, 34, 3) < '{bound}')
+WHERE serial IN (SELECT serial FROM holdings WHERE customer >= '{first}')
 """
 
 
@@ -45,6 +45,11 @@ class Sized:
     size: int
     site: Site
     seen: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def first_revoked(self) -> int:
+        """The first of the customers, the last ones, whose certificate is revoked; the others renew."""
+        return self.size - self.size // REVOKED_EACH + 1
 
     def saw(self, path: str, cost: float) -> None:
         self.seen.setdefault(path, []).append(cost)
@@ -86,7 +91,7 @@ def _engine(options: Options, engine: str, cluster: Cluster) -> list[Result]:
 def _load(one: Sized) -> AbstractContextManager[Clients]:
     site = one.site
     start: dict[str, Any] = {"client": CLIENT, "secret": site.secret.reveal(), "sink": str(site.codes)}
-    return clients.running(site.port, site.data / "clients.log", 1, customers=(1, one.size + 1), **start)
+    return clients.running(site.port, site.data / "clients.log", 1, customers=(1, one.first_revoked), **start)
 
 
 async def _crl(one: Sized) -> None:
@@ -94,9 +99,9 @@ async def _crl(one: Sized) -> None:
     house = await build(one.site.settings, SystemClock(), SystemEntropy())
     try:
         moment = int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
-        bound = f"{4096 // REVOKED_EACH:03X}"
+        first = people.number(one.first_revoked)
         for table in ("certificates", "holdings"):
-            text = _REVOKE.format(table=table, moment=moment, bound=bound)
+            text = _REVOKE.format(table=table, moment=moment, first=first)
 
             def revoke(text: str = text) -> Script[None]:
                 yield Query(text, {})
