@@ -40,7 +40,8 @@ WHERE NOT EXISTS (SELECT 1 FROM failures WHERE customer = :customer AND factor =
 """
 _CHARGE = f"""
 UPDATE challenges SET attempts = attempts + 1
-WHERE id = :id AND order_id = :order_id AND state = 'live' AND attempts < max_attempts AND expires_at > :now
+WHERE id = :id AND id = (SELECT challenge FROM orders WHERE id = :order_id) AND state = 'live'
+  AND attempts < max_attempts AND expires_at > :now
 RETURNING {_COLUMNS}
 """
 _GET = f"SELECT {_COLUMNS} FROM challenges WHERE id = :id"
