@@ -51,7 +51,7 @@ STATEMENTS = {
     "delivery": 8,
     "code": 28,
     "birth-date": 20,
-    "confirm": 30,
+    "confirm": 32,
     "nonce": 11,
     "prove": 21,
 }

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from tests.contract.issuers import cmp_peer, est_peer, peers, stranger
 from tests.contract.world import World, world_fixture
@@ -36,8 +35,7 @@ FOREIGN = [kind for kind in OPENERS if kind != "embedded"]
 
 
 async def opened_peer(kind: str, world: World, folder: Path, ca: stranger.Ca, stack: AsyncExitStack) -> peers.Peer:
-    made = x509.load_der_x509_certificate(stranger.der(ca.certificate)).not_valid_before_utc
-    world.clock.at = made + timedelta(minutes=2)
+    world.clock.at = stranger.moment(folder) + timedelta(minutes=2)
     return await OPENERS[kind](stack, world, folder, ca)
 
 

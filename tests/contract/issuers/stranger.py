@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -114,6 +115,12 @@ def tls_identity(folder: Path, name: str) -> tuple[Path, Path]:
         "subjectAltName=IP:127.0.0.1", "-out", certificate,
     )  # fmt: skip
     return certificate, key
+
+
+def moment(folder: Path) -> datetime:
+    """The strangers' present moment: that of a certificate which they make now."""
+    certificate, _ = tls_identity(folder, "moment")
+    return x509.load_der_x509_certificate(der(certificate)).not_valid_before_utc
 
 
 def der(path: Path) -> bytes:
