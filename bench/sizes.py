@@ -20,7 +20,8 @@ from bench.site import CLIENT, Site, founded
 from bench.sqlite import ON
 from bench.template import played
 from bench.world import Options, say
-from chopmark.main import ISSUER, House, SystemClock, SystemEntropy, build
+from chopmark.authorities import ISSUER
+from chopmark.main import House, SystemClock, SystemEntropy, build
 from chopmark.ra.desk import Caller
 from chopmark.store.script import Query, Script
 from chopmark.words import CustomerId, FactorClass
