@@ -1,7 +1,8 @@
 # Two commands: `make run` and `make test`. Each does all of its own set-up; what is done already is not done again.
 #   make run ARGS="--port 9000 --data DIR --reset"     the demo
 #   make test                                          everything, at most 20 minutes
-#   make check                                         static checks, unit and property tests, at most 2 minutes
+#   make check                                         static checks, and every test that needs neither browser nor
+#                                                      PostgreSQL nor a process of its own, at most 2 minutes
 #   make soak                                          the long loops
 #   make bench ARGS="--quick --only J"                 figures beside their limits (docs/performance.md)
 #   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
@@ -34,7 +35,7 @@ test: debian setup-dev static browser-tests
 
 check: setup-dev static
 	tools/npm --prefix browser run check
-	$(PYTEST) -q -m "not browser and not postgres" tests/architecture tests/property tests/unit
+	$(PYTEST) -q -m "not browser and not postgres" tests/architecture tests/property tests/unit tests/web
 
 soak: debian setup-dev
 	CHOPMARK_TAMPER_EXAMPLES=500 $(PYTEST) tests/property/audit tests/contract/test_audit_tampering.py
