@@ -50,13 +50,17 @@ class CmsError(ValueError):
 
 
 @asn1.sequence
-class _Attribute:
+class Attribute:
+    """One signed or unsigned attribute (RFC 5652 s.5.3)."""
+
     type: ObjectIdentifier
     values: asn1.SetOf[asn1.TLV]
 
 
 @asn1.sequence
-class _IssuerAndSerial:
+class IssuerAndSerial:
+    """How a signer is named (RFC 5652 s.10.2.4)."""
+
     issuer: asn1.TLV
     serial: int
 
@@ -64,9 +68,9 @@ class _IssuerAndSerial:
 @asn1.sequence
 class _SignerInfo:
     version: int
-    sid: _IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
+    sid: IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
     digest_algorithm: AlgorithmIdentifier
-    signed_attributes: Annotated[asn1.SetOf[_Attribute] | None, asn1.Implicit(0)]
+    signed_attributes: Annotated[asn1.SetOf[Attribute] | None, asn1.Implicit(0)]
     signature_algorithm: AlgorithmIdentifier
     signature: bytes
 
@@ -113,7 +117,7 @@ def sign(
     )
     signer = _SignerInfo(
         version=1,
-        sid=_IssuerAndSerial(
+        sid=IssuerAndSerial(
             issuer=asn1.decode_der(asn1.TLV, certificate.issuer.public_bytes()), serial=certificate.serial_number
         ),
         digest_algorithm=AlgorithmIdentifier(algorithm=_SHA256, parameters=None),
@@ -131,14 +135,14 @@ def sign(
     return asn1.encode_der(_ContentInfo(type=_SIGNED_DATA, content=data))
 
 
-def _attributes(content: bytes, content_type: str, more: Sequence[tuple[str, bytes]]) -> asn1.SetOf[_Attribute]:
+def _attributes(content: bytes, content_type: str, more: Sequence[tuple[str, bytes]]) -> asn1.SetOf[Attribute]:
     values = (
         (_CONTENT_TYPE, asn1.encode_der(ObjectIdentifier(content_type))),
         (_MESSAGE_DIGEST, asn1.encode_der(hashlib.sha256(content).digest())),
         *((ObjectIdentifier(oid), value) for oid, value in more),
     )
     return asn1.SetOf(
-        [_Attribute(type=oid, values=asn1.SetOf([asn1.decode_der(asn1.TLV, value)])) for oid, value in values]
+        [Attribute(type=oid, values=asn1.SetOf([asn1.decode_der(asn1.TLV, value)])) for oid, value in values]
     )
 
 
@@ -160,7 +164,7 @@ def verified_content(cms_der: bytes, content_type: str, certificate_der: bytes) 
     if len(signers) != 1:
         raise CmsError(Fault.ONE_SIGNER)
     signer = signers[0]
-    if data.version != 3 or signer.version != (1 if isinstance(signer.sid, _IssuerAndSerial) else 3):
+    if data.version != 3 or signer.version != (1 if isinstance(signer.sid, IssuerAndSerial) else 3):
         raise CmsError(Fault.VERSION)
     if [a.algorithm for a in (*data.digest_algorithms.as_list(), signer.digest_algorithm)] != [_SHA256, _SHA256]:
         raise CmsError(Fault.DIGEST_ALGORITHM)
@@ -178,7 +182,7 @@ def verified_content(cms_der: bytes, content_type: str, certificate_der: bytes) 
 
 
 def _names(signer: _SignerInfo, certificate: x509.Certificate) -> bool:
-    if isinstance(signer.sid, _IssuerAndSerial):
+    if isinstance(signer.sid, IssuerAndSerial):
         named = (encoded(signer.sid.issuer), signer.sid.serial)
         return named == (certificate.issuer.public_bytes(), certificate.serial_number)
     try:
@@ -194,7 +198,7 @@ def _suits(algorithm: AlgorithmIdentifier, kind: KeyKind) -> bool:
     return algorithm.algorithm in (_RSA, _RSA_SHA256)
 
 
-def _require_attributes(attributes: asn1.SetOf[_Attribute] | None, content_type: str, content: bytes) -> None:
+def _require_attributes(attributes: asn1.SetOf[Attribute] | None, content_type: str, content: bytes) -> None:
     """RFC 5652 s.5.3: contentType and messageDigest are mandatory, each with one value."""
     values: dict[ObjectIdentifier, bytes] = {}
     for attribute in attributes.as_list() if attributes is not None else []:

@@ -16,6 +16,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID, PublicKeyAlgorithmOID
 
 from chopmark.pki.algorithms import KeyKind
+from chopmark.pki.cms import Attribute
 from chopmark.pki.draft import key_usage
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import Extension
@@ -27,12 +28,6 @@ _CURVES = {
 _EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 s.5.4.2
 _REQUEST_TEMPLATE = ObjectIdentifier("1.2.840.113549.1.9.16.2.61")  # RFC 9908 s.3.4
 _CHANGE_SUBJECT_NAME = ObjectIdentifier("1.3.6.1.5.5.7.7.36")  # RFC 6402 s.2.8
-
-
-@asn1.sequence
-class _Attribute:
-    type: ObjectIdentifier
-    values: asn1.SetOf[asn1.TLV]
 
 
 @asn1.sequence
@@ -54,7 +49,7 @@ class _RequestTemplate:
 
     version: int
     key: Annotated[_KeyTemplate, asn1.Implicit(0)]
-    attributes: Annotated[asn1.SetOf[_Attribute], asn1.Implicit(1)]
+    attributes: Annotated[asn1.SetOf[Attribute], asn1.Implicit(1)]
 
 
 @asn1.sequence
@@ -67,14 +62,14 @@ class _Extensions:
 class _CsrAttributes:
     """RFC 8951 s.3.4 CsrAttrs: a SEQUENCE OF whose members are an attribute each, or an identifier."""
 
-    key: _Attribute
+    key: Attribute
     signature: ObjectIdentifier
-    extensions: _Attribute
-    template: _Attribute
+    extensions: Attribute
+    template: Attribute
 
 
-def _attribute(kind: ObjectIdentifier, value: object) -> _Attribute:
-    return _Attribute(type=kind, values=asn1.SetOf([asn1.decode_der(asn1.TLV, asn1.encode_der(value))]))
+def _attribute(kind: ObjectIdentifier, value: object) -> Attribute:
+    return Attribute(type=kind, values=asn1.SetOf([asn1.decode_der(asn1.TLV, asn1.encode_der(value))]))
 
 
 def to_base64(der: bytes) -> bytes:

@@ -21,6 +21,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from chopmark.pki import path, signing
+from chopmark.pki.cms import Attribute, IssuerAndSerial
 from chopmark.pki.der import AlgorithmIdentifier, encoded, tagged
 from chopmark.pki.tsp import HASHES, SIGNING_CERTIFICATE_V2, TST_INFO, Response, TstInfo
 
@@ -72,21 +73,9 @@ class Stamp:
 
 
 @asn1.sequence
-class _Attribute:
-    type: ObjectIdentifier
-    values: asn1.SetOf[asn1.TLV]
-
-
-@asn1.sequence
-class _IssuerAndSerial:
-    issuer: asn1.TLV
-    serial: int
-
-
-@asn1.sequence
 class _SignerInfo:
     version: int
-    sid: _IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
+    sid: IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
     digest_algorithm: AlgorithmIdentifier
     signed_attributes: Annotated[list[asn1.TLV], asn1.Implicit(0)]
     signature_algorithm: AlgorithmIdentifier
@@ -203,7 +192,7 @@ def _certificates(data: _SignedData) -> list[x509.Certificate]:
 
 
 def _names(signer: _SignerInfo, certificate: x509.Certificate) -> bool:
-    if isinstance(signer.sid, _IssuerAndSerial):
+    if isinstance(signer.sid, IssuerAndSerial):
         named = (encoded(signer.sid.issuer), signer.sid.serial)
         return named == (certificate.issuer.public_bytes(), certificate.serial_number)
     try:
@@ -227,7 +216,7 @@ def _require_attributes(signer: _SignerInfo, content: bytes, certificate: x509.C
     values: dict[str, bytes] = {}
     try:
         for one in signer.signed_attributes:
-            attribute = one.parse(_Attribute)
+            attribute = one.parse(Attribute)
             (value,) = attribute.values.as_list()
             if attribute.type.dotted_string in values:
                 raise TokenError(Fault.ATTRIBUTES)

@@ -18,6 +18,7 @@ from chopmark.ra.program import ProgramDesk, Progress
 from chopmark.ra.rekey import Shown
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.i18n import Translator, negotiate
+from chopmark.web.octets import body_within
 from chopmark.words import OrderState, Secret, Text, text
 
 ROOT = "/.well-known/est/"
@@ -218,16 +219,9 @@ async def _request(scope: HTTPScope, receive: Receive) -> bytes:
     """Return the PKCS #10 request of the body, DER; a Content-Transfer-Encoding says nothing (RFC 8951 s.3.1)."""
     if _header(scope, b"content-type").partition(";")[0].strip().lower() != _REQUEST:
         raise Refused(_CONTENT_TYPE)
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(_NOT_BASE64)
-        body += message["body"]
-        if len(body) > MAX_BODY:
-            raise Refused(_TOO_LARGE)
-        more = message["more_body"]
+    body = await body_within(receive, MAX_BODY)
+    if body is None:
+        raise Refused(_TOO_LARGE)
     der = est.from_base64(body)
     if der is None:
         raise Refused(_NOT_BASE64)

@@ -18,6 +18,7 @@ from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer
 from chopmark.web import timestamping
 from chopmark.web.doors import Doors
+from chopmark.web.octets import body_within
 from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
@@ -51,7 +52,7 @@ class Publication:
             return
         method = scope["method"]
         if method == "POST":
-            request = await _body(receive)
+            request = await body_within(receive, MAX_REQUEST)
         elif method == "GET" and encoded:
             request = _from_path(encoded)
         else:
@@ -115,20 +116,6 @@ def _from_path(encoded: str) -> bytes | None:
         return b64decode(unquote(encoded), validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-async def _body(receive: Receive) -> bytes | None:
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_REQUEST:
-            return None
-        more = message.get("more_body", False)
-    return body
 
 
 def _http_date(moment: datetime) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from litestar.types import HTTPScope, Receive, Send
 
 from chopmark.pki.tsp import MAX_REQUEST_BYTES
+from chopmark.web.octets import body_within
 
 PATH = "/tsa"
 QUERY, REPLY = b"application/timestamp-query", b"application/timestamp-reply"
@@ -19,26 +20,11 @@ async def serve(answer: Callable[[bytes], Awaitable[bytes]], scope: HTTPScope, r
     if given.partition(b";")[0].strip().lower() != QUERY:
         await _send(send, 415, b"", (b"accept", QUERY))
         return
-    body = await _body(receive)
+    body = await body_within(receive, MAX_REQUEST_BYTES)
     if body is None:
         await _send(send, 413, b"")
         return
     await _send(send, 200, await answer(body), (b"content-type", REPLY))
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the request's body; None for one that is too long or breaks off."""
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_REQUEST_BYTES:
-            return None
-        more = message.get("more_body", False)
-    return body
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
