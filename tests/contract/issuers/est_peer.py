@@ -72,6 +72,16 @@ class Server:
         return made
 
 
+def request_naming(key: ClientKey, firm: str, customer: str) -> bytes:
+    """A request that has the whole subject, as an EST CA reads it."""
+    name = [("C", "TW"), ("O", firm), ("OU", "Investors"), ("CN", customer)]
+    oids = {"C": x509.NameOID.COUNTRY_NAME, "O": x509.NameOID.ORGANIZATION_NAME,
+            "OU": x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "CN": x509.NameOID.COMMON_NAME}  # fmt: skip
+    subject = x509.Name([x509.NameAttribute(oids[short], value) for short, value in name])
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key._key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
+
+
 @dataclass
 class Est(Foreign):
     """The EST server behind the proxy. What it made is revoked by a person: `revoked` is whether one was told."""
@@ -81,12 +91,7 @@ class Est(Foreign):
     server: Server = field(default_factory=lambda: Server(stranger.Ca(Path(), ""), Path()))
 
     def request(self, key: ClientKey, customer: str) -> bytes:
-        name = [("C", "TW"), ("O", CONSTANTS["firm"]), ("OU", "Investors"), ("CN", customer)]
-        oids = {"C": x509.NameOID.COUNTRY_NAME, "O": x509.NameOID.ORGANIZATION_NAME,
-                "OU": x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "CN": x509.NameOID.COMMON_NAME}  # fmt: skip
-        subject = x509.Name([x509.NameAttribute(oids[short], value) for short, value in name])
-        made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key._key, hashes.SHA256())
-        return made.public_bytes(serialization.Encoding.DER)
+        return request_naming(key, CONSTANTS["firm"], customer)
 
     def made(self) -> int:
         return len(self.server.made)
