@@ -96,3 +96,17 @@ async def test_a_renewal_whose_old_certificate_was_revoked_by_its_holder_still_d
     told.clock.later(seconds=21)
     await told.once("resume")
     assert await errand.state() is OrderState.REFUSED
+
+
+async def test_a_profile_of_ours_may_end_the_old_certificate_at_issue_too(world: World) -> None:
+    await world.to_active(ANN)
+    world.clock.later(days=340)
+    told = world.with_issuer(world.issuer(world.house.authority.signer, overlap=False))
+    assert (await told.house.counter.overview(told.caller(ANN))).swap is not None
+    old = told.held[ANN].holding.serial
+    errand = await told.to_issued(ANN, Operation.REKEY)
+    assert (await told.holding_of(old)).state is CertificateState.SUPERSEDED
+    await told.work()
+    assert await told.ca_state(old) == ("revoked", "superseded")
+    assert (await errand.prove()).state is OrderState.ACTIVE
+    assert (await told.audit()).findings == ()

@@ -222,11 +222,12 @@ class World:
         changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
-    def issuer(self, signer: Signer) -> EmbeddedIssuer:
-        """The house's CA with another signer."""
+    def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
+        """The house's CA with another signer, or with profiles that know no overlap."""
         house, built_in = self.house, self.house.issuer
         authority = house.authority
-        blueprint = Blueprint(built_in._profiles, built_in._constants, built_in._publication, house.settings.node)
+        profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
+        blueprint = Blueprint(profiles, built_in._constants, built_in._publication, house.settings.node)
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
             blueprint,

@@ -81,8 +81,6 @@ class Standard:
 class EmbeddedIssuer:
     """Implements `Issuer` with a key of our own."""
 
-    allows_overlap = True
-
     def __init__(
         self,
         authority: Authority,
@@ -111,6 +109,11 @@ class EmbeddedIssuer:
     def name(self) -> str:
         """The CA's name as customers read it."""
         return self._authority.title
+
+    @property
+    def allows_overlap(self) -> bool:
+        """Whether the old certificate may stay valid until the new one is proved: what the profiles say."""
+        return all(profile.overlap for profile in self._profiles.values())
 
     @property
     def needs(self) -> Mapping[str, frozenset[str]]:

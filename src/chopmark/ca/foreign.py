@@ -94,7 +94,7 @@ class ForeignIssuer:
     @property
     def allows_overlap(self) -> bool:
         """Whether the old certificate may stay valid until the new one is proved."""
-        return self._terms.overlap
+        return self._terms.overlap and all(profile.overlap for profile in self._terms.profiles.values())
 
     @property
     def needs(self) -> Mapping[str, frozenset[str]]:

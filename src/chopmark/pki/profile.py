@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]*)\}")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,9})){2,15}")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)([+-])(0\d|1[0-4]):([0-5]\d)")
 _VALIDITY = re.compile(r"P([1-9][0-9]{0,3})([YD])")
-_OPTIONAL = frozenset({"not_after_avoid"})
+_OPTIONAL = frozenset({"not_after_avoid", "overlap"})
 _MAX_DAYS = 1827
 _MAX_BACKDATE_S = 600
 _MAX_SHARDS = 4096
@@ -108,6 +108,8 @@ class Profile:
     scope: Literal["customer", "account"]
     shards: int
     keys: frozenset[KeyKind]
+    overlap: bool = True
+    """Whether the old certificate stays valid until the new one has proved itself."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -145,6 +147,7 @@ def load(toml: str) -> Profile:
         scope=table["scope"],
         shards=table["shards"],
         keys=frozenset(KeyKind(kind) for kind in table["keys"]),
+        overlap=table.get("overlap", True),
     )
 
 
@@ -176,6 +179,10 @@ def _check_hours(value: object) -> list[str]:
     if hours is None or hours.begin >= hours.end:
         return ["not_after_avoid must begin before it ends, on the same day"]
     return []
+
+
+def _check_overlap(value: object) -> list[str]:
+    return [] if value is None or isinstance(value, bool) else ["overlap must be true or false"]
 
 
 def _check_validity(value: object) -> list[str]:
@@ -252,6 +259,7 @@ _CHECKS: Mapping[str, Callable[[object], list[str]]] = {
     "version": _whole("version", 1, 1_000_000),
     "validity": _check_validity,
     "not_after_avoid": _check_hours,
+    "overlap": _check_overlap,
     "backdate_s": _whole("backdate_s", 0, _MAX_BACKDATE_S),
     "key_usage": _several("key_usage", _KEY_USAGES),
     "eku": _several("eku", frozenset(_EKUS)),

@@ -52,9 +52,15 @@ BAD = {
         'version = 3\nnot_after_avoid = "14:30-08:00+08:00"',
         "not_after_avoid",
     ),
+    "an overlap of some days": ("version = 3", "version = 3\noverlap = 7", "overlap"),
     "no TOML": ("version = 3", "version = ", "not TOML"),
     "a malformed OID": ("1.3.6.1.4.1.99999.1", "1.3.06", "policy_oid"),
 }
+
+
+def test_the_old_certificate_stays_beside_the_new_one_unless_the_profile_says_otherwise():
+    assert load(GOOD).overlap
+    assert not load(GOOD.replace("version = 3", "version = 3\noverlap = false")).overlap
 
 
 def test_the_shipped_profiles_load_and_the_default_names_no_national_id():
