@@ -31,6 +31,7 @@ def test_every_step_can_be_reloaded_and_left_and_the_back_button_shows_where_the
     page.locator(PASSED).wait_for()
     again(visitor, PASSED)
     visitor.go_on()
+    visitor.step("birth_date")
     again(visitor, "form[data-step=birth_date][data-attached]")
     order = visitor.order
     page.go_back()
@@ -41,6 +42,7 @@ def test_every_step_can_be_reloaded_and_left_and_the_back_button_shows_where_the
     assert visitor.order == order
     visitor.go_on()
     visitor.birth_date("49", "7", "15")
+    visitor.step("review")
     again(visitor, "form[data-step=review][data-attached]")
     visitor.agree()
     visitor.confirm()
