@@ -50,7 +50,7 @@ def test_a_browser_closed_before_its_key_was_sent_goes_on_with_the_same_key(
         visitor.apply("enrol")
         order = visitor.order
         visitor.step("key")
-        visitor.page.route("**/key", lambda route: None)  # held: neither sent nor refused
+        visitor.page.route("**/key", lambda route: route.abort())  # held: neither sent nor refused
         with visitor.page.expect_request("**/key") as held:
             visitor.submit("key")
         first = key_in(held.value.post_data_buffer)
@@ -90,7 +90,7 @@ def test_a_file_key_made_before_the_browser_closed_opens_with_the_pass_phrase_wr
         form = visitor.step("key")
         passphrase = form.locator("#passphrase").input_value()
         form.locator("#written_down").check()
-        visitor.page.route("**/key", lambda route: None)
+        visitor.page.route("**/key", lambda route: route.abort())
         with visitor.page.expect_request("**/key") as held:
             visitor.submit("key")
         first = key_in(held.value.post_data_buffer)
