@@ -50,7 +50,7 @@ def test_a_browser_closed_before_its_key_was_sent_goes_on_with_the_same_key(
         visitor.apply("enrol")
         order = visitor.order
         visitor.step("key")
-        visitor.page.route("**/key", lambda route: route.abort())  # held: neither sent nor refused
+        visitor.page.route("**/key", lambda route: route.abort())  # never sent
         with visitor.page.expect_request("**/key") as held:
             visitor.submit("key")
         first = key_in(held.value.post_data_buffer)
