@@ -34,6 +34,14 @@ def key_in(body: bytes | None) -> bytes:
     return request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def unsent(visitor: Visitor) -> bytes:
+    """Make a key whose request never leaves the browser, and return its public half."""
+    visitor.page.route("**/key", lambda route: route.abort())
+    with visitor.page.expect_event("requestfailed", lambda request: request.url.endswith("/key")) as failed:
+        visitor.submit("key")
+    return key_in(failed.value.post_data_buffer)
+
+
 def resume(visitor: Visitor, number: str) -> None:
     """Sign in and go on with the open order."""
     visitor.sign_in(number)
@@ -50,10 +58,7 @@ def test_a_browser_closed_before_its_key_was_sent_goes_on_with_the_same_key(
         visitor.apply("enrol")
         order = visitor.order
         visitor.step("key")
-        visitor.page.route("**/key", lambda route: route.abort())  # never sent
-        with visitor.page.expect_request("**/key") as held:
-            visitor.submit("key")
-        first = key_in(held.value.post_data_buffer)
+        first = unsent(visitor)
     with profile(counter, browser, chromium, tmp_path / "profile") as visitor:
         resume(visitor, "C10005")
         assert visitor.order == order
@@ -90,10 +95,7 @@ def test_a_file_key_made_before_the_browser_closed_opens_with_the_pass_phrase_wr
         form = visitor.step("key")
         passphrase = form.locator("#passphrase").input_value()
         form.locator("#written_down").check()
-        visitor.page.route("**/key", lambda route: route.abort())
-        with visitor.page.expect_request("**/key") as held:
-            visitor.submit("key")
-        first = key_in(held.value.post_data_buffer)
+        first = unsent(visitor)
     with profile(counter, browser, chromium, tmp_path / "profile") as visitor:
         resume(visitor, "C10017")
         form = visitor.step("key")
