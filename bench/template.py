@@ -73,7 +73,8 @@ async def _certified(house: House, clock: SteppingClock) -> None:
     """Enrol customer 0, the new key being the one that the load client can make again."""
     caller = Caller(CustomerId(people.number(0)), frozenset({FactorClass.PASSWORD}), "bench")
     key = people.client_key(0)
-    order = await house.enrolment.start(caller, Operation.ENROL, AccountNumber(people.account(0)), KeyHome.FILE, None)
+    account = AccountNumber(people.account(0))
+    order = (await house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order
     await house.rekey.bind_key(caller, order.id, key.request(), None)
     await house.rekey.challenge(caller, order.id, Channel.EMAIL)
     await _work(house)
@@ -82,9 +83,8 @@ async def _certified(house: House, clock: SteppingClock) -> None:
     if code is None:
         raise ValueError("the code cannot be derived")
     await house.rekey.answer(caller, order.id, code.reveal())
-    await house.rekey.birth_date(caller, order.id, people.BIRTH)
-    order = await house.counter.order(caller, order.id)
-    order = await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)
+    order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
+    order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
     holding = None if order.serial is None else await house.counter.holding(caller, order.serial)
     if holding is None:
         raise ValueError(f"the order stands at {order.state}")

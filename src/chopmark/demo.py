@@ -124,7 +124,8 @@ class Play:
         view = await house.counter.overview(caller)
         operation = view.advice.operation or Operation.REPLACE
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
-        order = await house.enrolment.start(caller, operation, AccountNumber(person.account), KeyHome.FILE, reason)
+        account = AccountNumber(person.account)
+        order = (await house.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
         key = ClientKey.generate()
         await house.rekey.bind_key(caller, order.id, key.request(), None)
         await self._code(caller, order)
@@ -136,7 +137,7 @@ class Play:
         if person.birth:
             await house.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
         order = await house.counter.order(caller, order.id)
-        order = await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)
+        order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
         if order.state is not OrderState.ISSUED or order.serial is None:
             raise ValueError(f"the demo's order of {person.number} is {order.state}")
         holding = await house.counter.holding(caller, order.serial)
@@ -164,11 +165,11 @@ class Play:
         present = (await house.counter.overview(caller)).present
         if present is None:
             raise ValueError(f"{person.number} has nothing to revoke")
-        order = await house.enrolment.start(
+        opened = await house.enrolment.start(
             caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
         )
-        await self._code(caller, order)
-        order = await house.counter.order(caller, order.id)
+        await self._code(caller, opened.order)
+        order = await house.counter.order(caller, opened.order.id)
         await house.revocation.confirm(caller, order.id, house.rekey.consent(order).sha256)
 
     async def _hold(self, person: Person) -> None:

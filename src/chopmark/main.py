@@ -148,6 +148,7 @@ class House(WithBuiltIn):
 
     async def close(self) -> None:
         """End what was opened."""
+        await self.idempotency.stored()
         self.gate.close()
         self.keyring.close()
         await self.engine.close()

@@ -16,6 +16,7 @@ from chopmark.external import anchors_of
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
+from chopmark.ra.entrance import Entrance
 from chopmark.settings import Settings
 from chopmark.va.ports import Crl
 from chopmark.web import app
@@ -73,6 +74,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         entropy=house.entropy,
         people=house.people,
         door=house.door,
+        entrance=Entrance(house.desk),
         launches=house.launches,
         enrolment=house.enrolment,
         rekey=house.rekey,

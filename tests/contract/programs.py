@@ -103,7 +103,7 @@ async def begin(world: World, operation: Operation, customer: str, home: KeyHome
     caller = world.caller(customer)
     account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
     reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
-    order = await world.house.enrolment.start(caller, operation, account, home, reason)
+    order = (await world.house.enrolment.start(caller, operation, account, home, reason)).order
     return Errand(world, caller, order.id, ClientKey.generate(), world.held.get(customer))
 
 

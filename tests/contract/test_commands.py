@@ -124,9 +124,9 @@ async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
     assert await operating.put_client(settings, "trading", "Trading program", "amy") == 0
     secret = capsys.readouterr().out.split("secret  ")[1].split()[0]
     async with opened(settings) as house:
-        assert (await house.launches.authenticate("trading", Secret(secret))).id == "trading"
+        assert (await house.launches.authenticate("trading", Secret(secret), CustomerId("C1"))).id == "trading"
         with pytest.raises(Refused):
-            await house.launches.authenticate("trading", Secret(secret + "x"))
+            await house.launches.authenticate("trading", Secret(secret + "x"), CustomerId("C1"))
     assert secret.encode() not in (settings.data / "chopmark.sqlite").read_bytes()
 
 

@@ -124,8 +124,7 @@ async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_late
         id=errand.id,
     )
     issuer = world.issuer(signer)
-    submitted = await errand.stored()
-    wish = await world.house.rekey._wish(submitted, None)
+    wish = await errand.wish()
     made = await issuer.issue(wish)
     assert (await issuer.issue(wish)) == made
     world.clock.later(seconds=21)

@@ -133,7 +133,7 @@ async def test_a_nonce_is_used_once(world: World) -> None:
     errand = await world.open(ANN, Operation.REKEY)
     nonce = await errand.nonce()
     bind = world.house.rekey.bind_key
-    assert (await bind(errand.caller, errand.id, errand.key.request(), errand.proof(nonce))).nonce is None
+    assert (await bind(errand.caller, errand.id, errand.key.request(), errand.proof(nonce))).order.nonce is None
     errand.key = ClientKey.generate()
     refused = await refusal(bind(errand.caller, errand.id, errand.key.request(), errand.proof(nonce)))
     assert refused.kind in {Kind.BAD_PROOF, Kind.FORBIDDEN}

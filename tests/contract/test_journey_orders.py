@@ -195,6 +195,6 @@ async def test_a_second_proof_of_an_active_order_changes_nothing(world: World) -
     errand = await world.to_active()
     leaves = await world.count("leaves")
     works = await world.count("work")
-    assert (await world.house.rekey.prove(errand.caller, errand.id, b"anything")).state is OrderState.ACTIVE
+    assert (await world.house.rekey.prove(errand.caller, errand.id, b"anything")).order.state is OrderState.ACTIVE
     assert (await errand.confirm()).state is OrderState.ACTIVE
     assert (await world.count("leaves"), await world.count("work")) == (leaves, works)

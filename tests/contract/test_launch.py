@@ -11,6 +11,7 @@ from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
 world = world_fixture()
+WHOM = CustomerId(ANN)
 ACCOUNT = AccountNumber("F014000-0000001")
 LOGIN = frozenset({FactorClass.PASSWORD})
 
@@ -18,8 +19,8 @@ LOGIN = frozenset({FactorClass.PASSWORD})
 async def ticket(world: World, factors: frozenset[FactorClass] = LOGIN) -> Secret:
     desk = world.house.launches
     credential = await desk.put_client("trading", "trading program", "alice")
-    client = await desk.authenticate("trading", credential.secret)
-    return await desk.create(client, CustomerId(ANN), ACCOUNT, factors, None)
+    client = await desk.authenticate("trading", credential.secret, WHOM)
+    return await desk.create(client, WHOM, ACCOUNT, factors, None)
 
 
 async def test_a_ticket_becomes_a_session_of_its_customer_with_the_factors_of_the_login(world: World) -> None:
@@ -97,8 +98,8 @@ async def test_an_unknown_ticket_is_refused_in_the_words_of_an_old_one(world: Wo
 async def test_a_ticket_needs_known_factors_and_the_customers_own_account(world: World) -> None:
     desk = world.house.launches
     credential = await desk.put_client("trading", "trading program", "alice")
-    client = await desk.authenticate("trading", credential.secret)
-    refused = await refusal(desk.create(client, CustomerId(ANN), ACCOUNT, frozenset(), None))
+    client = await desk.authenticate("trading", credential.secret, WHOM)
+    refused = await refusal(desk.create(client, WHOM, ACCOUNT, frozenset(), None))
     assert (refused.kind, refused.field) == (Kind.MALFORMED, "factors")
     refused = await refusal(desk.create(client, CustomerId(BEN), ACCOUNT, LOGIN, None))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "account")
@@ -111,19 +112,19 @@ async def test_a_rotated_secret_overlaps_for_a_week(world: World) -> None:
     second = await desk.put_client("trading", "trading program", "alice")
     world.clock.later(days=7, milliseconds=-1)
     for secret in (first.secret, second.secret):
-        assert (await desk.authenticate("trading", secret)).id == "trading"
+        assert (await desk.authenticate("trading", secret, WHOM)).id == "trading"
     world.clock.later(milliseconds=1)
-    assert (await refusal(desk.authenticate("trading", first.secret))).kind is Kind.UNAUTHENTICATED
-    assert (await desk.authenticate("trading", second.secret)).id == "trading"
+    assert (await refusal(desk.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
+    assert (await desk.authenticate("trading", second.secret, WHOM)).id == "trading"
     third = await desk.put_client("trading", "trading program", "alice")
-    assert (await refusal(desk.authenticate("trading", first.secret))).kind is Kind.UNAUTHENTICATED
-    assert (await desk.authenticate("trading", third.secret)).id == "trading"
+    assert (await refusal(desk.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
+    assert (await desk.authenticate("trading", third.secret, WHOM)).id == "trading"
 
 
 async def test_a_wrong_credential_is_refused_and_recorded_as_an_unknown_client_is(world: World) -> None:
     desk = world.house.launches
     await desk.put_client("trading", "trading program", "alice")
-    known = await refusal(desk.authenticate("trading", Secret("A" * 43)))
-    unknown = await refusal(desk.authenticate("nobody", Secret("A" * 43)))
+    known = await refusal(desk.authenticate("trading", Secret("A" * 43), WHOM))
+    unknown = await refusal(desk.authenticate("nobody", Secret("A" * 43), WHOM))
     assert known == unknown
     assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == 2

@@ -70,7 +70,7 @@ async def test_f22_i25_a_revocation_while_the_ca_signs_the_renewal_leaves_neithe
     await world.revoked(ANN, reason)
     assert await status(world, old.der) is ocsp.OCSPCertStatus.REVOKED
     gate.opened.set()
-    order = await in_flight
+    order = (await in_flight).order
     assert order.state is OrderState.REFUSED
     await world.work()
     assert order.serial is not None

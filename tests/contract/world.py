@@ -21,7 +21,7 @@ from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
-from chopmark.ca.ports import Issuer
+from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal, Refused
 from chopmark.keys.ports import Signer
@@ -154,7 +154,7 @@ class World:
         """Open an order."""
         caller = self.caller(customer, factors)
         account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
-        order = await self.house.enrolment.start(caller, operation, account, KeyHome.FILE, reason, serial)
+        order = (await self.house.enrolment.start(caller, operation, account, KeyHome.FILE, reason, serial)).order
         return Errand(self, caller, order.id, ClientKey.generate(), self.held.get(customer))
 
     async def to_key(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
@@ -351,7 +351,7 @@ class Errand:
         self.key = key or self.key
         order = await self.order()
         proof = self.proof(await self.nonce()) if order.operation is Operation.REKEY else None
-        return await self.house.rekey.bind_key(self.caller, self.id, self.key.request(), proof)
+        return (await self.house.rekey.bind_key(self.caller, self.id, self.key.request(), proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""
@@ -377,17 +377,23 @@ class Errand:
         return f"{(int(code) + step) % 10 ** len(code):0{len(code)}d}"
 
     async def answer(self, code: str) -> Order:
-        return await self.house.rekey.answer(self.caller, self.id, code)
+        return (await self.house.rekey.answer(self.caller, self.id, code)).order
 
     async def birth_date(self, claimed: date | None = None) -> Order:
         known = claimed or date.fromisoformat(ROWS[self.caller.customer]["birth_date"])
-        return await self.house.rekey.birth_date(self.caller, self.id, known)
+        return (await self.house.rekey.birth_date(self.caller, self.id, known)).order
+
+    async def wish(self) -> Wish:
+        """What the CA is asked for, as the order is stored."""
+        file = await self.house.desk.files.order(self.caller.customer, self.id)
+        assert file is not None
+        return self.house.rekey._wish(file)
 
     async def terms(self) -> str:
         return self.house.rekey.consent(await self.order()).sha256
 
     async def confirm(self) -> Order:
-        return await self.house.rekey.confirm(self.caller, self.id, await self.terms())
+        return (await self.house.rekey.confirm(self.caller, self.id, await self.terms())).order
 
     async def install_proof(self, **other: Any) -> bytes:
         holding = await self.world.holding(self)
@@ -397,7 +403,7 @@ class Errand:
         return Errand(self.world, self.caller, self.id, self.key, mine).proof(nonce, **facts)
 
     async def prove(self) -> Order:
-        order = await self.house.rekey.prove(self.caller, self.id, await self.install_proof())
+        order = (await self.house.rekey.prove(self.caller, self.id, await self.install_proof())).order
         self.world.held[self.caller.customer] = Held(self.key, await self.world.holding(self))
         return order
 

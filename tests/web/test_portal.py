@@ -109,7 +109,7 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     consent = order.order["consent"]["sha256"]
     found = await world.house.desk.orders.get(order.order["id"])
     assert found is not None
-    assert await world.house.rekey._submit(found, consent)
+    assert await world.house.rekey._submit(found, consent, world.clock.now())
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import customer_chain, staff_chain, stranger_chain
+from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal, Refused
@@ -54,9 +54,13 @@ class LaunchDesk:
         self._clock = clock
         self._entropy = entropy
 
-    async def authenticate(self, client_id: str, secret: Secret) -> Client:
-        """Return the client whose secret this is; raise Refused otherwise. Old secrets live a week after rotation."""
-        client = await self._launches.client(client_id)
+    async def authenticate(self, client_id: str, secret: Secret, customer: CustomerId) -> Client:
+        """Return the client whose secret this is; raise Refused otherwise. Old secrets live a week after rotation.
+
+        `customer` is whom it asks for.
+        """
+        client, tip = await self._launches.asked(client_id, customer)
+        self._recorder.know(tip)
         given = digest(secret.reveal())
         now = self._clock.now()
         if client is not None and client.disabled_at is None:
@@ -84,24 +88,24 @@ class LaunchDesk:
             raise Refused(
                 Refusal(Kind.MALFORMED, text("Say which factors the login used."), field="factors", code="factors")
             )
-        if not await self._people.owns(customer, account):
-            raise Refused(
-                Refusal(Kind.NOT_FOUND, text("This customer has no such account."), field="account", code="account")
-            )
         now = self._clock.now()
         ticket = bearer(self._entropy)
         launch = Launch(digest(ticket), client.id, customer, account, factors, wanted, now, now + TICKET_LIFE)
 
-        async def attempt(pen: Pen) -> None:
+        async def attempt(pen: Pen) -> bool:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
-            await self._launches.create(launch, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
+            return await self._launches.create(launch, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
 
-        await self._recorder.write(customer_chain(customer), attempt)
+        if not await self._recorder.write(customer_chain(customer), attempt):
+            raise Refused(
+                Refusal(Kind.NOT_FOUND, text("This customer has no such account."), field="account", code="account")
+            )
         return Secret(ticket)
 
     async def take(self, ticket: Secret, visitor: str) -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
+        self._recorder.know(new_chain(_ticket_chain(hashed)))
 
         async def attempt(pen: Pen) -> Launch | Refusal:
             yes, no = pen.leaf(Event.PORTAL_LAUNCH_TAKEN), pen.leaf(Event.PORTAL_LAUNCH_REFUSED)
@@ -110,7 +114,7 @@ class LaunchDesk:
         return await self._settle(hashed, attempt)
 
     async def _settle(self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]]) -> Launch:
-        found = await self._recorder.write(stranger_chain(f"ticket-{hashed.hex()[:16]}"), attempt)
+        found = await self._recorder.write(_ticket_chain(hashed), attempt)
         if isinstance(found, Refusal):
             raise Refused(found)
         return found
@@ -161,3 +165,7 @@ class LaunchDesk:
     async def clients(self) -> list[Client]:
         """Return the clients, without their secrets."""
         return await self._launches.clients()
+
+
+def _ticket_chain(hashed: bytes) -> ChainId:
+    return stranger_chain(f"ticket-{hashed.hex()[:16]}")

@@ -12,7 +12,7 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
-from chopmark.words import AccountNumber, Channel, CustomerId, Secret
+from chopmark.words import Channel, CustomerId, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,6 @@ class People:
     async def accounts(self, customer: CustomerId) -> list[AccountRow]:
         """Return the customer's accounts in the firm's order."""
         return await self._records.accounts(customer)
-
-    async def owns(self, customer: CustomerId, account: AccountNumber) -> bool:
-        """Tell whether the account is the customer's."""
-        return any(row.number == account for row in await self._records.accounts(customer))
 
     async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
         """Return the customer's contacts, masked (domain 3.4: head hidden, tail shown)."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.leaf import Leaf, Tip
 from chopmark.errors import Refusal
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass
 
@@ -169,8 +169,12 @@ class Launches(Protocol):
         """Create a client or replace its secrets."""
         ...
 
-    async def create(self, launch: Launch, leaf: Leaf) -> None:
-        """Store a ticket."""
+    async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
+        """Return a client by id, and the tip of the chain of the customer for whom it asks."""
+        ...
+
+    async def create(self, launch: Launch, leaf: Leaf) -> bool:
+        """Store a ticket; False when the account is not the customer's."""
         ...
 
     async def use(

@@ -48,7 +48,7 @@ class Resume:
 
     async def _issue(self, order: Order) -> bool:
         try:
-            return await self._rekey.issue(order, resumed=True)
+            return await self._rekey.resume(order)
         except Refused as refused:
             return refused.refusal.kind is not Kind.UNAVAILABLE
 

@@ -11,7 +11,7 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import Counters
 from chopmark.post.ports import Work, WorkKind
-from chopmark.ra.files import Files, OrderFile
+from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
 from chopmark.ra.ports import Holding, Holdings, Orders
@@ -21,12 +21,16 @@ from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, O
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body."""
+    """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
+
+    `opened` is the file that was read when they came in, so that their first step need not read it again.
+    """
 
     customer: CustomerId
     factors: frozenset[FactorClass]
     door: str
     language: str = "zh-TW"
+    opened: OrderFile | CustomerFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,27 @@ class Desk:
 
     async def file(self, caller: Caller, order: OrderId) -> OrderFile:
         """Return the file of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        if isinstance(caller.opened, OrderFile) and caller.opened.order.id == order:
+            return self._counted(caller.opened)
+        return await self.reread(caller, order)
+
+    async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
+        """Return the file as it is on record at this moment; as `file`."""
         found = await self.files.order(caller.customer, order)
         if found is None:
             raise Refused(NO_ORDER)
+        return self._counted(found)
+
+    def _counted(self, found: OrderFile) -> OrderFile:
         for tip in found.tips:
             self.recorder.know(tip)
         return found.now_as(found.order.at(self.now(), self.policy))
+
+    async def customer_file(self, caller: Caller) -> CustomerFile:
+        """Return what is on record of the caller."""
+        if isinstance(caller.opened, CustomerFile):
+            return caller.opened
+        return await self.files.customer(caller.customer)
 
     async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderFile:
         """Return the file of the caller's order when `step` is its next one; raise Refused otherwise."""

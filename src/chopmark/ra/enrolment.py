@@ -8,7 +8,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.post.ports import Work
 from chopmark.ra.desk import Caller, Desk, facts_of
-from chopmark.ra.files import CustomerFile, present_of
+from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
@@ -42,8 +42,8 @@ class Enrolment:
         key_home: KeyHome,
         reason: Reason | None = None,
         serial: Serial | None = None,
-    ) -> Order:
-        """Return a new open order with its first nonce, or the live one that the customer has already.
+    ) -> OrderFile:
+        """Return the file of a new open order with its first nonce, or of the customer's live one.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 [tx] order, leaf: one live order a customer and profile, whatever the tabs and devices.
@@ -52,7 +52,7 @@ class Enrolment:
         desk, now = self._desk, self._desk.now()
         if FactorClass.PASSWORD not in caller.factors:
             raise Refused(Refusal(Kind.FORBIDDEN, text("Please sign in with your trading password first.")))
-        file = await desk.files.customer(caller.customer)
+        file = await desk.customer_file(caller)
         if all(row.number != account for row in file.accounts):
             raise Refused(
                 Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")
@@ -81,7 +81,8 @@ class Enrolment:
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
         )
-        return await self._store(order, file.live, caller)
+        stored = await self._store(order, file.live, caller)
+        return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
 
     def _asks_birth_date(self, file: CustomerFile, operation: Operation) -> bool:
         """Tell whether the order asks for the birth date: policy wants it, and there is one (a company has none)."""

@@ -1,13 +1,14 @@
 """The file that the counter opens for one step: a customer and one order of theirs, read at one moment, in one go."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.leaf import Tip
-from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
+from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
-from chopmark.stepup.challenge import Challenge
+from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.words import CertificateState, CustomerId, OrderId, Serial
 
 
@@ -17,8 +18,13 @@ class CustomerFile:
 
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
+    contacts: tuple[ContactRow, ...]
     holdings: tuple[Holding, ...]
     live: tuple[Order, ...]
+
+    def opened(self, order: Order) -> "OrderFile":
+        """Return the file of an order that was just opened."""
+        return OrderFile(order, self.customer, self.accounts, self.contacts, self.holdings, None, 0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class OrderFile:
 
     order: Order
     customer: CustomerRow | None
+    accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
     holdings: tuple[Holding, ...]
     sent: Challenge | None
@@ -44,12 +51,77 @@ class OrderFile:
         """Return the file with the order as it stands after a step."""
         return replace(self, order=order)
 
+    def bound(self, order: Order) -> "OrderFile":
+        """Return the file after a new key: the code that was sent for an earlier one is dead."""
+        sent = self.sent
+        if sent is not None and sent.state is ChallengeState.LIVE:
+            sent = replace(sent, state=ChallengeState.DEAD)
+        return replace(self, order=order, sent=sent)
+
+    def with_code(self, sent: Challenge) -> "OrderFile":
+        """Return the file after another code was sent."""
+        return replace(self, sent=sent, codes=self.codes + 1)
+
+    def coded(self, order: Order, sent: Challenge) -> "OrderFile":
+        """Return the file after the right code, which is used up."""
+        return replace(self, order=order, sent=replace(sent, state=ChallengeState.CONSUMED))
+
+    def issued(self, order: Order, holding: Holding) -> "OrderFile":
+        """Return the file with the order's new certificate."""
+        return replace(self, order=order, holdings=(holding, *self.holdings))
+
+    def activated(self, order: Order, now: datetime) -> "OrderFile":
+        """Return the file after the order's certificate has proved itself and taken the place of those before."""
+        return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
+
+
+def _after(order: Order, held: Holding, now: datetime) -> Holding:
+    if held.serial == order.serial:
+        return replace(held, state=CertificateState.ACTIVE, activated_at=now)
+    if held.profile != order.profile or held.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+        return held
+    return replace(
+        held, state=CertificateState.SUPERSEDED, ended_at=now, reason="superseded", superseded_by=order.serial
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A change that may be asked for twice: its Idempotency-Key, method and path, and the SHA-256 of its body."""
+
+    name: str
+    of: str
+    body_sha256: bytes
+
+    def scope(self, customer: CustomerId) -> str:
+        """Return what the Idempotency-Key is unique in: this customer's requests of this method and path."""
+        return f"{customer}:{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """Who came, and the file of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+
+    session: Session
+    file: OrderFile | CustomerFile | None
+    begun: bool
+
 
 class Files(Protocol):
     """Reads files; each is one moment of the database."""
 
     async def customer(self, customer: CustomerId) -> CustomerFile:
         """Return what is on record of a customer; empty for an unknown one."""
+        ...
+
+    async def enter(
+        self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
+    ) -> Entered | None:
+        """Return the live session under this hash, with the file of its order, or of its customer without one.
+
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no file when the order is
+        not theirs, or when the Idempotency-Key was used before.
+        """
         ...
 
     async def order(self, customer: CustomerId, order: OrderId) -> OrderFile | None:

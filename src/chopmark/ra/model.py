@@ -118,6 +118,14 @@ class Order:
         """Return the order after the right birth date."""
         return replace(self, state=OrderState.CHECKED, checked_at=now)
 
+    def submitted(self, consent: str, now: datetime) -> "Order":
+        """Return the order after the customer's yes to these terms."""
+        return replace(self, state=OrderState.SUBMITTED, consent=consent, submitted_at=now)
+
+    def issued(self, serial: Serial, now: datetime) -> "Order":
+        """Return the order with its certificate."""
+        return replace(self, state=OrderState.ISSUED, serial=serial, issued_at=now, nonce=None)
+
     def active(self, now: datetime) -> "Order":
         """Return the order whose certificate has proved itself."""
         return replace(self, state=OrderState.ACTIVE, activated_at=now, nonce=None)

@@ -6,13 +6,13 @@ from datetime import datetime
 from chopmark.errors import Refused
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
-from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
-from chopmark.words import AccountNumber, CertificateState, Channel, OrderId, Serial, Text, text
+from chopmark.words import AccountNumber, CertificateState, Channel, CustomerId, OrderId, Serial, Text, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Counter:
     async def overview(self, caller: Caller) -> Overview:
         """Return the accounts, the present certificate and what to do."""
         desk, now = self._desk, self._desk.now()
-        file = await desk.files.customer(caller.customer)
+        file = await desk.customer_file(caller)
         present = present_of(file.holdings, desk.policy.profile)
         live = [order.at(now, desk.policy) for order in file.live]
         return Overview(
@@ -85,6 +85,14 @@ class Counter:
     async def file(self, caller: Caller, order: OrderId) -> OrderFile:
         """Return the file of the caller's order as it counts now."""
         return await self._desk.file(caller, order)
+
+    async def on_record(self, customer: CustomerId) -> CustomerFile:
+        """Return what is on record of a customer who is not signed in yet."""
+        return await self._desk.files.customer(customer)
+
+    async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
+        """Return the file as it is on record at this moment, after a change."""
+        return await self._desk.reread(caller, order)
 
     def channels(self, file: OrderFile) -> list[ChannelChoice]:
         """Return the channels with their masks, the day each was registered, and why one is closed."""

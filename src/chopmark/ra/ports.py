@@ -9,7 +9,17 @@ from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
-from chopmark.words import AccountNumber, CertificateState, Channel, CustomerId, KeyHome, OrderId, Reason, Serial
+from chopmark.words import (
+    AccountNumber,
+    CertificateState,
+    Channel,
+    CustomerId,
+    KeyHome,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +124,11 @@ class Orders(Protocol):
         otherwise: Otherwise,
         *,
         swap: bool = False,
-    ) -> bool:
+    ) -> OrderState | None:
         """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        Return what the order has become; None when it has moved on.
         """
         ...
 
@@ -205,8 +216,8 @@ class Idempotency(Protocol):
         """Return None for a first request, the stored answer for a repeat, or a Refusal for another body."""
         ...
 
-    async def finish(self, scope: str, name: str, answer: Answer) -> None:
-        """Store the answer."""
+    def finish(self, scope: str, name: str, answer: Answer) -> None:
+        """Have the answer stored soon, so that nobody waits for it."""
         ...
 
     async def forget(self, scope: str, name: str) -> None:

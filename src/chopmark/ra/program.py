@@ -90,7 +90,8 @@ class ProgramDesk:
         if credential.spki_sha256 is None:
             if self._desk.now() >= credential.expires_at:
                 raise Refused(await self._unknown("lapsed"))
-            order = await self._rekey.bind_key(_caller(order), order.id, csr_der, OneTime(credential.token_hash))
+            evidence = OneTime(credential.token_hash)
+            order = (await self._rekey.bind_key(_caller(order), order.id, csr_der, evidence)).order
         elif _key_of(csr_der) != credential.spki_sha256:
             raise Refused(_USED)
         elif order.spki_sha256 != credential.spki_sha256:
@@ -138,7 +139,7 @@ class ProgramDesk:
         if order is None:
             raise Refused(_BEGIN_AT_THE_PORTAL)
         if order.spki_sha256 is None:
-            order = await self._rekey.bind_key(_caller(order), order.id, csr_der, shown)
+            order = (await self._rekey.bind_key(_caller(order), order.id, csr_der, shown)).order
         elif order.spki_sha256 != _key_of(csr_der):
             raise Refused(_OTHER_KEY)
         return await self._progress(order)
@@ -155,7 +156,7 @@ class ProgramDesk:
 
     async def _proved(self, holding: Holding, shown: Shown) -> Progress:
         order = await self._order(holding)
-        return await self._progress(await self._rekey.prove_by_use(_caller(order), order.id, shown))
+        return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 
     async def _may_renew(self, holding: Holding) -> Refusal | None:
         """Refuse what has ended, is on hold or not proved (incident 18), expired to the second included."""

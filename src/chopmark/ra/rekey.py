@@ -1,6 +1,7 @@
 """From a key to a working certificate: the page that an auditor reads first.
 
 The verbs are the steps of one order, in their only order: bind_key, challenge, answer, birth_date, confirm, prove.
+Each returns the order's file as it stands afterwards.
 An application takes the same road as a renewal without the old key. Identity comes from our records, the key from the
 CSR, and nothing else from the CSR.
 """
@@ -71,8 +72,8 @@ class Rekey:
 
     async def bind_key(
         self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
-    ) -> Order:
-        """Return the order bound to the customer's new key.
+    ) -> OrderFile:
+        """Bind the order to the customer's new key.
 
         1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
         this new key; or the old key opened the TLS connection that carries the request  3 policy allows it still
@@ -87,7 +88,7 @@ class Rekey:
         if isinstance(request, Refusal):
             raise Refused(request)
         if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
-            return order
+            return file
         old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
         present = present_of(file.holdings, desk.policy.profile)
         refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
@@ -110,7 +111,7 @@ class Rekey:
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return order.bound(request.spki_sha256, csr_der, now, used_nonce=nonce is not None)
+        return file.bound(order.bound(request.spki_sha256, csr_der, now, used_nonce=nonce is not None))
 
     def _old_key(
         self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
@@ -173,7 +174,7 @@ class Rekey:
         if isinstance(verified, Refusal):
             raise Refused(verified)
 
-    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
+    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderFile:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
         desk = self._desk
         file = await desk.at_step(caller, order_id, Step.CHANNEL)
@@ -197,11 +198,10 @@ class Rekey:
             account_last3=last3(order.account),
             language=caller.language,
         )
-        await self._verifier.open(what, self.rules)
-        return order
+        return file.with_code(await self._verifier.open(what, self.rules))
 
-    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> Order:
-        """Return the order after the right code; a wrong one costs an attempt even though the request fails."""
+    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderFile:
+        """Accept the right code; a wrong one costs an attempt even though the request fails."""
         desk = self._desk
         file = await desk.file(caller, order_id)
         order = file.order
@@ -210,11 +210,14 @@ class Rekey:
             if refused is not None:
                 raise Refused(refused)
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
-        answered = await self._verifier.answer(file.sent, code, self.rules, told, self._hold_old(order))
-        return order.coded(answered.channel, desk.now())
+        lost = self._hold_old(order)
+        answered = await self._verifier.answer(file.sent, code, self.rules, told, lost)
+        if lost:
+            return await desk.reread(caller, order_id)
+        return file.coded(order.coded(answered.channel, desk.now()), answered)
 
-    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> Order:
-        """Return the order after the birth date matched; mismatches count per customer, charged before comparing."""
+    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderFile:
+        """Accept the right birth date; mismatches count per customer, charged before comparing."""
         desk, now = self._desk, self._desk.now()
         file = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
         order = file.order
@@ -243,7 +246,7 @@ class Rekey:
 
         if not await desk.recorder.write(order_chain(order.id), check):
             raise Refused(_MOVED_ON)
-        return order.checked(now)
+        return file.now_as(order.checked(now))
 
     def consent(self, order: Order) -> Consent:
         """Return the terms that the confirmation of this order names."""
@@ -254,19 +257,19 @@ class Rekey:
         """Whether the CA lets the old certificate stay valid until the new one is proved."""
         return self._issuer.allows_overlap
 
-    async def confirm(self, caller: Caller, order_id: OrderId, consent: str, file: OrderFile | None = None) -> Order:
-        """Return the order issued, or pending at its CA; `file` is the order's, where it was read just now.
+    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderFile:
+        """Have the order issued; it may be pending at its CA afterwards.
 
         1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA issues
         5 [tx] fulfilled. A repeat, and whoever comes second, gets the order as it stands (I2, I42).
         """
         desk = self._desk
-        file = file or await desk.file(caller, order_id)
+        file = await desk.file(caller, order_id)
         order = file.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
-            return order
+            return file
         refused = order.require(Step.REVIEW)
         if refused is not None:
             raise Refused(refused)
@@ -277,13 +280,16 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
-        if await self._submit(order, consent):
-            await self.issue(order, file)
-        return await desk.order(caller, order_id)
+        now = desk.now()
+        if await self._submit(order, consent, now):
+            submitted = file.now_as(order.submitted(consent, now))
+            issued = await self._issue(submitted.order, await self._issuer.issue(self._wish(submitted)))
+            if issued is not None:
+                return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
+        return await desk.reread(caller, order_id)
 
-    async def _submit(self, order: Order, consent: str) -> bool:
-        desk, now = self._desk, self._desk.now()
-        since = now - desk.policy.approval_life
+    async def _submit(self, order: Order, consent: str, now: datetime) -> bool:
+        desk, since = self._desk, now - self._desk.policy.approval_life
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=consent, policy=desk.policy.id)
@@ -291,36 +297,40 @@ class Rekey:
 
         return await desk.recorder.write(order_chain(order.id), attempt)
 
-    async def issue(self, order: Order, file: OrderFile | None = None, *, resumed: bool = False) -> bool:
-        """Have the CA issue for a submitted order and fulfil it; False while the CA has not answered.
+    async def resume(self, order: Order) -> bool:
+        """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
+        file = await self._desk.files.order(order.customer, order.id)
+        if file is None:
+            raise ValueError(f"order {order.id} has no file")
+        answer = await self._issuer.resume(self._wish(file.now_as(order)))
+        await self._issue(order, answer)
+        return not isinstance(answer, Pending)
 
-        `file` is the order's, where it was read just now; `resumed` after a crash or for a pending order.
-        """
+    async def _issue(self, order: Order, answer: Certified | Pending | Refusal) -> Holding | None:
+        """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
         desk = self._desk
-        wish = await self._wish(order, file)
-        answer = await (self._issuer.resume(wish) if resumed else self._issuer.issue(wish))
         if isinstance(answer, Refusal):
             await self._refuse(order, answer)
-            return True
+            return None
         if isinstance(answer, Pending):
             await desk.recorder.write(
                 order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
             )
-            return False
+            return None
         if answer.spki_sha256 != order.spki_sha256:
             raise ValueError(f"order {order.id}: the CA answered with another key")
         works = self._block_old(order) or await self._swap_old(order)
         undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
+        holding = _holding(order, answer, desk.now())
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen) -> OrderState | None:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
-            holding = _holding(order, answer, desk.now())
             otherwise = Otherwise(undone, refused)
             return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not self.overlap)
 
-        await desk.recorder.write(order_chain(order.id), attempt)
-        return True
+        became = await desk.recorder.write(order_chain(order.id), attempt)
+        return holding if became is OrderState.ISSUED and self.overlap and not works else None
 
     def _hold_old(self, order: Order) -> tuple[Work, ...]:
         """Return the work row by which the CA holds a lost or compromised certificate, as our own record does."""
@@ -344,21 +354,18 @@ class Rekey:
             return ()
         return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
-    async def _wish(self, order: Order, file: OrderFile | None) -> Wish:
+    def _wish(self, file: OrderFile) -> Wish:
+        order = file.order
         if order.csr is None:
             raise ValueError(f"order {order.id} has no key")
         request = csr.parse(order.csr)
         if isinstance(request, Refusal):
             raise ValueError(f"order {order.id}: its stored request does not parse any more")
         needs = self._issuer.needs[order.profile]
-        desk = self._desk
-        customer = await desk.people.record(order.customer) if file is None else file.customer
-        subject = dict(desk.people.subject_values(customer, needs))
+        subject = dict(self._desk.people.subject_values(file.customer, needs))
         if "account" in needs:
             subject["account"] = order.account
-        old, renewed = None, order.old_serial if order.operation is Operation.REKEY else None
-        if renewed is not None:
-            old = await desk.holdings.get(renewed) if file is None else file.holding(renewed)
+        old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
         return Wish(order.id, order.profile, request.spki_der, subject, order.csr, None if old is None else old.der)
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:
@@ -372,24 +379,24 @@ class Rekey:
             await desk.recorder.write(order_chain(order.id), attempt)
         raise Refused(refusal)
 
-    async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> Order:
-        """Return the order active: the new key has signed the server's challenge, the old one is superseded.
+    async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
+        """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
         1 the signature holds  2 [tx] activate, notice, work row for the old certificate's revocation (make before
         break: nothing of the old one changes before this).
         """
         return await self._prove(caller, order_id, proof_der)
 
-    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> Order:
-        """Return the order active: a program opened its TLS connection with the new certificate; else as `prove`."""
+    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderFile:
+        """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
-    async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> Order:
+    async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> OrderFile:
         desk = self._desk
         file = await desk.file(caller, order_id)
         order = file.order
         if order.state is OrderState.ACTIVE:
-            return order
+            return file
         refused = order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
@@ -404,7 +411,7 @@ class Rekey:
         nonce = None if isinstance(evidence, Shown) else order.nonce
         return await self._activate(caller, file, holding, nonce)
 
-    async def _activate(self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None) -> Order:
+    async def _activate(self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None) -> OrderFile:
         desk, order, now = self._desk, file.order, self._desk.now()
         works = desk.notice_to(
             order.customer,
@@ -428,7 +435,7 @@ class Rekey:
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return order.active(now)
+        return file.activated(order.active(now), now)
 
 
 def _holding(order: Order, certified: Certified, now: datetime) -> Holding:

@@ -1,24 +1,30 @@
 """Answers kept under their Idempotency-Key, so that a repeat gets the same one (I42)."""
 
+import asyncio
+import contextlib
 from datetime import datetime
 
-from chopmark.errors import Kind, Refusal
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Script, at_once, guard, query, whole
-from chopmark.words import text
+from chopmark.store.script import Batch, Query, Script, Value, at_once, guard, query, whole
+from chopmark.words import CustomerId, text
 
 _BEGIN = """
-INSERT INTO idempotency (scope, name, body_sha256, created_at) VALUES (:scope, :name, :body, :now)
+INSERT INTO idempotency (scope, name, body_sha256, created_at) VALUES ({scope}, :name, :body, :now)
 ON CONFLICT (scope, name) DO UPDATE SET created_at = :now
   WHERE idempotency.status IS NULL AND idempotency.created_at < :stale AND idempotency.body_sha256 = :body
 RETURNING name
 """
+_BEGIN_IN = _BEGIN.format(scope=":scope")
 _GET = "SELECT body_sha256, status, answer FROM idempotency WHERE scope = :scope AND name = :name"
 _FINISH = "UPDATE idempotency SET status = :status, answer = :answer WHERE scope = :scope AND name = :name"
 _FORGET = "DELETE FROM idempotency WHERE scope = :scope AND name = :name AND status IS NULL"
 IN_FLIGHT_MS = 10_000
+TOGETHER_S = 0.05
+"""How long an answer waits for others, to be stored with them."""
 
 OTHER_BODY = Refusal(
     Kind.CONFLICT, text("This request was already made with other contents. Please reload the page."), code="key_reused"
@@ -28,11 +34,24 @@ IN_FLIGHT = Refusal(
 )
 
 
+def taken_in(who: str, repeat: Repeat, now: datetime, **value: Value) -> Query:
+    """Return the guard that takes an Idempotency-Key; `who` is the customer in SQL, with its one value."""
+    sql = _BEGIN.format(scope=f"COALESCE({who}, '') || CAST(:of AS TEXT)")
+    of, stale = repeat.scope(CustomerId("")), ms(now) - IN_FLIGHT_MS
+    return guard(sql, of=of, name=repeat.name, body=repeat.body_sha256, now=ms(now), stale=stale, **value)
+
+
 class IdempotencyLedger:
-    """Implements `ra.ports.Idempotency`."""
+    """Implements `ra.ports.Idempotency`.
+
+    Answers are stored a moment after they were given, many at once. Whoever asks again before that waits as for a
+    request in flight; where the process dies before it, as for one that died within the request.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._given: list[dict[str, Value]] = []
+        self._storing: asyncio.Task[None] | None = None
 
     async def begin(self, scope: str, name: str, body_sha256: bytes, now: datetime) -> Answer | Refusal | None:
         """Return None for a first request, the stored answer for a repeat, or a Refusal."""
@@ -40,7 +59,7 @@ class IdempotencyLedger:
         def script() -> Script[Answer | Refusal | None]:
             stale = ms(now) - IN_FLIGHT_MS
             started = yield from at_once(
-                guard(_BEGIN, scope=scope, name=name, body=body_sha256, now=ms(now), stale=stale)
+                guard(_BEGIN_IN, scope=scope, name=name, body=body_sha256, now=ms(now), stale=stale)
             )
             if started is not None:
                 return None
@@ -51,13 +70,30 @@ class IdempotencyLedger:
 
         return await self._engine.run(script)
 
-    async def finish(self, scope: str, name: str, answer: Answer) -> None:
-        """Store the answer."""
+    def finish(self, scope: str, name: str, answer: Answer) -> None:
+        """Have the answer stored soon."""
+        self._given.append({"scope": scope, "name": name, "status": answer.status, "answer": answer.body})
+        if self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store_soon())
+
+    async def stored(self) -> None:
+        """Return when every answer that was given is stored, or cannot be."""
+        while self._given:
+            await self._store()
+
+    async def _store_soon(self) -> None:
+        while self._given:
+            await asyncio.sleep(TOGETHER_S)
+            await self._store()
+
+    async def _store(self) -> None:
+        given, self._given = self._given, []
 
         def script() -> Script[None]:
-            yield whole(_FINISH, scope=scope, name=name, status=answer.status, answer=answer.body)
+            yield Batch(_FINISH, given, whole=True)
 
-        await self._engine.run(script)
+        with contextlib.suppress(Refused):  # the database is away: a repeat waits and then does the request again
+            await self._engine.run(script)
 
     async def forget(self, scope: str, name: str) -> None:
         """Drop a request that failed without an answer, so that it may be tried again."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.leaf import Leaf, Tip, customer_chain
 from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import (
     AccountRow,
@@ -16,18 +16,19 @@ from chopmark.identity.ports import (
 )
 from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import append, note, record
-from chopmark.store.script import Row, Script, guard, query, whole
+from chopmark.store.leaves import TIP, append, note, record, tip_of
+from chopmark.store.script import Row, Script, at_once, guard, query, whole
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, text
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
-CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :id"
+CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"
 _BY_PERSON = f"SELECT {_PERSON} FROM customers WHERE person_id_hash = :hash"
 CONTACTS = """
 SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
 FROM contacts WHERE customer = :customer
 """
 ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
+_OWNED = "SELECT number FROM accounts WHERE customer = :customer AND number = :account"
 _PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
 _SET_PASSWORD = """
 INSERT INTO passwords (customer, phc, kind, set_at, expires_at) VALUES (:customer, :phc, :kind, :now, :expires_at)
@@ -38,8 +39,8 @@ _OPEN = f"""
 INSERT INTO sessions ({_SESSION})
 VALUES (:id_hash, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
 """
-_LIVE_SESSION = f"SELECT {_SESSION} FROM sessions WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now"
-_SEEN = "UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at < :now"
+LIVE_SESSION = f"SELECT {_SESSION} FROM sessions WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now"
+SEEN = "UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at < :now"
 _CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
 _ROTATE = "UPDATE sessions SET id_hash = :new_hash WHERE id_hash = :id_hash RETURNING customer"
 _CLIENT = "id, name, secret_hash, previous_hash, previous_until, disabled_at"
@@ -116,7 +117,8 @@ def _factors(joined: str) -> frozenset[FactorClass]:
     return frozenset(FactorClass(word) for word in joined.split("+") if word)
 
 
-def _session(row: Row) -> Session:
+def session_of(row: Row) -> Session:
+    """Return a session as stored."""
     return Session(
         bytes(row["id_hash"]),
         CustomerId(row["customer"]),
@@ -164,7 +166,7 @@ class RecordLedger:
         """Return a customer by number."""
 
         def script() -> Script[CustomerRow | None]:
-            rows = yield whole(CUSTOMER, id=customer)
+            rows = yield whole(CUSTOMER, customer=customer)
             return customer_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
@@ -262,11 +264,11 @@ class SessionLedger:
         """
 
         def script() -> Script[Session | None]:
-            rows = yield whole(_LIVE_SESSION, id_hash=id_hash, now=ms(now), idle_since=ms(idle_since))
-            return _session(rows[0]) if rows else None
+            rows = yield whole(LIVE_SESSION, id_hash=id_hash, now=ms(now), idle_since=ms(idle_since))
+            return session_of(rows[0]) if rows else None
 
         def used() -> Script[None]:
-            yield whole(_SEEN, id_hash=id_hash, now=ms(now))
+            yield whole(SEEN, id_hash=id_hash, now=ms(now))
 
         session = await self._engine.read(script)
         if session is not None and now - session.seen_at >= SEEN_EVERY:
@@ -331,10 +333,21 @@ class LaunchLedger:
 
         await self._engine.run(script)
 
-    async def create(self, launch: Launch, leaf: Leaf) -> None:
-        """Store a ticket."""
+    async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
+        """Return a client by id, and the tip of the chain of the customer for whom it asks."""
+        chain = customer_chain(customer)
 
-        def script() -> Script[None]:
+        def script() -> Script[tuple[Client | None, Tip]]:
+            clients, tips = (yield from at_once(query(_GET_CLIENT, id=client_id), query(TIP, chain=chain))) or ([], [])
+            return _client(clients[0]) if clients else None, tip_of(chain, tips)
+
+        return await self._engine.read(script)
+
+    async def create(self, launch: Launch, leaf: Leaf) -> bool:
+        """Store a ticket; False when the account is not the customer's."""
+        owned = guard(_OWNED, customer=launch.customer, account=launch.account)
+
+        def script() -> Script[bool]:
             change = query(
                 _CREATE_LAUNCH,
                 ticket=launch.ticket_hash,
@@ -346,9 +359,9 @@ class LaunchLedger:
                 created_at=ms(launch.created_at),
                 expires_at=ms(launch.expires_at),
             )
-            yield from note(leaf, change)
+            return (yield from record(leaf, owned, change)) is not None
 
-        await self._engine.run(script)
+        return await self._engine.run(script)
 
     async def use(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf

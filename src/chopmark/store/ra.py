@@ -349,10 +349,11 @@ class OrderLedger:
         otherwise: Otherwise,
         *,
         swap: bool = False,
-    ) -> bool:
+    ) -> OrderState | None:
         """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        Return what the order has become; None when it has moved on.
         """
         store = query(
             _STORE_HOLDING,
@@ -370,22 +371,22 @@ class OrderLedger:
             now=ms(holding.issued_at),
         )
 
-        def script() -> Script[bool]:
+        def script() -> Script[OrderState | None]:
             fulfil = guard(_FULFIL, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
             free = key_free(holding.spki_sha256)
             old = _supersede(order, holding.serial, ms(holding.issued_at)) if swap else still_active(order)
             changes = (*old, free, fulfil, store, *block_old_key(order), *queued(works))
             if (yield from record(leaf, *changes)) is not None:
                 yield from wake(works)
-                return True
+                return OrderState.ISSUED
             why = yield from why_not(order.id)
             if why is None or not (yield from refuse(order.id, holding.serial, why)):
-                return False
+                return None
             yield store
             yield query(_END_HOLDING, id=order.id)
             yield from queue(otherwise.works)
             yield from append(otherwise.leaf)
-            return True
+            return OrderState.REFUSED
 
         return await self._engine.run(script)
 

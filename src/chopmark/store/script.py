@@ -67,10 +67,11 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One statement for many sets of values (imports); no rows come back."""
+    """One statement for many sets of values; no rows come back. `whole`: it is the transaction's only statement."""
 
     sql: str
     values: Sequence[Mapping[str, Value]]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ class Walk(Generic[T]):
         except StopIteration as end:
             self.answer = end.value
             return None
-        alone = isinstance(step, Bundle) or (isinstance(step, Query) and step.whole)
+        alone = isinstance(step, Bundle) or step.whole
         if self.whole or (alone and self._statements):
             raise RuntimeError("a whole statement has another one beside it in its script")
         self.whole = alone

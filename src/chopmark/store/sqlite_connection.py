@@ -80,6 +80,9 @@ def walk_through(db: sqlite3.Connection, walk: Walk[Any]) -> None:
                 step = walk.bundled(step, _bundle(db, step))
             else:
                 step = walk.next(perform(db, step))
+    except sqlite3.Error:
+        walk.whole = False  # half of a batch may have been done
+        raise
     finally:
         walk.close()
 

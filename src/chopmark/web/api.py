@@ -6,22 +6,23 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, get, post, put
-from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, set_session
+from chopmark.web.session import Visit, Visiting, enter, set_session
 from chopmark.web.shown import account_label, certificate_out, credential_for, epoch_ms, order_out, order_view
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.wire import (
@@ -46,7 +47,7 @@ from chopmark.web.wire import (
     from_b64,
     to_b64,
 )
-from chopmark.words import AccountNumber, FactorClass, Operation, OrderId, OrderState, Secret, Serial, text
+from chopmark.words import AccountNumber, CustomerId, FactorClass, Operation, OrderId, OrderState, Secret, Serial, text
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)
@@ -69,28 +70,41 @@ _RETRIED = frozenset({Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.UNAVAILABLE})
 _BUSY = Refusal(Kind.CONFLICT, text("This is being done already. Please wait a moment."), code="in_flight")
 
 
-async def once(request: AnyRequest, visit: Visit, do: Callable[[], Awaitable[Response[Any]]]) -> Response[Any]:
+async def once(
+    request: AnyRequest, do: Callable[[Visit], Awaitable[Response[Any]]], order: OrderId | None = None
+) -> Response[Any]:
     """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
     name = request.headers.get("idempotency-key", "")
     if not name:
-        return await do()
+        visit, _ = await enter(request, order)
+        return await do(visit)
     if len(name) > 100 or not name.isprintable():
         raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
-    store, scope = house(request).idempotency, f"{visit.session.customer}:{request.method}:{request.scope['path']}"
     body = hashlib.sha256(await request.body()).digest()
-    waiting: Refusal | None = None
+    repeat = Repeat(name, f"{request.method}:{request.scope['path']}", body)
+    visit, begun = await enter(request, order, repeat)
+    scope = repeat.scope(visit.session.customer)
+    if begun:
+        return await _first(request, scope, name, partial(do, visit))
+    answer = await _again(request, scope, repeat)
+    if answer is None:
+        return await _first(request, scope, name, partial(do, visit))
+    kind = "application/json" if answer.status < 400 else "application/problem+json"
+    return Response(answer.body.encode(), status_code=answer.status, media_type=kind)
+
+
+async def _again(request: AnyRequest, scope: str, repeat: Repeat) -> Answer | None:
+    """Return the first answer, waiting while it is being made; None when the request has to be done after all."""
+    store, waiting = house(request).idempotency, _BUSY
     for _ in range(_WAITS):
-        begun = await store.begin(scope, name, body, house(request).now())
-        if begun is None:
-            return await _first(request, scope, name, do)
-        if isinstance(begun, Answer):
-            kind = "application/json" if begun.status < 400 else "application/problem+json"
-            return Response(begun.body.encode(), status_code=begun.status, media_type=kind)
+        begun = await store.begin(scope, repeat.name, repeat.body_sha256, house(request).now())
+        if not isinstance(begun, Refusal):
+            return begun
         if begun.code != "in_flight":
             raise Refused(begun)
         waiting = begun
         await asyncio.sleep(_WAIT_S)
-    raise Refused(waiting or _BUSY)
+    raise Refused(waiting)
 
 
 async def _first(
@@ -106,7 +120,7 @@ async def _first(
                 raise
             response = problem(request, refused.refusal)
         body = response.content if isinstance(response.content, bytes) else msgspec.json.encode(response.content)
-        await store.finish(scope, name, Answer(response.status_code or 200, body.decode()))
+        store.finish(scope, name, Answer(response.status_code or 200, body.decode()))
         kept = True
         return response
     finally:
@@ -114,13 +128,10 @@ async def _first(
             await store.forget(scope, name)
 
 
-async def _order(
-    request: AnyRequest, visit: Visit, order: OrderId, status: int = 200, nonce: bytes | None = None
-) -> Response[OrderOut]:
+def _order(request: AnyRequest, file: OrderFile, status: int = 200, nonce: bytes | None = None) -> Response[OrderOut]:
     doors = house(request)
-    view = await order_view(doors, visit.caller, order)
-    out = order_out(doors, view, request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{order}"} if status == 201 else {}
+    out = order_out(doors, order_view(doors, file), request.app.state.pages.translator, lang_of(request), nonce)
+    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{file.order.id}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 
@@ -131,7 +142,7 @@ def status(request: Req) -> StatusOut:
 
 
 @get("/overview", responses=PROBLEMS)
-async def overview(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> OverviewOut:
+async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -154,11 +165,11 @@ async def overview(request: Req, visit: NamedDependency[Visit], account: FromQue
 
 
 @post("/orders", responses=PROBLEMS)
-async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[StartBody]) -> Response[OrderOut]:
+async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
     """Open an order, or return the one that is open already."""
 
-    async def do() -> Response[OrderOut]:
-        order = await house(request).enrolment.start(
+    async def do(visit: Visit) -> Response[OrderOut]:
+        file = await house(request).enrolment.start(
             visit.caller,
             data.operation,
             AccountNumber(data.account),
@@ -166,26 +177,28 @@ async def start(request: Req, visit: NamedDependency[Visit], data: JSONBody[Star
             data.reason,
             None if data.serial is None else Serial(data.serial),
         )
-        return await _order(request, visit, order.id, 201, order.nonce)
+        return _order(request, file, 201, file.order.nonce)
 
-    return await once(request, visit, do)
+    return await once(request, do)
 
 
 @get("/orders/{order_id:str}", responses=PROBLEMS)
-async def show(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
+async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now."""
-    return await _order(request, visit, OrderId(order_id))
+    visit, _ = await enter(request, OrderId(order_id))
+    return _order(request, await house(request).counter.file(visit.caller, OrderId(order_id)))
 
 
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
-async def nonce(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> NonceOut:
+async def nonce(request: Req, order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
+    visit, _ = await enter(request, OrderId(order_id))
     fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()))
 
 
 @post("/orders/{order_id:str}/credential", responses=PROBLEMS)
-async def credential(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> CredentialOut:
+async def credential(request: Req, visit: Visiting, order_id: FromPath[str]) -> CredentialOut:
     """Return a one-time credential with which a program sends the key of this order; the one before is dead."""
     doors = house(request)
     made = await credential_for(doors, visit.caller, OrderId(order_id))
@@ -193,121 +206,106 @@ async def credential(request: Req, visit: NamedDependency[Visit], order_id: From
 
 
 @put("/orders/{order_id:str}/key", responses=PROBLEMS)
-async def put_key(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[KeyBody]
-) -> Response[OrderOut]:
+async def put_key(request: Req, order_id: FromPath[str], data: JSONBody[KeyBody]) -> Response[OrderOut]:
     """Bind the customer's new key to the order."""
 
-    async def do() -> Response[OrderOut]:
+    async def do(visit: Visit) -> Response[OrderOut]:
         proof = None if data.proof is None else from_b64(data.proof, "proof")
-        order = await house(request).rekey.bind_key(visit.caller, OrderId(order_id), from_b64(data.csr, "csr"), proof)
-        return await _order(request, visit, order.id)
+        csr = from_b64(data.csr, "csr")
+        return _order(request, await house(request).rekey.bind_key(visit.caller, OrderId(order_id), csr, proof))
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/challenges", responses=PROBLEMS)
-async def challenge(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
-) -> Response[OrderOut]:
+async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[ChannelBody]) -> Response[OrderOut]:
     """Have a code sent; an earlier one is dead."""
 
-    async def do() -> Response[OrderOut]:
-        order = await house(request).rekey.challenge(visit.caller, OrderId(order_id), data.channel)
-        return await _order(request, visit, order.id, 201)
+    async def do(visit: Visit) -> Response[OrderOut]:
+        return _order(request, await house(request).rekey.challenge(visit.caller, OrderId(order_id), data.channel), 201)
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/code", status_code=200, responses=PROBLEMS)
-async def code(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[CodeBody]
-) -> Response[OrderOut]:
+async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) -> Response[OrderOut]:
     """Check a code; a wrong one costs an attempt. After the right one the session has a new id."""
 
-    async def do() -> Response[OrderOut]:
-        order = await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code)
-        response = await _order(request, visit, order.id)
+    async def do(visit: Visit) -> Response[OrderOut]:
+        response = _order(request, await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code))
         set_session(request, response, await house(request).door.step_up(visit.session))
         return response
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/birth-date", status_code=200, responses=PROBLEMS)
-async def birth_date(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[BirthDateBody]
-) -> Response[OrderOut]:
+async def birth_date(request: Req, order_id: FromPath[str], data: JSONBody[BirthDateBody]) -> Response[OrderOut]:
     """Check the birth date, given as year, month and day of the ROC calendar."""
 
-    async def do() -> Response[OrderOut]:
+    async def do(visit: Visit) -> Response[OrderOut]:
         today = local_date(house(request).now())
         read = roc_date(data.year, data.month, data.day, before_roc=data.era == "before_roc", today=today)
         if isinstance(read, Refusal):
             raise Refused(read)
-        order = await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value)
-        return await _order(request, visit, order.id)
+        return _order(request, await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value))
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/confirm", status_code=200, responses=CONFIRMED | PROBLEMS)
-async def confirm(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ConfirmBody]
-) -> Response[OrderOut]:
+async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmBody]) -> Response[OrderOut]:
     """Send the order: 201 issued, 202 the CA answers later, 200 revoked."""
 
-    async def do() -> Response[OrderOut]:
+    async def do(visit: Visit) -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
         file = await doors.counter.file(visit.caller, wanted)
         if file.order.operation is Operation.REVOKE:
             await doors.revocation.confirm(visit.caller, wanted, data.consent)
-            return await _order(request, visit, wanted)
-        order = await doors.rekey.confirm(visit.caller, wanted, data.consent, file)
-        issued = order.state in {OrderState.ISSUED, OrderState.ACTIVE}
-        return await _order(request, visit, order.id, 201 if issued else 202)
+            return _order(request, await doors.counter.reread(visit.caller, wanted))
+        file = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+        issued = file.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
+        return _order(request, file, 201 if issued else 202)
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/prove", status_code=200, responses=PROBLEMS)
-async def prove(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ProveBody]
-) -> Response[OrderOut]:
+async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]) -> Response[OrderOut]:
     """Activate the certificate: its key has signed the server's challenge."""
 
-    async def do() -> Response[OrderOut]:
-        order = await house(request).rekey.prove(visit.caller, OrderId(order_id), from_b64(data.proof, "proof"))
-        return await _order(request, visit, order.id)
+    async def do(visit: Visit) -> Response[OrderOut]:
+        proof = from_b64(data.proof, "proof")
+        return _order(request, await house(request).rekey.prove(visit.caller, OrderId(order_id), proof))
 
-    return await once(request, visit, do)
+    return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/cancel", status_code=200, responses=PROBLEMS)
-async def cancel(request: Req, visit: NamedDependency[Visit], order_id: FromPath[str]) -> Response[OrderOut]:
+async def cancel(request: Req, visit: Visiting, order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
     order = await house(request).enrolment.cancel(visit.caller, OrderId(order_id))
-    return await _order(request, visit, order.id)
+    return _order(request, await house(request).counter.reread(visit.caller, order.id))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
 async def dispute(
-    request: Req, visit: NamedDependency[Visit], order_id: FromPath[str], data: JSONBody[ChannelBody]
+    request: Req, visit: Visiting, order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order stops and the contact is not used any more."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
-    return await _order(request, visit, order.id)
+    return _order(request, await house(request).counter.reread(visit.caller, order.id))
 
 
 @get("/certificates", responses=PROBLEMS)
-async def certificates(request: Req, visit: NamedDependency[Visit]) -> list[CertificateOut]:
+async def certificates(request: Req, visit: Visiting) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
     now = house(request).now()
     return [certificate_out(held, now) for held in await house(request).counter.holdings(visit.caller)]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
-async def certificate(request: Req, visit: NamedDependency[Visit], serial: FromPath[str]) -> CertificateOut:
+async def certificate(request: Req, visit: Visiting, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
     found = await house(request).counter.holding(visit.caller, Serial(serial))
     if found is None:
@@ -319,8 +317,9 @@ async def certificate(request: Req, visit: NamedDependency[Visit], serial: FromP
 async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     """Return a one-time address for a customer whom the calling program has signed in (client credential, Basic)."""
     doors = house(request)
-    client = await doors.launches.authenticate(*_basic(request))
     customer = parse_customer_number(data.customer)
+    asked_for = CustomerId("") if isinstance(customer, Refusal) else customer
+    client = await doors.launches.authenticate(*_basic(request), asked_for)
     if isinstance(customer, Refusal):
         raise Refused(replace(customer, field="customer"))
     known = {factor.value for factor in FactorClass}

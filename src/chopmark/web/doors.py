@@ -10,6 +10,7 @@ from chopmark.identity.people import People
 from chopmark.identity.sessions import Door
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.entrance import Entrance
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
@@ -70,6 +71,7 @@ class Doors:
     entropy: Entropy
     people: People
     door: Door
+    entrance: Entrance
     launches: LaunchDesk
     enrolment: Enrolment
     rekey: Rekey

@@ -30,7 +30,7 @@ from chopmark.web.views import (
     InboxPage,
     RepositoryPage,
 )
-from chopmark.words import AccountNumber, FactorClass, text
+from chopmark.words import AccountNumber, CustomerId, FactorClass, text
 
 Req = Request[Any, Any, Any]
 INBOX_SIZE = 50
@@ -103,7 +103,7 @@ async def trading_launch(request: Req) -> Redirect:
     person = next((one for one in demo.people if one.customer == wanted), None)
     if person is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("Please choose a customer of the demonstration."), field="customer"))
-    client = await doors.launches.authenticate(demo.client, demo.client_secret)
+    client = await doors.launches.authenticate(demo.client, demo.client_secret, CustomerId(person.customer))
     found = await doors.people.find(person.customer)
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))

@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Request, Response, Router, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
@@ -17,7 +16,7 @@ from chopmark.ra.ports import Holding
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.session import Visit, cookie_name, private_cookie, set_session, token_of, visit_of
+from chopmark.web.session import Visit, Visiting, cookie_name, private_cookie, set_session, token_of, visit_of
 from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
@@ -153,11 +152,10 @@ async def launch_take(request: Req) -> Response[str]:
     doors = house(request)
     ticket, visitor = await _form(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
     launch = await doors.launches.take(Secret(ticket), visitor)
-    person = await doors.people.person(launch.customer)
-    labels = {row.number: account_label(row, lang_of(request)) for row in await doors.people.accounts(launch.customer)}
-    page = LaunchConfirmPage(
-        frame_of(request), "" if person is None else person.masked_name, labels.get(launch.account, launch.account)
-    )
+    file = await doors.counter.on_record(launch.customer)
+    name = "" if file.customer is None else doors.people.shown(file.customer).masked_name
+    labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
+    page = LaunchConfirmPage(frame_of(request), name, labels.get(launch.account, launch.account))
     response = html(request, page)
     response.set_cookie(private_cookie(request, "ticket", ticket, max_age=300))
     return response
@@ -199,7 +197,7 @@ def _certificate(request: Req, view: Overview, holding: Holding) -> CertificateV
 
 
 @get("/home")
-async def home(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
+async def home(request: Req, visit: Visiting) -> Response[str]:
     """Show 客戶服務專區."""
     view = await house(request).counter.overview(visit.caller)
     present = None if view.present is None else _certificate(request, view, view.present)
@@ -207,7 +205,7 @@ async def home(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
 
 
 @get("/certificates")
-async def overview(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> Response[str]:
+async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show the account's certificate and the one recommended action."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -251,7 +249,7 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
 
 @get("/certificates/apply")
 async def apply_page(
-    request: Req, visit: NamedDependency[Visit], operation: FromQuery[str] = "", account: FromQuery[str | None] = None
+    request: Req, visit: Visiting, operation: FromQuery[str] = "", account: FromQuery[str | None] = None
 ) -> Response[str]:
     """Ask where the key will live, and for a replacement why."""
     doors = house(request)
@@ -280,7 +278,7 @@ async def apply_page(
 
 
 @get("/certificates/inquiry")
-async def inquiry(request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None) -> Response[str]:
+async def inquiry(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證查詢."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -297,9 +295,7 @@ async def inquiry(request: Req, visit: NamedDependency[Visit], account: FromQuer
 
 
 @get("/certificates/revoke")
-async def revoke_page(
-    request: Req, visit: NamedDependency[Visit], account: FromQuery[str | None] = None
-) -> Response[str]:
+async def revoke_page(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證廢止."""
     doors = house(request)
     view = await doors.counter.overview(visit.caller)
@@ -321,7 +317,7 @@ async def revoke_page(
 
 
 @get("/profile")
-async def profile(request: Req, visit: NamedDependency[Visit]) -> Response[str]:
+async def profile(request: Req, visit: Visiting) -> Response[str]:
     """Show 個人資料: the masked contacts and how to have them corrected."""
     doors = house(request)
     person = await _person(request, visit)

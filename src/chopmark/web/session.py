@@ -1,18 +1,21 @@
 """The session cookie, and who is calling."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from litestar.response import Response
 
 from chopmark.errors import Refused
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.desk import Caller
+from chopmark.ra.files import Repeat
 from chopmark.web.frames import lang_of
 from chopmark.web.state import AnyRequest, house
-from chopmark.words import Secret
+from chopmark.words import OrderId, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class Visit:
     token: str
     session: Session
     caller: Caller
+
+
+Visiting: TypeAlias = NamedDependency[SkipValidation[Visit]]
+"""A handler's parameter `visit`: whoever has not signed in is refused before it."""
 
 
 def cookie_name(request: AnyRequest, name: str) -> str:
@@ -52,6 +59,18 @@ async def provide_visit(request: AnyRequest) -> Visit:
     if visit is None:
         raise Refused(SIGN_IN_AGAIN)
     return visit
+
+
+async def enter(request: AnyRequest, order: OrderId | None = None, repeat: Repeat | None = None) -> tuple[Visit, bool]:
+    """Return the visit with the file that its step looks at, and whether the Idempotency-Key is new and taken.
+
+    Raises Refused (UNAUTHENTICATED) when nobody is signed in.
+    """
+    token = token_of(request)
+    found = None if token is None else await house(request).entrance.enter(token, lang_of(request).value, order, repeat)
+    if token is None or found is None:
+        raise Refused(SIGN_IN_AGAIN)
+    return Visit(token, found.session, found.caller), found.begun
 
 
 def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import Caller
+from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
 from chopmark.ra.ports import Holding
@@ -107,10 +108,9 @@ async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Iss
     return await doors.program.credential(caller, order_id)
 
 
-async def order_view(doors: Doors, caller: Caller, order_id: OrderId) -> OrderView:
+def order_view(doors: Doors, file: OrderFile) -> OrderView:
     """Return what there is to show of an order."""
-    now, file = doors.now(), await doors.counter.file(caller, order_id)
-    order, step = file.order, file.order.next()
+    now, order, step = doors.now(), file.order, file.order.next()
     waiting = step is Step.CHANNEL
     channels = doors.counter.channels(file) if waiting else []
     sent = doors.counter.sent(file) if waiting else None

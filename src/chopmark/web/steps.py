@@ -6,16 +6,15 @@ from datetime import date
 from typing import Any
 
 from litestar import Request, Response, Router, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from chopmark.identity.people import Person
-from chopmark.ra.model import Order
+from chopmark.ra.files import OrderFile
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.render import Page
-from chopmark.web.session import Visit
+from chopmark.web.session import Visiting, enter
 from chopmark.web.shown import (
     OrderView,
     account_label,
@@ -127,42 +126,43 @@ def _shown(view: OrderView, wish: str) -> str:
 
 @get("/orders/{order_id:str}")
 async def order_page(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: FromPath[str], step: FromQuery[str] = ""
+    request: Request[Any, Any, Any], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
-    name, scene = await _scene(request, visit, OrderId(order_id), step)
+    visit, _ = await enter(request, OrderId(order_id))
+    name, scene = _scene(request, await house(request).counter.file(visit.caller, OrderId(order_id)), step)
     return html(request, _PAGES[name](scene))
 
 
 @post("/orders/{order_id:str}/credential", status_code=200)
 async def program_credential(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], order_id: FromPath[str]
+    request: Request[Any, Any, Any], visit: Visiting, order_id: FromPath[str]
 ) -> Response[str]:
     """Show a fresh credential for the customer's program, once; the one before is dead."""
     made = await credential_for(house(request), visit.caller, OrderId(order_id))
-    _, scene = await _scene(request, visit, OrderId(order_id), "key")
+    _, scene = _scene(request, await house(request).counter.reread(visit.caller, OrderId(order_id)), "key")
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
 
 
-async def _scene(request: Request[Any, Any, Any], visit: Visit, order_id: OrderId, step: str) -> tuple[str, _Scene]:
+def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple[str, _Scene]:
     """Return the name of the order's page and all that it is made of."""
-    doors = house(request)
-    view = await order_view(doors, visit.caller, order_id)
-    order = view.order
-    person = await doors.people.person(visit.caller.customer)
-    accounts = await doors.people.accounts(visit.caller.customer)
-    if person is None:
-        raise ValueError(f"session of an unknown customer {visit.caller.customer}")
+    doors, order = house(request), file.order
+    view = order_view(doors, file)
+    if file.customer is None:
+        raise ValueError(f"an order of an unknown customer {order.customer}")
+    person = doors.people.shown(file.customer)
     name = _shown(view, step)
-    labels = {row.number: account_label(row, lang_of(request)) for row in accounts}
+    labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked)
     head = OrderHead(
         order_id=order.id,
         operation=order.operation,
         account=order.account,
         account_label=labels.get(order.account, order.account),
-        accounts=tuple(AccountChoice(row.number, labels[row.number], row.number == order.account) for row in accounts),
+        accounts=tuple(
+            AccountChoice(row.number, labels[row.number], row.number == order.account) for row in file.accounts
+        ),
         step=steps.index(_STEPS[name]) + 1 if _STEPS.get(name) in steps else 0,
         steps=steps,
         can_cancel=order.live and order.state not in _SUBMITTED,
@@ -179,18 +179,19 @@ async def _scene(request: Request[Any, Any, Any], visit: Visit, order_id: OrderI
         None
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
-        await _notified(doors, visit, order),
+        _notified(doors, file),
         doors.rekey.overlap,
         doors.est_url,
     )
 
 
-async def _notified(doors: Doors, visit: Visit, order: Order) -> tuple[Channel, str] | None:
+def _notified(doors: Doors, file: OrderFile) -> tuple[Channel, str] | None:
     """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
-    if order.code_channel is None:
+    used = file.order.code_channel
+    if used is None:
         return None
-    contacts = await doors.people.contacts(visit.caller.customer)
-    for channel in (order.code_channel.other, order.code_channel):
+    contacts = doors.people.masked(file.contacts)
+    for channel in (used.other, used):
         if channel in contacts:
             return channel, contacts[channel].masked
     return None

@@ -1,0 +1,37 @@
+"""Who comes in, and what for: session, Idempotency-Key and the order's file, read at one moment."""
+
+from dataclasses import dataclass
+
+from chopmark.identity.ports import Session
+from chopmark.identity.sessions import IDLE, digest
+from chopmark.ra.desk import Caller, Desk
+from chopmark.ra.files import Repeat
+from chopmark.words import OrderId
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody with a session; `begun`: the Idempotency-Key that they brought is new, and is taken."""
+
+    session: Session
+    caller: Caller
+    begun: bool
+
+
+class Entrance:
+    """Lets customers in to one step each."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def enter(
+        self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
+    ) -> Visitor | None:
+        """Return who has this session, with the file of `order`, or of the customer; None without a live session."""
+        now = self._desk.now()
+        found = await self._desk.files.enter(digest(token), order, repeat, now, now - IDLE)
+        if found is None:
+            return None
+        session = found.session
+        caller = Caller(session.customer, session.factors, session.door, language, found.file)
+        return Visitor(session, caller, found.begun)

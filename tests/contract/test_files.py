@@ -1,0 +1,128 @@
+"""What a step gives back is what it has left on record, and what is read at the door is that too."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from chopmark.client.signing import ClientKey
+from chopmark.identity.sessions import ABSOLUTE, IDLE, digest
+from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
+from chopmark.ra.ports import Answer
+from chopmark.words import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
+from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, world_fixture
+
+world = world_fixture()
+ACCOUNT = AccountNumber("F014000-0000001")
+BIRTH = date(1961, 7, 15)
+REPEAT = Repeat("key-1", "POST:/api/v1/orders", b"x" * 32)
+
+
+async def assert_recorded(errand: Errand, given: OrderFile) -> None:
+    found = await errand.house.desk.reread(errand.caller, errand.id)
+    assert replace(given, tips=()) == replace(found, tips=())
+
+
+async def bind(errand: Errand) -> OrderFile:
+    renewal = (await errand.order()).operation is Operation.REKEY
+    proof = errand.proof(await errand.nonce()) if renewal else None
+    return await errand.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
+
+
+@pytest.mark.parametrize("operation", [Operation.ENROL, Operation.REKEY, Operation.REPLACE], ids=str)
+async def test_each_step_gives_back_the_file_that_is_on_record(world: World, operation: Operation) -> None:
+    if operation is not Operation.ENROL:
+        await world.to_active(ANN)
+        world.clock.later(days=340)
+    errand = await world.open(ANN, operation, Reason.LOST if operation is Operation.REPLACE else None)
+    rekey, mine = errand.house.rekey, (errand.caller, errand.id)
+    await assert_recorded(errand, await bind(errand))
+    await assert_recorded(errand, await bind(errand))
+    await assert_recorded(errand, await rekey.challenge(*mine, Channel.MOBILE))
+    errand.key = ClientKey.generate()
+    await assert_recorded(errand, await bind(errand))
+    for channel in (Channel.EMAIL, Channel.MOBILE):
+        world.clock.later(seconds=61)
+        await assert_recorded(errand, await rekey.challenge(*mine, channel))
+    await assert_recorded(errand, await rekey.answer(*mine, await errand.code()))
+    await assert_recorded(errand, await rekey.birth_date(*mine, BIRTH))
+    for _ in range(2):
+        await assert_recorded(errand, await rekey.confirm(*mine, await errand.terms()))
+    proof = await errand.install_proof()
+    for _ in range(2):
+        await assert_recorded(errand, await rekey.prove(*mine, proof))
+
+
+async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and_when_it_was_open(world: World) -> None:
+    caller = world.caller(ANN)
+    for _ in range(2):
+        given = await world.house.enrolment.start(caller, Operation.ENROL, ACCOUNT, KeyHome.FILE)
+        found = await world.house.desk.reread(caller, given.order.id)
+        assert replace(given, tips=()) == replace(found, tips=())
+
+
+async def session(world: World, customer: str) -> bytes:
+    opened = await world.house.door.open(world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None)
+    return digest(opened.token.reveal())
+
+
+async def enter(world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None) -> Entered | None:
+    now = world.clock.now()
+    return await world.house.desk.files.enter(who, order, repeat, now, now - IDLE)
+
+
+@pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
+async def test_whoever_enters_has_the_file_of_their_order(world: World, repeat: Repeat | None) -> None:
+    errand = await world.to_sent(ANN)
+    found = await enter(world, await session(world, ANN), errand.id, repeat)
+    assert found is not None
+    assert (found.session.customer, found.begun) == (ANN, repeat is not None)
+    assert found.file == await world.house.desk.files.order(errand.caller.customer, errand.id)
+
+
+@pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
+async def test_whoever_enters_without_an_order_has_their_own_file(world: World, repeat: Repeat | None) -> None:
+    await world.to_active(ANN)
+    found = await enter(world, await session(world, ANN), None, repeat)
+    assert found is not None
+    assert isinstance(found.file, CustomerFile)
+    assert found.file == await world.house.desk.files.customer(world.caller(ANN).customer)
+
+
+async def test_nobody_enters_with_the_file_of_another_customers_order(world: World) -> None:
+    errand = await world.to_key(ANN)
+    found = await enter(world, await session(world, BEN), errand.id)
+    assert found is not None
+    assert (found.session.customer, found.file) == (BEN, None)
+
+
+@pytest.mark.parametrize("later", [IDLE, ABSOLUTE, IDLE + timedelta(seconds=1)], ids=["idle", "over", "a second"])
+async def test_nobody_enters_with_a_session_that_has_ended_and_no_idempotency_key_is_taken(
+    world: World, later: timedelta
+) -> None:
+    who = await session(world, ANN)
+    world.clock.at += later
+    assert await enter(world, who, None, REPEAT) is None
+    assert await enter(world, b"\0" * 32, None, REPEAT) is None
+    assert await world.count("idempotency") == 0
+
+
+async def test_i42_an_idempotency_key_is_taken_once_at_the_door(world: World) -> None:
+    errand = await world.to_key(ANN)
+    who = await session(world, ANN)
+    first, second = await enter(world, who, errand.id, REPEAT), await enter(world, who, errand.id, REPEAT)
+    assert first is not None
+    assert second is not None
+    assert (first.begun, second.begun, second.file) == (True, False, None)
+    assert await world.count("idempotency", "scope = 'C1:POST:/api/v1/orders'") == 1
+
+
+async def test_answers_are_stored_together_and_found_by_the_next_node(world: World) -> None:
+    ledger, now = world.house.idempotency, world.clock.now()
+    for number in range(50):
+        assert await ledger.begin("scope", f"key-{number}", b"x", now) is None
+        ledger.finish("scope", f"key-{number}", Answer(200, f'"{number}"'))
+    await ledger.stored()
+    second = (await world.node(2)).house.idempotency
+    for number in range(50):
+        assert await second.begin("scope", f"key-{number}", b"x", now) == Answer(200, f'"{number}"')
