@@ -91,6 +91,8 @@ def _clean(name: str, value: Fact) -> Fact:
 
 
 def _bounded(value: str) -> str:
+    if len(value) <= LONGEST and value.isascii() and value.isprintable() and "\\" not in value:
+        return value
     escaped: list[str] = []
     length = 0
     for character in value[: LONGEST + 1]:

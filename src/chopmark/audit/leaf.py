@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NewType
 
@@ -176,6 +176,8 @@ class Leaf:
     facts: Mapping[str, Fact]
     kid: str
     mac: bytes
+    memo: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The canonical bytes, once they were made; a changed copy begins without."""
 
     @property
     def leaf_id(self) -> str:
@@ -208,23 +210,29 @@ def make_leaf(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, k
     if at.tzinfo is None:
         raise ValueError("an audit time is aware")
     whole_ms = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
-    unsealed = Leaf(
+    clean = clean_facts(facts)
+    encoded = _canonical(stamp(whole_ms), tip.chain, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
+    sealed = Leaf(
         chain=tip.chain,
         version=tip.version + 1,
         previous=tip.leaf_hash,
         at=whole_ms,
         event=event,
-        facts=clean_facts(facts),
+        facts=clean,
         kid=key.kid,
-        mac=bytes(32),
+        mac=key.mac(encoded),
     )
-    return replace(unsealed, mac=key.mac(encode(unsealed)))
+    sealed.memo.append(encoded)
+    return sealed
 
 
 def encode(leaf: Leaf) -> bytes:
     """Return the canonical bytes, without the MAC."""
-    facts = dict(leaf.facts)
-    return _canonical(stamp(leaf.at), leaf.chain, leaf.event, facts, leaf.kid, leaf.previous, leaf.version)
+    if not leaf.memo:
+        facts = dict(leaf.facts)
+        made = _canonical(stamp(leaf.at), leaf.chain, leaf.event, facts, leaf.kid, leaf.previous, leaf.version)
+        leaf.memo.append(made)
+    return leaf.memo[0]
 
 
 def leaf_hash(leaf: Leaf) -> bytes:

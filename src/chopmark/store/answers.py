@@ -1,5 +1,7 @@
 """OCSP answers signed ahead: which are due, and what was kept."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import datetime
 

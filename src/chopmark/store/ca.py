@@ -1,5 +1,7 @@
 """Reservations, certificates, issuing CAs and revocation lists."""
 
+from __future__ import annotations
+
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf

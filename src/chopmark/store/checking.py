@@ -1,5 +1,7 @@
 """All certificate rows beside what has to agree with them, as of one moment; nothing is interpreted here."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 

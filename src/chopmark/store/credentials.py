@@ -1,5 +1,7 @@
 """One-time credentials of customers' programs: stored hashed, one an order, used up by the key they bind."""
 
+from __future__ import annotations
+
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf

@@ -1,5 +1,7 @@
 """Files of the counter: all that a step looks at, in one statement on PostgreSQL and one snapshot on SQLite."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -28,6 +30,16 @@ from chopmark.store.stepup import SENT, challenge_of
 from chopmark.words import CustomerId, OrderId
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
+_OF_CUSTOMER = (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS, LIVE_ORDERS)
+_OF_ORDER = (
+    CUSTOMER,
+    ACCOUNTS,
+    CONTACTS,
+    HOLDINGS,
+    TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || :customer"),
+)
+_OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
+_OF_VISITORS_ORDER = tuple(sql.replace(":customer", _WHO) for sql in _OF_ORDER)
 
 
 class FileLedger:
@@ -46,7 +58,10 @@ class FileLedger:
         """
         live = guard(LIVE_SESSION, id_hash=session, now=ms(now), idle_since=ms(idle_since))
         key = () if repeat is None else (taken_in(_WHO, repeat, now, session=session),)
-        parts = _customer_parts(_WHO, session=session) if order is None else _order_parts(order, _WHO, session=session)
+        if order is None:
+            parts = tuple(query(sql, session=session) for sql in _OF_VISITOR)
+        else:
+            parts = _order_parts(order, _OF_VISITORS_ORDER, session=session)
 
         def script() -> Script[Entered | None]:
             found = yield from at_once(live, *key, *parts)
@@ -68,24 +83,17 @@ class FileLedger:
 
     async def customer(self, customer: CustomerId) -> CustomerFile:
         """Return what is on record of a customer; empty for an unknown one."""
-        return _customer(await self._read(_customer_parts(":customer", customer=customer)))
+        return _customer(await self._read(tuple(query(sql, customer=customer) for sql in _OF_CUSTOMER)))
 
     async def order(self, customer: CustomerId, order: OrderId) -> OrderFile | None:
         """Return the file of an order of this customer; None when they have no such order."""
-        return _order(customer, order, await self._read(_order_parts(order, ":customer", customer=customer)))
+        return _order(customer, order, await self._read(_order_parts(order, _OF_ORDER, customer=customer)))
 
     async def _read(self, parts: tuple[Query, ...]) -> list[list[Row]]:
         def script() -> Script[list[list[Row]]]:
             return (yield from at_once(*parts)) or []
 
         return await self._engine.read(script)
-
-
-def _customer_parts(who: str, **value: Value) -> tuple[Query, ...]:
-    """Return the reads of a customer's file; `who` is the customer in SQL, with its one value."""
-    return tuple(
-        query(sql.replace(":customer", who), **value) for sql in (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS, LIVE_ORDERS)
-    )
 
 
 def _customer(found: Sequence[list[Row]]) -> CustomerFile:
@@ -99,22 +107,20 @@ def _customer(found: Sequence[list[Row]]) -> CustomerFile:
     )
 
 
-def _order_parts(order: OrderId, who: str, **value: Value) -> tuple[Query, ...]:
-    """Return the reads of an order's file; `who` is the customer in SQL, with its one value."""
+def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple[Query, ...]:
+    """Return the reads of an order's file; `value` is the one value of those about its customer."""
     return (
         query(ORDER, id=order),
-        *(query(sql.replace(":customer", who), **value) for sql in (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS)),
         query(SENT, order_id=order),
         query(TIP, chain=order_chain(order)),
-        query(TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || {who}"), **value),
+        *(query(sql, **value) for sql in sqls),
     )
 
 
 def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderFile | None:
-    mine, people, accounts, contacts, holdings, sent, *tips = found
+    mine, sent, tip, people, accounts, contacts, holdings, customers_tip = found
     if not mine or mine[0]["customer"] != customer:
         return None
-    chains = order_chain(order), customer_chain(customer)
     return OrderFile(
         order=order_of(mine[0]),
         customer=customer_of(people[0]) if people else None,
@@ -123,5 +129,5 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         holdings=tuple(map(holding_of, holdings)),
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
-        tips=tuple(tip_of(chain, tip) for chain, tip in zip(chains, tips, strict=True)),
+        tips=(tip_of(order_chain(order), tip), tip_of(customer_chain(customer), customers_tip)),
     )

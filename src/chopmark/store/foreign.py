@@ -1,5 +1,7 @@
 """Requests to other CAs. A change puts one version of a row in the place of the one before, or nothing."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from chopmark.audit.leaf import Leaf

@@ -1,5 +1,7 @@
 """What customers hold: the RA's own record of certificates."""
 
+from __future__ import annotations
+
 from chopmark.ra.ports import Holding
 from chopmark.store.columns import moment, moment_or_none, unblobs
 from chopmark.store.engine import Engine

@@ -1,5 +1,7 @@
 """Answers kept under their Idempotency-Key, so that a repeat gets the same one (I42)."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from datetime import datetime

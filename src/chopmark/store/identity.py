@@ -1,5 +1,7 @@
 """Customers, sessions and launch tickets."""
 
+from __future__ import annotations
+
 from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf, Tip, customer_chain

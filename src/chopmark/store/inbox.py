@@ -1,5 +1,7 @@
 """The demo's inbox: texts with a gap where the code was."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 

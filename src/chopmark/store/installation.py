@@ -1,5 +1,7 @@
 """What this installation is: names and values that are written once and that all nodes must agree on."""
 
+from __future__ import annotations
+
 from chopmark.store.engine import Engine
 from chopmark.store.script import Script, query
 

@@ -1,5 +1,7 @@
 """Budgets: each is one conditional statement; several are taken together or not at all."""
 
+from __future__ import annotations
+
 from datetime import datetime
 
 from chopmark.limits.budgets import Budget, Spent

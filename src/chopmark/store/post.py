@@ -1,5 +1,7 @@
 """Rows of work: queued in the change's own transaction, leased to one worker, closed with their leaf."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from datetime import datetime

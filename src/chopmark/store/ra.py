@@ -1,5 +1,7 @@
 """Orders and what came of them. A transition is one conditional statement on the state that it starts from."""
 
+from __future__ import annotations
+
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf

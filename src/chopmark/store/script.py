@@ -14,7 +14,7 @@ whose type PostgreSQL cannot see from a column beside it needs CAST (`CAST(:n AS
 
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -88,10 +88,14 @@ Script: TypeAlias = Generator[Step, list[Row], T]
 
 def query(sql: str, /, **values: Value) -> Query:
     """Make a statement with its values; raises Refused (MALFORMED) for text with NUL, which PostgreSQL cannot hold."""
+    return Query(sql, _storable(values))
+
+
+def _storable(values: Mapping[str, Value]) -> Mapping[str, Value]:
     for value in values.values():
         if isinstance(value, str) and "\0" in value:
             raise Refused(Refusal(Kind.MALFORMED, text("A text has a character that cannot be stored."), code="nul"))
-    return Query(sql, values)
+    return values
 
 
 def whole(sql: str, /, **values: Value) -> Query:
@@ -104,7 +108,7 @@ def whole(sql: str, /, **values: Value) -> Query:
 
 def guard(sql: str, /, **values: Value) -> Query:
     """Make a part of a bundle that has to return a row: a conditional statement with RETURNING, or a SELECT."""
-    return replace(query(sql, **values), guard=True)
+    return Query(sql, _storable(values), guard=True)
 
 
 def at_once(*parts: Query) -> Script[list[list[Row]] | None]:

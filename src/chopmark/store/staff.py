@@ -1,5 +1,7 @@
 """What people at the firm do to certificates and keys: holds, releases, blocked keys."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import datetime
 

@@ -1,5 +1,7 @@
 """Challenges and the failure ledger: what is charged before a comparison (I10 to I14)."""
 
+from __future__ import annotations
+
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf

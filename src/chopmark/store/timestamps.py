@@ -1,5 +1,7 @@
 """The time-stamp authority's certificate and key, and the anchors of the audit."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

@@ -120,6 +120,7 @@ async def _first(
                 raise
             response = problem(request, refused.refusal)
         body = response.content if isinstance(response.content, bytes) else msgspec.json.encode(response.content)
+        response.content = body
         store.finish(scope, name, Answer(response.status_code or 200, body.decode()))
         kept = True
         return response

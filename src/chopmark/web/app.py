@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.csrf import CSRFConfig
-from litestar.datastructures import MutableScopeHeaders, State
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
@@ -94,16 +94,17 @@ class Secured:
 
     def __init__(self, portal: ASGIApp, *, https: bool) -> None:
         self._portal = portal
-        self._headers = {**SECURITY_HEADERS, "Cache-Control": "no-store", **(HTTPS_HEADERS if https else {})}
+        named = {**SECURITY_HEADERS, "Cache-Control": "no-store", **(HTTPS_HEADERS if https else {})}
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                said = {name.lower() for name, _ in message["headers"]}
+                added = [header for header in self._headers if header[0] not in said]
+                message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         await self._portal(scope, receive, send_secured)

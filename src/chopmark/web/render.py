@@ -56,6 +56,7 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
             extensions=["jinja2.ext.i18n"],
         )
         cast("Any", environment).install_gettext_translations(catalogue, newstyle=True)
