@@ -9,7 +9,8 @@ import { Orders } from "./orders.ts";
 import type { Page } from "./page.ts";
 import { attachComforts } from "./pages/comforts.ts";
 import type { Vault } from "./vault.ts";
-import { loadWords } from "./words.ts";
+import { showComplaints } from "./summary.ts";
+import { loadWords, t } from "./words.ts";
 
 type Attach = (page: Page, form: HTMLFormElement) => void;
 
@@ -56,11 +57,18 @@ function save(file: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Nothing is sent by the browser itself before the step's code is there. */
+/** Nothing is sent by the browser itself before the step's code is there; where it does not come, the page says so. */
 async function attachStep(page: Page, form: HTMLFormElement, load: () => Promise<Attach>): Promise<void> {
   const hold = (event: Event): void => event.preventDefault();
   form.addEventListener("submit", hold);
-  (await load())(page, form);
+  try {
+    (await load())(page, form);
+  } catch (error) {
+    await page.ready;
+    const way = { label: t("Load the page again"), act: page.reload };
+    showComplaints(form, [{ sentence: t("Something went wrong in this page. Please load it again; what you have done is kept."), way }]);
+    throw error;
+  }
   form.removeEventListener("submit", hold);
   form.setAttribute("data-attached", "");
 }

@@ -175,3 +175,21 @@ def test_who_is_signed_out_in_mid_order_signs_in_and_goes_on_with_it(visitor: Vi
     page.locator("main a.cm-primary").click()
     page.locator(PASSED).wait_for()
     assert visitor.order == order
+
+
+def test_a_step_whose_script_does_not_come_says_so_and_goes_on_after_it_was_loaded_again(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_in("C10005")
+    page.route("**/start-*.js", lambda route: route.abort())
+    visitor.go("/certificates/apply?operation=enrol")
+    visitor.refused("本頁發生問題。請重新整理；您已完成的步驟會保留。")
+    visitor.look()
+    page.locator("form[data-step=start] button[data-submit]").first.click()
+    assert "/certificates/apply" in page.url, "nothing is sent by the browser itself"
+    (fault,) = visitor.faults
+    assert "import" in fault
+    visitor.faults.clear()
+    page.unroute("**/start-*.js")
+    visitor.press("重新整理本頁")
+    visitor.apply("enrol")
+    visitor.step("key")
