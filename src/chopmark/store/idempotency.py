@@ -54,6 +54,7 @@ class IdempotencyLedger:
         self._engine = engine
         self._given: list[dict[str, Value]] = []
         self._storing: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     async def begin(self, scope: str, name: str, body_sha256: bytes, now: datetime) -> Answer | Refusal | None:
         """Return None for a first request, the stored answer for a repeat, or a Refusal."""
@@ -80,22 +81,20 @@ class IdempotencyLedger:
 
     async def stored(self) -> None:
         """Return when every answer that was given is stored, or cannot be."""
-        while self._given:
-            await self._store()
+        async with self._turn:
+            given, self._given = self._given, []
+
+            def script() -> Script[None]:
+                yield Batch(_FINISH, given, whole=True)
+
+            if given:
+                with contextlib.suppress(Refused):  # the database is away: a repeat waits, and does the request again
+                    await self._engine.run(script)
 
     async def _store_soon(self) -> None:
         while self._given:
             await asyncio.sleep(TOGETHER_S)
-            await self._store()
-
-    async def _store(self) -> None:
-        given, self._given = self._given, []
-
-        def script() -> Script[None]:
-            yield Batch(_FINISH, given, whole=True)
-
-        with contextlib.suppress(Refused):  # the database is away: a repeat waits and then does the request again
-            await self._engine.run(script)
+            await self.stored()
 
     async def forget(self, scope: str, name: str) -> None:
         """Drop a request that failed without an answer, so that it may be tried again."""
