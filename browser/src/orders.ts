@@ -1,6 +1,7 @@
 /** An order as the JSON API speaks of it; only what the page needs is read. */
 import type { Api } from "./api.ts";
 import { fromBase64Url, toBase64Url } from "./base64.ts";
+import type { SubjectName } from "./csr.ts";
 import type { Bytes } from "./der.ts";
 
 export interface IssuedCertificate {
@@ -30,6 +31,8 @@ export interface Order {
   /** Lower-case hex. */
   readonly spkiSha256: string | null;
   readonly certificate: IssuedCertificate | null;
+  /** What the request for the key has to name, in this order; mostly nothing. */
+  readonly csrSubject: readonly SubjectName[];
 }
 
 type Members = Readonly<Record<string, unknown>>;
@@ -58,6 +61,11 @@ function octets(value: unknown): Bytes {
 function list(value: unknown): readonly Bytes[] {
   if (!Array.isArray(value)) throw new TypeError("a list expected");
   return value.map(octets);
+}
+
+function subject(value: unknown): readonly SubjectName[] {
+  if (!Array.isArray(value)) throw new TypeError("a list expected");
+  return value.map((each) => ({ type: text(members(each), "type"), value: text(members(each), "value") }));
 }
 
 /** A serial number as the vault writes it: whole octets, without leading zero octets. */
@@ -94,6 +102,7 @@ export function decodeOrder(value: unknown): Order {
     oldCertificate: optional(of, "old_certificate", old),
     spkiSha256: optional(of, "spki_sha256", digest),
     certificate: optional(of, "certificate", issued),
+    csrSubject: optional(of, "csr_subject", subject) ?? [],
   };
 }
 

@@ -74,3 +74,43 @@ describe("keys", () => {
     expect(text).toMatch(/Signature Algorithm: (ecdsa-with-SHA256|sha256WithRSAEncryption)/);
   });
 });
+
+describe("a request that has to carry names", () => {
+  const SUBJECT = [
+    { type: "C", value: "TW" },
+    { type: "O", value: "好景期貨 \"甲\", 乙+丙=丁" },
+    { type: "OU", value: "#0a0b" },
+    { type: "CN", value: "王試一" },
+    { type: "serialNumber", value: "42" },
+  ];
+
+  test("names them in their order, every value as it was given", async () => {
+    const tools = bench();
+    tools.write("a.csr", await makeCsr(await generate("browser", "P-256"), SUBJECT));
+    const shown = ["-noout", "-verify", "-subject", "-nameopt", "esc_ctrl,utf8,sep_multiline,sname"];
+    const said = tools.openssl("req", "-inform", "DER", "-in", "a.csr", ...shown);
+    const lines = said.split("\n").map((line) => line.trim()).filter((line) => line.includes("="));
+    expect(lines.slice(1)).toEqual(SUBJECT.map(({ type, value }) => `${type}=${value}`));
+    expect(tools.openssl("req", "-inform", "DER", "-in", "a.csr", "-noout", "-text")).toMatch(/Attributes:\s+\(none\)/);
+  });
+
+  test("writes them as UTF8String, country and number as PrintableString (RFC 5280 appendix A.1)", async () => {
+    const tools = bench();
+    tools.write("a.csr", await makeCsr(await generate("browser", "P-256"), SUBJECT));
+    const parsed = tools.openssl("asn1parse", "-inform", "DER", "-in", "a.csr");
+    const types = [...parsed.matchAll(/prim:\s+(UTF8STRING|PRINTABLESTRING|BMPSTRING|T61STRING|IA5STRING)/g)].map((found) => found[1]);
+    expect(types).toEqual(["PRINTABLESTRING", "UTF8STRING", "UTF8STRING", "UTF8STRING", "PRINTABLESTRING"]);
+  });
+
+  test("is what a CA certifies as it stands", async () => {
+    const tools = bench();
+    tools.makeAuthority();
+    tools.certify("leaf", await makeCsr(await generate("browser", "P-256"), SUBJECT), "0x01");
+    const names = (...source: readonly string[]) => tools.openssl(...source, "-noout", "-subject", "-nameopt", "esc_ctrl,utf8,sep_multiline,sname");
+    expect(names("x509", "-in", "leaf.pem")).toBe(names("req", "-in", "leaf.csr.pem"));
+  });
+
+  test("is not made with an attribute that nobody knows", async () => {
+    await expect(makeCsr(await generate("browser", "P-256"), [{ type: "DC", value: "x" }])).rejects.toThrow("DC");
+  });
+});

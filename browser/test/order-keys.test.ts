@@ -118,6 +118,19 @@ describe("a new key", () => {
     expect(await digestInCsr(put?.body["csr"])).toBe(onDisk);
   });
 
+  test("is asked for by the names that the order says", async () => {
+    const csr_subject = [{ type: "C", value: "TW" }, { type: "CN", value: "王試一" }];
+    const { page, posts, went } = opened(keyForm("browser"), serving({ operation: "enrol", csr_subject }, bound));
+    attachKey(page, form("key"));
+    submit("key");
+    await until(() => expect(went).toHaveLength(1));
+    const tools = bench();
+    tools.write("r.der", fromBase64Url(writes(posts())[0]?.body["csr"] ?? ""));
+    const said = tools.openssl("req", "-inform", "DER", "-in", "r.der", "-noout", "-verify", "-subject", "-nameopt", "esc_ctrl,utf8,sep_comma_plus");
+    expect(said).toContain("C=TW,CN=王試一");
+    expect(posts().every((each) => !each.path.includes("%") && !each.path.includes("王"))).toBe(true);
+  });
+
   test("is the same one after a reload, and after a refusal", async () => {
     const key = await browserKey();
     let refused = true;

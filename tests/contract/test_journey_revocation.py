@@ -1,8 +1,9 @@
 """Revocation by the holder: with a code of its own, at once, and never a way to anything else."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.ca.ports import Certified, Pending, Subject, Wish
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial, text
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
@@ -16,6 +17,9 @@ class DeadCa:
     name = "dead"
     allows_overlap = True
     needs: ClassVar[dict[str, frozenset[str]]] = {}
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        return ()
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))

@@ -1,6 +1,8 @@
 """A CA that ends the old certificate when it issues the new one: the customer is told before the order starts."""
 
-from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from collections.abc import Mapping
+
+from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Refusal
 from chopmark.ra.model import Order
 from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial
@@ -18,6 +20,9 @@ class OneAtATime:
         self._inner = inner
         self._world = world
         self.name, self.needs = inner.name, inner.needs
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        return self._inner.csr_subject(profile, values)
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=wish.order):

@@ -106,6 +106,13 @@ def test_no_body_has_a_member_for_a_private_key_a_file_or_a_passphrase() -> None
                 assert not forbidden, f"{body.__name__}.{member.name}"
 
 
+async def test_a_request_for_the_built_in_ca_stays_anonymous(world: World) -> None:
+    begun = await errand(world, "C10005")
+    await begun.start("enrol")
+    shown = (await begun.browser.get(f"/api/v1{begun.path}")).json()
+    assert (shown["next"], "csr_subject" in shown) == ("key", False)
+
+
 async def test_a_body_with_a_private_key_beside_the_request_is_refused(world: World) -> None:
     order = await (await errand(world, "C10005")).until("key", "enrol")
     body = {"csr": b64(order.key.request()), "private_key": "x"}

@@ -84,7 +84,7 @@ async function prepared(step: KeyStep, order: Order): Promise<Prepared> {
   progress(step, t("Making your key…"));
   const pair = await keyOf(step);
   const { makeCsr } = await import("../csr.ts");
-  const csr = toBase64Url(await makeCsr(pair));
+  const csr = toBase64Url(await makeCsr(pair, order.csrSubject));
   const nonce = await step.page.orders.nonce(step.id);
   if (signer === null) return prepare(step.id, "key", nonce, { csr });
   const { makeProof } = await import("../proof.ts");

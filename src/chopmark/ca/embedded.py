@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Wish
+from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Subject, Wish
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal
 from chopmark.keys import adapter
@@ -119,6 +119,11 @@ class EmbeddedIssuer:
     def needs(self) -> Mapping[str, frozenset[str]]:
         """The subject values each profile asks for, without those that the CA adds itself."""
         return {name: profile.needs - self._constants.keys() for name, profile in self._profiles.items()}
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        """Return no names: a request is anonymous here."""
+        del profile, values
+        return ()
 
     def warm(self) -> None:
         """Have the exemplars of P-256 keys judged before the first order needs them; safe in a thread."""

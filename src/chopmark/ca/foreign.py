@@ -35,7 +35,7 @@ from chopmark.ca.foreign_ports import (
     Waiting,
 )
 from chopmark.ca.foreign_words import DENIED, GONE, NOT_OURS, SILENT, TELLS_MORE, UNNAMED, revoked_later
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.ca.ports import Certified, Pending, Subject, Wish
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Refusal, Refused
 from chopmark.pki import received
@@ -101,6 +101,15 @@ class ForeignIssuer:
         """The subject values each profile asks for, without those that are the firm's."""
         known = self._terms.constants.keys()
         return {name: profile.needs - known for name, profile in self._terms.profiles.items()}
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        """Return the profile's whole subject where the CA takes it from the customer's request (RFC 7030 s.4.2)."""
+        if not self._client.csr_names:
+            return ()
+        try:
+            return self._subject(profile, values)
+        except ValueError:
+            return ()
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate; an order that was asked for already is only looked up.
@@ -221,7 +230,7 @@ class ForeignIssuer:
     def _asked(self, wish: Wish, request: Request) -> Asked | Refusal:
         """Return what to ask for; a request that a CA would read may say nothing that we do not say ourselves."""
         try:
-            subject = self._subject(wish)
+            subject = self._subject(wish.profile, wish.subject)
         except ValueError:
             return UNNAMED
         if self._client.sends_csr:
@@ -236,9 +245,9 @@ class ForeignIssuer:
     def _ours(self) -> bool:
         return self._terms.naming is Naming.OURS
 
-    def _subject(self, wish: Wish) -> tuple[tuple[str, str], ...]:
-        values = {**self._terms.constants, **wish.subject}
-        return tuple((line.attribute, line.fill(values)) for line in self._terms.profiles[wish.profile].subject)
+    def _subject(self, profile: str, known: Mapping[str, str]) -> Subject:
+        values = {**self._terms.constants, **known}
+        return tuple((line.attribute, line.fill(values)) for line in self._terms.profiles[profile].subject)
 
     async def _go_on(self, wish: Wish, request: Request) -> Certified | Pending | Refusal:
         asked = self._asked(wish, request)
@@ -291,7 +300,9 @@ class ForeignIssuer:
 
     async def _judge(self, wish: Wish, request: Request, answer: Received) -> Certified | Pending | Refusal:
         terms = self._terms
-        wanted = Wanted(wish.spki_der, self._subject(wish), terms.naming, terms.profiles[wish.profile])
+        wanted = Wanted(
+            wish.spki_der, self._subject(wish.profile, wish.subject), terms.naming, terms.profiles[wish.profile]
+        )
         judged = received.judge(answer.der, answer.offered, wanted, terms.anchors, self._clock.now())
         if not judged.findings:
             judged = Judged(judged.chain, await asyncio.to_thread(self._linted, answer.der))

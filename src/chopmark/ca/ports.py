@@ -6,11 +6,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Refusal
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
+
+Subject: TypeAlias = tuple[tuple[str, str], ...]
+"""A name as (short attribute name, value) pairs, one RDN each, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,13 @@ class Issuer(Protocol):
     @property
     def needs(self) -> Mapping[str, frozenset[str]]:
         """The subject values each profile asks for."""
+        ...
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        """Return the names that the request itself has to carry, in their order; none where the CA reads none there.
+
+        `values` are those that `needs` asks for. None either when the subject cannot be made of them.
+        """
         ...
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:

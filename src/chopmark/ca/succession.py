@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Refusal
 from chopmark.words import Serial
 
@@ -28,6 +28,10 @@ class Succession:
     def needs(self) -> Mapping[str, frozenset[str]]:
         """The subject values each profile asks for at the present CA."""
         return self._present.needs
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        """Return the names that the present CA reads in the request."""
+        return self._present.csr_subject(profile, values)
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's one certificate."""

@@ -1,17 +1,20 @@
 """Keys and signatures on the customer's computer: a new key, its request, proofs, the .p12 file."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from chopmark.pki import pkcs12, proof
 from chopmark.pki.proof import Statement
+from chopmark.pki.x509 import name
 from chopmark.words import OrderId, Secret
+
+PLACEHOLDER = (("CN", "chopmark"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,15 @@ class ClientKey:
         )
         return hashlib.sha256(spki).digest()
 
-    def request(self) -> bytes:
-        """Return a PKCS #10 request, DER; its subject is a placeholder, the server takes the name from its records."""
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chopmark")])
-        request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(self._key, hashes.SHA256())
+    def request(self, subject: Sequence[tuple[str, str]] = ()) -> bytes:
+        """Return a PKCS #10 request, DER, without attributes.
+
+        `subject` are the pairs of the order's `csr_subject`, for a CA that reads the names in the request; without any
+        it is a placeholder, and the server takes the name from its records. Raises ValueError for a value that may not
+        stand in a name.
+        """
+        named = name(subject or PLACEHOLDER)
+        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self._key, hashes.SHA256())
         return request.public_bytes(serialization.Encoding.DER)
 
     def prove(

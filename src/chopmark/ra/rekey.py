@@ -7,14 +7,16 @@ CSR, and nothing else from the CSR.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.ports import CustomerRow
 from chopmark.pki import csr, est, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
@@ -361,12 +363,24 @@ class Rekey:
         request = csr.parse(order.csr)
         if isinstance(request, Refusal):
             raise ValueError(f"order {order.id}: its stored request does not parse any more")
-        needs = self._issuer.needs[order.profile]
-        subject = dict(self._desk.people.subject_values(file.customer, needs))
-        if "account" in needs:
-            subject["account"] = order.account
+        subject = self._named(order, file.customer)
         old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
         return Wish(order.id, order.profile, request.spki_der, subject, order.csr, None if old is None else old.der)
+
+    def _named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
+        """Return what the subject template asks for, from our records."""
+        needs = self._issuer.needs[order.profile]
+        subject = dict(self._desk.people.subject_values(customer, needs))
+        if "account" in needs:
+            subject["account"] = order.account
+        return subject
+
+    def csr_subject(self, file: OrderFile) -> Subject:
+        """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
+        order = file.order
+        if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
+            return ()
+        return self._issuer.csr_subject(order.profile, self._named(order, file.customer))
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:
         desk = self._desk

@@ -23,7 +23,15 @@ from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
 from chopmark.web.problems import STATUS, ProblemBody, problem
 from chopmark.web.session import Visit, Visiting, enter, set_session
-from chopmark.web.shown import account_label, certificate_out, credential_for, epoch_ms, order_out, order_view
+from chopmark.web.shown import (
+    account_label,
+    certificate_out,
+    credential_for,
+    epoch_ms,
+    named_out,
+    order_out,
+    order_view,
+)
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.wire import (
     AccountOut,
@@ -185,9 +193,12 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
 
 @get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
-    """Return an order as it counts now."""
+    """Return an order as it counts now, with the names that its request has to carry."""
     visit, _ = await enter(request, OrderId(order_id))
-    return _order(request, await house(request).counter.file(visit.caller, OrderId(order_id)))
+    doors = house(request)
+    view = order_view(doors, await doors.counter.file(visit.caller, OrderId(order_id)))
+    out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
+    return Response(named_out(doors, view, out))
 
 
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)

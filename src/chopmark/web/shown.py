@@ -23,6 +23,7 @@ from chopmark.web.wire import (
     ChallengeOut,
     ChannelOut,
     ConsentOut,
+    NameOut,
     OldCertificateOut,
     OrderOut,
     ReceiptOut,
@@ -99,6 +100,7 @@ class OrderView:
     old: Holding | None
     holding: Holding | None
     now: datetime
+    file: OrderFile
 
 
 async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Issued:
@@ -118,7 +120,7 @@ def order_view(doors: Doors, file: OrderFile) -> OrderView:
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
         name = "code"
-    return OrderView(order, name, channels, sent, old, holding, now)
+    return OrderView(order, name, channels, sent, old, holding, now, file)
 
 
 def order_out(
@@ -168,6 +170,16 @@ def order_out(
         certificate=None if view.holding is None else certificate_out(view.holding, now, whole=True),
         receipt=_receipt(order),
     )
+
+
+def named_out(doors: Doors, view: OrderView, out: OrderOut) -> OrderOut:
+    """Return the order with the names that its request has to carry, for whoever makes the key.
+
+    Only for answers that nobody keeps: what a repeated change is answered with lies in the database.
+    """
+    names = doors.rekey.csr_subject(view.file)
+    out.csr_subject = [NameOut(short, value) for short, value in names] or None
+    return out
 
 
 def _challenge_out(sent: Sent, now: datetime) -> ChallengeOut | None:

@@ -194,6 +194,13 @@ class OldCertificateOut(msgspec.Struct):
     der: str
 
 
+class NameOut(msgspec.Struct):
+    """One RDN of a subject: the attribute's short name (C, O, OU, CN, serialNumber) and its value."""
+
+    type: str
+    value: str
+
+
 class ReceiptOut(msgspec.Struct):
     """What the customer may keep."""
 
@@ -204,7 +211,10 @@ class ReceiptOut(msgspec.Struct):
 
 
 class OrderOut(msgspec.Struct, omit_defaults=True):
-    """An order as it counts now; `next` names the customer's next step."""
+    """An order as it counts now; `next` names the customer's next step.
+
+    `csr_subject` are the names that the request has to carry, in this order; absent where it carries none.
+    """
 
     id: str
     operation: str
@@ -226,6 +236,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     consent: ConsentOut | None = None
     certificate: CertificateOut | None = None
     receipt: ReceiptOut | None = None
+    csr_subject: list[NameOut] | None = None
 
 
 def to_b64(data: bytes) -> str:
