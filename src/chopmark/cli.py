@@ -214,6 +214,32 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
     return asyncio.run(suspend(_settings(), serial, by, approved_by, held=False))
 
 
+@certificates_app.command(name="by-hand")
+def certificates_by_hand() -> int:
+    """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom."""
+    from chopmark.staff import list_by_hand
+
+    return asyncio.run(list_by_hand(_settings()))
+
+
+@certificates_app.command(name="revoked")
+def certificates_revoked(serial: str, *, by: str, approved_by: str) -> int:
+    """Record that another CA has revoked a certificate that it was asked to revoke by hand.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who had it revoked.
+    approved_by:
+        Staff id of who has seen that it is.
+    """
+    from chopmark.staff import revoked_by_hand
+
+    return asyncio.run(revoked_by_hand(_settings(), serial, by, approved_by))
+
+
 @keys_app.command(name="block")
 def keys_block(
     key: str,

@@ -9,7 +9,9 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.main import opened
 from chopmark.operating import say
 from chopmark.pki.reported import spki_of_report
+from chopmark.ra.by_hand import ByHand
 from chopmark.settings import Settings
+from chopmark.store.by_hand import HandLedger
 from chopmark.words import Serial, text
 
 REASONS = {"keyCompromise": "key_compromise", "privilegeWithdrawn": "privilege_withdrawn"}
@@ -47,6 +49,29 @@ async def block_key(settings: Settings, key: str, reason: str, by: str, approved
     say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
     for holding in blocked.revoked:
         say(f"revoked {holding.serial} of {holding.customer}; the customer will be told.")
+    return 0
+
+
+async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
+    """Record that another CA has revoked a certificate, as a person has asked of it."""
+    number = serial_of(serial)
+    async with opened(settings) as house:
+        done = await ByHand(house.desk, HandLedger(house.engine)).done(number, by, approved_by)
+    say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
+    return 0
+
+
+async def list_by_hand(settings: Settings) -> int:
+    """Print what a person has to have revoked at another CA, a line each, those that wait first."""
+    async with opened(settings) as house:
+        found = await ByHand(house.desk, HandLedger(house.engine)).listed()
+    for one in found:
+        told = "WAITS"
+        if one.done_at is not None:
+            told = f"done on {one.done_at:%Y-%m-%d %H:%M} UTC by {one.by}, approved by {one.approved_by}"
+        say(f"{one.serial}  {one.issuer}  {one.reason}  {told}")
+    if not found:
+        say("No certificate has to be revoked by a person.")
     return 0
 
 

@@ -393,6 +393,15 @@ foreign_requests = Table(
     ),
     Index("foreign_requests_by_serial", "serial"),
 )
+# Who said that another CA has revoked what a request brought, where its protocol has no revocation.
+hand_revocations = Table(
+    "hand_revocations",
+    metadata,
+    _key("order_id"),
+    Column("attempt", BigInteger, primary_key=True, autoincrement=False),
+    _text("by_whom"),
+    _text("approved_by"),
+)
 
 # work and audit -------------------------------------------------------------------------------------------------
 work = Table(
