@@ -1,7 +1,7 @@
 """The client of another CA, from the settings: which protocol, what is trusted, under which name."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from chopmark.ca.cfssl import AuthKey, CfsslClient
 from chopmark.ca.cmp import CmpClient
 from chopmark.ca.est import EstClient
 from chopmark.ca.foreign import ForeignIssuer, Terms
-from chopmark.ca.foreign_ports import Client, Requests
+from chopmark.ca.foreign_ports import Client, Known, Requests
 from chopmark.ca.ports import Issuer
 from chopmark.ca.succession import Succession
 from chopmark.ca.wire import Address, Said, Wire
@@ -69,6 +69,23 @@ def _issuing(anchors: Anchors) -> x509.Certificate:
     return x509.load_der_x509_certificate((*anchors.between, *anchors.roots)[0])
 
 
+def _id(settings: Settings, anchors: Anchors) -> IssuerId:
+    """Return the short name under which our records have the other CA."""
+    return IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}")
+
+
+def known_of(settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str]) -> Known:
+    """Return what stored certificates of other CAs are held to. Raises ExternalFault."""
+    anchors = None if settings.issuer == "embedded" else anchors_of(settings)
+    return Known(
+        issuer=None if anchors is None else _id(settings, anchors),
+        anchors=anchors,
+        naming=Naming(settings.issuer_naming),
+        profiles={name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}},
+        constants=constants,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What an issuer works with."""
@@ -94,7 +111,7 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
     anchors = anchors_of(settings)
     names = _issuing(anchors).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     terms = Terms(
-        issuer=IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}"),
+        issuer=_id(settings, anchors),
         title=settings.issuer_title or (str(names[0].value) if names else settings.issuer),
         anchors=anchors,
         naming=Naming(settings.issuer_naming),

@@ -16,7 +16,8 @@ from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
-from chopmark.authorities import Ending, endings
+from chopmark.authorities import Ending, constants, endings
+from chopmark.ca.shipped import shipped_profiles
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.identity.password import hash_password, initial_password
@@ -121,16 +122,21 @@ def _alarm(alarm: Alarm) -> str:
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
-    from chopmark.ca.checker import Checker  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
+    from chopmark.external import known_of  # noqa: PLC0415
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
+    from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
 
     async with opened(settings) as house:
-        if house.built_in is None:
-            say("Another CA certifies here; its certificates were checked when they came.")
-            return 0
-        earlier = [ca.issuer.standard() for ca in house.earlier]
-        checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
-        found = await checker.check(house.clock.now())
+        found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
+        if house.built_in is not None:
+            earlier = [ca.issuer.standard() for ca in house.earlier]
+            checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
+            found, moduli = await checker.check(now), checker.moduli
+        known = known_of(settings, shipped_profiles(), constants(house.brand))
+        elsewhere = ForeignChecker(known, ForeignRows(house.engine), lint_each)
+        found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
     say(f"{found.certificates} certificates read, {found.linted} linted, {len(found.faults)} faults.")

@@ -349,9 +349,10 @@ class Errand:
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
-        order = await self.order()
-        proof = self.proof(await self.nonce()) if order.operation is Operation.REKEY else None
-        return (await self.house.rekey.bind_key(self.caller, self.id, self.key.request(), proof)).order
+        file = await self.house.counter.file(self.caller, self.id)
+        proof = self.proof(await self.nonce()) if file.order.operation is Operation.REKEY else None
+        csr = self.key.request(self.house.rekey.csr_subject(file))
+        return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""

@@ -5,7 +5,7 @@ a draft passes, and by pkilint for a sample or for all. A row that somebody edit
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -106,6 +106,11 @@ class Checked:
     linted: int
     faults: tuple[Fault, ...]
 
+    def with_others(self, other: "Checked") -> "Checked":
+        """Return this and another check as one; a fault that both have found is one."""
+        faults = tuple(dict.fromkeys((*self.faults, *other.faults)))
+        return Checked(self.certificates + other.certificates, self.linted + other.linted, faults)
+
 
 class Checker:
     """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none.
@@ -119,6 +124,11 @@ class Checker:
         self._lint_each = lint_each
         self._linter = Linter()
         self._moduli: dict[int, list[Serial]] = {}
+
+    @property
+    def moduli(self) -> Mapping[int, Sequence[Serial]]:
+        """The RSA moduli that the last check has read, and whose they are."""
+        return self._moduli
 
     async def check(self, now: datetime) -> Checked:
         """Return every fault of every row."""

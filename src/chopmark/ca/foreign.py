@@ -375,7 +375,7 @@ class ForeignIssuer:
 
             self._linter = Linter()
         found = self._linter.findings_certificate(der)
-        return tuple(received.misfit(f"lint.{one.code}") for one in found if one.severity in {"FATAL", "ERROR"})
+        return tuple(received.misfit(f"lint.{one.code}") for one in found if one.is_error)
 
     def _revocation(self, order: OrderId, serial: Serial) -> Work:
         return Work(

@@ -4,13 +4,15 @@ An answer is a value: received, waiting, denied, not reached, silent. *Not reach
 *silent* nobody here knows whether a certificate exists (decision 14).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from chopmark.audit.leaf import Leaf
+from chopmark.pki.profile import Profile
+from chopmark.pki.received import Anchors, Naming
 from chopmark.post.ports import Work
 from chopmark.words import IssuerId, OrderId, Serial
 
@@ -223,3 +225,14 @@ class Requests(Protocol):
     async def attention(self) -> Mapping[Serial, str]:
         """Return what a person has to look at: serials to be revoked at the CA by hand, and quarantined ones."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What stored certificates are held to: the CA connected now (None for none) and every version of each profile."""
+
+    issuer: IssuerId | None
+    anchors: Anchors | None
+    naming: Naming
+    profiles: Mapping[str, Sequence[Profile]]
+    constants: Mapping[str, str]

@@ -22,6 +22,11 @@ class LintFinding:
     code: str
     message: str
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it is more than a warning, which a stranger's certificate may have."""
+        return self.severity in {"FATAL", "ERROR"}
+
 
 class Linter:
     """Judges DER by pkilint's PKIX rules; make one and pass it around, its validators are built at first use."""

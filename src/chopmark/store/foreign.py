@@ -14,11 +14,11 @@ from chopmark.store.post import queue
 from chopmark.store.script import Row, Script, Value, query
 from chopmark.words import IssuerId, OrderId, Serial
 
-_COLUMNS = """order_id, attempt, issuer, transaction_id, profile, spki_sha256, state, sent_at, doubts, version, next_at,
+COLUMNS = """order_id, attempt, issuer, transaction_id, profile, spki_sha256, state, sent_at, doubts, version, next_at,
   ticket, serial, der, chain, not_before, not_after, code, reason, revoked_at, by_hand"""
-_NEWEST = f"SELECT {_COLUMNS} FROM foreign_requests WHERE order_id = :order_id ORDER BY attempt DESC LIMIT 1"
+_NEWEST = f"SELECT {COLUMNS} FROM foreign_requests WHERE order_id = :order_id ORDER BY attempt DESC LIMIT 1"
 _BY_SERIAL = f"""
-SELECT {_COLUMNS} FROM foreign_requests WHERE serial = :serial
+SELECT {COLUMNS} FROM foreign_requests WHERE serial = :serial
 ORDER BY CASE WHEN state IN ('received', 'issued', 'revoked') THEN 0 ELSE 1 END, sent_at LIMIT 1
 """
 _BEGIN = """
@@ -46,7 +46,8 @@ WHERE serial IS NOT NULL AND (by_hand = 1 OR state = 'quarantined') AND revoked_
 """
 
 
-def _request(row: Row) -> Request:
+def request_of(row: Row) -> Request:
+    """Return the request of a row that has COLUMNS."""
     return Request(
         order=OrderId(row["order_id"]),
         attempt=row["attempt"],
@@ -83,7 +84,7 @@ class RequestLedger:
 
         def script() -> Script[Request | None]:
             rows = yield query(_NEWEST, order_id=order)
-            return _request(rows[0]) if rows else None
+            return request_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
@@ -92,7 +93,7 @@ class RequestLedger:
 
         def script() -> Script[Request | None]:
             rows = yield query(_BY_SERIAL, serial=serial)
-            return _request(rows[0]) if rows else None
+            return request_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 
