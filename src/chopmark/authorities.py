@@ -133,7 +133,8 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     except (NoDevice, NoShares) as error:
         raise Unopened(str(error)) from error
     except KeyFileError as error:
-        raise Unopened(f"the keys of the CA {row.id} do not open with the secrets that are set: {error}") from error
+        said = f"the keys of the CA {row.id} do not open with the secrets that are set (ca_passphrase, or both shares)"
+        raise Unopened(f"{said}: {error}") from error
     if (signer.public_key_der, responder_signer.public_key_der) != (view.spki_der, spki_der(row.responder_certificate)):
         raise Unopened(f"the keys of the CA {row.id} are not those of its certificates")
     authority = Authority(view, row.chain, signer, row.name)

@@ -1,7 +1,7 @@
 """The client of another CA, from the settings: which protocol, what is trusted, under which name."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,24 @@ def anchors_of(settings: Settings) -> Anchors:
         return read_anchors(settings.issuer_anchors.read_bytes())
     except (OSError, ValueError) as error:
         raise ExternalFault(f"issuer_anchors cannot be used: {error}") from error
+
+
+def published(settings: Settings) -> Iterator[tuple[IssuerId, str, bytes]]:
+    """Yield short name, title and certificate, DER, of each certificate of the other CA, its issuing CA first.
+
+    The short name is a part of an address, of the certificate's digest: it never means another one. Their lists are the
+    other CA's to publish. Raises ExternalFault.
+    """
+    if settings.issuer == "embedded":
+        return
+    anchors = anchors_of(settings)
+    for place, der in enumerate((*anchors.between, *anchors.roots)):
+        names = x509.load_der_x509_certificate(der).subject
+        common = names.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        title = str(common[0].value) if common else names.rfc4514_string()
+        if place == 0 and settings.issuer_title:
+            title = settings.issuer_title
+        yield IssuerId(f"ca-{hashlib.sha256(der).hexdigest()[:16]}"), title, der
 
 
 def address_of(settings: Settings) -> Address:

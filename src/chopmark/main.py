@@ -154,12 +154,12 @@ class House(WithBuiltIn):
         await self.engine.close()
 
 
-def open_secrets(settings: Settings, *, shared: bool = False) -> Settings:
+def open_secrets(settings: Settings, *, shared: bool = False, founds: bool = False) -> Settings:
     """Return the settings with every secret set; demo mode makes missing ones in the data directory.
 
-    With the operators' shares (`shared`: they are at hand) the CA needs no pass-phrase.
+    With the operators' shares (`shared`: at hand) no pass-phrase is needed, nor for another CA unless one is founded.
     """
-    shared = shared or bool(settings.ca_share_one.get_secret_value() and settings.ca_share_two.get_secret_value())
+    shared = shared or settings.has_shares or not (founds or settings.issuer == "embedded")
     folder = settings.data / "secrets"
     missing = [name for name in SECRET_NAMES if not getattr(settings, name).get_secret_value()]
     if shared and "ca_passphrase" in missing and not (settings.mode == "demo" and (folder / "ca_passphrase").exists()):
@@ -288,7 +288,8 @@ async def founding(
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
-    ground = await _ground(open_secrets(settings, shared=shares is not None), clock, entropy, opening, shares)
+    settings = open_secrets(settings, shared=shares is not None, founds=True)
+    ground = await _ground(settings, clock, entropy, opening, shares)
     try:
         yield _means(ground)
     finally:
@@ -347,11 +348,10 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
     try:
         issuing, earlier = await _cas(ground)
         return await _house(ground, issuing, earlier)
-    except ExternalFault as error:
+    except BaseException as error:
         await ground.engine.close()
-        raise NotReady(str(error)) from error
-    except BaseException:
-        await ground.engine.close()
+        if isinstance(error, ExternalFault):
+            raise NotReady(str(error)) from error
         raise
 
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
-from chopmark.external import anchors_of
+from chopmark.external import anchors_of, published
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
@@ -58,6 +58,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         for ca in house.cas
     ]
     above = [PublishedCa(root, name, certificate, 1) for root, name, certificate in roots(house.cas)]
+    other = [PublishedCa(one, called, der, 0) for one, called, der in published(settings)]
 
     async def crl(issuer: str, shard: int) -> Crl | None:
         return (await house.status.shard(IssuerId(issuer), shard)).crl
@@ -85,7 +86,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         idempotency=house.idempotency,
         responders={ca.authority.view.id: ca.responder for ca in house.cas},
         timestamps=house.stamps.authority,
-        authorities=(*issuing, *above),
+        authorities=(*other, *issuing, *above),
         crl=crl,
         issuer_title=house.certifier.name,
         demo=demo,

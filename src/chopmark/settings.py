@@ -218,6 +218,11 @@ class Settings(BaseSettings):
         return self.database or f"sqlite:///{(self.data / 'chopmark.sqlite').absolute()}"
 
     @property
+    def has_shares(self) -> bool:
+        """Whether both operators' shares are among the secrets."""
+        return bool(self.ca_share_one.get_secret_value() and self.ca_share_two.get_secret_value())
+
+    @property
     def device(self) -> Pkcs11Settings | None:
         """The HSM, when there is one."""
         if not self.pkcs11_module:

@@ -1,18 +1,21 @@
 """An installation that another CA certifies for: it needs no CA of its own, and says what does not work."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from chopmark import operating
-from chopmark.main import House, NotReady, build
+from chopmark.main import House, NotReady, build, found_ca, opened
 from chopmark.running import ca_certificates, doors
 from chopmark.settings import Settings
 from chopmark.store import db
+from chopmark.web import app
 from chopmark.words import OrderState
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
@@ -66,7 +69,7 @@ async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cf
         pass
     assert (await world.audit()).findings == ()
     given = doors(house)
-    assert (dict(given.responders), given.authorities, given.issuer_title) == ({}, (), "外部 CA")
+    assert (dict(given.responders), given.issuer_title) == ({}, "外部 CA")
     assert ca_certificates(house) == tuple(stranger.der(path) for path in cfssl.ca.chain)
     await house.close()
 
@@ -119,4 +122,65 @@ async def test_a_certificate_of_the_former_ca_is_still_revoked_there(world: Worl
     assert moved.certifier.name == "外部 CA"
     await moved.certifier.revoke(old, "superseded")
     assert await world.ca_state(old) == ("revoked", "superseded")
+    await moved.close()
+
+
+async def test_its_certificates_are_published_for_relying_parties(
+    cfssl: Cfssl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = await fresh(cfssl, tmp_path)
+    served: Any = app.create(doors(house)).asgi
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="http://localhost") as client:
+        page = (await client.get("/repository?lang=en")).text
+        found = re.findall(r"/pki/(ca-[0-9a-f]{16})\.cer", page)
+        files = list(cfssl.ca.chain)
+        assert len(found) == len(files)
+        for name, file in zip(found, files, strict=True):
+            fetched = await client.get(f"/pki/{name}.cer")
+            assert (fetched.status_code, fetched.headers["content-type"]) == (200, "application/pkix-cert")
+            assert fetched.content == stranger.der(file)
+            pem = (await client.get(f"/repository/{name}.pem")).content
+            assert stranger.openssl("x509", "-outform", "DER", given=pem) == stranger.der(file)
+            said = stranger.openssl("x509", "-in", file, "-noout", "-fingerprint", "-sha256").decode()
+            assert said.strip().rpartition("=")[2] in page
+            assert (await client.get(f"/pki/{name}-0.crl")).status_code == 404
+    assert "外部 CA" in page
+    assert "Revocation list" not in page
+    await house.close()
+
+
+def without_passphrase(peer: Cfssl, folder: Path, **other: Any) -> Settings:
+    """A production installation with every secret but the one that opens a CA's key."""
+    names = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key")
+    secrets = {name: f"{number:02x}" * 32 for number, name in enumerate(names, 1)}
+    url = "https://counter.example.com"
+    return settings_of(peer, folder, **{"mode": "production", "public_url": url, **secrets, **other})
+
+
+async def test_no_passphrase_is_asked_for_where_no_key_of_a_ca_is_opened(cfssl: Cfssl, tmp_path: Path) -> None:
+    settings = without_passphrase(cfssl, tmp_path / "bare")
+    async with opened(settings) as house:
+        assert house.built_in is None
+    with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
+        await found_ca(settings, cfssl.world.clock, cfssl.world.dice)
+    with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
+        async with opened(settings.model_copy(update={"issuer": "embedded"})):
+            pass
+    settings = settings_of(cfssl, tmp_path / "demo")
+    async with opened(settings):
+        assert not (settings.data / "secrets" / "ca_passphrase").exists()
+
+
+async def test_a_former_ca_s_key_is_not_opened_without_its_passphrase(
+    world: World, cfssl: Cfssl, tmp_path: Path
+) -> None:
+    kept = world.house.settings.data / "secrets"
+    folder = tmp_path / "former"
+    given = {name: (kept / name).read_text() for name in ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key")}
+    settings = without_passphrase(cfssl, folder, database=world.url, **given)
+    with pytest.raises(NotReady, match="CA investor do not open with the secrets that are set"):
+        await build(settings, world.clock, world.dice)
+    settings = settings.model_copy(update={"ca_passphrase": SecretStr((kept / "ca_passphrase").read_text())})
+    moved = await build(settings, world.clock, world.dice)
+    assert moved.built_in is not None
     await moved.close()
