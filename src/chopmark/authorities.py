@@ -148,7 +148,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    responder = Responder(key, status, clock)
+    responder = Responder(key, status, clock, opened=means.keyring.open)
     return Ca(
         authority,
         EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),

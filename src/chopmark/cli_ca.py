@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -79,3 +79,39 @@ def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> 
     from chopmark.settings import Settings
 
     return asyncio.run(root_crl(Settings(), asked))
+
+
+@ca_app.command(name="services")
+def ca_services() -> int:
+    """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
+    from chopmark.operating_service import list_services
+    from chopmark.settings import Settings
+
+    return asyncio.run(list_services(Settings()))
+
+
+@ca_app.command(name="revoke")
+def ca_revoke(
+    serial: str,
+    *,
+    by: str,
+    approved_by: str,
+    reason: Literal["keyCompromise", "superseded", "cessationOfOperation"] = "keyCompromise",
+) -> int:
+    """Revoke the certificate of an OCSP responder or of the time-stamp authority; a successor takes over at once.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal, as `chopmark ca services` lists it.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    reason:
+        The reason that the world is told.
+    """
+    from chopmark.operating_service import revoke_service
+    from chopmark.settings import Settings
+
+    return asyncio.run(revoke_service(Settings(), serial, reason, by, approved_by))

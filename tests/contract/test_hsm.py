@@ -13,9 +13,11 @@ from chopmark.keys.keyring import PREFIX
 from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
 from chopmark.main import NotReady, build, found_ca
+from chopmark.operating_service import services_of, withdrawal_of
 from chopmark.pki import csr, ocsp
 from chopmark.settings import Settings
 from chopmark.store import db
+from chopmark.va.withdrawal import ServiceKind
 from chopmark.words import CertificateState, OrderId, OrderState
 from tests.contract.world import ANN, ROWS, Clock, Dice, World
 from tests.softhsm import MODULE, Device, softhsm
@@ -93,6 +95,20 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     assert bytes(row["responder_key_pem"]) == PREFIX + b"chopmark-investor-ocsp"
     assert isinstance(world.house.authority.signer, Pkcs11Signer)
     assert b": good" in (await ocsp_status(world, holding.serial, tmp_path))[1]
+
+
+async def test_the_successor_of_a_revoked_responder_has_a_key_of_its_own_in_the_hsm(world, tmp_path):
+    errand = await to_review(world)
+    await errand.confirm()
+    holding = await world.holding(errand)
+    for number, label in enumerate(("chopmark-investor-ocsp-2", "chopmark-investor-ocsp-3"), 1):
+        (old,) = [one for one in await services_of(world.house) if one.kind is ServiceKind.RESPONDER]
+        assert await withdrawal_of(world.house).withdraw(old, "key_compromise", "alice", "bob") is not None
+        (row,) = await world.rows("SELECT responder_key_pem FROM issuers")
+        assert bytes(row["responder_key_pem"]) == PREFIX + label.encode()
+        world.clock.later(minutes=1)
+        assert b": good" in (await ocsp_status(world, holding.serial, tmp_path))[1]
+        assert await world.count("service_revocations") == number
 
 
 async def test_an_order_waits_while_the_token_is_away_and_is_finished_once_it_is_back(world, device):

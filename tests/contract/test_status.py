@@ -16,7 +16,7 @@ from chopmark.audit.leaf import Leaf
 from chopmark.main import House
 from chopmark.store.ca import StatusLedger
 from chopmark.store.engine import unavailable
-from chopmark.va.ports import Crl, CrlShard, Due, Ended, Signed, Status
+from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.words import IssuerId, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
@@ -52,8 +52,14 @@ class Cut:
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
         return await self.records.oldest_due(issuer)
 
-    async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:
-        return await self.records.keep(issuer, serial, answers, again_at)
+    async def keep(
+        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
+    ) -> bool:
+        return await self.records.keep(issuer, serial, answers, again_at, responder)
+
+    async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
+        self._line()
+        return await self.records.responder_key(issuer)
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
         self._line()

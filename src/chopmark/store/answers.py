@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chopmark.store.columns import moment, moment_or_none, ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, query
+from chopmark.store.script import Row, Script, Value, query
 from chopmark.va.ports import Due, Signed, Status
 from chopmark.words import CertificateState, IssuerId, Serial
 
@@ -29,7 +29,9 @@ ORDER BY answer_due LIMIT :most
 _OLDEST = "SELECT MIN(answer_due) AS oldest FROM certificates WHERE issuer = :issuer AND state <> 'reserved'"
 _LATER = """
 UPDATE certificates SET answer_due = :again
-WHERE issuer = :issuer AND serial = :serial AND turns = :turns RETURNING serial
+WHERE issuer = :issuer AND serial = :serial AND turns = :turns
+  AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
+RETURNING serial
 """
 _KEEP = """
 INSERT INTO answers (serial, algorithm, der, produced_at, next_update, turns)
@@ -81,12 +83,15 @@ class AnswerLedger:
 
         return await self._engine.read(script)
 
-    async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:
-        """Keep the answers by hash until `again_at`; False, and nothing kept, when the record has turned meanwhile."""
+    async def keep(
+        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
+    ) -> bool:
+        """Keep the answers by hash until `again_at`; False when the record has turned, or another responder answers."""
         (turns,) = {answer.turns for answer in answers.values()}
 
         def script() -> Script[bool]:
-            rows = yield query(_LATER, issuer=issuer, serial=serial, turns=turns, again=ms(again_at))
+            known: dict[str, Value] = {"issuer": issuer, "serial": serial, "turns": turns, "responder": responder}
+            rows = yield query(_LATER, again=ms(again_at), **known)
             if not rows:
                 return False
             for algorithm, answer in answers.items():

@@ -11,7 +11,7 @@ from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record
 from chopmark.store.script import Notify, Row, Script, Value, at_once, guard, query, whole
-from chopmark.va.ports import Crl, CrlShard, Ended, Status
+from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
 STATUS_CHANNEL = "status"
@@ -66,15 +66,21 @@ _ENDED = """
 SELECT serial, ended_at, reason FROM certificates
 WHERE issuer = :issuer AND shard = :shard AND ended_at IS NOT NULL
   AND (not_after > :keep_after OR ended_at > :keep_after)
+UNION ALL
+SELECT serial, ended_at, reason FROM service_revocations
+WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0 AND (not_after > :keep_after OR ended_at > :keep_after)
 ORDER BY serial
 """
+"""The certificates of an issuer's own services are in its first list."""
 _RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
+_RESPONDER_KEY = "SELECT responder_certificate, responder_key_pem FROM issuers WHERE id = :issuer"
 _RENEW_RESPONDER = """
 UPDATE issuers SET responder_certificate = :after WHERE id = :issuer AND responder_certificate = :before RETURNING id
 """
 _TURNS = """
-SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT) AS n FROM certificates
-WHERE issuer = :issuer AND shard = :shard AND turns > 0
+SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT)
+  + (SELECT COUNT(*) FROM service_revocations s WHERE s.issuer = :issuer AND CAST(:shard AS BIGINT) = 0) AS n
+FROM certificates WHERE issuer = :issuer AND shard = :shard AND turns > 0
 """
 _CRL = "SELECT number, der, this_update, next_update, seen_end FROM crls WHERE issuer = :issuer AND shard = :shard"
 _PUBLISH = """
@@ -261,6 +267,17 @@ class StatusLedger(AnswerLedger):
         def script() -> Script[bytes | None]:
             rows = yield whole(_RESPONDER, issuer=issuer)
             return bytes(rows[0]["responder_certificate"]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
+        """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
+
+        def script() -> Script[ServiceKey | None]:
+            rows = yield whole(_RESPONDER_KEY, issuer=issuer)
+            if not rows:
+                return None
+            return ServiceKey(bytes(rows[0]["responder_certificate"]), bytes(rows[0]["responder_key_pem"]))
 
         return await self._engine.read(script)
 

@@ -288,6 +288,9 @@ issuers = Table(
 timestamp_keys = Table(
     "timestamp_keys", metadata, _key("issuer"), _bytes("certificate"), _bytes("stored_key"), _int("created_at")
 )
+# Certificates of our own responders and time-stamp authorities that were revoked.
+_withdrawn = _text("kind"), _int("not_after"), _int("ended_at"), _text("reason")
+service_revocations = Table("service_revocations", metadata, _key("serial"), _text("issuer"), *_withdrawn)
 certificates = Table(
     "certificates",
     metadata,
@@ -394,13 +397,9 @@ foreign_requests = Table(
     Index("foreign_requests_by_serial", "serial"),
 )
 # Who said that another CA has revoked what a request brought, where its protocol has no revocation.
+_attempt: Column[int] = Column("attempt", BigInteger, primary_key=True, autoincrement=False)
 hand_revocations = Table(
-    "hand_revocations",
-    metadata,
-    _key("order_id"),
-    Column("attempt", BigInteger, primary_key=True, autoincrement=False),
-    _text("by_whom"),
-    _text("approved_by"),
+    "hand_revocations", metadata, _key("order_id"), _attempt, _text("by_whom"), _text("approved_by")
 )
 
 # work and audit -------------------------------------------------------------------------------------------------

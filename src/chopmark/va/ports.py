@@ -30,6 +30,14 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """The certificate, DER, of a service (responder or time-stamps) and what the database keeps of its key."""
+
+    certificate: bytes
+    stored_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A certificate whose answers are to be signed ahead now."""
 
@@ -84,12 +92,22 @@ class StatusRecords(Protocol):
         """Return when the certificate is, or was, due that is due first; None without any."""
         ...
 
-    async def keep(self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime) -> bool:
-        """Keep the answers by hash until `again_at`; False, and nothing kept, when the record has turned meanwhile."""
+    async def keep(
+        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
+    ) -> bool:
+        """Keep the answers by hash until `again_at`.
+
+        False, and nothing kept, when the record has turned meanwhile, or `responder` (a certificate, DER) is not the
+        one that answers for this issuer now.
+        """
         ...
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
         """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
+        ...
+
+    async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
+        """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
         ...
 
     async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:

@@ -37,11 +37,13 @@ class Presigner:
         """Sign for both hashes; False when the responder may not sign, or the record has turned meanwhile."""
         now = self._clock.now().replace(microsecond=0)
         answers: dict[str, Signed] = {}
+        responder = b""
         for algorithm in HASHES:
             asked = ocsp.cert_id(self._issuer, int(due.serial, 16), algorithm)
             made = await self._responder.make([asked], [told(due.status)], now, None)
-            if made.produced_at is None or made.next_update is None:
+            if made.produced_at is None or made.next_update is None or responder not in {b"", made.responder}:
                 return False
+            responder = made.responder
             answers[algorithm] = Signed(made.der, made.produced_at, made.next_update, due.status.turns)
         again_at = min(now + LIFE / 2, *(answer.next_update for answer in answers.values()))
-        return await self._records.keep(self._issuer.id, due.serial, answers, again_at)
+        return await self._records.keep(self._issuer.id, due.serial, answers, again_at, responder)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from cryptography import x509
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
+from chopmark.audit.leaf import ChainId, system_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
@@ -14,7 +14,7 @@ from chopmark.keys.ports import Signer
 from chopmark.pki import path
 from chopmark.pki.ceremony import Terms, ocsp_responder_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
-from chopmark.pki.x509 import RDN_OIDS, IssuerView, not_after, serial_hex, spki_der
+from chopmark.pki.x509 import RDN_OIDS, IssuerView, not_after, serial_hex, serial_of, spki_der
 from chopmark.va.ports import StatusRecords
 from chopmark.va.responder import RENEWED_BEFORE
 
@@ -55,26 +55,43 @@ class ResponderRenewal:
     async def renew_due(self) -> int:
         """Renew the certificate when less than thirty days are left; 1 when it was done here.
 
-        1 due, and the issuer lives longer  2 [tx] the intent  3 sign  4 it holds  5 [tx] in the old one's place.
+        1 due, and the issuer lives longer  2 a new certificate  3 [tx] in the old one's place.
         """
         now = self._clock.now().replace(microsecond=0)
         old = await self._records.responder_certificate(self._issuer.id)
         if old is None or not_after(old) - now >= RENEWED_BEFORE:
             return 0
-        until = min(now + LIFE, self._issuer.not_after)
-        if until <= not_after(old):
+        if min(now + LIFE, self._issuer.not_after) <= not_after(old):
             return 0
+        made = await self.certified(old, spki_der(old))
+
+        async def replace(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
+            return await self._records.renew_responder(self._issuer.id, old, made, leaf)
+
+        return int(await self._recorder.write(self.chain, replace))
+
+    @property
+    def chain(self) -> ChainId:
+        """The audit's chain of this responder."""
+        return system_chain(f"responder-{self._issuer.id}")
+
+    async def certified(self, old: bytes, key_der: bytes) -> bytes:
+        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo) under the name of the `old` one.
+
+        1 [tx] the intent  2 sign  3 it holds. Raises NotRenewed and SignerUnavailable.
+        """
+        now = self._clock.now().replace(microsecond=0)
+        until = min(now + LIFE, self._issuer.not_after)
         terms = Terms(make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until)
-        key_der = spki_der(old)
         serial = serial_hex(terms.serial)
-        chain = system_chain(f"responder-{self._issuer.id}")
 
         async def intend(pen: Pen) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
             await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
 
-        await self._recorder.write(chain, intend)
+        await self._recorder.write(self.chain, intend)
         key = as_private_key(self._signer)
         made = await made_by(
             self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)
@@ -82,12 +99,7 @@ class ResponderRenewal:
         chain_der = (self._issuer.certificate_der, *self._above[:-1])
         if path.chain_findings(made, chain_der, self._above[-1], now):
             raise NotRenewed(self._issuer.id)
-
-        async def replace(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial, issuer=self._issuer.id)
-            return await self._records.renew_responder(self._issuer.id, old, made, leaf)
-
-        return int(await self._recorder.write(chain, replace))
+        return made
 
 
 def _subject(certificate_der: bytes) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ An answer says good only for what was issued; a reserved serial is unknown to th
 revoked.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,6 +52,8 @@ class OcspAnswer:
     der: bytes
     produced_at: datetime | None = None
     next_update: datetime | None = None
+    responder: bytes = b""
+    """The certificate, DER, of the responder that signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,21 @@ class Responder:
     over and given again while the record says the same: the record is read each time, so that a revocation shows at
     once on every node. While the records or the key cannot be reached, a kept answer is given for as long as it is
     valid, and tryLater without one.
+
+    Within a minute after another responder took over (its certificate was renewed, or withdrawn), this one signs with
+    that one's certificate; `opened` turns a stored key and its public key into a signer.
     """
 
-    def __init__(self, key: ResponderKey, records: StatusRecords, clock: Clock, most_kept: int = MOST_KEPT) -> None:
+    def __init__(
+        self,
+        key: ResponderKey,
+        records: StatusRecords,
+        clock: Clock,
+        most_kept: int = MOST_KEPT,
+        opened: Callable[[bytes, bytes], Signer] | None = None,
+    ) -> None:
         self._key = key
+        self._opened = opened
         self._records = records
         self._clock = clock
         self._most_kept = most_kept
@@ -96,6 +110,8 @@ class Responder:
         may_keep = request.nonce is None and len(request.cert_ids) == 1
         kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
         try:
+            await self._look(now)
+            kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
             found = [await self._found(asked.serial) for asked in request.cert_ids]
             statuses = [told(one) for one in found]
             if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
@@ -113,7 +129,8 @@ class Responder:
         self, cert_ids: Sequence[ocsp.CertId], statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None
     ) -> OcspAnswer:
         """Sign an answer; tryLater when the responder's certificate has ended. Raises Refused, SignerUnavailable."""
-        responder = await self._responder(now)
+        await self._look(now)
+        responder = self._key
         next_update = min(now + LIFE, responder.not_after)
         if next_update <= now:
             return _TRY_LATER
@@ -125,7 +142,7 @@ class Responder:
             responder.signer,
             lambda: ocsp.build_response(key, responder.certificate_der, answers, now, nonce),
         )
-        return OcspAnswer(der, now, next_update) if nonce is None else OcspAnswer(der)
+        return OcspAnswer(der, now, next_update, responder.certificate_der) if nonce is None else OcspAnswer(der)
 
     async def _ahead(self, asked: ocsp.CertId, found: Status | None, now: datetime) -> _Kept | None:
         """Return the valid answer that was signed ahead of just this record, and keep it here."""
@@ -152,16 +169,24 @@ class Responder:
         half = made.produced_at + (made.next_update - made.produced_at) / 2
         self._kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
 
-    async def _responder(self, now: datetime) -> ResponderKey:
-        """Return the responder's certificate and key; near its end the record is asked for the renewed certificate."""
-        looked = self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY
-        if self._key.not_after - now >= RENEWED_BEFORE or looked:
-            return self._key
+    async def _look(self, now: datetime) -> None:
+        """Read once a minute who answers here: a renewed certificate, or another key, whose answers alone are given."""
+        if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
+            return
         self._looked_at = now
-        der = await self._records.responder_certificate(self._key.issuer.id)
-        if der is not None and spki_der(der) == self._key.signer.public_key_der:
+        issuer = self._key.issuer
+        der = await self._records.responder_certificate(issuer.id)
+        if der is None or der == self._key.certificate_der:
+            return
+        if spki_der(der) == self._key.signer.public_key_der:
             self._key = replace(self._key, certificate_der=der, not_after=not_after(der))
-        return self._key
+            return
+        stored = await self._records.responder_key(issuer.id)
+        if stored is not None and self._opened is not None:
+            der = stored.certificate
+            signer = await asyncio.to_thread(self._opened, stored.stored_key, spki_der(der))
+            self._key = ResponderKey(issuer, der, signer, not_after(der))
+            self._kept.clear()
 
     async def _found(self, serial: int) -> Status | None:
         if serial <= 0:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 from chopmark.audit.events import Event
@@ -17,7 +17,7 @@ from chopmark.pki import path
 from chopmark.pki.ceremony import Attributes, Terms, timestamp_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.publication import Publication
-from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
+from chopmark.pki.x509 import IssuerView, not_after, serial_hex, serial_of, spki_der
 from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
 
 LIFE = timedelta(days=5 * 365)
@@ -72,8 +72,7 @@ class TimestampKeys:
     async def renew_due(self) -> int:
         """Found the authority, or renew its certificate when less than a year is left; 1 when it was done here.
 
-        1 due, and our turn  2 the key: a new one only when there is none  3 [tx] the intent  4 sign  5 it holds
-        6 [tx] stored.
+        1 due, and our turn  2 the key: a new one only when there is none  3 a new certificate  4 [tx] stored.
         """
         now = self._clock.now().replace(microsecond=0)
         old = await self._records.key(self._by.issuer.id)
@@ -88,10 +87,8 @@ class TimestampKeys:
             key_der = signer.public_key_der
         else:
             stored, key_der = old.stored_key, spki_der(old.certificate)
-        since = max(now - BACKDATE, self._by.issuer.not_before)
-        terms = Terms(make_serial(self._by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
-        made = await self._certified(key_der, terms, now)
-        serial = serial_hex(terms.serial)
+        made = await self.certified(key_der)
+        serial = serial_of(made)
 
         async def store(pen: Pen) -> bool:
             leaf = pen.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
@@ -99,21 +96,28 @@ class TimestampKeys:
                 return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
             return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
 
-        return int(await self._recorder.write(self._chain, store))
+        return int(await self._recorder.write(self.chain, store))
 
     @property
-    def _chain(self) -> ChainId:
+    def chain(self) -> ChainId:
+        """The audit's chain of this authority."""
         return system_chain(f"timestamp-{self._by.issuer.id}")
 
-    async def _certified(self, key_der: bytes, terms: Terms, now: datetime) -> bytes:
-        issuer, by = self._by.issuer, self._by
+    async def certified(self, key_der: bytes) -> bytes:
+        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo); raises NotCertified and SignerUnavailable.
+
+        1 [tx] the intent  2 sign  3 it holds.
+        """
+        issuer, by, now = self._by.issuer, self._by, self._clock.now().replace(microsecond=0)
+        since, until = max(now - BACKDATE, issuer.not_before), min(now + LIFE, issuer.not_after)
+        terms = Terms(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
         facts = {"serial": serial_hex(terms.serial), "issuer": issuer.id, "profile": "timestamping"}
 
         async def intend(pen: Pen) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
             await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
-        await self._recorder.write(self._chain, intend)
+        await self._recorder.write(self.chain, intend)
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
         made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))
         chain_der = (issuer.certificate_der, *by.above[:-1])
