@@ -82,10 +82,12 @@ def serve(*, workers: int = 2) -> int:
 @app.command
 def worker() -> int:
     """Run the worker: deliveries, revocations, lists, the audit's sequence."""
+    import uvloop
+
     from chopmark.running import configure_logging, work
 
     configure_logging()
-    asyncio.run(work(_settings()))
+    uvloop.run(work(_settings()))
     return 0
 
 
