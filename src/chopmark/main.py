@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +15,6 @@ from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
 from chopmark.audit.leaf import AuditKey
 from chopmark.audit.recorder import Recorder
-from chopmark.audit.sequencer import MOST_LEAVES
 from chopmark.authorities import Ca
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
@@ -27,9 +27,10 @@ from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.identity.sessions import Door
-from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.jobs.deliver import Carrier, Delivery, lanes
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
+from chopmark.jobs.revoke import BATCH as ENDINGS
 from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
@@ -452,8 +453,8 @@ def tasks(house: House) -> tuple[Task, ...]:
     holder = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     sender = Sender(house.brand.firm.zh, house.brand.firm.en, house.brand.hotline.zh)
 
-    def delivery(lane: int) -> Task:
-        delivered = Delivery(
+    def delivery(lane: int) -> Delivery:
+        return Delivery(
             house.works,
             house.challenges,
             house.verifier,
@@ -462,9 +463,7 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.recorder,
             house.clock,
             f"{holder}-{lane}",
-        ).once
-        # One lane is woken: three would claim what one can carry. The others look for what it has no hand free for.
-        return Task(f"deliver-{lane}", delivered, 0.5, house.works.wait if lane == 0 else None)
+        )
 
     resume = Resume(house.desk.orders, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
@@ -481,19 +480,16 @@ def tasks(house: House) -> tuple[Task, ...]:
             raise away
         return done
 
-    async def sequenced() -> int:
-        placed = await sequence(house.ledger, house.head_signer, house.heads, house.clock, holder)
-        return placed if placed >= MOST_LEAVES else 0
-
+    sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
     return (
-        *(delivery(lane) for lane in range(DELIVERY_LANES)),
-        Task("revoke", endings.once, 1.0, house.works.wait),
+        *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
+        Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.25),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 60.0),
         Task("watch", lambda: for_each_ca(lambda ca: watch(ca.watch)), 86400.0),
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
-        Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait),
-        Task("sequence", sequenced, 0.5),
+        Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait, None, 1.0),
+        Task("sequence", sequenced, 1.0, full=None),
         *house.stamps.tasks(holder),
     )

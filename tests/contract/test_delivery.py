@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.main import tasks
 from chopmark.post.failover import Router
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
 from chopmark.post.templates import Sender
@@ -47,6 +48,19 @@ def delivery(world: World, gateway: Gateway, holder: str = "one") -> Delivery:
         world.clock,
         holder,
     )
+
+
+class Hanging(Gateway):
+    """A gateway that takes a message and says nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def send(self, message: Message) -> Receipt:
+        self.asked.set()
+        await self.answer.wait()
+        return await super().send(message)
 
 
 async def row(world: World, errand: Errand) -> dict[str, object]:
@@ -144,6 +158,30 @@ async def test_two_workers_share_no_row(world: World) -> None:
     assert sum(taken) == 4
     assert len({m.message_id for m in gateway.taken}) == len(gateway.taken) == 4
     assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 4
+
+
+async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_looks_for_nothing(world: World) -> None:
+    await world.to_sent(ANN)
+    hanging, gateway = Hanging(), Gateway()
+    first, second, third = delivery(world, hanging, "1"), delivery(world, gateway, "2"), delivery(world, gateway, "3")
+    assert await second.assist([first]) == 0
+    at_work = asyncio.create_task(first.once())
+    await hanging.asked.wait()
+    await world.to_sent(BEN)
+    assert await third.assist([first, second]) == 0
+    assert await second.assist([first]) == 1
+    assert len(gateway.taken) == 1
+    hanging.answer.set()
+    assert await at_work == 1
+    assert await second.assist([first]) == 0
+
+
+async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(world: World) -> None:
+    names = [task.name for task in tasks(world.house) if task.name.startswith("deliver-")]
+    assert names == ["deliver-0", "deliver-1", "deliver-2"]
+    await world.to_sent()
+    assert await world.once("deliver-1") == 0
+    assert await world.once("deliver-0") == 1
 
 
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:

@@ -4,14 +4,17 @@ The code exists here for the length of one call. A retry derives the same code a
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, Leaf, customer_chain, order_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock
 from chopmark.identity.people import People
+from chopmark.jobs.loop import Task, Waiting
 from chopmark.post.failover import Router
 from chopmark.post.ports import GatewayFault, Message, Purpose, Receipt, Work, WorkKind, Works, code_purpose
 from chopmark.post.templates import Language, Sender, Written, write_code, write_notice
@@ -22,6 +25,9 @@ from chopmark.words import Channel, CustomerId, Secret
 
 LEASE_S = 60
 BATCH = 50
+EVERY_S = 0.5
+PAUSE_S = 0.1
+"""Messages that are queued within this time of one another are claimed together."""
 NOTICE_LIFE = timedelta(days=1)
 MOST_ATTEMPTS = 12
 KINDS = (WorkKind.CODE, WorkKind.NOTICE)
@@ -67,12 +73,21 @@ class Delivery:
         self._recorder = recorder
         self._clock = clock
         self._holder = holder
+        self.busy = False
 
     async def once(self) -> int:
         """Deliver what is due, at most one batch; return how many rows were taken."""
-        works = await self._works.claim(KINDS, BATCH, self._holder, self._clock.now(), LEASE_S)
-        await asyncio.gather(*(self._one(work) for work in works))
+        self.busy = True
+        try:
+            works = await self._works.claim(KINDS, BATCH, self._holder, self._clock.now(), LEASE_S)
+            await asyncio.gather(*(self._one(work) for work in works))
+        finally:
+            self.busy = False
         return len(works)
+
+    async def assist(self, others: Sequence["Delivery"]) -> int:
+        """Deliver as `once` does while all the others have no hand free; else nothing is looked at."""
+        return await self.once() if all(other.busy for other in others) else 0
 
     async def _one(self, work: Work) -> None:
         now = self._clock.now()
@@ -153,6 +168,21 @@ class Delivery:
             return await self._works.done(work, self._holder, now, outcome, leaf)
 
         await self._recorder.write(chain, attempt)
+
+
+def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
+    """Return the jobs of several lanes: a gateway that hangs keeps one busy, and the next one takes what comes.
+
+    The first lane is woken and looks twice a second; another one looks while those before it are busy.
+    """
+    first, *more = deliveries
+    return (
+        Task("deliver-0", first.once, EVERY_S, wake, full=BATCH, pause_s=PAUSE_S),
+        *(
+            Task(f"deliver-{number}", partial(one.assist, deliveries[:number]), EVERY_S, full=BATCH)
+            for number, one in enumerate(more, 1)
+        ),
+    )
 
 
 def _word(work: Work, name: str) -> str | None:

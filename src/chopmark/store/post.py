@@ -15,6 +15,8 @@ from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, in
 from chopmark.words import ChallengeId, Channel, CustomerId, OrderId
 
 WORK_CHANNEL = "work"
+ENDINGS_CHANNEL = "endings"
+_ENDINGS = frozenset({WorkKind.REVOKE, WorkKind.HOLD})
 _QUEUE = """
 INSERT INTO work (id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before,
   expires_at, leased_until)
@@ -68,9 +70,9 @@ def queued(works: tuple[Work, ...]) -> tuple[Query, ...]:
 
 
 def wake(works: tuple[Work, ...]) -> Script[None]:
-    """Wake the workers for rows of work when the transaction commits."""
-    if works:
-        yield Notify(WORK_CHANNEL)
+    """Wake the workers for rows of work when the transaction commits: who sends, or who tells the CA."""
+    for channel in sorted({ENDINGS_CHANNEL if work.kind in _ENDINGS else WORK_CHANNEL for work in works}):
+        yield Notify(channel)
 
 
 def _work(row: Row) -> Work:
@@ -130,5 +132,9 @@ class WorkLedger:
         return await self._engine.run(script)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until work was queued, or the timeout."""
+        """Wait until work was queued other than endings, or the timeout."""
         return await self._engine.wait(WORK_CHANNEL, timeout_s)
+
+    async def wait_for_endings(self, timeout_s: float) -> bool:
+        """Wait until a revocation or a hold was queued that the CA is to be told, or the timeout."""
+        return await self._engine.wait(ENDINGS_CHANNEL, timeout_s)
