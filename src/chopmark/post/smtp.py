@@ -5,23 +5,16 @@ import contextlib
 import re
 import ssl
 from dataclasses import dataclass
-from datetime import UTC
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as WIRE
-from email.utils import format_datetime
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Final
 
 import aiosmtplib
 
+from chopmark.post.letter import Letterhead, is_plain
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt
 from chopmark.words import Channel, Secret
 
-_ADDRESS: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
-_SPECIAL: Final = frozenset('<>()[]\\,;:"@')
-_MESSAGE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 
 
@@ -50,7 +43,7 @@ class SmtpSettings:
     def __post_init__(self) -> None:
         if self.tls is Tls.NONE and not _is_loopback(self.host):
             raise ValueError(f"mail to {self.host} needs starttls or tls: only a loopback address goes without")
-        if not _is_plain(self.sender_address):
+        if not is_plain(self.sender_address):
             raise ValueError("the sender address must be a plain ASCII e-mail address")
         if any(not c.isprintable() for c in self.sender_name):
             raise ValueError("the sender name must have printable characters only")
@@ -66,6 +59,7 @@ class SmtpGateway:
         self.name = name
         self._settings = settings
         self._tls_context = tls_context
+        self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
 
     async def send(self, message: Message) -> Receipt:
         """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
@@ -80,9 +74,9 @@ class SmtpGateway:
 
     async def _attempt(self, message: Message) -> Receipt | GatewayFault:
         destination = message.destination.reveal()
-        if not _is_plain(destination):
+        if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, retryable=False)
-        mail = compose(message, self._settings).as_bytes()
+        mail = self._letterhead.letter(message)
         client = self._client()
         try:
             async with asyncio.timeout(self._settings.total_s):
@@ -110,26 +104,6 @@ class SmtpGateway:
             start_tls=settings.tls is Tls.STARTTLS,
             tls_context=self._tls_context,
         )
-
-
-def compose(message: Message, settings: SmtpSettings) -> EmailMessage:
-    """Return the mail: the same bytes for the same message, so that a mailbox sees a retry as one mail.
-
-    Auto-Submitted keeps out-of-office programs from answering (RFC 3834 s.5). Raises ValueError
-    for a message id that is not 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'.
-    """
-    if _MESSAGE_ID.fullmatch(message.message_id) is None:
-        raise ValueError("the message id does not fit into a Message-ID header")
-    domain = settings.sender_address.rpartition("@")[2]
-    mail = EmailMessage(policy=WIRE)
-    mail["From"] = Address(settings.sender_name, addr_spec=settings.sender_address)
-    mail["To"] = Address(addr_spec=message.destination.reveal())
-    mail["Subject"] = message.subject
-    mail["Date"] = format_datetime(message.at.astimezone(UTC))
-    mail["Message-ID"] = f"<{message.message_id}@{domain}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(message.text.reveal(), charset="utf-8", cte="base64")
-    return mail
 
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
@@ -165,12 +139,6 @@ def _fault(error: Exception) -> GatewayFault:
         case OSError():
             return GatewayFault(FaultReason.DROPPED, retryable=True)
     return GatewayFault(FaultReason.PROTOCOL, retryable=True)
-
-
-def _is_plain(address: str) -> bool:
-    """Whether it is one ASCII address with nothing that a header or a command would read otherwise."""
-    local, at, _ = address.rpartition("@")
-    return bool(at) and _ADDRESS.fullmatch(address) is not None and not _SPECIAL & set(local)
 
 
 def _is_loopback(host: str) -> bool:
