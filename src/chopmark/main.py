@@ -150,6 +150,7 @@ class House(WithBuiltIn):
     async def close(self) -> None:
         """End what was opened."""
         await self.idempotency.stored()
+        await self.router.close()
         self.gate.close()
         self.keyring.close()
         await self.engine.close()

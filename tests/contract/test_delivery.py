@@ -26,6 +26,9 @@ class Gateway:
     tried: list[Message] = field(default_factory=list)
     taken: list[Message] = field(default_factory=list)
 
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
     async def send(self, message: Message) -> Receipt:
         self.tried.append(message)
         await asyncio.sleep(0)

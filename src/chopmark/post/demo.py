@@ -72,3 +72,6 @@ class DemoGateway:
         )
         await self._inbox.store(entry)
         return Receipt(self.name, message.message_id, message.at)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

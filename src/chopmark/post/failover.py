@@ -77,6 +77,11 @@ class Router:
             raise GatewayFault(FaultReason.NO_GATEWAY, retryable=False)
         raise fault or GatewayFault(FaultReason.BREAKERS_OPEN, retryable=True)
 
+    async def close(self) -> None:
+        """End what the gateways keep open between messages."""
+        for gateway in self._gateways:
+            await gateway.close()
+
     async def _through(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault | None:
         """Return the receipt, the fault, or None when the gateway rests."""
         admitted = self._breakers[gateway.name].admit(now)

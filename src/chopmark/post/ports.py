@@ -125,6 +125,10 @@ class Gateway(Protocol):
         """Hand the message over; raises GatewayFault, and nothing else, when it was not taken."""
         ...
 
+    async def close(self) -> None:
+        """End what it keeps open between messages."""
+        ...
+
 
 class WorkKind(StrEnum):
     """What a row of work asks for; each is done by an idempotent function in `jobs`."""

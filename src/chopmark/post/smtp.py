@@ -1,7 +1,6 @@
-"""E-mail over the firm's own mail server: one connection a message, the whole hand-over within one time limit."""
+"""E-mail over the firm's own mail server: over a connection that is kept, the whole hand-over within one time limit."""
 
 import asyncio
-import contextlib
 import re
 import ssl
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 import aiosmtplib
 
 from chopmark.post.letter import Letterhead, is_plain
+from chopmark.post.lines import Line, Lines
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt
 from chopmark.words import Channel, Secret
 
@@ -52,7 +52,11 @@ class SmtpSettings:
 
 
 class SmtpGateway:
-    """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA."""
+    """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA.
+
+    A connection is used again for the next message. One that does not take its sender's address any more is replaced
+    by a new one: until then the server has not heard of the message. What a new connection says is the outcome.
+    """
 
     def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
         self.channel = Channel.EMAIL
@@ -60,6 +64,7 @@ class SmtpGateway:
         self._settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
+        self._lines = Lines()
 
     async def send(self, message: Message) -> Receipt:
         """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
@@ -77,19 +82,44 @@ class SmtpGateway:
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, retryable=False)
         mail = self._letterhead.letter(message)
-        client = self._client()
         try:
             async with asyncio.timeout(self._settings.total_s):
-                await client.connect()
-                _, answer = await client.sendmail(self._settings.sender_address, [destination], mail)
+                line, answer = await self._hand_over(destination, mail)
         except (aiosmtplib.SMTPException, OSError) as error:
             return _fault(error)
-        else:
-            await _leave(client)
-            queued = _QUEUED.search(answer)
-            return Receipt(self.name, queued.group(1) if queued else None)
-        finally:
-            client.close()
+        await self._lines.give(line)
+        queued = _QUEUED.search(answer)
+        return Receipt(self.name, queued.group(1) if queued else None)
+
+    async def _hand_over(self, destination: str, mail: bytes) -> tuple[Line, str]:
+        """Return what the server said when it took the mail, and the connection."""
+        line = await self._begun()
+        try:
+            await line.client.rcpt(destination)
+            answer = (await line.client.data(mail)).message
+        except BaseException:
+            line.drop()
+            raise
+        return line, answer
+
+    async def _begun(self) -> Line:
+        """Return a connection on which a mail has begun, one that was kept where that is possible."""
+        sender = self._settings.sender_address
+        kept = self._lines.take()
+        if kept is not None and await kept.begins(sender):
+            return kept
+        line = Line(self._client())
+        try:
+            await line.client.connect()
+            await line.client.mail(sender)
+        except BaseException:
+            line.drop()
+            raise
+        return line
+
+    async def close(self) -> None:
+        """End the connections that are kept; one that is needed later is made anew."""
+        await self._lines.close()
 
     def _client(self) -> aiosmtplib.SMTP:
         settings = self._settings
@@ -106,18 +136,11 @@ class SmtpGateway:
         )
 
 
-async def _leave(client: aiosmtplib.SMTP) -> None:
-    """Say goodbye; the mail is taken already, so that nothing here can undo it."""
-    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-        await client.quit(timeout=1.0)
-
-
 def _fault(error: Exception) -> GatewayFault:
     """Return what the error means, without its words."""
     match error:
-        case aiosmtplib.SMTPRecipientsRefused():
-            refused = error.recipients[0].code if error.recipients else 550
-            return GatewayFault(FaultReason.DESTINATION, retryable=refused < 500)
+        case aiosmtplib.SMTPRecipientRefused():
+            return GatewayFault(FaultReason.DESTINATION, retryable=error.code < 500)
         case aiosmtplib.SMTPAuthenticationError():
             return GatewayFault(FaultReason.AUTHENTICATION, retryable=True)
         case aiosmtplib.SMTPResponseException() if 400 <= error.code < 500:

@@ -35,6 +35,9 @@ class Scripted:
         self.answers = list(answers)
         self.seen: list[Message] = []
 
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
     async def send(self, message: Message) -> Receipt:
         self.seen.append(message)
         answer = self.answers.pop(0) if self.answers else None

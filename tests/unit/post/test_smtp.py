@@ -70,6 +70,15 @@ async def listening(make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | 
         await server.wait_closed()
 
 
+@asynccontextmanager
+async def sending(known: SmtpSettings, trust: ssl.SSLContext | None = None) -> AsyncIterator[SmtpGateway]:
+    gateway = SmtpGateway(known, tls_context=trust)
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
+
+
 class Raw(asyncio.Protocol):
     """A server that says its lines, one for each thing it hears, and hangs up when it has none left."""
 
@@ -111,8 +120,8 @@ async def fault(gateway: Gateway, message: Message = MESSAGE) -> tuple[FaultReas
 
 async def test_a_mail_arrives_with_chinese_subject_and_body_and_the_servers_queue_id_is_the_receipt() -> None:
     handler = Keeping()
-    async with listening(lambda: SMTP(handler)) as port:
-        receipt = await SmtpGateway(settings(port)).send(MESSAGE)
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        receipt = await gateway.send(MESSAGE)
     assert receipt == Receipt("smtp", "4XyZ12")
     envelope = handler.envelopes[0]
     assert (envelope.mail_from, envelope.rcpt_tos) == ("no-reply@haojing.example", [ADDRESS])
@@ -131,8 +140,7 @@ async def test_a_mail_arrives_with_chinese_subject_and_body_and_the_servers_queu
 
 async def test_a_retry_is_the_same_mail_byte_for_byte() -> None:
     handler = Keeping(data="250 OK")
-    async with listening(lambda: SMTP(handler)) as port:
-        gateway = SmtpGateway(settings(port))
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
         assert await gateway.send(MESSAGE) == await gateway.send(MESSAGE) == Receipt("smtp", None)
     assert handler.envelopes[0].content == handler.envelopes[1].content
 
@@ -190,8 +198,8 @@ async def test_many_slow_steps_do_not_add_up_beyond_the_total() -> None:
 
 async def test_a_server_that_hangs_up_after_taking_the_mail_took_it() -> None:
     lines = (b"220 hi", b"250 ok", b"250 ok", b"250 ok", b"354 go", b"250 ok queued as Q7")
-    async with listening(lambda: Raw(*lines)) as port:
-        assert await SmtpGateway(settings(port, step_s=0.5)).send(MESSAGE) == Receipt("smtp", "Q7")
+    async with listening(lambda: Raw(*lines)) as port, sending(settings(port, step_s=0.5)) as gateway:
+        assert await gateway.send(MESSAGE) == Receipt("smtp", "Q7")
 
 
 async def test_nobody_listening_is_unreachable() -> None:
@@ -274,7 +282,8 @@ async def test_starttls_with_a_trusted_certificate_and_a_password_delivers(
     async with listening(make) as port:
         known = replace(settings(port, Tls.STARTTLS), user="mailer", password=Secret(PASSWORD))
         assert PASSWORD not in repr(known)
-        assert (await SmtpGateway(known, tls_context=trust).send(MESSAGE)).provider_id == "4XyZ12"
+        async with sending(known, trust) as gateway:
+            assert (await gateway.send(MESSAGE)).provider_id == "4XyZ12"
         wrong = replace(known, password=Secret("not-it"))
         assert await fault(SmtpGateway(wrong, tls_context=trust)) == (FaultReason.AUTHENTICATION, True)
     assert len(handler.envelopes) == 1
@@ -282,8 +291,8 @@ async def test_starttls_with_a_trusted_certificate_and_a_password_delivers(
 
 async def test_tls_from_the_first_byte_delivers(server_tls: ssl.SSLContext, trust: ssl.SSLContext) -> None:
     handler = Keeping()
-    async with listening(lambda: SMTP(handler), server_tls) as port:
-        await SmtpGateway(settings(port, Tls.TLS), tls_context=trust).send(MESSAGE)
+    async with listening(lambda: SMTP(handler), server_tls) as port, sending(settings(port, Tls.TLS), trust) as gateway:
+        await gateway.send(MESSAGE)
     assert len(handler.envelopes) == 1
 
 

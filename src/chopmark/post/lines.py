@@ -1,0 +1,88 @@
+"""Connections to a mail server that wait for the next message: most of a short mail's cost is its connection's."""
+
+import asyncio
+import contextlib
+
+import aiosmtplib
+
+MOST_KEPT = 4
+"""Connections that wait at a time; when more messages come at once, more are made, and given up afterwards."""
+IDLE_S = 5.0
+"""How long one waits: less than any usual server does (RFC 5321 s.4.5.3.2.7 asks for five minutes)."""
+MOST_MESSAGES = 100
+LEAVES_WITHIN_S = 1.0
+
+
+class Line:
+    """A connection, in use by one message at a time."""
+
+    def __init__(self, client: aiosmtplib.SMTP) -> None:
+        self.client = client
+        self.messages = 0
+        self.idle: asyncio.TimerHandle | None = None
+
+    async def begins(self, sender: str) -> bool:
+        """Begin a mail; False, and the connection is given up, when the server does not take it, whatever it says."""
+        try:
+            await self.client.mail(sender)
+        except (aiosmtplib.SMTPException, OSError):
+            self.drop()
+            return False
+        except BaseException:
+            self.drop()
+            raise
+        return True
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        self.client.close()
+
+    async def leave(self) -> None:
+        """Say goodbye and end the connection; nothing that was handed over can be undone by it."""
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await self.client.quit(timeout=LEAVES_WITHIN_S)
+        self.drop()
+
+
+class Lines:
+    """The connections that wait, the one used last is taken first; each ends when it was idle for too long."""
+
+    def __init__(self, idle_s: float = IDLE_S, most_messages: int = MOST_MESSAGES) -> None:
+        self._idle_s = idle_s
+        self._most_messages = most_messages
+        self._waiting: list[Line] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def take(self) -> Line | None:
+        """Return a connection that the server has not closed as far as is known, or None."""
+        while self._waiting:
+            line = self._waiting.pop()
+            if line.idle is not None:
+                line.idle.cancel()
+            if line.client.is_connected:
+                return line
+            line.drop()
+        return None
+
+    async def give(self, line: Line) -> None:
+        """Keep a connection whose message was taken, unless it has carried enough or there are enough of them."""
+        line.messages += 1
+        if line.messages >= self._most_messages or len(self._waiting) >= MOST_KEPT or not line.client.is_connected:
+            await line.leave()
+            return
+        line.idle = asyncio.get_running_loop().call_later(self._idle_s, self._idle, line)
+        self._waiting.append(line)
+
+    async def close(self) -> None:
+        """End the connections that wait."""
+        waiting, self._waiting = self._waiting, []
+        for line in waiting:
+            if line.idle is not None:
+                line.idle.cancel()
+        await asyncio.gather(*(line.leave() for line in waiting), *self._leaving)
+
+    def _idle(self, line: Line) -> None:
+        self._waiting.remove(line)
+        leaving = asyncio.create_task(line.leave())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
