@@ -1,5 +1,6 @@
 """The audit's tables: tips for who writes leaves, places and heads for the sequencer, one moment for the verifier."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -25,9 +26,17 @@ _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
 _SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
 _PLACE = """
-UPDATE leaves SET position = :index WHERE chain = :chain AND version = :version AND position IS NULL
+UPDATE leaves SET position = p.position FROM {placed}
+WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL RETURNING leaves.version
 """
-_PLACED = "SELECT COUNT(*) AS placed FROM leaves WHERE position >= :first AND position < :size"
+_PLACED = {
+    "postgresql": "json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, position BIGINT)",
+    "sqlite": """(
+      SELECT json_extract(value, '$.chain') AS chain, json_extract(value, '$.version') AS version,
+        json_extract(value, '$.position') AS position
+      FROM json_each(:placed)
+    ) AS p""",
+}
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
 _ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
 _ALL_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
@@ -77,7 +86,7 @@ class AuditLedger:
             LedgerBroken: a leaf that no head counts has one of the places already; no sequencer writes that.
         """
         try:
-            await self._engine.run(_sequence, batch, lease.fencing)
+            await self._engine.run(_sequence, _PLACE.format(placed=_PLACED[self._engine.dialect]), batch, lease.fencing)
         except _Overtaken:
             return False
         except Clash as clash:
@@ -141,8 +150,8 @@ def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:
     return (yield script.Query(sql, values, whole=True))
 
 
-def _sequence(batch: Batch, fencing: int) -> Script[None]:
-    """Write a batch; raises _Overtaken when a guard does not hold.
+def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
+    """Write a batch; `place` is the engine's statement for all places. Raises _Overtaken when a guard does not hold.
 
     1. the lease is still ours
     2. nobody has written a head since
@@ -154,16 +163,14 @@ def _sequence(batch: Batch, fencing: int) -> Script[None]:
     newest = yield query(_SIZE)  # 2
     if (newest[0]["size"] if newest else 0) != batch.old_size:
         raise _Overtaken
-    yield script.Batch(_PLACE, _values(batch.placed))  # 3
-    counted = yield query(_PLACED, first=batch.old_size, size=batch.head.size)
-    if counted[0]["placed"] != len(batch.placed):
+    if len((yield query(place, placed=_places(batch.placed)))) != len(batch.placed):  # 3
         raise _Overtaken
     frontier = batch.frontier.to_bytes()
     yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)  # 4
 
 
-def _values(placed: Sequence[Placed]) -> list[dict[str, Value]]:
-    return [{"chain": leaf.chain, "version": leaf.version, "index": leaf.index} for leaf in placed]
+def _places(placed: Sequence[Placed]) -> str:
+    return json.dumps([{"chain": leaf.chain, "version": leaf.version, "position": leaf.index} for leaf in placed])
 
 
 def _leaf(row: Row) -> StoredLeaf:
