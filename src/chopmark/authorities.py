@@ -21,6 +21,7 @@ from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
 from chopmark.store.ca import CertificateLedger, StatusLedger
+from chopmark.store.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
@@ -51,6 +52,7 @@ class Means:
     keyring: Keyring
     clock: Clock
     entropy: Entropy
+    presigned: Presigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         authority,
         EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),
         responder,
-        Presigner(view, responder, status, clock),
+        Presigner(view, responder, status, means.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
         Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
         ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),

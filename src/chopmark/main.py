@@ -68,6 +68,7 @@ from chopmark.store.installation import Installation
 from chopmark.store.limits import CounterLedger
 from chopmark.store.opening import is_current, open_engine
 from chopmark.store.post import WorkLedger
+from chopmark.store.presigned import Presigned
 from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.staff import StaffLedger
@@ -327,6 +328,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.keyring,
         ground.clock,
         ground.entropy,
+        Presigned(ground.engine),
     )
 
 

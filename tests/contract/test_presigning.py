@@ -4,9 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
 from cryptography.x509 import ocsp
 
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, SignerUnavailable
+from chopmark.store.presigned import Presigned
 from chopmark.va import presigning
 from chopmark.va.presigning import Presigner
 from chopmark.va.responder import Responder, ResponderKey
@@ -76,10 +78,14 @@ async def test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it(
 async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kept(world: World) -> None:
     await world.to_active(ANN)
     house = world.house
-    (due,) = await house.status.due(house.authority.view.id, world.clock.at, 10)
+    await world.to_active(BEN)
+    issuer = house.authority.view.id
+    signed = [await house.presigner._sign(due) for due in await house.status.due(issuer, world.clock.at, 10)]
+    made = [one for one in signed if one is not None]
     await world.revoked(ANN)
-    assert not await house.presigner._sign(due)
-    assert await world.count("answers") == 0
+    assert (len(made), await Presigned(house.engine).keep_all(issuer, made)) == (2, 1)
+    kept = await world.rows("SELECT DISTINCT serial FROM answers")
+    assert [row["serial"] for row in kept] == [world.held[BEN].holding.serial]
     assert await world.once("presign") == 1
     assert (await said(world, ANN)).certificate_status is REVOKED
 
@@ -92,6 +98,40 @@ async def test_i26_answers_are_signed_again_at_half_their_life_and_not_before(wo
     world.clock.later(minutes=1)
     assert await world.once("presign") == 1
     assert (await said(world, ANN)).next_update_utc == world.clock.at + timedelta(hours=24)
+
+
+class _Failing(OnDevice):
+    """A device that signs so often and is then pulled out."""
+
+    patience_s = 1.0
+
+    def __init__(self, world: World, signatures: int) -> None:
+        self.real = key_of(world).signer
+        self.public_key_der = self.real.public_key_der
+        self.algorithm: KeyAlgorithm = self.real.algorithm
+        self.left = signatures
+
+    def ready(self) -> None:
+        """It always says so."""
+
+    def sign(self, data: bytes) -> bytes:
+        if not self.left:
+            raise SignerUnavailable("gone", 5)
+        self.left -= 1
+        return self.real.sign(data)
+
+
+async def test_f18_what_was_signed_before_the_device_was_pulled_out_is_kept(world: World) -> None:
+    for customer in (ANN, BEN):
+        await world.to_active(customer)
+    house, key = world.house, key_of(world)
+    failing = ResponderKey(key.issuer, key.certificate_der, _Failing(world, 3), key.not_after)
+    responder = Responder(failing, house.status, world.clock)
+    presigner = Presigner(house.authority.view, responder, house.status, Presigned(house.engine), world.clock)
+    with pytest.raises(SignerUnavailable):
+        await presigner.sign_due()
+    assert await world.count("answers") == 2
+    assert len(await house.status.due(house.authority.view.id, world.clock.at, 10)) == 1
 
 
 async def test_a_hold_and_its_release_are_signed_ahead_too(world: World) -> None:
@@ -134,6 +174,6 @@ async def test_a_responder_that_has_ended_signs_nothing_ahead(world: World) -> N
     world.clock.at = key_of(world).not_after
     view = world.house.authority.view
     await world.change("UPDATE certificates SET not_after = :later", later=2**50)
-    ended = Presigner(view, world.house.responder, world.house.status, world.clock)
+    ended = Presigner(view, world.house.responder, world.house.status, Presigned(world.house.engine), world.clock)
     assert await ended.sign_due() == 0
     assert await world.count("answers") == 0
