@@ -57,6 +57,7 @@ from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.credentials import CredentialLedger
+from chopmark.store.dispatch import DispatchLedger
 from chopmark.store.engine import Engine
 from chopmark.store.files import FileLedger
 from chopmark.store.foreign import RequestLedger
@@ -459,7 +460,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     def delivery(lane: int) -> Delivery:
         return Delivery(
             house.works,
-            house.challenges,
+            DispatchLedger(house.engine),
             house.verifier,
             house.people,
             Carrier(house.router, sender),

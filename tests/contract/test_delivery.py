@@ -4,14 +4,17 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import pytest
+
 from chopmark.audit.events import Event
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.main import tasks
 from chopmark.post.failover import Router
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
 from chopmark.post.templates import Sender
+from chopmark.store.dispatch import DispatchLedger
 from chopmark.words import Channel
-from tests.contract.world import ANN, BEN, ROWS, Errand, World, world_fixture
+from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 
 world = world_fixture()
 
@@ -43,7 +46,7 @@ def delivery(world: World, gateway: Gateway, holder: str = "one") -> Delivery:
     carrier = Carrier(Router([gateway]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
     return Delivery(
         house.works,
-        house.challenges,
+        DispatchLedger(house.engine),
         house.verifier,
         house.people,
         carrier,
@@ -161,6 +164,30 @@ async def test_two_workers_share_no_row(world: World) -> None:
     assert sum(taken) == 4
     assert len({m.message_id for m in gateway.taken}) == len(gateway.taken) == 4
     assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 4
+
+
+class Broken(Gateway):
+    """A gateway with a mistake in it, which shows with one customer."""
+
+    async def send(self, message: Message) -> Receipt:
+        await asyncio.sleep(0)
+        if message.customer == ANN:
+            raise ZeroDivisionError
+        return await super().send(message)
+
+
+async def test_a_message_that_fails_in_an_unexpected_way_leaves_its_neighbours_sent_and_marked(world: World) -> None:
+    for customer in (ANN, BEN, FAY):
+        await world.to_sent(customer)
+    gateway = Broken()
+    working = delivery(world, gateway)
+    with pytest.raises(ZeroDivisionError):
+        await working.once()
+    assert await world.count("work", "kind = 'code' AND outcome = 'sent'") == len(gateway.taken) == 2
+    world.clock.later(seconds=60)
+    with pytest.raises(ZeroDivisionError):
+        await working.once()
+    assert len(gateway.taken) == 2
 
 
 async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_looks_for_nothing(world: World) -> None:

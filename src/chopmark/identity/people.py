@@ -80,7 +80,7 @@ class People:
         return {row.channel: self._contact(row) for row in rows}
 
     def _contact(self, row: ContactRow) -> Contact:
-        value = self._destination(row).reveal()
+        value = self.opened(row).reveal()
         masked = mask_mobile(E164(value)) if row.channel is Channel.MOBILE else mask_email(EmailAddress(value))
         return Contact(
             row.channel,
@@ -92,15 +92,9 @@ class People:
             row.disputed_at is not None,
         )
 
-    def _destination(self, row: ContactRow) -> Secret:
+    def opened(self, row: ContactRow) -> Secret:
+        """Return where to send, for `jobs.deliver` only."""
         return self._sealer.open(row.value_sealed, "contacts", row.channel.value, row.customer, row.version)
-
-    async def destination(self, customer: CustomerId, channel: Channel, version: int) -> Secret | None:
-        """Return where to send, for `jobs.deliver` only; None when the contact has changed since (I15)."""
-        for row in await self._records.contacts(customer):
-            if row.channel is channel and row.version == version:
-                return self._destination(row)
-        return None
 
     def birth_date_matches(self, row: CustomerRow | None, claimed: date) -> bool:
         """Tell whether the date is the one on record; no record answers as a wrong date does."""

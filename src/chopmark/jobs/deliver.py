@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, Leaf, customer_chain, order_chain
+from chopmark.audit.leaf import Leaf
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock
 from chopmark.identity.people import People
@@ -18,8 +18,8 @@ from chopmark.jobs.loop import Task, Waiting
 from chopmark.post.failover import Router
 from chopmark.post.ports import GatewayFault, Message, Purpose, Receipt, Work, WorkKind, Works, code_purpose
 from chopmark.post.templates import Language, Sender, Written, write_code, write_notice
+from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.stepup.challenge import ChallengeState
-from chopmark.stepup.ports import Challenges
 from chopmark.stepup.verifier import Verifier
 from chopmark.words import Channel, CustomerId, Secret
 
@@ -56,7 +56,7 @@ class Delivery:
     def __init__(
         self,
         works: Works[Leaf],
-        challenges: Challenges,
+        dispatches: Dispatches,
         verifier: Verifier,
         people: People,
         carrier: Carrier,
@@ -65,7 +65,7 @@ class Delivery:
         holder: str,
     ) -> None:
         self._works = works
-        self._challenges = challenges
+        self._dispatches = dispatches
         self._verifier = verifier
         self._people = people
         self._router = carrier.router
@@ -76,11 +76,20 @@ class Delivery:
         self.busy = False
 
     async def once(self) -> int:
-        """Deliver what is due, at most one batch; return how many rows were taken."""
+        """Deliver what is due, at most one batch; return how many rows were taken.
+
+        Each message is marked on its own, as soon as its gateway has answered, whatever becomes of its neighbours.
+        """
         self.busy = True
         try:
             works = await self._works.claim(KINDS, BATCH, self._holder, self._clock.now(), LEASE_S)
-            await asyncio.gather(*(self._one(work) for work in works))
+            if works:
+                papers = await self._dispatches.papers(works)
+                for tip in papers.tips:
+                    self._recorder.know(tip)
+                ends = await asyncio.gather(*(self._one(work, papers) for work in works), return_exceptions=True)
+                for failure in (end for end in ends if end is not None):
+                    raise failure  # after all the others were closed
         finally:
             self.busy = False
         return len(works)
@@ -89,12 +98,12 @@ class Delivery:
         """Deliver as `once` does while all the others have no hand free; else nothing is looked at."""
         return await self.once() if all(other.busy for other in others) else 0
 
-    async def _one(self, work: Work) -> None:
+    async def _one(self, work: Work, papers: Papers) -> None:
         now = self._clock.now()
         if work.expires_at is not None and now >= work.expires_at:
             await self._close(work, "expired", None)
             return
-        parcel = await self._parcel(work, now)
+        parcel = self._parcel(work, papers, now)
         if parcel is None:
             await self._close(work, "void", None)
             return
@@ -109,20 +118,18 @@ class Delivery:
             return
         await self._close(work, "sent", receipt)
 
-    async def _parcel(self, work: Work, now: datetime) -> _Parcel | None:
+    def _parcel(self, work: Work, papers: Papers, now: datetime) -> _Parcel | None:
         """Return the message, or None when it has lost its object: contact changed, code replaced."""
-        if work.customer is None or work.channel is None or work.contact_version is None:
+        contact = papers.contact(work)
+        if contact is None:
             return None
-        destination = await self._people.destination(work.customer, work.channel, work.contact_version)
-        if destination is None:
-            return None
-        made = await (self._code(work, now) if work.kind is WorkKind.CODE else self._notice(work, work.channel))
+        made = self._code(work, papers, now) if work.kind is WorkKind.CODE else self._notice(work, contact.channel)
         if made is None:
             return None
-        return _Parcel(replace(made, destination=destination), work.channel, work.customer)
+        return _Parcel(replace(made, destination=self._people.opened(contact)), contact.channel, contact.customer)
 
-    async def _code(self, work: Work, now: datetime) -> Message | None:
-        challenge = None if work.challenge is None else await self._challenges.get(work.challenge)
+    def _code(self, work: Work, papers: Papers, now: datetime) -> Message | None:
+        challenge = papers.challenge(work)
         if challenge is None or challenge.state is not ChallengeState.LIVE or now >= challenge.expires_at:
             return None
         code = self._verifier.code_of(challenge)
@@ -142,7 +149,7 @@ class Delivery:
         life = challenge.expires_at - challenge.created_at
         return _message(work, written, purpose, challenge.created_at, life, challenge.channel, code)
 
-    async def _notice(self, work: Work, channel: Channel) -> Message | None:
+    def _notice(self, work: Work, channel: Channel) -> Message | None:
         purpose = Purpose(str(work.facts["template"]))
         last3 = _word(work, "account_last3")
         written = write_notice(self._sender, purpose, _language(work), channel, at=work.not_before, account_last3=last3)
@@ -150,10 +157,10 @@ class Delivery:
 
     async def _close(self, work: Work, outcome: str, receipt: Receipt | None) -> None:
         now = self._clock.now()
-        if work.customer is None:
+        chain = chain_of(work)
+        if chain is None:
             await self._works.done(work, self._holder, now, outcome, None)
             return
-        chain: ChainId = customer_chain(work.customer) if work.order is None else order_chain(work.order)
 
         async def attempt(pen: Pen) -> bool:
             event = Event.POST_MESSAGE_FAILED if receipt is None else Event.POST_MESSAGE_SENT

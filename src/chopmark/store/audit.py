@@ -25,17 +25,23 @@ _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 
 # Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
 _SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
-_PLACE = """
-UPDATE leaves SET position = p.position FROM {placed}
+_PLACE = {
+    "postgresql": """
+UPDATE leaves SET position = p.position
+FROM json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, position BIGINT)
+WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL
+  AND leaves.chain = ANY(ARRAY(SELECT chain FROM json_to_recordset(CAST(:placed AS JSON)) AS c(chain TEXT)))
+RETURNING leaves.version
+""",  # the last condition is for the planner: an index serves it however little it knows of the tables
+    "sqlite": """
+UPDATE leaves SET position = p.position
+FROM (
+  SELECT json_extract(value, '$.chain') AS chain, json_extract(value, '$.version') AS version,
+    json_extract(value, '$.position') AS position
+  FROM json_each(:placed)
+) AS p
 WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL RETURNING leaves.version
-"""
-_PLACED = {
-    "postgresql": "json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, position BIGINT)",
-    "sqlite": """(
-      SELECT json_extract(value, '$.chain') AS chain, json_extract(value, '$.version') AS version,
-        json_extract(value, '$.position') AS position
-      FROM json_each(:placed)
-    ) AS p""",
+""",
 }
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
 _ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
@@ -86,7 +92,7 @@ class AuditLedger:
             LedgerBroken: a leaf that no head counts has one of the places already; no sequencer writes that.
         """
         try:
-            await self._engine.run(_sequence, _PLACE.format(placed=_PLACED[self._engine.dialect]), batch, lease.fencing)
+            await self._engine.run(_sequence, _PLACE[self._engine.dialect], batch, lease.fencing)
         except _Overtaken:
             return False
         except Clash as clash:

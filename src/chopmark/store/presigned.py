@@ -9,19 +9,26 @@ from chopmark.store.script import Batch, Script, Value, query
 from chopmark.va.presigning import Kept
 from chopmark.words import IssuerId
 
-_LATER = """
-UPDATE certificates SET answer_due = p.again FROM {due}
+_LATER = {
+    "postgresql": """
+UPDATE certificates SET answer_due = p.again
+FROM json_to_recordset(CAST(:due AS JSON)) AS p(serial TEXT, turns BIGINT, again BIGINT)
+WHERE certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
+  AND certificates.serial = ANY(ARRAY(SELECT serial FROM json_to_recordset(CAST(:due AS JSON)) AS s(serial TEXT)))
+  AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
+RETURNING certificates.serial
+""",  # the last condition is for the planner: an index serves it however little it knows of the tables
+    "sqlite": """
+UPDATE certificates SET answer_due = p.again
+FROM (
+  SELECT json_extract(value, '$.serial') AS serial, json_extract(value, '$.turns') AS turns,
+    json_extract(value, '$.again') AS again
+  FROM json_each(:due)
+) AS p
 WHERE certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
   AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
 RETURNING certificates.serial
-"""
-_DUE = {
-    "postgresql": "json_to_recordset(CAST(:due AS JSON)) AS p(serial TEXT, turns BIGINT, again BIGINT)",
-    "sqlite": """(
-      SELECT json_extract(value, '$.serial') AS serial, json_extract(value, '$.turns') AS turns,
-        json_extract(value, '$.again') AS again
-      FROM json_each(:due)
-    ) AS p""",
+""",
 }
 _KEEP = """
 INSERT INTO answers (serial, algorithm, der, produced_at, next_update, turns)
@@ -42,7 +49,7 @@ class Presigned:
 
         Nothing is kept of one that has turned, or whose responder answers no more.
         """
-        later = _LATER.format(due=_DUE[self._engine.dialect])
+        later = _LATER[self._engine.dialect]
 
         def script() -> Script[int]:
             there: set[str] = set()

@@ -1,0 +1,44 @@
+"""What a message is made of: read for a batch of work at one moment, in one go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chopmark.audit.leaf import ChainId, Tip, customer_chain, order_chain
+from chopmark.identity.ports import ContactRow
+from chopmark.post.ports import Work
+from chopmark.stepup.challenge import Challenge
+from chopmark.words import ChallengeId
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """The customers' contacts, the codes' challenges, and the newest leaves of the chains that delivery continues."""
+
+    contacts: tuple[ContactRow, ...]
+    challenges: Mapping[ChallengeId, Challenge]
+    tips: tuple[Tip, ...]
+
+    def contact(self, work: Work) -> ContactRow | None:
+        """Return where the message goes; None when the contact has changed since it was queued (I15)."""
+        wanted = work.customer, work.channel, work.contact_version
+        return next((row for row in self.contacts if (row.customer, row.channel, row.version) == wanted), None)
+
+    def challenge(self, work: Work) -> Challenge | None:
+        """Return the challenge whose code the message carries."""
+        return None if work.challenge is None else self.challenges.get(work.challenge)
+
+
+class Dispatches(Protocol):
+    """Reads papers."""
+
+    async def papers(self, works: Sequence[Work]) -> Papers:
+        """Return what the messages of these rows are made of."""
+        ...
+
+
+def chain_of(work: Work) -> ChainId | None:
+    """Return the chain that tells what became of a row: its order's, else its customer's; None without either."""
+    if work.customer is None:
+        return None
+    return customer_chain(work.customer) if work.order is None else order_chain(work.order)
