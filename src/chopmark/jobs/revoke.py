@@ -35,11 +35,18 @@ class Endings:
         """Tell the CA what waits; a failure is tried again, later each time. Return how many rows were taken."""
         kinds = WorkKind.REVOKE, WorkKind.HOLD
         works = await self._works.claim(kinds, BATCH, self._holder, self._clock.now(), LEASE_S)
-        for work in works:
-            await self._tell(work)
+        told: list[Work] = []
+        try:
+            for work in works:
+                if await self._tell(work):
+                    told.append(work)  # noqa: PERF401 - it is marked also when the next one fails
+        finally:
+            if told:
+                await self._works.done_all(told, self._holder, self._clock.now(), "told")
         return len(works)
 
-    async def _tell(self, work: Work) -> None:
+    async def _tell(self, work: Work) -> bool:
+        """Tell it; False, and the row is due again later, when the CA says no."""
         serial = Serial(str(work.facts["serial"]))
         try:
             if work.kind is WorkKind.HOLD:
@@ -49,5 +56,5 @@ class Endings:
         except Refused as refused:
             wait = timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
             await self._works.retry(work, self._holder, self._clock.now() + wait, refused.refusal.kind.value)
-            return
-        await self._works.done(work, self._holder, self._clock.now(), "told", None)
+            return False
+        return True

@@ -180,6 +180,10 @@ class Works(Protocol[LeafT_contra]):
         """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
         ...
 
+    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+        """Close rows that have no leaf of their own; return how many: those whose lease is lost stay as they are."""
+        ...
+
     async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
         """Give the row back, due again at `at`; False without the lease."""
         ...

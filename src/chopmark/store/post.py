@@ -36,6 +36,14 @@ _DONE = """
 UPDATE work SET done_at = :now, outcome = :outcome, leased_until = 0
 WHERE id = :id AND holder = :holder AND done_at IS NULL AND leased_until > 0 RETURNING id
 """
+_DONE_ALL = """
+UPDATE work SET done_at = :now, outcome = :outcome, leased_until = 0
+WHERE id {listed} AND holder = :holder AND done_at IS NULL AND leased_until > 0 RETURNING id
+"""
+_LISTED = {
+    "sqlite": "IN (SELECT value FROM json_each(:ids))",
+    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:ids AS json))))",
+}
 _RETRY = """
 UPDATE work SET not_before = :at, outcome = :outcome, leased_until = 0, holder = NULL
 WHERE id = :id AND holder = :holder AND done_at IS NULL RETURNING id
@@ -120,6 +128,16 @@ class WorkLedger:
             sent = (query(_SENT, id=work.challenge, now=ms(now)),) if told else ()
             change = at_once(closed, *sent) if leaf is None else record(leaf, closed, *sent)
             return (yield from change) is not None
+
+        return await self._engine.run(script)
+
+    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+        """Close rows that have no leaf of their own; return how many: those whose lease is lost stay as they are."""
+        sql = _DONE_ALL.format(listed=_LISTED[self._engine.dialect])
+        ids = json.dumps([work.id for work in works])
+
+        def script() -> Script[int]:
+            return len((yield whole(sql, ids=ids, holder=holder, now=ms(now), outcome=outcome)))
 
         return await self._engine.run(script)
 
