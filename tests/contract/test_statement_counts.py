@@ -25,9 +25,9 @@ from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine
 from chopmark.store.script import Batch, Bundle, Notify, Script
 from chopmark.web import app
-from chopmark.words import AccountNumber, CustomerId, OrderId
+from chopmark.words import AccountNumber, CustomerId, Operation, OrderId, Reason
 from tests import postgres
-from tests.contract.world import ANN, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice
+from tests.contract.world import ANN, BEN, EVE, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice, World
 from tests.wire import Wire, listening
 
 ROUND_TRIPS = {
@@ -58,6 +58,44 @@ STATEMENTS = {
     "answers": 7,
 }
 """SQLite: how many statements a request runs."""
+WORK_ROUND_TRIPS = {
+    "codes: 1": 4,
+    "answers ahead: 1": 8,
+    "endings: 1": 5,
+    "list with 1 more": 4,
+    "places after 1": 9,
+    "codes: 3": 8,
+    "answers ahead: 3": 8,
+    "endings: 3": 11,
+    "list with 3 more": 4,
+    "places after 3": 9,
+    "idle: deliver-0": 1,
+    "idle: deliver-1": 0,
+    "idle: presign": 4,
+    "idle: revoke": 1,
+    "idle: publish": 1,
+    "idle: sequence": 3,
+}
+"""PostgreSQL: how often a job of the worker waits for the database. More things cost their own marks and no more."""
+WORK_STATEMENTS = {
+    "codes: 1": 9,
+    "answers ahead: 1": 5,
+    "endings: 1": 7,
+    "list with 1 more": 7,
+    "places after 1": 7,
+    "codes: 3": 19,
+    "answers ahead: 3": 9,
+    "endings: 3": 17,
+    "list with 3 more": 7,
+    "places after 3": 7,
+    "idle: deliver-0": 1,
+    "idle: deliver-1": 0,
+    "idle: presign": 2,
+    "idle: revoke": 1,
+    "idle: publish": 2,
+    "idle: sequence": 3,
+}
+"""SQLite: how many statements a job of the worker runs."""
 TOLERANCE = 1
 
 
@@ -196,6 +234,41 @@ async def journeys(settings: Settings, opening: Opening, count: Count) -> dict[s
         await house.close()
 
 
+async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str, int]:
+    """The cost of the worker's jobs: with one thing to do, with three, and with nothing."""
+    house, cost = await build(settings, Clock(), Dice(Random(2)), opening), dict[str, int]()
+    world = World(house, cast("Clock", house.clock), cast("Dice", house.entropy), settings.database_url)
+    jobs = {task.name: task.job for task in tasks(house)}
+
+    async def counted(name: str, job: str) -> None:
+        before = count()
+        await jobs[job]()
+        cost[name] = count() - before
+
+    try:
+        for few in ((BEN,), (GUS,), (ANN, FAY, EVE)):  # the first one prepares what each connection prepares once
+            for customer in few:
+                await world.to_sent(customer)
+            await counted(f"codes: {len(few)}", "deliver-0")
+            world.clock.later(minutes=2)
+            for customer in few:
+                await world.to_active(customer)
+            await counted(f"answers ahead: {len(few)}", "presign")
+            world.clock.later(minutes=2)
+            for customer in few:
+                await world.to_active(customer, Operation.REPLACE, reason=Reason.NEW_DEVICE)
+            await counted(f"endings: {len(few)}", "revoke")
+            await counted(f"list with {len(few)} more", "publish")
+            await counted(f"places after {len(few)}", "sequence")
+            for job in ("deliver-0", "revoke", "publish", "presign", "sequence"):
+                await jobs[job]()
+        for job in ("deliver-0", "deliver-1", "presign", "revoke", "publish", "sequence"):
+            await counted(f"idle: {job}", job)
+        return cost
+    finally:
+        await house.close()
+
+
 def assert_table(found: dict[str, int], table: dict[str, int]) -> None:
     odd = {name: cost for name, cost in found.items() if abs(cost - table[name]) > TOLERANCE}
     assert not odd, f"the table says {table}, and this was counted: {found}"
@@ -210,6 +283,30 @@ async def test_a_request_runs_as_many_statements_as_the_table_says_on_sqlite(tmp
         return cast("Engine", made[0])
 
     assert_table(await journeys(settings, opening, lambda: made[0].statements), STATEMENTS)
+
+
+async def test_the_worker_runs_as_many_statements_as_the_table_says_on_sqlite(tmp_path: Path) -> None:
+    settings = await founded(tmp_path, f"sqlite:///{tmp_path / 'house.db'}")
+    made: list[Counted] = []
+
+    async def opening(settings: Settings) -> Engine:
+        made.append(Counted(await open_engine(settings.database_url)))
+        return cast("Engine", made[0])
+
+    assert_table(await worked(settings, opening, lambda: made[0].statements), WORK_STATEMENTS)
+
+
+@pytest.mark.postgres
+async def test_the_worker_waits_for_postgresql_as_often_as_the_table_says_and_reads_no_table_from_end_to_end(
+    postgres_cluster: postgres.Cluster, tmp_path: Path
+) -> None:
+    async def opening(settings: Settings) -> Engine:
+        return await open_engine(settings.database_url, pool=2)
+
+    async with on_the_wire(postgres_cluster, tmp_path) as (settings, wire):
+        assert_table(await worked(settings, opening, lambda: wire.trips), WORK_ROUND_TRIPS)
+        plans = await planned(settings.database_url, list(wire.statements))
+    assert {table for plan in plans for table in scanned(plan)} <= SMALL | {"heads"}  # the newest, from the index's end
 
 
 @asynccontextmanager
