@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,11 +50,6 @@ class Cut:
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
         return await self.records.oldest_due(issuer)
-
-    async def keep(
-        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
-    ) -> bool:
-        return await self.records.keep(issuer, serial, answers, again_at, responder)
 
     async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
         self._line()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.store.columns import moment, moment_or_none, ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, Value, query
+from chopmark.store.script import Row, Script, query
 from chopmark.va.ports import Due, Signed, Status
 from chopmark.words import CertificateState, IssuerId, Serial
 
@@ -27,18 +26,6 @@ WHERE issuer = :issuer AND answer_due <= :now AND state <> 'reserved' AND not_af
 ORDER BY answer_due LIMIT :most
 """
 _OLDEST = "SELECT MIN(answer_due) AS oldest FROM certificates WHERE issuer = :issuer AND state <> 'reserved'"
-_LATER = """
-UPDATE certificates SET answer_due = :again
-WHERE issuer = :issuer AND serial = :serial AND turns = :turns
-  AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
-RETURNING serial
-"""
-_KEEP = """
-INSERT INTO answers (serial, algorithm, der, produced_at, next_update, turns)
-VALUES (:serial, :algorithm, :der, :produced_at, :next_update, :turns)
-ON CONFLICT (serial, algorithm) DO UPDATE SET der = :der, produced_at = :produced_at, next_update = :next_update,
-  turns = :turns
-"""
 
 
 def status_of(row: Row) -> Status:
@@ -82,28 +69,3 @@ class AnswerLedger:
             return None if oldest is None or oldest >= NEVER else moment(oldest)
 
         return await self._engine.read(script)
-
-    async def keep(
-        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
-    ) -> bool:
-        """Keep the answers by hash until `again_at`; False when the record has turned, or another responder answers."""
-        (turns,) = {answer.turns for answer in answers.values()}
-
-        def script() -> Script[bool]:
-            known: dict[str, Value] = {"issuer": issuer, "serial": serial, "turns": turns, "responder": responder}
-            rows = yield query(_LATER, again=ms(again_at), **known)
-            if not rows:
-                return False
-            for algorithm, answer in answers.items():
-                yield query(
-                    _KEEP,
-                    serial=serial,
-                    algorithm=algorithm,
-                    der=answer.der,
-                    produced_at=ms(answer.produced_at),
-                    next_update=ms(answer.next_update),
-                    turns=turns,
-                )
-            return True
-
-        return await self._engine.run(script)

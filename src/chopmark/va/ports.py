@@ -1,6 +1,5 @@
 """What status services read and keep."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -90,16 +89,6 @@ class StatusRecords(Protocol):
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
         """Return when the certificate is, or was, due that is due first; None without any."""
-        ...
-
-    async def keep(
-        self, issuer: IssuerId, serial: Serial, answers: Mapping[str, Signed], again_at: datetime, responder: bytes
-    ) -> bool:
-        """Keep the answers by hash until `again_at`.
-
-        False, and nothing kept, when the record has turned meanwhile, or `responder` (a certificate, DER) is not the
-        one that answers for this issuer now.
-        """
         ...
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
