@@ -23,6 +23,7 @@ from chopmark.settings import Settings
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.presigned import Presigned
 from chopmark.va.alarms import Watch
+from chopmark.va.lookout import Lookout
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
@@ -67,6 +68,8 @@ class Ca:
     publisher: Publisher
     renewal: ResponderRenewal
     root: IssuerId
+    lookout: Lookout
+    """One for all CAs of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,12 @@ async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
     if not line:
         raise Unopened("there is no CA yet: run `chopmark ca init` or `chopmark ca ceremony`")
     chains = {one.row.id: (one.row.certificate, *one.row.chain) for one in line}
-    (issuing,) = (_open(means, one, chains) for one in line if one.row.issues)
-    return issuing, tuple(_open(means, one, chains) for one in reversed(line) if not one.row.issues)
+    lookout = Lookout(means.status)
+    (issuing,) = (_open(means, one, chains, lookout) for one in line if one.row.issues)
+    return issuing, tuple(_open(means, one, chains, lookout) for one in reversed(line) if not one.row.issues)
 
 
-def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]) -> Ca:
+def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], lookout: Lookout) -> Ca:
     row, settings, clock, status = one.row, means.settings, means.clock, means.status
     view = IssuerView.read(row.id, row.certificate)
     try:
@@ -150,7 +154,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    responder = Responder(key, status, clock, opened=means.keyring.open)
+    responder = Responder(key, status, clock, lookout=lookout, opened=means.keyring.open)
     return Ca(
         authority,
         EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),
@@ -160,6 +164,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
         ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),
         one.root,
+        lookout,
     )
 
 

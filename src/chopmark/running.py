@@ -18,7 +18,9 @@ from chopmark.main import House, opened, tasks
 from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.settings import Settings
+from chopmark.va import lookout
 from chopmark.va.ports import Crl
+from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.doors import Demo, Doors, PublishedCa
@@ -119,6 +121,13 @@ def est_door(house: House) -> Est:
     )
 
 
+def looks(house: House) -> tuple[loop.Task, ...]:
+    """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
+    changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
+    who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
+    return (*changes, *who)
+
+
 class Server:
     """The ASGI application of one server process: builds its house at start-up, closes it at the end."""
 
@@ -140,10 +149,14 @@ class Server:
         house = await self._stack.enter_async_context(opened(self._settings))
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
+        stop = asyncio.Event()
+        looking = asyncio.create_task(loop.run(looks(house), stop))
         await send({"type": "lifespan.startup.complete"})
         if house.built_in is not None:
             await asyncio.to_thread(house.issuer.warm)
         await receive()
+        stop.set()
+        await looking
         await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -14,7 +14,7 @@ from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
-from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, server_config
+from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, looks, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -50,7 +50,7 @@ async def run_demo(settings: Settings) -> int:
         built = app.create(doors(house, await demo_of(house)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
-        jobs = asyncio.create_task(loop.run(tasks(house), stop))
+        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop))
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
         await server.serve()
         stop.set()

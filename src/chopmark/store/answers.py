@@ -1,4 +1,4 @@
-"""OCSP answers signed ahead: which are due, and what was kept."""
+"""OCSP answers: which are to be signed ahead, what was kept, and whose status has changed since somebody looked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ from datetime import datetime
 
 from chopmark.store.columns import moment, moment_or_none, ms
 from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, query
-from chopmark.va.ports import Due, Signed, Status
+from chopmark.store.script import Row, Script, at_once, query
+from chopmark.va.ports import Changed, Changes, Due, Signed, Status
 from chopmark.words import CertificateState, IssuerId, Serial
 
+CHANGES_CHANNEL = "changes"
+CHANGED = {
+    "sqlite": "(SELECT COALESCE(MAX(changed), 0) + 1 FROM certificates WHERE changed > 0)",
+    "postgresql": "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)",
+}
+"""The number that a change of status gets. SQLite's writers follow one another, so theirs rise with the commits.
+
+PostgreSQL's transactions are numbered when they begin to write and commit in any order: a reader starts the next time
+at the oldest one that was still running when it looked.
+"""
+_MARK = {
+    "sqlite": "SELECT COALESCE(MAX(changed), 0) AS mark FROM certificates WHERE changed > 0",
+    "postgresql": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS mark",
+}
+_BEFORE = {
+    "sqlite": "",
+    "postgresql": "AND changed < CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)",
+}
+"""Numbers that have not come yet are another cluster's, out of a dump."""
+_CHANGES = "SELECT serial, turns FROM certificates WHERE changed >= :since AND changed > 0 {before} LIMIT :most"
+MOST_CHANGES = 10_000
 NEVER = 2**62
 """When an expired certificate is due: its answers are not signed ahead any more."""
 _SIGNED = """
@@ -50,6 +71,25 @@ class AnswerLedger:
             return Signed(bytes(row["der"]), moment(row["produced_at"]), moment(row["next_update"]), row["turns"])
 
         return await self._engine.read(script)
+
+    async def changed(self, since: int | None) -> Changes:
+        """Return the certificates of all issuers whose status was changed since a mark, and the next mark."""
+        dialect = self._engine.dialect
+        mark, changes = _MARK[dialect], _CHANGES.format(before=_BEFORE[dialect])
+
+        def script() -> Script[Changes]:
+            first = NEVER if since is None else since
+            found = yield from at_once(query(mark), query(changes, since=first, most=MOST_CHANGES + 1))
+            (marked,), rows = found or ([{"mark": first}], [])
+            if len(rows) > MOST_CHANGES:
+                return Changes(marked["mark"], None)
+            return Changes(marked["mark"], tuple(Changed(Serial(row["serial"]), row["turns"]) for row in rows))
+
+        return await self._engine.read(script)
+
+    async def wait_changed(self, timeout_s: float) -> bool:
+        """Wait until a certificate's status changed, or the timeout."""
+        return await self._engine.wait(CHANGES_CHANNEL, timeout_s)
 
     async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
         """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""

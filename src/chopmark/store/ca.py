@@ -6,7 +6,7 @@ from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
-from chopmark.store.answers import AnswerLedger, status_of
+from chopmark.store.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record
@@ -31,22 +31,22 @@ WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _ORPHAN = """
 UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecified', turns = turns + 1,
-  answer_due = :now
+  answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
 _REVOKE = """
 UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1,
-  answer_due = :now
+  answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial
 """
 _HOLD = """
 UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1,
-  answer_due = :now
+  answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'issued' RETURNING serial
 """
 _RELEASE = """
 UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1,
-  answer_due = :now
+  answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'held' RETURNING serial
 """
 _STATUS = "SELECT state, ended_at, reason, turns FROM certificates WHERE issuer = :issuer AND serial = :serial"
@@ -184,11 +184,13 @@ class CertificateLedger:
 
     async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
         """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""
+        numbered = sql.format(changed=CHANGED[self._engine.dialect])
 
         def script() -> Script[bool]:
-            if (yield from record(leaf, guard(sql, **values))) is None:
+            if (yield from record(leaf, guard(numbered, **values))) is None:
                 return False
             yield Notify(STATUS_CHANNEL)
+            yield Notify(CHANGES_CHANNEL)
             return True
 
         return await self._engine.run(script)

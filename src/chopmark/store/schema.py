@@ -313,6 +313,7 @@ certificates = Table(
     _text("reason", null=True),
     _int("turns", default=0),  # how often the status that the world is told was changed
     _int("answer_due", default=0),  # when its OCSP answers are to be signed ahead again
+    _int("changed", default=0),  # the transaction that changed its status last, as `answers.CHANGED` numbers them
     Index("certificates_by_order", "order_id", "attempt", unique=True),
     Index(
         "certificates_one_reservation",
@@ -331,6 +332,12 @@ certificates = Table(
         "turns",
         sqlite_where=text("turns > 0"),
         postgresql_where=text("turns > 0"),
+    ),
+    Index(
+        "certificates_changed",
+        "changed",
+        sqlite_where=text("changed > 0"),
+        postgresql_where=text("changed > 0"),
     ),
 )
 # OCSP answers signed ahead, by the hash of the CertID; made anew from the certificates at any time.

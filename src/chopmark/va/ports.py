@@ -19,6 +19,37 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A certificate whose status was changed, and how often by then."""
+
+    serial: Serial
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was changed since a mark, or None for too much to tell; `mark` is where the next look begins."""
+
+    mark: int
+    found: tuple[Changed, ...] | None
+
+
+class StatusChanges(Protocol):
+    """Tells what has changed among the certificates of all issuing CAs."""
+
+    async def changed(self, since: int | None) -> Changes:
+        """Return every change of status that the look which returned the mark `since` did not show; it may repeat some.
+
+        None is for a first look: it shows nothing.
+        """
+        ...
+
+    async def wait_changed(self, timeout_s: float) -> bool:
+        """Wait until a certificate's status changed, or the timeout; a change elsewhere can be missed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Signed:
     """An OCSP answer signed ahead, DER; it holds while the certificate's record has had as many turns."""
 

@@ -16,6 +16,7 @@ from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import ocsp
 from chopmark.pki.crl import CrlReason
 from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
+from chopmark.va.lookout import Lookout, Standing
 from chopmark.va.ports import Status, StatusRecords
 from chopmark.words import CertificateState, Serial
 
@@ -47,13 +48,18 @@ class ResponderKey:
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """An OCSP response, DER, and how long a cache may keep it (None: not at all)."""
+    """An OCSP response, DER, and how long a cache may keep it (None: not at all).
+
+    With a standing it answers the same octets again while the standing holds, from `produced_at` until `again_until`.
+    """
 
     der: bytes
     produced_at: datetime | None = None
     next_update: datetime | None = None
     responder: bytes = b""
     """The certificate, DER, of the responder that signed it."""
+    standing: Standing | None = None
+    again_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,9 @@ class Responder:
     """Answers for one issuing CA.
 
     An answer to one question without a nonce, signed ahead by the worker or made here, is kept until half its life is
-    over and given again while the record says the same: the record is read each time, so that a revocation shows at
-    once on every node. While the records or the key cannot be reached, a kept answer is given for as long as it is
-    valid, and tryLater without one.
+    over and given again while the record says the same: the record is read for each request that gets here. While the
+    records or the key cannot be reached, a kept answer is given for as long as it is valid, and tryLater without one.
+    Where a lookout sees what changes, an answer says so that it may be given again without asking here.
 
     Within a minute after another responder took over (its certificate was renewed, or withdrawn), this one signs with
     that one's certificate; `opened` turns a stored key and its public key into a signer.
@@ -85,6 +91,7 @@ class Responder:
         records: StatusRecords,
         clock: Clock,
         most_kept: int = MOST_KEPT,
+        lookout: Lookout | None = None,
         opened: Callable[[bytes, bytes], Signer] | None = None,
     ) -> None:
         self._key = key
@@ -92,6 +99,7 @@ class Responder:
         self._records = records
         self._clock = clock
         self._most_kept = most_kept
+        self._lookout = lookout
         self._kept: dict[bytes, _Kept] = {}
         self._looked_at: datetime | None = None
 
@@ -107,29 +115,30 @@ class Responder:
         now = self._clock.now().replace(microsecond=0)
         if not all(ocsp.matches(asked, self._key.issuer) for asked in request.cert_ids):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
+        asked = request.cert_ids[0]
         may_keep = request.nonce is None and len(request.cert_ids) == 1
-        kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
+        looks = 0 if self._lookout is None else self._lookout.looks
+        kept = self._valid(asked.der, now) if may_keep else None
         try:
-            await self._look(now)
-            kept = self._valid(request.cert_ids[0].der, now) if may_keep else None
-            found = [await self._found(asked.serial) for asked in request.cert_ids]
+            await self.look()
+            kept = self._valid(asked.der, now) if may_keep else None
+            found = [await self._found(one.serial) for one in request.cert_ids]
             statuses = [told(one) for one in found]
             if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
-                kept = await self._ahead(request.cert_ids[0], found[0], now) or kept
+                kept = await self._ahead(asked, found[0], now) or kept
             if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
-                return kept.answer
+                return self._again(asked, kept, found[0], looks)
             made = await self.make(request.cert_ids, statuses, now, request.nonce)
         except (Refused, SignerUnavailable):
             return kept.answer if kept is not None else _TRY_LATER
-        if may_keep:
-            self._keep(request.cert_ids[0].der, statuses[0], made)
-        return made
+        kept = self._keep(asked.der, statuses[0], made) if may_keep else None
+        return made if kept is None else self._again(asked, kept, found[0], looks)
 
     async def make(
         self, cert_ids: Sequence[ocsp.CertId], statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None
     ) -> OcspAnswer:
         """Sign an answer; tryLater when the responder's certificate has ended. Raises Refused, SignerUnavailable."""
-        await self._look(now)
+        await self.look()
         responder = self._key
         next_update = min(now + LIFE, responder.not_after)
         if next_update <= now:
@@ -152,41 +161,55 @@ class Responder:
         signed = await self._records.signed(issuer, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
         if signed is None or signed.turns != found.turns or not signed.produced_at <= now < signed.next_update:
             return None
-        self._keep(asked.der, told(found), OcspAnswer(signed.der, signed.produced_at, signed.next_update))
-        return self._kept.get(asked.der)
+        return self._keep(asked.der, told(found), OcspAnswer(signed.der, signed.produced_at, signed.next_update))
+
+    def _again(self, asked: ocsp.CertId, kept: _Kept, found: Status | None, looks: int) -> OcspAnswer:
+        """Return a kept answer that says what was found after `looks` looks, with its standing where that is known."""
+        if self._lookout is None or found is None:
+            return kept.answer
+        standing = self._lookout.stand(Serial(serial_hex(asked.serial)), found.turns, looks)
+        return replace(kept.answer, standing=standing, again_until=kept.fresh_until)
 
     def _valid(self, cert_id: bytes, now: datetime) -> _Kept | None:
         kept = self._kept.get(cert_id)
         return kept if kept is not None and kept.valid_from <= now < kept.valid_until else None
 
-    def _keep(self, cert_id: bytes, status: ocsp.Status, made: OcspAnswer) -> None:
+    def _keep(self, cert_id: bytes, status: ocsp.Status, made: OcspAnswer) -> _Kept | None:
         """Keep an answer; what was never issued is not kept, or strangers could fill the memory with it."""
         if made.produced_at is None or made.next_update is None or isinstance(status, ocsp.Unknown):
-            return
+            return None
         self._kept.pop(cert_id, None)
         while len(self._kept) >= self._most_kept:
             del self._kept[next(iter(self._kept))]
         half = made.produced_at + (made.next_update - made.produced_at) / 2
-        self._kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
+        kept = self._kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
+        return kept
 
-    async def _look(self, now: datetime) -> None:
-        """Read once a minute who answers here: a renewed certificate, or another key, whose answers alone are given."""
+    async def look(self) -> int:
+        """Read once a minute who answers here: a renewed certificate, or another key, whose answers alone are given.
+
+        Return 0: there is nothing more to do at once. Raises Refused, SignerUnavailable.
+        """
+        now = self._clock.now().replace(microsecond=0)
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
-            return
+            return 0
         self._looked_at = now
         issuer = self._key.issuer
         der = await self._records.responder_certificate(issuer.id)
         if der is None or der == self._key.certificate_der:
-            return
+            return 0
         if spki_der(der) == self._key.signer.public_key_der:
             self._key = replace(self._key, certificate_der=der, not_after=not_after(der))
-            return
+            return 0
         stored = await self._records.responder_key(issuer.id)
         if stored is not None and self._opened is not None:
             der = stored.certificate
             signer = await asyncio.to_thread(self._opened, stored.stored_key, spki_der(der))
             self._key = ResponderKey(issuer, der, signer, not_after(der))
             self._kept.clear()
+            if self._lookout is not None:
+                self._lookout.forget()
+        return 0
 
     async def _found(self, serial: int) -> Status | None:
         if serial <= 0:
