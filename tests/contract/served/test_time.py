@@ -60,6 +60,7 @@ class RelyingParty:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         request = builder.build()
         answer = await self.served.request("POST", "/ocsp/investor", content=request.public_bytes(Encoding.DER))
+        assert len(answer.headers.get_list("date")) == 1
         (self.folder / "answer.der").write_bytes(answer.content)
         return ocsp.load_der_ocsp_response(answer.content)
 
