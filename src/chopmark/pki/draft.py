@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtensionOID
 
 from chopmark.pki import der, fitness, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.profile import Profile
-from chopmark.pki.x509 import IssuerView, TbsCertificate, name, require_whole_utc
+from chopmark.pki.x509 import Extension, IssuerView, TbsCertificate, Validity, name, require_whole_utc, time
 from chopmark.words import IssuerId
 
 SERIAL_RANDOM_BYTES = 17
@@ -102,22 +104,20 @@ def draft(
     not_before, not_after = _validity(profile, issuer, now)
     # 3 the subject comes from our records
     try:
-        subject_name = name([(line.attribute, line.fill(subject)) for line in profile.subject])
+        subject_der = name([(line.attribute, line.fill(subject)) for line in profile.subject]).public_bytes()
     except ValueError as error:
         raise DraftError("subject", str(error)) from error
-    # 4 the builder writes the TBS and "signs" it with nothing
-    builder = (
-        x509.CertificateBuilder(issuer_name=_issuer_name(issuer), subject_name=subject_name)
-        .serial_number(serial)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
-        .public_key(signing.public_key(spki_der))
+    # 4 what is this draft's own between the octets that all drafts of this kind share
+    spki = _spki(spki_der)
+    tbs_der = _template(profile, issuer, urls.ocsp, urls.ca_issuers).fill(
+        serial,
+        asn1.encode_der(Validity(not_before=time(not_before), not_after=time(not_after))),
+        subject_der,
+        spki,
+        urls,
     )
-    for extension, critical in _extensions(profile, issuer, spki_der, urls):
-        builder = builder.add_extension(extension, critical=critical)
-    unsigned = builder.sign(signing.key_from(issuer.spki_der, _no_signature), issuer.key.hash_algorithm)
     return Draft(
-        tbs_der=unsigned.tbs_certificate_bytes,
+        tbs_der=tbs_der,
         serial=serial,
         not_before=not_before,
         not_after=not_after,
@@ -127,10 +127,89 @@ def draft(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The octets that all TBSCertificates of a profile, an issuer and its addresses share.
+
+    The values of two `extensions` are another certificate's: subject key identifier and CRL distribution point.
+    """
+
+    signature: bytes
+    issuer: bytes
+    extensions: tuple[Extension, ...]
+
+    def fill(self, serial: int, validity: bytes, subject: bytes, spki: bytes, urls: Urls) -> bytes:
+        """Return a TBSCertificate, DER, of what is its own, DER."""
+        own = {
+            ExtensionOID.SUBJECT_KEY_IDENTIFIER: lambda: _key_identifier(spki),
+            ExtensionOID.CRL_DISTRIBUTION_POINTS: lambda: distribution_point_der(urls.crl),
+        }
+        extensions = [_extension(one, own[one.id]() if one.id in own else one.value) for one in self.extensions]
+        number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+        return der.tlv(
+            0x30,
+            _VERSION_3,
+            der.tlv(0x02, number),
+            self.signature,
+            self.issuer,
+            validity,
+            subject,
+            spki,
+            der.tlv(0xA3, der.tlv(0x30, *extensions)),
+        )
+
+
+_VERSION_3 = b"\xa0\x03\x02\x01\x02"
+_CRITICAL = b"\x01\x01\xff"
+
+
+@lru_cache(maxsize=64)
+def _template(profile: Profile, issuer: IssuerView, ocsp_url: str, ca_issuers_url: str) -> _Template:
+    """Have `cryptography` write one certificate of the kind, "signed" with nothing, and take it apart."""
+    urls = Urls(ocsp_url, ca_issuers_url, ca_issuers_url)
+    builder = x509.CertificateBuilder(issuer_name=_issuer_name(issuer), subject_name=_issuer_name(issuer))
+    builder = (
+        builder.serial_number(1)
+        .not_valid_before(issuer.not_before)
+        .not_valid_after(issuer.not_after)
+        .public_key(signing.public_key(issuer.spki_der))
+    )
+    for extension, critical in _extensions(profile, issuer, issuer.spki_der, urls):
+        builder = builder.add_extension(extension, critical=critical)
+    unsigned = builder.sign(signing.key_from(issuer.spki_der, _no_signature), issuer.key.hash_algorithm)
+    written = asn1.decode_der(TbsCertificate, unsigned.tbs_certificate_bytes)
+    return _Template(der.encoded(written.signature), der.encoded(written.issuer), tuple(written.extensions))
+
+
+def _extension(extension: Extension, value: bytes) -> bytes:
+    critical = _CRITICAL if extension.critical else b""
+    return der.tlv(0x30, _oid(extension.id), critical, der.tlv(0x04, value))
+
+
+@lru_cache(maxsize=64)
+def _oid(oid: ObjectIdentifier) -> bytes:
+    return asn1.encode_der(oid)
+
+
+def _spki(spki_der: bytes) -> bytes:
+    """Return the key as the builder would write it; DraftError when it is none."""
+    try:
+        return signing.spki(signing.public_key(spki_der))
+    except ValueError as error:
+        raise DraftError("key", "the public key cannot be read") from error
+
+
+def _key_identifier(spki_der: bytes) -> bytes:
+    """RFC 5280 s.4.2.1.2 method (1): SHA-1 of the key's bits, as the extension's value."""
+    info = asn1.decode_der(der.PublicKeyInfo, spki_der)
+    return der.tlv(0x04, hashlib.sha1(info.key.as_bytes(), usedforsecurity=False).digest())
+
+
 def assemble(tbs_der: bytes, signature_algorithm_der: bytes, signature: bytes) -> bytes:
     """Return the certificate, DER; ValueError when the TBS names another signature algorithm."""
-    named = der.encoded(asn1.decode_der(TbsCertificate, tbs_der).signature)
-    if named != signature_algorithm_der:
+    (tbs,) = der.parts(tbs_der)
+    _, _, named, *_ = der.parts(tbs.content)
+    if named.der != signature_algorithm_der:
         raise ValueError("the contents name another signature algorithm")
     return der.signed(tbs_der, signature_algorithm_der, signature)
 
@@ -208,6 +287,12 @@ def access(urls: Urls) -> x509.AuthorityInformationAccess:
 def distribution_point(url: str) -> x509.CRLDistributionPoints:
     """Return the CRL distribution point with one address (RFC 5280 s.4.2.1.13)."""
     return x509.CRLDistributionPoints([x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)])
+
+
+@lru_cache(maxsize=8192)
+def distribution_point_der(url: str) -> bytes:
+    """Return the value of the extension with one address, DER."""
+    return distribution_point(url).public_bytes()
 
 
 _CA_ISSUERS = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS

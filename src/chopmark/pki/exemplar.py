@@ -6,15 +6,17 @@ checks of its own. A Linted can only be made by `lint`; only a Linted can be res
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.pki import fitness, signing
+from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der
 from chopmark.pki.draft import Draft, ExemplarKey, assemble, distribution_point
 from chopmark.pki.finding import Finding
@@ -72,8 +74,9 @@ class Reserved:
     def issue(self, signature: bytes) -> "Issued":
         """Return the certificate; ValueError when the signature is not the issuer's over exactly these bytes."""
         draft = self.linted.draft
-        issuer_key = signing.public_key(draft.issuer.spki_der)
-        if not signing.verifies(issuer_key, signature, draft.tbs_der, draft.issuer.key.hash_algorithm):
+        if not signing.verifies(
+            _issuer_key(draft.issuer.spki_der), signature, draft.tbs_der, draft.issuer.key.hash_algorithm
+        ):
             raise ValueError("the signature is not by the issuer's key")
         return Issued(assemble(draft.tbs_der, draft.signature_algorithm_der, signature), self)
 
@@ -84,6 +87,11 @@ class Issued:
 
     certificate_der: bytes
     reserved: Reserved
+
+
+@lru_cache(maxsize=16)
+def _issuer_key(spki_der: bytes) -> signing.IssuerPublicKey:
+    return signing.public_key(spki_der)
 
 
 def lint(draft: Draft, exemplar: Exemplar) -> Linted | tuple[Finding, ...]:
@@ -104,20 +112,48 @@ def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[
     try:
         require_der(tbs_der)
         mine = asn1.decode_der(TbsCertificate, tbs_der)
-        model = asn1.decode_der(TbsCertificate, exemplar_tbs_der)
+        model = _model(exemplar_tbs_der)
     except (NotDer, ValueError):
         return (Finding("tbs_malformed", text("The certificate's contents cannot be read.")),)
     differences = [
-        ("version", mine.version == model.version == 2),
+        ("version", mine.version == model.tbs.version == 2),
         ("serial", 0 < mine.serial < 1 << 159 and mine.serial.bit_length() > 64),
-        ("signature_algorithm", encoded(mine.signature) == encoded(model.signature)),
-        ("issuer", encoded(mine.issuer) == encoded(model.issuer)),
+        ("signature_algorithm", encoded(mine.signature) == model.signature),
+        ("issuer", encoded(mine.issuer) == model.issuer),
         ("validity", _validity_holds(mine, allowed)),
         ("subject", _subject_holds(mine, model)),
         ("key", _key_holds(mine, model)),
     ]
     found = [_different(field) for field, holds in differences if not holds]
-    return (*found, *_extension_findings(mine, model, allowed))
+    return (*found, *_extension_findings(mine, model.tbs, allowed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """An exemplar's TBSCertificate, read; what is None could not be read, and nothing equals it."""
+
+    tbs: TbsCertificate
+    signature: bytes
+    issuer: bytes
+    subject: list[tuple[x509.ObjectIdentifier, bytes]] | None
+    key: KeyKind | None
+
+
+@lru_cache(maxsize=64)
+def _model(exemplar_tbs_der: bytes) -> _Model:
+    tbs = asn1.decode_der(TbsCertificate, exemplar_tbs_der)
+    try:
+        subject, key = _shape(_attributes(tbs)), fitness.kind(encoded(tbs.public_key))
+    except ValueError:
+        subject, key = None, None
+    return _Model(tbs, encoded(tbs.signature), encoded(tbs.issuer), subject, key)
+
+
+def _shape(attributes: Iterable[Attribute]) -> list[tuple[x509.ObjectIdentifier, bytes]]:
+    return [(attribute.type, attribute.value.tag_bytes) for attribute in attributes]
+
+
+_SHORTS = {oid: short for short, oid in RDN_OIDS.items()}
 
 
 def _different(field: str) -> Finding:
@@ -140,26 +176,24 @@ def _attributes(tbs: TbsCertificate) -> Iterator[Attribute]:
         yield attributes[0]
 
 
-def _subject_holds(mine: TbsCertificate, model: TbsCertificate) -> bool:
-    shorts = {oid: short for short, oid in RDN_OIDS.items()}
+def _subject_holds(mine: TbsCertificate, model: _Model) -> bool:
     try:
-        ours, theirs = list(_attributes(mine)), list(_attributes(model))
+        ours = list(_attributes(mine))
         for attribute in ours:
             value = bytes(attribute.value.data).decode("utf-8")
-            require_value(shorts[attribute.type], value)
+            require_value(_SHORTS[attribute.type], value)
             if attribute.value.tag_bytes == b"\x13" and not value.isascii():
                 return False
             if unicodedata.normalize("NFC", value) != value:
                 return False
     except (ValueError, KeyError):
         return False
-    shape = [(a.type, a.value.tag_bytes) for a in ours]
-    return shape == [(a.type, a.value.tag_bytes) for a in theirs]
+    return _shape(ours) == model.subject
 
 
-def _key_holds(mine: TbsCertificate, model: TbsCertificate) -> bool:
+def _key_holds(mine: TbsCertificate, model: _Model) -> bool:
     try:
-        return fitness.kind(encoded(mine.public_key)) == fitness.kind(encoded(model.public_key))
+        return fitness.kind(encoded(mine.public_key)) == model.key
     except ValueError:
         return False
 
@@ -177,8 +211,13 @@ def _extension_holds(ours: Extension, theirs: Extension, mine: TbsCertificate, a
     if ours.id == ExtensionOID.SUBJECT_KEY_IDENTIFIER:
         return ours.value == _key_identifier(encoded(mine.public_key))
     if ours.id == ExtensionOID.CRL_DISTRIBUTION_POINTS:
-        return any(ours.value == distribution_point(url).public_bytes() for url in allowed.crl_urls)
+        return ours.value in _points(allowed.crl_urls)
     return ours.value == theirs.value
+
+
+@lru_cache(maxsize=64)
+def _points(crl_urls: frozenset[str]) -> frozenset[bytes]:
+    return frozenset(distribution_point(url).public_bytes() for url in crl_urls)
 
 
 def _key_identifier(spki_der: bytes) -> bytes:

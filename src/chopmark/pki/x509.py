@@ -147,6 +147,8 @@ def require_value(short: str, value: str) -> None:
         raise ValueError(f"{short} does not have 1 to {MAX_RDN_CHARACTERS} characters")
     if value != value.strip():
         raise ValueError(f"{short} begins or ends with white space")
+    if value.isascii() and value.isprintable():
+        return
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
         raise ValueError(f"{short} contains a character that cannot be printed")
 

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from asn1crypto import core
 from asn1crypto import x509 as strange
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.draft import DraftError, Urls, assemble, make_serial, shard
@@ -135,3 +137,40 @@ def test_a_certificate_is_not_assembled_under_another_algorithm():
 def test_an_address_of_a_draft_is_the_caller_s():
     made = house().draft(urls=Urls("http://o.example/", "http://i.example/", "http://c.example/7.crl"))
     assert b"http://c.example/7.crl" in made.tbs_der
+
+
+@pytest.mark.parametrize("key", list(KeyAlgorithm))
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.P256, KeyAlgorithm.P384, KeyAlgorithm.RSA2048])
+@pytest.mark.parametrize(
+    ("serial", "days"), [(1 << 152 | 5, 0), ((1 << 159) - 1, 200), (0x80 << 136, 24 * 365)], ids=["low", "high", "late"]
+)
+def test_a_draft_is_octet_for_octet_what_another_library_writes_of_the_same_values(algorithm, key, serial, days):
+    made = house(algorithm)
+    drafted = made.draft(
+        serial=serial, spki_der=customer(key).public_key_der, now=min(NOW + timedelta(days=days), latest(made))
+    )
+    read = x509.load_der_x509_certificate(made.issue(drafted))
+    builder = (
+        x509.CertificateBuilder(issuer_name=read.issuer, subject_name=read.subject)
+        .serial_number(read.serial_number)
+        .not_valid_before(read.not_valid_before_utc)
+        .not_valid_after(read.not_valid_after_utc)
+        .public_key(read.public_key())
+    )
+    for extension in read.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    again = builder.sign(stranger(algorithm), algorithm.hash_algorithm)
+    assert again.tbs_certificate_bytes == drafted.tbs_der
+
+
+@cache
+def stranger(algorithm: KeyAlgorithm):
+    """Anybody's key of the issuer's kind: what is compared is signed, not the signature."""
+    if algorithm is KeyAlgorithm.RSA2048:
+        return rsa.generate_private_key(65537, 2048)
+    return ec.generate_private_key(ec.SECP384R1() if algorithm is KeyAlgorithm.P384 else ec.SECP256R1())
+
+
+def latest(made):
+    """A year before the issuer's end, so that a certificate still fits."""
+    return made.issuing.not_after - timedelta(days=370)
