@@ -52,7 +52,7 @@ STATEMENTS = {
     "delivery": 9,
     "code": 23,
     "birth-date": 15,
-    "confirm": 26,
+    "confirm": 27,
     "nonce": 12,
     "prove": 17,
     "answers": 7,

@@ -149,7 +149,8 @@ class EmbeddedIssuer:
         1 an order that has one gets the same  2 draft  3 lint, and the key can be reached  4 [tx] reserve  5 sign once
         6 verify and assemble  7 [tx] record. A second caller for the same order waits for the first.
         """
-        known, attempts = await self._ledger.by_order(wish.order)
+        known, attempts, tip = await self._ledger.by_order(wish.order)
+        self._recorder.know(tip)
         if known is not None:
             return self._known(known)
         drafted = self._draft(wish, self._clock.now())
@@ -179,7 +180,7 @@ class EmbeddedIssuer:
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
-        known, _ = await self._ledger.by_order(wish.order)
+        known, *_ = await self._ledger.by_order(wish.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:

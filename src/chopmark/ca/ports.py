@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.leaf import Leaf, Tip
 from chopmark.errors import Refusal
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
@@ -159,8 +159,8 @@ class Names:
 class Ledger(Protocol):
     """Keeps reservations and certificates. Each method is one transaction with its leaf."""
 
-    async def by_order(self, order: OrderId) -> tuple[Entry | None, int]:
-        """Return the order's not-orphaned entry, and how many attempts the order has used."""
+    async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
+        """Return the order's not-orphaned entry, how many attempts the order has used, and its audit chain's tip."""
         ...
 
     async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.leaf import Leaf, Tip, order_chain
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
 from chopmark.store.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import note, record
+from chopmark.store.leaves import TIP, note, record, tip_of
 from chopmark.store.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
@@ -124,13 +124,15 @@ class CertificateLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def by_order(self, order: OrderId) -> tuple[Entry | None, int]:
-        """Return the order's not-orphaned entry, and how many attempts the order has used."""
+    async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
+        """Return the order's not-orphaned entry, how many attempts the order has used, and its chain's tip."""
+        chain = order_chain(order)
 
-        def script() -> Script[tuple[Entry | None, int]]:
-            rows = yield whole(_BY_ORDER, order_id=order)
+        def script() -> Script[tuple[Entry | None, int, Tip]]:
+            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), joint=True)
+            rows, tips = found or ([], [])
             standing = [row for row in rows if row["state"] != CertificateState.ORPHANED]
-            return entry_of(standing[0]) if standing else None, len(rows)
+            return entry_of(standing[0]) if standing else None, len(rows), tip_of(chain, tips)
 
         return await self._engine.read(script)
 
@@ -154,7 +156,7 @@ class CertificateLedger:
                 reserved_at=ms(reservation.reserved_at),
             )
             issues = guard(_ISSUES, id=reservation.issuer)
-            return (yield from record(leaf, issues, reserved)) is not None
+            return (yield from record(leaf, issues, reserved, joint=True)) is not None
 
         return await self._engine.run(script)
 
@@ -162,7 +164,8 @@ class CertificateLedger:
         """Store the signed certificate; False when the reservation was given up meanwhile."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_RECORD, serial=serial, der=der, now=ms(now)))) is not None
+            recorded = guard(_RECORD, serial=serial, der=der, now=ms(now))
+            return (yield from record(leaf, recorded, joint=True)) is not None
 
         return await self._engine.run(script)
 

@@ -12,6 +12,7 @@ import asyncpg
 from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
 from chopmark.store.postgres_bell import Bell
 from chopmark.store.postgres_bundle import perform_bundle
+from chopmark.store.postgres_joint import LOST, Alone, Joiner
 from chopmark.store.postgres_pool import Pool
 from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
 
@@ -45,8 +46,6 @@ _UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     *_RERUN,
 )
-# Exactly these: the connection was closed under us, or the server's farewell came between; subclasses are mistakes.
-_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 _KEY = re.compile(r"Key \((?P<columns>[^)]*)\)=")
 
 
@@ -62,6 +61,7 @@ class PostgresEngine:
         self._dsn = dsn
         self._writers = writers
         self._readers = readers
+        self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
         self._bells = Bells()
         self._bell = Bell(dsn, self._bells)
         self._closed = False
@@ -150,6 +150,9 @@ class PostgresEngine:
         walk = Walk(make())
         try:
             step = walk.first()
+            if isinstance(step, Bundle) and step.joint:
+                with contextlib.suppress(Alone):
+                    step = walk.bundled(step, await self._joiners[pool].perform(step))
             if step is not None:
                 connection = await pool.take()
                 try:
@@ -223,8 +226,8 @@ async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) 
             after = walk.next(await _perform(connection, step))
         if after is not None:
             await _walk_through(connection, begin, walk, after)
-    except _LOST as failure:
-        if type(failure) in _LOST:
+    except LOST as failure:
+        if type(failure) in LOST:
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
         raise
@@ -241,7 +244,7 @@ async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Stat
         await connection.execute("COMMIT")
     except BaseException:
         # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.
-        with contextlib.suppress(OSError, asyncpg.PostgresError, *_LOST):
+        with contextlib.suppress(OSError, asyncpg.PostgresError, *LOST):
             await connection.execute("ROLLBACK")
         raise
 
