@@ -136,7 +136,10 @@ def _curve(algorithm: AnyAlgorithm) -> tuple[KeyKind, ec.EllipticCurve]:
     if algorithm.parameters.tag_bytes != b"\x06":
         sentence = text("The key describes its curve instead of naming it. Please make a new key.")
         raise _Unfit(_finding("ec_explicit_parameters", sentence))
-    oid = asn1.decode_der(ObjectIdentifier, encoded(algorithm.parameters)).dotted_string
+    try:
+        oid = asn1.decode_der(ObjectIdentifier, encoded(algorithm.parameters)).dotted_string
+    except ValueError as error:
+        raise _damaged() from error
     if oid not in _CURVES:
         sentence = text("The key is on a curve that is not allowed. Please make an EC key on P-256 or P-384.")
         raise _Unfit(_finding("ec_curve", sentence))

@@ -217,6 +217,12 @@ BAD = {
     ),
     "EC hybrid form": ("ec_compressed", lambda: unsigned(ec_spki(b"\x06" + point_of(p256())[1:]))),
     "EC point too long": ("key_malformed", lambda: unsigned(ec_spki(point_of(p256()) + b"\x00"))),
+    "EC curve with a name that is no DER": (
+        "key_malformed",
+        lambda: unsigned(
+            ec_spki(point_of(p256()), tlv(0x30, bytes.fromhex("06072a8648ce3d0201 06088086 48ce3d030107")))
+        ),
+    ),
     "EC without parameters": (
         "key_parameters",
         lambda: unsigned(ec_spki(point_of(p256()), tlv(0x30, bytes.fromhex("06072a8648ce3d0201")))),
