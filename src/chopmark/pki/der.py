@@ -100,6 +100,8 @@ def _header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     if tag & 0x1F == 0x1F:
         raise NotDer(f"tag of more than one octet at {at}")
     start = at + 2
+    if length < 0x80 and start + length <= end:
+        return tag, start, start + length
     if length >= 0x80:
         size = length & 0x7F
         if size == 0 or size > 4 or start + size > end:
@@ -118,7 +120,8 @@ def _element(data: bytes, at: int, end: int, depth: int) -> int:
         raise NotDer("nested too deeply")
     tag, start, stop = _header(data, at, end)
     if not tag & 0x20:
-        _primitive(tag, data[start:stop], at)
+        if tag in _CHECKED:
+            _primitive(tag, data[start:stop], at)
         return stop
     if tag < 0x40 and tag not in (0x30, 0x31):
         raise NotDer(f"constructed string at octet {at}")
@@ -132,6 +135,10 @@ def _element(data: bytes, at: int, end: int, depth: int) -> int:
             previous = current
         start = following
     return stop
+
+
+_CHECKED = frozenset({0x01, 0x02, 0x05, 0x0A, 0x10, 0x11, *_TIMES})
+"""The primitive types whose content can be wrong."""
 
 
 def _primitive(tag: int, content: bytes, at: int) -> None:

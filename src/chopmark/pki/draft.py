@@ -104,7 +104,7 @@ def draft(
     not_before, not_after = _validity(profile, issuer, now)
     # 3 the subject comes from our records
     try:
-        subject_der = name([(line.attribute, line.fill(subject)) for line in profile.subject]).public_bytes()
+        subject_der = der.tlv(0x30, *(_rdn(line.attribute, line.fill(subject)) for line in profile.subject))
     except ValueError as error:
         raise DraftError("subject", str(error)) from error
     # 4 what is this draft's own between the octets that all drafts of this kind share
@@ -131,21 +131,18 @@ def draft(
 class _Template:
     """The octets that all TBSCertificates of a profile, an issuer and its addresses share.
 
-    The values of two `extensions` are another certificate's: subject key identifier and CRL distribution point.
+    Of the `extensions` two are not DER, because each certificate has its own: subject key identifier and CRL
+    distribution point.
     """
 
     signature: bytes
     issuer: bytes
-    extensions: tuple[Extension, ...]
+    extensions: tuple[bytes | Extension, ...]
 
     def fill(self, serial: int, validity: bytes, subject: bytes, spki: bytes, urls: Urls) -> bytes:
         """Return a TBSCertificate, DER, of what is its own, DER."""
-        own = {
-            ExtensionOID.SUBJECT_KEY_IDENTIFIER: lambda: _key_identifier(spki),
-            ExtensionOID.CRL_DISTRIBUTION_POINTS: lambda: distribution_point_der(urls.crl),
-        }
-        extensions = [_extension(one, own[one.id]() if one.id in own else one.value) for one in self.extensions]
         number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+        extensions = [one if isinstance(one, bytes) else _own(one, spki, urls) for one in self.extensions]
         return der.tlv(
             0x30,
             _VERSION_3,
@@ -157,6 +154,16 @@ class _Template:
             spki,
             der.tlv(0xA3, der.tlv(0x30, *extensions)),
         )
+
+
+_OWN = frozenset({ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.CRL_DISTRIBUTION_POINTS})
+
+
+def _own(extension: Extension, spki: bytes, urls: Urls) -> bytes:
+    """Return the extension with this certificate's value, DER."""
+    if extension.id == ExtensionOID.SUBJECT_KEY_IDENTIFIER:
+        return _extension(extension, _key_identifier(spki))
+    return _extension(extension, distribution_point_der(urls.crl))
 
 
 _VERSION_3 = b"\xa0\x03\x02\x01\x02"
@@ -178,7 +185,8 @@ def _template(profile: Profile, issuer: IssuerView, ocsp_url: str, ca_issuers_ur
         builder = builder.add_extension(extension, critical=critical)
     unsigned = builder.sign(signing.key_from(issuer.spki_der, _no_signature), issuer.key.hash_algorithm)
     written = asn1.decode_der(TbsCertificate, unsigned.tbs_certificate_bytes)
-    return _Template(der.encoded(written.signature), der.encoded(written.issuer), tuple(written.extensions))
+    extensions = tuple(one if one.id in _OWN else _extension(one, one.value) for one in written.extensions)
+    return _Template(der.encoded(written.signature), der.encoded(written.issuer), extensions)
 
 
 def _extension(extension: Extension, value: bytes) -> bytes:
@@ -189,6 +197,13 @@ def _extension(extension: Extension, value: bytes) -> bytes:
 @lru_cache(maxsize=64)
 def _oid(oid: ObjectIdentifier) -> bytes:
     return asn1.encode_der(oid)
+
+
+@lru_cache(maxsize=1024)
+def _rdn(attribute: str, value: str) -> bytes:
+    """Return one RDN of a subject, DER; ValueError as `name`. Most of them are the firm's and the same each time."""
+    (whole,) = der.parts(name([(attribute, value)]).public_bytes())
+    return whole.content
 
 
 def _spki(spki_der: bytes) -> bytes:

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from chopmark.pki import fitness, signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der
+from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
 from chopmark.pki.draft import Draft, ExemplarKey, assemble, distribution_point
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Lifetime
@@ -226,4 +226,4 @@ def _key_identifier(spki_der: bytes) -> bytes:
         info = asn1.decode_der(PublicKeyInfo, spki_der)
     except ValueError:
         return b""
-    return x509.SubjectKeyIdentifier(hashlib.sha1(info.key.as_bytes(), usedforsecurity=False).digest()).public_bytes()
+    return tlv(0x04, hashlib.sha1(info.key.as_bytes(), usedforsecurity=False).digest())

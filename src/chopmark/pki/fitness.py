@@ -26,6 +26,9 @@ _CURVES: dict[str, tuple[KeyKind, ec.EllipticCurve]] = {
     "1.2.840.10045.3.1.7": (KeyKind.P256, ec.SECP256R1()),
     "1.3.132.0.34": (KeyKind.P384, ec.SECP384R1()),
 }
+_P256_HEAD = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_P256_OCTETS = 91
+"""A SubjectPublicKeyInfo of P-256 up to its point (RFC 5480), and its length: reading more of it says the same."""
 # The primes of the Infineon generator for which powers of 65537 leave residues out (Nemec et al., CCS 2017).
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
@@ -59,6 +62,8 @@ def judge(public_key_der: bytes) -> tuple[Finding, ...]:
 
 def kind(public_key_der: bytes) -> KeyKind:
     """Return the kind of a key that `judge` found fit; ValueError for any other."""
+    if len(public_key_der) == _P256_OCTETS and public_key_der.startswith(_P256_HEAD):
+        return KeyKind.P256
     try:
         algorithm, key = _parts(public_key_der)
         if algorithm.algorithm == _EC:
