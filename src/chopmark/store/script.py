@@ -139,6 +139,7 @@ class Statement:
 
     numbered: str
     names: tuple[str, ...]
+    distinct: frozenset[str]
 
     def arguments(self, values: Mapping[str, Value]) -> list[Value]:
         """Return the values in the order of `names`.
@@ -146,8 +147,8 @@ class Statement:
         Raises:
             ValueError: a value is missing, or one has no place in the text.
         """
-        if len(values) != len(self.names) or any(name not in values for name in self.names):
-            odd = sorted(set(values) ^ set(self.names))
+        if values.keys() != self.distinct:
+            odd = sorted(values.keys() ^ self.distinct)
             raise ValueError(f"values and placeholders differ in {odd}: {self.numbered}")
         return [values[name] for name in self.names]
 
@@ -184,7 +185,7 @@ def compiled(sql: str, after: int = 0) -> Statement:
         return f"${numbers.setdefault(name, after + len(numbers) + 1)}"
 
     text = _TOKENS.sub(numbered, sql)
-    return Statement(text, tuple(numbers))
+    return Statement(text, tuple(numbers), frozenset(numbers))
 
 
 class Walk(Generic[T]):
