@@ -1,5 +1,6 @@
 """The CA under the order: serials before signatures, crashes at each step, and what strangers' tools say of it."""
 
+import asyncio
 import hashlib
 import subprocess
 from dataclasses import dataclass, field
@@ -8,13 +9,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
+from chopmark.ca.ports import Certified, Pending, Wish
 from chopmark.keys.ports import KeyAlgorithm, Signer
+from chopmark.pki import signing
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES
 from chopmark.store.ca import CertificateLedger
-from chopmark.words import OrderState, Reason, Serial
+from chopmark.words import OrderId, OrderState, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program
 
@@ -270,3 +275,38 @@ async def test_i26_a_list_is_published_at_once_after_an_ending_and_otherwise_eve
     serial = int(world.held[ANN].holding.serial, 16)
     entry = listed.get_revoked_certificate_by_serial_number(serial)
     assert entry is not None
+
+
+async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signature_and_its_leaves(world: World) -> None:
+    signer = CountingSigner(world.house.authority.signer)
+    issuer = world.issuer(signer)
+    names = [f"ORDER{number:02}" for number in range(24)] + ["ORDER03", "ORDER17"] * 4
+    made = await asyncio.gather(*(issuer.issue(wish(name)) for name in names))
+    certified = {one.serial: one for one in made if isinstance(one, Certified)}
+    assert all(isinstance(one, Certified | Pending) for one in made)
+    assert len(certified) == 24
+    rows = await world.rows("SELECT order_id, serial, state, tbs, der FROM certificates")
+    assert sorted(row["order_id"] for row in rows) == sorted(set(names))
+    assert {row["state"] for row in rows} == {"issued"}
+    assert sorted(signer.tbs) == sorted(bytes(row["tbs"]) for row in rows)
+    assert {row["serial"]: bytes(row["der"]) for row in rows} == {one.serial: one.der for one in certified.values()}
+    for event in (Event.CA_CERTIFICATE_RESERVED, Event.CA_CERTIFICATE_ISSUED):
+        assert sorted(leaf["chain"] for leaf in await world.leaves(event)) == sorted(set(names))
+    assert (await world.audit()).findings == ()
+
+
+async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(world: World) -> None:
+    signer = CountingSigner(world.house.authority.signer)
+    issuer = world.issuer(signer)
+    issuer.warm()
+    world.dice.loaded.extend([b"s" * SERIAL_RANDOM_BYTES] * 3)
+    made = await asyncio.gather(*(issuer.issue(wish(f"ORDER{number:02}")) for number in range(10)))
+    assert sum(isinstance(one, Certified) for one in made) == 8
+    assert signer.signatures == 8
+    assert sum(isinstance(one, Pending) for one in made) == 2
+    assert (await world.audit()).findings == ()
+
+
+def wish(order: str) -> Wish:
+    key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
+    return Wish(OrderId(order), "investor", key, {"customer": "C1"})
