@@ -487,7 +487,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
-        Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.25),
+        Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.5),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 60.0),

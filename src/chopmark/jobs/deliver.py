@@ -26,7 +26,7 @@ from chopmark.words import Channel, CustomerId, Secret
 LEASE_S = 60
 BATCH = 50
 EVERY_S = 0.5
-PAUSE_S = 0.1
+PAUSE_S = 0.2
 """Messages that are queued within this time of one another are claimed together."""
 NOTICE_LIFE = timedelta(days=1)
 MOST_ATTEMPTS = 12
