@@ -193,7 +193,7 @@ async def _garbage(peer: Foreign, serial: Serial) -> None:
 
 
 async def _serial(peer: Foreign, serial: Serial) -> None:
-    await _edit(peer, serial, "serial", serial[:-1] + ("0" if serial[-1] != "0" else "1"))
+    await _edit(peer, serial, "serial", ("6" if serial[0] != "6" else "5") + serial[1:])  # the CA counts at the end
 
 
 async def _shifted(peer: Foreign, serial: Serial) -> None:
