@@ -24,10 +24,12 @@ from chopmark.store.engine import unavailable
 from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder
+from chopmark.va.withdrawal import ServiceKind
 from chopmark.web.answered import MOST_OCTETS
 from chopmark.web.publication import Publication
 from chopmark.words import IssuerId, OrderId, Serial
 from tests.contract.test_rollover import restarted, roll_over
+from tests.contract.test_services import revoked, service
 from tests.contract.test_status import GOOD, REVOKED, TRY_LATER, Cut, asking
 from tests.contract.world import World, world_fixture
 
@@ -66,6 +68,7 @@ class Node:
     house: House
     line: Line
     lookout: Lookout
+    responders: dict[str, Responder]
     publication: Publication
     client: httpx2.AsyncClient
     seconds: list[float]
@@ -85,7 +88,7 @@ def node(house: House, most_kept: int = 100) -> Node:
         ca.authority.view.id: answering(ca.responder, house, line, lookout) for ca in house.cas
     }
     publication = Publication(replace(doors(house), responders=responders), nobody, most_kept)
-    return Node(house, line, lookout, publication, client_of(publication), seconds)
+    return Node(house, line, lookout, responders, publication, client_of(publication), seconds)
 
 
 async def nobody(*_: object) -> None:
@@ -98,7 +101,7 @@ def client_of(publication: Publication) -> httpx2.AsyncClient:
 
 
 def answering(responder: Responder, house: House, line: Line, lookout: Lookout) -> Responder:
-    return Responder(responder._key, line, house.clock, lookout=lookout)
+    return Responder(responder._key, line, house.clock, lookout=lookout, opened=house.keyring.open)
 
 
 async def issued(world: World, number: int) -> Certified:
@@ -138,6 +141,21 @@ async def test_i25_on_another_node_a_revocation_a_hold_and_a_release_show_with_i
         assert await there.says(made.der) is says
         assert (there.line.asked > asked) is turned
     assert (await there.ask(asking(world.house, made.der))).revocation_reason is not None
+
+
+async def test_an_answer_signed_by_a_responder_that_was_withdrawn_is_not_given_again(world: World) -> None:
+    made, there = await issued(world, 1), node((await world.node(2)).house)
+    await there.lookout.look()
+    request = asking(world.house, made.der)
+    first = await there.ask(request)
+    successor = await revoked(world, await service(world, ServiceKind.RESPONDER))
+    assert (await there.ask(request)).public_bytes(Encoding.DER) == first.public_bytes(Encoding.DER)
+    world.clock.later(minutes=1)
+    for responder in there.responders.values():
+        await responder.look()
+    answer = await there.ask(request)
+    assert answer.certificate_status is GOOD
+    assert [one.public_bytes(Encoding.DER) for one in answer.certificates] == [successor]
 
 
 @asynccontextmanager
