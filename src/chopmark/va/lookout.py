@@ -16,7 +16,7 @@ REST_S = 0.05
 """Between two looks, however many changes are rung for."""
 TRUSTED_S = 3.0
 """After a look that began longer ago, nothing stands: the record is read for each answer."""
-MOST_STANDING = 100_000
+MOST_STANDING = 20_000
 
 
 @dataclass(slots=True, eq=False)

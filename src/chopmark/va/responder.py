@@ -24,7 +24,7 @@ LIFE = timedelta(hours=24)
 RENEWED_BEFORE = timedelta(days=30)
 """A responder's certificate is renewed when less than this is left of it."""
 LOOK_EVERY = timedelta(minutes=1)
-MOST_KEPT = 100_000
+MOST_KEPT = 20_000
 """Kept answers of one process; each has about a kilobyte."""
 REASONS = {
     "unspecified": CrlReason.UNSPECIFIED,
