@@ -34,28 +34,36 @@ LEFT JOIN orders o ON o.id = c.order_id
 LEFT JOIN keys k ON k.spki_sha256 = c.spki_sha256
 ORDER BY c.serial
 """
-_STRAYS = """
+STRAYS = """
 SELECT serial FROM holdings
 WHERE serial NOT IN (SELECT serial FROM certificates)
   AND serial NOT IN (SELECT serial FROM foreign_requests WHERE serial IS NOT NULL) ORDER BY serial
 """
 
 
+def held_of(row: Row) -> Held | None:
+    """Return what the RA has of a certificate, from the columns `held_*`."""
+    if row["held_order"] is None:
+        return None
+    return Held(
+        row["held_order"],
+        row["held_spki"],
+        CertificateState(row["held_state"]),
+        bytes(row["held_der"]),
+        moment_or_none(row["held_ended_at"]),
+    )
+
+
+def ordered_of(row: Row) -> Ordered | None:
+    """Return what the certificate's order and its key's customer say, from the columns `order_*` and `key_customer`."""
+    if row["order_state"] is None:
+        return None
+    return Ordered(
+        row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
+    )
+
+
 def _stored(row: Row) -> Stored:
-    held = None
-    if row["held_order"] is not None:
-        held = Held(
-            row["held_order"],
-            row["held_spki"],
-            CertificateState(row["held_state"]),
-            bytes(row["held_der"]),
-            moment_or_none(row["held_ended_at"]),
-        )
-    order = None
-    if row["order_state"] is not None:
-        order = Ordered(
-            row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
-        )
     told = Told(
         row["told_reserved"],
         row["told_issued"],
@@ -64,7 +72,7 @@ def _stored(row: Row) -> Stored:
         row["told_held"],
         row["told_released"],
     )
-    return Stored(entry_of(row), held, order, told)
+    return Stored(entry_of(row), held_of(row), ordered_of(row), told)
 
 
 class CertificateRows:
@@ -84,6 +92,6 @@ class CertificateRows:
         """Return serials that customers hold and the CA has no row for."""
 
         def script() -> Script[list[Serial]]:
-            return [Serial(row["serial"]) for row in (yield query(_STRAYS))]
+            return [Serial(row["serial"]) for row in (yield query(STRAYS))]
 
         return await self._engine.read(script)

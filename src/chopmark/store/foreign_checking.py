@@ -4,14 +4,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chopmark.audit.events import Event
-from chopmark.ca.checker import Held, Ordered
 from chopmark.ca.foreign_checker import Row as Judged
 from chopmark.ca.foreign_checker import Said
-from chopmark.store.columns import moment_or_none, unblobs
+from chopmark.store.checking import STRAYS, held_of, ordered_of
+from chopmark.store.columns import unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.foreign import COLUMNS, request_of
 from chopmark.store.script import Row, Script, query
-from chopmark.words import CertificateState, Serial
+from chopmark.words import Serial
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})
     AND l.facts LIKE '%"' || r.serial || '"%')"""
@@ -46,35 +46,16 @@ LEFT JOIN hand_revocations d ON d.order_id = r.order_id AND d.attempt = r.attemp
 WHERE r.serial IS NOT NULL OR r.state IN ('received', 'issued', 'revoked')
 ORDER BY r.serial, r.order_id, r.attempt
 """
-_STRAYS = """
-SELECT serial FROM holdings
-WHERE serial NOT IN (SELECT serial FROM certificates)
-  AND serial NOT IN (SELECT serial FROM foreign_requests WHERE serial IS NOT NULL) ORDER BY serial
-"""
 
 
 def _judged(row: Row) -> Judged:
-    held = None
-    if row["held_order"] is not None:
-        held = Held(
-            row["held_order"],
-            row["held_spki"],
-            CertificateState(row["held_state"]),
-            bytes(row["held_der"]),
-            moment_or_none(row["held_ended_at"]),
-        )
-    order = None
-    if row["order_state"] is not None:
-        order = Ordered(
-            row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
-        )
     told = ("told_received", "told_issued", "told_put_aside", "told_asked", "told_revoked")
     return Judged(
         request=request_of(row),
         account=row["order_account"] or "",
-        holding=held,
+        holding=held_of(row),
         held_chain=() if row["held_chain"] is None else unblobs(bytes(row["held_chain"])),
-        order=order,
+        order=ordered_of(row),
         ticked=row["ticked_by"] is not None,
         leaves=Said(*(row[name] for name in told)),
     )
@@ -97,6 +78,6 @@ class ForeignRows:
         """Return serials that customers hold and no CA has a row for."""
 
         def script() -> Script[list[Serial]]:
-            return [Serial(row["serial"]) for row in (yield query(_STRAYS))]
+            return [Serial(row["serial"]) for row in (yield query(STRAYS))]
 
         return await self._engine.read(script)
