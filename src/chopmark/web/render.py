@@ -61,6 +61,14 @@ class Pages:
         )
         cast("Any", environment).install_gettext_translations(catalogue, newstyle=True)
 
+        constant: dict[str, Markup] = {}
+
+        def gettext(message: str, /, **values: object) -> Markup:
+            """As the extension's own, which asks at each call whether to escape: here always."""
+            if message not in constant:
+                constant[message] = Markup(catalogue.gettext(message))  # noqa: S704 - the catalogue is ours
+            return constant[message] % values
+
         def say(said: Text | str | Bilingual) -> str:
             return self.translator.translate(said, lang)
 
@@ -79,5 +87,5 @@ class Pages:
         environment.filters.update(
             t=say, both=both, roc=roc, western=western, moment=moment, clock=i18n.clock_time, groups=names.in_fours
         )
-        environment.globals.update(lang=lang, names=names)
+        environment.globals.update(lang=lang, names=names, gettext=gettext, _=gettext)
         return environment
