@@ -36,6 +36,9 @@ class Lang(StrEnum):
         return "中文" if self is Lang.ZH_TW else "English"
 
 
+_LANGS = frozenset(Lang)
+
+
 @dataclass(frozen=True, slots=True)
 class Bilingual:
     """Words of the firm in both languages; they come from settings, not from the catalogue."""
@@ -101,7 +104,7 @@ def negotiate(query: str | None, cookie: str | None, accept_language: str | None
     for before any Chinese (RFC 9110 s.12.5.4).
     """
     for wish in (query, cookie):
-        if wish in set(Lang):
+        if wish in _LANGS:
             return Lang(wish)
     return _browser_wish(accept_language or "")
 
