@@ -179,7 +179,7 @@ def test_who_is_signed_out_in_mid_order_signs_in_and_goes_on_with_it(visitor: Vi
 
 def test_a_step_whose_script_does_not_come_says_so_and_goes_on_after_it_was_loaded_again(visitor: Visitor) -> None:
     page = visitor.page
-    visitor.sign_in("C10005")
+    visitor.sign_in("C10017")
     page.route("**/start-*.js", lambda route: route.abort())
     visitor.go("/certificates/apply?operation=enrol")
     visitor.refused("本頁發生問題。請重新整理；您已完成的步驟會保留。")
