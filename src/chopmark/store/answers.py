@@ -39,7 +39,10 @@ WHERE a.serial = :serial AND a.algorithm = :algorithm AND c.issuer = :issuer
 """
 _RETIRE = f"""
 UPDATE certificates SET answer_due = {NEVER}
-WHERE issuer = :issuer AND answer_due <= :now AND state <> 'reserved' AND not_after <= :now RETURNING serial
+WHERE not_after <= :now AND serial IN (
+  SELECT serial FROM certificates
+  WHERE issuer = :issuer AND answer_due <= :now AND state <> 'reserved' ORDER BY answer_due LIMIT :most
+) RETURNING serial
 """
 _DUE = """
 SELECT serial, state, ended_at, reason, turns FROM certificates
@@ -95,7 +98,7 @@ class AnswerLedger:
         """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""
 
         def script() -> Script[list[Due]]:
-            yield query(_RETIRE, issuer=issuer, now=ms(now))
+            yield query(_RETIRE, issuer=issuer, now=ms(now), most=limit)
             rows = yield query(_DUE, issuer=issuer, now=ms(now), most=limit)
             return [Due(Serial(row["serial"]), status_of(row)) for row in rows]
 
