@@ -301,7 +301,7 @@ async def test_the_worker_waits_for_postgresql_as_often_as_the_table_says_and_re
     postgres_cluster: postgres.Cluster, tmp_path: Path
 ) -> None:
     async def opening(settings: Settings) -> Engine:
-        return await open_engine(settings.database_url, pool=2)
+        return await open_engine(settings.database_url, pool=1)  # each connection prepares a statement once
 
     async with on_the_wire(postgres_cluster, tmp_path) as (settings, wire):
         assert_table(await worked(settings, opening, lambda: wire.trips), WORK_ROUND_TRIPS)
@@ -326,7 +326,7 @@ async def test_a_request_waits_for_postgresql_as_often_as_the_table_says(
     postgres_cluster: postgres.Cluster, tmp_path: Path
 ) -> None:
     async def opening(settings: Settings) -> Engine:
-        return await open_engine(settings.database_url, pool=2)
+        return await open_engine(settings.database_url, pool=1)  # each connection prepares a statement once
 
     async with on_the_wire(postgres_cluster, tmp_path) as (settings, wire):
         assert_table(await journeys(settings, opening, lambda: wire.trips), ROUND_TRIPS)
