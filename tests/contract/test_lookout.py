@@ -28,6 +28,7 @@ from chopmark.va.withdrawal import ServiceKind
 from chopmark.web.answered import MOST_OCTETS
 from chopmark.web.publication import Publication
 from chopmark.words import IssuerId, OrderId, Serial
+from tests.contract.test_revocation import Gate
 from tests.contract.test_rollover import restarted, roll_over
 from tests.contract.test_services import revoked, service
 from tests.contract.test_status import GOOD, REVOKED, TRY_LATER, Cut, asking
@@ -155,6 +156,26 @@ async def test_an_answer_signed_by_a_responder_that_was_withdrawn_is_not_given_a
         await responder.look()
     answer = await there.ask(request)
     assert answer.certificate_status is GOOD
+    assert [one.public_bytes(Encoding.DER) for one in answer.certificates] == [successor]
+
+
+async def test_an_answer_that_was_being_signed_when_its_responder_was_withdrawn_is_not_given_again(
+    world: World,
+) -> None:
+    made, there = await issued(world, 1), node((await world.node(2)).house)
+    (responder,) = there.responders.values()
+    gate = Gate(responder._key.signer)
+    responder._key = replace(responder._key, signer=gate)
+    await there.lookout.look()
+    request = asking(world.house, made.der)
+    in_flight = asyncio.create_task(there.ask(request))
+    assert await asyncio.to_thread(gate.reached.wait, 60)
+    successor = await revoked(world, await service(world, ServiceKind.RESPONDER))
+    world.clock.later(minutes=1)
+    await responder.look()
+    gate.opened.set()
+    await in_flight
+    answer = await there.ask(request)
     assert [one.public_bytes(Encoding.DER) for one in answer.certificates] == [successor]
 
 

@@ -63,7 +63,7 @@ class Lookout:
         begun = self._tick()
         seen = await self._changes.changed(since)
         if since is None or seen.mark < since or seen.found is None:
-            self.forget()
+            self._clear()
         else:
             self._turn(seen.found)
         self._since, self._looked_at = seen.mark, begun
@@ -103,7 +103,11 @@ class Lookout:
                 self._drop(change.serial)
 
     def forget(self) -> None:
-        """Have nothing stand any more: every answer is asked for anew."""
+        """Have nothing stand any more, nor what is being answered now: every answer is asked for anew."""
+        self.looks += 1
+        self._clear()
+
+    def _clear(self) -> None:
         for serial in tuple(self._standing):
             self._drop(serial)
 

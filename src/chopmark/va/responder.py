@@ -118,19 +118,20 @@ class Responder:
         asked = request.cert_ids[0]
         may_keep = request.nonce is None and len(request.cert_ids) == 1
         looks = 0 if self._lookout is None else self._lookout.looks
-        kept = self._valid(asked.der, now) if may_keep else None
         try:
             await self.look()
-            kept = self._valid(asked.der, now) if may_keep else None
+            key, kept = self._key, self._valid(asked.der, now) if may_keep else None
             found = [await self._found(one.serial) for one in request.cert_ids]
             statuses = [told(one) for one in found]
             if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
-                kept = await self._ahead(asked, found[0], now) or kept
+                kept = await self._ahead(asked, found[0], now, key) or kept
             if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
                 return self._again(asked, kept, found[0], looks)
             made = await self.make(request.cert_ids, statuses, now, request.nonce)
         except (Refused, SignerUnavailable):
+            kept = self._valid(asked.der, now) if may_keep else None
             return kept.answer if kept is not None else _TRY_LATER
+        may_keep = may_keep and made.responder == self._key.certificate_der  # another one may have taken over meanwhile
         kept = self._keep(asked.der, statuses[0], made) if may_keep else None
         return made if kept is None else self._again(asked, kept, found[0], looks)
 
@@ -153,13 +154,17 @@ class Responder:
         )
         return OcspAnswer(der, now, next_update, responder.certificate_der) if nonce is None else OcspAnswer(der)
 
-    async def _ahead(self, asked: ocsp.CertId, found: Status | None, now: datetime) -> _Kept | None:
-        """Return the valid answer that was signed ahead of just this record, and keep it here."""
+    async def _ahead(self, asked: ocsp.CertId, found: Status | None, now: datetime, key: ResponderKey) -> _Kept | None:
+        """Return the valid answer signed ahead of just this record, and keep it; None when `key` answers no more."""
         if found is None:
             return None
-        issuer = self._key.issuer.id
-        signed = await self._records.signed(issuer, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
-        if signed is None or signed.turns != found.turns or not signed.produced_at <= now < signed.next_update:
+        signed = await self._records.signed(key.issuer.id, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
+        if (
+            self._key is not key
+            or signed is None
+            or signed.turns != found.turns
+            or not signed.produced_at <= now < signed.next_update
+        ):
             return None
         return self._keep(asked.der, told(found), OcspAnswer(signed.der, signed.produced_at, signed.next_update))
 

@@ -92,9 +92,7 @@ async def once(
     repeat = Repeat(name, f"{request.method}:{request.scope['path']}", body)
     visit, begun = await enter(request, order, repeat)
     scope = repeat.scope(visit.session.customer)
-    if begun:
-        return await _first(request, scope, name, partial(do, visit))
-    answer = await _again(request, scope, repeat)
+    answer = None if begun else await _again(request, scope, repeat)
     if answer is None:
         return await _first(request, scope, name, partial(do, visit))
     kind = "application/json" if answer.status < 400 else "application/problem+json"
