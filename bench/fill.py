@@ -4,7 +4,8 @@ transaction a batch.
 Every row is a copy of one that the product wrote for customer 0 (`bench.template`), column for column. Made anew for
 each customer: ids, keyed hashes, sealed personal data (they open), the key, the certificate (really signed by the CA),
 the audit leaves with their seals, and the tree with its signed head, so that `chopmark audit verify` accepts it all.
-Copied as they are: the moments, the code's nonce, the stored CSR but for its key (its signature does not hold).
+Copied as they are: the moments (but when an OCSP answer is due), the code's nonce, the stored CSR but for its key (its
+signature does not hold).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,13 @@ from chopmark.keys.file import FileSigner
 from chopmark.pki import der as ders
 from chopmark.settings import Settings
 from chopmark.store.opening import is_postgres, sqlite_path
+from chopmark.va.responder import LIFE
 from chopmark.words import Secret
 
 CHUNK = 2_000
 PROCESSES = 2
+_DUE_WITHIN_MS = int(LIFE / timedelta(milliseconds=2))
+"""OCSP answers are signed again at half their life: those of customers who came one by one are due all over it."""
 Columns = Sequence[str]
 Rows = dict[str, list[tuple[Any, ...]]]
 Make = Callable[[Mapping[str, str], "Person"], Any]
@@ -105,6 +109,7 @@ class Maker:
         self.audit = AuditKey("audit-1", job.audit_key)
         self.signer = FileSigner.open(job.template.ca_key, Secret(job.passphrase))
         rows = job.template.rows
+        self._now = int(datetime.now(UTC).timestamp() * 1000)
         self.old_tbs: bytes = job.template.one("certificates", "tbs")
         tokens = self._tokens()
         self.ids = [name for name in tokens if name.startswith("id")]
@@ -157,6 +162,8 @@ class Maker:
         if isinstance(value, str):
             form = self._format(value)
             return value if form is None else lambda words, _: form % words
+        if name == "answer_due":
+            return lambda _words, _one: self._now + secrets.randbelow(_DUE_WITHIN_MS)
         if not isinstance(value, bytes):
             return value
         if name == "value_sealed":

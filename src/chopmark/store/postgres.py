@@ -29,11 +29,16 @@ SESSION = {
     "timezone": "UTC",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",  # a plan made while a table was empty is kept when it no longer is
     "lock_timeout": "5s",
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
 }
-UNHURRIED = SESSION | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+UNHURRIED = SESSION | {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "enable_seqscan": "on",  # whole tables are read
+}
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 _RERUN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
