@@ -23,6 +23,7 @@ from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine
+from chopmark.store.postgres import SESSION
 from chopmark.store.script import Batch, Bundle, Notify, Script
 from chopmark.web import app
 from chopmark.words import AccountNumber, CustomerId, Operation, OrderId, Reason
@@ -340,10 +341,10 @@ SMALL = frozenset({"installation", "issuers", "leases", "service_revocations"})
 
 
 async def planned(dsn: str, statements: list[str]) -> list[Any]:
-    """The plan of each statement when PostgreSQL may read a table from end to end only where no index serves."""
-    connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan"})
+    """The plan of each statement as the product's connections make it, of tables that were last seen nearly empty."""
+    connection = await asyncpg.connect(dsn, server_settings=SESSION)
     try:
-        await connection.execute("SET enable_seqscan = off")
+        await connection.execute("VACUUM ANALYZE sessions, failures, launches, challenges, work")
         plans = []
         for number, statement in enumerate(statements):
             if not statement.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):

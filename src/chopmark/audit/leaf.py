@@ -177,7 +177,7 @@ class Leaf:
     kid: str
     mac: bytes
     memo: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
-    """The canonical bytes, once they were made; a changed copy begins without."""
+    """The canonical bytes and the hash, once they were made; a changed copy begins without."""
 
     @property
     def leaf_id(self) -> str:
@@ -237,7 +237,10 @@ def encode(leaf: Leaf) -> bytes:
 
 def leaf_hash(leaf: Leaf) -> bytes:
     """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1)."""
-    return hash_leaf(encode(leaf) + leaf.mac)
+    canonical = encode(leaf)
+    if len(leaf.memo) == 1:
+        leaf.memo.append(hash_leaf(canonical + leaf.mac))
+    return leaf.memo[1]
 
 
 def next_tip(leaf: Leaf) -> Tip:

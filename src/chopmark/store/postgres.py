@@ -80,7 +80,7 @@ class PostgresEngine:
         """
         writing = Pool(partial(_connect, dsn, SESSION, durable), pool)
         reading = Pool(partial(_connect, dsn, SESSION | {"default_transaction_read_only": "on"}, False), readers)
-        with _translating():
+        with _translating:
             try:
                 for each in (writing, reading):
                     each.give(await each.take())
@@ -92,7 +92,7 @@ class PostgresEngine:
     async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
         make = partial(script, *args, **kwargs)
-        with _translating():
+        with _translating:
             for _ in range(RERUNS):
                 try:
                     return await self._transaction(self._writers, "BEGIN", make)
@@ -105,13 +105,13 @@ class PostgresEngine:
     async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Engine.read`."""
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        with _translating():
+        with _translating:
             return await self._transaction(self._readers, begin, partial(script, *args, **kwargs))
 
     async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
         """As `Engine.stream`."""
         statement = compiled(sql)
-        with _translating():
+        with _translating:
             connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -124,10 +124,10 @@ class PostgresEngine:
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """As `Engine.snapshot`."""
-        with _translating():
+        with _translating:
             connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
         try:
-            with _translating():
+            with _translating:
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
                 await connection.execute("SELECT 1")  # the first statement, not BEGIN, fixes the moment
             yield _View(connection)
@@ -184,7 +184,7 @@ class _View:
 
     async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
         statement = compiled(sql)
-        with _translating():
+        with _translating:
             async with self._turn:
                 cursor = await self._connection.cursor(statement.numbered, *statement.arguments(values))
             while True:
@@ -265,14 +265,22 @@ async def _perform(connection: Any, step: Statements) -> list[Row]:
     return rows
 
 
-@contextlib.contextmanager
-def _translating() -> Any:
+class _Translating:
     """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is."""
-    try:
-        yield
-    except asyncpg.UniqueViolationError as failure:
-        match = _KEY.match(failure.detail or "")
-        columns = tuple(match["columns"].split(", ")) if match else ()
-        raise Clash(failure.table_name or "", columns) from None
-    except _UNAVAILABLE as failure:
-        raise unavailable() from failure
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _traceback: object) -> None:
+        """Say it in our words."""
+        if isinstance(failure, asyncpg.UniqueViolationError):
+            match = _KEY.match(failure.detail or "")
+            columns = tuple(match["columns"].split(", ")) if match else ()
+            raise Clash(failure.table_name or "", columns) from None
+        if isinstance(failure, _UNAVAILABLE):
+            raise unavailable() from failure
+
+
+_translating = _Translating()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
 from importlib import resources
 from io import BytesIO
 
@@ -37,6 +38,7 @@ class Lang(StrEnum):
 
 
 _LANGS = frozenset(Lang)
+_LONGEST_WISH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,10 @@ def negotiate(query: str | None, cookie: str | None, accept_language: str | None
     for wish in (query, cookie):
         if wish in _LANGS:
             return Lang(wish)
-    return _browser_wish(accept_language or "")
+    return _browser_wish((accept_language or "")[:_LONGEST_WISH])
 
 
+@lru_cache(maxsize=256)
 def _browser_wish(header: str) -> Lang:
     ranked: list[tuple[float, int, Lang]] = []
     for place, item in enumerate(header.split(",")[:20]):
