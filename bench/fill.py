@@ -296,9 +296,10 @@ def job_of(settings: Settings, template: Template) -> Job:
 
 
 def fill(job: Job, data: Path, first: int, last: int) -> None:
-    """Write customers first to last - 1, the head over their leaves, and have the tables analysed.
+    """Write customers first to last - 1 and the head over their leaves.
 
-    No leaf may be waiting for the sequencer, and nobody else may write meanwhile.
+    PostgreSQL's tables are analysed, as its autovacuum would; SQLite's are not, as the product never does. No leaf may
+    be waiting for the sequencer, and nobody else may write meanwhile.
     """
     maker = Maker(job)
     head = _latest(job.database)
@@ -325,8 +326,6 @@ def fill(job: Job, data: Path, first: int, last: int) -> None:
         asyncio.run(_finish(job.database, row))
     else:
         _insert(job.database, {"heads": ["size", "line", "frontier"]}, {"heads": [row]})
-        with closing(sqlite3.connect(sqlite_path(job.database))) as db:
-            db.execute("ANALYZE")
     HeadFile(data / "heads.jsonl").append(signed)
 
 

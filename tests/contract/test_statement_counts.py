@@ -4,9 +4,12 @@ A change that needs more round trips fails here, and so does one that needs fewe
 """
 
 import json
+import re
+import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -106,6 +109,7 @@ class Counted:
 
     engine: Engine
     statements: int = 0
+    texts: set[str] = field(default_factory=set)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
@@ -124,10 +128,10 @@ class Counted:
                 while True:
                     if isinstance(step, Bundle):
                         self.statements += len(step.parts)
-                    elif isinstance(step, Batch):
-                        self.statements += len(step.values)
+                        self.texts |= {part.sql for part in step.parts}
                     elif not isinstance(step, Notify):
-                        self.statements += 1
+                        self.statements += len(step.values) if isinstance(step, Batch) else 1
+                        self.texts.add(step.sql)
                     step = inner.send((yield step))
             except StopIteration as end:
                 return end.value
@@ -275,7 +279,9 @@ def assert_table(found: dict[str, int], table: dict[str, int]) -> None:
     assert not odd, f"the table says {table}, and this was counted: {found}"
 
 
-async def test_a_request_runs_as_many_statements_as_the_table_says_on_sqlite(tmp_path: Path) -> None:
+async def test_a_request_runs_as_many_statements_as_the_table_says_on_sqlite_and_reads_no_table_from_end_to_end(
+    tmp_path: Path,
+) -> None:
     settings = await founded(tmp_path, f"sqlite:///{tmp_path / 'house.db'}")
     made: list[Counted] = []
 
@@ -284,9 +290,12 @@ async def test_a_request_runs_as_many_statements_as_the_table_says_on_sqlite(tmp
         return cast("Engine", made[0])
 
     assert_table(await journeys(settings, opening, lambda: made[0].statements), STATEMENTS)
+    assert walked(tmp_path / "house.db", made[0].texts) <= SMALL
 
 
-async def test_the_worker_runs_as_many_statements_as_the_table_says_on_sqlite(tmp_path: Path) -> None:
+async def test_the_worker_runs_as_many_statements_as_the_table_says_on_sqlite_and_reads_no_table_from_end_to_end(
+    tmp_path: Path,
+) -> None:
     settings = await founded(tmp_path, f"sqlite:///{tmp_path / 'house.db'}")
     made: list[Counted] = []
 
@@ -295,6 +304,18 @@ async def test_the_worker_runs_as_many_statements_as_the_table_says_on_sqlite(tm
         return cast("Engine", made[0])
 
     assert_table(await worked(settings, opening, lambda: made[0].statements), WORK_STATEMENTS)
+    assert walked(tmp_path / "house.db", made[0].texts) <= SMALL | {"heads"}
+
+
+def walked(database: Path, statements: set[str]) -> set[str]:
+    """The tables that SQLite would read from end to end for one of the statements."""
+    with closing(sqlite3.connect(database)) as connection:
+        steps = [
+            row[3]
+            for statement in statements
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(str))
+        ]
+    return {match[1] for step in steps if (match := re.match(r"SCAN (\w+)$", step))}
 
 
 @pytest.mark.postgres

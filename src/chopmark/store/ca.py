@@ -78,7 +78,7 @@ UPDATE issuers SET responder_certificate = :after WHERE id = :issuer AND respond
 """
 _TURNS = """
 SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT)
-  + (SELECT COUNT(*) FROM service_revocations s WHERE s.issuer = :issuer AND CAST(:shard AS BIGINT) = 0) AS n
+  + (SELECT COUNT(*) FROM service_revocations WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0) AS n
 FROM certificates WHERE issuer = :issuer AND shard = :shard AND turns > 0
 """
 _CRL = "SELECT number, der, this_update, next_update, seen_end FROM crls WHERE issuer = :issuer AND shard = :shard"
