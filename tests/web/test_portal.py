@@ -198,6 +198,8 @@ async def test_a_language_once_chosen_stays_and_the_browsers_wish_comes_after_it
     assert await language(browser, **{"accept-language": "zh-TW"}) == "en"
     assert await language(browser, "/sign-in?lang=zh-TW") == "zh-Hant-TW"
     assert await language(browser) == "zh-Hant-TW"
+    assert await language(browser, "/no-such-page?lang=en") == "en"
+    assert await language(browser) == "en"
 
 
 @pytest.mark.parametrize("wish", ["fr", "<script>", "en%0d%0aSet-Cookie:x=1", "en,zh", "", "x" * 5000])

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import MediaType, Response
+from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.web.frames import frame_of, lang_of
+from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import error_page
 from chopmark.words import Text, text
@@ -119,10 +119,10 @@ def problem(request: AnyRequest, refusal: Refusal, status: int | None = None) ->
 def _page(request: AnyRequest, refusal: Refusal, status: int | None = None) -> Response[str]:
     status = status or STATUS[refusal.kind]
     page = error_page(frame_of(request), status, request_id(request), refusal.public, TITLES[refusal.kind])
-    headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
-    return Response(
-        request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML, headers=headers
-    )
+    response = html(request, page, status)
+    if refusal.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after_s)
+    return response
 
 
 def refused(request: AnyRequest, error: Refused) -> Response[bytes] | Response[str] | Redirect:
@@ -192,8 +192,7 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Respo
     log.error("unexpected", request_id=number, error=type(error).__name__, at=" ".join(frames[-4:]))
     if wants_json(request):
         return _internal_problem(request, number)
-    page = error_page(frame_of(request), 500, number)
-    return Response(request.app.state.pages.render(page), status_code=500, media_type=MediaType.HTML)
+    return html(request, error_page(frame_of(request), 500, number), 500)
 
 
 def _internal_problem(request: AnyRequest, number: str) -> Response[bytes]:
