@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bench.world import QUICK, Options, World, opened, say
 Measure = Callable[[World], list[Result]]
 SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
 """Measured in one world, PostgreSQL with one filled installation, in this order."""
-OWN: dict[str, Callable[[Options], list[Result]]] = {"C": csr.measure, "Q": sqlite.measure, "S": sizes.measure}
+OWN: dict[str, Callable[[Options], Iterable[Result]]] = {"C": csr.measure, "Q": sqlite.measure, "S": sizes.measure}
 """Measured in installations of their own."""
 
 
@@ -58,16 +58,17 @@ def main() -> int:
 
 @dataclass
 class Told:
-    """The results so far; the file of `--json` has them all after each figure."""
+    """The results so far; the file of `--json` has each as soon as it is there."""
 
     machine: dict[str, str | int]
     file: Path | None
     results: list[Result] = field(default_factory=list)
 
-    def add(self, results: list[Result]) -> None:
-        self.results += results
-        if self.file is not None:
-            self.file.write_text(as_json(self.results, self.machine), encoding="utf-8")
+    def add(self, results: Iterable[Result]) -> None:
+        for result in results:
+            self.results.append(result)
+            if self.file is not None:
+                self.file.write_text(as_json(self.results, self.machine), encoding="utf-8")
 
 
 def _measure(options: Options, wanted: list[str], told: Told) -> None:

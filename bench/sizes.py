@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -56,13 +56,11 @@ class Sized:
         self.seen.setdefault(path, []).append(cost)
 
 
-def measure(options: Options) -> list[Result]:
-    """Return S's rows and draw the chart."""
-    results: list[Result] = []
+def measure(options: Options) -> Iterator[Result]:
+    """Give S's rows, engine by engine, and draw the charts."""
     with postgres_running() as cluster:
         for engine in ("PostgreSQL", "SQLite"):
-            results += _engine(options, engine, cluster)
-    return results
+            yield from _engine(options, engine, cluster)
 
 
 def _engine(options: Options, engine: str, cluster: Cluster) -> list[Result]:

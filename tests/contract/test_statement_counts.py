@@ -79,6 +79,8 @@ WORK_ROUND_TRIPS = {
     "idle: revoke": 1,
     "idle: publish": 1,
     "idle: sequence": 3,
+    "idle: resume": 1,
+    "idle: overdue": 2,
 }
 """PostgreSQL: how often a job of the worker waits for the database. More things cost their own marks and no more."""
 WORK_STATEMENTS = {
@@ -98,6 +100,8 @@ WORK_STATEMENTS = {
     "idle: revoke": 1,
     "idle: publish": 2,
     "idle: sequence": 3,
+    "idle: resume": 1,
+    "idle: overdue": 2,
 }
 """SQLite: how many statements a job of the worker runs."""
 TOLERANCE = 1
@@ -267,7 +271,7 @@ async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str
             await counted(f"places after {len(few)}", "sequence")
             for job in ("deliver-0", "revoke", "publish", "presign", "sequence"):
                 await jobs[job]()
-        for job in ("deliver-0", "deliver-1", "presign", "revoke", "publish", "sequence"):
+        for job in ("deliver-0", "deliver-1", "presign", "revoke", "publish", "sequence", "resume", "overdue"):
             await counted(f"idle: {job}", job)
         return cost
     finally:
@@ -308,14 +312,17 @@ async def test_the_worker_runs_as_many_statements_as_the_table_says_on_sqlite_an
 
 
 def walked(database: Path, statements: set[str]) -> set[str]:
-    """The tables that SQLite would read from end to end for one of the statements."""
+    """The tables of which a statement would have SQLite read all, or, to change rows, all of an issuer or a state."""
+    found: set[str] = set()
     with closing(sqlite3.connect(database)) as connection:
-        steps = [
-            row[3]
-            for statement in statements
-            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(str))
-        ]
-    return {match[1] for step in steps if (match := re.match(r"SCAN (\w+)$", step))}
+        for statement in statements:
+            wide = WIDE if statement.lstrip().startswith("UPDATE") else re.compile(r"SCAN (\w+)$")
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(str))]
+            found |= {match[1] for step in steps if (match := wide.match(step))}
+    return found
+
+
+WIDE = re.compile(r"S(?:CAN|EARCH) (\w+)(?: USING (?:COVERING )?INDEX \w+ \((?:issuer|state|position)=\?\))?$")
 
 
 @pytest.mark.postgres

@@ -40,8 +40,8 @@ FROM (
     json_extract(value, '$.position') AS position
   FROM json_each(:placed)
 ) AS p
-WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL RETURNING leaves.version
-""",
+WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL RETURNING leaves.version
+""",  # the plus keeps SQLite from looking through all that wait for each of them
 }
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
 _ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"

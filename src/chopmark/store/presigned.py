@@ -25,10 +25,10 @@ FROM (
     json_extract(value, '$.again') AS again
   FROM json_each(:due)
 ) AS p
-WHERE certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
+WHERE +certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
   AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
 RETURNING certificates.serial
-""",
+""",  # the plus keeps SQLite from looking through all certificates of the issuer for each of them
 }
 _KEEP = """
 INSERT INTO answers (serial, algorithm, der, produced_at, next_update, turns)
