@@ -7,6 +7,7 @@ or is a guard, so that what two of them would both write fails as a guard.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -37,7 +38,7 @@ class Joiner:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: dict[Shape, Waiting] = {}
-        self._lanes: dict[Shape, set[asyncio.Task[None]]] = {}
+        self._lanes: dict[Shape, set[asyncio.Task[None] | None]] = {}
 
     async def perform(self, bundle: Bundle) -> Answer:
         """Run the bundle with others or by itself, as `perform_bundle`; raises Alone, and what the driver raises."""
@@ -47,17 +48,25 @@ class Joiner:
         waiting.append((bundle, future))
         lanes = self._lanes.setdefault(shape, set())
         if len(lanes) < LANES:
-            lane = asyncio.create_task(self._work(waiting))
-            lanes.add(lane)
-            lane.add_done_callback(lanes.discard)
+            lanes.add(asyncio.create_task(self._work(waiting, lanes)))
         return await future
 
-    async def _work(self, waiting: Waiting) -> None:
-        while waiting:
-            size = next(size for size in SIZES if size <= len(waiting))
-            group = [one for one in (waiting.popleft() for _ in range(size)) if not one[1].done()]
-            if group:
-                await self._group(group)
+    async def _work(self, waiting: Waiting, lanes: set["asyncio.Task[None] | None"]) -> None:
+        """Run what waits, until nothing does; who comes after that finds the lane free, at once and not a turn later.
+
+        A lane that dies leaves what waits to the other one; the last one tells them.
+        """
+        try:
+            while waiting:
+                size = next(size for size in SIZES if size <= len(waiting))
+                group = [one for one in (waiting.popleft() for _ in range(size)) if not one[1].done()]
+                if group:
+                    await self._group(group)
+        finally:
+            lanes.discard(asyncio.current_task())
+            if not lanes:
+                _fail(waiting, ConnectionAbortedError())
+                waiting.clear()
 
     async def _group(self, group: list[tuple[Bundle, "asyncio.Future[Answer]"]]) -> None:
         """Run a group and tell each what came of it; one that was cancelled meanwhile hears nothing."""
@@ -72,9 +81,7 @@ class Joiner:
             for future, answer in told:
                 if not future.done():
                     future.set_result(answer)
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(failed)
+            _fail(group, failed)
 
     async def _together(self, bundles: list[Bundle]) -> list[Answer]:
         connection = await self._pool.take()
@@ -90,6 +97,13 @@ class Joiner:
             raise
         finally:
             self._pool.give(connection)
+
+
+def _fail(those: Iterable[tuple[Bundle, "asyncio.Future[Answer]"]], failure: Exception) -> None:
+    """Tell those who were told nothing."""
+    for _, future in those:
+        if not future.done():
+            future.set_exception(failure)
 
 
 async def _perform(connection: Any, bundles: list[Bundle]) -> list[Answer]:

@@ -1,0 +1,88 @@
+"""Who joins bundles of one shape, when all ends at once: nobody may be left waiting."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chopmark.store.postgres_joint import LANES, Joiner
+from chopmark.store.postgres_pool import Pool
+from chopmark.store.script import Bundle, query
+
+BUNDLE = Bundle((query("SELECT 1"),), joint=True)
+
+
+class Prepared:
+    def get_attributes(self) -> list[Any]:
+        return []
+
+
+class Connection:
+    """A connection whose server answers all at the same moment, when the test says so."""
+
+    def __init__(self, gate: asyncio.Event, failure: Exception | None = None) -> None:
+        self.gate = gate
+        self.failure = failure
+
+    async def prepare(self, _sql: str) -> Prepared:
+        return Prepared()
+
+    async def fetch(self, _sql: str, *_values: object) -> list[tuple[int]]:
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return [(1,)]
+
+    def is_closed(self) -> bool:
+        return False
+
+    def is_in_transaction(self) -> bool:
+        return False
+
+
+def joiner(gate: asyncio.Event, failure: Exception | None = None) -> Joiner:
+    async def connect() -> Connection:
+        return Connection(gate, failure)
+
+    return Joiner(Pool(connect, LANES))
+
+
+async def turns() -> None:
+    """Let the loop run all that is ready, many times over."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> None:
+    gate = asyncio.Event()
+    joined = joiner(gate)
+
+    async def again_and_again(times: int) -> list[object]:
+        return [await joined.perform(BUNDLE) for _ in range(times)]
+
+    users = []
+    for times in (2, *[1] * (LANES - 1)):  # one after the other: a lane for each
+        users.append(asyncio.create_task(again_and_again(times)))
+        await turns()
+    gate.set()
+    await turns()
+    waiting = [user for user in users if not user.done()]
+    for user in waiting:
+        user.cancel()
+    assert not waiting
+
+
+async def test_who_waits_behind_a_lane_that_died_is_told_so() -> None:
+    gate = asyncio.Event()
+    joined = joiner(gate, LookupError("nobody has thought of this"))
+    users = [asyncio.create_task(joined.perform(BUNDLE)) for _ in range(LANES * 9)]
+    await turns()
+    gate.set()
+    await turns()
+    waiting = [user for user in users if not user.done()]
+    for user in waiting:
+        user.cancel()
+    assert not waiting
+    for user in users:
+        with pytest.raises(ConnectionAbortedError):
+            user.result()
