@@ -170,6 +170,7 @@ def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn
         server_header=False,
         date_header=True,
         timeout_keep_alive=15,
+        timeout_graceful_shutdown=30,
         limit_concurrency=512,
         proxy_headers=False,
         ws="none",
