@@ -1,7 +1,9 @@
-"""`--profile`: what the server does for each request of a journey (pg_stat_statements), and where its CPU time goes
-(py-spy). Written to the folder of `--out`; not a figure, a tool for whoever makes it faster."""
+"""`--profile`: what the server does for each request of a journey (pg_stat_statements), how PostgreSQL did it (EXPLAIN
+ANALYZE, BUFFERS by auto_explain), and where CPU time goes (py-spy). Written to the folder of `--out`; not a figure, a
+tool for whoever makes it faster."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -20,8 +22,15 @@ from bench.machine import children
 from bench.site import CLIENT
 from bench.world import World, measuring, say
 
-SETTINGS = ("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=5000")
-SHARE = 0.1
+SETTINGS = (
+    "shared_preload_libraries=pg_stat_statements,auto_explain",
+    "pg_stat_statements.max=5000",
+    "auto_explain.log_analyze=on",
+    "auto_explain.log_buffers=on",
+    "log_line_prefix=%u|",
+)
+SHARE = 0.12
+WATCHED = 0.02
 WARMING = 24
 COUNTED = 3
 SETTLES_S = 0.15
@@ -68,12 +77,36 @@ class Watched(Journey):
         return answer
 
 
+@dataclass
+class Explained(Journey):
+    """A journey that keeps how each request's statements were done, as PostgreSQL logs it."""
+
+    log: Path = Path()
+    plans: dict[str, str] = field(default_factory=dict)
+
+    async def _send(
+        self, step: str, method: str, path: str, headers: dict[str, str], body: bytes, status: int
+    ) -> Answer:
+        before = self.log.stat().st_size
+        answer = await super()._send(step, method, path, headers, body, status)
+        await asyncio.sleep(SETTLES_S)
+        said = self.log.read_bytes()[before:].decode()
+        self.plans[step] = "".join(entry[0] for entry in _PLAN.finditer(said))
+        return answer
+
+
+_PLAN = re.compile(r"^chopmark\|LOG:  duration: .* plan:\n(?:\t.*\n)+", re.MULTILINE)
+"""An entry of auto_explain about a statement of the server, not of the worker."""
+
+
 def measure(world: World) -> list[Result]:
     """Write the profiles; there is no row for the table."""
     world.options.out.mkdir(parents=True, exist_ok=True)
-    statements = world.options.out / "statements.txt"
-    statements.write_text(asyncio.run(_statements(world)), encoding="utf-8")
-    say(f"statements a request: {statements}")
+    seen, plans = asyncio.run(_statements(world))
+    statements, explained = world.options.out / "statements.txt", world.options.out / "plans.txt"
+    statements.write_text(_told(seen), encoding="utf-8")
+    explained.write_text("\n".join(f"== {step}\n{said}" for step, said in plans.items()), encoding="utf-8")
+    say(f"statements a request: {statements}, their plans as they were carried out: {explained}")
     with measuring(world, SHARE) as group:
         closed(world, group, 2.0)
         _spied(world, group)
@@ -81,23 +114,37 @@ def measure(world: World) -> list[Result]:
     return []
 
 
-async def _statements(world: World) -> str:
+async def _statements(world: World) -> tuple[dict[str, Step], dict[str, str]]:
+    """Return what each request had PostgreSQL do, and the plans of one more journey's, by step."""
     database = await asyncpg.connect(world.dsn.replace("//chopmark@", "//jobs@"))
     await database.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     codes, keys, gate = Codes(), Keys(), asyncio.Event()
     gate.set()
     listening = await codes.listen(str(world.site.codes), 0, 1)
     seen: dict[str, Step] = {}
-    first, _ = world.take(SHARE)
-    for number in range(WARMING + COUNTED):
+    plans: dict[str, str] = {}
+    first, _ = world.take(WATCHED)
+    for number in range(WARMING + COUNTED + 1):
         connection = await Connection.open("127.0.0.1", world.site.port)
         means = Means(connection, codes, CLIENT, world.site.secret.reveal(), gate, lambda *_: None)
         customer = first + number
-        await Watched(means, customer, *keys.take(), database=database if number >= WARMING else None, seen=seen).run()
+        if number < WARMING + COUNTED:
+            counting = database if number >= WARMING else None
+            await Watched(means, customer, *keys.take(), database=counting, seen=seen).run()
+        else:  # the last one: explaining takes time of its own
+            await _explaining(database, "0")
+            await Explained(means, customer, *keys.take(), log=world.cluster.directory / "log", plans=plans).run()
+            await _explaining(database, "-1")
         connection.close()
     listening.cancel()
     await database.close()
-    return _told(seen)
+    return seen, plans
+
+
+async def _explaining(database: asyncpg.Connection, least_ms: str) -> None:
+    await database.execute(f"ALTER SYSTEM SET auto_explain.log_min_duration = {least_ms}")
+    await database.execute("SELECT pg_reload_conf()")
+    await asyncio.sleep(SETTLES_S)
 
 
 def _told(seen: dict[str, Step]) -> str:

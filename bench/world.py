@@ -38,7 +38,7 @@ class Options:
     profile: bool = False
 
 
-QUICK = Options(quick=True, rounds=4, seconds=2.0, warm=1.0, customers=3_000, sizes=(1_000, 10_000))
+QUICK = Options(quick=True, rounds=4, seconds=2.0, warm=1.0, customers=4_000, sizes=(1_000, 10_000))
 
 
 def say(line: str) -> None:
