@@ -53,6 +53,16 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def left_waiting(users: list[asyncio.Task[Any]], gate: asyncio.Event) -> list[asyncio.Task[Any]]:
+    """Let the server answer; return who still waits when nothing is left to run."""
+    gate.set()
+    await turns()
+    waiting = [user for user in users if not user.done()]
+    for user in waiting:
+        user.cancel()
+    return waiting
+
+
 async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> None:
     gate = asyncio.Event()
     joined = joiner(gate)
@@ -60,29 +70,19 @@ async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> 
     async def again_and_again(times: int) -> list[object]:
         return [await joined.perform(BUNDLE) for _ in range(times)]
 
-    users = []
+    users: list[asyncio.Task[Any]] = []
     for times in (2, *[1] * (LANES - 1)):  # one after the other: a lane for each
         users.append(asyncio.create_task(again_and_again(times)))
         await turns()
-    gate.set()
-    await turns()
-    waiting = [user for user in users if not user.done()]
-    for user in waiting:
-        user.cancel()
-    assert not waiting
+    assert not await left_waiting(users, gate)
 
 
 async def test_who_waits_behind_a_lane_that_died_is_told_so() -> None:
     gate = asyncio.Event()
     joined = joiner(gate, LookupError("nobody has thought of this"))
-    users = [asyncio.create_task(joined.perform(BUNDLE)) for _ in range(LANES * 9)]
+    users: list[asyncio.Task[Any]] = [asyncio.create_task(joined.perform(BUNDLE)) for _ in range(LANES * 9)]
     await turns()
-    gate.set()
-    await turns()
-    waiting = [user for user in users if not user.done()]
-    for user in waiting:
-        user.cancel()
-    assert not waiting
+    assert not await left_waiting(users, gate)
     for user in users:
         with pytest.raises(ConnectionAbortedError):
             user.result()
