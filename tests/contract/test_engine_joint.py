@@ -140,3 +140,13 @@ async def test_when_the_server_ends_the_connections_all_are_told_and_the_next_go
     assert sum(isinstance(one, Refused) for one in done) >= 1
     assert all(isinstance(one, Refused | bool) for one in done)
     assert await on_postgres.run(put, "after", "many")
+
+
+@pytest.mark.postgres
+async def test_only_what_streams_whole_tables_plans_to_read_them_from_end_to_end(on_postgres: Engine) -> None:
+    ask = "SELECT current_setting('enable_seqscan') AS id"
+    streamed = [row["id"] async for rows in on_postgres.stream(ask, {}) for row in rows]
+    async with on_postgres.snapshot() as snapshot:
+        streamed += [row["id"] async for rows in snapshot.stream(ask, {}) for row in rows]
+    assert streamed == ["on", "on"]
+    assert await on_postgres.run(ids, ask) == await on_postgres.read(ids, ask) == ["off"]
