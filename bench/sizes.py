@@ -24,7 +24,7 @@ from chopmark.authorities import ISSUER
 from chopmark.main import House, SystemClock, SystemEntropy, build
 from chopmark.ra.desk import Caller
 from chopmark.store.script import Query, Script
-from chopmark.words import CustomerId, FactorClass
+from chopmark.words import CustomerId, FactorClass, LoginId
 from tests.postgres import Cluster
 from tests.postgres import running as postgres_running
 
@@ -145,7 +145,7 @@ async def _look_ups(one: Sized) -> dict[str, float]:
 
 def _calls(house: House) -> Mapping[str, Callable[[int], Awaitable[object]]]:
     def caller(i: int) -> Caller:
-        return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench")
+        return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
 
     async def status(i: int) -> object:
         held = await house.counter.holdings(caller(i))

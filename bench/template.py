@@ -12,7 +12,7 @@ from chopmark.ra.desk import Caller
 from chopmark.settings import Settings
 from chopmark.store.ca import CertificateLedger
 from chopmark.store.script import Script, query
-from chopmark.words import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, Operation
+from chopmark.words import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 
 AGE = timedelta(days=345)
 """How old the loaded certificates are: twenty days before their end, so that they may be renewed."""
@@ -71,7 +71,7 @@ async def _work(house: House) -> None:
 
 async def _certified(house: House, clock: SteppingClock) -> None:
     """Enrol customer 0, the new key being the one that the load client can make again."""
-    caller = Caller(CustomerId(people.number(0)), frozenset({FactorClass.PASSWORD}), "bench")
+    caller = Caller(CustomerId(people.number(0)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
     key = people.client_key(0)
     account = AccountNumber(people.account(0))
     order = (await house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order

@@ -106,10 +106,18 @@ export function decodeOrder(value: unknown): Order {
   };
 }
 
-function decodeNonce(value: unknown): Bytes {
-  const nonce = octets(members(value)["nonce"]);
+export interface Nonce {
+  /** 32 octets. */
+  readonly octets: Bytes;
+  /** The id of this login, which a proof of possession names. */
+  readonly login: string;
+}
+
+function decodeNonce(value: unknown): Nonce {
+  const of = members(value);
+  const nonce = octets(of["nonce"]);
   if (nonce.length !== 32) throw new TypeError("a nonce of 32 octets expected");
-  return nonce;
+  return { octets: nonce, login: text(of, "login") };
 }
 
 function decodeTime(value: unknown): Date {
@@ -118,7 +126,7 @@ function decodeTime(value: unknown): Date {
   return new Date(time);
 }
 
-export type Verb = "challenges" | "code" | "birth-date" | "confirm" | "cancel" | "dispute";
+export type Verb = "possession" | "challenges" | "code" | "birth-date" | "confirm" | "cancel" | "dispute";
 
 /** What was made once with a nonce; sent again as it is when the answer was lost. */
 export interface Prepared {
@@ -153,7 +161,16 @@ export class Orders {
 
   /** 32 octets; an earlier nonce of the order is dead. */
   async nonce(id: string): Promise<Bytes> {
+    return (await this.nonceOfLogin(id)).octets;
+  }
+
+  /** As `nonce`, with the id of this login. */
+  async nonceOfLogin(id: string): Promise<Nonce> {
     return (await this.#api.send("POST", `${path(id)}/nonce`, `orders/${id}/nonce`, {}, decodeNonce)).value;
+  }
+
+  async possess(id: string, prepared: Prepared): Promise<Order> {
+    return (await this.#api.send("POST", `${path(id)}/possession`, prepared.action, prepared.body, decodeOrder)).value;
   }
 
   async putKey(id: string, prepared: Prepared): Promise<Order> {
@@ -170,7 +187,7 @@ export class Orders {
 }
 
 /** One action for one nonce: the body can never be made twice the same. */
-export function prepare(id: string, verb: "key" | "prove", nonce: Bytes, body: Readonly<Record<string, string>>): Prepared {
+export function prepare(id: string, verb: "key" | "possession" | "prove", nonce: Bytes, body: Readonly<Record<string, string>>): Prepared {
   return { action: `orders/${id}/${verb}/${toBase64Url(nonce).slice(0, 16)}`, body };
 }
 

@@ -3,6 +3,7 @@
 Everything that decides takes them as arguments; only `main` and `client/main` read the real ones.
 """
 
+from base64 import b32encode
 from datetime import datetime
 from typing import Protocol
 
@@ -21,3 +22,8 @@ class Entropy(Protocol):
     def token(self, size: int) -> bytes:
         """Return `size` fresh random bytes."""
         ...
+
+
+def new_id(entropy: Entropy) -> str:
+    """Return a fresh 128-bit id: 26 characters of base32."""
+    return b32encode(entropy.token(16)).rstrip(b"=").decode()

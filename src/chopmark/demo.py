@@ -26,6 +26,7 @@ from chopmark.words import (
     CustomerId,
     FactorClass,
     KeyHome,
+    LoginId,
     Operation,
     OrderState,
     Reason,
@@ -105,7 +106,7 @@ class Play:
         await self._house.door.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
-        return Caller(CustomerId(person.number), _LOGIN, "demo")
+        return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
 
     async def _code(self, caller: Caller, order: Order) -> None:
         """Have a code sent, read it as the inbox page does, and answer."""

@@ -17,6 +17,7 @@ from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
+from chopmark.ra.possession import Possession
 from chopmark.settings import Settings
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
@@ -81,6 +82,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         launches=house.launches,
         enrolment=house.enrolment,
         rekey=house.rekey,
+        possession=Possession(house.desk),
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,

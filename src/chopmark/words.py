@@ -12,6 +12,8 @@ OrderId = NewType("OrderId", str)
 """One wish for a certificate: 26 characters of base32, 128 random bits."""
 ChallengeId = NewType("ChallengeId", str)
 """One sent code: 26 characters of base32, 128 random bits."""
+LoginId = NewType("LoginId", str)
+"""One sign-in or launch: 26 characters of base32, 128 random bits; the same over rotations of the session id."""
 Serial = NewType("Serial", str)
 """A certificate's serial number: its octets in upper-case hexadecimal, an even number of digits."""
 IssuerId = NewType("IssuerId", str)
@@ -101,6 +103,19 @@ class KeyHome(StrEnum):
     HELPER = "helper"
 
 
+class KeyEvidence(StrEnum):
+    """What stood for the customer when a key was bound to an order."""
+
+    LOGIN = "login"
+    """A request within a login of the customer, and nothing else."""
+    OLD_KEY = "old_key"
+    """The signature of the certificate that is renewed (TW-16)."""
+    TLS = "tls"
+    """A TLS connection that the certificate's key has opened (TW-16)."""
+    CREDENTIAL = "credential"
+    """A one-time credential, shown by a program."""
+
+
 class OrderState(StrEnum):
     """The states of an order; `ra.model` has the transitions."""
 
@@ -130,6 +145,19 @@ class CertificateState(StrEnum):
     HELD = "held"
     REVOKED = "revoked"
     EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ActingLogin:
+    """The login that takes a step of an order, and the factor classes of all logins that have touched that order.
+
+    `known` are those on record when the order was read; `union` has this login's too. The step's statement compares
+    `known` with what is stored then, so that no login that came between is left out (TW-01).
+    """
+
+    id: LoginId
+    known: frozenset[FactorClass]
+    union: frozenset[FactorClass]
 
 
 class AccountKind(StrEnum):

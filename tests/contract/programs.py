@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from chopmark.client.signing import ClientKey
+from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
 from chopmark.ra.rekey import Shown
 from chopmark.words import (
@@ -85,12 +86,19 @@ class Program:
         return await self.world.house.program.enrol(self.given.user, self.given.secret, csr or self.csr)
 
     async def approve(self) -> None:
-        """The customer's own steps at the portal."""
+        """The customer's own steps at the portal; what the program shows is typed there first."""
+        await self.name_key()
         await self.errand.send()
         await self.errand.answer(await self.errand.code())
         if (await self.errand.order()).birth_date_asked:
             await self.errand.birth_date()
         await self.errand.confirm()
+
+    async def name_key(self) -> None:
+        """Type the key words that the program shows; the key of a renewal was bound by the old certificate's."""
+        if self.given is not None:
+            errand = self.errand
+            await Possession(self.world.house.desk).name(errand.caller, errand.id, errand.key.words)
 
     async def prove(self) -> Progress:
         """Repeat the request over a connection that the new certificate opened."""

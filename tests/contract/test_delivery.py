@@ -76,6 +76,7 @@ async def row(world: World, errand: Errand) -> dict[str, object]:
 
 async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 1
     (message,) = gateway.taken
@@ -92,6 +93,7 @@ async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> N
 
 async def test_f5_a_retry_after_a_fault_sends_the_same_code_under_the_same_id(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     gateway = Gateway(
         [GatewayFault(FaultReason.TIMEOUT, retryable=True), GatewayFault(FaultReason.BUSY, retryable=True)]
     )
@@ -114,6 +116,7 @@ async def test_f5_a_retry_after_a_fault_sends_the_same_code_under_the_same_id(wo
 
 async def test_f6_a_message_whose_code_has_expired_is_not_sent(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     world.clock.later(seconds=300)
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 1
@@ -124,6 +127,7 @@ async def test_f6_a_message_whose_code_has_expired_is_not_sent(world: World) -> 
 
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     gateway = Gateway()
     await delivery(world, gateway).once()
@@ -133,6 +137,7 @@ async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the
 
 async def test_i14_a_replaced_code_is_not_sent_any_more(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     world.clock.later(seconds=60)
     await errand.send()
     gateway = Gateway()
@@ -147,6 +152,7 @@ async def test_i14_a_replaced_code_is_not_sent_any_more(world: World) -> None:
 
 async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     gateway = Gateway([GatewayFault(FaultReason.DESTINATION, retryable=False)])
     await delivery(world, gateway).once()
     world.clock.later(minutes=1)
@@ -159,6 +165,7 @@ async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> N
 async def test_two_workers_share_no_row(world: World) -> None:
     for customer in (ANN, BEN, "C6", "C7"):
         await world.to_sent(customer)
+        await world.told()
     gateway = Gateway()
     taken = await asyncio.gather(*(delivery(world, gateway, f"worker-{n}").once() for n in range(4)))
     assert sum(taken) == 4
@@ -179,6 +186,7 @@ class Broken(Gateway):
 async def test_a_message_that_fails_in_an_unexpected_way_leaves_its_neighbours_sent_and_marked(world: World) -> None:
     for customer in (ANN, BEN, FAY):
         await world.to_sent(customer)
+        await world.told()
     gateway = Broken()
     working = delivery(world, gateway)
     with pytest.raises(ZeroDivisionError):
@@ -192,12 +200,14 @@ async def test_a_message_that_fails_in_an_unexpected_way_leaves_its_neighbours_s
 
 async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_looks_for_nothing(world: World) -> None:
     await world.to_sent(ANN)
+    await world.told()
     hanging, gateway = Hanging(), Gateway()
     first, second, third = delivery(world, hanging, "1"), delivery(world, gateway, "2"), delivery(world, gateway, "3")
     assert await second.assist([first]) == 0
     at_work = asyncio.create_task(first.once())
     await hanging.asked.wait()
     await world.to_sent(BEN)
+    await world.told()
     assert await third.assist([first, second]) == 0
     assert await second.assist([first]) == 1
     assert len(gateway.taken) == 1
@@ -210,12 +220,14 @@ async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(worl
     names = [task.name for task in tasks(world.house) if task.name.startswith("deliver-")]
     assert names == ["deliver-0", "deliver-1", "deliver-2"]
     await world.to_sent()
+    await world.told()
     assert await world.once("deliver-1") == 0
     assert await world.once("deliver-0") == 1
 
 
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     works, kinds = world.house.works, (WorkKind.CODE,)
     (mine,) = await works.claim(kinds, 10, "slow", world.clock.now(), 60)
     assert await works.claim(kinds, 10, "quick", world.clock.now(), 60) == []
@@ -231,6 +243,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None
 
 async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_code(world: World) -> None:
     errand = await world.to_sent()
+    await world.told()
     await world.house.works.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 0

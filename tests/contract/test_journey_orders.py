@@ -22,7 +22,7 @@ async def test_another_operation_meanwhile_is_refused_and_names_the_open_order(w
     await world.to_active()
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
-    refused = await refusal(world.open(ANN, Operation.REPLACE, Reason.LOST))
+    refused = await refusal(world.open(ANN, Operation.REPLACE, Reason.NEW_DEVICE))
     assert (refused.kind, refused.code) == (Kind.CONFLICT, f"open:{errand.id}")
 
 

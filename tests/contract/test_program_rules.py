@@ -129,6 +129,7 @@ async def test_too_many_wrong_codes_hold_the_customer_and_the_program_gets_nothi
         " VALUES (:customer, 'sms', 0, 20, 20, 1, 'too_many')",
         customer=ANN,
     )
+    await program.name_key()
     assert (await refusal(program.errand.send())).kind is Kind.HELD
     assert (await program.ask()).certificate is None
 

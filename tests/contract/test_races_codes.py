@@ -19,7 +19,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.stepup import ChallengeLedger
-from chopmark.words import Channel, OrderState, Secret
+from chopmark.words import ActingLogin, Channel, OrderState, Secret
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
 
 world = world_fixture()
@@ -67,7 +67,9 @@ class Naive(ChallengeLedger):
         )
         return Charged(charged)
 
-    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
+    async def right(
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
         found = await self.get(challenge.id)
         assert found is not None
         used = found.consume(now)
@@ -99,12 +101,13 @@ def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> 
 async def at_once(nodes: Sequence[Counting], errand: Errand, codes: Sequence[str]) -> list[object]:
     """Send the answers all at once, by turns to each node; a node that is too busy is asked again."""
     rules = errand.house.rekey.rules
+    acting = errand.house.desk.acting(errand.caller, await errand.order())
     start, sent = asyncio.Event(), await errand.challenge()
 
     async def one(verifier: Counting, code: str) -> object:
         await start.wait()
         while True:
-            made = await outcome(verifier.answer(sent, code, rules))
+            made = await outcome(verifier.answer(sent, code, acting, rules))
             if not (isinstance(made, Refusal) and made.code == "busy"):
                 return made
 

@@ -258,6 +258,7 @@ async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str
         for few in ((BEN,), (GUS,), (ANN, FAY, EVE)):  # the first one prepares what each connection prepares once
             for customer in few:
                 await world.to_sent(customer)
+            await world.told()
             await counted(f"codes: {len(few)}", "deliver-0")
             world.clock.later(minutes=2)
             for customer in few:

@@ -3,6 +3,7 @@
 Founding a CA takes a second, so each process founds one for each engine and copies it for every test.
 """
 
+import json
 import shutil
 import tempfile
 from collections import deque
@@ -30,6 +31,7 @@ from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.ra.overview import Counter
 from chopmark.ra.ports import Holding
+from chopmark.ra.possession import Possession
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.settings import Settings
@@ -45,6 +47,7 @@ from chopmark.words import (
     CustomerId,
     FactorClass,
     KeyHome,
+    LoginId,
     Operation,
     OrderId,
     OrderState,
@@ -56,6 +59,8 @@ from tests import postgres
 START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 """Noon in Taipei; certificates made now end on 31 March 2027."""
 PASSWORD_LOGIN = frozenset({FactorClass.PASSWORD})
+LOGIN = "LOGIN0000000000000000TESTS"
+"""The login of a customer in a test that is about something else."""
 
 
 def _row(number: int, person: str, name: str, birth: str, mobile: str, email: str) -> dict[str, str]:
@@ -140,8 +145,10 @@ class World:
         assert self.house.stamps.authority is not None
         return self.house.stamps.authority
 
-    def caller(self, customer: str = ANN, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> Caller:
-        return Caller(CustomerId(customer), factors, "test")
+    def caller(
+        self, customer: str = ANN, factors: frozenset[FactorClass] = PASSWORD_LOGIN, login: str = LOGIN
+    ) -> Caller:
+        return Caller(CustomerId(customer), factors, "test", LoginId(login))
 
     async def open(
         self,
@@ -150,11 +157,15 @@ class World:
         reason: Reason | None = None,
         factors: frozenset[FactorClass] = PASSWORD_LOGIN,
         serial: Serial | None = None,
+        login: str = LOGIN,
+        home: KeyHome = KeyHome.FILE,
+        instead: OrderId | None = None,
     ) -> "Errand":
         """Open an order."""
-        caller = self.caller(customer, factors)
+        caller = self.caller(customer, factors, login)
         account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
-        order = (await self.house.enrolment.start(caller, operation, account, KeyHome.FILE, reason, serial)).order
+        start = self.house.enrolment.start
+        order = (await start(caller, operation, account, home, reason, serial, instead)).order
         return Errand(self, caller, order.id, ClientKey.generate(), self.held.get(customer))
 
     async def to_key(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
@@ -237,6 +248,10 @@ class World:
             self.dice,
         )
 
+    async def told(self) -> None:
+        """Let the notices that orders were opened have gone out, for tests that count what else is sent."""
+        await self.change("UPDATE work SET done_at = 0 WHERE facts LIKE '%order_opened%' AND done_at IS NULL")
+
     # jobs -------------------------------------------------------------------------------------------------------
 
     async def once(self, name: str) -> int:
@@ -288,8 +303,11 @@ class World:
         (row,) = await self.rows("SELECT state, reason FROM certificates WHERE serial = :serial", serial=serial)
         return row["state"], row["reason"]
 
-    async def notices(self) -> list[dict[str, Any]]:
-        return await self.rows("SELECT * FROM work WHERE kind = 'notice' ORDER BY not_before, id")
+    async def notices(self, template: str = "") -> list[dict[str, Any]]:
+        """What customers are told: of one kind, or all but that an order was opened, which every order begins with."""
+        rows = await self.rows("SELECT * FROM work WHERE kind = 'notice' ORDER BY not_before, id")
+        told = [(json.loads(row["facts"])["template"], row) for row in rows]
+        return [row for name, row in told if name == template or (not template and name != "order_opened")]
 
     async def audit(self) -> Report:
         """Give every leaf its place and verify the whole record against the heads file."""
@@ -353,6 +371,18 @@ class Errand:
         proof = self.proof(await self.nonce()) if file.order.operation is Operation.REKEY else None
         csr = self.key.request(self.house.rekey.csr_subject(file))
         return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
+
+    def within(self, login: str, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> "Errand":
+        """The same order and key in another login of the customer."""
+        return replace(self, caller=self.world.caller(self.caller.customer, factors, login))
+
+    async def possess(self, key: ClientKey | None = None, **other: Any) -> Order:
+        """Prove possession of the order's key; `other` says what is different about the statement."""
+        facts: dict[str, Any] = {"portal": self.house.portal, "order": self.id, "login": self.caller.login}
+        facts["at"] = self.world.clock.now()
+        facts["nonce"] = other.pop("nonce", None) or await self.nonce()
+        proof = (key or self.key).possess(**{**facts, **other})
+        return (await Possession(self.house.desk).sign(self.caller, self.id, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""

@@ -259,6 +259,22 @@ class Errand:
             body["proof"] = self.proof(old, certificate, nonce, "rekey")
         return await self.call(f"{self.path}/key", body, "PUT")
 
+    async def possess(self) -> Answer:
+        """Show that this login holds the key."""
+        given = (await self.browser.api(f"{self.path}/nonce")).json()
+        proof = self.key.possess(
+            portal=self.order["portal"],
+            order=OrderId(self.order["id"]),
+            login=given["login"],
+            nonce=unb64(given["nonce"]),
+            at=self.world.clock.now(),
+        )
+        return await self.call(f"{self.path}/possession", {"proof": b64(proof)})
+
+    async def name_key(self) -> Answer:
+        """Type the key words that the customer's program shows."""
+        return await self.call(f"{self.path}/possession", {"key_words": self.key.words})
+
     async def send_code(self, channel: str = "mobile") -> Answer:
         """Have a code sent."""
         self.world.step(seconds=61)

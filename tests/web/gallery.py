@@ -99,7 +99,7 @@ CONSENT = s.ConsentView(
     "1",
     "0" * 64,
     (
-        text("My key was made in this browser and stays in it; no copy of it can be made."),
+        text("My key %(key)s was made in this browser and stays in it; no copy of it can be made.", key="HJKL"),
         text("My old certificate stays valid until the new one works; then it is revoked."),
         text("I use it to sign my orders of account %(account)s.", account="F014000-0000007"),
     ),
@@ -107,7 +107,7 @@ CONSENT = s.ConsentView(
 MOBILE = s.ChannelChoice(Channel.MOBILE, "09•• ••• 678", date(2021, 3, 8))
 EMAIL = s.ChannelChoice(Channel.EMAIL, "z•••@g•••.com", date(2019, 11, 30))
 COOLING = text("This was changed only recently. For your safety it can be used from %(date)s on.", date="2026-11-28")
-CHALLENGE = s.ChallengeView("AB-7Q", Channel.MOBILE, "09•• ••• 678", 259, 41, 5, 2)
+CHALLENGE = s.ChallengeView("AB-7Q", Channel.MOBILE, "09•• ••• 678", 259, 41, 5, 2, key_name="HJKL")
 RECEIPT = s.Receipt("R-2026-000018", NOW, Channel.EMAIL, "z•••@g•••.com")
 WHY_RENEW = text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date="2026-12-12")
 
@@ -182,7 +182,7 @@ def portal(w: World) -> dict[str, Page]:
     reasons = (Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE)
     nothing = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     first = text("You have no certificate yet. Apply for one to be able to trade.")
-    unfinished = text("You have another order open. Please finish it, or cancel it first.")
+    unfinished = text("You have another order open. Please go on with it, or end it and begin this one.")
     too_early = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     lapsed = certificate(CertificateState.EXPIRED, -1)
     expired = text("Your certificate ended on %(date)s. Apply for a new one.", date="2026-11-21")
@@ -253,10 +253,13 @@ def steps(w: World) -> dict[str, Page]:
         "key-program": s.ProgramStepPage(f, w.order(enrol, 1), EST, renewal=False),
         "key-program-shown": s.ProgramStepPage(f, w.order(enrol, 1), EST, renewal=False, credential=GIVEN),
         "key-program-renew": s.ProgramStepPage(f, w.order(rekey, 1), EST, renewal=True),
+        "possession": s.PossessionStepPage(f, w.order(enrol, 1), browser, Reason.FIRST),
+        "possession-words": s.PossessionStepPage(f, w.order(enrol, 1), KeyHome.HELPER, None, by_words=True),
         "channel": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL)),
         "channel-cooling": s.ChannelStepPage(f, w.order(rekey, 2), (cooling, EMAIL)),
         "channel-soon": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL), resend_in_s=41),
         "channel-none": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,)),
+        "channel-password": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,), password_alone_helps=True),
         "code": s.CodeStepPage(f, w.order(rekey, 2), CHALLENGE),
         "code-over": s.CodeStepPage(f, w.order(rekey, 2), late),
         "code-last": s.CodeStepPage(f, w.order(rekey, 2), replace(CHALLENGE, sends_left=0, attempts_left=1)),

@@ -121,7 +121,7 @@ async def terms_that_were_not_shown(world: World) -> Answer:
 @refusal(409, "conflict")
 async def another_order_is_open(world: World) -> Answer:
     order = await (await errand(world, "C10001")).until("channel", "rekey")
-    return await order.start("replace", reason="lost")
+    return await order.start("replace", reason="new_device")
 
 
 @refusal(409, "conflict")

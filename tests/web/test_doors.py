@@ -50,6 +50,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
     ("PUT", f"{ORDER}/key"): row("rekey.bind_key", session=True, owned="order_id"),
     ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/possession"): row("possession.sign", "possession.name", session=True, owned="order_id"),
     ("POST", f"{ORDER}/prove"): row("rekey.prove", session=True, owned="order_id"),
     ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
     ("GET", "/api/v1/status"): READ,
@@ -131,7 +132,7 @@ class Recorder:
         return called
 
 
-PARTS = ("door", "launches", "enrolment", "rekey", "program", "revocation")
+PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "revocation")
 
 
 def recording(world: World, seen: set[str]) -> World:
@@ -173,6 +174,8 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
         await order.until("channel" if number == "C10006" else "done", operation, **more)
         if number == "C10006":
             await order.call(f"{order.path}/dispute", {"channel": "mobile"})
+            await order.possess()
+            await order.name_key()
             await order.call(f"{order.path}/credential")
             await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")

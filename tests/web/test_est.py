@@ -125,13 +125,12 @@ async def test_a_program_waits_until_its_customer_has_approved(world: World) -> 
     how: dict[str, Any] = {"auth": credential, "content": sent}
     waiting = await ask(est, "simpleenroll", headers=TYPE, **how)
     assert (waiting.status_code, waiting.headers["retry-after"]) == (202, "15")
-    key = order.key.spki_sha256.hex()[:16].upper()
-    assert f"Your key {key} has arrived." in waiting.text
+    assert f"Your key {order.key.words} has arrived." in waiting.text
     quiet = await ask(est, "rfc7030/simpleenroll", headers=TYPE, **how)
     assert (quiet.status_code, quiet.content, quiet.headers["retry-after"]) == (202, b"", "15")
     await order.call(order.path, method="GET")
-    assert (order.order["next"], order.order["spki_sha256"]) == ("channel", order.key.spki_sha256.hex())
-    for step in (order.send_code, order.enter_code, order.enter_birth_date, order.confirm):
+    assert (order.order["next"], order.order["spki_sha256"]) == ("possession", order.key.spki_sha256.hex())
+    for step in (order.name_key, order.send_code, order.enter_code, order.enter_birth_date, order.confirm):
         assert (await ask(est, "simpleenroll", headers=TYPE, **how)).status_code == 202
         assert (await step()).is_success
     made = await ask(est, "simpleenroll", headers={**TYPE, "Content-Transfer-Encoding": "quoted-printable"}, **how)

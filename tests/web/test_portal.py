@@ -6,6 +6,7 @@ import re
 import pytest
 
 from chopmark.demo_people import PEOPLE
+from chopmark.words import ActingLogin
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
 PAGES = ["/home", "/certificates", "/certificates/apply", "/certificates/inquiry", "/certificates/revoke", "/profile"]
@@ -109,7 +110,9 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     consent = order.order["consent"]["sha256"]
     found = await world.house.desk.orders.get(order.order["id"])
     assert found is not None
-    assert await world.house.rekey._submit(found, consent, world.clock.now())
+    assert found.approved_login is not None
+    acting = ActingLogin(found.approved_login, found.login_factors, found.login_factors)
+    assert await world.house.rekey._submit(found, consent, acting, world.clock.now())
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"

@@ -46,12 +46,14 @@ async def test_the_pages_lead_a_program_s_customer_from_the_credential_to_the_en
     assert credential[1] not in again.text, "a credential is shown once"
     sent = body(order.key)
     assert (await ask(est, "simpleenroll", headers=TYPE, auth=credential, content=sent)).status_code == 202
-    assert 'data-step="channel"' in (await opened(order.browser, page)).text
+    asked = await opened(order.browser, page)
+    assert 'data-step="possession"' in asked.text
+    assert order.key.words[:4] not in asked.text, "the customer reads the words in the program, not on the page"
     await order.call(order.path, method="GET")
-    for step in (order.send_code, order.enter_code, order.enter_birth_date):
+    for step in (order.name_key, order.send_code, order.enter_code, order.enter_birth_date):
         assert (await step()).is_success
     review = await opened(order.browser, page)
-    assert order.key.spki_sha256.hex()[:16].upper() in review.text, "the customer sees which key"
+    assert order.key.words in review.text, "the customer sees which key"
     assert (await order.confirm()).is_success
     assert "Your program fetches it" in (await opened(order.browser, page)).text
     made = await ask(est, "simpleenroll", headers=TYPE, auth=credential, content=sent)

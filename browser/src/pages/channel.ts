@@ -36,5 +36,8 @@ export function attachDispute(page: Page, form: HTMLFormElement): void {
 
 export function attachCancel(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
-  onSubmit(page, form, async () => orderAddress((await page.orders.step(id, "cancel")).id));
+  onSubmit(page, form, async () => {
+    const ended = orderAddress((await page.orders.step(id, "cancel")).id);
+    return valueOf(form, "next") || ended;
+  });
 }

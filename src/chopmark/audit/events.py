@@ -35,6 +35,8 @@ class Event(StrEnum):
     """A customer asked for a certificate or a revocation."""
     RA_KEY_BOUND = "ra:key:bound"
     """A CSR with proof of possession bound its key to the order."""
+    RA_KEY_PROVED = "ra:key:proved"
+    """A login has proved that it holds the order's key: by the key's signature, or by typing its key words."""
     RA_KEY_REFUSED = "ra:key:refused"
     """A CSR, its key or the old key's proof was unfit."""
     RA_NONCE_ISSUED = "ra:nonce:issued"

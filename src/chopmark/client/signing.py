@@ -9,7 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chopmark.pki import pkcs12, proof
+from chopmark.pki import pkcs12, possession, proof
+from chopmark.pki.key_words import key_words
+from chopmark.pki.possession import Possession
 from chopmark.pki.proof import Statement
 from chopmark.pki.x509 import name
 from chopmark.words import OrderId, Secret
@@ -73,6 +75,19 @@ class ClientKey:
             time=at.replace(microsecond=0),
         )
         return proof.build(statement, self._key, certificate_der)
+
+    @property
+    def words(self) -> str:
+        """The words by which a person tells this key from another: three groups of four letters."""
+        return key_words(self.spki_sha256.hex())
+
+    def possess(self, *, portal: str, order: OrderId, login: str, nonce: bytes, at: datetime) -> bytes:
+        """Return the proof that whoever is signed in holds this key of the order, CMS, DER.
+
+        `nonce` and `login` are what the server has given together.
+        """
+        stated = Possession(portal, order, login, nonce, self.spki_sha256, at.replace(microsecond=0))
+        return possession.build(stated, self._key)
 
     def p12(
         self,

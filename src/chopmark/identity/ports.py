@@ -7,7 +7,7 @@ from typing import Protocol
 
 from chopmark.audit.leaf import Leaf, Tip
 from chopmark.errors import Refusal
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,13 @@ class PasswordRow:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only."""
+    """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only.
+
+    `login` stays the same when the session gets a new id.
+    """
 
     id_hash: bytes
+    login: LoginId
     customer: CustomerId
     factors: frozenset[FactorClass]
     account: AccountNumber | None
@@ -100,6 +104,17 @@ class Launch:
     wanted: str | None
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LostAnswer:
+    """The one request that may be made again with the session id that it has replaced, because its answer was lost.
+
+    `repeat` is a digest of its Idempotency-Key, method, path and body.
+    """
+
+    repeat: bytes
+    until: datetime
 
 
 class Records(Protocol):
@@ -149,8 +164,16 @@ class Sessions(Protocol):
         """End a session."""
         ...
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, leaf: Leaf) -> bool:
-        """Give a session a new id; the old id is dead at once on all nodes."""
+    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
+        """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
+        ...
+
+    async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:
+        """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
+        ...
+
+    async def rotate_again(self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, leaf: Leaf) -> bool:
+        """Give that session a new id once more; once."""
         ...
 
 

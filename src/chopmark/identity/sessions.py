@@ -13,17 +13,19 @@ from datetime import datetime, timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock, Entropy
+from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
-from chopmark.identity.ports import PasswordRow, Records, Session, Sessions
+from chopmark.identity.ports import LostAnswer, PasswordRow, Records, Session, Sessions
 from chopmark.limits.budgets import Budget, Counters
 from chopmark.tw.text import fold
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret, text
+from chopmark.words import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 
 IDLE = timedelta(seconds=600)
 ABSOLUTE = timedelta(minutes=30)
+REPEATABLE = timedelta(seconds=60)
+"""How long a request whose answer was lost may be repeated with the session id that its answer has replaced."""
 
 
 def network_of(address: str) -> str:
@@ -130,11 +132,12 @@ class Door:
         """Return a new session for a customer whom a door has recognised; the replaced session is dead."""
         now = self._clock.now()
         token = bearer(self._entropy)
-        session = Session(digest(token), customer, factors, account, door, now, now, now + ABSOLUTE)
+        login = LoginId(new_id(self._entropy))
+        session = Session(digest(token), login, customer, factors, account, door, now, now, now + ABSOLUTE)
         old = None if replaces is None else digest(replaces)
 
         async def attempt(pen: Pen) -> None:
-            facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account}
+            facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
             await self._sessions.open(session, old, pen.leaf(Event.PORTAL_SESSION_OPENED, **facts))
 
         await self._recorder.write(customer_chain(customer), attempt)
@@ -145,13 +148,33 @@ class Door:
         now = self._clock.now()
         return await self._sessions.seen(digest(token), now, now - IDLE)
 
-    async def step_up(self, session: Session) -> Secret:
-        """Return the new token of a session after a step up; the old one is dead on all nodes (I21)."""
+    async def step_up(self, session: Session, repeat: bytes | None = None) -> Secret:
+        """Return the new token of a session after a step up; the old one is dead on all nodes (I21).
+
+        `repeat` names the request that this answers: for a minute it may be made once more with the old token.
+        """
         fresh = bearer(self._entropy)
+        lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
 
         async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED)
-            return await self._sessions.rotate(session.id_hash, digest(fresh), leaf)
+            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
+            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, leaf)
+
+        if not await self._recorder.write(customer_chain(session.customer), attempt):
+            raise Refused(SIGN_IN_AGAIN)
+        return Secret(fresh)
+
+    async def before(self, token: str, repeat: bytes) -> Session | None:
+        """Return the session that had this token until the request `repeat` was answered, a minute ago at most."""
+        return await self._sessions.before(digest(token), repeat, self._clock.now())
+
+    async def step_up_again(self, session: Session, token: str, repeat: bytes) -> Secret:
+        """Return another token of a session whose last one never arrived; once, else Refused (UNAUTHENTICATED)."""
+        fresh, now = bearer(self._entropy), self._clock.now()
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
+            return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, leaf)
 
         if not await self._recorder.write(customer_chain(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)

@@ -15,13 +15,14 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock
 from chopmark.identity.people import People
 from chopmark.jobs.loop import Task, Waiting
+from chopmark.pki.key_words import key_name
 from chopmark.post.failover import Router
 from chopmark.post.ports import GatewayFault, Message, Purpose, Receipt, Work, WorkKind, Works, code_purpose
-from chopmark.post.templates import Language, Sender, Written, write_code, write_notice
+from chopmark.post.templates import CodeParts, Language, Sender, Written, write_code, write_notice
 from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.stepup.verifier import Verifier
-from chopmark.words import Channel, CustomerId, Secret
+from chopmark.words import Channel, CustomerId, Operation, Secret
 
 LEASE_S = 60
 BATCH = 50
@@ -141,9 +142,12 @@ class Delivery:
             purpose,
             _language(work),
             challenge.channel,
-            code=code,
-            reference=challenge.reference,
-            life=challenge.expires_at - challenge.created_at,
+            CodeParts(
+                code,
+                challenge.reference,
+                None if challenge.operation is Operation.REVOKE else key_name(challenge.spki),
+                challenge.expires_at - challenge.created_at,
+            ),
             account_last3=_word(work, "account_last3"),
         )
         life = challenge.expires_at - challenge.created_at

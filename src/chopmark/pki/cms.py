@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -109,6 +109,32 @@ def sign(
     `more` are further signed attributes as (type, DER of the one value), `included` the certificates that go along.
     """
     certificate = x509.load_der_x509_certificate(certificate_der)
+    named = IssuerAndSerial(
+        issuer=asn1.decode_der(asn1.TLV, certificate.issuer.public_bytes()), serial=certificate.serial_number
+    )
+    return _sign(content, content_type, key, named, more, included)
+
+
+def sign_by_key(content: bytes, content_type: str, key: IssuerKey) -> bytes:
+    """Return SignedData as `sign`, by a key without a certificate: it is named by the SHA-256 of its SPKI.
+
+    RFC 5652 s.5.3 (subjectKeyIdentifier, version 3) and RFC 7093 s.2, method 4.
+    """
+    return _sign(content, content_type, key, _key_identifier(signing.spki(key.public_key())), (), ())
+
+
+def _key_identifier(spki_der: bytes) -> bytes:
+    return hashlib.sha256(spki_der).digest()
+
+
+def _sign(
+    content: bytes,
+    content_type: str,
+    key: IssuerKey,
+    named: IssuerAndSerial | bytes,
+    more: Sequence[tuple[str, bytes]],
+    included: Sequence[bytes],
+) -> bytes:
     attributes = _attributes(content, content_type, more)
     algorithm = (
         AlgorithmIdentifier(algorithm=_ECDSA_SHA256, parameters=None)
@@ -116,10 +142,8 @@ def sign(
         else AlgorithmIdentifier(algorithm=_RSA_SHA256, parameters=asn1.Null())
     )
     signer = _SignerInfo(
-        version=1,
-        sid=IssuerAndSerial(
-            issuer=asn1.decode_der(asn1.TLV, certificate.issuer.public_bytes()), serial=certificate.serial_number
-        ),
+        version=1 if isinstance(named, IssuerAndSerial) else 3,
+        sid=named,
         digest_algorithm=AlgorithmIdentifier(algorithm=_SHA256, parameters=None),
         signed_attributes=attributes,
         signature_algorithm=algorithm,
@@ -154,6 +178,22 @@ def verified_content(cms_der: bytes, content_type: str, certificate_der: bytes) 
     and messageDigest and, if it likes, signingTime. Certificates in the message are ignored.
     Raises CmsError with the fault, ValueError when the bytes have another shape.
     """
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    return _content(cms_der, content_type, signing.spki_of(certificate), lambda signer: _names(signer, certificate))
+
+
+def content_by_key(cms_der: bytes, content_type: str, spki_der: bytes) -> bytes:
+    """Return the content that this key has signed, named as by `sign_by_key`; otherwise as `verified_content`."""
+    expected = _key_identifier(spki_der)
+    return _content(
+        cms_der,
+        content_type,
+        spki_der,
+        lambda signer: isinstance(signer.sid, bytes) and hmac.compare_digest(signer.sid, expected),
+    )
+
+
+def _content(cms_der: bytes, content_type: str, spki_der: bytes, names: Callable[[_SignerInfo], bool]) -> bytes:
     info = asn1.decode_der(_ContentInfo, cms_der)
     if info.type != _SIGNED_DATA or info.content.encapsulated.type.dotted_string != content_type:
         raise CmsError(Fault.CONTENT_TYPE)
@@ -168,12 +208,11 @@ def verified_content(cms_der: bytes, content_type: str, certificate_der: bytes) 
         raise CmsError(Fault.VERSION)
     if [a.algorithm for a in (*data.digest_algorithms.as_list(), signer.digest_algorithm)] != [_SHA256, _SHA256]:
         raise CmsError(Fault.DIGEST_ALGORITHM)
-    certificate = x509.load_der_x509_certificate(certificate_der)
-    if not _names(signer, certificate):
+    if not names(signer):
         raise CmsError(Fault.SIGNER)
     attributes = signer.signed_attributes
     _require_attributes(attributes, content_type, data.encapsulated.content)
-    key = signing.public_key(signing.spki_of(certificate))
+    key = signing.public_key(spki_der)
     if not _suits(signer.signature_algorithm, signing.kind_of(key)):
         raise CmsError(Fault.SIGNATURE_ALGORITHM)
     if not signing.verifies(key, signer.signature, asn1.encode_der(attributes), hashes.SHA256()):

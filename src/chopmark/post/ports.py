@@ -23,6 +23,8 @@ class Purpose(StrEnum):
     MANY_FAILURES = "many_failures"
     HOLD_RELEASED = "hold_released"
     CONTACT_CHANGED = "contact_changed"
+    ORDER_OPENED = "order_opened"
+    KEY_BOUND = "key_bound"
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
 

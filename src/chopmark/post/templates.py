@@ -55,15 +55,28 @@ class Written:
     text: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class CodeParts:
+    """What a message with a code spells; `key_name` is the short name of the key that it approves, if any."""
+
+    code: Secret
+    reference: str
+    key_name: str | None
+    life: timedelta
+
+    def __post_init__(self) -> None:
+        names = [self.reference, *(() if self.key_name is None else (self.key_name,))]
+        if not _CODE.fullmatch(self.code.reveal()) or not all(map(_REFERENCE.fullmatch, names)):
+            raise ValueError("a code is 6 to 10 digits, its reference and the short name of a key four capital letters")
+
+
 def write_code(
     sender: Sender,
     purpose: Purpose,
     language: Language,
     channel: Channel,
+    made: CodeParts,
     *,
-    code: Secret,
-    reference: str,
-    life: timedelta,
     account_last3: str | None,
 ) -> Written:
     """Return the message with a code. ValueError when a part has not the form that it must have.
@@ -72,16 +85,15 @@ def write_code(
     """
     if not purpose.is_code:
         raise ValueError(f"{purpose} is not about a code")
-    if not (_CODE.fullmatch(code.reveal()) and _REFERENCE.fullmatch(reference)):
-        raise ValueError("a code is 6 to 10 digits and its reference four capital letters")
     parts = {
         "firm": sender.name(language),
         "hotline": sender.hotline,
         "doing": _DOING[language][purpose],
         "account": _account(account_last3, language, channel),
-        "code": code.reveal(),
-        "reference": reference,
-        "minutes": str(max(1, int(life.total_seconds()) // 60)),
+        "code": made.code.reveal(),
+        "reference": made.reference,
+        "key": "" if made.key_name is None else _KEY_NAMED[language, channel] % {"key": made.key_name},
+        "minutes": str(max(1, int(made.life.total_seconds()) // 60)),
     }
     subject = _CODE_SUBJECT[language] % parts
     return Written(subject, Secret(_CODE_TEXT[language, channel] % parts))
@@ -125,9 +137,7 @@ def unfit_for_sms(sender: Sender, digits: int, life: timedelta) -> tuple[str, ..
                 purpose,
                 language,
                 Channel.MOBILE,
-                code=Secret("0" * digits),
-                reference="BDFG",
-                life=life,
+                CodeParts(Secret("0" * digits), "BDFG", None if purpose is Purpose.CODE_REVOCATION else "BDFG", life),
                 account_last3="000",
             ).text.reveal()
             if segments(written) > 1:
@@ -165,24 +175,31 @@ _CODE_SUBJECT: Final[Mapping[Language, str]] = {
     Language.EN: "%(firm)s: code for %(doing)s your e-certificate (reference %(reference)s)",
 }
 
+_KEY_NAMED: Final[Mapping[tuple[Language, Channel], str]] = {
+    (Language.ZH, Channel.MOBILE): "，金鑰%(key)s",
+    (Language.EN, Channel.MOBILE): ", key %(key)s",
+    (Language.ZH, Channel.EMAIL): "金鑰簡稱：%(key)s（請確認與網頁上顯示的相同）\n",
+    (Language.EN, Channel.EMAIL): "Key: %(key)s (please check that the page shows the same)\n",
+}
+
 _CODE_TEXT: Final[Mapping[tuple[Language, Channel], str]] = {
     (Language.ZH, Channel.MOBILE): (
-        "【%(firm)s】您正在%(doing)s%(account)s。驗證碼%(code)s，%(minutes)s分鐘有效，參考碼%(reference)s。"
-        "本公司不索取此碼，勿告知他人。"
+        "【%(firm)s】%(doing)s%(account)s。驗證碼%(code)s，限%(minutes)s分鐘，參考%(reference)s%(key)s。"
+        "本公司不索取，勿告知他人。"
     ),
     (Language.EN, Channel.MOBILE): (
-        "%(firm)s: you are %(doing)s your e-certificate%(account)s. Code %(code)s, valid %(minutes)s min, "
-        "ref %(reference)s. We never ask for it; tell no one."
+        "%(firm)s: you are %(doing)s your e-certificate%(account)s. Code %(code)s for %(minutes)s min, "
+        "ref %(reference)s%(key)s. We never ask for it; tell no one."
     ),
     (Language.ZH, Channel.EMAIL): (
         "您好：\n\n您正在%(firm)s客戶服務專區%(doing)s%(account)s。\n\n"
-        "驗證碼：%(code)s\n參考碼：%(reference)s（請確認與網頁上顯示的相同）\n有效時間：%(minutes)s分鐘\n\n"
+        "驗證碼：%(code)s\n參考碼：%(reference)s（請確認與網頁上顯示的相同）\n%(key)s有效時間：%(minutes)s分鐘\n\n"
         "本公司不會向您索取此碼，請勿告知他人。若非您本人操作，請勿輸入驗證碼，並立即與本公司聯絡。\n\n"
         "%(firm)s 客服專線：%(hotline)s\n此信由系統自動寄出，請勿直接回覆。\n"
     ),
     (Language.EN, Channel.EMAIL): (
         "Hello,\n\nYou are %(doing)s your e-certificate%(account)s at %(firm)s.\n\n"
-        "Code: %(code)s\nReference: %(reference)s (please check that the page shows the same)\n"
+        "Code: %(code)s\nReference: %(reference)s (please check that the page shows the same)\n%(key)s"
         "Valid for: %(minutes)s minutes\n\n"
         "We never ask you for this code. Please tell no one. If this was not you, do not enter the code, "
         "and call us at once.\n\n"
@@ -244,6 +261,16 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "您的聯絡資料%(account)s已於%(at)s變更，暫不可用於憑證。",
             _NOT_ME_ZH,
         ),
+        Purpose.ORDER_OPENED: (
+            "有人以您的身分提出憑證申請",
+            "%(at)s有人登入您的帳戶提出電子憑證申請%(account)s。",
+            _NOT_ME_ZH,
+        ),
+        Purpose.KEY_BOUND: (
+            "憑證申請已有新的金鑰",
+            "%(at)s您的電子憑證申請%(account)s在另一次登入中收到金鑰。",
+            _NOT_ME_ZH,
+        ),
         Purpose.CERTIFICATE_HELD: (
             "電子憑證已暫時停用",
             "您的電子憑證%(account)s已於%(at)s由本公司人員暫時停用。",
@@ -294,6 +321,16 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.CONTACT_CHANGED: (
             "contact changed",
             "Your contact%(account)s was changed on %(at)s. It cannot be used for certificates for 7 days.",
+            _NOT_ME_EN,
+        ),
+        Purpose.ORDER_OPENED: (
+            "an order for an e-certificate was opened",
+            "Someone signed in as you and opened an order for an e-certificate%(account)s on %(at)s (Taiwan time).",
+            _NOT_ME_EN,
+        ),
+        Purpose.KEY_BOUND: (
+            "your order has a new key",
+            "Your order for an e-certificate%(account)s got a key from another login on %(at)s (Taiwan time).",
             _NOT_ME_EN,
         ),
         Purpose.CERTIFICATE_HELD: (

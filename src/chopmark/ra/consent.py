@@ -7,10 +7,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import Order
 from chopmark.words import KeyHome, Operation, Reason, Text, text
 
-TERMS_VERSION = 1
+TERMS_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,17 @@ def _revocation(order: Order) -> tuple[Text, ...]:
 
 
 def _application(order: Order, issuer: str, overlap: bool) -> tuple[Text, ...]:
+    name = key_name(order.spki_sha256 or "")
     home = {
-        KeyHome.BROWSER: text("My key was made in this browser and stays in it; no copy of it can be made."),
-        KeyHome.FILE: text("My key was made on this computer; I keep its file and its pass-phrase to myself."),
+        KeyHome.BROWSER: text(
+            "My key %(key)s was made in this browser and stays in it; no copy of it can be made.", key=name
+        ),
+        KeyHome.FILE: text(
+            "My key %(key)s was made on this computer; I keep its file and its pass-phrase to myself.", key=name
+        ),
         KeyHome.HELPER: text(
-            "My key %(key)s was made by the program on my computer and stays there; the program shows the same number.",
-            key=(order.spki_sha256 or "")[:16].upper(),
+            "My key %(key)s was made by the program on my computer and stays there; the program shows the same words.",
+            key=key_words(order.spki_sha256 or ""),
         ),
     }[order.key_home]
     sentences = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chopmark.audit.recorder import Recorder
-from chopmark.clock import Clock, Entropy
+from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import Counters
@@ -15,20 +15,31 @@ from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
 from chopmark.ra.ports import Holding, Holdings, Orders
-from chopmark.stepup.verifier import new_id
-from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, OrderId, Serial, text
+from chopmark.words import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    LoginId,
+    OrderId,
+    Serial,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
 
-    `opened` is the file that was read when they came in, so that their first step need not read it again.
+    `login` is the id of the login: of one sign-in or launch. `opened` is the file that was read when they came in, so
+    that their first step need not read it again.
     """
 
     customer: CustomerId
     factors: frozenset[FactorClass]
     door: str
+    login: LoginId
     language: str = "zh-TW"
     opened: OrderFile | CustomerFile | None = None
 
@@ -57,12 +68,28 @@ class Desk:
         found = await self.orders.get(order)
         if found is None or found.customer != caller.customer:
             raise Refused(NO_ORDER)
-        return found.at(self.now(), self.policy)
+        return found.at(self.now(), self.policy).within(caller.login)
+
+    def acting(self, caller: Caller, order: Order) -> ActingLogin:
+        """Return the caller's login as it takes a step of an order; raise Refused (FORBIDDEN) without the password.
+
+        Each step of a customer needs a login that contains the trading password (TW-01). Where it is unknown what the
+        order's logins used, the union stays unknown.
+        """
+        self.require_password(caller)
+        known = order.login_factors
+        return ActingLogin(caller.login, known, known | caller.factors if known else known)
+
+    def require_password(self, caller: Caller) -> None:
+        """Raise Refused (FORBIDDEN) when the login does not contain the trading password (TW-01)."""
+        if FactorClass.PASSWORD not in caller.factors:
+            said = text("Please sign in with your trading password first.")
+            raise Refused(Refusal(Kind.FORBIDDEN, said, code="password_needed"))
 
     async def file(self, caller: Caller, order: OrderId) -> OrderFile:
         """Return the file of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
         if isinstance(caller.opened, OrderFile) and caller.opened.order.id == order:
-            return self._counted(caller.opened)
+            return self._counted(caller, caller.opened)
         return await self.reread(caller, order)
 
     async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
@@ -70,12 +97,12 @@ class Desk:
         found = await self.files.order(caller.customer, order)
         if found is None:
             raise Refused(NO_ORDER)
-        return self._counted(found)
+        return self._counted(caller, found)
 
-    def _counted(self, found: OrderFile) -> OrderFile:
+    def _counted(self, caller: Caller, found: OrderFile) -> OrderFile:
         for tip in found.tips:
             self.recorder.know(tip)
-        return found.now_as(found.order.at(self.now(), self.policy))
+        return found.now_as(found.order.at(self.now(), self.policy).within(caller.login))
 
     async def customer_file(self, caller: Caller) -> CustomerFile:
         """Return what is on record of the caller."""

@@ -3,21 +3,22 @@
 from datetime import timedelta
 
 from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import new_chain, order_chain
 from chopmark.audit.recorder import Pen
+from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.post.ports import Work
 from chopmark.ra.desk import Caller, Desk, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
-from chopmark.ra.model import LIVE, Order, ended
+from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
-from chopmark.stepup.verifier import new_id
+from chopmark.tw.account import last3
 from chopmark.words import (
     AccountNumber,
     CertificateState,
     Channel,
-    FactorClass,
     KeyHome,
     Operation,
     OrderId,
@@ -42,16 +43,17 @@ class Enrolment:
         key_home: KeyHome,
         reason: Reason | None = None,
         serial: Serial | None = None,
+        instead: OrderId | None = None,
     ) -> OrderFile:
-        """Return the file of a new open order with its first nonce, or of the customer's live one.
+        """Return the file of a new open order with its first nonce, or of the customer's live one if it is the same.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
-        4 [tx] order, leaf: one live order a customer and profile, whatever the tabs and devices.
-        Raises Refused; CONFLICT with the live order's id as code when it is of another operation.
+        4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live
+        order a customer and profile, whatever the tabs and devices.
+        Raises Refused; CONFLICT with the live order's id in its code when that asks for something else.
         """
         desk, now = self._desk, self._desk.now()
-        if FactorClass.PASSWORD not in caller.factors:
-            raise Refused(Refusal(Kind.FORBIDDEN, text("Please sign in with your trading password first.")))
+        desk.require_password(caller)
         file = await desk.customer_file(caller)
         if all(row.number != account for row in file.accounts):
             raise Refused(
@@ -80,8 +82,9 @@ class Enrolment:
             nonce=desk.entropy.token(32),
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
+            login=caller.login,
         )
-        stored = await self._store(order, file.live, caller)
+        stored = await self._store(order, file, caller, instead)
         return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
 
     def _asks_birth_date(self, file: CustomerFile, operation: Operation) -> bool:
@@ -90,11 +93,21 @@ class Enrolment:
             return False
         return file.customer is not None and not self._desk.people.shown(file.customer).company
 
-    async def _store(self, order: Order, live: tuple[Order, ...], caller: Caller) -> Order:
+    async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
         desk = self._desk
-        for stale in live:
-            if stale.at(order.created_at, desk.policy).state is OrderState.EXPIRED:
-                await self._end(stale, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
+        for found in file.live:
+            live = found.at(order.created_at, desk.policy)
+            if live.state is OrderState.EXPIRED:
+                await self._end(found, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
+            elif live.id == instead or _gives_way(live, order):
+                await self._give_up(live, caller)
+        told = desk.notice_to(
+            order.customer,
+            desk.people.masked(file.contacts),
+            "order_opened",
+            None,
+            account_last3=last3(order.account),
+        )
 
         async def attempt(pen: Pen) -> Order:
             leaf = pen.leaf(
@@ -107,26 +120,23 @@ class Enrolment:
                 factor="+".join(sorted(order.login_factors)),
                 policy=order.policy,
                 old_serial=order.old_serial,
+                login=order.login,
                 door=caller.door,
             )
-            return await desk.orders.open(order, leaf)
+            return await desk.orders.open(order, told, leaf)
 
         desk.recorder.know(new_chain(order_chain(order.id)))
         stored = await desk.recorder.write(order_chain(order.id), attempt)
-        if stored.id != order.id and stored.operation is not order.operation:
-            raise Refused(
-                Refusal(
-                    Kind.CONFLICT,
-                    text("You have another order open. Please finish it, or cancel it first."),
-                    code=f"open:{stored.id}",
-                )
-            )
+        if stored.id != order.id and not _the_same(stored, order):
+            said = text("You have another order open. Please go on with it, or end it and begin this one.")
+            raise Refused(Refusal(Kind.CONFLICT, said, code=f"open:{stored.id}"))
         return stored
 
     async def nonce(self, caller: Caller, order_id: OrderId) -> tuple[bytes, timedelta]:
         """Return a fresh nonce for the next signature of the customer's key; the earlier one is dead."""
         desk, now = self._desk, self._desk.now()
         order = (await desk.file(caller, order_id)).order
+        desk.require_password(caller)
         if not order.live:
             raise Refused(ended(order))
         nonce = desk.entropy.token(32)
@@ -141,19 +151,23 @@ class Enrolment:
 
     async def cancel(self, caller: Caller, order_id: OrderId) -> Order:
         """End a live order; nothing is left behind, and an unproven certificate of it is revoked."""
-        order = await self._desk.order(caller, order_id)
-        if order.live and order.state not in {OrderState.SUBMITTED, OrderState.PENDING}:
-            await self._end(order, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED)
+        self._desk.require_password(caller)
+        await self._give_up(await self._desk.order(caller, order_id), caller)
         return await self._desk.order(caller, order_id)
 
-    async def _end(self, order: Order, state: OrderState, event: Event) -> None:
+    async def _give_up(self, order: Order, caller: Caller) -> None:
+        """End an order in the name of a login, unless it has been submitted and its certificate is on the way."""
+        if order.live and order.state not in {OrderState.SUBMITTED, OrderState.PENDING}:
+            await self._end(order, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED, login=caller.login)
+
+    async def _end(self, order: Order, state: OrderState, event: Event, **facts: Fact) -> None:
         desk = self._desk
         works: tuple[Work, ...] = ()
         if order.serial is not None:
             works = (desk.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 
         async def attempt(pen: Pen) -> bool:
-            return await desk.orders.end(order.id, state, event.value, works, pen.leaf(event))
+            return await desk.orders.end(order.id, state, event.value, works, pen.leaf(event, **facts))
 
         await desk.recorder.write(order_chain(order.id), attempt)
 
@@ -165,6 +179,7 @@ class Enrolment:
     async def dispute(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
         """Hold the order because the contact shown is not the customer's, and stop using that contact."""
         desk, now = self._desk, self._desk.now()
+        desk.require_password(caller)
         order = await desk.order(caller, order_id)
         if not order.live:
             raise Refused(ended(order))
@@ -176,6 +191,26 @@ class Enrolment:
 
         await desk.recorder.write(order_chain(order.id), attempt)
         return await desk.order(caller, order_id)
+
+
+def _the_same(live: Order, wanted: Order) -> bool:
+    """Tell whether a live order is the one that is asked for: what, why, for which account, and where its key lives."""
+    asked = (wanted.operation, wanted.reason, wanted.account, wanted.key_home)
+    return (live.operation, live.reason, live.account, live.key_home) == asked
+
+
+def _gives_way(live: Order, wanted: Order) -> bool:
+    """Tell whether a live order ends because of what is asked for now; never one that has been submitted.
+
+    A certificate that is lost or compromised is replaced at once, whatever else was begun. And the renewal of a
+    customer, which the old key signs, ends a replacement that another login has begun without any key.
+    """
+    if live.operation is Operation.REVOKE or live.state not in BEFORE_SUBMISSION:
+        return False
+    elsewhere = live.login != wanted.login
+    if wanted.operation is Operation.REPLACE and wanted.reason in {Reason.LOST, Reason.COMPROMISED}:
+        return elsewhere or not _the_same(live, wanted)
+    return wanted.operation is Operation.REKEY and live.operation is Operation.REPLACE and elsewhere
 
 
 def _old(

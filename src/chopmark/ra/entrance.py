@@ -33,5 +33,5 @@ class Entrance:
         if found is None:
             return None
         session = found.session
-        caller = Caller(session.customer, session.factors, session.door, language, found.file)
+        caller = Caller(session.customer, session.factors, session.door, session.login, language, found.file)
         return Visitor(session, caller, found.begun)

@@ -1,5 +1,6 @@
 """The file that the counter opens for one step: a customer and one order of theirs, read at one moment, in one go."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +10,7 @@ from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge, ChallengeState
-from chopmark.words import CertificateState, CustomerId, OrderId, Serial
+from chopmark.words import CertificateState, CustomerId, LoginId, OrderId, Serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class CustomerFile:
 class OrderFile:
     """An order with what its steps look at; `sent` is its newest code, `codes` how many were sent.
 
-    `tips` are those of the audit chains that a step continues: the order's and the customer's.
+    `tips` are those of the audit chains that a step continues: the order's and the customer's. `last_login` is the
+    customer's newest login; None when no session of theirs is stored any more.
     """
 
     order: Order
@@ -42,6 +44,7 @@ class OrderFile:
     sent: Challenge | None
     codes: int
     tips: tuple[Tip, ...]
+    last_login: LoginId | None = None
 
     def holding(self, serial: Serial | None) -> Holding | None:
         """Return one of the customer's certificates."""
@@ -92,6 +95,11 @@ class Repeat:
     name: str
     of: str
     body_sha256: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of all that makes a request the same one."""
+        return hashlib.sha256(f"{self.name}\n{self.of}\n".encode() + self.body_sha256).digest()
 
     def scope(self, customer: CustomerId) -> str:
         """Return what the Idempotency-Key is unique in: this customer's requests of this method and path."""

@@ -18,7 +18,7 @@ from typing import IO
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, ChainId, Leaf, Tip, customer_chain, staff_chain
 from chopmark.audit.recorder import ATTEMPTS, Pen, StaleChain
-from chopmark.clock import Clock, Entropy
+from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.desk import assert_staff
@@ -26,7 +26,6 @@ from chopmark.ra.intake_changes import ContactChange, Plan
 from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan
 from chopmark.ra.intake_ports import Mark, Registry, StandingMoved
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
-from chopmark.stepup.verifier import new_id
 from chopmark.tw.zone import local_date
 from chopmark.words import text
 

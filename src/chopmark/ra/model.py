@@ -3,6 +3,9 @@
 open -> bound (key) -> coded (right code) -> checked (birth date, if asked) -> submitted -> issued -> active;
 a revocation goes open -> coded -> done. `coded` and `checked` lapse to `bound` (a revocation to `open`) after ten
 minutes; an order that was never submitted ends after a day.
+
+An approval is of one login and one key: code, birth date and confirmation count in a login that has bound the key,
+or has proved that it holds it.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +16,13 @@ from chopmark.errors import Kind, Refusal
 from chopmark.ra.policy import Policy
 from chopmark.words import (
     AccountNumber,
+    ActingLogin,
     Channel,
     CustomerId,
     FactorClass,
+    KeyEvidence,
     KeyHome,
+    LoginId,
     Operation,
     OrderId,
     OrderState,
@@ -43,6 +49,7 @@ class Step(StrEnum):
     """What the customer does next; the page of the same name shows it."""
 
     KEY = "key"
+    POSSESSION = "possession"
     CHANNEL = "channel"
     BIRTH_DATE = "birth_date"
     REVIEW = "review"
@@ -54,7 +61,13 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One wish for a certificate, or for the revocation of one. Moments are aware UTC."""
+    """One wish for a certificate, or for the revocation of one. Moments are aware UTC.
+
+    `login` opened the order, `bound_login` bound its key, `proved_login` was the last to prove possession of it, and
+    `approved_login` gave the right code. `login_factors` are the factor classes of all logins that took a step.
+    `key_is_here` is False for an order that is looked at in a login which does not hold its key, `key_is_mine` for one
+    whose key this login neither bound nor proved, so that it may bind no other one.
+    """
 
     id: OrderId
     customer: CustomerId
@@ -84,6 +97,13 @@ class Order:
     issued_at: datetime | None = None
     activated_at: datetime | None = None
     ended: str | None = None
+    login: LoginId | None = None
+    bound_login: LoginId | None = None
+    proved_login: LoginId | None = None
+    approved_login: LoginId | None = None
+    key_evidence: KeyEvidence | None = None
+    key_is_here: bool = True
+    key_is_mine: bool = True
 
     def at(self, now: datetime, policy: Policy) -> "Order":
         """Return the order as it counts at `now`: lapsed approvals and the end of its day applied."""
@@ -93,14 +113,53 @@ class Order:
             return replace(self, state=self.rest, coded_at=None, checked_at=None)
         return self
 
+    def within(self, login: LoginId) -> "Order":
+        """Return the order as it counts in one login: what another login has approved is no approval here.
+
+        Only a view: nothing is void because somebody looked (reading changes nothing).
+        """
+        if self.state not in BEFORE_SUBMISSION:
+            return self
+        counts = self
+        if self.state in {OrderState.CODED, OrderState.CHECKED} and self.approved_login != login:
+            counts = replace(self, state=self.rest, coded_at=None, checked_at=None)
+        mine = self.spki_sha256 is None or login in {self.bound_login, self.proved_login}
+        return replace(counts, key_is_here=self.held_by(login), key_is_mine=mine)
+
+    def held_by(self, login: LoginId) -> bool:
+        """Tell whether code, birth date and confirmation of a login count for this order's key.
+
+        A login holds the key when it has bound it, or has proved possession of it since. The key of a renewal was
+        bound by the old certificate's key, so that any login may approve it. A key that came with a credential has
+        to be named by its key words first: the login gave a credential away, and has seen no key.
+        """
+        if self.spki_sha256 is None or self.key_evidence in {KeyEvidence.OLD_KEY, KeyEvidence.TLS}:
+            return True
+        if self.proved_login == login:
+            return True
+        return self.bound_login == login and self.key_evidence is KeyEvidence.LOGIN
+
     def _fresh(self, now: datetime, policy: Policy) -> bool:
         return self.coded_at is not None and now < self.coded_at + policy.approval_life
 
-    def bound(self, spki_sha256: str, csr: bytes, now: datetime, *, used_nonce: bool) -> "Order":
+    def bound(
+        self,
+        spki_sha256: str,
+        csr: bytes,
+        now: datetime,
+        login: LoginId | None,
+        evidence: KeyEvidence,
+        *,
+        used_nonce: bool,
+    ) -> "Order":
         """Return the order with a new key: what approved an earlier one is void."""
         return replace(
             self,
             state=OrderState.BOUND,
+            bound_login=login,
+            proved_login=None,
+            approved_login=None,
+            key_evidence=evidence,
             spki_sha256=spki_sha256,
             csr=csr,
             bound_at=now,
@@ -110,9 +169,35 @@ class Order:
             nonce=None if used_nonce else self.nonce,
         )
 
-    def coded(self, channel: Channel, now: datetime) -> "Order":
+    def possessed(self, login: LoginId, *, used_nonce: bool) -> "Order":
+        """Return the order after a login has proved that it holds the key: earlier approvals are void."""
+        return replace(
+            self,
+            state=OrderState.BOUND,
+            proved_login=login,
+            approved_login=None,
+            coded_at=None,
+            checked_at=None,
+            code_channel=None,
+            nonce=None if used_nonce else self.nonce,
+            key_is_here=True,
+            key_is_mine=True,
+        )
+
+    def coded(self, channel: Channel, login: LoginId, now: datetime) -> "Order":
         """Return the order after the right code."""
-        return replace(self, state=OrderState.CODED, code_channel=channel, coded_at=now, checked_at=None)
+        return replace(
+            self,
+            state=OrderState.CODED,
+            code_channel=channel,
+            coded_at=now,
+            checked_at=None,
+            approved_login=login,
+        )
+
+    def touched(self, acting: ActingLogin) -> "Order":
+        """Return the order with the factor classes of the login that took a step (TW-01)."""
+        return replace(self, login_factors=acting.union)
 
     def checked(self, now: datetime) -> "Order":
         """Return the order after the right birth date."""
@@ -146,7 +231,7 @@ class Order:
             case OrderState.OPEN:
                 return Step.CHANNEL if self.operation is Operation.REVOKE else Step.KEY
             case OrderState.BOUND:
-                return Step.CHANNEL
+                return Step.CHANNEL if self.key_is_here else Step.POSSESSION
             case OrderState.CODED:
                 return Step.BIRTH_DATE if self.birth_date_asked else Step.REVIEW
             case OrderState.CHECKED:
@@ -187,3 +272,13 @@ def ended(order: Order) -> Refusal:
     }
     done = text("This order is finished. There is nothing more to do.")
     return Refusal(Kind.CONFLICT, sentences.get(order.state, done), code=f"order_{order.state}")
+
+
+HAS_A_KEY = Refusal(
+    Kind.CONFLICT,
+    text(
+        "This order has a key that was made in another login. Go on with that key, or begin again: then the order ends "
+        "and a new one is opened."
+    ),
+    code="other_login",
+)

@@ -11,13 +11,15 @@ from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.words import (
     AccountNumber,
+    ActingLogin,
     CertificateState,
     Channel,
     CustomerId,
+    KeyEvidence,
     KeyHome,
+    LoginId,
     OrderId,
     OrderState,
-    Reason,
     Serial,
 )
 
@@ -47,23 +49,29 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What binding a key writes into an order."""
+    """What binding a key writes into an order: the key, what stood for the customer, and the login that did it."""
 
     spki_sha256: str
     csr: bytes
     proof: bytes | None
     old_serial: Serial | None
+    evidence: KeyEvidence
+    acting: ActingLogin
     credential: bytes | None = None
     """The hash of a program's credential, which binding uses up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The one-time credential of an order, as stored: its SHA-256, until when it may bind a key, and which it bound."""
+    """The one-time credential of an order, as stored: its SHA-256, until when it may bind a key, and which it bound.
+
+    `login` is the login that gave it out.
+    """
 
     order: OrderId
     token_hash: bytes
     expires_at: datetime
+    login: LoginId
     spki_sha256: str | None = None
 
 
@@ -78,8 +86,8 @@ class Otherwise:
 class Orders(Protocol):
     """Keeps orders; a transition is one conditional statement on the state it starts from."""
 
-    async def open(self, order: Order, leaf: Leaf) -> Order:
-        """Store a new order, or return the customer's live one of the same profile unchanged."""
+    async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
+        """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
         ...
 
     async def get(self, order: OrderId) -> Order | None:
@@ -94,21 +102,37 @@ class Orders(Protocol):
         """Give a live order a fresh nonce; the old one is dead."""
         ...
 
-    async def bind(self, order: Order, bound: Bound, nonce: bytes | None, now: datetime, leaf: Leaf) -> Refusal | None:
-        """Bind a key to an open or bound order, using up the nonce; codes and approvals of an earlier key die.
+    async def bind(
+        self,
+        order: Order,
+        bound: Bound,
+        nonce: bytes | None,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> Refusal | None:
+        """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce.
 
-        Refused when the key is blocked or another customer's (I7), or the order has moved on.
+        Codes and approvals of an earlier key die; `works` are queued. Refused when the key is blocked or another
+        customer's (I7), when another login holds the order's key, or when the order has moved on.
         """
         ...
 
-    async def check(self, order: OrderId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
-        """Mark a freshly coded order as checked (birth date)."""
+    async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
+        """Note that this login holds the order's key, using up the nonce; codes and approvals given before are void.
+
+        False when the order has moved on. Without a nonce where the key words were typed.
+        """
+        ...
+
+    async def check(self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+        """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
         ...
 
     async def submit(
-        self, order: OrderId, consent: str, start: str, fresh_since: datetime, now: datetime, leaf: Leaf
+        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, leaf: Leaf
     ) -> bool:
-        """Move an order in state `start`, approved since `fresh_since`, to submitted; once."""
+        """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
         ...
 
     async def pend(self, order: OrderId, leaf: Leaf) -> bool:
@@ -143,9 +167,8 @@ class Orders(Protocol):
 
     async def revoke(
         self,
-        order: OrderId,
-        serial: Serial,
-        reason: Reason,
+        order: Order,
+        acting: ActingLogin,
         budgets: tuple[Budget, ...],
         fresh_since: datetime,
         now: datetime,

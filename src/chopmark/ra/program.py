@@ -18,12 +18,14 @@ from chopmark.limits.budgets import Budget
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 from chopmark.ra.desk import Caller, Desk
-from chopmark.ra.model import BEFORE_SUBMISSION, Order, ended
+from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, Holding
 from chopmark.ra.rekey import OneTime, Rekey, Shown
-from chopmark.words import CertificateState, KeyHome, Operation, OrderId, OrderState, Secret, text
+from chopmark.words import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 
 DOOR = "est"
+PROGRAM = LoginId("program")
+"""Stands for a program that shows a certificate; no login has such an id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
 _REFUSALS = Budget("est:refused:1m", 60, timedelta(minutes=1))
 """How many refused credentials are recorded; beyond it a stranger gets the same answer and fills no disk (I41)."""
@@ -68,11 +70,16 @@ class ProgramDesk:
             raise Refused(_NOT_FOR_A_PROGRAM)
         if order.operation not in _WITH_CREDENTIAL:
             raise Refused(_BY_CERTIFICATE)
+        login = desk.acting(caller, order).id
+        if not order.key_is_mine:
+            raise Refused(HAS_A_KEY)
         secret = bearer(desk.entropy)
-        stored = Credential(order.id, digest(secret), now + desk.policy.credential_life)
+        stored = Credential(order.id, digest(secret), now + desk.policy.credential_life, login)
 
         async def attempt(pen: Pen) -> bool:
-            return await self._credentials.put(stored, now, pen.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door))
+            return await self._credentials.put(
+                stored, now, pen.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
+            )
 
         if not await desk.recorder.write(order_chain(order.id), attempt):
             raise Refused((await desk.order(caller, order_id)).elsewhere())
@@ -91,7 +98,7 @@ class ProgramDesk:
             if self._desk.now() >= credential.expires_at:
                 raise Refused(await self._unknown("lapsed"))
             evidence = OneTime(credential.token_hash)
-            order = (await self._rekey.bind_key(_caller(order), order.id, csr_der, evidence)).order
+            order = (await self._rekey.bind_key(_caller(order, credential.login), order.id, csr_der, evidence)).order
         elif _key_of(csr_der) != credential.spki_sha256:
             raise Refused(_USED)
         elif order.spki_sha256 != credential.spki_sha256:
@@ -190,9 +197,12 @@ class ProgramDesk:
         return Progress(order, None)
 
 
-def _caller(order: Order) -> Caller:
-    """Return the order's own customer; the factors are those of the login that opened the order."""
-    return Caller(order.customer, order.login_factors, DOOR)
+def _caller(order: Order, login: LoginId = PROGRAM) -> Caller:
+    """Return the order's own customer, with the factors of the logins that have touched the order.
+
+    `login` is the one that gave out the program's credential.
+    """
+    return Caller(order.customer, order.login_factors, DOOR, login)
 
 
 def _key_of(csr_der: bytes) -> str:

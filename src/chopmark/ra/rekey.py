@@ -22,13 +22,23 @@ from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
-from chopmark.ra.model import BEFORE_SUBMISSION, Order, Step
+from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.stepup.ports import FailureLimits, Failures
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
-from chopmark.words import CertificateState, Channel, Operation, OrderId, OrderState, Reason, text
+from chopmark.words import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    KeyEvidence,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    text,
+)
 
 FOREVER = timedelta(days=36500)
 
@@ -86,11 +96,14 @@ class Rekey:
         order = file.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
+        acting = desk.acting(caller, order)
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
         if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
             return file
+        if not order.key_is_mine:
+            raise Refused(HAS_A_KEY)
         old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
         present = present_of(file.holdings, desk.policy.profile)
         refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
@@ -98,7 +111,15 @@ class Rekey:
             raise Refused(refused)
         signature = evidence if isinstance(evidence, bytes) else None
         credential = evidence.token_hash if isinstance(evidence, OneTime) else None
-        bound, now = Bound(request.spki_sha256, csr_der, signature, order.old_serial, credential), desk.now()
+        kind, now = _evidence_of(order, evidence), desk.now()
+        bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, kind, acting, credential)
+        told = (
+            ()
+            if (file.last_login or order.login) == acting.id
+            else desk.notice_to(
+                order.customer, desk.people.masked(file.contacts), "key_bound", None, account_last3=last3(order.account)
+            )
+        )
 
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(
@@ -106,14 +127,18 @@ class Rekey:
                 spki_sha256=request.spki_sha256,
                 key_algorithm=request.key.value,
                 old_serial=None if old is None else old.serial,
+                evidence=kind,
+                login=acting.id,
+                factor="+".join(sorted(acting.union)),
                 door=caller.door,
             )
-            return await desk.orders.bind(order, bound, nonce, now, leaf)
+            return await desk.orders.bind(order, bound, nonce, now, told, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return file.bound(order.bound(request.spki_sha256, csr_der, now, used_nonce=nonce is not None))
+        changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
+        return file.bound(changed.touched(acting).within(acting.id))
 
     def _old_key(
         self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
@@ -181,8 +206,8 @@ class Rekey:
         desk = self._desk
         file = await desk.at_step(caller, order_id, Step.CHANNEL)
         order, contacts = file.order, desk.people.masked(file.contacts)
-        facts = contact_facts(contacts)
-        why_not = may_use_channel(desk.policy, facts.get(channel), channel, order.login_factors, desk.now())
+        facts, acting = contact_facts(contacts), desk.acting(caller, order)
+        why_not = may_use_channel(desk.policy, facts.get(channel), channel, acting.union, desk.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
@@ -199,8 +224,9 @@ class Rekey:
             destination_hash=contacts[channel].destination_hash,
             account_last3=last3(order.account),
             language=caller.language,
+            acting=acting,
         )
-        return file.with_code(await self._verifier.open(what, self.rules))
+        return file.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
 
     async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderFile:
         """Accept the right code; a wrong one costs an attempt even though the request fails."""
@@ -211,18 +237,22 @@ class Rekey:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
+        acting = desk.acting(caller, order)
+        if file.sent is not None and file.sent.channel.factor in acting.union:
+            raise Refused(_SAME_FACTOR)
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
         lost = self._hold_old(order)
-        answered = await self._verifier.answer(file.sent, code, self.rules, told, lost)
+        answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, lost)
         if lost:
             return await desk.reread(caller, order_id)
-        return file.coded(order.coded(answered.channel, desk.now()), answered)
+        return file.coded(order.touched(acting).coded(answered.channel, acting.id, desk.now()), answered)
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderFile:
         """Accept the right birth date; mismatches count per customer, charged before comparing."""
         desk, now = self._desk, self._desk.now()
         file = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
         order = file.order
+        desk.require_password(caller)
         limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", order.code_channel)
 
@@ -244,7 +274,8 @@ class Rekey:
         since = now - desk.policy.approval_life
 
         async def check(pen: Pen) -> bool:
-            return await desk.orders.check(order.id, now, since, pen.leaf(Event.RA_BIRTH_DATE_RIGHT))
+            leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
+            return await desk.orders.check(order.id, caller.login, now, since, leaf)
 
         if not await desk.recorder.write(order_chain(order.id), check):
             raise Refused(_MOVED_ON)
@@ -282,20 +313,22 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
-        now = desk.now()
-        if await self._submit(order, consent, now):
+        now, acting = desk.now(), desk.acting(caller, order)
+        if order.code_channel is None or order.code_channel.factor in acting.union:
+            raise Refused(_SAME_FACTOR)
+        if await self._submit(order, consent, acting, now):
             submitted = file.now_as(order.submitted(consent, now))
             issued = await self._issue(submitted.order, await self._issuer.issue(self._wish(submitted)))
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return await desk.reread(caller, order_id)
 
-    async def _submit(self, order: Order, consent: str, now: datetime) -> bool:
+    async def _submit(self, order: Order, consent: str, acting: ActingLogin, now: datetime) -> bool:
         desk, since = self._desk, now - self._desk.policy.approval_life
 
         async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=consent, policy=desk.policy.id)
-            return await desk.orders.submit(order.id, consent, order.state, since, now, leaf)
+            leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=consent, policy=desk.policy.id, login=acting.id)
+            return await desk.orders.submit(order, consent, acting, since, now, leaf)
 
         return await desk.recorder.write(order_chain(order.id), attempt)
 
@@ -409,6 +442,7 @@ class Rekey:
         desk = self._desk
         file = await desk.file(caller, order_id)
         order = file.order
+        desk.require_password(caller)
         if order.state is OrderState.ACTIVE:
             return file
         refused = order.require(Step.INSTALL)
@@ -470,6 +504,20 @@ def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
     )
 
 
+def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:
+    if isinstance(evidence, OneTime):
+        return KeyEvidence.CREDENTIAL
+    if order.operation is not Operation.REKEY:
+        return KeyEvidence.LOGIN
+    return KeyEvidence.TLS if isinstance(evidence, Shown) else KeyEvidence.OLD_KEY
+
+
+_SAME_FACTOR = Refusal(
+    Kind.FORBIDDEN,
+    text("You signed in with this already; the code has to come another way."),
+    field="channel",
+    code="channel",
+)
 _WRONG_BIRTH_DATE = Refusal(
     Kind.WRONG_BIRTH_DATE,
     text("This is not the birth date that we have on record. Please check year, month and day."),

@@ -60,14 +60,15 @@ class Revocation:
             Budget(f"revoke:{order.customer}:1y", desk.policy.revocations_per_year, timedelta(days=365)),
         )
         ca_reason = CA_REASONS.get(reason, "unspecified")
+        acting = desk.acting(caller, order)
         works = await desk.notice(order.customer, "revoked", order.code_channel, serial=serial)
         works += (desk.revoke_work(serial, ca_reason, order.customer, order.id),)
         now = desk.now()
 
         async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent)
+            leaf = pen.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
             since = now - desk.policy.approval_life
-            return await desk.orders.revoke(order.id, serial, reason, budgets, since, now, works, leaf)
+            return await desk.orders.revoke(order, acting, budgets, since, now, works, leaf)
 
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:

@@ -9,7 +9,7 @@ from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.stepup.challenge import Challenge
-from chopmark.words import ChallengeId, CustomerId, OrderId
+from chopmark.words import ActingLogin, ChallengeId, CustomerId, OrderId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,13 @@ class SendLimits:
 class Challenges(Protocol):
     """Keeps challenges; what decides is one conditional statement each."""
 
-    async def open(self, challenge: Challenge, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf) -> Refusal | None:
+    async def open(
+        self, challenge: Challenge, acting: ActingLogin, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one.
 
         Refused, and recorded with `no`: sent too often or too soon, the factor is on hold, or the order is not
-        waiting for a code.
+        waiting for a code of this login.
         """
         ...
 
@@ -61,8 +63,13 @@ class Challenges(Protocol):
         """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13)."""
         ...
 
-    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
-        """Consume the challenge, mark its order coded, queue `works` and give the failure back; once (I12)."""
+    async def right(
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
+        """Consume the challenge, mark its order coded by this login, queue `works`, give the failure back; once (I12).
+
+        Refused, and recorded with `no`, where the order has moved on or the login does not hold its key.
+        """
         ...
 
     async def wrong(

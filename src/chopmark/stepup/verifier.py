@@ -4,7 +4,6 @@ The code is derived, never stored; an attempt is charged and committed before it
 parallel guesses, sessions or nodes compares more than the budget allows (I10 to I14, I17).
 """
 
-from base64 import b32encode
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock, Entropy
+from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work, WorkKind
@@ -20,7 +19,7 @@ from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.derive import OtpKeys, derive_for
 from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
+from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,7 @@ class CodeFor:
     destination_hash: str
     account_last3: str
     language: str
-
-
-def new_id(entropy: Entropy) -> str:
-    """Return a fresh 128-bit id: 26 characters of base32."""
-    return b32encode(entropy.token(16)).rstrip(b"=").decode()
+    acting: ActingLogin
 
 
 def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[Budget, ...]:
@@ -130,9 +125,9 @@ class Verifier:
                 "channel": what.channel,
                 "contact_version": what.contact_version,
             }
-            yes = pen.leaf(Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash)
+            yes = pen.leaf(Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id)
             no = pen.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
-            return await self._challenges.open(challenge, limits, work, yes, no)
+            return await self._challenges.open(challenge, what.acting, limits, work, yes, no)
 
         refused = await self._recorder.write(order_chain(what.order), attempt)
         if refused is not None:
@@ -147,6 +142,7 @@ class Verifier:
         self,
         sent: Challenge | None,
         raw: str,
+        acting: ActingLogin,
         rules: CodeRules,
         on_hold: tuple[Work, ...] = (),
         when_right: tuple[Work, ...] = (),
@@ -167,7 +163,7 @@ class Verifier:
         challenge = await self._charge(sent, rules)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
-            await self._right(challenge, when_right)
+            await self._right(challenge, acting, when_right)
             return challenge
         raise Refused(await self._wrong(challenge, rules, on_hold))
 
@@ -185,12 +181,14 @@ class Verifier:
             raise Refused(result)
         return result
 
-    async def _right(self, challenge: Challenge, works: tuple[Work, ...]) -> None:
+    async def _right(self, challenge: Challenge, acting: ActingLogin, works: tuple[Work, ...]) -> None:
         now = self._clock.now()
 
         async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_CODE_RIGHT, challenge=challenge.id, channel=challenge.channel)
-            return await self._challenges.right(challenge, now, works, leaf)
+            facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
+            leaf = pen.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
+            no = pen.leaf(Event.RA_CODE_DEAD, **facts)
+            return await self._challenges.right(challenge, acting, now, works, leaf, no)
 
         refused = await self._recorder.write(order_chain(challenge.order), attempt)
         if refused is not None:

@@ -11,17 +11,18 @@ from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
 from chopmark.store.script import Query, Script, guard, query, whole
-from chopmark.words import OrderId, text
+from chopmark.words import LoginId, OrderId, text
 
 _PUT = """
-INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at)
-SELECT id, customer, :token_hash, :now, :expires_at FROM orders
+INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at, login)
+SELECT id, customer, :token_hash, :now, :expires_at, :login FROM orders
 WHERE id = :id AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
+  AND (spki_sha256 IS NULL OR bound_login = :login OR proved_login = :login)
 ON CONFLICT (order_id) DO UPDATE SET token_hash = excluded.token_hash, created_at = excluded.created_at,
-  expires_at = excluded.expires_at, spki_sha256 = NULL, used_at = NULL
+  expires_at = excluded.expires_at, login = excluded.login, spki_sha256 = NULL, used_at = NULL
 RETURNING order_id
 """
-_GET = "SELECT order_id, token_hash, expires_at, spki_sha256 FROM credentials WHERE order_id = :id"
+_GET = "SELECT order_id, token_hash, expires_at, spki_sha256, login FROM credentials WHERE order_id = :id"
 _GOOD = """
 WHERE order_id = :id AND token_hash = :token_hash AND expires_at > :now
   AND (spki_sha256 IS NULL OR spki_sha256 = :spki)
@@ -55,7 +56,10 @@ class CredentialLedger:
         self._engine = engine
 
     async def put(self, credential: Credential, now: datetime, leaf: Leaf) -> bool:
-        """Store the credential of an order that was not submitted, in place of an earlier one."""
+        """Store the credential of an order that was not submitted, in place of an earlier one.
+
+        False as well when the order has a key that another login holds.
+        """
 
         def script() -> Script[bool]:
             put = guard(
@@ -64,6 +68,7 @@ class CredentialLedger:
                 token_hash=credential.token_hash,
                 now=ms(now),
                 expires_at=ms(credential.expires_at),
+                login=credential.login,
             )
             return (yield from record(leaf, put)) is not None
 
@@ -78,6 +83,7 @@ class CredentialLedger:
                 return None
             row = rows[0]
             hashed = bytes(row["token_hash"])
-            return Credential(OrderId(row["order_id"]), hashed, moment(row["expires_at"]), row["spki_sha256"])
+            login = LoginId(row["login"] or "")
+            return Credential(OrderId(row["order_id"]), hashed, moment(row["expires_at"]), login, row["spki_sha256"])
 
         return await self._engine.read(script)

@@ -15,6 +15,7 @@ from chopmark.store.identity import (
     ACCOUNTS,
     CONTACTS,
     CUSTOMER,
+    LAST_LOGIN,
     LIVE_SESSION,
     SEEN,
     SEEN_EVERY,
@@ -24,10 +25,10 @@ from chopmark.store.identity import (
     session_of,
 )
 from chopmark.store.leaves import TIP, tip_of
-from chopmark.store.ra import LIVE_ORDERS, ORDER, order_of
+from chopmark.store.orders import LIVE_ORDERS, ORDER, order_of
 from chopmark.store.script import Query, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.stepup import SENT, challenge_of
-from chopmark.words import CustomerId, OrderId
+from chopmark.words import CustomerId, LoginId, OrderId
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
 _OF_CUSTOMER = (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS, LIVE_ORDERS)
@@ -37,6 +38,7 @@ _OF_ORDER = (
     CONTACTS,
     HOLDINGS,
     TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || :customer"),
+    LAST_LOGIN,
 )
 _OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
 _OF_VISITORS_ORDER = tuple(sql.replace(":customer", _WHO) for sql in _OF_ORDER)
@@ -118,7 +120,7 @@ def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple
 
 
 def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderFile | None:
-    mine, sent, tip, people, accounts, contacts, holdings, customers_tip = found
+    mine, sent, tip, people, accounts, contacts, holdings, customers_tip, logins = found
     if not mine or mine[0]["customer"] != customer:
         return None
     return OrderFile(
@@ -130,4 +132,5 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         tips=(tip_of(order_chain(order), tip), tip_of(customer_chain(customer), customers_tip)),
+        last_login=LoginId(logins[0]["login"]) if logins else None,
     )

@@ -12,6 +12,7 @@ from chopmark.identity.ports import (
     ContactRow,
     CustomerRow,
     Launch,
+    LostAnswer,
     PasswordKind,
     PasswordRow,
     Session,
@@ -20,7 +21,7 @@ from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import TIP, append, note, record, tip_of
 from chopmark.store.script import Row, Script, at_once, guard, query, whole
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, text
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId, text
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"
@@ -36,15 +37,31 @@ _SET_PASSWORD = """
 INSERT INTO passwords (customer, phc, kind, set_at, expires_at) VALUES (:customer, :phc, :kind, :now, :expires_at)
 ON CONFLICT (customer) DO UPDATE SET phc = :phc, kind = :kind, set_at = :now, expires_at = :expires_at
 """
-_SESSION = "id_hash, customer, factors, account, door, created_at, seen_at, ends_at"
+_SESSION = "id_hash, login, customer, factors, account, door, created_at, seen_at, ends_at"
 _OPEN = f"""
 INSERT INTO sessions ({_SESSION})
-VALUES (:id_hash, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
+VALUES (:id_hash, :login, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
 """
-LIVE_SESSION = f"SELECT {_SESSION} FROM sessions WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now"
+# A session without a login was opened by the release before: its owner signs in again.
+LIVE_SESSION = f"""
+SELECT {_SESSION} FROM sessions
+WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now AND login IS NOT NULL
+"""
+LAST_LOGIN = """
+SELECT login FROM sessions WHERE customer = :customer AND login IS NOT NULL ORDER BY created_at DESC, login LIMIT 1
+"""
 SEEN = "UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at < :now"
 _CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
-_ROTATE = "UPDATE sessions SET id_hash = :new_hash WHERE id_hash = :id_hash RETURNING customer"
+_ROTATE = """
+UPDATE sessions SET id_hash = :new_hash, previous_hash = :previous, previous_repeat = :repeat, previous_until = :until
+WHERE id_hash = :id_hash RETURNING customer
+"""
+_REPEATABLE = "previous_hash = :old_hash AND previous_repeat = :repeat AND previous_until > :now AND ends_at > :now"
+_BEFORE = f"SELECT {_SESSION} FROM sessions WHERE {_REPEATABLE} AND login IS NOT NULL"
+_ROTATE_AGAIN = f"""
+UPDATE sessions SET id_hash = :new_hash, previous_hash = NULL, previous_repeat = NULL, previous_until = NULL
+WHERE {_REPEATABLE} RETURNING customer
+"""
 _CLIENT = "id, name, secret_hash, previous_hash, previous_until, disabled_at"
 _GET_CLIENT = f"SELECT {_CLIENT} FROM clients WHERE id = :id"
 _CLIENTS = f"SELECT {_CLIENT} FROM clients ORDER BY id"
@@ -123,6 +140,7 @@ def session_of(row: Row) -> Session:
     """Return a session as stored."""
     return Session(
         bytes(row["id_hash"]),
+        LoginId(row["login"]),
         CustomerId(row["customer"]),
         _factors(row["factors"]),
         None if row["account"] is None else AccountNumber(row["account"]),
@@ -247,6 +265,7 @@ class SessionLedger:
             opened = query(
                 _OPEN,
                 id_hash=session.id_hash,
+                login=session.login,
                 customer=session.customer,
                 factors=words(frozenset(session.factors)),
                 account=session.account,
@@ -285,12 +304,37 @@ class SessionLedger:
 
         await self._engine.run(script)
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, leaf: Leaf) -> bool:
-        """Give a session a new id; the old id is dead at once on all nodes."""
+    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
+        """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
+        rotate = guard(
+            _ROTATE,
+            id_hash=id_hash,
+            new_hash=new_hash,
+            previous=None if lost is None else id_hash,
+            repeat=None if lost is None else lost.repeat,
+            until=None if lost is None else ms(lost.until),
+        )
 
         def script() -> Script[bool]:
-            done = yield from record(leaf, guard(_ROTATE, id_hash=id_hash, new_hash=new_hash))
-            return done is not None
+            return (yield from record(leaf, rotate)) is not None
+
+        return await self._engine.run(script)
+
+    async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:
+        """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
+
+        def script() -> Script[Session | None]:
+            rows = yield whole(_BEFORE, old_hash=old_hash, repeat=repeat, now=ms(now))
+            return session_of(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def rotate_again(self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, leaf: Leaf) -> bool:
+        """Give that session a new id once more; once."""
+        again = guard(_ROTATE_AGAIN, old_hash=old_hash, repeat=repeat, new_hash=new_hash, now=ms(now))
+
+        def script() -> Script[bool]:
+            return (yield from record(leaf, again)) is not None
 
         return await self._engine.run(script)
 

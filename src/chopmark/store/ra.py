@@ -3,56 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
-from chopmark.ra.model import Order
+from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
-from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.columns import blobs, ms, ms_or_none, words
 from chopmark.store.credentials import USED_UP, claim, usable
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
-from chopmark.store.limits import take_each
+from chopmark.store.orders import HELD_HERE, LIVE, LIVE_ORDERS, ORDER, ORDER_COLUMNS, by, order_of
 from chopmark.store.post import queue, queued, wake
+from chopmark.store.revoking import MOVED_ON, NotRevoked, revoked
 from chopmark.store.script import Query, Row, Script, Value, guard, query, whole
 from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
-from chopmark.words import (
-    AccountNumber,
-    Channel,
-    CustomerId,
-    FactorClass,
-    KeyHome,
-    Operation,
-    OrderId,
-    OrderState,
-    Reason,
-    Serial,
-    text,
-)
+from chopmark.words import ActingLogin, Channel, CustomerId, LoginId, OrderId, OrderState, Serial, text
 
-_ORDER = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy, created_at,
-  expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at, code_channel,
-  coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended"""
-_LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
-  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial)
+  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, login)
 VALUES (:id, :customer, :operation, :reason, :account, :profile, :key_home, :state, :login_factors, :policy,
-  :created_at, :expires_at, :birth_date_asked, :nonce, :nonce_expires_at, :old_serial)
+  :created_at, :expires_at, :birth_date_asked, :nonce, :nonce_expires_at, :old_serial, :login)
 ON CONFLICT DO NOTHING RETURNING id
 """
-ORDER = f"SELECT {_ORDER} FROM orders WHERE id = :id"
-LIVE_ORDERS = f"""
-SELECT {_ORDER} FROM orders WHERE customer = :customer AND state IN {_LIVE} ORDER BY created_at DESC
-"""
 _SAME_PROFILE = f"""
-SELECT {_ORDER} FROM orders
-WHERE customer = :customer AND profile = :profile AND operation <> 'revoke' AND state IN {_LIVE}
+SELECT {ORDER_COLUMNS} FROM orders
+WHERE customer = :customer AND profile = :profile AND operation <> 'revoke' AND state IN {LIVE}
 """
 _STUCK = f"""
-SELECT {_ORDER} FROM orders
+SELECT {ORDER_COLUMNS} FROM orders
 WHERE state IN ({{states}}) AND COALESCE(issued_at, submitted_at, expires_at) < :before
   AND NOT EXISTS (SELECT 1 FROM foreign_requests f WHERE f.order_id = orders.id AND f.next_at > :before
     AND f.attempt = (SELECT MAX(g.attempt) FROM foreign_requests g WHERE g.order_id = orders.id))
@@ -60,7 +42,7 @@ ORDER BY expires_at LIMIT :most
 """
 _RENONCE = f"""
 UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
-WHERE id = :id AND state IN {_LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
+WHERE id = :id AND state IN {LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
 """
 _TAKE_KEY = """
 INSERT INTO keys (spki_sha256, customer, first_seen_at)
@@ -77,24 +59,35 @@ UNION ALL SELECT '', reason FROM blocked_keys WHERE spki_sha256 = :spki
 _USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
 _BIND = """
 UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
-  coded_at = NULL, checked_at = NULL, code_channel = NULL,
+  coded_at = NULL, checked_at = NULL, code_channel = NULL, approved_login = NULL, proved_login = NULL,
+  bound_login = :login, key_evidence = :evidence, login_factors = :union,
   nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
 WHERE id = :id AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
-  AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used)
+  AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used) AND login_factors = :known
+  AND (spki_sha256 IS NULL OR bound_login = :login OR proved_login = :login)
 RETURNING id
 """
 _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
-_CHECK = """
+_POSSESS = """
+UPDATE orders SET state = 'bound', proved_login = :login, challenge = NULL, coded_at = NULL, checked_at = NULL,
+  code_channel = NULL, approved_login = NULL, login_factors = :union,
+  nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
+WHERE id = :id AND operation <> 'revoke' AND state IN ('bound', 'coded', 'checked') AND expires_at > :now
+  AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used) AND login_factors = :known AND spki_sha256 = :spki
+RETURNING id
+"""
+_CHECK = f"""
 UPDATE orders SET state = 'checked', checked_at = :now
-WHERE id = :id AND state = 'coded' AND coded_at > :since RETURNING id
+WHERE id = :id AND state = 'coded' AND coded_at > :since AND approved_login = :login AND {HELD_HERE} RETURNING id
 """
 _FORGIVE_BIRTH_DATE = """
 UPDATE failures SET in_window = 0, ever = CASE WHEN ever > 0 THEN ever - 1 ELSE 0 END
 WHERE customer = (SELECT customer FROM orders WHERE id = :id) AND factor = 'birth_date' AND held_at IS NULL
 """
-_SUBMIT = """
+_SUBMIT = f"""
 UPDATE orders SET state = 'submitted', consent = :consent, submitted_at = :now
 WHERE id = :id AND operation <> 'revoke' AND state = :start AND coded_at > :since AND expires_at > :now
+  AND approved_login = :login AND {HELD_HERE} AND login_factors = :known AND spki_sha256 = :spki
 RETURNING id
 """
 _PEND = "UPDATE orders SET state = 'pending' WHERE id = :id AND state = 'submitted' RETURNING id"
@@ -125,19 +118,9 @@ INSERT INTO holdings (serial, customer, profile, order_id, account, key_home, sp
 VALUES (:serial, :customer, :profile, :order_id, :account, :key_home, :spki, 'issued', :der, :chain, :not_before,
   :not_after, :now)
 """
-_REVOKE_ORDER = """
-UPDATE orders SET state = 'done', submitted_at = :now
-WHERE id = :id AND operation = 'revoke' AND state = 'coded' AND coded_at > :since AND old_serial = :serial
-RETURNING customer
-"""
-_REVOKE_HOLDING = """
-UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
-WHERE serial = :serial AND customer = :customer AND state IN ('active', 'held', 'issued') RETURNING spki_sha256
-"""
-_BLOCK_KEY = "UPDATE keys SET blocked = :reason WHERE spki_sha256 = :spki AND blocked IS NULL"
 _END = f"""
 UPDATE orders SET state = :state, ended = :ended
-WHERE id = :id AND state IN {_LIVE} AND state NOT IN {{keep}} RETURNING serial
+WHERE id = :id AND state IN {LIVE} AND state NOT IN {{keep}} RETURNING serial
 """
 _END_HOLDING = """
 UPDATE holdings SET state = 'revoked', ended_at = issued_at, reason = 'unproven'
@@ -148,12 +131,6 @@ _DISPUTE = "UPDATE contacts SET disputed_at = :now WHERE customer = :customer AN
 _OTHERS_KEY = Refusal(
     Kind.BAD_KEY, text("This key cannot be used. Please let this page make a new one."), field="csr", code="key_used"
 )
-_MOVED_ON = Refusal(
-    Kind.CONFLICT,
-    text("The order has moved on meanwhile, perhaps in another tab. Please reload the page."),
-    code="moved_on",
-)
-_QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
 
 def _supersede(order: Order, serial: Serial, now: int) -> tuple[Query, ...]:
@@ -167,38 +144,8 @@ def _supersede(order: Order, serial: Serial, now: int) -> tuple[Query, ...]:
     return (others,) if old is None else (others, guard(_SUPERSEDE_RENEWED, old=old, **new))
 
 
-def order_of(row: Row) -> Order:
-    """Return an order as stored."""
-    return Order(
-        id=OrderId(row["id"]),
-        customer=CustomerId(row["customer"]),
-        operation=Operation(row["operation"]),
-        account=AccountNumber(row["account"]),
-        profile=row["profile"],
-        key_home=KeyHome(row["key_home"]),
-        state=OrderState(row["state"]),
-        login_factors=frozenset(FactorClass(word) for word in row["login_factors"].split("+") if word),
-        policy=row["policy"],
-        created_at=moment(row["created_at"]),
-        expires_at=moment(row["expires_at"]),
-        birth_date_asked=bool(row["birth_date_asked"]),
-        reason=None if row["reason"] is None else Reason(row["reason"]),
-        nonce=None if row["nonce"] is None else bytes(row["nonce"]),
-        nonce_expires_at=moment_or_none(row["nonce_expires_at"]),
-        old_serial=None if row["old_serial"] is None else Serial(row["old_serial"]),
-        spki_sha256=row["spki_sha256"],
-        csr=None if row["csr"] is None else bytes(row["csr"]),
-        bound_at=moment_or_none(row["bound_at"]),
-        code_channel=None if row["code_channel"] is None else Channel(row["code_channel"]),
-        coded_at=moment_or_none(row["coded_at"]),
-        checked_at=moment_or_none(row["checked_at"]),
-        consent=row["consent"],
-        submitted_at=moment_or_none(row["submitted_at"]),
-        serial=None if row["serial"] is None else Serial(row["serial"]),
-        issued_at=moment_or_none(row["issued_at"]),
-        activated_at=moment_or_none(row["activated_at"]),
-        ended=row["ended"],
-    )
+def _holders(row: Row) -> set[str | None]:
+    return {row["bound_login"], row["proved_login"]}
 
 
 class _Undo(Exception):
@@ -212,9 +159,10 @@ class OrderLedger:
         self._engine = engine
         binary = "BYTEA" if engine.dialect == "postgresql" else "BLOB"
         self._bind, self._activate = _BIND.format(bytes=binary), _ACTIVATE.format(bytes=binary)
+        self._possess = _POSSESS.format(bytes=binary)
 
-    async def open(self, order: Order, leaf: Leaf) -> Order:
-        """Store a new order, or return the customer's live one of the same profile unchanged."""
+    async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
+        """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
 
         def script() -> Script[Order]:
             new = guard(
@@ -235,8 +183,10 @@ class OrderLedger:
                 nonce=order.nonce,
                 nonce_expires_at=ms_or_none(order.nonce_expires_at),
                 old_serial=order.old_serial,
+                login=order.login,
             )
-            if (yield from record(leaf, new)) is not None:
+            if (yield from record(leaf, new, *queued(works))) is not None:
+                yield from wake(works)
                 return order
             live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
             if not live:
@@ -285,8 +235,16 @@ class OrderLedger:
 
         return await self._engine.run(script)
 
-    async def bind(self, order: Order, bound: Bound, nonce: bytes | None, now: datetime, leaf: Leaf) -> Refusal | None:
-        """Bind a key to an open or bound order, using up the nonce; codes and approvals of an earlier key die."""
+    async def bind(
+        self,
+        order: Order,
+        bound: Bound,
+        nonce: bytes | None,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> Refusal | None:
+        """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce."""
         bind = guard(
             self._bind,
             id=order.id,
@@ -295,41 +253,73 @@ class OrderLedger:
             proof=bound.proof,
             now=ms(now),
             used=nonce,
+            evidence=bound.evidence.value,
+            **by(bound.acting),
         )
 
         def script() -> Script[Refusal | None]:
             ours = guard(_TAKE_KEY, spki=bound.spki_sha256, customer=order.customer, now=ms(now))
             unused = guard(_UNUSED_KEY, spki=bound.spki_sha256)
             claimed = [claim(order.id, bound.credential, bound.spki_sha256, now)] if bound.credential else []
-            done = yield from record(leaf, ours, unused, bind, *claimed, query(_KILL_CODES, id=order.id))
-            if done is not None:
+            killed = query(_KILL_CODES, id=order.id)
+            if (yield from record(leaf, ours, unused, bind, *claimed, killed, *queued(works))) is not None:
+                yield from wake(works)
                 return None
             owners = yield query(_KEY, spki=bound.spki_sha256)
             used = yield query(_USED_KEY, spki=bound.spki_sha256)
             theirs = any(row["customer"] != order.customer or row["blocked"] is not None for row in owners)
             if theirs or used:
                 return _OTHERS_KEY
-            stale = bound.credential and not (yield usable(order.id, bound.credential, bound.spki_sha256, now))
-            return USED_UP if stale else _MOVED_ON
+            if bound.credential and not (yield usable(order.id, bound.credential, bound.spki_sha256, now)):
+                return USED_UP
+            found = yield query(ORDER, id=order.id)
+            elsewhere = order_of(found[0]).spki_sha256 is not None and bound.acting.id not in _holders(found[0])
+            return HAS_A_KEY if elsewhere else MOVED_ON
 
         return await self._engine.run(script)
 
-    async def check(self, order: OrderId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
-        """Mark a freshly coded order as checked (birth date) and give the charged mismatch back."""
+    async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
+        """Note that this login holds the order's key, using up the nonce; codes and approvals given before are void."""
 
         def script() -> Script[bool]:
-            checked = guard(_CHECK, id=order, now=ms(now), since=ms(fresh_since))
+            held = guard(
+                self._possess,
+                id=order.id,
+                used=nonce,
+                now=ms(now),
+                **by(acting),
+                spki=order.spki_sha256,
+            )
+            return (yield from record(leaf, held, query(_KILL_CODES, id=order.id))) is not None
+
+        return await self._engine.run(script)
+
+    async def check(self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+        """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
+
+        def script() -> Script[bool]:
+            checked = guard(_CHECK, id=order, login=login, now=ms(now), since=ms(fresh_since))
             return (yield from record(leaf, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def submit(
-        self, order: OrderId, consent: str, start: str, fresh_since: datetime, now: datetime, leaf: Leaf
+        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, leaf: Leaf
     ) -> bool:
-        """Move an order in state `start`, approved since `fresh_since`, to submitted; once."""
+        """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
 
         def script() -> Script[bool]:
-            once = guard(_SUBMIT, id=order, consent=consent, start=str(start), since=ms(fresh_since), now=ms(now))
+            once = guard(
+                _SUBMIT,
+                id=order.id,
+                consent=consent,
+                start=order.state.value,
+                since=ms(fresh_since),
+                now=ms(now),
+                login=acting.id,
+                known=words(frozenset(acting.known)),
+                spki=order.spki_sha256,
+            )
             return (yield from record(leaf, once)) is not None
 
         return await self._engine.run(script)
@@ -404,7 +394,7 @@ class OrderLedger:
             free = key_free(order.spki_sha256 or "")
             if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
                 found = yield query(ORDER, id=order.id)
-                return None if found and found[0]["state"] == "active" else _MOVED_ON
+                return None if found and found[0]["state"] == "active" else MOVED_ON
             yield from wake(works)
             return None
 
@@ -412,9 +402,8 @@ class OrderLedger:
 
     async def revoke(
         self,
-        order: OrderId,
-        serial: Serial,
-        reason: Reason,
+        order: Order,
+        acting: ActingLogin,
         budgets: tuple[Budget, ...],
         fresh_since: datetime,
         now: datetime,
@@ -422,27 +411,10 @@ class OrderLedger:
         leaf: Leaf,
     ) -> Refusal | None:
         """End a holding by its coded revocation order; refused when a quota is used up."""
-
-        def script() -> Script[None]:
-            rows = yield query(_REVOKE_ORDER, id=order, serial=serial, since=ms(fresh_since), now=ms(now))
-            if not rows:
-                raise _Refuse(_MOVED_ON)
-            spent = yield from take_each(budgets, now)
-            if spent is not None:
-                raise _Refuse(Refusal(Kind.TOO_MANY, _QUOTA, code="revocations", retry_after_s=spent.retry_after_s))
-            ended = yield query(
-                _REVOKE_HOLDING, serial=serial, customer=rows[0]["customer"], reason=reason.value, now=ms(now)
-            )
-            if not ended:
-                raise _Refuse(_MOVED_ON)
-            if reason in {Reason.COMPROMISED, Reason.LOST}:
-                yield query(_BLOCK_KEY, spki=ended[0]["spki_sha256"], reason=reason.value)
-            yield from queue(works)
-            yield from append(leaf)
-
+        script = partial(revoked, order, acting, budgets, fresh_since, now, works, leaf)
         try:
             await self._engine.run(script)
-        except _Refuse as refused:
+        except NotRevoked as refused:
             return refused.refusal
         return None
 
@@ -490,11 +462,3 @@ class OrderLedger:
             return True
 
         return await self._engine.run(script)
-
-
-class _Refuse(Exception):
-    """Rolls back and carries the refusal out."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.code)
-        self.refusal = refusal

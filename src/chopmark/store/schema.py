@@ -90,6 +90,12 @@ sessions = Table(
     _int("created_at"),
     _int("seen_at"),
     _int("ends_at"),
+    _text("login", null=True),
+    # The id that the right code has replaced: for a minute the same request may be made with it once more.
+    _bytes("previous_hash", null=True),
+    _bytes("previous_repeat", null=True),
+    _int("previous_until", null=True),
+    Index("sessions_by_previous", "previous_hash"),
     Index("sessions_by_customer", "customer"),
     Index("sessions_by_end", "ends_at"),
 )
@@ -169,6 +175,12 @@ orders = Table(
     _int("issued_at", null=True),
     _int("activated_at", null=True),
     _text("ended", null=True),
+    # The logins that opened the order, bound its key, proved possession of it and gave the right code.
+    _text("login", null=True),
+    _text("bound_login", null=True),
+    _text("proved_login", null=True),
+    _text("approved_login", null=True),
+    _text("key_evidence", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",
@@ -225,6 +237,7 @@ credentials = Table(
     _int("expires_at"),
     _text("spki_sha256", null=True),
     _int("used_at", null=True),
+    _text("login", null=True),
 )
 keys = Table("keys", metadata, _key("spki_sha256"), _customer(), _int("first_seen_at"), _text("blocked", null=True))
 # Keys that were reported, whether or not a customer has shown them here.

@@ -15,16 +15,18 @@ from chopmark.store.columns import moment, ms, span
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import give_back_each, take_each, taken
+from chopmark.store.orders import HELD_HERE, by
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, text
+from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 
 _COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
   attempts, max_attempts, created_at, expires_at, resend_at, state"""
-_LOCK_ORDER = """
-UPDATE orders SET challenge = :challenge
+_LOCK_ORDER = f"""
+UPDATE orders SET challenge = :challenge, login_factors = :union
 WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND operation <> 'revoke')
   OR (operation = 'revoke' AND state IN ('open', 'coded'))) AND expires_at > :now
+  AND login_factors = :known AND {HELD_HERE}
 RETURNING customer
 """
 SENT = f"SELECT {_COLUMNS} FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC"
@@ -51,9 +53,11 @@ _CONSUME = (
     "UPDATE challenges SET state = 'consumed' WHERE id = :id AND state = 'live' AND expires_at > :now RETURNING id"
 )
 _EXHAUST = "UPDATE challenges SET state = 'dead' WHERE id = :id AND state = 'live' AND attempts >= max_attempts"
-_CODED = """
-UPDATE orders SET state = 'coded', coded_at = :now, checked_at = NULL, code_channel = :channel
+_CODED = f"""
+UPDATE orders SET state = 'coded', coded_at = :now, checked_at = NULL, code_channel = :channel,
+  approved_login = :login, login_factors = :union
 WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
+  AND login_factors = :known AND {HELD_HERE}
 RETURNING id
 """
 _HOLD_LOST = """
@@ -215,9 +219,17 @@ class ChallengeLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def open(self, challenge: Challenge, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf) -> Refusal | None:
+    async def open(
+        self, challenge: Challenge, acting: ActingLogin, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one."""
-        lock = guard(_LOCK_ORDER, order_id=challenge.order, challenge=challenge.id, now=ms(challenge.created_at))
+        lock = guard(
+            _LOCK_ORDER,
+            order_id=challenge.order,
+            challenge=challenge.id,
+            now=ms(challenge.created_at),
+            **by(acting),
+        )
         changes = (query(_KILL, order_id=challenge.order), _insert(challenge), *queued((work,)))
 
         def script() -> Script[Refusal | None]:
@@ -277,12 +289,19 @@ class ChallengeLedger:
 
         return await self._engine.run(script)
 
-    async def right(self, challenge: Challenge, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
+    async def right(
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
         """Consume the challenge, mark its order coded, queue `works` and give the failure back; once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
         forgive = query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
         coded = guard(
-            _CODED, order_id=challenge.order, challenge=challenge.id, channel=challenge.channel.value, now=ms(now)
+            _CODED,
+            order_id=challenge.order,
+            challenge=challenge.id,
+            channel=challenge.channel.value,
+            now=ms(now),
+            **by(acting),
         )
 
         def script() -> Script[Refusal | None]:
@@ -293,13 +312,14 @@ class ChallengeLedger:
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
                 return challenge_of(found[0]).refusal(now) or pure.expired()
-            moved_on = not (yield coded)
             yield forgive
-            if not moved_on:
-                yield hold_lost
-                yield from queue(works)
+            if not (yield coded):
+                yield from append(no)
+                return _MOVED
+            yield hold_lost
+            yield from queue(works)
             yield from append(leaf)
-            return _MOVED if moved_on else None
+            return None
 
         return await self._engine.run(script)
 

@@ -15,6 +15,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
 from chopmark.tw.customer_number import parse_customer_number
@@ -22,7 +23,7 @@ from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_session
+from chopmark.web.session import Visit, Visiting, enter, set_session, token_of
 from chopmark.web.shown import (
     account_label,
     certificate_out,
@@ -49,6 +50,7 @@ from chopmark.web.wire import (
     OpenOrderOut,
     OrderOut,
     OverviewOut,
+    PossessionBody,
     ProveBody,
     StartBody,
     StatusOut,
@@ -82,21 +84,47 @@ async def once(
     request: AnyRequest, do: Callable[[Visit], Awaitable[Response[Any]]], order: OrderId | None = None
 ) -> Response[Any]:
     """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
-    name = request.headers.get("idempotency-key", "")
-    if not name:
+    repeat = await _repeat_of(request)
+    if repeat is None:
         visit, _ = await enter(request, order)
         return await do(visit)
-    if len(name) > 100 or not name.isprintable():
-        raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
-    body = hashlib.sha256(await request.body()).digest()
-    repeat = Repeat(name, f"{request.method}:{request.scope['path']}", body)
     visit, begun = await enter(request, order, repeat)
     scope = repeat.scope(visit.session.customer)
     answer = None if begun else await _again(request, scope, repeat)
     if answer is None:
-        return await _first(request, scope, name, partial(do, visit))
+        return await _first(request, scope, repeat.name, partial(do, visit))
+    return _given(answer)
+
+
+async def _repeat_of(request: AnyRequest) -> Repeat | None:
+    """Return what makes a repeat of this request the same one; None without an Idempotency-Key."""
+    name = request.headers.get("idempotency-key", "")
+    if not name:
+        return None
+    if len(name) > 100 or not name.isprintable():
+        raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
+    body = hashlib.sha256(await request.body()).digest()
+    return Repeat(name, f"{request.method}:{request.scope['path']}", body)
+
+
+def _given(answer: Answer) -> Response[Any]:
     kind = "application/json" if answer.status < 400 else "application/problem+json"
     return Response(answer.body.encode(), status_code=answer.status, media_type=kind)
+
+
+async def _answer_lost(request: AnyRequest) -> Response[Any]:
+    """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
+    token, repeat, door = token_of(request), await _repeat_of(request), house(request).door
+    session = None if token is None or repeat is None else await door.before(token, repeat.digest)
+    if token is None or repeat is None or session is None:
+        raise Refused(SIGN_IN_AGAIN)
+    answer = await _again(request, repeat.scope(session.customer), repeat)
+    if answer is None:  # its process died before the answer was stored
+        await house(request).idempotency.forget(repeat.scope(session.customer), repeat.name)
+        raise Refused(SIGN_IN_AGAIN)
+    response = _given(answer)
+    set_session(request, response, await door.step_up_again(session, token, repeat.digest))
+    return response
 
 
 async def _again(request: AnyRequest, scope: str, repeat: Repeat) -> Answer | None:
@@ -173,7 +201,7 @@ async def overview(request: Req, visit: Visiting, account: FromQuery[str | None]
 
 @post("/orders", responses=PROBLEMS)
 async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
-    """Open an order, or return the one that is open already."""
+    """Open an order, or return the one that is open already for the same; another open one is named in `code`."""
 
     async def do(visit: Visit) -> Response[OrderOut]:
         file = await house(request).enrolment.start(
@@ -183,6 +211,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
             data.key_home,
             data.reason,
             None if data.serial is None else Serial(data.serial),
+            None if data.instead is None else OrderId(data.instead),
         )
         return _order(request, file, 201, file.order.nonce)
 
@@ -204,7 +233,7 @@ async def nonce(request: Req, order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
     visit, _ = await enter(request, OrderId(order_id))
     fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
-    return NonceOut(to_b64(fresh), int(life.total_seconds()))
+    return NonceOut(to_b64(fresh), int(life.total_seconds()), visit.session.login)
 
 
 @post("/orders/{order_id:str}/credential", responses=PROBLEMS)
@@ -227,6 +256,21 @@ async def put_key(request: Req, order_id: FromPath[str], data: JSONBody[KeyBody]
     return await once(request, do, OrderId(order_id))
 
 
+@post("/orders/{order_id:str}/possession", status_code=200, responses=PROBLEMS)
+async def possession(request: Req, order_id: FromPath[str], data: JSONBody[PossessionBody]) -> Response[OrderOut]:
+    """Show that this login holds the order's key, by its signature or its key words; earlier approvals are void."""
+
+    async def do(visit: Visit) -> Response[OrderOut]:
+        wanted = OrderId(order_id)
+        if data.proof is None:
+            words = data.key_words or ""
+            return _order(request, await house(request).possession.name(visit.caller, wanted, words))
+        proof = from_b64(data.proof, "proof")
+        return _order(request, await house(request).possession.sign(visit.caller, wanted, proof))
+
+    return await once(request, do, OrderId(order_id))
+
+
 @post("/orders/{order_id:str}/challenges", responses=PROBLEMS)
 async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[ChannelBody]) -> Response[OrderOut]:
     """Have a code sent; an earlier one is dead."""
@@ -239,14 +283,23 @@ async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[Channe
 
 @post("/orders/{order_id:str}/code", status_code=200, responses=PROBLEMS)
 async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) -> Response[OrderOut]:
-    """Check a code; a wrong one costs an attempt. After the right one the session has a new id."""
+    """Check a code; a wrong one costs an attempt. After the right one the session has a new id.
+
+    Where that answer was lost, the very same request with the old id gets it once more, for a minute.
+    """
 
     async def do(visit: Visit) -> Response[OrderOut]:
         response = _order(request, await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code))
-        set_session(request, response, await house(request).door.step_up(visit.session))
+        lost = None if visit.repeat is None else visit.repeat.digest
+        set_session(request, response, await house(request).door.step_up(visit.session, lost))
         return response
 
-    return await once(request, do, OrderId(order_id))
+    try:
+        return await once(request, do, OrderId(order_id))
+    except Refused as refused:
+        if refused.refusal is not SIGN_IN_AGAIN:
+            raise
+        return await _answer_lost(request)
 
 
 @post("/orders/{order_id:str}/birth-date", status_code=200, responses=PROBLEMS)
@@ -363,6 +416,7 @@ ROUTER = Router(
         nonce,
         credential,
         put_key,
+        possession,
         challenge,
         code,
         birth_date,

@@ -14,6 +14,7 @@ from chopmark.ra.entrance import Entrance
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
+from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -75,6 +76,7 @@ class Doors:
     launches: LaunchDesk
     enrolment: Enrolment
     rekey: Rekey
+    possession: Possession
     program: ProgramDesk
     revocation: Revocation
     counter: Counter

@@ -14,6 +14,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.pki import est
+from chopmark.pki.key_words import key_words
 from chopmark.ra.program import ProgramDesk, Progress
 from chopmark.ra.rekey import Shown
 from chopmark.web.client_certificate import CertificateOf
@@ -151,7 +152,7 @@ class Est:
         if progress.certificate is not None:
             return _certificates((progress.certificate,))
         soon = progress.order.state in _AT_THE_CA
-        key = (progress.order.spki_sha256 or "")[:16].upper()
+        key = key_words(progress.order.spki_sha256 or "")
         approve = text(
             "Your key %(key)s has arrived. Please approve it at the portal; then it gets its certificate.", key=key
         )

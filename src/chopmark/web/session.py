@@ -25,6 +25,7 @@ class Visit:
     token: str
     session: Session
     caller: Caller
+    repeat: Repeat | None = None
 
 
 Visiting: TypeAlias = NamedDependency[SkipValidation[Visit]]
@@ -49,7 +50,7 @@ async def visit_of(request: AnyRequest) -> Visit | None:
     session = await house(request).door.seen(token)
     if session is None:
         return None
-    caller = Caller(session.customer, session.factors, session.door, lang_of(request).value)
+    caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
     return Visit(token, session, caller)
 
 
@@ -70,7 +71,7 @@ async def enter(request: AnyRequest, order: OrderId | None = None, repeat: Repea
     found = None if token is None else await house(request).entrance.enter(token, lang_of(request).value, order, repeat)
     if token is None or found is None:
         raise Refused(SIGN_IN_AGAIN)
-    return Visit(token, found.session, found.caller), found.begun
+    return Visit(token, found.session, found.caller, repeat), found.begun
 
 
 def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.ports import AccountRow
+from chopmark.pki.key_words import key_name
 from chopmark.ra.desk import Caller
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order, Step
@@ -159,6 +160,7 @@ def order_out(
         if view.old is None
         else OldCertificateOut(view.old.serial, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
         spki_sha256=order.spki_sha256,
+        key_name=None if order.spki_sha256 is None else key_name(order.spki_sha256),
         challenge=None if view.sent is None else _challenge_out(view.sent, now),
         consent=None
         if consent is None

@@ -91,6 +91,22 @@ class ProgramInstallPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PossessionStepPage:
+    """The order's key was bound in another login: this one shows that it holds the key, or begins again.
+
+    `by_words`: a program made the key, and shows its words. `needed`: the order does not go on without it.
+    """
+
+    TEMPLATE: ClassVar[str] = "order/possession.html"
+    frame: Frame
+    order: OrderHead
+    key_home: KeyHome
+    reason: Reason | None
+    by_words: bool = False
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelChoice:
     """A way to receive the code: masked, with the day it was registered; `why_not` when it cannot be used."""
 
@@ -112,6 +128,8 @@ class ChannelStepPage:
     code_life_minutes: int = 5
     code_digits: int = 6
     resend_in_s: int = 0
+    password_alone_helps: bool = False
+    """No channel is open, and one would be in a login that used nothing but the password (TW-01)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,8 @@ class ChallengeView:
     sends_left: int
     digits: int = 6
     life_s: int = 300
+    key_name: str | None = None
+    """The short name of the key that the code approves, as the message has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
 from chopmark.identity.people import Person
+from chopmark.pki.key_words import key_name
 from chopmark.ra.files import OrderFile
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
@@ -46,6 +47,7 @@ from chopmark.web.step_views import (
     OldCertificate,
     OrderHead,
     PassedStepPage,
+    PossessionStepPage,
     ProgramCredential,
     ProgramInstallPage,
     ProgramStepPage,
@@ -55,10 +57,11 @@ from chopmark.web.step_views import (
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Channel, KeyHome, Operation, OrderId, OrderState, Text, text
+from chopmark.words import Channel, FactorClass, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,
+    "possession": STEP_KEY,
     "channel": STEP_CODE,
     "code": STEP_CODE,
     "passed": STEP_CODE,
@@ -111,6 +114,12 @@ class _Scene:
     est_url: str
 
     @property
+    def key_name(self) -> str | None:
+        """The short name of the key that a code approves."""
+        key = self.view.order.spki_sha256
+        return None if key is None else key_name(key)
+
+    @property
     def label(self) -> str:
         return self.head.account_label
 
@@ -119,6 +128,8 @@ def _shown(view: OrderView, wish: str) -> str:
     """Return the page's name: after the right code 立即去申請憑證 stands between; another channel may be wished for."""
     if view.next == "code" and wish == "channel":
         return "channel"
+    if wish == "key" and view.order.operation is not Operation.REVOKE and not view.order.key_is_mine:
+        return "possession"
     if wish == "key" and view.order.state in _KEY_MAY_CHANGE and view.order.operation is not Operation.REVOKE:
         return "key"
     return "passed" if view.order.state is OrderState.CODED and wish != "apply" else view.next
@@ -210,6 +221,12 @@ def _key(scene: _Scene) -> Page:
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
 
 
+def _possession(scene: _Scene) -> Page:
+    order = scene.view.order
+    by_words = order.key_evidence is KeyEvidence.CREDENTIAL
+    return PossessionStepPage(scene.frame, scene.head, order.key_home, order.reason, by_words, not order.key_is_here)
+
+
 def _channel(scene: _Scene) -> Page:
     choices = tuple(
         ChannelChoice(c.channel, c.masked, date.fromisoformat(c.registered_on), c.why_not is None, c.why_not)
@@ -218,7 +235,16 @@ def _channel(scene: _Scene) -> Page:
     )
     sent = scene.view.sent
     wait_s = 0 if sent is None else sent.challenge.resend_in_s(scene.view.now)
-    return ChannelStepPage(scene.frame, scene.head, choices, scene.code_life_s // 60, scene.code_digits, wait_s)
+    more_than_the_password = bool(scene.view.order.login_factors - {FactorClass.PASSWORD})
+    return ChannelStepPage(
+        scene.frame,
+        scene.head,
+        choices,
+        scene.code_life_s // 60,
+        scene.code_digits,
+        wait_s,
+        password_alone_helps=more_than_the_password and not any(choice.eligible for choice in choices),
+    )
 
 
 def _code(scene: _Scene) -> Page:
@@ -239,6 +265,7 @@ def _code(scene: _Scene) -> Page:
             sent.sends_left,
             challenge.digits,
             scene.code_life_s,
+            scene.key_name,
         ),
     )
 
@@ -315,6 +342,7 @@ def _ended(scene: _Scene) -> Page:
 
 _PAGES = {
     "key": _key,
+    "possession": _possession,
     "channel": _channel,
     "code": _code,
     "passed": _passed,

@@ -15,13 +15,14 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StartBody(Strict):
-    """POST /orders"""
+    """POST /orders; `instead` is the id of an open order that ends for this one."""
 
     operation: Operation
     account: str
     key_home: KeyHome = KeyHome.BROWSER
     reason: Reason | None = None
     serial: str | None = None
+    instead: str | None = None
 
 
 class KeyBody(Strict):
@@ -30,6 +31,13 @@ class KeyBody(Strict):
     csr: str
     proof: str | None = None
     old_certificate: str | None = None
+
+
+class PossessionBody(Strict):
+    """POST /orders/{id}/possession: the key's signature, or the key words that a program shows."""
+
+    proof: str | None = None
+    key_words: str | None = None
 
 
 class ChannelBody(Strict):
@@ -140,10 +148,11 @@ class OverviewOut(msgspec.Struct):
 
 
 class NonceOut(msgspec.Struct):
-    """A fresh nonce for the next signature; the one before is dead."""
+    """A fresh nonce for the next signature; the one before is dead. `login` is the id of the caller's login."""
 
     nonce: str
     expires_in_s: int
+    login: str
 
 
 class CredentialOut(msgspec.Struct):
@@ -213,7 +222,8 @@ class ReceiptOut(msgspec.Struct):
 class OrderOut(msgspec.Struct, omit_defaults=True):
     """An order as it counts now; `next` names the customer's next step.
 
-    `csr_subject` are the names that the request has to carry, in this order; absent where it carries none.
+    `key_name` is the short name of its key, as messages and terms have it. `csr_subject` are the names that the
+    request has to carry, in this order; absent where it carries none.
     """
 
     id: str
@@ -232,6 +242,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     nonce_expires_in_s: int | None = None
     old_certificate: OldCertificateOut | None = None
     spki_sha256: str | None = None
+    key_name: str | None = None
     challenge: ChallengeOut | None = None
     consent: ConsentOut | None = None
     certificate: CertificateOut | None = None

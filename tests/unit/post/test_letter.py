@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chopmark.post.letter import Letterhead
 from chopmark.post.ports import Message, Purpose
-from chopmark.post.templates import Language, Sender, write_code, write_notice
+from chopmark.post.templates import CodeParts, Language, Sender, write_code, write_notice
 from chopmark.words import Channel, CustomerId, Secret
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -81,9 +81,7 @@ def every_message() -> list[Message]:
                     purpose,
                     language,
                     Channel.EMAIL,
-                    code=Secret("0123456789"),
-                    reference="BDFG",
-                    life=timedelta(minutes=5),
+                    CodeParts(Secret("0123456789"), "BDFG", "HJKL", timedelta(minutes=5)),
                     account_last3="000",
                 )
             else:

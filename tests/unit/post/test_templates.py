@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.post.ports import Purpose, code_purpose
 from chopmark.post.sms import segments
-from chopmark.post.templates import Language, Sender, Written, unfit_for_sms, write_code, write_notice
+from chopmark.post.templates import CodeParts, Language, Sender, Written, unfit_for_sms, write_code, write_notice
 from chopmark.words import Channel, Operation, Secret
 
 SENDER = Sender("好景期貨", "Haojing Futures", "02-2345-6789")
@@ -26,15 +26,14 @@ def code_message(
     minutes: int = 5,
     last3: str | None = "456",
     reference: str = "BDFG",
+    key_name: str | None = "HJKL",
 ) -> Written:
     return write_code(
         SENDER,
         purpose,
         language,
         channel,
-        code=Secret(code),
-        reference=reference,
-        life=timedelta(minutes=minutes),
+        CodeParts(Secret(code), reference, key_name, timedelta(minutes=minutes)),
         account_last3=last3,
     )
 
@@ -46,7 +45,7 @@ def notice(purpose: Purpose, language: Language, channel: Channel) -> Written:
 def test_a_renewal_code_on_a_phone_reads_like_this() -> None:
     written = code_message(Purpose.CODE_RENEWAL, Language.ZH, Channel.MOBILE)
     assert written.text.reveal() == (
-        "【好景期貨】您正在展延電子憑證(帳號末3碼456)。驗證碼012345，5分鐘有效，參考碼BDFG。本公司不索取此碼，勿告知他人。"
+        "【好景期貨】展延電子憑證(帳號末3碼456)。驗證碼012345，限5分鐘，參考BDFG，金鑰HJKL。本公司不索取，勿告知他人。"
     )
 
 

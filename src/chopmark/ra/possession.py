@@ -1,0 +1,124 @@
+"""Showing that a login holds the key of its order, when another login has bound it.
+
+Who knows only the trading password can open an order and bind a key of their own; the customer who is then offered
+that order must not approve a stranger's key. So a login approves a key that it has bound itself, or of which it has
+proved possession: by the key's signature over a fresh nonce and this login's id, or, for the key of a program, by the
+key words that the program shows.
+"""
+
+from datetime import timedelta
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.pki import csr, possession
+from chopmark.pki.key_words import are_key_words
+from chopmark.ra.desk import Caller, Desk
+from chopmark.ra.files import OrderFile
+from chopmark.ra.model import BEFORE_SUBMISSION, Order
+from chopmark.words import KeyEvidence, Operation, OrderId, text
+
+MAX_SKEW = timedelta(minutes=10)
+
+
+class Possession:
+    """Lets a login show that it holds its order's key."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def sign(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
+        """Return the order's file after its key has signed the order's nonce and this login's id.
+
+        What other logins have approved is void. Raises Refused: BAD_PROOF when the signature does not hold.
+        """
+        file = await self._file(caller, order_id)
+        order, now = file.order, self._desk.now()
+        if order.key_evidence is KeyEvidence.CREDENTIAL:
+            raise Refused(_TYPE_THE_WORDS)
+        if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
+            raise Refused(_TOO_LATE)
+        spki_der, digest = _key_of(order)
+        stated = possession.Possession(self._desk.portal, order.id, caller.login, order.nonce, digest, now)
+        refused = possession.verify(proof_der, spki_der, stated, MAX_SKEW)
+        if refused is not None:
+            raise Refused(refused)
+        return await self._note(caller, file, order.nonce)
+
+    async def name(self, caller: Caller, order_id: OrderId, words: str) -> OrderFile:
+        """Return the order's file after the customer has typed the words of the key that a program made.
+
+        Raises Refused: MALFORMED when they are another key's. They are no secret, and nobody can guess anything by
+        them: they only make the customer look at the program that made the key.
+        """
+        file = await self._file(caller, order_id)
+        order = file.order
+        if order.key_evidence is not KeyEvidence.CREDENTIAL:
+            raise Refused(_SIGN)
+        if not are_key_words(words, order.spki_sha256 or ""):
+            raise Refused(_OTHER_WORDS)
+        return await self._note(caller, file, None)
+
+    async def _file(self, caller: Caller, order_id: OrderId) -> OrderFile:
+        file = await self._desk.file(caller, order_id)
+        order = file.order
+        if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION or order.spki_sha256 is None:
+            raise Refused(order.elsewhere())
+        return file
+
+    async def _note(self, caller: Caller, file: OrderFile, nonce: bytes | None) -> OrderFile:
+        desk, order, now = self._desk, file.order, self._desk.now()
+        acting = desk.acting(caller, order)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(
+                Event.RA_KEY_PROVED,
+                spki_sha256=order.spki_sha256,
+                login=acting.id,
+                evidence="words" if nonce is None else "signature",
+                factor="+".join(sorted(acting.union)),
+                door=caller.door,
+            )
+            return await desk.orders.possess(order, nonce, acting, now, leaf)
+
+        if not await desk.recorder.write(order_chain(order.id), attempt):
+            raise Refused((await desk.order(caller, order.id)).elsewhere())
+        return file.bound(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
+
+
+def _key_of(order: Order) -> tuple[bytes, bytes]:
+    """Return the order's key, SubjectPublicKeyInfo in DER, and its SHA-256."""
+    request = None if order.csr is None else csr.parse(order.csr)
+    if request is None or isinstance(request, Refusal) or request.spki_sha256 != order.spki_sha256:
+        raise ValueError(f"order {order.id}: its stored request does not parse, or is of another key")
+    return request.spki_der, bytes.fromhex(request.spki_sha256)
+
+
+_TOO_LATE = Refusal(
+    Kind.BAD_PROOF,
+    text("This step took too long. Please press the button again."),
+    field="proof",
+    code="nonce",
+)
+_TYPE_THE_WORDS = Refusal(
+    Kind.MALFORMED,
+    text("The key of this order was made by a program. Please type the key words that the program shows."),
+    field="key_words",
+    code="key_words",
+)
+_SIGN = Refusal(
+    Kind.MALFORMED,
+    text("The key of this order was made in a browser. Please go on in that browser, or begin again."),
+    field="proof",
+    code="possession",
+)
+_OTHER_WORDS = Refusal(
+    Kind.MALFORMED,
+    text(
+        "These are not the key words of this order. Please compare them with what your program shows. If they differ, "
+        "somebody else has sent a key: begin again, and call us."
+    ),
+    field="key_words",
+    code="other_key_words",
+)

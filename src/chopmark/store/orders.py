@@ -1,0 +1,85 @@
+"""How an order is stored: its columns, and the order that they make."""
+
+from chopmark.ra.model import Order
+from chopmark.store.columns import moment, moment_or_none, words
+from chopmark.store.script import Row
+from chopmark.words import (
+    AccountNumber,
+    ActingLogin,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyEvidence,
+    KeyHome,
+    LoginId,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+)
+
+ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
+  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,
+  code_channel, coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended, login, bound_login,
+  proved_login, approved_login, key_evidence"""
+LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
+ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
+LIVE_ORDERS = f"""
+SELECT {ORDER_COLUMNS} FROM orders WHERE customer = :customer AND state IN {LIVE} ORDER BY created_at DESC
+"""
+HELD_HERE = """(operation = 'revoke' OR key_evidence IN ('old_key', 'tls') OR proved_login = :login
+  OR (bound_login = :login AND key_evidence = 'login'))"""
+"""The guard that a login holds the order's key, as `Order.held_by`; a revocation has no key of its own."""
+
+
+def by(acting: ActingLogin) -> dict[str, str]:
+    """Return the values of a step's statement that say in which login it is taken."""
+    return {
+        "login": acting.id,
+        "known": words(frozenset(acting.known)),
+        "union": words(frozenset(acting.union)),
+    }
+
+
+def order_of(row: Row) -> Order:
+    """Return an order as stored."""
+    return Order(
+        id=OrderId(row["id"]),
+        customer=CustomerId(row["customer"]),
+        operation=Operation(row["operation"]),
+        account=AccountNumber(row["account"]),
+        profile=row["profile"],
+        key_home=KeyHome(row["key_home"]),
+        state=OrderState(row["state"]),
+        login_factors=frozenset(FactorClass(word) for word in row["login_factors"].split("+") if word),
+        policy=row["policy"],
+        created_at=moment(row["created_at"]),
+        expires_at=moment(row["expires_at"]),
+        birth_date_asked=bool(row["birth_date_asked"]),
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        nonce=None if row["nonce"] is None else bytes(row["nonce"]),
+        nonce_expires_at=moment_or_none(row["nonce_expires_at"]),
+        old_serial=None if row["old_serial"] is None else Serial(row["old_serial"]),
+        spki_sha256=row["spki_sha256"],
+        csr=None if row["csr"] is None else bytes(row["csr"]),
+        bound_at=moment_or_none(row["bound_at"]),
+        code_channel=None if row["code_channel"] is None else Channel(row["code_channel"]),
+        coded_at=moment_or_none(row["coded_at"]),
+        checked_at=moment_or_none(row["checked_at"]),
+        consent=row["consent"],
+        submitted_at=moment_or_none(row["submitted_at"]),
+        serial=None if row["serial"] is None else Serial(row["serial"]),
+        issued_at=moment_or_none(row["issued_at"]),
+        activated_at=moment_or_none(row["activated_at"]),
+        ended=row["ended"],
+        login=_login(row["login"]),
+        bound_login=_login(row["bound_login"]),
+        proved_login=_login(row["proved_login"]),
+        approved_login=_login(row["approved_login"]),
+        key_evidence=None if row["key_evidence"] is None else KeyEvidence(row["key_evidence"]),
+    )
+
+
+def _login(stored: str | None) -> LoginId | None:
+    return None if stored is None else LoginId(stored)
