@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     MANY_FAILURES = "many_failures"
     HOLD_RELEASED = "hold_released"
     CONTACT_CHANGED = "contact_changed"
+    RECORD_CHANGED = "record_changed"
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
 
@@ -141,6 +142,10 @@ class WorkKind(StrEnum):
     PUBLISH = "publish"
 
 
+OTHER_VERSION = "other_version"
+"""The fact of a notice that names the version of the other channel's contact, which gets it where this one cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One row of work: what is to be done and for whom, never a code, a destination or another secret.
@@ -176,8 +181,19 @@ class Works(Protocol[LeafT_contra]):
         """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
         ...
 
-    async def done(self, work: Work, holder: str, now: datetime, outcome: str, leaf: LeafT_contra | None) -> bool:
-        """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
+    async def done(
+        self,
+        work: Work,
+        holder: str,
+        now: datetime,
+        outcome: str,
+        leaf: LeafT_contra | None,
+        instead: tuple[Work, ...] = (),
+    ) -> bool:
+        """Close the row, append the leaf and queue what is done instead, in one transaction.
+
+        False, and nothing written, without the lease.
+        """
         ...
 
     async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:

@@ -244,6 +244,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "您的聯絡資料%(account)s已於%(at)s變更，暫不可用於憑證。",
             _NOT_ME_ZH,
         ),
+        Purpose.RECORD_CHANGED: (
+            "客戶資料已變更",
+            "您登記的身分或帳號資料%(account)s已於%(at)s變更。",
+            _NOT_ME_ZH,
+        ),
         Purpose.CERTIFICATE_HELD: (
             "電子憑證已暫時停用",
             "您的電子憑證%(account)s已於%(at)s由本公司人員暫時停用。",
@@ -294,6 +299,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.CONTACT_CHANGED: (
             "contact changed",
             "Your contact%(account)s was changed on %(at)s. It cannot be used for certificates for 7 days.",
+            _NOT_ME_EN,
+        ),
+        Purpose.RECORD_CHANGED: (
+            "customer record changed",
+            "Your ID or account on record%(account)s was changed on %(at)s (Taiwan time).",
             _NOT_ME_EN,
         ),
         Purpose.CERTIFICATE_HELD: (
