@@ -29,7 +29,6 @@ from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
-from chopmark.ra.sheet import csv_lines
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.tw.customer_number import parse_customer_number
@@ -153,28 +152,6 @@ async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
         say("There is a CA already; nothing was changed.")
         return 1
     say(f"The CA is founded. Move {settings.data / 'ca' / 'root.key.pem'} to a safe now; it is not needed here.")
-    return 0
-
-
-async def import_customers(settings: Settings, file: Path, by: str, report: Path | None) -> int:
-    """Import a sheet; show a progress bar on a terminal."""
-    from rich.progress import Progress  # noqa: PLC0415
-
-    async with at_console(settings) as house:
-        with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
-            task = bar.add_task("customers", total=None)
-            found = await house.intake.run(file, by, lambda done, total: bar.update(task, completed=done, total=total))
-    if found.resumed_at:
-        say(f"An earlier run had stopped after {found.resumed_at} lines; this one went on from there.")
-    if found.faults:
-        written = "".join(f"{line}\n" for line in csv_lines(found.faults))
-        if report is None:
-            sys.stdout.write(written)
-        else:
-            await asyncio.to_thread(report.write_text, written, encoding="utf-8")
-        say(f"Nothing was imported: {len(found.faults) + found.more} faults in {found.lines} lines.")
-        return 1
-    say(f"{found.imported} customers imported ({found.encoding}).")
     return 0
 
 

@@ -35,7 +35,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "destination": "The keyed hash of where the message went.",
         "door": "The door: portal, api, est, helper, console, batch.",
         "factor": "The factor class that was used.",
-        "field": "The request's member that a refusal belongs to.",
+        "field": "The request's member that a refusal belongs to, or the attribute of a customer that changed.",
         "gateway": "The name of the gateway.",
         "home": "Where the customer's private key lives.",
         "issuer": "The short name of the issuing CA.",

@@ -9,7 +9,7 @@ from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine import Engine
 from chopmark.store.identity import contact_of
 from chopmark.store.leaves import tip_of
-from chopmark.store.script import Row, Script, at_once, query
+from chopmark.store.script import Query, Row, Script, at_once, query
 from chopmark.store.stepup import challenge_of
 
 _LISTED = {
@@ -41,7 +41,7 @@ class DispatchLedger:
     async def papers(self, works: Sequence[Work]) -> Papers:
         """Return what the messages of these rows are made of."""
         listed = _LISTED[self._engine.dialect]
-        parts = (
+        parts: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=_list(work.customer for work in works)),
             query(_CHALLENGES.format(listed=listed), listed=_list(work.challenge for work in works)),
             query(_TIPS.format(listed=listed), listed=_list(map(chain_of, works))),
