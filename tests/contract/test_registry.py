@@ -64,7 +64,7 @@ class World:
     url: str
     clock: FakeClock = field(default_factory=FakeClock)
     entropy: Counting = field(default_factory=Counting)
-    rules: Rules = Rules(timedelta(days=7))
+    rules: Rules = field(default_factory=lambda: Rules(timedelta(days=7)))
     sealer: Sealer = field(default_factory=lambda: Sealer(SealKey("k1", bytes(range(32))), bytes(32)))
 
     @property
