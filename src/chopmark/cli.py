@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from chopmark.cli_ca import ca_app
 from chopmark.errors import Refused
@@ -26,6 +26,9 @@ certificates_app = App(name="certificates", help="Single certificates.")
 keys_app = App(name="keys", help="Keys that nobody may use.")
 for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app, certificates_app, keys_app):
     app.command(sub)
+
+
+_WHO = "Say who you are: add --by and your staff id. It is recorded, with the user who is signed in to this machine."
 
 
 def _settings(**given: Any) -> "Settings":
@@ -131,7 +134,14 @@ def db_upgrade() -> int:
 
 
 @customers_app.command(name="import")
-def customers_import(file: Path, *, by: str = "operator", report: Path | None = None) -> int:
+def customers_import(
+    file: Path,
+    *,
+    by: str,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    allow: str = "",
+    report: Path | None = None,
+) -> int:
     """Import a sheet of customers (CSV, UTF-8 or Big5), wholly or not at all.
 
     Parameters
@@ -140,25 +150,49 @@ def customers_import(file: Path, *, by: str = "operator", report: Path | None = 
         The sheet.
     by:
         Staff id of who imports, for the audit.
+    dry_run:
+        Say what would change, what disappears and how many; write nothing.
+    allow:
+        What is let through for this sheet, with commas between: `id` (another ID of a known customer), `birth-date`
+        (another date of birth), `blanked` (contacts or accounts on record whose cells are empty now), `many`
+        (other contacts of more customers than the settings permit). Without it each of these keeps the sheet out.
     report:
-        Where to write the faults as CSV; without it they are printed.
+        Where to write the faults, or with --dry-run everything, as CSV; without it they are printed.
     """
-    from chopmark.operating import import_customers
+    from chopmark.operating_sheet import import_customers
 
-    return asyncio.run(import_customers(_settings(), file, by, report))
+    return asyncio.run(import_customers(_settings(), file, by, report, allow=allow, dry_run=dry_run))
 
 
 @customers_app.command(name="password")
-def customers_password(customer: str, *, by: str = "operator") -> int:
-    """Print an initial password slip; it lapses after a month and replaces any password there was."""
+def customers_password(customer: str, *, by: str) -> int:
+    """Print an initial password slip; it lapses after a month and replaces any password there was.
+
+    Parameters
+    ----------
+    customer:
+        The firm's own number of the customer.
+    by:
+        Staff id of who prints it, for the audit.
+    """
     from chopmark.operating import password_slip
 
     return asyncio.run(password_slip(_settings(), customer, by))
 
 
 @clients_app.command(name="put")
-def clients_put(client: str, *, name: str = "", by: str = "operator") -> int:
-    """Make a client credential, or rotate it: the new secret is printed once, the old one lives a week."""
+def clients_put(client: str, *, by: str, name: str = "") -> int:
+    """Make a client credential, or rotate it: the new secret is printed once, the old one lives a week.
+
+    Parameters
+    ----------
+    client:
+        The client's id.
+    by:
+        Staff id of who makes it, for the audit.
+    name:
+        What the program is called; without it, its id.
+    """
     from chopmark.operating import put_client
 
     return asyncio.run(put_client(_settings(), client, name or client, by))
@@ -308,9 +342,13 @@ def audit_export(file: Path) -> int:
 
 
 def main() -> None:
-    """Run the command line; a refusal is a sentence on stderr and exit code 1."""
+    """Run the command line; a refusal is a sentence on stderr and exit code 1, a wrong call one and exit code 2."""
     try:
-        sys.exit(app())
+        sys.exit(app(exit_on_error=False, print_error=False))
+    except CycloptsError as error:
+        unnamed = isinstance(error, MissingArgumentError) and error.argument and "--by" in error.argument.names
+        sys.stderr.write(f"{_WHO if unnamed else error}\n")
+        sys.exit(2)
     except Refused as refused:
         sys.stderr.write(f"{refused.refusal.public}\n")
         sys.exit(1)

@@ -43,7 +43,7 @@ from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.holds import Holds
-from chopmark.ra.intake import Intake
+from chopmark.ra.intake import Intake, rules_of
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.program import ProgramDesk
@@ -363,7 +363,7 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
-    people, cooldown = People(records, ground.sealer), ground.policy.contact_cooldown
+    people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
     orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), FileLedger(engine)
@@ -414,7 +414,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         key_blocks=KeyBlocks(desk, staff, certifier, revocation),
         counter=Counter(desk, overlap=certifier.allows_overlap),
         holds=Holds(desk, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, ground.audit_key, clock, entropy, cooldown),
+        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),

@@ -18,17 +18,17 @@ from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import verify
 from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
+from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca, opened
+from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
-from chopmark.ra.sheet import csv_lines
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.tw.customer_number import parse_customer_number
@@ -51,7 +51,7 @@ async def check(settings: Settings) -> int:
     if settings.mode == "demo":
         faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
     try:
-        async with opened(settings) as house:
+        async with at_console(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.certifier.name}")
             faults += await _issuer_faults(house)
@@ -128,7 +128,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
     from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
 
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
         if house.built_in is not None:
             earlier = [ca.issuer.standard() for ca in house.earlier]
@@ -155,34 +155,12 @@ async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
     return 0
 
 
-async def import_customers(settings: Settings, file: Path, by: str, report: Path | None) -> int:
-    """Import a sheet; show a progress bar on a terminal."""
-    from rich.progress import Progress  # noqa: PLC0415
-
-    async with opened(settings) as house:
-        with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
-            task = bar.add_task("customers", total=None)
-            found = await house.intake.run(file, by, lambda done, total: bar.update(task, completed=done, total=total))
-    if found.resumed_at:
-        say(f"An earlier run had stopped after {found.resumed_at} lines; this one went on from there.")
-    if found.faults:
-        written = "".join(f"{line}\n" for line in csv_lines(found.faults))
-        if report is None:
-            sys.stdout.write(written)
-        else:
-            await asyncio.to_thread(report.write_text, written, encoding="utf-8")
-        say(f"Nothing was imported: {len(found.faults) + found.more} faults in {found.lines} lines.")
-        return 1
-    say(f"{found.imported} customers imported ({found.encoding}).")
-    return 0
-
-
 async def password_slip(settings: Settings, customer: str, by: str) -> int:
     """Print a new initial password: random, unrelated to the person, for a month (TW-03)."""
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         if await house.people.person(number) is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
         secret = initial_password(house.entropy.token(16))
@@ -198,7 +176,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
 
 async def put_client(settings: Settings, client: str, name: str, by: str) -> int:
     """Print a new client secret, once."""
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         credential = await house.launches.put_client(client, name, by)
     say(f"client  {credential.client}")
     say(f"secret  {credential.secret.reveal()}")
@@ -208,7 +186,7 @@ async def put_client(settings: Settings, client: str, name: str, by: str) -> int
 
 async def list_clients(settings: Settings) -> int:
     """Print the clients."""
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         for client in await house.launches.clients():
             state = "disabled" if client.disabled_at else "active"
             say(f"{client.id}  {client.name}  {state}")
@@ -220,7 +198,7 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         lifted = await house.holds.release(number, by, approved_by)
     if not lifted:
         say(f"{number} has no hold; nothing was changed.")
@@ -241,7 +219,7 @@ async def verify_audit(
         public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
         now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
@@ -282,7 +260,7 @@ def _told(found: Report) -> int:
 
 async def audit_key(settings: Settings, file: Path) -> int:
     """Write the public key with which anybody checks the signed heads, PEM."""
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
     say(f"The heads' public key is in {file}.")
     return 0
@@ -290,7 +268,7 @@ async def audit_key(settings: Settings, file: Path) -> int:
 
 async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
-    async with opened(settings) as house, house.ledger.snapshot() as source:
+    async with at_console(settings) as house, house.ledger.snapshot() as source:
         with file.open("w", encoding="utf-8") as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")

@@ -2,8 +2,8 @@
 
 import hmac
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from getpass import getpass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
 from chopmark.ca.folder import Folder, FolderInUse
 from chopmark.ca.plan import Plan, RootKey
 from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiting
+from chopmark.console import os_user
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
@@ -46,9 +47,12 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def really(settings: Settings, shares: Shares | None) -> AbstractAsyncContextManager[Means]:
-    """Open the installation with the machine's clock and randomness."""
-    return founding(settings, SystemClock(), SystemEntropy(), shares=shares)
+@asynccontextmanager
+async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
+    """Open the installation with the machine's clock and randomness, by whoever is signed in to the machine."""
+    async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as means:
+        means.recorder.at_console(os_user())
+        yield means
 
 
 def share(file: Path) -> int:

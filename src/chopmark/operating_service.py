@@ -4,9 +4,10 @@ import re
 from functools import partial
 
 from chopmark.authorities import living
+from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys.ports import Signer
-from chopmark.main import House, opened
+from chopmark.main import House
 from chopmark.operating_ca import say
 from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
@@ -57,7 +58,7 @@ def withdrawal_of(house: House) -> Withdrawal:
 
 async def list_services(settings: Settings) -> int:
     """Print the services' certificates, a line each, and those that were revoked."""
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         for service in await services_of(house):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")
@@ -74,7 +75,7 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     """
     assert_two(by, approved_by)
     serial = Serial(re.sub(r"[: ]", "", written).upper())
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         withdrawal = withdrawal_of(house)
         if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
             raise Refused(_GONE)

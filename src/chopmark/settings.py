@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     brand: Annotated[Path | None, Field(description="TOML file with the firm's words, logo and colours.")] = None
     policy: Annotated[Literal["tw-broker", "strict"], Field(description="Which preset decides.")] = "tw-broker"
     code_digits: Annotated[int, Field(ge=6, le=10, description="Digits of a one-time code.")] = 6
+    import_percent: Annotated[
+        int, Field(ge=0, le=100, description="So many of a sheet's known customers may get other contacts unnamed.")
+    ] = 5
+    import_floor: Annotated[
+        int, Field(ge=0, le=10000, description="In a small sheet so many customers may, whatever their share.")
+    ] = 5
     profile: Annotated[
         Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
     ] = "investor"

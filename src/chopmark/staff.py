@@ -5,8 +5,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.main import opened
 from chopmark.operating import say
 from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand
@@ -23,7 +23,7 @@ _SERIAL = re.compile(r"[0-9A-F]{1,40}")
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
     """Put a certificate on hold, or release it."""
     number = serial_of(serial)
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         verb = house.suspension.hold if held else house.suspension.release
         holding = await verb(number, by, approved_by)
     done = "is on hold" if held else "is released"
@@ -43,7 +43,7 @@ def serial_of(given: str) -> Serial:
 async def block_key(settings: Settings, key: str, reason: str, by: str, approved_by: str) -> int:
     """Block a reported key; a file or a digest names it."""
     digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(_digest_of, Path(key))
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         blocked = await house.key_blocks.block(digest, REASONS[reason], by, approved_by)
     say(f"key {digest}")
     say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
@@ -55,7 +55,7 @@ async def block_key(settings: Settings, key: str, reason: str, by: str, approved
 async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
     number = serial_of(serial)
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         done = await ByHand(house.desk, HandLedger(house.engine)).done(number, by, approved_by)
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
     return 0
@@ -63,7 +63,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
-    async with opened(settings) as house:
+    async with at_console(settings) as house:
         found = await ByHand(house.desk, HandLedger(house.engine)).listed()
     for one in found:
         told = "WAITS"

@@ -14,6 +14,7 @@ from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.main import NotReady, opened, tasks
+from chopmark.operating_sheet import import_customers
 from chopmark.settings import Settings
 from chopmark.words import CustomerId, Secret
 
@@ -93,18 +94,18 @@ async def test_a_sheet_is_imported_wholly_or_not_at_all(
     broken = sheet.with_name("broken.csv")
     broken.write_text(SHEET.replace("A223456781", "A223456780"), encoding="utf-8")
     report = sheet.with_name("report.csv")
-    assert await operating.import_customers(settings, broken, "amy", report) == 1
+    assert await import_customers(settings, broken, "amy", report) == 1
     assert "person_id" in report.read_text(encoding="utf-8")
     async with opened(settings) as house:
         assert await house.people.person(CustomerId("C20001")) is None
-    assert await operating.import_customers(settings, sheet, "amy", None) == 0
+    assert await import_customers(settings, sheet, "amy", None) == 0
     assert "2 customers imported" in capsys.readouterr().out
 
 
 async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
     settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await operating.import_customers(settings, sheet, "amy", None)
+    await import_customers(settings, sheet, "amy", None)
     slips = []
     for _ in range(2):
         capsys.readouterr()
@@ -131,7 +132,7 @@ async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
 
 
 async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path) -> None:
-    await operating.import_customers(settings, sheet, "amy", None)
+    await import_customers(settings, sheet, "amy", None)
     with pytest.raises(Refused):
         await operating.release_hold(settings, "C20001", "amy", "Amy")
     assert await operating.release_hold(settings, "C20001", "amy", "ben") == 1
@@ -140,7 +141,7 @@ async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path
 async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_does_not(
     settings: Settings, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await operating.import_customers(settings, sheet, "amy", None)
+    await import_customers(settings, sheet, "amy", None)
     exported = tmp_path / "audit.jsonl"
     assert await operating.export_audit(settings, exported) == 0
     assert await operating.verify_audit(settings, None, None, None) == 0
@@ -210,7 +211,7 @@ async def test_the_code_key_is_rotated_with_its_predecessor_at_hand(settings: Se
 async def test_an_edited_leaf_in_the_database_is_found(
     settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await operating.import_customers(settings, sheet, "amy", None)
+    await import_customers(settings, sheet, "amy", None)
     db = sqlite3.connect(settings.data / "chopmark.sqlite")
     db.execute("UPDATE leaves SET facts = REPLACE(facts, 'amy', 'bob') WHERE event = 'staff:customers:imported'")
     db.commit()

@@ -41,9 +41,9 @@ class Gateway:
         return Receipt(self.name, f"n{len(self.taken)}")
 
 
-def delivery(world: World, gateway: Gateway, holder: str = "one") -> Delivery:
+def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Gateway, ...] = ()) -> Delivery:
     house = world.house
-    carrier = Carrier(Router([gateway]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
+    carrier = Carrier(Router([gateway, *more]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
     return Delivery(
         house.works,
         DispatchLedger(house.engine),

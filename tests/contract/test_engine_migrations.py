@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from chopmark.store import db
 from chopmark.store.engine import Engine
@@ -118,5 +119,55 @@ async def test_what_had_ended_before_there_were_holds_counts_as_one_change_of_st
 
     assert await db.check(engine_url) is db.Fit.CURRENT
     assert await engine.read(turns) == [1, 0]
+    assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
+    await engine.close()
+
+
+_BEFORE_BEARERS = (
+    "DROP TABLE bearers",
+    "DROP TABLE former_contacts",
+    "UPDATE alembic_version SET version_num = '{before}'",
+    """INSERT INTO customers (id, person_kind, person_id_hash, person_id_sealed, name_sealed, version, created_at,
+      updated_at)
+    VALUES ('C1', 'national', 'p1', 'x', 'x', 1, 5, 5), ('C2', 'national', 'p2', 'x', 'x', 1, 6, 6)""",
+    """INSERT INTO contacts (customer, channel, version, value_sealed, destination_hash, verified_at, cool_until)
+    VALUES ('C1', 'mobile', 1, 'x', 'd1', 1, 1), ('C1', 'email', 1, 'x', 'd2', 1, 1),
+      ('C2', 'mobile', 1, 'x', 'd1', 1, 1)""",
+    "INSERT INTO accounts (number, customer, kind, position) VALUES ('F1', 'C2', 'futures', 0)",
+    """INSERT INTO orders (id, customer, operation, account, profile, key_home, state, login_factors, policy,
+      created_at, expires_at, birth_date_asked)
+    VALUES ('o1', 'C1', 'enrol', 'F1', 'p', 'file', 'expired', '', '', 7, 7, 1),
+      ('o2', 'C2', 'enrol', 'F1', 'p', 'file', 'expired', '', '', 8, 8, 1),
+      ('o3', 'C2', 'rekey', 'F1', 'p', 'file', 'expired', '', '', 9, 9, 1)""",
+)
+
+
+async def test_what_customers_have_and_had_orders_for_is_remembered_when_there_is_a_memory(engine_url):
+    await db.upgrade(engine_url)
+    engine = await db.open_engine(engine_url)
+    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0012")
+
+    def before() -> Script[None]:
+        for statement in _BEFORE_BEARERS:
+            yield query(statement.format(before=revision.down_revision))
+
+    def borne() -> Script[set[tuple[str, str, str, str]]]:
+        rows = yield query("SELECT kind, value, customer, run FROM bearers")
+        return {(row["kind"], row["value"], row["customer"], row["run"]) for row in rows}
+
+    await engine.run(before)
+
+    await db.upgrade(engine_url)
+
+    assert await db.check(engine_url) is db.Fit.CURRENT
+    assert await engine.read(borne) == {
+        ("person", "p1", "C1", ""),
+        ("person", "p2", "C2", ""),
+        ("contact", "d1", "C1", ""),
+        ("contact", "d2", "C1", ""),
+        ("contact", "d1", "C2", ""),
+        ("account", "F1", "C2", ""),
+        ("account", "F1", "C1", ""),
+    }
     assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
     await engine.close()

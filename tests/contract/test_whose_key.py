@@ -152,7 +152,7 @@ async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: Wor
     ],
 )
 async def test_a_proof_of_possession_for_something_else_is_refused(
-    world: World, wrong: dict[str, object], code: str
+    world: World, wrong: dict[str, Any], code: str
 ) -> None:
     later = (await world.to_key(login=CUSTOMER)).within(LATER)
     refused = await refusal(later.possess(**wrong))

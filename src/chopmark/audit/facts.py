@@ -18,6 +18,7 @@ _LINE_BREAKERS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 FACTS: Mapping[str, str] = MappingProxyType(
     {
         "account": "The trading account that the certificate is for.",
+        "allowed": "What of a customer sheet was let through by name: id, birth-date, blanked, many.",
         "anchor_sha256": "SHA-256 of the time-stamp token over a head, hexadecimal; `count` is the head's size.",
         "approved_by": "The staff id of the second person.",
         "attempt": "The how-manieth attempt, from 1.",
@@ -35,7 +36,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "door": "The door: portal, api, est, helper, console, batch.",
         "evidence": "What stood for the customer when a key was bound: login, old_key, tls or credential.",
         "factor": "The factor class that was used.",
-        "field": "The request's member that a refusal belongs to.",
+        "field": "The request's member that a refusal belongs to, or the attribute of a customer that changed.",
         "gateway": "The name of the gateway.",
         "home": "Where the customer's private key lives.",
         "issuer": "The short name of the issuing CA.",
@@ -48,6 +49,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "old_serial": "The serial of the certificate that is replaced or that signed the proof.",
         "operation": "What the order asks for.",
         "order": "The id of the order.",
+        "os_user": "Who was signed in to the operating system when a person acted at the console.",
         "policy": "The version of the policy that decided.",
         "profile": "The name and version of the certificate profile.",
         "purpose": "What the message or ticket is for.",

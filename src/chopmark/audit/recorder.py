@@ -5,8 +5,9 @@ StaleChain, nothing is kept, and the attempt is made anew with the newer tip (ar
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 ATTEMPTS = 8
 KNOWN_FOR = timedelta(milliseconds=500)
 MOST_KNOWN = 4096
+_NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 
 class StaleChain(Exception):
@@ -36,14 +38,15 @@ class Tips(Protocol):
 
 
 class Pen:
-    """Makes leaves that continue one tip, at one moment."""
+    """Makes leaves that continue one tip, at one moment; one that names who acted (`by`) also says what is `beside`."""
 
-    __slots__ = ("_at", "_key", "_tip", "first")
+    __slots__ = ("_at", "_beside", "_key", "_tip", "first")
 
-    def __init__(self, tip: Tip, at: datetime, key: AuditKey) -> None:
+    def __init__(self, tip: Tip, at: datetime, key: AuditKey, beside: Mapping[str, Fact] = _NOTHING) -> None:
         self._tip = tip
         self._at = at
         self._key = key
+        self._beside = beside
         self.first: Leaf | None = None
 
     def leaf(self, event: Event, **facts: Fact) -> Leaf:
@@ -54,11 +57,12 @@ class Pen:
 
     def otherwise(self, event: Event, **facts: Fact) -> Leaf:
         """Return a leaf for an ending that is not the rule, where the rule writes none."""
-        return make_leaf(self._tip, event, facts, self._at, self._key)
+        told = {**self._beside, **facts} if facts.get("by") else facts
+        return make_leaf(self._tip, event, told, self._at, self._key)
 
     def after(self, leaf: Leaf) -> "Pen":
         """Return a pen that continues `leaf`, for a transaction that writes both."""
-        return Pen(next_tip(leaf), self._at, self._key)
+        return Pen(next_tip(leaf), self._at, self._key, self._beside)
 
 
 class Recorder:
@@ -74,6 +78,18 @@ class Recorder:
         self._clock = clock
         self._known: dict[ChainId, tuple[Tip, datetime]] = {}
         self._turns: WeakValueDictionary[ChainId, asyncio.Lock] = WeakValueDictionary()
+        self._beside: Mapping[str, Fact] = _NOTHING
+
+    def at_console(self, os_user: str) -> None:
+        """From now on each leaf that names who acted also names this user of the operating system.
+
+        A name that is typed proves nothing; who was signed in on the machine is a second trace.
+        """
+        self._beside = {"os_user": os_user}
+
+    def pen(self, tip: Tip, at: datetime) -> Pen:
+        """Return a pen for a caller that reads its tips and writes its leaves itself."""
+        return Pen(tip, at, self._key, self._beside)
 
     def know(self, tip: Tip) -> None:
         """Remember for a moment that this is a chain's tip."""
@@ -99,7 +115,7 @@ class Recorder:
         async with turn:
             for _ in range(ATTEMPTS):
                 tip = await self._tip(chain)
-                pen = Pen(tip, self._clock.now(), self._key)
+                pen = self.pen(tip, self._clock.now())
                 try:
                     answer = await attempt(pen)
                 except StaleChain:

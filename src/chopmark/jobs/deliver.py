@@ -17,7 +17,18 @@ from chopmark.identity.people import People
 from chopmark.jobs.loop import Task, Waiting
 from chopmark.pki.key_words import key_name
 from chopmark.post.failover import Router
-from chopmark.post.ports import GatewayFault, Message, Purpose, Receipt, Work, WorkKind, Works, code_purpose
+from chopmark.post.ports import (
+    OTHER_VERSION,
+    FaultReason,
+    GatewayFault,
+    Message,
+    Purpose,
+    Receipt,
+    Work,
+    WorkKind,
+    Works,
+    code_purpose,
+)
 from chopmark.post.templates import CodeParts, Language, Sender, Written, write_code, write_notice
 from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.stepup.challenge import ChallengeState
@@ -106,7 +117,7 @@ class Delivery:
             return
         parcel = self._parcel(work, papers, now)
         if parcel is None:
-            await self._close(work, "void", None)
+            await self._close(work, "void", None, _instead(work))
             return
         try:
             receipt = await self._router.send(parcel.message, now)
@@ -115,14 +126,15 @@ class Delivery:
                 wait = timedelta(seconds=min(60, 2**work.attempts))
                 await self._works.retry(work, self._holder, now + wait, fault.reason.value)
             else:
-                await self._close(work, f"failed:{fault.reason.value}", None)
+                instead = () if fault.reason is FaultReason.TOO_LATE else _instead(work)
+                await self._close(work, f"failed:{fault.reason.value}", None, instead)
             return
         await self._close(work, "sent", receipt)
 
     def _parcel(self, work: Work, papers: Papers, now: datetime) -> _Parcel | None:
-        """Return the message, or None when it has lost its object: contact changed, code replaced."""
+        """Return the message, or None when it has lost its object: contact changed or cooling down, code replaced."""
         contact = papers.contact(work)
-        if contact is None:
+        if contact is None or (work.kind is WorkKind.CODE and now < contact.cool_until):
             return None
         made = self._code(work, papers, now) if work.kind is WorkKind.CODE else self._notice(work, contact.channel)
         if made is None:
@@ -159,11 +171,11 @@ class Delivery:
         written = write_notice(self._sender, purpose, _language(work), channel, at=work.not_before, account_last3=last3)
         return _message(work, written, purpose, work.not_before, NOTICE_LIFE, channel, None)
 
-    async def _close(self, work: Work, outcome: str, receipt: Receipt | None) -> None:
+    async def _close(self, work: Work, outcome: str, receipt: Receipt | None, instead: tuple[Work, ...] = ()) -> None:
         now = self._clock.now()
         chain = chain_of(work)
         if chain is None:
-            await self._works.done(work, self._holder, now, outcome, None)
+            await self._works.done(work, self._holder, now, outcome, None, instead)
             return
 
         async def attempt(pen: Pen) -> bool:
@@ -176,7 +188,7 @@ class Delivery:
                 receipt=None if receipt is None else receipt.provider_id,
                 code=outcome if receipt is None else None,
             )
-            return await self._works.done(work, self._holder, now, outcome, leaf)
+            return await self._works.done(work, self._holder, now, outcome, leaf, instead)
 
         await self._recorder.write(chain, attempt)
 
@@ -193,6 +205,18 @@ def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
             Task(f"deliver-{number}", partial(one.assist, deliveries[:number]), EVERY_S, full=BATCH)
             for number, one in enumerate(more, 1)
         ),
+    )
+
+
+def _instead(work: Work) -> tuple[Work, ...]:
+    """Return the notice to the other contact, for one that cannot be delivered to the first; a code has none."""
+    version = work.facts.get(OTHER_VERSION)
+    if work.kind is not WorkKind.NOTICE or work.channel is None or not isinstance(version, int):
+        return ()
+    facts = {name: value for name, value in work.facts.items() if name != OTHER_VERSION}
+    other = work.channel.other
+    return (
+        replace(work, id=f"{work.id}-{other.value}", channel=other, contact_version=version, facts=facts, attempts=0),
     )
 
 

@@ -25,6 +25,7 @@ class Purpose(StrEnum):
     CONTACT_CHANGED = "contact_changed"
     ORDER_OPENED = "order_opened"
     KEY_BOUND = "key_bound"
+    RECORD_CHANGED = "record_changed"
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
 
@@ -143,6 +144,10 @@ class WorkKind(StrEnum):
     PUBLISH = "publish"
 
 
+OTHER_VERSION = "other_version"
+"""The fact of a notice that names the version of the other channel's contact, which gets it where this one cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One row of work: what is to be done and for whom, never a code, a destination or another secret.
@@ -178,8 +183,19 @@ class Works(Protocol[LeafT_contra]):
         """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
         ...
 
-    async def done(self, work: Work, holder: str, now: datetime, outcome: str, leaf: LeafT_contra | None) -> bool:
-        """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
+    async def done(
+        self,
+        work: Work,
+        holder: str,
+        now: datetime,
+        outcome: str,
+        leaf: LeafT_contra | None,
+        instead: tuple[Work, ...] = (),
+    ) -> bool:
+        """Close the row, append the leaf and queue what is done instead, in one transaction.
+
+        False, and nothing written, without the lease.
+        """
         ...
 
     async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:

@@ -271,6 +271,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "%(at)s您的電子憑證申請%(account)s在另一次登入中收到金鑰。",
             _NOT_ME_ZH,
         ),
+        Purpose.RECORD_CHANGED: (
+            "客戶資料已變更",
+            "您登記的身分或帳號資料%(account)s已於%(at)s變更。",
+            _NOT_ME_ZH,
+        ),
         Purpose.CERTIFICATE_HELD: (
             "電子憑證已暫時停用",
             "您的電子憑證%(account)s已於%(at)s由本公司人員暫時停用。",
@@ -331,6 +336,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.KEY_BOUND: (
             "your order has a new key",
             "Your order for an e-certificate%(account)s got a key from another login on %(at)s (Taiwan time).",
+            _NOT_ME_EN,
+        ),
+        Purpose.RECORD_CHANGED: (
+            "customer record changed",
+            "Your ID or account on record%(account)s was changed on %(at)s (Taiwan time).",
             _NOT_ME_EN,
         ),
         Purpose.CERTIFICATE_HELD: (

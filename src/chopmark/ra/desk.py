@@ -10,7 +10,7 @@ from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import Counters
-from chopmark.post.ports import Work, WorkKind
+from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
@@ -130,22 +130,26 @@ class Desk:
         told: Channel | None,
         **facts: str,
     ) -> tuple[Work, ...]:
-        """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13)."""
+        """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
+
+        A channel that has a gateway comes before one that has none. Where the notice cannot be delivered it goes to
+        the other contact, whose version it names for that.
+        """
         wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
-        for channel in wanted:
-            if channel in contacts:
-                return (
-                    self.work(
-                        WorkKind.NOTICE, customer, {"template": template, **facts}, channel, contacts[channel].version
-                    ),
-                )
-        return ()
+        there = sorted((one for one in wanted if one in contacts), key=lambda one: one not in self.policy.channels)
+        if not there:
+            return ()
+        channel, *others = there
+        named: dict[str, str | int] = {"template": template, **facts}
+        if others:
+            named[OTHER_VERSION] = contacts[others[0]].version
+        return (self.work(WorkKind.NOTICE, customer, named, channel, contacts[channel].version),)
 
     def work(
         self,
         kind: WorkKind,
         customer: CustomerId | None,
-        facts: Mapping[str, str],
+        facts: Mapping[str, str | int],
         channel: Channel | None = None,
         contact_version: int | None = None,
         order: OrderId | None = None,

@@ -6,23 +6,32 @@ from typing import Protocol
 
 from chopmark.audit.leaf import ChainId, Tip, customer_chain, order_chain
 from chopmark.identity.ports import ContactRow
-from chopmark.post.ports import Work
+from chopmark.post.ports import Work, WorkKind
 from chopmark.stepup.challenge import Challenge
 from chopmark.words import ChallengeId
 
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """The customers' contacts, the codes' challenges, and the newest leaves of the chains that delivery continues."""
+    """The customers' contacts, the codes' challenges, and the newest leaves of the chains that delivery continues.
+
+    `former` are contacts that were changed or removed a while ago: a notice may be for them, a code never.
+    """
 
     contacts: tuple[ContactRow, ...]
     challenges: Mapping[ChallengeId, Challenge]
     tips: tuple[Tip, ...]
+    former: tuple[ContactRow, ...] = ()
 
     def contact(self, work: Work) -> ContactRow | None:
-        """Return where the message goes; None when the contact has changed since it was queued (I15)."""
+        """Return where the message goes: exactly the version of the contact that the row names.
+
+        A notice goes to whom the event concerned when it happened, even where the contact has changed since; a code
+        whose contact has changed goes nowhere (I15).
+        """
         wanted = work.customer, work.channel, work.contact_version
-        return next((row for row in self.contacts if (row.customer, row.channel, row.version) == wanted), None)
+        rows = (*self.contacts, *self.former) if work.kind is WorkKind.NOTICE else self.contacts
+        return next((row for row in rows if (row.customer, row.channel, row.version) == wanted), None)
 
     def challenge(self, work: Work) -> Challenge | None:
         """Return the challenge whose code the message carries."""

@@ -7,93 +7,109 @@ the file's mark in one transaction: a run that is killed goes on where the mark 
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import AuditKey, ChainId, Leaf, Tip, customer_chain, staff_chain
-from chopmark.audit.recorder import ATTEMPTS, Pen, StaleChain
+from chopmark.audit.leaf import Leaf, customer_chain, staff_chain
+from chopmark.audit.recorder import ATTEMPTS, Recorder, StaleChain
 from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.desk import assert_staff
-from chopmark.ra.intake_changes import ContactChange, Plan
-from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan
-from chopmark.ra.intake_ports import Mark, Registry, StandingMoved
+from chopmark.ra.intake_changes import Import, Plan, Told
+from chopmark.ra.intake_differences import (
+    CONTACT_COLUMNS,
+    Share,
+    column_of,
+    difference_note,
+    differences,
+    faults_of,
+    gained,
+    moved_note,
+    shared_note,
+)
+from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan, short_hash
+from chopmark.ra.intake_ports import KEPT, Allowed, Mark, Owners, Past, Registry, Rules, Standing, StandingMoved
+from chopmark.ra.intake_report import Remarks, Report, by_line
+from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
 from chopmark.tw.zone import local_date
-from chopmark.words import text
+from chopmark.words import CustomerId, text
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total, in octets; each octet counts twice, once a pass."""
+NOTHING: frozenset[Allowed] = frozenset()
+_PAGE = 10_000
+
+
+def rules_of(policy: Policy, percent: int, floor: int) -> Rules:
+    """Return the rules for sheets; a policy's channels are those that have a gateway."""
+    return Rules(policy.contact_cooldown, frozenset(policy.channels), percent, floor)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a sheet: the same for a run in one go and for one that was killed and went on.
+class _By:
+    """Who imports, and what they let through by name."""
 
-    `lines` counts those that say something, without the header; `imported` is all of them or 0. `faults` come by
-    line, at most 10,000; `more` counts the others. `resumed_at` is the number of lines that were in already.
-    """
-
-    encoding: str
-    lines: int
-    faults: tuple[Fault, ...] = ()
-    more: int = 0
-    imported: int = 0
-    resumed_at: int | None = field(default=None, compare=False)
+    staff: str
+    allowed: frozenset[Allowed]
+    of: Import
 
 
 class Intake:
-    """Checks sheets of customers and takes them in.
-
-    `cooldown` is how long a changed contact may not carry a code; `batch` is the number of rows in a transaction.
-    """
+    """Checks sheets of customers and takes them in; `batch` is the number of rows in a transaction."""
 
     def __init__(
         self,
         registry: Registry,
         sealer: Sealer,
-        key: AuditKey,
+        recorder: Recorder,
         clock: Clock,
         entropy: Entropy,
-        cooldown: timedelta,
+        rules: Rules,
         batch: int = BATCH,
     ) -> None:
         self._registry = registry
         self._sealer = sealer
-        self._key = key
+        self._recorder = recorder
         self._clock = clock
         self._entropy = entropy
-        self._cooldown = cooldown
+        self._rules = rules
         self._batch = batch
 
-    async def check_file(self, path: Path, progress: Progress | None = None) -> Report:
-        """Return what `run` would find in this file; nothing is written."""
+    async def check_file(
+        self, path: Path, progress: Progress | None = None, allowed: Collection[Allowed] = NOTHING
+    ) -> Report:
+        """Return what `run` would find and change, and which customers the file leaves out; nothing is written."""
         with tempfile.TemporaryFile() as scratch:
-            spool = self._spool(scratch)
-            report, _, _ = await self._judge_file(path, spool, progress or _silent)
-            return report
+            spool, seen = self._spool(scratch), Seen()
+            report, _, _ = await self._judge_file(path, spool, seen, progress or _silent, allowed)
+            absent, count = await self._absent(seen)
+            return replace(report, absent=absent, absent_count=count)
 
-    async def run(self, path: Path, by: str, progress: Progress | None = None) -> Report:
+    async def run(
+        self, path: Path, by: str, progress: Progress | None = None, allowed: Collection[Allowed] = NOTHING
+    ) -> Report:
         """Return the report of this file; when it has no fault, every line of it is in the directory.
 
-        `by` is the staff id of whoever takes the file in. The same file can be taken in again later; what has not
-        changed is not touched.
+        `by` is the staff id of whoever takes the file in, `allowed` what they let through. The same file can be
+        taken in again later; what has not changed is not touched.
 
         Raises:
             Refused: MALFORMED or NOT_FOUND, `by` or the file cannot be used; CONFLICT, somebody else is at it.
         """
-        assert_staff(by, "by")
+        who = self._by(by, allowed)
         tell = progress or _silent
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
-            report, sha256, size = await self._judge_file(path, spool, tell)
+            report, sha256, size = await self._judge_file(path, spool, Seen(), tell, allowed)
             if report.faults:
                 return report
             done = await self._registry.begin(sha256, self._clock.now())
@@ -102,28 +118,34 @@ class Intake:
                 end = start + len(batch)
                 if end > done:
                     fresh = batch[max(0, done - start) :]
-                    await self._write(fresh, by, Mark(sha256, max(start, done), end))
+                    await self._write(fresh, who, Mark(sha256, max(start, done), end))
                 start = end
                 tell(size + size * end // spool.lines, 2 * size)
             summary = json.dumps({"encoding": report.encoding, "lines": report.lines})
             await self._registry.finish(sha256, summary, self._clock.now())
             return replace(report, imported=report.lines, resumed_at=done or None)
 
-    async def add(self, rows: Iterable[Mapping[str, str]], by: str) -> Report:
+    async def add(self, rows: Iterable[Mapping[str, str]], by: str, allowed: Collection[Allowed] = NOTHING) -> Report:
         """Return the report of rows that come from no file: by column name, as written in a sheet.
 
         The checks and the writes are those of `run`; a batch of 1,000 is a transaction, and no mark is kept.
         Absent columns are empty; lines count from 1.
         """
-        assert_staff(by, "by")
+        who = self._by(by, allowed)
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
-            report = await self._judge(_typed(rows, self._today()), spool, "utf-8", _silent_at)
+            typed = _typed(rows, self._today())
+            report = await self._judge(typed, spool, Seen(), "utf-8", _silent_at, allowed)
             if report.faults:
                 return report
             for batch in spool.batches():
-                await self._write(batch, by, None)
+                await self._write(batch, who, None)
             return replace(report, imported=report.lines)
+
+    def _by(self, staff: str, allowed: Collection[Allowed]) -> _By:
+        assert_staff(staff, "by")
+        run = Import(self._sealer, self._entropy, new_id, self._rules, new_id(self._entropy))
+        return _By(staff, frozenset(allowed), run)
 
     def _spool(self, scratch: IO[bytes]) -> Spool:
         return Spool(scratch, self._sealer, partial(self._entropy.token, NONCE_BYTES))
@@ -131,7 +153,9 @@ class Intake:
     def _today(self) -> date:
         return local_date(self._clock.now())
 
-    async def _judge_file(self, path: Path, spool: Spool, tell: Progress) -> tuple[Report, str, int]:
+    async def _judge_file(
+        self, path: Path, spool: Spool, seen: Seen, tell: Progress, allowed: Collection[Allowed]
+    ) -> tuple[Report, str, int]:
         try:
             file = path.open("rb")
         except OSError as error:
@@ -142,55 +166,114 @@ class Intake:
             if whole.fault is not None:
                 return Report(whole.encoding, 0, (whole.fault,)), whole.sha256, whole.size
             lines = judged_lines(file, whole.encoding, self._today())
-            report = await self._judge(lines, spool, whole.encoding, lambda at: tell(at, 2 * whole.size))
+            report = await self._judge(lines, spool, seen, whole.encoding, lambda at: tell(at, 2 * whole.size), allowed)
         return report, whole.sha256, whole.size
 
-    async def _judge(self, lines: Iterator[Judged], spool: Spool, encoding: str, at: Callable[[int], None]) -> Report:
+    async def _judge(
+        self,
+        lines: Iterator[Judged],
+        spool: Spool,
+        seen: Seen,
+        encoding: str,
+        at: Callable[[int], None],
+        allowed: Collection[Allowed],
+    ) -> Report:
         faults: list[Fault] = []
-        found, count, seen = 0, 0, Seen()
+        found, count, share, remarks = 0, 0, Share(), Remarks()
         while judged := list(islice(lines, self._batch)):
             count += len(judged)
             waiting = [self._waiting(one.line, one.found) for one in judged if isinstance(one.found, Row)]
             wrong = [fault for one in judged if not isinstance(one.found, Row) for fault in one.found]
-            wrong += await self._clashes(waiting)
+            wrong += await self._compare(waiting, allowed, share, remarks)
             found += len(wrong)
-            faults += sorted(wrong, key=_by_line)[: MOST_FAULTS - len(faults)]
+            faults += sorted(wrong, key=by_line)[: MOST_FAULTS - len(faults)]
             for row in waiting:
                 seen.note(row)
             spool.add(waiting)
             at(judged[-1].position)
         twice, total = seen.repeated(spool)
-        listed = sorted([*faults, *twice], key=_by_line)[:MOST_FAULTS]
-        return Report(encoding, count, tuple(listed), found + total - len(listed))
+        many = share.fault(self._rules, allowed)
+        total += many is not None
+        listed = sorted([*faults, *twice, *([] if many is None else [many])], key=by_line)[:MOST_FAULTS]
+        self._shared(seen, spool, remarks)
+        notes = tuple(sorted(remarks.kept, key=by_line))
+        return Report(
+            encoding, count, tuple(listed), found + total - len(listed), notes=notes, counts=dict(remarks.counts)
+        )
 
     def _waiting(self, line: int, row: Row) -> Waiting:
-        return Waiting(line, row, self._sealer.lookup_hash("person_id", row.person.value))
+        hashed = self._sealer.lookup_hash
+        mobile = hashed("destination", row.mobile) if row.mobile and row.verified_on else None
+        email = hashed("destination", row.email) if row.email and row.verified_on else None
+        return Waiting(line, row, hashed("person_id", row.person.value), mobile, email)
 
-    async def _clashes(self, rows: Sequence[Waiting]) -> list[Fault]:
-        """Return the faults of ids and accounts that the directory has under another customer number."""
+    async def _compare(
+        self, rows: Sequence[Waiting], allowed: Collection[Allowed], share: Share, remarks: Remarks
+    ) -> list[Fault]:
+        """Return the faults of a batch against the directory, and remark upon what it changes."""
+        if not rows:
+            return []
         accounts = [account.number for one in rows for account in one.row.accounts]
-        owners = await self._registry.owners([one.person_hash for one in rows], accounts)
+        contacts = [found for one in rows for found in (one.mobile_hash, one.email_hash) if found is not None]
+        owners = await self._registry.owners([one.person_hash for one in rows], accounts, contacts)
+        known = await self._registry.standing([one.row.customer for one in rows])
+        past = await self._past(rows, known, "")
         faults: list[Fault] = []
         for one in rows:
-            if owners.persons.get(one.person_hash, one.row.customer) != one.row.customer:
-                said = text("This ID number belongs to another customer number already.")
-                faults.append(Fault(one.line, Column.PERSON_ID, "person_id.taken", said))
-            for account in one.row.accounts:
-                if owners.accounts.get(account.number, one.row.customer) != one.row.customer:
-                    said = text("An account belongs to another customer number already.")
-                    faults.append(Fault(one.line, Column.ACCOUNTS, "accounts.taken", said))
+            faults += _clashes(one, owners)
+            standing = known.get(one.row.customer)
+            turned = () if standing is None else differences(one, standing, self._sealer)
+            if standing is None:
+                remarks.count("customer.new", 1)
+            else:
+                share.note(one, turned)
+            faults += faults_of(one, turned, allowed)
+            remarks.add(difference_note(one, each) for each in turned)
+            for borne in gained(one, standing):
+                if others := past.others(borne, one.row.customer):
+                    remarks.add([moved_note(one, column_of(borne, one), others, self._rules)])
+            for channel, column in CONTACT_COLUMNS.items():
+                sharing = set(owners.contacts.get(one.contact_hash(channel) or "", ())) - {one.row.customer}
+                if sharing:
+                    remarks.add([shared_note(one, column, sorted(sharing))])
         return faults
 
-    async def _write(self, rows: Sequence[Waiting], by: str, mark: Mark | None) -> None:
+    async def _past(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], run: str) -> Past:
+        borne = {found for one in rows for found in gained(one, known.get(one.row.customer))}
+        return await self._registry.past(list(borne), list(known), run, self._clock.now() - KEPT)
+
+    def _shared(self, seen: Seen, spool: Spool, remarks: Remarks) -> None:
+        """Remark upon contacts that several lines have, where the directory has not shown it already."""
+        again, total = seen.shared(spool)
+        noted = {(one.line, one.code) for one in remarks.kept}
+        fresh = [one for one in again if (one.line, one.code) not in noted]
+        remarks.add(fresh)
+        remarks.count("contact.shared", total - len(again))
+
+    async def _absent(self, seen: Seen) -> tuple[tuple[CustomerId, ...], int]:
+        """Return customers of the directory that the file leaves out, and how many there are."""
+        there = sorted(seen.customers)
+        absent: list[CustomerId] = []
+        count, after = 0, None
+        while page := await self._registry.numbers(after, _PAGE):
+            for one in page:
+                hashed = short_hash(one)
+                place = bisect_left(there, hashed)
+                if place == len(there) or there[place] != hashed:
+                    count += 1
+                    absent += [one] if len(absent) < MOST_FAULTS else []
+            after = page[-1]
+        return tuple(absent), count
+
+    async def _write(self, rows: Sequence[Waiting], who: _By, mark: Mark | None) -> None:
         """The rows are in the directory with their leaves: read, seal outside, write if nobody was faster."""
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             known = await self._registry.standing([one.row.customer for one in rows])
-            plan = Plan(self._sealer, self._entropy, new_id, now, self._cooldown, known)
-            changes = plan.changes([(one.row, one.person_hash) for one in rows])
-            chains = {staff_chain(by): None} | {customer_chain(told.customer): None for told in plan.told}
-            tips = await self._registry.tips(list(chains))
-            leaves = self._leaves(tips, plan.told, by, len(rows), now)
+            self._still_allowed(rows, known, who)
+            plan = Plan(who.of, now, known, await self._past(rows, known, who.of.run))
+            changes = plan.changes(rows)
+            leaves = await self._leaves(plan.told, who, len(rows))
             try:
                 refused = await self._registry.write(changes, leaves, now, mark)
             except (StaleChain, StandingMoved):
@@ -198,27 +281,41 @@ class Intake:
             if refused is not None:
                 raise Refused(refused)
             return
-        said = text("The directory was changed by somebody else meanwhile. Please import the file again.")
-        raise Refused(Refusal(Kind.CONFLICT, said, code="busy"))
+        raise Refused(_BUSY)
 
-    def _leaves(
-        self, tips: Mapping[ChainId, Tip], told: Sequence[ContactChange], by: str, count: int, now: datetime
-    ) -> list[Leaf]:
-        pens = {chain: Pen(tip, now, self._key) for chain, tip in tips.items()}
-        leaves = [pens[staff_chain(by)].leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=by, count=count, door="batch")]
-        for change in told:
-            chain = customer_chain(change.customer)
-            leaf = pens[chain].leaf(
-                Event.STAFF_CONTACT_CHANGED,
-                by=by,
-                channel=change.channel,
-                contact_version=change.version,
-                customer=change.customer,
-                state=change.state,
-            )
+    def _still_allowed(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], who: _By) -> None:
+        """Raise Refused when the directory was changed since the check, so that these rows are faults now."""
+        for one in rows:
+            standing = known.get(one.row.customer)
+            turned = () if standing is None else differences(one, standing, self._sealer)
+            if any(True for _ in faults_of(one, turned, who.allowed)):
+                raise Refused(_BUSY)
+
+    async def _leaves(self, told: Sequence[Told], who: _By, count: int) -> list[Leaf]:
+        now = self._clock.now()
+        chains = {staff_chain(who.staff): None} | {customer_chain(one.customer): None for one in told}
+        tips = await self._registry.tips(list(chains))
+        pens = {chain: self._recorder.pen(tip, now) for chain, tip in tips.items()}
+        named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
+        staff = pens[staff_chain(who.staff)]
+        leaves = [staff.leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
+        for one in told:
+            chain = customer_chain(one.customer)
+            leaf = pens[chain].leaf(one.event, by=who.staff, **one.facts)
             pens[chain] = pens[chain].after(leaf)
             leaves.append(leaf)
         return leaves
+
+
+def _clashes(one: Waiting, owners: Owners) -> Iterator[Fault]:
+    """Yield the faults of an id and accounts that the directory has under another customer number."""
+    if owners.persons.get(one.person_hash, one.row.customer) != one.row.customer:
+        said = text("This ID number belongs to another customer number already.")
+        yield Fault(one.line, Column.PERSON_ID, "person_id.taken", said)
+    for account in one.row.accounts:
+        if owners.accounts.get(account.number, one.row.customer) != one.row.customer:
+            said = text("An account belongs to another customer number already.")
+            yield Fault(one.line, Column.ACCOUNTS, "accounts.taken", said)
 
 
 def _typed(rows: Iterable[Mapping[str, str]], today: date) -> Iterator[Judged]:
@@ -227,13 +324,16 @@ def _typed(rows: Iterable[Mapping[str, str]], today: date) -> Iterator[Judged]:
         yield Judged(line, check_cells(cells, line, today), line)
 
 
-def _by_line(fault: Fault) -> int:
-    return fault.line
-
-
 def _silent(done: int, total: int) -> None:
     """Tell nobody."""
 
 
 def _silent_at(position: int) -> None:
     """Tell nobody."""
+
+
+_BUSY = Refusal(
+    Kind.CONFLICT,
+    text("The directory was changed by somebody else meanwhile. Please import the file again."),
+    code="busy",
+)

@@ -21,7 +21,7 @@ from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, parse_head
 from chopmark.tw.email import EmailAddress
 from chopmark.tw.mobile import E164
 from chopmark.tw.person_id import PersonId, PersonIdKind
-from chopmark.words import AccountKind, AccountNumber, CustomerId, text
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, Text, text
 
 BATCH: Final = 1000
 """Lines that are checked, and written, together."""
@@ -31,6 +31,8 @@ LONGEST_LINE: Final = 16_384
 """Octets."""
 _BLOCK: Final = 1 << 20
 _LENGTH_OCTETS: Final = 4
+_ONCE: Final = (Column.CUSTOMER, Column.PERSON_ID, Column.ACCOUNTS)
+_SHAREABLE: Final = (Column.MOBILE, Column.EMAIL)
 _PART_BITS: Final = 3
 
 
@@ -55,11 +57,17 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A checked row in the spool, with its line and the keyed hash of its person id."""
+    """A checked row in the spool, with its line and the keyed hashes of its person id and contacts."""
 
     line: int
     row: Row
     person_hash: str
+    mobile_hash: str | None = None
+    email_hash: str | None = None
+
+    def contact_hash(self, channel: Channel) -> str | None:
+        """Return the keyed hash of this contact."""
+        return self.mobile_hash if channel is Channel.MOBILE else self.email_hash
 
 
 def scan(file: IO[bytes]) -> Scan:
@@ -142,24 +150,44 @@ class Seen:
     """Finds numbers that come twice: eight bytes of hash for each, and a second look at those that repeat."""
 
     def __init__(self) -> None:
-        self._hashes = {column: array("Q") for column in (Column.CUSTOMER, Column.PERSON_ID, Column.ACCOUNTS)}
+        self._hashes = {column: array("Q") for column in (*_ONCE, *_SHAREABLE)}
 
     def note(self, waiting: Waiting) -> None:
         """Remember the row's numbers."""
-        for column, _, short in _numbers(waiting):
+        for column, _, short in (*_numbers(waiting), *_contacts(waiting)):
             self._hashes[column].append(short)
+
+    @property
+    def customers(self) -> "array[int]":
+        """The short hashes of the customer numbers, in the order of the file."""
+        return self._hashes[Column.CUSTOMER]
 
     def repeated(self, spool: Spool) -> tuple[list[Fault], int]:
         """Return the faults of the first MOST_FAULTS repetitions by line, and how many repetitions there are."""
+        short, total = self._again(_ONCE)
+        if not total:
+            return [], 0
+        again = _second_look(spool, short, _numbers)
+        return [Fault(line, column, f"{column}.twice", _twice_text(first)) for line, column, first in again], total
+
+    def shared(self, spool: Spool) -> tuple[list[Fault], int]:
+        """Return a note for each of the first MOST_FAULTS contacts that an earlier line has too, and how many."""
+        short, total = self._again(_SHAREABLE)
+        if not total:
+            return [], 0
+        again = _second_look(spool, short, _contacts)
+        return [Fault(line, column, f"{column}.shared", _shared_text(first)) for line, column, first in again], total
+
+    def _again(self, columns: tuple[Column, ...]) -> tuple[dict[Column, set[int]], int]:
         total = 0
         short: dict[Column, set[int]] = {}
-        for column, hashes in self._hashes.items():
+        for column in columns:
             twice = short[column] = set()
-            for one in _twice(hashes):
+            for one in _twice(self._hashes[column]):
                 total += 1
                 if len(twice) < MOST_FAULTS:
                     twice.add(one)
-        return (_second_look(spool, short), total) if total else ([], 0)
+        return short, total
 
 
 def _twice(hashes: "array[int]") -> Iterator[int]:
@@ -169,32 +197,50 @@ def _twice(hashes: "array[int]") -> Iterator[int]:
         yield from (one for one, after in pairwise(ordered) if one == after)
 
 
-def _second_look(spool: Spool, short: dict[Column, set[int]]) -> list[Fault]:
+def _second_look(
+    spool: Spool, short: dict[Column, set[int]], values: Callable[[Waiting], Iterator[tuple[Column, str, int]]]
+) -> list[tuple[int, Column, int]]:
+    """Return line and column of what comes again, and the line in which it stands first."""
     first: dict[tuple[Column, str], int] = {}
-    faults: list[Fault] = []
+    again: list[tuple[int, Column, int]] = []
     for batch in spool.batches():
         for waiting in batch:
-            for column, value, hashed in _numbers(waiting):
+            for column, value, hashed in values(waiting):
                 if hashed not in short[column]:
                     continue
                 line = first.setdefault((column, value), waiting.line)
                 if line != waiting.line:
-                    said = text("This stands in line %(line)s already. Each may come only once.", line=line)
-                    faults.append(Fault(waiting.line, column, f"{column}.twice", said))
-                    if len(faults) == MOST_FAULTS:
-                        return faults
-    return faults
+                    again.append((waiting.line, column, line))
+                    if len(again) == MOST_FAULTS:
+                        return again
+    return again
+
+
+def _twice_text(line: int) -> Text:
+    return text("This stands in line %(line)s already. Each may come only once.", line=line)
+
+
+def _shared_text(line: int) -> Text:
+    return text("The customer of line %(line)s has the same one.", line=line)
+
+
+def _contacts(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
+    """Yield the contacts, which may come more than once in a file, with eight bytes of hash."""
+    for column, hashed in ((Column.MOBILE, waiting.mobile_hash), (Column.EMAIL, waiting.email_hash)):
+        if hashed is not None:
+            yield column, hashed, int(hashed[:16], 16)
 
 
 def _numbers(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
     """Yield what may come only once in a file, with eight bytes of hash."""
-    yield Column.CUSTOMER, waiting.row.customer, _short(waiting.row.customer)
+    yield Column.CUSTOMER, waiting.row.customer, short_hash(waiting.row.customer)
     yield Column.PERSON_ID, waiting.person_hash, int(waiting.person_hash[:16], 16)
     for account in waiting.row.accounts:
-        yield Column.ACCOUNTS, account.number, _short(account.number)
+        yield Column.ACCOUNTS, account.number, short_hash(account.number)
 
 
-def _short(value: str) -> int:
+def short_hash(value: str) -> int:
+    """Return eight bytes of hash."""
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
 
 
@@ -230,6 +276,8 @@ def _packed(waiting: Waiting) -> list[object]:
     return [
         waiting.line,
         waiting.person_hash,
+        waiting.mobile_hash,
+        waiting.email_hash,
         row.customer,
         row.person.value,
         row.person.kind,
@@ -243,7 +291,8 @@ def _packed(waiting: Waiting) -> list[object]:
 
 
 def _unpacked(packed: list[Any]) -> Waiting:
-    line, person_hash, customer, person, kind, name, birth_date, mobile, email, accounts, verified_on = packed
+    line, person_hash, mobile_hash, email_hash, customer, person, kind, *others = packed
+    name, birth_date, mobile, email, accounts, verified_on = others
     row = Row(
         customer=CustomerId(customer),
         person=PersonId(person, PersonIdKind(kind)),
@@ -254,4 +303,4 @@ def _unpacked(packed: list[Any]) -> Waiting:
         accounts=tuple(AccountRow(AccountNumber(number), AccountKind(market)) for number, market in accounts),
         verified_on=date.fromisoformat(verified_on) if verified_on else None,
     )
-    return Waiting(int(line), row, person_hash)
+    return Waiting(int(line), row, person_hash, mobile_hash, email_hash)

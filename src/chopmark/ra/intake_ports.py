@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.leaf import ChainId, Leaf, Tip
@@ -10,6 +11,48 @@ from chopmark.errors import Refusal
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.post.ports import Work
 from chopmark.words import AccountNumber, Channel, CustomerId
+
+KEPT = timedelta(days=30)
+"""So long a contact that was changed or removed is kept, sealed, for notices to it."""
+
+
+class Allowed(StrEnum):
+    """What keeps a sheet out unless whoever imports it names it."""
+
+    ID = "id"
+    BIRTH_DATE = "birth-date"
+    BLANKED = "blanked"
+    MANY = "many"
+
+
+class Trait(StrEnum):
+    """What belongs to one person and may have been under another customer number."""
+
+    PERSON = "person"
+    CONTACT = "contact"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Borne:
+    """An id or a contact (by keyed hash), or an account, that a customer number has or had."""
+
+    kind: Trait
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The firm's rules for a sheet.
+
+    `cooldown`: so long a changed contact carries no code. `channels`: those that have a gateway. More than
+    `percent` of the sheet's known customers, and more than `floor` of them, may not change contacts unnamed.
+    """
+
+    cooldown: timedelta
+    channels: frozenset[Channel] = frozenset(Channel)
+    percent: int = 5
+    floor: int = 5
 
 
 class StandingMoved(Exception):
@@ -67,21 +110,59 @@ class Changes:
     removed: Sequence[tuple[CustomerId, Channel]] = ()
     accounts: Mapping[CustomerId, tuple[AccountRow, ...]] = field(default_factory=dict)
     works: Sequence[Work] = ()
+    replaced: Sequence[tuple[CustomerId, Channel]] = ()
+    """Contacts that are kept as former ones, before anything else is written."""
+    cooled: Mapping[CustomerId, datetime] = field(default_factory=dict)
+    """Until when no contact of these customers carries a code."""
+    voided: Sequence[CustomerId] = ()
+    """Whose open codes and approvals no longer count: they were about other data."""
+    borne: Sequence[tuple[CustomerId, Borne]] = ()
+    run: str = ""
+    """The import that all of this belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Whom ids (by keyed hash) and accounts belong to; what nobody has is not in it."""
+    """Whom ids and contacts (by keyed hash) and accounts belong to; what nobody has is not in it.
+
+    Of the customers who share a contact a few are named.
+    """
 
     persons: Mapping[str, CustomerId]
     accounts: Mapping[AccountNumber, CustomerId]
+    contacts: Mapping[str, tuple[CustomerId, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Who had what before this import, and where those customers can be told: at present contacts and late ones."""
+
+    bearers: Mapping[Borne, frozenset[CustomerId]]
+    contacts: Mapping[CustomerId, tuple[ContactRow, ...]]
+
+    def others(self, borne: Borne, customer: CustomerId) -> list[CustomerId]:
+        """Return the other customer numbers that have or had this."""
+        return sorted(self.bearers.get(borne, frozenset()) - {customer})
 
 
 class Registry(Protocol):
     """Keeps the directory of customers. Each method is one transaction."""
 
-    async def owners(self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber]) -> Owners:
-        """Return whom these ids and accounts belong to."""
+    async def owners(
+        self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber], destinations: Sequence[str]
+    ) -> Owners:
+        """Return whom these ids, accounts and contacts belong to."""
+        ...
+
+    async def past(self, borne: Sequence[Borne], customers: Sequence[CustomerId], run: str, since: datetime) -> Past:
+        """Return who had these, this import apart, and the contacts of those and of `customers`.
+
+        Contacts that ended before `since` are not in it.
+        """
+        ...
+
+    async def numbers(self, after: CustomerId | None, most: int) -> list[CustomerId]:
+        """Return customer numbers in order, `most` of them, those behind `after`."""
         ...
 
     async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:

@@ -119,15 +119,26 @@ class WorkLedger:
 
         return await self._engine.run(script)
 
-    async def done(self, work: Work, holder: str, now: datetime, outcome: str, leaf: Leaf | None) -> bool:
-        """Close the row and append the leaf in one transaction; False, and nothing written, without the lease."""
+    async def done(
+        self,
+        work: Work,
+        holder: str,
+        now: datetime,
+        outcome: str,
+        leaf: Leaf | None,
+        instead: tuple[Work, ...] = (),
+    ) -> bool:
+        """As `Works.done`."""
 
         def script() -> Script[bool]:
             closed = guard(_DONE, id=work.id, holder=holder, now=ms(now), outcome=outcome)
             told = work.kind is WorkKind.CODE and outcome == "sent"
             sent = (query(_SENT, id=work.challenge, now=ms(now)),) if told else ()
-            change = at_once(closed, *sent) if leaf is None else record(leaf, closed, *sent)
-            return (yield from change) is not None
+            parts = (closed, *sent, *queued(instead))
+            if (yield from at_once(*parts) if leaf is None else record(leaf, *parts)) is None:
+                return False
+            yield from wake(instead)
+            return True
 
         return await self._engine.run(script)
 

@@ -9,9 +9,21 @@ from operator import itemgetter
 from chopmark.audit.leaf import GENESIS, ChainId, Leaf, Tip
 from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.ra.intake_ports import Changes, Mark, Owners, SealedCustomer, Standing, StandingMoved
-from chopmark.store.columns import moment, moment_or_none, ms
+from chopmark.ra.intake_ports import (
+    KEPT,
+    Borne,
+    Changes,
+    Mark,
+    Owners,
+    Past,
+    SealedCustomer,
+    Standing,
+    StandingMoved,
+    Trait,
+)
+from chopmark.store.columns import moment, moment_or_none, ms, span
 from chopmark.store.engine import Clash, Engine
+from chopmark.store.identity import contact_of
 from chopmark.store.leaves import append
 from chopmark.store.post import queue
 from chopmark.store.script import Batch, Query, Row, Script, Value, query
@@ -20,6 +32,10 @@ from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, text
 _LISTED = {
     "sqlite": "(SELECT value FROM json_each(:listed))",
     "postgresql": "(SELECT json_array_elements_text(CAST(:listed AS json)))",
+}
+_AMONG = {
+    "sqlite": "IN (SELECT value FROM json_each(:listed))",
+    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
 }
 _LOCKED = {"sqlite": "", "postgresql": " FOR UPDATE"}
 _TAKEN = Refusal(
@@ -53,6 +69,29 @@ _DELETE_ACCOUNTS = "DELETE FROM accounts WHERE customer = :customer"
 _INSERT_ACCOUNT = """
 INSERT INTO accounts (number, customer, kind, position) VALUES (:number, :customer, :kind, :position)
 """
+_REPLACED = """
+INSERT INTO former_contacts (customer, channel, version, value_sealed, destination_hash, verified_at, cool_until,
+                             disputed_at, ended_at)
+SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at,
+       CAST(:now AS BIGINT)
+FROM contacts WHERE customer = :customer AND channel = :channel
+ON CONFLICT (customer, channel, version) DO NOTHING
+"""
+_PURGE = "DELETE FROM former_contacts WHERE ended_at < :before"
+_COOL = "UPDATE contacts SET cool_until = :until WHERE customer = :customer AND cool_until < :until"
+_BEAR = """
+INSERT INTO bearers (value, kind, customer, run, since) VALUES (:value, :kind, :customer, :run, :now)
+ON CONFLICT (value, kind, customer) DO NOTHING
+"""
+_KILL_CODES = """
+UPDATE challenges SET state = 'dead'
+WHERE state = 'live' AND order_id IN (
+  SELECT id FROM orders WHERE customer = :customer AND state IN ('open', 'bound', 'coded', 'checked')
+)
+"""
+_VOID_APPROVALS = """
+UPDATE orders SET coded_at = NULL, checked_at = NULL WHERE customer = :customer AND state IN ('coded', 'checked')
+"""
 _BEGIN = """
 INSERT INTO imports (file_sha256, lines_done, created_at) VALUES (:file, 0, :now)
 ON CONFLICT (file_sha256) DO UPDATE
@@ -69,17 +108,53 @@ RETURNING lines_done
 _FINISH = "UPDATE imports SET finished_at = :now, report = :report WHERE file_sha256 = :file AND finished_at IS NULL"
 
 
+_BEARERS = """
+SELECT value, kind, customer FROM (
+  SELECT value, kind, customer, ROW_NUMBER() OVER (PARTITION BY value, kind ORDER BY customer) AS place
+  FROM bearers WHERE value {listed} AND run <> :run
+) ranked WHERE place <= 50
+"""
+_SHARING = """
+SELECT value, customer FROM (
+  SELECT b.value, b.customer, ROW_NUMBER() OVER (PARTITION BY b.value ORDER BY b.customer) AS place
+  FROM bearers b JOIN contacts c ON c.customer = b.customer AND c.destination_hash = b.value
+  WHERE b.kind = :kind AND b.value {listed}
+) ranked WHERE place <= 5 ORDER BY value, customer
+"""
+_PRESENT = """
+SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
+FROM contacts WHERE customer {listed} ORDER BY customer, channel
+"""
+_LATE = """
+SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
+FROM former_contacts WHERE customer {listed} AND ended_at > :since ORDER BY ended_at DESC, customer, channel
+"""
+
+
 class SqlRegistry:
     """`ra.intake_ports.Registry` on an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._listed = _LISTED[engine.dialect]
+        self._among = _AMONG[engine.dialect]
         self._locked = _LOCKED[engine.dialect]
 
-    async def owners(self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber]) -> Owners:
+    async def owners(
+        self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber], destinations: Sequence[str]
+    ) -> Owners:
         """As `Registry.owners`."""
-        return await self._engine.read(self._owners, person_id_hashes, accounts)
+        return await self._engine.read(self._owners, person_id_hashes, accounts, destinations)
+
+    async def past(self, borne: Sequence[Borne], customers: Sequence[CustomerId], run: str, since: datetime) -> Past:
+        """As `Registry.past`."""
+        return await self._engine.read(self._past, borne, customers, run, ms(since))
+
+    async def numbers(self, after: CustomerId | None, most: int) -> list[CustomerId]:
+        """As `Registry.numbers`."""
+        sql = "SELECT id FROM customers WHERE id > :after ORDER BY id LIMIT :most"
+        rows = await self._engine.read(_rows, query(sql, after=after or "", most=most))
+        return [CustomerId(row["id"]) for row in rows]
 
     async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
         """As `Registry.standing`."""
@@ -110,7 +185,9 @@ class SqlRegistry:
         """As `Registry.finish`."""
         await self._engine.run(_rows, query(_FINISH, file=file_sha256, report=report, now=ms(now)))
 
-    def _owners(self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber]) -> Script[Owners]:
+    def _owners(
+        self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber], destinations: Sequence[str]
+    ) -> Script[Owners]:
         persons = yield query(
             f"SELECT person_id_hash, id FROM customers WHERE person_id_hash IN {self._listed}",
             listed=json.dumps(list(person_id_hashes)),
@@ -118,10 +195,35 @@ class SqlRegistry:
         numbers = yield query(
             f"SELECT number, customer FROM accounts WHERE number IN {self._listed}", listed=json.dumps(list(accounts))
         )
+        shared = yield query(
+            _SHARING.format(listed=self._among), kind=Trait.CONTACT.value, listed=json.dumps(list(destinations))
+        )
+        sharing: dict[str, tuple[CustomerId, ...]] = {}
+        for row in shared:
+            sharing[row["value"]] = (*sharing.get(row["value"], ()), CustomerId(row["customer"]))
         return Owners(
             {row["person_id_hash"]: CustomerId(row["id"]) for row in persons},
             {AccountNumber(row["number"]): CustomerId(row["customer"]) for row in numbers},
+            sharing,
         )
+
+    def _past(self, borne: Sequence[Borne], customers: Sequence[CustomerId], run: str, since: int) -> Script[Past]:
+        listed = json.dumps(sorted({one.value for one in borne}))
+        rows = (yield query(_BEARERS.format(listed=self._among), run=run, listed=listed)) if borne else []
+        wanted, bearers = set(borne), dict[Borne, set[CustomerId]]()
+        for row in rows:
+            found = Borne(Trait(row["kind"]), row["value"])
+            if found in wanted:
+                bearers.setdefault(found, set()).add(CustomerId(row["customer"]))
+        concerned = {*customers, *(one for who in bearers.values() for one in who)}
+        contacts: dict[CustomerId, tuple[ContactRow, ...]] = {}
+        if concerned:
+            listed = json.dumps(sorted(concerned))
+            there = yield query(_PRESENT.format(listed=self._among), listed=listed)
+            late = yield query(_LATE.format(listed=self._among), since=since, listed=listed)
+            for contact in map(contact_of, (*there, *late)):
+                contacts[contact.customer] = (*contacts.get(contact.customer, ()), contact)
+        return Past({one: frozenset(who) for one, who in bearers.items()}, contacts)
 
     def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, Standing]]:
         listed = json.dumps(list(customers))
@@ -165,6 +267,7 @@ class SqlRegistry:
         for sql, values in _statements(changes, now):
             if values:
                 yield Batch(sql, values)
+        yield query(_PURGE, before=now - span(KEPT))
         yield from queue(tuple(changes.works))
         for leaf in leaves:
             yield from append(leaf)
@@ -193,6 +296,10 @@ def _statements(changes: Changes, now: int) -> Iterable[tuple[str, Sequence[Mapp
     """Yield what a batch writes, in an order that no reference and no unique value minds."""
     yield _INSERT_CUSTOMER, [_sealed(one, now) for one in changes.created]
     yield _UPDATE_CUSTOMER, [_sealed(one, now) for one in changes.changed]
+    yield (
+        _REPLACED,
+        [{"customer": customer, "channel": channel.value, "now": now} for customer, channel in changes.replaced],
+    )
     yield _PUT_CONTACT, [_put(one) for one in changes.contacts]
     yield (
         _CONFIRM_CONTACT,
@@ -211,6 +318,16 @@ def _statements(changes: Changes, now: int) -> Iterable[tuple[str, Sequence[Mapp
             for position, one in enumerate(accounts)
         ],
     )
+    yield _COOL, [{"customer": customer, "until": ms(until)} for customer, until in changes.cooled.items()]
+    yield (
+        _BEAR,
+        [
+            {"value": one.value, "kind": one.kind.value, "customer": customer, "run": changes.run, "now": now}
+            for customer, one in changes.borne
+        ],
+    )
+    yield _KILL_CODES, [{"customer": customer} for customer in changes.voided]
+    yield _VOID_APPROVALS, [{"customer": customer} for customer in changes.voided]
 
 
 def _rows(step: Query) -> Script[list[Row]]:

@@ -7,6 +7,8 @@ so that the tables can be spread by customer.
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from chopmark.store.schema_intake import add_intake
+
 metadata = MetaData()
 
 
@@ -499,12 +501,4 @@ anchors = Table(
     Index("anchors_by_size", "size", unique=True),
 )
 leases = Table("leases", metadata, _key("name"), _text("holder"), _int("fencing"), _int("until"))
-imports = Table(
-    "imports",
-    metadata,
-    _key("file_sha256"),
-    _int("lines_done"),
-    _int("created_at"),
-    _int("finished_at", null=True),
-    _text("report", null=True),
-)
+add_intake(metadata)
