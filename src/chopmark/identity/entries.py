@@ -76,10 +76,6 @@ class Entries(Protocol):
         """Close an entry that has failed `CLOSES_AT` times in a row, with its leaf; False when it is closed already."""
         ...
 
-    async def closed(self, customer: CustomerId) -> bool:
-        """Return whether any entry of the customer is closed."""
-        ...
-
     async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
         """Open all entries of the customer and count anew, with the leaf; False when none was closed."""
         ...

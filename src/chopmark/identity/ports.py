@@ -91,6 +91,14 @@ class Claimant:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """When a customer's password was set, None without one, and whether wrong ones have closed a way in since."""
+
+    bound_at: datetime | None
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only."""
 
@@ -158,8 +166,8 @@ class Records(Protocol):
         """Return the customer whom a typed name means, by one statement, the same for everybody (I18)."""
         ...
 
-    async def bound_at(self, customer: CustomerId) -> datetime | None:
-        """Return when the customer's password was set."""
+    async def binding(self, customer: CustomerId) -> Binding:
+        """Return when the customer's password was set, and whether a way in is closed."""
         ...
 
     async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:

@@ -159,25 +159,23 @@ class Door:
 
     async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
         """End the session again when a new slip was printed between comparing and opening."""
-        if await self._records.bound_at(found.customer) != found.bound_at:
+        if (await self._records.binding(found.customer)).bound_at != found.bound_at:
             await self._end(opened.session.id_hash, found.customer, "slip")
             raise Refused(_WRONG)
 
-    async def recognised(self, customer: CustomerId) -> Secret:
-        """Return the cookie's value for a browser in which this customer has signed in in full.
+    async def recognise(self, session: Session, *, coded: bool = False) -> Secret:
+        """Return the cookie's value for the browser of this session, in which its customer has signed in in full.
 
-        That is a launch whose ticket the customer has confirmed, or a right password and a right code in one session.
+        That is a launch whose ticket the customer has confirmed, or a right password with a right code (`coded`) in
+        one session. A right code in a session that a launch has opened also opens closed ways in again.
         """
-        return self._known.token(customer, await self._records.bound_at(customer))
-
-    async def rebind(self, session: Session) -> None:
-        """Open closed entries again after a right code in a session that a launch has opened."""
-        if session.door != "launch" or not await self._entries.closed(session.customer):
-            return
-        await self._recorder.write(
-            customer_chain(session.customer),
-            lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
-        )
+        binding = await self._records.binding(session.customer)
+        if coded and binding.closed and session.door == "launch":
+            await self._recorder.write(
+                customer_chain(session.customer),
+                lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
+            )
+        return self._known.token(session.customer, binding.bound_at)
 
     async def open(
         self,

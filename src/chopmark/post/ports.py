@@ -25,6 +25,7 @@ class Purpose(StrEnum):
     CONTACT_CHANGED = "contact_changed"
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
+    PASSWORD_PRINTED = "password_printed"
 
     @property
     def is_code(self) -> bool:

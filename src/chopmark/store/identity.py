@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from chopmark.audit.leaf import Leaf
 from chopmark.identity.ports import (
     AccountRow,
+    Binding,
     Claim,
     Claimant,
     ContactRow,
@@ -34,7 +35,10 @@ FROM contacts WHERE customer = :customer
 """
 ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
 _PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
-_BOUND_AT = "SELECT set_at FROM passwords WHERE customer = :customer"
+_BINDING = """
+SELECT (SELECT set_at FROM passwords WHERE customer = :customer) AS set_at,
+  (SELECT MIN(closed_at) FROM entries WHERE subject = :customer) AS closed_at
+"""
 _CLAIMANT = """
 SELECT c.id, p.phc, p.kind, p.expires_at, p.set_at,
   CASE WHEN c.person_id_hash = :person THEN 0 WHEN c.id = :number THEN 1 ELSE 2 END AS nearness
@@ -180,12 +184,12 @@ class RecordLedger:
 
         return await self._engine.read(script)
 
-    async def bound_at(self, customer: CustomerId) -> datetime | None:
-        """Return when the customer's password was set."""
+    async def binding(self, customer: CustomerId) -> Binding:
+        """Return when the customer's password was set, and whether a way in is closed."""
 
-        def script() -> Script[datetime | None]:
-            rows = yield whole(_BOUND_AT, customer=customer)
-            return moment(rows[0]["set_at"]) if rows else None
+        def script() -> Script[Binding]:
+            (row,) = yield whole(_BINDING, customer=customer)
+            return Binding(moment_or_none(row["set_at"]), row["closed_at"] is not None)
 
         return await self._engine.read(script)
 

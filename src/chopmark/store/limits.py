@@ -10,7 +10,7 @@ from chopmark.limits.budgets import Budget, Spent
 from chopmark.store.columns import ms, span
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
-from chopmark.store.script import Query, Script, at_once, guard, query, whole
+from chopmark.store.script import Query, Script, at_once, guard, query
 from chopmark.words import CustomerId
 
 _TAKE = """
@@ -38,7 +38,6 @@ _CLOSE = """
 UPDATE entries SET closed_at = :now
 WHERE subject = :subject AND entry = :entry AND failed >= :most AND closed_at IS NULL RETURNING subject
 """
-_CLOSED = "SELECT entry FROM entries WHERE subject = :customer AND closed_at IS NOT NULL"
 _REOPEN = """
 UPDATE entries SET failed = 0, closed_at = NULL WHERE subject = :customer AND closed_at IS NOT NULL RETURNING entry
 """
@@ -154,14 +153,6 @@ class CounterLedger:
             return (yield from record(leaf, close)) is not None
 
         return await self._engine.run(script)
-
-    async def closed(self, customer: CustomerId) -> bool:
-        """Return whether any entry of the customer is closed."""
-
-        def script() -> Script[bool]:
-            return bool((yield whole(_CLOSED, customer=customer)))
-
-        return await self._engine.read(script)
 
     async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
         """Open all entries of the customer; False when none was closed."""

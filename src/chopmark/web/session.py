@@ -95,10 +95,7 @@ async def set_known(request: AnyRequest, response: Response[Any], session: Sessi
 
     `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
     """
-    door = house(request).door
-    if coded:
-        await door.rebind(session)
-    token = await door.recognised(session.customer)
+    token = await house(request).door.recognise(session, coded=coded)
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 
