@@ -16,7 +16,8 @@ from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain,
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.ports import UNKNOWN, Client, Launch, Launches, Records
+from chopmark.identity import ports
+from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Door, Opened, bearer, digest
 from chopmark.limits.budgets import Budget, Counters
@@ -157,7 +158,7 @@ class LaunchDesk:
         found = await self._recorder.write(_ticket_chain(hashed), attempt)
         if not isinstance(found, Refusal):
             return found
-        if found.code == UNKNOWN:
+        if found.code == ports.UNKNOWN:
             raise Refused(await self._crowd("launch", network, Event.PORTAL_LAUNCH_REFUSED, found))
         record = (Budget(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
         now, facts = self._clock.now(), {"network": network, "code": found.code}
