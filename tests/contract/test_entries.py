@@ -77,9 +77,11 @@ class Site:
             self.world.clock.later(hours=1)
         return codes
 
-    async def slip(self, customer: str = ANN) -> None:
-        row = PasswordRow(CustomerId(customer), "a verifier", PasswordKind.DEMO, None)
-        await self.door.set_password(row, "alice")
+    async def slip(self, *customers: str) -> None:
+        """Give them, or Ann, a new password at the same moment."""
+        for customer in customers or (ANN,):
+            row = PasswordRow(CustomerId(customer), "a verifier", PasswordKind.DEMO, None)
+            await self.door.set_password(row, "alice")
         self.world.clock.later(milliseconds=1)
 
     async def known(self, customer: str = ANN) -> str:
@@ -272,7 +274,7 @@ async def test_another_customers_cookie_a_forged_one_an_old_one_and_nonsense_are
     world: World,
 ) -> None:
     site = await site_of(world)
-    await site.slip(BEN)
+    await site.slip(ANN, BEN)
     mine, bens = await site.known(), await site.known(BEN)
     version, issued, nonce, mac = mine.split(".")
     foreign = KnownBrowsers(bytes(32), world.clock, world.dice)
