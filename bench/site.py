@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.demo import BEGINS, SteppingClock
+from chopmark.identity.scope import MOST_PER_MINUTE, Scope
 from chopmark.main import SystemClock, SystemEntropy, build, found_ca, make_current
 from chopmark.settings import Settings, Smtp
 from chopmark.words import Secret
@@ -206,5 +207,6 @@ async def _found(site: Site) -> None:
     house = await build(site.settings, SystemClock(), SystemEntropy())
     try:
         site.secret = (await house.launches.put_client(CLIENT, "bench", "bench")).secret
+        await house.launches.limit(CLIENT, Scope(per_minute=MOST_PER_MINUTE), "bench")
     finally:
         await house.close()

@@ -166,7 +166,7 @@ def customers_import(
 
 @customers_app.command(name="password")
 def customers_password(customer: str, *, by: str) -> int:
-    """Print an initial password slip; it lapses after a month and replaces any password there was.
+    """Print an initial password slip: it lapses after a month, ends the customer's sessions and any password before.
 
     Parameters
     ----------
@@ -204,6 +204,55 @@ def clients_list() -> int:
     from chopmark.operating import list_clients
 
     return asyncio.run(list_clients(_settings()))
+
+
+@clients_app.command(name="limit")
+def clients_limit(
+    client: str,
+    *,
+    by: str,
+    account: tuple[str, ...] = (),
+    purpose: tuple[str, ...] = (),
+    factor: tuple[str, ...] = (),
+    per_minute: int = 1200,
+) -> int:
+    """Set what a client may ask for, in place of what was set before; what is not given is not limited.
+
+    Parameters
+    ----------
+    client:
+        The client's id.
+    by:
+        Staff id of who limits it.
+    account:
+        Pattern of the accounts that it may name: `*` for any characters, `?` for one. May be given several times.
+    purpose:
+        A page that it may open: home, certificates, apply, renew, inquiry or revoke. May be given several times.
+    factor:
+        A factor that it may say its login used: password, sms, email, totp, passkey, old_key or branch. May be given
+        several times.
+    per_minute:
+        Tickets that it may ask for in a minute.
+    """
+    from chopmark.operating import limit_client
+
+    return asyncio.run(limit_client(_settings(), client, account, purpose, factor, per_minute, by))
+
+
+@clients_app.command(name="disable")
+def clients_disable(client: str, *, by: str) -> int:
+    """End a client at once: its secrets, and the tickets that nobody has confirmed."""
+    from chopmark.operating import disable_client
+
+    return asyncio.run(disable_client(_settings(), client, by))
+
+
+@clients_app.command(name="end-previous")
+def clients_end_previous(client: str, *, by: str) -> int:
+    """End the secret before the last rotation at once, and the tickets that nobody has confirmed."""
+    from chopmark.operating import end_previous_secret
+
+    return asyncio.run(end_previous_secret(_settings(), client, by))
 
 
 @hold_app.command(name="release")

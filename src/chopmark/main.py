@@ -20,10 +20,11 @@ from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.certifying import WithBuiltIn
 from chopmark.clock import Clock, Entropy
+from chopmark.doorway import doorway
 from chopmark.external import ExternalFault, Means, certifier_of
 from chopmark.gateways import channels_of, gateways_of
 from chopmark.identity.launching import LaunchDesk
-from chopmark.identity.password import PasswordGate, hash_password
+from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.identity.sessions import Door
@@ -63,7 +64,7 @@ from chopmark.store.files import FileLedger
 from chopmark.store.foreign import RequestLedger
 from chopmark.store.holdings import HoldingLedger
 from chopmark.store.idempotency import IdempotencyLedger
-from chopmark.store.identity import LaunchLedger, RecordLedger, SessionLedger
+from chopmark.store.identity import RecordLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
 from chopmark.store.limits import CounterLedger
@@ -364,8 +365,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
     people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
-    gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
-    door = Door(people, records, SessionLedger(engine), counters, gate, recorder, clock, entropy)
+    way = doorway(engine, people, recorder, clock, entropy, _key(ground.settings, "csrf_key"))
     orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), FileLedger(engine)
     desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, files)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
@@ -392,10 +392,10 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         head_signer=head_signer,
         heads=heads,
         people=people,
-        gate=gate,
+        gate=way.gate,
         records=records,
-        door=door,
-        launches=LaunchDesk(LaunchLedger(engine), records, people, door, recorder, clock, entropy),
+        door=way.door,
+        launches=way.launches,
         desk=desk,
         verifier=verifier,
         challenges=challenges,

@@ -23,11 +23,13 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.identity.scope import scope_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
+from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.settings import Settings
 from chopmark.store import db
@@ -166,11 +168,11 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by)
+        await house.door.set_password(row, by, await house.desk.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")
-        say("It lapses after 30 days.")
+        say("It lapses after 30 days. The customer's sessions are over, and the customer will be told.")
     return 0
 
 
@@ -189,7 +191,45 @@ async def list_clients(settings: Settings) -> int:
     async with at_console(settings) as house:
         for client in await house.launches.clients():
             state = "disabled" if client.disabled_at else "active"
-            say(f"{client.id}  {client.name}  {state}")
+            say(f"{client.id}  {client.name}  {state}  {client.scope}")
+    return 0
+
+
+async def limit_client(
+    settings: Settings,
+    client: str,
+    accounts: Sequence[str],
+    purposes: Sequence[str],
+    factors: Sequence[str],
+    per_minute: int,
+    by: str,
+) -> int:
+    """Set what a client may ask for."""
+    assert_staff(by, "by")
+    scope = scope_of(accounts, purposes, factors, per_minute)
+    if isinstance(scope, Refusal):
+        raise Refused(scope)
+    async with at_console(settings) as house:
+        await house.launches.limit(client, scope, by)
+    say(f"{client} may ask for: {scope}")
+    return 0
+
+
+async def disable_client(settings: Settings, client: str, by: str) -> int:
+    """End a client at once."""
+    assert_staff(by, "by")
+    async with at_console(settings) as house:
+        await house.launches.disable(client, by)
+    say(f"{client} is disabled: its secrets and its open tickets are dead. `chopmark clients put` makes a new secret.")
+    return 0
+
+
+async def end_previous_secret(settings: Settings, client: str, by: str) -> int:
+    """End a client's previous secret at once."""
+    assert_staff(by, "by")
+    async with at_console(settings) as house:
+        await house.launches.end_previous(client, by)
+    say(f"The previous secret of {client} is dead, and so are its open tickets; the present secret is not.")
     return 0
 
 

@@ -11,7 +11,7 @@ from chopmark.main import House
 from chopmark.operating_ca import say
 from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
-from chopmark.ra.desk import assert_two
+from chopmark.ra.refusals import two_people
 from chopmark.settings import Settings
 from chopmark.store.services import ServiceLedger
 from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
@@ -73,9 +73,9 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     Raises Refused: NOT_FOUND for a serial that is no service's, CONFLICT for one that is revoked or was replaced,
     MALFORMED and FORBIDDEN for what are no two people (I32).
     """
-    assert_two(by, approved_by)
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
+        await two_people(house.desk, by, approved_by, "service_revocation")
         withdrawal = withdrawal_of(house)
         if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
             raise Refused(_GONE)

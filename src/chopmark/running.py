@@ -17,6 +17,7 @@ from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
 from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
+from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
 from chopmark.settings import Settings
 from chopmark.va import lookout
@@ -149,6 +150,7 @@ class Server:
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         house = await self._stack.enter_async_context(opened(self._settings))
+        await record_policy(house.policy, house.installation, house.recorder)
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         stop = asyncio.Event()
@@ -187,4 +189,5 @@ async def work(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as house:
+        await record_policy(house.policy, house.installation, house.recorder)
         await loop.run(tasks(house), stop)

@@ -14,6 +14,7 @@ from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
+from chopmark.ra.policy_record import record_policy
 from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, looks, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
@@ -47,6 +48,7 @@ async def run_demo(settings: Settings) -> int:
         say("This demo is more than ten days old; --reset makes its certificates' states fresh again.")
     say(f"who is who: {settings.data / 'demo' / 'README.txt'}")
     async with opened(settings) as house:
+        await record_policy(house.policy, house.installation, house.recorder)
         built = app.create(doors(house, await demo_of(house)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
@@ -74,6 +76,7 @@ async def run_est(settings: Settings) -> int:
     if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
         raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
     async with opened(settings) as house:
+        await record_policy(house.policy, house.installation, house.recorder)
         door, sockets = est_door(house), None
         tls: dict[str, Any] = {"port": settings.est_port, "http": CertificateProtocol}
         if settings.est_socket is not None:

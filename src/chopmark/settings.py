@@ -153,9 +153,10 @@ class Settings(BaseSettings):
     ] = None
     issuer_tls_key: Annotated[Path | None, Field(description="PEM file of its key.")] = None
     issuer_wait_s: Annotated[int, Field(ge=1, le=15, description="Seconds that the other CA has for an answer.")] = 10
-    csrf_key: Annotated[SecretStr, Field(description="32 bytes in hex: form tokens are signed with it.")] = SecretStr(
-        ""
-    )
+    csrf_key: Annotated[
+        SecretStr,
+        Field(description="32 bytes in hex: form tokens and the cookies of known browsers are signed with it."),
+    ] = SecretStr("")
     secrets_dir: Annotated[Path | None, Field(description="Directory whose files are secrets, a setting each.")] = None
 
     @model_validator(mode="after")

@@ -15,8 +15,9 @@ from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
+from chopmark.post.ports import WorkKind
 from chopmark.settings import Settings
-from chopmark.words import CustomerId, Secret
+from chopmark.words import CustomerId, FactorClass, Secret
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
 C20001,A123456789,測試甲,79/07/15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
@@ -129,6 +130,42 @@ async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
         with pytest.raises(Refused):
             await house.launches.authenticate("trading", Secret(secret + "x"), CustomerId("C1"))
     assert secret.encode() not in (settings.data / "chopmark.sqlite").read_bytes()
+
+
+async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(settings: Settings, sheet: Path) -> None:
+    await import_customers(settings, sheet, "amy", None)
+    customer, login = CustomerId("C20001"), frozenset({FactorClass.PASSWORD})
+    async with opened(settings) as house:
+        token = (await house.door.open(customer, login, None, "portal", None)).token.reveal()
+    assert await operating.password_slip(settings, "C20001", "amy") == 0
+    async with opened(settings) as house:
+        assert await house.door.seen(token) is None
+        waiting = await house.works.claim((WorkKind.NOTICE,), 10, "test", house.clock.now(), 60)
+    assert [(work.customer, work.facts["template"]) for work in waiting] == [(customer, "password_printed")]
+
+
+async def test_a_client_is_limited_its_old_secret_ended_and_itself_disabled_by_command(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secrets = []
+    for _ in range(2):
+        await operating.put_client(settings, "trading", "Trading program", "amy")
+        secrets.append(Secret(capsys.readouterr().out.split("secret  ")[1].split()[0]))
+    limited = operating.limit_client(settings, "trading", ["F01*"], ["renew"], ["password"], 30, "amy")
+    assert await limited == 0
+    assert await operating.list_clients(settings) == 0
+    assert "accounts F01*; purposes renew; factors password; 30 a minute" in capsys.readouterr().out
+    assert await operating.end_previous_secret(settings, "trading", "amy") == 0
+    async with opened(settings) as house:
+        assert (await house.launches.authenticate("trading", secrets[1], CustomerId("C1"))).scope.per_minute == 30
+        with pytest.raises(Refused):
+            await house.launches.authenticate("trading", secrets[0], CustomerId("C1"))
+    assert await operating.disable_client(settings, "trading", "amy") == 0
+    async with opened(settings) as house:
+        with pytest.raises(Refused):
+            await house.launches.authenticate("trading", secrets[1], CustomerId("C1"))
+    with pytest.raises(Refused):
+        await operating.disable_client(settings, "trading", "no staff id")
 
 
 async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path) -> None:

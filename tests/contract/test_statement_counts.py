@@ -40,7 +40,7 @@ ROUND_TRIPS = {
     "key": 2,
     "challenges": 2,
     "delivery": 4,
-    "code": 4,
+    "code": 5,
     "birth-date": 3,
     "confirm": 6,
     "nonce": 2,
@@ -49,12 +49,12 @@ ROUND_TRIPS = {
 }
 """PostgreSQL: how often a request waits for the database; `answers`: what is written after all of them."""
 STATEMENTS = {
-    "launch": 6,
+    "launch": 7,
     "order": 10,
     "key": 16,
     "challenges": 21,
     "delivery": 9,
-    "code": 23,
+    "code": 24,
     "birth-date": 15,
     "confirm": 27,
     "nonce": 12,

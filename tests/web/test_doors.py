@@ -44,7 +44,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/birth-date"): row("rekey.birth_date", session=True, owned="order_id"),
     ("POST", f"{ORDER}/cancel"): row("enrolment.cancel", session=True, owned="order_id"),
     ("POST", f"{ORDER}/challenges"): row("rekey.challenge", session=True, owned="order_id"),
-    ("POST", f"{ORDER}/code"): row("rekey.answer", "door.step_up", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/code"): row("rekey.answer", "door.step_up", "door.recognise", session=True, owned="order_id"),
     ("POST", f"{ORDER}/confirm"): row("rekey.confirm", "revocation.confirm", session=True, owned="order_id"),
     ("POST", f"{ORDER}/credential"): row("program.credential", session=True, owned="order_id"),
     ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
@@ -67,7 +67,7 @@ ROWS: Mapping[Route, Row] = {
     ("GET", "/home"): OWN,
     ("GET", "/launch"): READ,
     ("POST", "/launch"): row("launches.take"),
-    ("POST", "/launch/confirm"): row("launches.confirm"),
+    ("POST", "/launch/confirm"): row("launches.confirm", "door.recognise"),
     ("POST", "/launch/refuse"): row(),
     ("GET", "/openapi.json"): READ,
     ("GET", "/orders/{order_id:str}"): row(session=True, token=False, owned="order_id"),
@@ -260,7 +260,7 @@ async def test_a_change_without_a_form_token_is_refused_and_changes_nothing(worl
             assert answer.status_code == (403 if ROWS[method, path].token else 401), f"{path} {token}"
     after = await digest(world)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed <= {"leaves", "chains"}, "a wrong client credential is noted, nothing else"
+    assert changed <= {"leaves", "chains", "counters"}, "a wrong client credential is noted and counted, nothing else"
     assert len(after["leaves"]) - len(before["leaves"]) == 4 * len(TOKENLESS)
 
 

@@ -137,7 +137,7 @@ async def all_cookies(world: World) -> dict[str, set[str]]:
 
 async def test_over_plain_http_in_the_demo_cookies_are_still_hidden_from_scripts_and_other_sites(world: World) -> None:
     found = await all_cookies(world)
-    assert set(found) == {"csrf", "visitor", "ticket", "chopmark", "lang"}
+    assert set(found) == {"csrf", "visitor", "ticket", "chopmark", "known", "lang"}
     for name, attributes in found.items():
         assert "samesite=lax" in attributes, name
         assert "path=/" in attributes, name
@@ -147,7 +147,7 @@ async def test_over_plain_http_in_the_demo_cookies_are_still_hidden_from_scripts
 
 async def test_on_https_cookies_belong_to_this_host_only_and_travel_over_tls_only(world: World) -> None:
     found = await all_cookies(world.with_doors(portal_url=HTTPS))
-    assert set(found) == {"__Host-csrf", "__Host-visitor", "__Host-ticket", "__Host-chopmark", "lang"}
+    assert set(found) == {"__Host-csrf", "__Host-visitor", "__Host-ticket", "__Host-chopmark", "__Host-known", "lang"}
     for name, attributes in found.items():
         assert "secure" in attributes, name
         assert "path=/" in attributes, name

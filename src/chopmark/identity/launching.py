@@ -1,27 +1,36 @@
 """Launch tickets: how a trading program hands its signed-in customer over (I20).
 
 The program proves itself with a client credential and gets a one-time ticket; the customer's browser takes the
-ticket, shows whose it is, and only the customer's yes opens a session.
+ticket, shows whose it is, and only the customer's yes opens a session. A client asks within its scope and its rate;
+one that is disabled is dead at once, with the tickets that it got.
 """
 
 import hmac
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.people import People
+from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
+from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Door, Opened, bearer, digest
+from chopmark.limits.budgets import Budget, Counters
 from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret, text
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)
+_MINUTE = timedelta(minutes=1)
+CROWD = 60
+"""How many unknown tickets, or wrong client credentials, one network may show in a minute, and how many of all
+networks are recorded in one: nothing that a stranger can send writes records without end (I41)."""
+REPLAYS = 60
+"""How many refused uses of one ticket are recorded in an hour."""
 _CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,39}")
 
 
@@ -40,7 +49,7 @@ class LaunchDesk:
         self,
         launches: Launches,
         records: Records,
-        people: People,
+        counters: Counters,
         door: Door,
         recorder: Recorder,
         clock: Clock,
@@ -48,16 +57,18 @@ class LaunchDesk:
     ) -> None:
         self._launches = launches
         self._records = records
-        self._people = people
+        self._counters = counters
         self._door = door
         self._recorder = recorder
         self._clock = clock
         self._entropy = entropy
 
-    async def authenticate(self, client_id: str, secret: Secret, customer: CustomerId) -> Client:
+    async def authenticate(
+        self, client_id: str, secret: Secret, customer: CustomerId, network: str = "unknown"
+    ) -> Client:
         """Return the client whose secret this is; raise Refused otherwise. Old secrets live a week after rotation.
 
-        `customer` is whom it asks for.
+        `customer` is whom it asks for. A right secret is let in whatever others from its network have tried.
         """
         client, tip = await self._launches.asked(client_id, customer)
         self._recorder.know(tip)
@@ -69,11 +80,23 @@ class LaunchDesk:
             overlap = client.previous_until is not None and now < client.previous_until
             if overlap and client.previous_hash and hmac.compare_digest(client.previous_hash, given):
                 return client
+        raise Refused(await self._crowd("client", network, Event.PORTAL_CLIENT_REFUSED, _NO_CLIENT))
+
+    async def _crowd(self, door: str, network: str, event: Event, refusal: Refusal) -> Refusal:
+        """Return the refusal of somebody whom nobody knows, or the one of a network that tries too often.
+
+        It is recorded in one chain for all of them, as long as the budget for records lasts.
+        """
+        now = self._clock.now()
+        spent = await self._counters.take((Budget(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
+        if spent is not None:
+            return _later(spent.retry_after_s)
+        record = (Budget(f"record:{door}", CROWD, _MINUTE),)
         await self._recorder.write(
-            stranger_chain(f"client-{digest(client_id).hex()[:16]}"),
-            lambda pen: self._records.note(pen.leaf(Event.PORTAL_CLIENT_REFUSED)),
+            stranger_chain(door),
+            lambda pen: self._records.note_within(pen.leaf(event, network=network, code=refusal.code), record, now),
         )
-        raise Refused(Refusal(Kind.UNAUTHENTICATED, text("The client credential is not valid."), code="client"))
+        return refusal
 
     async def create(
         self,
@@ -83,56 +106,86 @@ class LaunchDesk:
         factors: frozenset[FactorClass],
         wanted: str | None,
     ) -> Secret:
-        """Return a ticket for the client's signed-in customer: opaque, 256 bits, 60 seconds, single use."""
+        """Return a ticket for the client's signed-in customer: opaque, 256 bits, 60 seconds, single use.
+
+        Raises Refused: FORBIDDEN outside the client's scope, TOO_MANY beyond its rate, NOT_FOUND for an account that
+        is not the customer's, UNAUTHENTICATED when the client was disabled meanwhile.
+        """
         if not factors:
             raise Refused(
                 Refusal(Kind.MALFORMED, text("Say which factors the login used."), field="factors", code="factors")
             )
         now = self._clock.now()
+        outside = client.scope.refusal(account, factors, wanted)
+        if outside is not None:
+            await self._outside(client, outside, now)
+            raise Refused(outside)
         ticket = bearer(self._entropy)
         launch = Launch(digest(ticket), client.id, customer, account, factors, wanted, now, now + TICKET_LIFE)
+        rate = (Budget(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen) -> Refusal | None:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
-            return await self._launches.create(launch, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
+            return await self._launches.create(launch, rate, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
 
-        if not await self._recorder.write(customer_chain(customer), attempt):
-            raise Refused(
-                Refusal(Kind.NOT_FOUND, text("This customer has no such account."), field="account", code="account")
-            )
+        refused = await self._recorder.write(customer_chain(customer), attempt)
+        if refused is not None:
+            raise Refused(refused)
         return Secret(ticket)
 
-    async def take(self, ticket: Secret, visitor: str) -> Launch:
+    async def _outside(self, client: Client, refusal: Refusal, now: datetime) -> None:
+        record = (Budget(f"record:client:{client.id}", CROWD, _MINUTE),)
+        facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
+        await self._recorder.write(
+            stranger_chain("client"),
+            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
+        )
+
+    async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
         self._recorder.know(new_chain(_ticket_chain(hashed)))
 
         async def attempt(pen: Pen) -> Launch | Refusal:
-            yes, no = pen.leaf(Event.PORTAL_LAUNCH_TAKEN), pen.leaf(Event.PORTAL_LAUNCH_REFUSED)
-            return await self._launches.use(hashed, digest(visitor), now, yes, no)
+            return await self._launches.use(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_TAKEN))
 
-        return await self._settle(hashed, attempt)
+        return await self._settle(hashed, attempt, network)
 
-    async def _settle(self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]]) -> Launch:
+    async def _settle(
+        self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]], network: str
+    ) -> Launch:
+        """Return the launch; a refused ticket is recorded in its own chain, one that nobody made in that of all."""
         found = await self._recorder.write(_ticket_chain(hashed), attempt)
-        if isinstance(found, Refusal):
-            raise Refused(found)
-        return found
+        if not isinstance(found, Refusal):
+            return found
+        if found.code == ports.UNKNOWN:
+            raise Refused(await self._crowd("launch", network, Event.PORTAL_LAUNCH_REFUSED, found))
+        record = (Budget(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
+        now, facts = self._clock.now(), {"network": network, "code": found.code}
+        await self._recorder.write(
+            _ticket_chain(hashed),
+            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
+        )
+        raise Refused(found)
 
-    async def confirm(self, ticket: Secret, visitor: str, replaces: str | None) -> tuple[Opened, str | None]:
+    async def confirm(
+        self, ticket: Secret, visitor: str, replaces: str | None, network: str = "unknown"
+    ) -> tuple[Opened, str | None]:
         """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
 
         async def attempt(pen: Pen) -> Launch | Refusal:
-            yes, no = pen.leaf(Event.PORTAL_LAUNCH_USED), pen.leaf(Event.PORTAL_LAUNCH_REFUSED)
-            return await self._launches.confirm(hashed, digest(visitor), now, yes, no)
+            return await self._launches.confirm(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_USED))
 
-        found = await self._settle(hashed, attempt)
+        found = await self._settle(hashed, attempt, network)
         opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
         return opened, found.wanted
 
     async def put_client(self, client_id: str, name: str, by: str) -> Credential:
-        """Create a client or rotate its secret; the previous one stays valid for a week. The secret is shown once."""
+        """Create a client or rotate its secret; the previous one stays valid for a week. The secret is shown once.
+
+        A disabled client is in force again with the new secret, and with no other.
+        """
         if not _CLIENT_ID.fullmatch(client_id):
             raise Refused(
                 Refusal(
@@ -148,11 +201,12 @@ class LaunchDesk:
         if known is None:
             client = Client(client_id, name, digest(secret), None, None, None)
         else:
+            overlaps = known.disabled_at is None
             client = replace(
                 known,
                 secret_hash=digest(secret),
-                previous_hash=known.secret_hash,
-                previous_until=now + ROTATION_OVERLAP,
+                previous_hash=known.secret_hash if overlaps else None,
+                previous_until=now + ROTATION_OVERLAP if overlaps else None,
             )
 
         async def attempt(pen: Pen) -> None:
@@ -162,6 +216,36 @@ class LaunchDesk:
         await self._recorder.write(staff_chain(by), attempt)
         return Credential(client_id, Secret(secret))
 
+    async def limit(self, client_id: str, scope: Scope, by: str) -> None:
+        """Set what a client may ask for from now on, in place of what was set before."""
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
+            return await self._launches.put_scope(client_id, scope, leaf)
+
+        if not await self._recorder.write(staff_chain(by), attempt):
+            raise Refused(_NO_SUCH_CLIENT)
+
+    async def disable(self, client_id: str, by: str) -> None:
+        """End a client at once: its secrets, and the tickets that were not confirmed."""
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
+            return await self._launches.disable(client_id, self._clock.now(), leaf)
+
+        if not await self._recorder.write(staff_chain(by), attempt):
+            raise Refused(_NO_SUCH_CLIENT)
+
+    async def end_previous(self, client_id: str, by: str) -> None:
+        """End a client's previous secret at once, and the tickets that were not confirmed."""
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
+            return await self._launches.end_previous(client_id, self._clock.now(), leaf)
+
+        if not await self._recorder.write(staff_chain(by), attempt):
+            raise Refused(_NO_PREVIOUS)
+
     async def clients(self) -> list[Client]:
         """Return the clients, without their secrets."""
         return await self._launches.clients()
@@ -169,3 +253,13 @@ class LaunchDesk:
 
 def _ticket_chain(hashed: bytes) -> ChainId:
     return stranger_chain(f"ticket-{hashed.hex()[:16]}")
+
+
+def _later(seconds: int) -> Refusal:
+    said = text("There were too many attempts from your network. Please wait %(seconds)s seconds.", seconds=seconds)
+    return Refusal(Kind.TOO_MANY, said, code="crowd", retry_after_s=seconds)
+
+
+_NO_CLIENT = Refusal(Kind.UNAUTHENTICATED, text("The client credential is not valid."), code="client")
+_NO_SUCH_CLIENT = Refusal(Kind.NOT_FOUND, text("There is no such client in force."), field="client", code="client")
+_NO_PREVIOUS = Refusal(Kind.NOT_FOUND, text("This client has no previous secret."), field="client", code="client")

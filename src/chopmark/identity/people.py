@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from chopmark.errors import Refusal
-from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Records
+from chopmark.identity.ports import AccountRow, Claim, ContactRow, CustomerRow, Records
 from chopmark.identity.sealed import Sealer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
+from chopmark.tw.text import capitals
 from chopmark.words import Channel, CustomerId, Secret
 
 
@@ -132,6 +133,13 @@ class People:
         """Return the keyed hash by which a person id is looked up."""
         return self._sealer.lookup_hash("person_id", person_id)
 
-    def claim_hash(self, claimed: str) -> str:
-        """Return the keyed hash under which sign-in attempts for a claimed identity are counted."""
-        return self._sealer.lookup_hash("claim", claimed)[:32]
+    def claim(self, claimed: str) -> Claim:
+        """Return whom a typed name may mean, as it is looked up and, where nobody is called so, counted.
+
+        All spellings that would mean one customer have one hash: width, case, spaces, and the hyphens of a person id.
+        """
+        person, number = parse_person_id(claimed), parse_customer_number(claimed)
+        bare = "" if isinstance(person, Refusal) else person.value
+        typed = "" if isinstance(number, Refusal) else str(number)
+        hashed = self._sealer.lookup_hash("claim", bare or typed or capitals(claimed))[:32]
+        return Claim(self.person_hash(bare), typed, bare, hashed)

@@ -7,7 +7,13 @@ from typing import Protocol
 
 from chopmark.audit.leaf import Leaf, Tip
 from chopmark.errors import Refusal
+from chopmark.identity.scope import EVERYTHING, Scope
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
+
+UNKNOWN = "launch.unknown"
+"""The code of the refusal of a ticket that was never made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,36 @@ class PasswordRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Whom a typed name may mean: a person id by its keyed hash, a customer number as typed, and without hyphens.
+
+    `hashed` stands for the name where nobody is called so: equal for all spellings that would mean one customer.
+    """
+
+    person_hash: str
+    number: str
+    bare: str
+    hashed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A customer whom a typed name means, with the verifier and when it was set; None for one without a password."""
+
+    customer: CustomerId
+    password: PasswordRow | None
+    bound_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """When a customer's password was set, None without one, and whether wrong ones have closed a way in since."""
+
+    bound_at: datetime | None
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only.
 
@@ -90,6 +126,7 @@ class Client:
     previous_hash: bytes | None
     previous_until: datetime | None
     disabled_at: datetime | None
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +177,20 @@ class Records(Protocol):
         """Return the password verifier."""
         ...
 
-    async def set_password(self, row: PasswordRow, now: datetime, leaf: Leaf) -> None:
-        """Replace the customer's password verifier."""
+    async def claimant(self, claim: Claim) -> Claimant | None:
+        """Return the customer whom a typed name means, by one statement, the same for everybody (I18)."""
         ...
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change: a refusal at the door."""
+    async def binding(self, customer: CustomerId) -> Binding:
+        """Return when the customer's password was set, and whether a way in is closed."""
+        ...
+
+    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:
+        """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
+        ...
+
+    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
+        """Write a leaf that goes with no other change, a refusal at the door, as long as its budgets last."""
         ...
 
 
@@ -160,8 +205,12 @@ class Sessions(Protocol):
         """Return the live session and note that it was used; None when unknown, idle too long or over."""
         ...
 
-    async def close(self, id_hash: bytes, leaf: Leaf) -> None:
-        """End a session."""
+    async def close(self, id_hash: bytes, leaf: Leaf) -> bool:
+        """End a session; False when there is none."""
+        ...
+
+    async def owner(self, id_hash: bytes) -> CustomerId | None:
+        """Return whose session it is, live or not; None when it has ended."""
         ...
 
     async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
@@ -189,25 +238,33 @@ class Launches(Protocol):
         ...
 
     async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
-        """Create a client or replace its secrets."""
+        """Create a client or replace its secrets; one that was disabled counts again."""
+        ...
+
+    async def put_scope(self, client_id: str, scope: Scope, leaf: Leaf) -> bool:
+        """Set what a client may ask for; False when there is no such client."""
+        ...
+
+    async def disable(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+        """End a client and its tickets; False when there is no such client in force."""
+        ...
+
+    async def end_previous(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+        """End a client's previous secret and its tickets; False when there is no such secret."""
         ...
 
     async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
         """Return a client by id, and the tip of the chain of the customer for whom it asks."""
         ...
 
-    async def create(self, launch: Launch, leaf: Leaf) -> bool:
-        """Store a ticket; False when the account is not the customer's."""
+    async def create(self, launch: Launch, budgets: tuple[Budget, ...], leaf: Leaf) -> Refusal | None:
+        """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
         ...
 
-    async def use(
-        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
-    ) -> Launch | Refusal:
-        """Take a ticket once, for one visitor, in one statement; a refusal is recorded with `no`."""
+    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+        """Take a ticket once, for one visitor, in one statement; a dead client's tickets are dead."""
         ...
 
-    async def confirm(
-        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
-    ) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor; a refusal with `no`."""
+    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
         ...

@@ -1,25 +1,29 @@
 """Signing in with the trading password, and the sessions that follow.
 
-Attempts are charged before the password is compared, counted by (claimed id, network) and by network only, so that
-nobody on another network can lock a customer out (I18, I19).
+An attempt is charged before the password is compared, to the customer whom the spelling means and to the way in:
+unknown browsers over all networks together, known ones and launches each apart (`entries`). So a stranger can close
+the entry of unknown browsers, and nothing else (I11, I18, I19).
 """
 
 import hashlib
 import ipaddress
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import customer_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets
+from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
-from chopmark.identity.ports import LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import Budget, Counters
-from chopmark.tw.text import fold
+from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
+from chopmark.limits.budgets import Budget, Spent
+from chopmark.post.ports import Work
 from chopmark.words import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 
 IDLE = timedelta(seconds=600)
@@ -58,15 +62,16 @@ class Opened:
     session: Session
 
 
-def signin_budgets(claim: str, network: str) -> tuple[Budget, ...]:
-    """Return what one attempt is charged to: slow after three, stopped after ten, and a cap for the network."""
-    pair = f"signin:{claim}:{network}"
-    return (
-        Budget(f"{pair}:30s", 3, timedelta(seconds=30)),
-        Budget(f"{pair}:5m", 5, timedelta(minutes=5)),
-        Budget(f"{pair}:1h", 10, timedelta(hours=1)),
-        Budget(f"signin-network:{network}", 200, timedelta(minutes=15)),
-    )
+REFUSALS = Budget("record:sign-in", 600, timedelta(minutes=10))
+"""How many refused sign-ins are recorded; beyond it the answer is the same, the counters move, and no disk fills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What tells a right password from a wrong one, and a known browser from any other."""
+
+    gate: PasswordGate
+    known: KnownBrowsers
 
 
 class Door:
@@ -77,8 +82,8 @@ class Door:
         people: People,
         records: Records,
         sessions: Sessions,
-        counters: Counters,
-        gate: PasswordGate,
+        entries: Entries,
+        marks: Marks,
         recorder: Recorder,
         clock: Clock,
         entropy: Entropy,
@@ -86,40 +91,93 @@ class Door:
         self._people = people
         self._records = records
         self._sessions = sessions
-        self._counters = counters
-        self._gate = gate
+        self._entries = entries
+        self._gate = marks.gate
+        self._known = marks.known
         self._recorder = recorder
         self._clock = clock
         self._entropy = entropy
 
-    async def sign_in(self, claimed: str, password: Secret, address: str, replaces: str | None) -> Opened:
+    async def sign_in(
+        self, claimed: str, password: Secret, address: str, replaces: str | None, known: str | None = None
+    ) -> Opened:
         """Return a session for the right customer and password; raise Refused otherwise.
 
-        1 charge the budgets  2 compare, at the same cost for an unknown customer  3 a wrong one is recorded under
-        the claimed id's keyed hash  4 a lapsed slip is refused only after it was right  5 open the session.
+        `replaces` and `known` are what the browser's cookies hold. 1 whom the spelling means, and by which way they
+        come  2 charge the way and the budgets  3 compare, at the same cost for an unknown customer  4 a wrong one is
+        recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right
+        6 open the session.
         """
-        now = self._clock.now()
-        claim = self._people.claim_hash(fold(claimed).upper())
-        network = network_of(address)
-        budgets = signin_budgets(claim, network)
-        spent = await self._counters.take(budgets, now)
-        if spent is not None:
-            raise Refused(_slow_down(spent.retry_after_s))
-        row = await self._people.find(claimed)
-        stored = None if row is None else await self._records.password(row.id)
+        now, network = self._clock.now(), network_of(address)
+        claim = self._people.claim(claimed)
+        found = await self._records.claimant(claim)
+        way = await self._way(claim, found, replaces, known)
+        budgets = signin_budgets(way, network)
+        charged = await self._entries.charge(way, budgets, now)
+        if isinstance(charged, Spent):
+            raise Refused(_slow_down(charged.retry_after_s))
+        if charged is None:
+            raise Refused(_CLOSED)
+        stored = None if found is None else found.password
         right = await self._gate.verify(None if stored is None else stored.phc, password)
         if isinstance(right, Refusal):
+            await self._entries.uncharge(way, budgets)
             raise Refused(right)
-        if row is None or stored is None or not right:
-            await self._recorder.write(
-                stranger_chain(claim),
-                lambda pen: self._records.note(pen.leaf(Event.PORTAL_SIGNIN_REFUSED, network=network, door="portal")),
-            )
+        if found is None or stored is None or not right:
+            await self._wrong(claim, found, way, charged, network)
             raise Refused(_WRONG)
         if stored.expires_at is not None and now >= stored.expires_at:
             raise Refused(_LAPSED)
-        await self._counters.give_back(budgets)
-        return await self.open(row.id, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
+        await self._entries.right(way, budgets)
+        opened = await self.open(found.customer, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
+        await self._not_rebound(found, opened)
+        return opened
+
+    async def _way(self, claim: Claim, found: Claimant | None, replaces: str | None, known: str | None) -> Way:
+        """Return whose counter an attempt moves, and which: what vouches for another customer vouches for nobody."""
+        session = None if replaces is None else await self.seen(replaces)
+        if found is None:
+            return Way(f"claim:{claim.hashed}", Entry.STRANGER)
+        if session is not None and session.customer == found.customer and session.door == "launch":
+            return Way(found.customer, Entry.LAUNCH)
+        recognised = self._known.recognises(known, found.customer, found.bound_at)
+        return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
+
+    async def _wrong(self, claim: Claim, found: Claimant | None, way: Way, in_a_row: int, network: str) -> None:
+        """Record a wrong password; the leaf goes to one of sixteen chains, whoever and how many are named."""
+        customer, now = None if found is None else found.customer, self._clock.now()
+        named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
+        facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
+        chain = stranger_chain(f"sign-in-{claim.hashed[0]}")
+        await self._recorder.write(
+            chain,
+            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now),
+        )
+        if in_a_row >= CLOSES_AT:
+            await self._recorder.write(
+                chain if customer is None else customer_chain(customer),
+                lambda pen: self._entries.close(way, now, pen.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
+            )
+
+    async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
+        """End the session again when a new slip was printed between comparing and opening."""
+        if (await self._records.binding(found.customer)).bound_at != found.bound_at:
+            await self._end(opened.session.id_hash, found.customer, "slip")
+            raise Refused(_WRONG)
+
+    async def recognise(self, session: Session, *, coded: bool = False) -> Secret:
+        """Return the cookie's value for the browser of this session, in which its customer has signed in in full.
+
+        That is a launch whose ticket the customer has confirmed, or a right password with a right code (`coded`) in
+        one session. A right code in a session that a launch has opened also opens closed ways in again.
+        """
+        binding = await self._records.binding(session.customer)
+        if coded and binding.closed and session.door == "launch":
+            await self._recorder.write(
+                customer_chain(session.customer),
+                lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
+            )
+        return self._known.token(session.customer, binding.bound_at)
 
     async def open(
         self,
@@ -130,6 +188,7 @@ class Door:
         replaces: str | None,
     ) -> Opened:
         """Return a new session for a customer whom a door has recognised; the replaced session is dead."""
+        await self._replaced(replaces)
         now = self._clock.now()
         token = bearer(self._entropy)
         login = LoginId(new_id(self._entropy))
@@ -183,19 +242,32 @@ class Door:
     async def sign_out(self, token: str) -> None:
         """End the session; unknown ones are ended already."""
         session = await self.seen(token)
-        if session is None:
-            return
+        if session is not None:
+            await self._end(session.id_hash, session.customer, "signed_out")
+
+    async def _replaced(self, token: str | None) -> None:
+        """End the session that a new one replaces, whosever it is, with a record in its own customer's chain."""
+        customer = None if token is None else await self._sessions.owner(digest(token))
+        if token is not None and customer is not None:
+            await self._end(digest(token), customer, "replaced")
+
+    async def _end(self, id_hash: bytes, customer: CustomerId, reason: str) -> None:
         await self._recorder.write(
-            customer_chain(session.customer),
-            lambda pen: self._sessions.close(session.id_hash, pen.leaf(Event.PORTAL_SESSION_CLOSED)),
+            customer_chain(customer),
+            lambda pen: self._sessions.close(id_hash, pen.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
-    async def set_password(self, row: PasswordRow, by: str) -> None:
-        """Replace a customer's verifier and record who did it."""
-        now: datetime = self._clock.now()
+    async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
+        """Replace a customer's verifier and record who did it: a new binding.
+
+        All sessions of the customer are over, no browser is known any more, every entry is open again, and `works`
+        (the notice to the customer) are queued with it.
+        """
+        now = self._clock.now()
 
         async def attempt(pen: Pen) -> None:
-            await self._records.set_password(row, now, pen.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind))
+            leaf = pen.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
+            await self._records.set_password(row, now, works, leaf)
 
         await self._recorder.write(customer_chain(row.customer), attempt)
 
@@ -215,6 +287,15 @@ _WRONG = Refusal(
     text("The customer number (or id) and the trading password do not match. Please check both and try again."),
     field="password",
     code="signin.wrong",
+)
+_CLOSED = Refusal(
+    Kind.FORBIDDEN,
+    text(
+        "After too many wrong attempts the password alone opens nothing here. Please come from your trading program "
+        "and enter a code there once, sign in where you have done so before, or ask us for a new password slip."
+    ),
+    field="password",
+    code="signin.closed",
 )
 _LAPSED = Refusal(
     Kind.FORBIDDEN,

@@ -28,6 +28,7 @@ class Purpose(StrEnum):
     RECORD_CHANGED = "record_changed"
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
+    PASSWORD_PRINTED = "password_printed"
 
     @property
     def is_code(self) -> bool:

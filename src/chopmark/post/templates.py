@@ -286,6 +286,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "您的電子憑證%(account)s已於%(at)s由本公司人員恢復使用。",
             _NOT_ME_ZH,
         ),
+        Purpose.PASSWORD_PRINTED: (
+            "已核發新的密碼單",
+            "本公司已於%(at)s為您核發新的初始密碼，先前的密碼與登入均已失效。",
+            _NOT_ME_ZH,
+        ),
     },
     Language.EN: {
         Purpose.ACTIVATED: (
@@ -351,6 +356,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.CERTIFICATE_RELEASED: (
             "e-certificate released",
             "Our staff released your e-certificate%(account)s on %(at)s (Taiwan time).",
+            _NOT_ME_EN,
+        ),
+        Purpose.PASSWORD_PRINTED: (
+            "new password slip",
+            "On %(at)s we printed a new initial password for you; the one before and all sign-ins have ended.",
             _NOT_ME_EN,
         ),
     },

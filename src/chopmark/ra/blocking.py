@@ -12,8 +12,9 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.post.ports import Work
-from chopmark.ra.desk import Desk, assert_two
+from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
+from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 from chopmark.words import Serial, text
 
@@ -63,7 +64,7 @@ class KeyBlocks:
         what was revoked end. Raises Refused: MALFORMED and FORBIDDEN for what are no two people (I32), CONFLICT when
         certificates with the key come faster than they can be revoked.
         """
-        assert_two(by, approved_by)
+        await two_people(self._desk, by, approved_by, "key_block")
         for _ in range(ATTEMPTS):
             found = await self._records.holders(spki_sha256)
             done = await self._block(spki_sha256, reason, by, approved_by, found)

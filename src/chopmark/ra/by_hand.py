@@ -11,7 +11,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.ra.desk import Desk, assert_two
+from chopmark.ra.desk import Desk
+from chopmark.ra.refusals import two_people
 from chopmark.words import IssuerId, OrderId, Serial, text
 
 
@@ -58,7 +59,7 @@ class ByHand:
         Raises Refused: NOT_FOUND for a serial that nobody was asked to revoke, CONFLICT when it is done already,
         MALFORMED and FORBIDDEN for what are no two people (I32).
         """
-        assert_two(by, approved_by)
+        await two_people(self._desk, by, approved_by, "revoked_by_hand")
         found = [one for one in await self._records.listed() if one.serial == serial]
         if not found:
             raise Refused(_NOT_ASKED)

@@ -4,7 +4,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
 from chopmark.audit.recorder import Pen
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.ra.desk import Desk, assert_staff
+from chopmark.ra.desk import Desk
+from chopmark.ra.refusals import two_people
 from chopmark.stepup.ports import Failures
 from chopmark.words import CustomerId, text
 
@@ -21,14 +22,7 @@ class Holds:
 
         Raises Refused: MALFORMED for what is no staff id, so that another spelling is no other person.
         """
-        assert_staff(by, "by")
-        assert_staff(approved_by, "approved_by")
-        if by.casefold() == approved_by.casefold():
-            raise Refused(
-                Refusal(
-                    Kind.FORBIDDEN, text("A hold is lifted by one person and approved by another."), field="approved_by"
-                )
-            )
+        await two_people(self._desk, by, approved_by, "hold_release")
         if await self._desk.people.person(customer) is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
         notices = await self._desk.notice(customer, "hold_released", None)

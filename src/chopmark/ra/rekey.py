@@ -25,6 +25,7 @@ from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding, Otherwise
+from chopmark.ra.refusals import refused_as
 from chopmark.stepup.ports import FailureLimits, Failures
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
@@ -82,6 +83,7 @@ class Rekey:
             failures,
         )
 
+    @refused_as(Event.RA_KEY_REFUSED)
     async def bind_key(
         self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
     ) -> OrderFile:
@@ -438,6 +440,7 @@ class Rekey:
         """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
+    @refused_as(Event.RA_PROOF_REFUSED)
     async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> OrderFile:
         desk = self._desk
         file = await desk.file(caller, order_id)

@@ -12,8 +12,9 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Suspender
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.post.ports import Work
-from chopmark.ra.desk import Desk, assert_two
+from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
+from chopmark.ra.refusals import two_people
 from chopmark.words import CertificateState, Serial, text
 
 
@@ -46,7 +47,7 @@ class Suspension:
         Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
         FORBIDDEN for what are no two people (I32).
         """
-        assert_two(by, approved_by)
+        await two_people(self._desk, by, approved_by, "certificate_hold")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_held")
 
@@ -61,7 +62,7 @@ class Suspension:
 
     async def release(self, serial: Serial, by: str, approved_by: str) -> Holding:
         """Return the certificate in force again; raises as `hold` does."""
-        assert_two(by, approved_by)
+        await two_people(self._desk, by, approved_by, "certificate_release")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_released")
 

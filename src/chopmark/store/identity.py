@@ -1,27 +1,31 @@
-"""Customers, sessions and launch tickets."""
+"""Customers, their passwords and their sessions."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from chopmark.audit.leaf import Leaf, Tip, customer_chain
-from chopmark.errors import Kind, Refusal
+from chopmark.audit.leaf import Leaf
 from chopmark.identity.ports import (
     AccountRow,
-    Client,
+    Binding,
+    Claim,
+    Claimant,
     ContactRow,
     CustomerRow,
-    Launch,
     LostAnswer,
     PasswordKind,
     PasswordRow,
     Session,
 )
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import Work
 from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
-from chopmark.store.leaves import TIP, append, note, record, tip_of
-from chopmark.store.script import Row, Script, at_once, guard, query, whole
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId, text
+from chopmark.store.leaves import note, record
+from chopmark.store.limits import OPEN_ALL, taken
+from chopmark.store.post import queued, wake
+from chopmark.store.script import Row, Script, guard, query, whole
+from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"
@@ -31,8 +35,17 @@ SELECT customer, channel, version, value_sealed, destination_hash, verified_at, 
 FROM contacts WHERE customer = :customer
 """
 ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
-_OWNED = "SELECT number FROM accounts WHERE customer = :customer AND number = :account"
 _PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
+_BINDING = """
+SELECT (SELECT set_at FROM passwords WHERE customer = :customer) AS set_at,
+  (SELECT MIN(closed_at) FROM entries WHERE subject = :customer) AS closed_at
+"""
+_CLAIMANT = """
+SELECT c.id, p.phc, p.kind, p.expires_at, p.set_at,
+  CASE WHEN c.person_id_hash = :person THEN 0 WHEN c.id = :number THEN 1 ELSE 2 END AS nearness
+FROM customers c LEFT JOIN passwords p ON p.customer = c.id
+WHERE c.person_id_hash = :person OR c.id = :number OR c.id = :bare ORDER BY nearness LIMIT 1
+"""
 _SET_PASSWORD = """
 INSERT INTO passwords (customer, phc, kind, set_at, expires_at) VALUES (:customer, :phc, :kind, :now, :expires_at)
 ON CONFLICT (customer) DO UPDATE SET phc = :phc, kind = :kind, set_at = :now, expires_at = :expires_at
@@ -62,42 +75,10 @@ _ROTATE_AGAIN = f"""
 UPDATE sessions SET id_hash = :new_hash, previous_hash = NULL, previous_repeat = NULL, previous_until = NULL
 WHERE {_REPEATABLE} RETURNING customer
 """
-_CLIENT = "id, name, secret_hash, previous_hash, previous_until, disabled_at"
-_GET_CLIENT = f"SELECT {_CLIENT} FROM clients WHERE id = :id"
-_CLIENTS = f"SELECT {_CLIENT} FROM clients ORDER BY id"
-_PUT_CLIENT = """
-INSERT INTO clients (id, name, secret_hash, created_at) VALUES (:id, :name, :secret, :now)
-ON CONFLICT (id) DO UPDATE SET secret_hash = :secret, previous_hash = :previous, previous_until = :until,
-  rotated_at = :now
-"""
-_CREATE_LAUNCH = """
-INSERT INTO launches (ticket_hash, client, customer, account, factors, wanted, created_at, expires_at)
-VALUES (:ticket, :client, :customer, :account, :factors, :wanted, :created_at, :expires_at)
-"""
-_LAUNCH = "ticket_hash, client, customer, account, factors, wanted, created_at, expires_at"
-_USE = f"""
-UPDATE launches SET used_at = :now, visitor_hash = :visitor
-WHERE ticket_hash = :ticket AND used_at IS NULL AND expires_at > :now RETURNING {_LAUNCH}
-"""
-_CONFIRM = f"""
-UPDATE launches SET confirmed_at = :now
-WHERE ticket_hash = :ticket AND visitor_hash = :visitor AND confirmed_at IS NULL AND used_at > :since
-RETURNING {_LAUNCH}
-"""
-_WHY = "SELECT used_at, expires_at FROM launches WHERE ticket_hash = :ticket"
-CONFIRM_WITHIN_MS = 300_000
+_END = f"{_CLOSE} RETURNING customer"
+_END_ALL = "DELETE FROM sessions WHERE customer = :customer"
+_OWNER = "SELECT customer FROM sessions WHERE id_hash = :id_hash"
 SEEN_EVERY = timedelta(seconds=20)
-
-
-def launch_refusal(*, used: bool, known: bool) -> Refusal:
-    """Return the refusal of a ticket: the sentence is the same for unknown and expired ones."""
-    code = "launch.used" if used else "launch.expired" if known else "launch.unknown"
-    said = (
-        text("This link was used already. Please open the certificate page from your trading program again.")
-        if used
-        else text("This link is too old. Please open the certificate page from your trading program again.")
-    )
-    return Refusal(Kind.FORBIDDEN, said, code=code)
 
 
 def customer_of(row: Row) -> CustomerRow:
@@ -132,7 +113,8 @@ def account_of(row: Row) -> AccountRow:
     return AccountRow(AccountNumber(row["number"]), AccountKind(row["kind"]))
 
 
-def _factors(joined: str) -> frozenset[FactorClass]:
+def factors_of(joined: str) -> frozenset[FactorClass]:
+    """Return the factor classes of their joined words."""
     return frozenset(FactorClass(word) for word in joined.split("+") if word)
 
 
@@ -142,37 +124,12 @@ def session_of(row: Row) -> Session:
         bytes(row["id_hash"]),
         LoginId(row["login"]),
         CustomerId(row["customer"]),
-        _factors(row["factors"]),
+        factors_of(row["factors"]),
         None if row["account"] is None else AccountNumber(row["account"]),
         row["door"],
         moment(row["created_at"]),
         moment(row["seen_at"]),
         moment(row["ends_at"]),
-    )
-
-
-def _client(row: Row) -> Client:
-    previous = row["previous_hash"]
-    return Client(
-        row["id"],
-        row["name"],
-        bytes(row["secret_hash"]),
-        None if previous is None else bytes(previous),
-        moment_or_none(row["previous_until"]),
-        moment_or_none(row["disabled_at"]),
-    )
-
-
-def _launch(row: Row) -> Launch:
-    return Launch(
-        bytes(row["ticket_hash"]),
-        row["client"],
-        CustomerId(row["customer"]),
-        AccountNumber(row["account"]),
-        _factors(row["factors"]),
-        row["wanted"],
-        moment(row["created_at"]),
-        moment(row["expires_at"]),
     )
 
 
@@ -230,8 +187,32 @@ class RecordLedger:
 
         return await self._engine.read(script)
 
-    async def set_password(self, row: PasswordRow, now: datetime, leaf: Leaf) -> None:
-        """Replace the customer's password verifier."""
+    async def claimant(self, claim: Claim) -> Claimant | None:
+        """Return the customer whom a typed name means: a person id first, then a number."""
+
+        def script() -> Script[Claimant | None]:
+            rows = yield whole(_CLAIMANT, person=claim.person_hash, number=claim.number, bare=claim.bare)
+            if not rows:
+                return None
+            row, customer = rows[0], CustomerId(rows[0]["id"])
+            if row["phc"] is None:
+                return Claimant(customer, None, None)
+            kind, until = PasswordKind(row["kind"]), moment_or_none(row["expires_at"])
+            return Claimant(customer, PasswordRow(customer, row["phc"], kind, until), moment(row["set_at"]))
+
+        return await self._engine.read(script)
+
+    async def binding(self, customer: CustomerId) -> Binding:
+        """Return when the customer's password was set, and whether a way in is closed."""
+
+        def script() -> Script[Binding]:
+            (row,) = yield whole(_BINDING, customer=customer)
+            return Binding(moment_or_none(row["set_at"]), row["closed_at"] is not None)
+
+        return await self._engine.read(script)
+
+    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:
+        """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
 
         def script() -> Script[None]:
             change = query(
@@ -242,13 +223,19 @@ class RecordLedger:
                 now=ms(now),
                 expires_at=ms_or_none(row.expires_at),
             )
-            yield from note(leaf, change)
+            ended, opened = query(_END_ALL, customer=row.customer), query(OPEN_ALL, customer=row.customer)
+            yield from note(leaf, change, ended, opened, *queued(works))
+            yield from wake(works)
 
         await self._engine.run(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change: a refusal at the door."""
-        await self._engine.run(note, leaf)
+    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
+        """Write a leaf that goes with no other change, as long as its budgets last."""
+
+        def script() -> Script[bool]:
+            return (yield from record(leaf, *taken(budgets, now))) is not None
+
+        return await self._engine.run(script)
 
 
 class SessionLedger:
@@ -296,13 +283,22 @@ class SessionLedger:
             await self._engine.run(used)
         return session
 
-    async def close(self, id_hash: bytes, leaf: Leaf) -> None:
-        """End a session."""
+    async def close(self, id_hash: bytes, leaf: Leaf) -> bool:
+        """End a session; False when there is none."""
 
-        def script() -> Script[None]:
-            yield from note(leaf, query(_CLOSE, id_hash=id_hash))
+        def script() -> Script[bool]:
+            return (yield from record(leaf, guard(_END, id_hash=id_hash))) is not None
 
-        await self._engine.run(script)
+        return await self._engine.run(script)
+
+    async def owner(self, id_hash: bytes) -> CustomerId | None:
+        """Return whose session it is, live or not; None when it has ended."""
+
+        def script() -> Script[CustomerId | None]:
+            rows = yield whole(_OWNER, id_hash=id_hash)
+            return CustomerId(rows[0]["customer"]) if rows else None
+
+        return await self._engine.read(script)
 
     async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
         """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
@@ -335,107 +331,5 @@ class SessionLedger:
 
         def script() -> Script[bool]:
             return (yield from record(leaf, again)) is not None
-
-        return await self._engine.run(script)
-
-
-class LaunchLedger:
-    """Implements `identity.ports.Launches`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def client(self, client_id: str) -> Client | None:
-        """Return a client by id."""
-
-        def script() -> Script[Client | None]:
-            rows = yield whole(_GET_CLIENT, id=client_id)
-            return _client(rows[0]) if rows else None
-
-        return await self._engine.read(script)
-
-    async def clients(self) -> list[Client]:
-        """Return all clients, by id."""
-
-        def script() -> Script[list[Client]]:
-            return [_client(row) for row in (yield whole(_CLIENTS))]
-
-        return await self._engine.read(script)
-
-    async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
-        """Create a client or replace its secrets."""
-
-        def script() -> Script[None]:
-            change = query(
-                _PUT_CLIENT,
-                id=client.id,
-                name=client.name,
-                secret=client.secret_hash,
-                previous=client.previous_hash,
-                until=ms_or_none(client.previous_until),
-                now=ms(now),
-            )
-            yield from note(leaf, change)
-
-        await self._engine.run(script)
-
-    async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
-        """Return a client by id, and the tip of the chain of the customer for whom it asks."""
-        chain = customer_chain(customer)
-
-        def script() -> Script[tuple[Client | None, Tip]]:
-            clients, tips = (yield from at_once(query(_GET_CLIENT, id=client_id), query(TIP, chain=chain))) or ([], [])
-            return _client(clients[0]) if clients else None, tip_of(chain, tips)
-
-        return await self._engine.read(script)
-
-    async def create(self, launch: Launch, leaf: Leaf) -> bool:
-        """Store a ticket; False when the account is not the customer's."""
-        owned = guard(_OWNED, customer=launch.customer, account=launch.account)
-
-        def script() -> Script[bool]:
-            change = query(
-                _CREATE_LAUNCH,
-                ticket=launch.ticket_hash,
-                client=launch.client,
-                customer=launch.customer,
-                account=launch.account,
-                factors=words(frozenset(launch.factors)),
-                wanted=launch.wanted,
-                created_at=ms(launch.created_at),
-                expires_at=ms(launch.expires_at),
-            )
-            return (yield from record(leaf, owned, change)) is not None
-
-        return await self._engine.run(script)
-
-    async def use(
-        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
-    ) -> Launch | Refusal:
-        """Take a ticket once, for one visitor, in one statement; a refusal is recorded with `no`."""
-
-        def script() -> Script[Launch | Refusal]:
-            done = yield from record(leaf, guard(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now)))
-            if done is not None:
-                return _launch(done[0][0])
-            yield from append(no)
-            known = yield query(_WHY, ticket=ticket_hash)
-            return launch_refusal(used=bool(known) and known[0]["used_at"] is not None, known=bool(known))
-
-        return await self._engine.run(script)
-
-    async def confirm(
-        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf, no: Leaf
-    ) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor; a refusal with `no`."""
-
-        def script() -> Script[Launch | Refusal]:
-            since = ms(now) - CONFIRM_WITHIN_MS
-            confirmed = guard(_CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=since)
-            done = yield from record(leaf, confirmed)
-            if done is not None:
-                return _launch(done[0][0])
-            yield from append(no)
-            return launch_refusal(used=True, known=True)
 
         return await self._engine.run(script)

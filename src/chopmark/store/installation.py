@@ -1,17 +1,23 @@
-"""What this installation is: names and values that are written once and that all nodes must agree on."""
+"""What this installation is: names and values that all nodes must agree on, most of them written once."""
 
 from __future__ import annotations
 
+from chopmark.audit.leaf import Leaf
 from chopmark.store.engine import Engine
-from chopmark.store.script import Script, query
+from chopmark.store.leaves import record
+from chopmark.store.script import Script, guard, query
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"
+_CHANGE = """
+INSERT INTO installation (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = :value WHERE installation.value <> :value RETURNING name
+"""
 _GET = "SELECT value FROM installation WHERE name = :name"
 
 
 class Installation:
-    """Write-once facts of an installation."""
+    """Facts of an installation."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -31,6 +37,14 @@ class Installation:
         def script() -> Script[str]:
             yield query(_REPLACE, name=name, old=old, new=new)
             return str((yield query(_GET, name=name))[0]["value"])
+
+        return await self._engine.run(script)
+
+    async def change(self, name: str, value: str, leaf: Leaf) -> bool:
+        """Put a value on record, with its leaf; False, and nothing written, when it is the one on record."""
+
+        def script() -> Script[bool]:
+            return (yield from record(leaf, guard(_CHANGE, name=name, value=value))) is not None
 
         return await self._engine.run(script)
 

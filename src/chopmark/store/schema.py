@@ -7,9 +7,11 @@ so that the tables can be spread by customer.
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from chopmark.store import schema_doors
 from chopmark.store.schema_intake import add_intake
 
 metadata = MetaData()
+schema_doors.add_to(metadata)
 
 
 def _text(name: str, *, null: bool = False) -> Column[str]:
@@ -101,36 +103,8 @@ sessions = Table(
     Index("sessions_by_customer", "customer"),
     Index("sessions_by_end", "ends_at"),
 )
-clients = Table(
-    "clients",
-    metadata,
-    _key("id"),
-    _text("name"),
-    _bytes("secret_hash"),
-    _bytes("previous_hash", null=True),
-    _int("previous_until", null=True),
-    _int("created_at"),
-    _int("rotated_at", null=True),
-    _int("disabled_at", null=True),
-)
-launches = Table(
-    "launches",
-    metadata,
-    Column("ticket_hash", LargeBinary, primary_key=True),
-    _text("client"),
-    _customer(),
-    _text("account"),
-    _text("factors"),
-    _text("wanted", null=True),
-    _int("created_at"),
-    _int("expires_at"),
-    _int("used_at", null=True),
-    _bytes("visitor_hash", null=True),
-    _int("confirmed_at", null=True),
-)
 
 # limits ---------------------------------------------------------------------------------------------------------
-counters = Table("counters", metadata, _key("name"), _int("window_start"), _int("used"))
 failures = Table(
     "failures",
     metadata,

@@ -8,6 +8,8 @@ from chopmark.clock import Clock, Entropy
 from chopmark.errors import Refused
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer, SignerUnavailable
+from chopmark.limits.budgets import Budget
+from chopmark.limits.crowd import Crowd
 from chopmark.pki import tsp
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.tsp import FailInfo
@@ -16,6 +18,11 @@ from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
 
 LOOK_EVERY = timedelta(minutes=1)
 """How old what this process knows of certificate and floor may be."""
+PER_NETWORK = 120
+"""Requests of one network that a server process answers in a minute; none of them is on record."""
+OF_ALL = 3000
+"""Requests of all networks that a server process answers in a minute."""
+_MINUTE = timedelta(minutes=1)
 MOST_BACK = timedelta(seconds=1)
 """A clock that is behind by no more stands still in the tokens; one that is further behind gives none."""
 
@@ -55,6 +62,12 @@ class TimestampAuthority:
         self._entropy = entropy
         self._known: _Known | None = None
         self._latest: datetime | None = None
+        self._crowd = Crowd()
+
+    def admit(self, network: str) -> int:
+        """Return 0 when a request of this network is answered now, or in how many seconds it may come again."""
+        budgets = (Budget(network, PER_NETWORK, _MINUTE), Budget("all", OF_ALL, _MINUTE))
+        return self._crowd.take(budgets, self._clock.now())
 
     async def certificate(self) -> bytes | None:
         """Return the authority's certificate on record, DER; None before it was founded."""

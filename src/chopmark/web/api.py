@@ -15,7 +15,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.sessions import SIGN_IN_AGAIN
+from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
 from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
 from chopmark.tw.customer_number import parse_customer_number
@@ -23,7 +23,7 @@ from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_session, token_of
+from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
 from chopmark.web.shown import (
     account_label,
     certificate_out,
@@ -33,7 +33,7 @@ from chopmark.web.shown import (
     order_out,
     order_view,
 )
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,
     AdviceOut,
@@ -292,6 +292,7 @@ async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) 
         response = _order(request, await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code))
         lost = None if visit.repeat is None else visit.repeat.digest
         set_session(request, response, await house(request).door.step_up(visit.session, lost))
+        await set_known(request, response, visit.session, coded=True)
         return response
 
     try:
@@ -382,7 +383,7 @@ async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     doors = house(request)
     customer = parse_customer_number(data.customer)
     asked_for = CustomerId("") if isinstance(customer, Refusal) else customer
-    client = await doors.launches.authenticate(*_basic(request), asked_for)
+    client = await doors.launches.authenticate(*_basic(request), asked_for, network_of(address_of(request)))
     if isinstance(customer, Refusal):
         raise Refused(replace(customer, field="customer"))
     known = {factor.value for factor in FactorClass}

@@ -10,13 +10,24 @@ from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refused
 from chopmark.identity.people import Person
+from chopmark.identity.sessions import network_of
 from chopmark.ra.overview import Overview
 from chopmark.ra.policy import may_start
 from chopmark.ra.ports import Holding
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.session import Visit, Visiting, cookie_name, private_cookie, set_session, token_of, visit_of
+from chopmark.web.session import (
+    KNOWN,
+    Visit,
+    Visiting,
+    cookie_name,
+    private_cookie,
+    set_known,
+    set_session,
+    token_of,
+    visit_of,
+)
 from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
@@ -100,7 +111,9 @@ async def sign_in(request: Req) -> Response[Any]:
         page = SignInPage(frame_of(request), who, _local(wanted), empty)
         return html(request, page, 400)
     try:
-        opened = await house(request).door.sign_in(who, Secret(password), address_of(request), token_of(request))
+        known = request.cookies.get(cookie_name(request, KNOWN))
+        door, address = house(request).door, address_of(request)
+        opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
         if refusal.kind not in {Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.FORBIDDEN}:
@@ -151,7 +164,7 @@ async def launch_take(request: Req) -> Response[str]:
     """Take the ticket for this visitor and ask the customer to confirm."""
     doors = house(request)
     ticket, visitor = await _form(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
-    launch = await doors.launches.take(Secret(ticket), visitor)
+    launch = await doors.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
     file = await doors.counter.on_record(launch.customer)
     name = "" if file.customer is None else doors.people.shown(file.customer).masked_name
     labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
@@ -167,9 +180,11 @@ async def launch_confirm(request: Req) -> Redirect:
     doors = house(request)
     ticket = request.cookies.get(cookie_name(request, "ticket"), "")
     visitor = request.cookies.get(cookie_name(request, "visitor"), "")
-    opened, wanted = await doors.launches.confirm(Secret(ticket), visitor, token_of(request))
+    network = network_of(address_of(request))
+    opened, wanted = await doors.launches.confirm(Secret(ticket), visitor, token_of(request), network)
     response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
+    await set_known(request, response, opened.session)
     response.set_cookie(private_cookie(request, "ticket", "", max_age=0))
     return response
 

@@ -15,12 +15,14 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.sessions import network_of
 from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
 from chopmark.web.answered import MOST_KEPT, Answered, Headers, Ready
 from chopmark.web.doors import Doors
 from chopmark.web.octets import body_within
+from chopmark.web.state import address_in
 from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
@@ -47,7 +49,8 @@ class Publication:
         elif scope["path"].startswith("/pki/"):
             await self._file(scope["path"].removeprefix("/pki/"), scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
-            await timestamping.serve(self._doors.timestamps.answer, scope, receive, send)
+            network = network_of(address_in(scope, self._doors.client_address_header))
+            await timestamping.serve(self._doors.timestamps, network, scope, receive, send)
         else:
             await self._portal(scope, receive, send)
 

@@ -9,6 +9,7 @@ from litestar.params import SkipValidation
 from litestar.response import Response
 
 from chopmark.errors import Refused
+from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.desk import Caller
@@ -16,6 +17,9 @@ from chopmark.ra.files import Repeat
 from chopmark.web.frames import lang_of
 from chopmark.web.state import AnyRequest, house
 from chopmark.words import OrderId, Secret
+
+KNOWN = "known"
+"""The cookie of a known browser (`identity.known`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,16 @@ def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | No
         samesite="lax",
         max_age=max_age,
     )
+
+
+async def set_known(request: AnyRequest, response: Response[Any], session: Session, *, coded: bool = False) -> None:
+    """Let this browser be known at the next sign-in: its customer has signed in here in full.
+
+    `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
+    """
+    token = await house(request).door.recognise(session, coded=coded)
+    life = int(KNOWN_FOR.total_seconds())
+    response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 
 
 def set_session(request: AnyRequest, response: Response[Any], token: Secret) -> None:

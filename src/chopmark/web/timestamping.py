@@ -1,20 +1,23 @@
 """POST /tsa: the time-stamp protocol over HTTP (RFC 3161 s.3.4), in front of the framework."""
 
-from collections.abc import Awaitable, Callable
-
 from litestar.types import HTTPScope, Receive, Send
 
 from chopmark.pki.tsp import MAX_REQUEST_BYTES
+from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.octets import body_within
 
 PATH = "/tsa"
 QUERY, REPLY = b"application/timestamp-query", b"application/timestamp-reply"
 
 
-async def serve(answer: Callable[[bytes], Awaitable[bytes]], scope: HTTPScope, receive: Receive, send: Send) -> None:
+async def serve(authority: TimestampAuthority, network: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
     """Answer one request: a refusal by the protocol is an answer with status 200, one by HTTP has no body."""
     if scope["method"] != "POST":
         await _send(send, 405, b"", (b"allow", b"POST"))
+        return
+    wait_s = authority.admit(network)
+    if wait_s:
+        await _send(send, 429, b"", (b"retry-after", str(wait_s).encode()))
         return
     given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     if given.partition(b";")[0].strip().lower() != QUERY:
@@ -24,7 +27,7 @@ async def serve(answer: Callable[[bytes], Awaitable[bytes]], scope: HTTPScope, r
     if body is None:
         await _send(send, 413, b"")
         return
-    await _send(send, 200, await answer(body), (b"content-type", REPLY))
+    await _send(send, 200, await authority.answer(body), (b"content-type", REPLY))
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

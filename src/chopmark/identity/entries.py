@@ -1,0 +1,81 @@
+"""The ways in, each counted apart: an unknown browser, a known one, a launch (I11, I19).
+
+What a stranger does moves the counter of unknown browsers and no other. At `CLOSES_AT` wrong passwords in a row an
+entry closes for this customer, over all networks and for good: only a new binding opens it again, which is a new
+password slip, or a launch that was followed by a right one-time code.
+
+A name that nobody has is counted like a customer, so that the two cannot be told apart (I18).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from chopmark.audit.leaf import Leaf
+from chopmark.limits.budgets import Budget, Spent
+from chopmark.words import CustomerId
+
+CLOSES_AT: Final = 100
+"""Wrong passwords in a row until an entry closes (NIST SP 800-63B-4 s.3.2.2: at most 100)."""
+
+
+class Entry(StrEnum):
+    """How somebody comes who types a password; the words are stored."""
+
+    STRANGER = "stranger"
+    """A browser that nothing vouches for."""
+    KNOWN = "known"
+    """A browser with a cookie that was given at a full sign-in of this customer."""
+    LAUNCH = "launch"
+    """A browser whose live session of this customer came from a trading program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Whose counter it is, and which: a customer's number, or `claim:` and the keyed hash of what nobody is called."""
+
+    subject: str
+    entry: Entry
+
+
+def signin_budgets(way: Way, network: str) -> tuple[Budget, ...]:
+    """Return what one attempt is charged to besides: slow after three, stopped after ten, and a cap for the network.
+
+    A known browser and a launch have budgets of their own, so that nobody who shares their network slows them down.
+    """
+    stranger = way.entry is Entry.STRANGER
+    pair = f"signin:{way.subject}:{network if stranger else way.entry.value}"
+    own = (
+        Budget(f"{pair}:30s", 3, timedelta(seconds=30)),
+        Budget(f"{pair}:5m", 5, timedelta(minutes=5)),
+        Budget(f"{pair}:1h", 10, timedelta(hours=1)),
+    )
+    return (*own, Budget(f"signin-network:{network}", 200, timedelta(minutes=15))) if stranger else own
+
+
+class Entries(Protocol):
+    """Counts wrong passwords in a row; shared by all nodes."""
+
+    async def charge(self, way: Way, budgets: tuple[Budget, ...], now: datetime) -> int | Spent | None:
+        """Count an attempt as wrong before it is compared; return how many in a row that makes.
+
+        The budget that is used up when one is, and nothing is counted; None when the entry is closed.
+        """
+        ...
+
+    async def uncharge(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+        """Take an attempt back that was not compared."""
+        ...
+
+    async def right(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+        """Begin counting anew after a right password, unless the entry was closed meanwhile; give the budgets back."""
+        ...
+
+    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
+        """Close an entry that has failed `CLOSES_AT` times in a row, with its leaf; False when it is closed already."""
+        ...
+
+    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
+        """Open all entries of the customer and count anew, with the leaf; False when none was closed."""
+        ...

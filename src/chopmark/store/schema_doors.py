@@ -1,0 +1,62 @@
+"""The tables of the way in: programs that ask for launches and their tickets, budgets, how often an entry failed."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, LargeBinary, MetaData, Table, Text
+
+
+def add_to(metadata: MetaData) -> None:
+    """Add the tables to those of `schema`."""
+    Table(
+        "clients",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("name", Text, nullable=False),
+        Column("secret_hash", LargeBinary, nullable=False),
+        Column("previous_hash", LargeBinary),
+        Column("previous_until", BigInteger),
+        Column("created_at", BigInteger, nullable=False),
+        Column("rotated_at", BigInteger),
+        Column("disabled_at", BigInteger),
+    )
+    # What a client may ask for; one without a row asks for everything. Tickets made by `void_before` are dead.
+    Table(
+        "client_scopes",
+        metadata,
+        Column("client", Text, primary_key=True),
+        Column("accounts", Text, nullable=False),
+        Column("purposes", Text, nullable=False),
+        Column("factors", Text, nullable=False),
+        Column("per_minute", BigInteger, nullable=False),
+        Column("void_before", BigInteger),
+    )
+    Table(
+        "launches",
+        metadata,
+        Column("ticket_hash", LargeBinary, primary_key=True),
+        Column("client", Text, nullable=False),
+        Column("customer", Text, ForeignKey("customers.id"), nullable=False),
+        Column("account", Text, nullable=False),
+        Column("factors", Text, nullable=False),
+        Column("wanted", Text),
+        Column("created_at", BigInteger, nullable=False),
+        Column("expires_at", BigInteger, nullable=False),
+        Column("used_at", BigInteger),
+        Column("visitor_hash", LargeBinary),
+        Column("confirmed_at", BigInteger),
+    )
+    Table(
+        "counters",
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("window_start", BigInteger, nullable=False),
+        Column("used", BigInteger, nullable=False),
+    )
+    # Wrong passwords in a row. `subject` is a customer, or `claim:` and the keyed hash of what nobody is called.
+    Table(
+        "entries",
+        metadata,
+        Column("subject", Text, primary_key=True),
+        Column("entry", Text, primary_key=True),
+        Column("failed", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("closed_at", BigInteger),
+    )
