@@ -9,7 +9,7 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import Caller
 from chopmark.ra.files import OrderFile
-from chopmark.ra.model import Order, Step
+from chopmark.ra.model import DISPUTED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
 from chopmark.ra.ports import Holding
 from chopmark.ra.program import Issued
@@ -158,6 +158,7 @@ def order_out(
         old_certificate=None
         if view.old is None
         else OldCertificateOut(view.old.serial, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
+        ended=order.ended if order.ended == DISPUTED else None,
         spki_sha256=order.spki_sha256,
         challenge=None if view.sent is None else _challenge_out(view.sent, now),
         consent=None

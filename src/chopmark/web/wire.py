@@ -214,6 +214,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     """An order as it counts now; `next` names the customer's next step.
 
     `csr_subject` are the names that the request has to carry, in this order; absent where it carries none.
+    `ended` is "contact_disputed" when a contact that is not the customer's ended the order.
     """
 
     id: str
@@ -237,6 +238,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     certificate: CertificateOut | None = None
     receipt: ReceiptOut | None = None
     csr_subject: list[NameOut] | None = None
+    ended: str | None = None
 
 
 def to_b64(data: bytes) -> str:
