@@ -255,9 +255,17 @@ def clients_end_previous(client: str, *, by: str) -> int:
     return asyncio.run(end_previous_secret(_settings(), client, by))
 
 
+@hold_app.command(name="show")
+def hold_show(customer: str) -> int:
+    """Say what of a customer is on hold: codes (one lock for all channels and orders), the birth date."""
+    from chopmark.operating import show_holds
+
+    return asyncio.run(show_holds(_settings(), customer))
+
+
 @hold_app.command(name="release")
 def hold_release(customer: str, *, by: str, approved_by: str) -> int:
-    """Lift a customer's holds: one person asks, another approves; the customer is told."""
+    """Lift a customer's holds and let codes be sent anew: one person asks, another approves; the customer is told."""
     from chopmark.operating import release_hold
 
     return asyncio.run(release_hold(_settings(), customer, by, approved_by))

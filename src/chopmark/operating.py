@@ -240,11 +240,30 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
         raise Refused(number)
     async with at_console(settings) as house:
         lifted = await house.holds.release(number, by, approved_by)
+    say(f"Codes can be sent to {number} again: what was sent counts anew.")
     if not lifted:
-        say(f"{number} has no hold; nothing was changed.")
+        say(f"{number} has no hold.")
         return 1
-    say(f"{lifted} holds of {number} lifted; the customer will be told.")
+    say(f"{lifted} {'hold' if lifted == 1 else 'holds'} of {number} lifted; the customer will be told.")
     return 0
+
+
+async def show_holds(settings: Settings, customer: str) -> int:
+    """Print what of a customer is on hold, a line each."""
+    number = parse_customer_number(customer)
+    if isinstance(number, Refusal):
+        raise Refused(number)
+    async with at_console(settings) as house:
+        held = await house.holds.held(number)
+    for lock, why in held.items():
+        say(f"{_LOCKS[lock]}: {_WHY.get(why, why)}")
+    if not held:
+        say(f"{number} has no hold.")
+    return 0
+
+
+_LOCKS = {"code": "codes, by every channel and for every order", "birth_date": "birth date"}
+_WHY = {"held": "on hold, too many wrong entries", "disabled": "on hold, the most wrong entries that there may ever be"}
 
 
 async def verify_audit(

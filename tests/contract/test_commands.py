@@ -17,6 +17,7 @@ from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
 from chopmark.settings import Settings
+from chopmark.store.script import Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
@@ -173,6 +174,37 @@ async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path
     with pytest.raises(Refused):
         await operating.release_hold(settings, "C20001", "amy", "Amy")
     assert await operating.release_hold(settings, "C20001", "amy", "ben") == 1
+
+
+async def test_a_hold_of_codes_is_shown_as_one_whatever_rows_it_stands_in(
+    settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await import_customers(settings, sheet, "amy", None)
+    assert await operating.show_holds(settings, "C20001") == 0
+    assert "C20001 has no hold." in capsys.readouterr().out
+    async with opened(settings) as house:
+        await house.engine.run(_held, "C20001")
+    assert await operating.show_holds(settings, "C20001") == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
+    assert shown == [
+        "birth date: on hold, too many wrong entries",
+        "codes, by every channel and for every order: on hold, the most wrong entries that there may ever be",
+    ]
+    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 0
+    assert "2 holds of C20001 lifted" in capsys.readouterr().out
+    assert await operating.show_holds(settings, "C20001") == 0
+    assert "C20001 has no hold." in capsys.readouterr().out
+
+
+def _held(customer: str) -> Script[None]:
+    for factor, hold in (("birth_date", "held"), ("email", "held"), ("sms", "disabled")):
+        yield query(
+            "INSERT INTO failures (customer, factor, window_start, in_window, ever, held_at, hold)"
+            " VALUES (:customer, :factor, 0, 20, 100, 1, :hold)",
+            customer=customer,
+            factor=factor,
+            hold=hold,
+        )
 
 
 async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_does_not(

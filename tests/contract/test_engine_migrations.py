@@ -171,3 +171,43 @@ async def test_what_customers_have_and_had_orders_for_is_remembered_when_there_i
     }
     assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
     await engine.close()
+
+
+_BEFORE_ONE_LOCK = (
+    "DROP INDEX challenges_by_customer",
+    "UPDATE alembic_version SET version_num = '{before}'",
+    *(
+        f"""INSERT INTO customers (id, person_kind, person_id_hash, person_id_sealed, name_sealed, version, created_at,
+          updated_at) VALUES ('{customer}', 'p', '{customer}', '', '', 1, 0, 0)"""
+        for customer in ("C1", "C2", "C3", "C4")
+    ),
+    """INSERT INTO failures (customer, factor, window_start, in_window, ever, held_at, hold) VALUES
+      ('C1', 'sms', 5, 20, 20, 7, 'held'), ('C1', 'email', 6, 3, 3, NULL, NULL),
+      ('C2', 'sms', 5, 20, 20, 9, 'held'), ('C2', 'email', 6, 20, 100, 8, 'disabled'),
+      ('C3', 'sms', 5, 4, 40, NULL, NULL), ('C4', 'birth_date', 5, 3, 3, 7, 'held')""",
+)
+
+
+async def test_a_hold_of_one_channel_becomes_the_hold_of_all_and_what_was_counted_stays(engine_url):
+    await db.upgrade(engine_url)
+    engine = await db.open_engine(engine_url)
+    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0014")
+
+    def before() -> Script[None]:
+        for statement in _BEFORE_ONE_LOCK:
+            yield query(statement.format(before=revision.down_revision))
+
+    def rows() -> Script[list[tuple[object, ...]]]:
+        found = yield query("SELECT customer, factor, in_window, ever, held_at, hold FROM failures ORDER BY 1, 2")
+        return [tuple(row[name] for name in row.keys()) for row in found]  # noqa: SIM118 - a Row has no other names
+
+    await engine.run(before)
+    elder = await engine.read(rows)
+
+    await db.upgrade(engine_url)
+
+    assert await db.check(engine_url) is db.Fit.CURRENT
+    after = await engine.read(rows)
+    assert set(after) - set(elder) == {("C1", "code", 0, 0, 7, "held"), ("C2", "code", 0, 0, 8, "disabled")}
+    assert set(elder) <= set(after)
+    await engine.close()

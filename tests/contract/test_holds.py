@@ -1,10 +1,10 @@
-"""Failures count per customer and factor, whatever is started anew in between; a hold is lifted by two persons."""
+"""Failures count per customer, whatever is started anew in between; a hold is lifted by two persons."""
 
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.errors import Kind, Refusal
-from chopmark.words import Channel, CustomerId, FactorClass, OrderState
+from chopmark.words import Channel, CustomerId, OrderState
 from tests.contract.world import ANN, BEN, DAN, START, Errand, World, refusal, world_fixture
 
 world = world_fixture()
@@ -35,7 +35,7 @@ async def test_i11_twenty_failures_a_day_over_orders_and_resends_are_a_hold(worl
     assert await held(world) == {}
     errand = await world.to_sent()
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
-    assert await held(world) == {FactorClass.SMS: "held"}
+    assert await held(world) == {"code": "held"}
     # the right code of a living challenge, and a new code, are refused as well
     assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
     world.clock.later(minutes=2)
@@ -50,12 +50,11 @@ async def test_i11_a_hold_does_not_lift_itself(world: World) -> None:
     assert (await refusal(errand.send())).kind is Kind.HELD
 
 
-async def test_i11_the_other_factor_counts_for_itself(world: World) -> None:
+async def test_i11_the_other_channel_is_on_hold_too(world: World) -> None:
     await guess(world, ANN, 20)
     errand = await world.to_key()
     world.clock.later(hours=2)
-    await errand.send(Channel.EMAIL)
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await refusal(errand.send(Channel.EMAIL))).kind is Kind.HELD
 
 
 async def test_i11_a_right_code_gives_back_only_what_it_was_charged(world: World) -> None:
@@ -71,7 +70,7 @@ async def test_i11_a_right_code_gives_back_only_what_it_was_charged(world: World
     assert last.kind is Kind.HELD
 
 
-async def test_i11_a_hundred_failures_in_months_disable_the_factor(world: World) -> None:
+async def test_i11_a_hundred_failures_in_months_disable_the_codes(world: World) -> None:
     for _ in range(5):
         refused = await guess(world, DAN, 19)
         assert refused is not None
@@ -81,7 +80,7 @@ async def test_i11_a_hundred_failures_in_months_disable_the_factor(world: World)
     refused = await guess(world, DAN, 5)
     assert refused is not None
     assert refused.kind is Kind.HELD
-    assert await held(world, DAN) == {FactorClass.SMS: "disabled"}
+    assert await held(world, DAN) == {"code": "disabled"}
     world.clock.later(days=3650)
     errand = await world.to_key(DAN)
     assert (await refusal(errand.send())).kind is Kind.HELD
@@ -146,7 +145,7 @@ async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world:
         for by, approved_by, field in (("alice", spelling, "approved_by"), (spelling, "bob", "by")):
             refused = await refusal(release(CustomerId(ANN), by, approved_by))
             assert (refused.kind, refused.field) == (Kind.MALFORMED, field)
-    assert await held(world) == {FactorClass.SMS: "held"}
+    assert await held(world) == {"code": "held"}
     assert await world.leaves(Event.STAFF_HOLD_RELEASED) == []
     assert await release(CustomerId(ANN), "alice", "bob") == 1
     assert await held(world) == {}

@@ -171,10 +171,12 @@ async def test_i16_three_codes_an_order(world: World) -> None:
 
 
 async def sends(world: World, customer: str, wanted: int) -> tuple[int, Refusal | None]:
-    """Ask for codes in ever new orders; return how many went out, and the refusal that ended it."""
+    """Ask for codes in ever new orders, and type each; return how many went out, and the refusal that ended it."""
     for sent in range(wanted):
         errand = await world.to_key(customer)
         refused = await outcome(errand.send())
+        if not isinstance(refused, Refusal):
+            await errand.answer(await errand.code())
         await world.house.enrolment.cancel(errand.caller, errand.id)
         if isinstance(refused, Refusal):
             return sent, refused

@@ -168,12 +168,12 @@ async def test_a_cancelled_order_does_nothing_any_more(world: World) -> None:
         assert (await refusal(doing)).code == "order_cancelled"
 
 
-async def test_i15_not_my_number_holds_the_order_and_closes_the_contact(world: World) -> None:
+async def test_i15_not_my_number_ends_the_order_and_closes_the_contact(world: World) -> None:
     errand = await world.to_sent()
     code = await errand.code()
     disputed = await world.house.enrolment.dispute(errand.caller, errand.id, Channel.MOBILE)
-    assert disputed.state is OrderState.HELD
-    assert (await refusal(errand.answer(code))).code == "order_held"
+    assert (disputed.state, disputed.ended) == (OrderState.CANCELLED, "contact_disputed")
+    assert (await refusal(errand.answer(code))).code == "order_cancelled"
     (notice,) = await world.notices()
     assert (notice["channel"], notice["customer"]) == ("email", ANN)
     assert len(await world.leaves(Event.RA_CONTACT_DISPUTED)) == 1

@@ -54,7 +54,13 @@ class Naive(ChallengeLedger):
         super().__init__(self.world.house.engine)
 
     async def charge(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        leaf: Leaf,
+        no: Leaf,
+        notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
         found = await self.get(challenge.id)
         assert found is not None
@@ -210,7 +216,7 @@ async def test_i11_the_last_failures_of_a_day_are_not_given_out_twice(world: Wor
     nodes, count = verifiers(world, world.house.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.house.holds.held(errand.caller.customer) == {"sms": "held"}
+    assert await world.house.holds.held(errand.caller.customer) == {"code": "held"}
     assert len(await world.notices()) == 0  # `answer` of the verifier alone was given no notice to queue
 
 

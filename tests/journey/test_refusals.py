@@ -263,8 +263,7 @@ def test_not_my_number_stops_the_order_and_the_number_is_not_used_any_more(visit
     dialog.get_by_role("button", name=say("停止這次申請", "Stop this request")).click()
     page.locator("[data-ended]").wait_for()
     for _ in both_languages(visitor):
-        visitor.see("為了您的安全，這次申請已暫停。", "This order is on hold for your safety.")
-        visitor.see("412-0000轉9", "412-0000 ext. 9")
+        visitor.see("您表示有一項聯絡資料不是您的，", "You told us that a contact is not yours.")
         look(visitor)
     visitor.apply("rekey")
     visitor.make_key("C10009")

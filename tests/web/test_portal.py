@@ -100,7 +100,7 @@ async def test_what_ended_an_order_is_said_with_what_to_do(world: World) -> None
         sentences[end] = whole(page, "en")
         assert 'href="/certificates"' in page.text
     assert "You cancelled this order." in sentences["cancel"]
-    assert "This order is on hold for your safety." in sentences["dispute"]
+    assert "You told us that a contact is not yours. This order was ended" in sentences["dispute"]
     assert "The order was not finished within its time." in sentences["day"]
 
 

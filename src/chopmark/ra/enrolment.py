@@ -8,6 +8,7 @@ from chopmark.audit.leaf import new_chain, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.desk import Caller, Desk, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
@@ -177,19 +178,30 @@ class Enrolment:
             await self._end(order, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
 
     async def dispute(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
-        """Hold the order because the contact shown is not the customer's, and stop using that contact."""
+        """End the order because the contact shown is not the customer's, and stop that contact.
+
+        1 [tx] the order ends, the contact carries no code until the firm has confirmed it anew, the other contact is
+        told; once a day, and never both contacts, so that who knows a password cannot shut a customer out
+        2 what a code over that contact has approved elsewhere ends too.
+        """
         desk, now = self._desk, self._desk.now()
         desk.require_password(caller)
         order = await desk.order(caller, order_id)
         if not order.live:
             raise Refused(ended(order))
         works = await desk.notice(order.customer, "contact_disputed", channel, channel=channel.value)
+        budget = Budget(f"dispute:{order.customer}:1d", desk.policy.disputes_per_day, timedelta(days=1))
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
-            return await desk.orders.dispute(order.id, channel, now, works, leaf)
+            return await desk.orders.dispute(order, channel, budget, now, works, leaf)
 
-        await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        if refused is not None:
+            raise Refused(refused)
+        for other in await desk.orders.live(order.customer):
+            if other.code_channel is channel and other.state in BEFORE_SUBMISSION:
+                await self._end(other, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED)
         return await desk.order(caller, order_id)
 
 

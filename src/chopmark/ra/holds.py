@@ -1,4 +1,4 @@
-"""Lifting a hold: two people at the firm, recorded, and the customer is told."""
+"""Locks after too many failures. Lifting one: two people at the firm, recorded, and the customer is told."""
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
@@ -20,6 +20,8 @@ class Holds:
     async def release(self, customer: CustomerId, by: str, approved_by: str) -> int:
         """Lift the customer's holds; return how many. Two different people are needed (I32).
 
+        What was sent counts anew as well: somebody may have used up the customer's codes.
+
         Raises Refused: MALFORMED for what is no staff id, so that another spelling is no other person.
         """
         await two_people(self._desk, by, approved_by, "hold_release")
@@ -29,10 +31,10 @@ class Holds:
 
         async def attempt(pen: Pen) -> int:
             leaf = pen.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
-            return await self._failures.release(customer, leaf, notices)
+            return await self._failures.release(customer, self._desk.now(), leaf, notices)
 
         return await self._desk.recorder.write(customer_chain(customer), attempt)
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
-        """Return the factors on hold and why."""
+        """Return what is on hold and why: "code" for every channel and order, "birth_date"."""
         return await self._failures.held(customer)

@@ -45,6 +45,10 @@ LIVE = frozenset(
 BEFORE_SUBMISSION = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
 
 
+DISPUTED = "contact_disputed"
+"""How an order has ended whose customer said that a contact is not theirs."""
+
+
 class Step(StrEnum):
     """What the customer does next; the page of the same name shows it."""
 
@@ -271,6 +275,8 @@ def ended(order: Order) -> Refusal:
         OrderState.REFUSED: text("This order was refused. Please call us; a person will help you."),
     }
     done = text("This order is finished. There is nothing more to do.")
+    if order.ended == DISPUTED:
+        sentences[OrderState.CANCELLED] = text("This order ended because a contact is not yours. Please start again.")
     return Refusal(Kind.CONFLICT, sentences.get(order.state, done), code=f"order_{order.state}")
 
 

@@ -29,6 +29,7 @@ class Policy:
     failures_ever: int = 100
     birth_date_asked: bool = True
     birth_date_mismatches: int = 3
+    disputes_per_day: int = 1
     contact_cooldown: timedelta = timedelta(days=7)
     renewal_months: int = 1
     order_life: timedelta = timedelta(hours=24)

@@ -186,9 +186,13 @@ class Orders(Protocol):
         ...
 
     async def dispute(
-        self, order: OrderId, channel: Channel, now: datetime, works: tuple[Work, ...], leaf: Leaf
-    ) -> bool:
-        """Hold the order and mark the contact as disputed."""
+        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> Refusal | None:
+        """End an order that is not submitted, stop the contact, and every code on its way to it.
+
+        Refused when the budget is spent, when the customer's other contact is stopped already, and where there is no
+        such contact.
+        """
         ...
 
     async def note(self, leaf: Leaf) -> None:

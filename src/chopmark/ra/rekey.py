@@ -80,6 +80,7 @@ class Rekey:
             p.sends_per_order,
             p.sends_per_hour,
             p.sends_per_day,
+            p.order_life,
             failures,
         )
 

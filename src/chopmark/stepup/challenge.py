@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from chopmark.errors import Kind, Refusal
+from chopmark.tw.zone import TAIPEI
 from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
 
 MIN_DIGITS: Final = 6
@@ -130,11 +131,7 @@ class Challenge:
 
     def resend_refusal(self, now: datetime) -> Refusal | None:
         """Return why another code may not be sent yet, or None when it may."""
-        wait_s = self.resend_in_s(now)
-        if wait_s == 0:
-            return None
-        said = text("Please wait %(seconds)s more seconds before you ask for another code.", seconds=wait_s)
-        return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
+        return None if now >= self.resend_at else too_soon(self.resend_at, now)
 
 
 def parse_code(raw: str, digits: int) -> Secret | Refusal:
@@ -181,6 +178,24 @@ def reference(random: bytes) -> str:
         raise ValueError("a reference needs 2 random bytes")
     first, second = random[0], random[1]
     return "".join(REFERENCE_ALPHABET[n] for n in (first >> 4, first & 15, second >> 4, second & 15))
+
+
+def too_soon(again_at: datetime, now: datetime) -> Refusal:
+    """Another code of this customer was sent just now, for this order or another one."""
+    wait_s = max(1, math.ceil((again_at - now).total_seconds()))
+    said = text("Please wait %(seconds)s more seconds before you ask for another code.", seconds=wait_s)
+    return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
+
+
+def sent_too_often(again_at: datetime, now: datetime) -> Refusal:
+    """As many codes were sent as an order may have; a new order changes nothing about it."""
+    said = text(
+        "No more codes can be sent before %(time)s (Taiwan time), also not for a new order. Please try again then, "
+        "or call us if you need one earlier.",
+        time=again_at.astimezone(TAIPEI).strftime("%Y-%m-%d %H:%M"),
+    )
+    wait_s = max(1, math.ceil((again_at - now).total_seconds()))
+    return Refusal(Kind.TOO_MANY, said, field="channel", code="sends_order", retry_after_s=wait_s)
 
 
 def wrong_code(tries_left: int) -> Refusal:

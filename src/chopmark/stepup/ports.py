@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Refusal
@@ -11,10 +11,13 @@ from chopmark.post.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.words import ActingLogin, ChallengeId, CustomerId, OrderId
 
+CODE: Final = "code"
+"""The failure budget and the lock of all codes of a customer, whatever channel, order and operation."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailureLimits:
-    """How many failures a customer and factor may have: in a window, and ever, before a person must help."""
+    """How many failures a customer may have at one lock: in a window, and ever, before a person must help."""
 
     in_window: int
     window: timedelta
@@ -30,9 +33,10 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class SendLimits:
-    """How often codes may be sent for one order."""
+    """How often codes may be sent: for one order, together with what came to nothing in others within `span`."""
 
     per_order: int
+    span: timedelta
     budgets: tuple[Budget, ...]
 
 
@@ -44,8 +48,8 @@ class Challenges(Protocol):
     ) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one.
 
-        Refused, and recorded with `no`: sent too often or too soon, the factor is on hold, or the order is not
-        waiting for a code of this login.
+        Refused, and recorded with `no`: sent too often or too soon, codes are on hold, or the order is not waiting for
+        a code of this login.
         """
         ...
 
@@ -58,9 +62,18 @@ class Challenges(Protocol):
         ...
 
     async def charge(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        leaf: Leaf,
+        no: Leaf,
+        notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13)."""
+        """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13).
+
+        The call that finds no failure left and sets the hold queues `notices`.
+        """
         ...
 
     async def right(
@@ -75,7 +88,7 @@ class Challenges(Protocol):
     async def wrong(
         self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
     ) -> bool:
-        """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
+        """Record that the code differed; return whether codes are on hold from now on, and queue `notices` then."""
         ...
 
 
@@ -113,9 +126,9 @@ class Failures(Protocol):
         ...
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
-        """Return the factors on hold and why."""
+        """Return the locks that are shut and why: `CODE`, "birth_date"."""
         ...
 
-    async def release(self, customer: CustomerId, leaf: Leaf, notices: tuple[Work, ...]) -> int:
-        """Lift every hold of a customer and forget the failures; return how many holds were lifted."""
+    async def release(self, customer: CustomerId, now: datetime, leaf: Leaf, notices: tuple[Work, ...]) -> int:
+        """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
         ...

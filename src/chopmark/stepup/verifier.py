@@ -33,6 +33,7 @@ class CodeRules:
     per_order: int
     per_hour: int
     per_day: int
+    sends_span: timedelta
     failures: FailureLimits
 
 
@@ -53,14 +54,20 @@ class CodeFor:
 
 
 def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[Budget, ...]:
-    """Return what one message is charged to: the destination and the customer, by hour and by day (OTP-06)."""
+    """Return what one message is charged to: destination and customer, by hour and by day, and the pause (OTP-06)."""
     day, hour = timedelta(days=1), timedelta(hours=1)
     return (
         Budget(f"send:{destination_hash}:1h", rules.per_hour, hour),
         Budget(f"send:{destination_hash}:1d", rules.per_day, day),
         Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),
         Budget(f"send-customer:{customer}:1d", rules.per_day, day),
+        Budget(pause_of(customer), 1, rules.resend_after),
     )
+
+
+def pause_of(customer: CustomerId) -> str:
+    """Return the name of the budget that keeps two codes of a customer apart, whatever orders they are for."""
+    return f"send-pause:{customer}"
 
 
 class Verifier:
@@ -117,7 +124,9 @@ class Verifier:
             not_before=now,
             expires_at=challenge.expires_at,
         )
-        limits = SendLimits(rules.per_order, send_budgets(what.customer, what.destination_hash, rules))
+        limits = SendLimits(
+            rules.per_order, rules.sends_span, send_budgets(what.customer, what.destination_hash, rules)
+        )
 
         async def attempt(pen: Pen) -> Refusal | None:
             facts: dict[str, Fact] = {
@@ -160,20 +169,20 @@ class Verifier:
             raise Refused(given)
         if sent is None:
             raise Refused(_NONE_SENT)
-        challenge = await self._charge(sent, rules)
+        challenge = await self._charge(sent, rules, on_hold)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
             await self._right(challenge, acting, when_right)
             return challenge
         raise Refused(await self._wrong(challenge, rules, on_hold))
 
-    async def _charge(self, challenge: Challenge, rules: CodeRules) -> Challenge:
+    async def _charge(self, challenge: Challenge, rules: CodeRules, on_hold: tuple[Work, ...]) -> Challenge:
         now = self._clock.now()
 
         async def attempt(pen: Pen) -> Challenge | Refusal:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel}
             yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
-            charged = await self._challenges.charge(challenge, rules.failures, now, yes, no)
+            charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
         result = await self._recorder.write(order_chain(challenge.order), attempt)

@@ -81,7 +81,12 @@ def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
 def give_back_each(budgets: tuple[Budget, ...]) -> Script[None]:
     """Return one use of each budget."""
     for budget in _in_order(budgets):
-        yield query(_GIVE_BACK, name=budget.name)
+        yield give_back(budget.name)
+
+
+def give_back(name: str) -> Query:
+    """Return the statement that gives one use of a budget back; never below zero."""
+    return query(_GIVE_BACK, name=name)
 
 
 class CounterLedger:

@@ -13,6 +13,7 @@ from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, ms, ms_or_none, words
 from chopmark.store.credentials import USED_UP, claim, usable
+from chopmark.store.disputes import disputed
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
 from chopmark.store.orders import HELD_HERE, LIVE, LIVE_ORDERS, ORDER, ORDER_COLUMNS, by, order_of
@@ -126,7 +127,6 @@ _END_HOLDING = """
 UPDATE holdings SET state = 'revoked', ended_at = issued_at, reason = 'unproven'
 WHERE order_id = :id AND state = 'issued'
 """
-_DISPUTE = "UPDATE contacts SET disputed_at = :now WHERE customer = :customer AND channel = :channel"
 
 _OTHERS_KEY = Refusal(
     Kind.BAD_KEY, text("This key cannot be used. Please let this page make a new one."), field="csr", code="key_used"
@@ -445,20 +445,7 @@ class OrderLedger:
             return False
 
     async def dispute(
-        self, order: OrderId, channel: Channel, now: datetime, works: tuple[Work, ...], leaf: Leaf
-    ) -> bool:
-        """Hold the order and mark the contact as disputed."""
-        sql = _END.format(keep="('submitted', 'pending', 'issued')")
-
-        def script() -> Script[bool]:
-            rows = yield query(sql, id=order, state=OrderState.HELD.value, ended="contact_disputed")
-            if not rows:
-                return False
-            found = yield query(ORDER, id=order)
-            yield query(_KILL_CODES, id=order)
-            yield query(_DISPUTE, customer=found[0]["customer"], channel=channel.value, now=ms(now))
-            yield from queue(works)
-            yield from append(leaf)
-            return True
-
-        return await self._engine.run(script)
+        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    ) -> Refusal | None:
+        """End an order that is not submitted and stop the contact; as `disputes.disputed`."""
+        return await self._engine.run(disputed, order, channel, budget, now, works, leaf)

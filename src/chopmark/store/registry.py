@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
@@ -61,7 +61,8 @@ SET version = excluded.version, value_sealed = excluded.value_sealed, destinatio
     verified_at = excluded.verified_at, cool_until = excluded.cool_until, disputed_at = NULL
 """
 _CONFIRM_CONTACT = """
-UPDATE contacts SET verified_at = :verified_at
+UPDATE contacts SET verified_at = :verified_at,
+  disputed_at = CASE WHEN disputed_at < :day_after THEN NULL ELSE disputed_at END
 WHERE customer = :customer AND channel = :channel AND verified_at < :verified_at
 """
 _DELETE_CONTACT = "DELETE FROM contacts WHERE customer = :customer AND channel = :channel"
@@ -304,7 +305,12 @@ def _statements(changes: Changes, now: int) -> Iterable[tuple[str, Sequence[Mapp
     yield (
         _CONFIRM_CONTACT,
         [
-            {"customer": one.customer, "channel": one.channel.value, "verified_at": ms(one.verified_at)}
+            {
+                "customer": one.customer,
+                "channel": one.channel.value,
+                "verified_at": ms(one.verified_at),
+                "day_after": ms(one.verified_at + timedelta(days=1)),  # a dispute of that day or earlier is settled
+            }
             for one in changes.confirmed
         ],
     )

@@ -194,6 +194,7 @@ challenges = Table(
     _text("state"),
     _int("sent_at", null=True),
     Index("challenges_by_order", "order_id", "created_at"),
+    Index("challenges_by_customer", "customer", "created_at"),
     Index(
         "challenges_one_live",
         "order_id",

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
 from chopmark.post.ports import Work
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
-from chopmark.stepup.ports import Charged, FailureLimits, SendLimits
-from chopmark.stepup.verifier import HELD
+from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits
+from chopmark.stepup.verifier import HELD, pause_of
 from chopmark.store.columns import moment, ms, span
 from chopmark.store.engine import Engine
+from chopmark.store.failures import (
+    CODES_LOCKED,
+    HELD_ROWS,
+    charge_failure,
+    failure,
+    forgive,
+    lock_if_used_up,
+    lock_of,
+    unlock,
+)
 from chopmark.store.leaves import append, note, record
-from chopmark.store.limits import give_back_each, take_each, taken
+from chopmark.store.limits import give_back, give_back_each, take_each, taken
 from chopmark.store.orders import HELD_HERE, by
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
@@ -36,11 +46,26 @@ INSERT INTO challenges ({_COLUMNS})
 VALUES (:id, :order_id, :customer, :channel, :contact_version, :nonce, :kid, :operation, :spki, :digits, :reference,
   0, :max_attempts, :created_at, :expires_at, :resend_at, 'live')
 """
-_MAY_SEND = """
+_COUNTED = """
+SELECT created_at FROM challenges
+WHERE customer = :customer AND created_at > :since
+  AND created_at > COALESCE((SELECT window_start FROM counters WHERE name = :anew), 0)
+  AND (order_id = :order_id OR (state <> 'consumed' AND attempts < max_attempts
+    AND CASE WHEN operation = 'rekey' THEN 1 ELSE 0 END = :renewal))
+"""
+"""What counts towards the sends of an order: its own codes, and those of the customer's others that came to nothing.
+
+A code that was guessed out is paid for with failures. A renewal counts with renewals alone: only the holder of the old
+key comes so far in one, and nobody else's orders shall use up its codes.
+"""
+_WAITING = """
+SELECT resend_at FROM challenges
+WHERE customer = :customer AND created_at > :since AND resend_at > :now
+  AND (order_id = :order_id OR state <> 'consumed')
+"""
+_MAY_SEND = f"""
 SELECT 1 AS may
-WHERE NOT EXISTS (SELECT 1 FROM failures WHERE customer = :customer AND factor = :factor AND held_at IS NOT NULL)
-  AND NOT EXISTS (SELECT 1 FROM challenges WHERE order_id = :order_id AND resend_at > :now)
-  AND (SELECT COUNT(*) FROM challenges WHERE order_id = :order_id) < :per_order
+WHERE NOT {CODES_LOCKED} AND NOT EXISTS ({_WAITING}) AND (SELECT COUNT(*) FROM ({_COUNTED}) counted) < :per_order
 """
 _CHARGE = f"""
 UPDATE challenges SET attempts = attempts + 1
@@ -66,39 +91,17 @@ WHERE state = 'active' AND serial = (
   SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
 )
 """
-_FAIL = """
-INSERT INTO failures (customer, factor, window_start, in_window, ever) VALUES (:customer, :factor, :now, 1, 1)
-ON CONFLICT (customer, factor) DO UPDATE SET
-  in_window = CASE WHEN failures.window_start <= :since THEN 1 ELSE failures.in_window + 1 END,
-  window_start = CASE WHEN failures.window_start <= :since THEN :now ELSE failures.window_start END,
-  ever = failures.ever + 1
-WHERE failures.held_at IS NULL AND failures.ever < :ever
-  AND (failures.window_start <= :since OR failures.in_window < :most)
-RETURNING in_window, ever
+_IS_LOCKED = f"SELECT 1 AS locked WHERE {CODES_LOCKED}"
+_BEGIN_ANEW = """
+INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)
+ON CONFLICT (name) DO UPDATE SET window_start = :now
 """
-_HOLD = """
-UPDATE failures SET held_at = :now, hold = CASE WHEN ever >= :ever THEN 'disabled' ELSE 'held' END
-WHERE customer = :customer AND factor = :factor AND held_at IS NULL
-  AND (ever >= :ever OR (in_window >= :most AND window_start > :since))
-RETURNING hold
+_EMPTY_SENDS = """
+UPDATE counters SET used = 0
+WHERE name IN (:pause, 'send-customer:' || :customer || ':1h', 'send-customer:' || :customer || ':1d')
+  OR name IN (SELECT 'send:' || destination_hash || ':1h' FROM contacts WHERE customer = :customer)
+  OR name IN (SELECT 'send:' || destination_hash || ':1d' FROM contacts WHERE customer = :customer)
 """
-_FORGIVE = """
-UPDATE failures SET in_window = CASE WHEN in_window > 0 THEN in_window - 1 ELSE 0 END,
-  ever = CASE WHEN ever > 0 THEN ever - 1 ELSE 0 END
-WHERE customer = :customer AND factor = :factor AND held_at IS NULL
-"""
-_HELD = "SELECT factor, hold FROM failures WHERE customer = :customer AND held_at IS NOT NULL ORDER BY factor"
-_IS_HELD = "SELECT 1 AS held FROM failures WHERE customer = :customer AND factor = :factor AND held_at IS NOT NULL"
-_RELEASE = """
-UPDATE failures SET held_at = NULL, hold = NULL, in_window = 0, ever = 0
-WHERE customer = :customer AND held_at IS NOT NULL RETURNING factor
-"""
-_TOO_OFTEN = Refusal(
-    Kind.TOO_MANY,
-    text("No more codes can be sent for this order. Please cancel it and start again, or call us."),
-    field="channel",
-    code="sends_order",
-)
 _MOVED = Refusal(
     Kind.STEP_REQUIRED, text("This step is not the next one of your order. Please go on where the order stands.")
 )
@@ -127,32 +130,6 @@ def challenge_of(row: Row) -> Challenge:
     )
 
 
-def _hold_if_used_up(
-    customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...]
-) -> Script[bool]:
-    """Set the hold when no failure is left; True, and `notices` queued, when this call set it."""
-    times = {"now": ms(now), "since": ms(now) - span(limits.window)}
-    held = yield query(_HOLD, customer=customer, factor=factor, ever=limits.ever, most=limits.in_window, **times)
-    if held:
-        yield from queue(notices)
-    return bool(held)
-
-
-def charge_failure(
-    customer: str, factor: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
-) -> Script[bool]:
-    """Take one failure; False when the factor is on hold. The call that sets the hold queues `notices`."""
-    if (yield _failure(customer, factor, limits, now)):
-        return True
-    yield from _hold_if_used_up(customer, factor, limits, now, notices)
-    return False
-
-
-def _failure(customer: str, factor: str, limits: FailureLimits, now: datetime) -> Query:
-    times = {"now": ms(now), "since": ms(now) - span(limits.window)}
-    return guard(_FAIL, customer=customer, factor=factor, ever=limits.ever, most=limits.in_window, **times)
-
-
 def _insert(challenge: Challenge) -> Query:
     return query(
         _INSERT,
@@ -174,35 +151,47 @@ def _insert(challenge: Challenge) -> Query:
     )
 
 
+def _sends(challenge: Challenge, limits: SendLimits) -> dict[str, str | int]:
+    """Return the values of `_COUNTED`."""
+    return {
+        "customer": challenge.customer,
+        "order_id": challenge.order,
+        "since": ms(challenge.created_at) - span(limits.span),
+        "anew": _anew(challenge.customer),
+        "renewal": int(challenge.operation is Operation.REKEY),
+    }
+
+
+def _anew(customer: str) -> str:
+    return f"send-anew:{customer}"
+
+
 def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
     """Return the guards that let a code be sent; `_send_refusal` tells which of them did not hold."""
+    now = ms(challenge.created_at)
     return (
-        guard(
-            _MAY_SEND,
-            customer=challenge.customer,
-            factor=challenge.channel.factor.value,
-            order_id=challenge.order,
-            now=ms(challenge.created_at),
-            per_order=limits.per_order,
-        ),
+        guard(_MAY_SEND, now=now, per_order=limits.per_order, **_sends(challenge, limits)),
         *taken(limits.budgets, challenge.created_at),
     )
 
 
 def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | None]:
-    held = yield query(_IS_HELD, customer=challenge.customer, factor=challenge.channel.factor.value)
-    if held:
+    now, values = challenge.created_at, _sends(challenge, limits)
+    if (yield query(_IS_LOCKED, customer=challenge.customer)):
         return HELD
-    sent = [challenge_of(row) for row in (yield query(SENT, order_id=challenge.order))]
-    too_soon = sent[0].resend_refusal(challenge.created_at) if sent else None
-    if too_soon is not None:
-        return too_soon
+    lately = {name: values[name] for name in ("customer", "order_id", "since")}
+    waiting = yield query(f"{_WAITING} ORDER BY resend_at DESC LIMIT 1", now=ms(now), **lately)
+    if waiting:
+        return pure.too_soon(moment(waiting[0]["resend_at"]), now)
+    sent = yield query(f"{_COUNTED} ORDER BY created_at DESC LIMIT :most", most=limits.per_order, **values)
     if len(sent) >= limits.per_order:
-        return _TOO_OFTEN
-    spent = yield from take_each(limits.budgets, challenge.created_at)
+        return pure.sent_too_often(moment(sent[-1]["created_at"]) + limits.span, now)
+    spent = yield from take_each(limits.budgets, now)
     if spent is None:
         return None
     yield from give_back_each(tuple(b for b in limits.budgets if b.name < spent.name))
+    if spent.name == pause_of(challenge.customer):
+        return pure.too_soon(now + timedelta(seconds=spent.retry_after_s), now)
     minutes = -(-spent.retry_after_s // 60)
     return Refusal(
         Kind.TOO_MANY,
@@ -268,14 +257,19 @@ class ChallengeLedger:
         return await self._engine.read(script)
 
     async def charge(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        leaf: Leaf,
+        no: Leaf,
+        notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
         """Take one attempt and one failure from the budgets, before anything is compared."""
-        factor = challenge.channel.factor.value
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
 
         def script() -> Script[Charged | Refusal]:
-            done = yield from record(leaf, attempt, _failure(challenge.customer, factor, limits, now))
+            done = yield from record(leaf, attempt, failure(challenge.customer, CODE, limits, now))
             if done is not None:
                 return Charged(challenge_of(done[0][0]))
             rows = yield attempt
@@ -283,7 +277,7 @@ class ChallengeLedger:
                 found = yield query(_GET, id=challenge.id)
                 yield from append(no)
                 return (challenge_of(found[0]).refusal(now) if found else None) or pure.replaced()
-            allowed = yield from charge_failure(challenge.customer, factor, limits, now)
+            allowed = yield from charge_failure(challenge.customer, CODE, limits, now, notices)
             yield from append(leaf if allowed else no)
             return Charged(challenge_of(rows[0])) if allowed else HELD
 
@@ -294,7 +288,8 @@ class ChallengeLedger:
     ) -> Refusal | None:
         """Consume the challenge, mark its order coded, queue `works` and give the failure back; once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
-        forgive = query(_FORGIVE, customer=challenge.customer, factor=challenge.channel.factor.value)
+        forgiven = forgive(challenge.customer, CODE)
+        unpaused = give_back(pause_of(challenge.customer))
         coded = guard(
             _CODED,
             order_id=challenge.order,
@@ -306,13 +301,14 @@ class ChallengeLedger:
 
         def script() -> Script[Refusal | None]:
             hold_lost = query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
-            if (yield from record(leaf, consume, coded, forgive, hold_lost, *queued(works))) is not None:
+            if (yield from record(leaf, consume, coded, forgiven, unpaused, hold_lost, *queued(works))) is not None:
                 yield from wake(works)
                 return None
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
                 return challenge_of(found[0]).refusal(now) or pure.expired()
-            yield forgive
+            yield forgiven
+            yield unpaused
             if not (yield coded):
                 yield from append(no)
                 return _MOVED
@@ -330,8 +326,7 @@ class ChallengeLedger:
 
         def script() -> Script[bool]:
             yield query(_EXHAUST, id=challenge.id)
-            factor = challenge.channel.factor.value
-            held = yield from _hold_if_used_up(challenge.customer, factor, limits, now, notices)
+            held = yield from lock_if_used_up(challenge.customer, CODE, limits, now, notices)
             yield from append(leaf)
             return held
 
@@ -364,7 +359,7 @@ class FailureLedger:
         """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
 
         def script() -> Script[Refusal | None]:
-            if (yield from at_once(_failure(customer, factor, limits, now))) is not None:
+            if (yield from at_once(failure(customer, factor, limits, now))) is not None:
                 return None
             if (yield from charge_failure(customer, factor, limits, now, notices)):
                 return None
@@ -385,28 +380,34 @@ class FailureLedger:
         """Record that a charged answer differed; return whether the factor is on hold from now on."""
 
         def script() -> Script[bool]:
-            held = yield from _hold_if_used_up(customer, factor, limits, now, notices)
+            held = yield from lock_if_used_up(customer, factor, limits, now, notices)
             yield from append(leaf)
             return held
 
         return await self._engine.run(script)
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
-        """Return the factors on hold and why."""
+        """Return the locks that are shut, and why."""
 
         def script() -> Script[dict[str, str]]:
-            return {row["factor"]: row["hold"] for row in (yield whole(_HELD, customer=customer))}
+            shut: dict[str, str] = {}
+            for row in (yield whole(HELD_ROWS, customer=customer)):
+                lock = lock_of(row["factor"])
+                shut[lock] = "disabled" if "disabled" in (row["hold"], shut.get(lock)) else row["hold"]
+            return shut
 
         return await self._engine.read(script)
 
-    async def release(self, customer: CustomerId, leaf: Leaf, notices: tuple[Work, ...]) -> int:
-        """Lift every hold of a customer and forget the failures; return how many holds were lifted."""
+    async def release(self, customer: CustomerId, now: datetime, leaf: Leaf, notices: tuple[Work, ...]) -> int:
+        """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
 
         def script() -> Script[int]:
-            lifted = yield query(_RELEASE, customer=customer)
+            lifted = yield from unlock(customer)
+            yield query(_EMPTY_SENDS, customer=customer, pause=pause_of(customer))
+            yield query(_BEGIN_ANEW, anew=_anew(customer), now=ms(now))
             yield from append(leaf)
             if lifted:
                 yield from queue(notices)
-            return len(lifted)
+            return lifted
 
         return await self._engine.run(script)

@@ -356,7 +356,7 @@ async def cancel(request: Req, visit: Visiting, order_id: FromPath[str]) -> Resp
 async def dispute(
     request: Req, visit: Visiting, order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
-    """Say that a contact is not the customer's: the order stops and the contact is not used any more."""
+    """Say that a contact is not the customer's: the order ends and the contact is stopped; once a day."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
     return _order(request, await house(request).counter.reread(visit.caller, order.id))
 

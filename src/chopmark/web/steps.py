@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name
 from chopmark.ra.files import OrderFile
+from chopmark.ra.model import DISPUTED
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
@@ -92,6 +93,13 @@ _ENDED: dict[OrderState, tuple[Text, Text]] = {
     ),
 }
 
+_DISPUTED = (
+    text("You told us that a contact is not yours. This order was ended, and the contact is stopped."),
+    text(
+        "Please call us. Once we have confirmed the contact with you it can be used again; until then you can begin "
+        "again with the other one."
+    ),
+)
 _SWAPPED = text(
     "The certificate that was issued is revoked, and your old one had ended with its issue. Please apply again."
 )
@@ -333,6 +341,8 @@ def _done(scene: _Scene) -> Page:
 def _ended(scene: _Scene) -> Page:
     state = scene.view.order.state
     why, what_next = _ENDED.get(state, _ENDED[OrderState.EXPIRED])
+    if state is OrderState.CANCELLED and scene.view.order.ended == DISPUTED:
+        why, what_next = _DISPUTED
     if scene.view.order.serial is not None and not scene.overlap:
         what_next = _SWAPPED
     again = state in {OrderState.EXPIRED, OrderState.CANCELLED}

@@ -223,7 +223,8 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     """An order as it counts now; `next` names the customer's next step.
 
     `key_name` is the short name of its key, as messages and terms have it. `csr_subject` are the names that the
-    request has to carry, in this order; absent where it carries none.
+    request has to carry, in this order; absent where it carries none. `ended` is "contact_disputed" when a contact that
+    is not the customer's ended the order.
     """
 
     id: str
@@ -248,6 +249,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
     certificate: CertificateOut | None = None
     receipt: ReceiptOut | None = None
     csr_subject: list[NameOut] | None = None
+    ended: str | None = None
 
 
 def to_b64(data: bytes) -> str:
