@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.demo import BEGINS, SteppingClock
-from chopmark.main import SystemClock, SystemEntropy, build, found_ca, make_current
+from chopmark.main import SystemClock, SystemEntropy, build, found_ca
 from chopmark.settings import Settings, Smtp
+from chopmark.store.opening import make_current
 from chopmark.words import Secret
 
 PUBLIC_URL = "https://counter.example.com"

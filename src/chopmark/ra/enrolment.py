@@ -107,6 +107,7 @@ class Enrolment:
                 factor="+".join(sorted(order.login_factors)),
                 policy=order.policy,
                 old_serial=order.old_serial,
+                checks="birth_date" if order.birth_date_asked else None,
                 door=caller.door,
             )
             return await desk.orders.open(order, leaf)
