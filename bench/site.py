@@ -17,8 +17,9 @@ from typing import Any
 
 from chopmark.demo import BEGINS, SteppingClock
 from chopmark.identity.scope import MOST_PER_MINUTE, Scope
-from chopmark.main import SystemClock, SystemEntropy, build, found_ca, make_current
+from chopmark.main import SystemClock, SystemEntropy, build, found_ca
 from chopmark.settings import Settings, Smtp
+from chopmark.store.opening import make_current
 from chopmark.words import Secret
 
 PUBLIC_URL = "https://counter.example.com"

@@ -10,6 +10,7 @@ from cryptography import x509
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen, Recorder
+from chopmark.ca.approval import Approvals
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import IssuerRow, Names
 from chopmark.ca.shipped import profile_named, shipped_profiles
@@ -54,6 +55,7 @@ class Means:
     clock: Clock
     entropy: Entropy
     presigned: Presigned
+    approvals: Approvals
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     responder = Responder(key, status, clock, lookout=lookout, opened=means.keyring.open)
     return Ca(
         authority,
-        EmbeddedIssuer(authority, blueprint, means.certificates, means.recorder, clock, means.entropy, chains),
+        _issuer(means, authority, blueprint, chains),
         responder,
         Presigner(view, responder, status, means.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
@@ -166,6 +168,13 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         one.root,
         lookout,
     )
+
+
+def _issuer(
+    means: Means, authority: Authority, blueprint: Blueprint, chains: Mapping[IssuerId, tuple[bytes, ...]]
+) -> EmbeddedIssuer:
+    ledger, recorder = means.certificates, means.recorder
+    return EmbeddedIssuer(authority, blueprint, ledger, recorder, means.clock, means.entropy, means.approvals, chains)
 
 
 @dataclass(frozen=True, slots=True)

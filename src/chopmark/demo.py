@@ -12,13 +12,14 @@ from chopmark.demo_people import PEOPLE, Person
 from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, make_current, tasks, write_private
+from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks, write_private
 from chopmark.pki import pkcs12
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
+from chopmark.store.opening import make_current
 from chopmark.web.doors import Demo, DemoPerson
 from chopmark.words import (
     AccountNumber,

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from chopmark.audit.recorder import Recorder
+from chopmark.ca.approval import Approvals
 from chopmark.ca.cfssl import AuthKey, CfsslClient
 from chopmark.ca.cmp import CmpClient
 from chopmark.ca.est import EstClient
@@ -112,6 +113,7 @@ class Means:
     recorder: Recorder
     clock: Clock
     entropy: Entropy
+    approvals: Approvals
 
 
 def certifier_of(
@@ -139,7 +141,7 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
         constants=constants,
     )
     client = client_of(settings, anchors, means.clock, means.entropy)
-    return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy)
+    return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy, means.approvals)
 
 
 async def reach(settings: Settings) -> str | None:

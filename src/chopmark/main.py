@@ -13,9 +13,10 @@ from typing import TypeAlias
 from chopmark import authorities
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
-from chopmark.audit.leaf import AuditKey
+from chopmark.audit.leaf import AuditKey, AuditKeys
 from chopmark.audit.recorder import Recorder
 from chopmark.authorities import Ca
+from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.certifying import WithBuiltIn
@@ -68,13 +69,14 @@ from chopmark.store.identity import RecordLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
 from chopmark.store.limits import CounterLedger
-from chopmark.store.opening import is_current, open_engine
+from chopmark.store.opening import make_current, open_engine
 from chopmark.store.post import WorkLedger
 from chopmark.store.presigned import Presigned
 from chopmark.store.ra import OrderLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
+from chopmark.store.submissions import SubmissionLedger
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 from chopmark.words import Secret
 
@@ -131,6 +133,7 @@ class House(WithBuiltIn):
     challenges: ChallengeLedger
     works: WorkLedger
     certifier: Issuer
+    approvals: Approvals
     built_in: Ca | None
     earlier: tuple[Ca, ...]
     requests: RequestLedger
@@ -216,6 +219,7 @@ class _Ground:
     keyring: Keyring
     clock: Clock
     entropy: Entropy
+    approvals: Approvals
 
 
 async def _open(settings: Settings) -> Engine:
@@ -262,7 +266,8 @@ async def _ground(
     installation = Installation(engine)
     otp_keys = await _otp_keys(settings, installation)
     audit_key = AuditKey("audit-1", _key(settings, "audit_key"))
-    ledger = AuditLedger(engine)
+    ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
+    recorder, terms = Recorder(ledger, audit_key, clock), Terms(AuditKeys([audit_key]), policy.approval_life)
     return _Ground(
         settings=settings,
         brand=brand,
@@ -274,14 +279,15 @@ async def _ground(
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", _key(settings, "data_key")), _key(settings, "lookup_key")),
         ledger=ledger,
-        recorder=Recorder(ledger, audit_key, clock),
-        certificates=CertificateLedger(engine),
+        recorder=recorder,
+        certificates=certificates,
         status=StatusLedger(engine),
         keyring=Keyring(
             Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock, shares or _shares(settings)
         ),
         clock=clock,
         entropy=entropy,
+        approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
     )
 
 
@@ -331,6 +337,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.clock,
         ground.entropy,
         Presigned(ground.engine),
+        ground.approvals,
     )
 
 
@@ -366,13 +373,13 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
     records, counters = RecordLedger(engine), CounterLedger(engine)
     people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
     way = doorway(engine, people, recorder, clock, entropy, _key(ground.settings, "csrf_key"))
-    orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), FileLedger(engine)
-    desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, files)
+    orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), (FileLedger(engine), SubmissionLedger(engine))
+    desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, *files)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox, requests, staff = InboxLedger(engine), RequestLedger(engine), StaffLedger(engine)
     head_signer, heads = _head_signer(ground.settings), HeadFile(ground.settings.data / "heads.jsonl")
-    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy)
+    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
@@ -401,6 +408,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         challenges=challenges,
         works=WorkLedger(engine),
         certifier=certifier,
+        approvals=ground.approvals,
         built_in=built_in,
         earlier=earlier,
         requests=requests,
@@ -428,15 +436,6 @@ def _head_signer(settings: Settings) -> FileHeadSigner:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, create_head_key())
     return FileHeadSigner.open(path.read_bytes())
-
-
-async def make_current(url: str) -> None:
-    """Bring the schema up to this release; alembic is loaded only when there is something to do."""
-    if await is_current(url):
-        return
-    from chopmark.store import db  # noqa: PLC0415
-
-    await db.upgrade(url)
 
 
 @asynccontextmanager
@@ -469,7 +468,8 @@ def tasks(house: House) -> tuple[Task, ...]:
             f"{holder}-{lane}",
         )
 
-    resume = Resume(house.desk.orders, house.rekey, house.enrolment, house.policy, house.clock)
+    desk = house.desk
+    resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     async def for_each_ca(job: Callable[[Ca], Awaitable[int]]) -> int:

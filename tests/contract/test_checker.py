@@ -23,6 +23,7 @@ from chopmark.store.ca import CertificateLedger
 from chopmark.store.checking import CertificateRows
 from chopmark.store.script import Value
 from chopmark.words import Operation, OrderId, Reason, Serial
+from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program
 
@@ -199,7 +200,9 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
         blueprint = Blueprint({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
         ledger = CertificateLedger(house.engine)
-        issuer = EmbeddedIssuer(house.authority, blueprint, ledger, house.recorder, world.clock, world.dice)
+        issuer = EmbeddedIssuer(
+            house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
+        )
         if earlier:
             await world.with_issuer(issuer).to_active(BEN)
         checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
@@ -228,9 +231,8 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
     for customer, modulus in enumerate(moduli, 1):
         key = rsa.RSAPublicNumbers(65537, modulus).public_key()
         spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        made = await world.house.issuer.issue(
-            Wish(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
-        )
+        wish = Wish(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
+        made = await world.house.issuer.issue(await on_record(world.house, wish))
         assert isinstance(made, Certified)
         serials.append(made.serial)
     found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}
@@ -246,7 +248,9 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
     blueprint = Blueprint({profile.name: profile}, built_in._constants, built_in._publication, 1)
     ledger = CertificateLedger(house.engine)
-    issuer = EmbeddedIssuer(house.authority, blueprint, ledger, house.recorder, world.clock, world.dice)
+    issuer = EmbeddedIssuer(
+        house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
+    )
     await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
     done = await asyncio.to_thread(
         subprocess.run,

@@ -19,6 +19,7 @@ from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.va.withdrawal import ServiceKind
 from chopmark.words import CertificateState, OrderId, OrderState
+from tests.approved import on_record
 from tests.contract.world import ANN, ROWS, Clock, Dice, World
 from tests.softhsm import MODULE, Device, softhsm
 from tests.vectors.pki.house import openssl, pem
@@ -172,7 +173,7 @@ async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(wo
     request = csr.parse(ClientKey.generate().request())
     assert isinstance(request, csr.Request)
     subject = dict.fromkeys(issuer.needs["investor"], "C1")
-    wish = Wish(OrderId("ORDER"), "investor", request.spki_der, subject)
+    wish = await on_record(world.house, Wish(OrderId("ORDER"), "investor", request.spki_der, subject))
     assert await issuer.issue(wish) == Pending(retry_after_s=7)
     (first,) = await world.rows("SELECT serial, state FROM certificates")
     assert first["state"] == CertificateState.ORPHANED

@@ -20,6 +20,7 @@ from chopmark.pki import signing
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES
 from chopmark.store.ca import CertificateLedger
 from chopmark.words import OrderId, OrderState, Reason, Serial
+from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program
 
@@ -120,14 +121,8 @@ async def test_i1_what_is_signed_was_reserved_byte_for_byte_before(world: World)
 async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_later(world: World) -> None:
     """The crash lies between the CA's record and the order's: the same certificate, no second signature."""
     errand = await world.to_review()
-    terms = await errand.terms()
     signer = CountingSigner(world.house.authority.signer)
-    await world.change(
-        "UPDATE orders SET state = 'submitted', submitted_at = :now, consent = :terms WHERE id = :id",
-        now=int(world.clock.at.timestamp() * 1000),
-        terms=terms,
-        id=errand.id,
-    )
+    await errand.submit()
     issuer = world.issuer(signer)
     wish = await errand.wish()
     made = await issuer.issue(wish)
@@ -280,8 +275,10 @@ async def test_i26_a_list_is_published_at_once_after_an_ending_and_otherwise_eve
 async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signature_and_its_leaves(world: World) -> None:
     signer = CountingSigner(world.house.authority.signer)
     issuer = world.issuer(signer)
-    names = [f"ORDER{number:02}" for number in range(24)] + ["ORDER03", "ORDER17"] * 4
-    made = await asyncio.gather(*(issuer.issue(wish(name)) for name in names))
+    names = [f"ORDER{number:02}" for number in range(24)]
+    wishes = {name: await wish(world, name) for name in names}
+    names += ["ORDER03", "ORDER17"] * 4
+    made = await asyncio.gather(*(issuer.issue(wishes[name]) for name in names))
     certified = {one.serial: one for one in made if isinstance(one, Certified)}
     assert all(isinstance(one, Certified | Pending) for one in made)
     assert len(certified) == 24
@@ -300,13 +297,14 @@ async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(wo
     issuer = world.issuer(signer)
     issuer.warm()
     world.dice.loaded.extend([b"s" * SERIAL_RANDOM_BYTES] * 3)
-    made = await asyncio.gather(*(issuer.issue(wish(f"ORDER{number:02}")) for number in range(10)))
+    wishes = [await wish(world, f"ORDER{number:02}") for number in range(10)]
+    made = await asyncio.gather(*(issuer.issue(one) for one in wishes))
     assert sum(isinstance(one, Certified) for one in made) == 8
     assert signer.signatures == 8
     assert sum(isinstance(one, Pending) for one in made) == 2
     assert (await world.audit()).findings == ()
 
 
-def wish(order: str) -> Wish:
+async def wish(world: World, order: str) -> Wish:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    return Wish(OrderId(order), "investor", key, {"customer": "C1"})
+    return await on_record(world.house, Wish(OrderId(order), "investor", key, {"customer": "C1"}))

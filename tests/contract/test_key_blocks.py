@@ -80,12 +80,9 @@ async def test_a_key_that_is_blocked_while_the_ca_signs_ends_in_no_good_certific
 
 async def test_a_key_that_was_blocked_after_the_order_was_submitted_ends_in_no_good_certificate(world: World) -> None:
     errand = await world.to_review()
-    order = await errand.order()
-    assert await world.house.rekey._submit(
-        order, await errand.terms(), world.house.desk.acting(errand.caller, order), world.clock.now()
-    )
+    await errand.submit()
     await world.house.key_blocks.block(digest(errand.key), REASON, *PEOPLE)
-    await world.house.rekey.resume(await errand.stored())
+    await world.house.rekey.resume(errand.id)
     await world.work()
     assert ((await errand.order()).state, (await errand.order()).ended) == (OrderState.REFUSED, "key_blocked")
     assert await world.count("certificates", "state = 'issued'") == 0

@@ -132,7 +132,9 @@ def sharded(world: World) -> tuple[World, Publisher]:
     profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
     blueprint = Blueprint(profiles, built_in._constants, publication, house.settings.node)
     ledger = CertificateLedger(house.engine)
-    issuer = EmbeddedIssuer(house.authority, blueprint, ledger, house.recorder, world.clock, world.dice)
+    issuer = EmbeddedIssuer(
+        house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
+    )
     view, signer = house.authority.view, house.authority.signer
     publisher = Publisher(view, signer, SHARDS, publication, house.status, house.recorder, world.clock)
     return world.with_issuer(issuer), publisher

@@ -28,6 +28,7 @@ from chopmark.va.withdrawal import ServiceKind
 from chopmark.web.answered import MOST_OCTETS
 from chopmark.web.publication import Publication
 from chopmark.words import IssuerId, OrderId, Serial
+from tests.approved import on_record
 from tests.contract.test_revocation import Gate
 from tests.contract.test_rollover import restarted, roll_over
 from tests.contract.test_services import revoked, service
@@ -107,7 +108,8 @@ def answering(responder: Responder, house: House, line: Line, lookout: Lookout) 
 
 async def issued(world: World, number: int) -> Certified:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    made = await world.house.issuer.issue(Wish(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"}))
+    wish = Wish(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"})
+    made = await world.house.issuer.issue(await on_record(world.house, wish))
     assert isinstance(made, Certified)
     return made
 

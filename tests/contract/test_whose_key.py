@@ -285,9 +285,7 @@ async def test_another_customers_order_is_never_ended_instead(world: World) -> N
 
 async def test_a_submitted_order_does_not_give_way(world: World) -> None:
     errand = await world.to_review(login=CUSTOMER)
-    order = await errand.order()
-    acting = world.house.desk.acting(errand.caller, order)
-    assert await world.house.rekey._submit(order, await errand.terms(), acting, world.clock.now())
+    await errand.submit()
     refused = await refusal(world.open(ANN, login=STRANGER, home=KeyHome.BROWSER, instead=errand.id))
     assert (refused.kind, refused.code) == (Kind.CONFLICT, f"open:{errand.id}")
 

@@ -38,6 +38,7 @@ from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.ca import CertificateLedger
+from chopmark.store.leaves import LEAF, leaf_of
 from chopmark.store.script import Row, Script, Value, query
 from chopmark.store.stepup import FailureLedger
 from chopmark.va.timestamp import TimestampAuthority
@@ -61,6 +62,8 @@ START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 PASSWORD_LOGIN = frozenset({FactorClass.PASSWORD})
 LOGIN = "LOGIN0000000000000000TESTS"
 """The login of a customer in a test that is about something else."""
+RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
+AFTERWARDS = frozenset({Event.RA_ORDER_ISSUED, Event.RA_ORDER_REFUSED})
 
 
 def _row(number: int, person: str, name: str, birth: str, mobile: str, email: str) -> dict[str, str]:
@@ -246,6 +249,7 @@ class World:
             house.recorder,
             self.clock,
             self.dice,
+            house.approvals,
         )
 
     async def told(self) -> None:
@@ -415,10 +419,18 @@ class Errand:
         return (await self.house.rekey.birth_date(self.caller, self.id, known)).order
 
     async def wish(self) -> Wish:
-        """What the CA is asked for, as the order is stored."""
+        """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
         file = await self.house.desk.files.order(self.caller.customer, self.id)
         assert file is not None
-        return self.house.rekey._wish(file)
+        records = [leaf_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
+        until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
+        return self.house.rekey._issuing.wish(file, tuple(records[:until]))
+
+    async def submit(self) -> None:
+        """Submit the order and die before the CA is asked."""
+        file = await self.house.counter.file(self.caller, self.id)
+        acting = self.house.desk.acting(self.caller, file.order)
+        assert await self.house.rekey._issuing.submit(file, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
         return self.house.rekey.consent(await self.order()).sha256

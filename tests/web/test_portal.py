@@ -6,7 +6,7 @@ import re
 import pytest
 
 from chopmark.demo_people import PEOPLE
-from chopmark.words import ActingLogin
+from chopmark.words import ActingLogin, CustomerId
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
 PAGES = ["/home", "/certificates", "/certificates/apply", "/certificates/inquiry", "/certificates/revoke", "/profile"]
@@ -108,11 +108,11 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     """The state that a crash between submitting and issuing leaves."""
     order = await (await errand(world, "C10001")).until("review", "rekey")
     consent = order.order["consent"]["sha256"]
-    found = await world.house.desk.orders.get(order.order["id"])
-    assert found is not None
-    assert found.approved_login is not None
-    acting = ActingLogin(found.approved_login, found.login_factors, found.login_factors)
-    assert await world.house.rekey._submit(found, consent, acting, world.clock.now())
+    file = await world.house.desk.files.order(CustomerId("C10001"), order.order["id"])
+    assert file is not None
+    assert file.order.approved_login is not None
+    acting = ActingLogin(file.order.approved_login, file.order.login_factors, file.order.login_factors)
+    assert await world.house.rekey._issuing.submit(file, consent, acting) is not None
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"

@@ -95,6 +95,8 @@ class Event(StrEnum):
     POST_MESSAGE_FAILED = "post:message:failed"
     """A message could not be handed to any gateway."""
 
+    CA_ORDER_DISTRUSTED = "ca:order:distrusted"
+    """An order came whose records do not show that its customer approved it; nothing was signed."""
     CA_CERTIFICATE_RESERVED = "ca:certificate:reserved"
     """Serial and TBS are durable; the key has not signed yet."""
     CA_CERTIFICATE_REFUSED = "ca:certificate:refused"

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
+from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Subject, Wish
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Kind, Refusal
@@ -71,11 +72,16 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """What this CA's stored certificates are held to: profiles by name and version; the exemplar for a kind of key."""
+    """What this CA's stored certificates are held to: profiles by name and version; the exemplar for a kind of key.
+
+    `terms` are for the records of their orders, `constants` the subject values that are the firm's.
+    """
 
     issuer: IssuerView
     profiles: Mapping[tuple[str, int], Profile]
     exemplar: Callable[[Profile, KeyKind], Exemplar | None]
+    terms: Terms
+    constants: Mapping[str, str]
 
 
 class EmbeddedIssuer:
@@ -89,9 +95,11 @@ class EmbeddedIssuer:
         recorder: Recorder,
         clock: Clock,
         entropy: Entropy,
+        approvals: Approvals,
         earlier: Mapping[IssuerId, tuple[bytes, ...]] | None = None,
     ) -> None:
         """Issue with the key of `authority`; `earlier` are the chains of CAs that issued here before, by their id."""
+        self._approvals = approvals
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
         self._profiles = blueprint.profiles
@@ -141,14 +149,21 @@ class EmbeddedIssuer:
             return made if isinstance(made, Exemplar) else None
 
         known = (*self._earlier, *self._profiles.values())
-        return Standard(self._authority.view, {(one.name, one.version): one for one in known}, cache(exemplar))
+        profiles = {(one.name, one.version): one for one in known}
+        return Standard(self._authority.view, profiles, cache(exemplar), self._approvals.terms, self._constants)
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate.
 
-        1 an order that has one gets the same  2 draft  3 lint, and the key can be reached  4 [tx] reserve  5 sign once
-        6 verify and assemble  7 [tx] record. A second caller for the same order waits for the first.
+        1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
+        the key can be reached  5 [tx] reserve  6 sign once  7 verify and assemble  8 [tx] record. A second caller for
+        the same order waits for the first.
         """
+        granted = await self._approvals.granted(wish)
+        return granted if isinstance(granted, Refusal) else await self._issue(granted)
+
+    async def _issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
         known, attempts, tip = await self._ledger.by_order(wish.order)
         self._recorder.know(tip)
         if known is not None:
@@ -180,13 +195,16 @@ class EmbeddedIssuer:
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
+        granted = await self._approvals.granted(wish)
+        if isinstance(granted, Refusal):
+            return granted
         known, *_ = await self._ledger.by_order(wish.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
                 return Pending(retry_after_s=5)
             await self._orphan(known.reservation, now)
-        return await self.issue(wish)
+        return await self._issue(granted)
 
     def _known(self, entry: Entry) -> Certified | Pending | Refusal:
         if entry.reservation.issuer not in self._chains:

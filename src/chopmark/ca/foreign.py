@@ -18,6 +18,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
+from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
     Asked,
@@ -76,8 +77,16 @@ class ForeignIssuer:
     """Implements `Issuer` by another CA's protocol."""
 
     def __init__(
-        self, terms: Terms, client: Client, requests: Requests, recorder: Recorder, clock: Clock, entropy: Entropy
+        self,
+        terms: Terms,
+        client: Client,
+        requests: Requests,
+        recorder: Recorder,
+        clock: Clock,
+        entropy: Entropy,
+        approvals: Approvals,
     ) -> None:
+        self._approvals = approvals
         self._terms = terms
         self._client = client
         self._requests = requests
@@ -114,8 +123,13 @@ class ForeignIssuer:
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
         """Return the order's certificate; an order that was asked for already is only looked up.
 
-        1 [tx] the request  2 ask  3 judge what came  4 [tx] keep it  5 where the protocol wants it, confirm  6 [tx].
+        1 its records show that the customer approved it  2 [tx] the request  3 ask  4 judge what came  5 [tx] keep it
+        6 where the protocol wants it, confirm  7 [tx].
         """
+        granted = await self._approvals.granted(wish)
+        if isinstance(granted, Refusal):
+            return granted
+        wish = granted
         newest = await self._requests.newest(wish.order)
         if newest is None:
             return await self._begin(wish, None)
@@ -124,6 +138,10 @@ class ForeignIssuer:
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
         """Go on where an earlier process or the CA stopped: ask again, confirm again, or make another attempt."""
+        granted = await self._approvals.granted(wish)
+        return granted if isinstance(granted, Refusal) else await self._resume(granted)
+
+    async def _resume(self, wish: Wish) -> Certified | Pending | Refusal:
         newest = await self._requests.newest(wish.order)
         if newest is None:
             return await self._begin(wish, None)

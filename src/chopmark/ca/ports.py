@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from chopmark.audit.leaf import Leaf, Tip
+from chopmark.audit.leaf import Leaf, StoredLeaf, Tip
 from chopmark.errors import Refusal
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
@@ -21,7 +21,8 @@ class Wish:
     """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo.
 
     `csr_der` is the request whose signature proved possession, for a CA that wants to see it; `replaces` is the
-    certificate that the new one renews, DER.
+    certificate that the new one renews, DER. `records` are the order's audit records as they are stored, from the
+    first one on: what the RA says counts only as far as they bear it out (`ca.approval`).
     """
 
     order: OrderId
@@ -30,6 +31,7 @@ class Wish:
     subject: Mapping[str, str]
     csr_der: bytes = b""
     replaces: bytes | None = None
+    records: tuple[StoredLeaf, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ class Issuer(Protocol):
         ...
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
-        """Return the order's one certificate: the same one however often it is asked for (I2)."""
+        """Return the order's one certificate: the same one however often it is asked for (I2).
+
+        Refused with the code `distrusted`, and an alarm, when the records do not bear the wish out.
+        """
         ...
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:

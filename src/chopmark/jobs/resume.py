@@ -6,11 +6,10 @@ from datetime import timedelta
 from chopmark.clock import Clock
 from chopmark.errors import Kind, Refused
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.model import Order
 from chopmark.ra.policy import Policy
-from chopmark.ra.ports import Orders
+from chopmark.ra.ports import Orders, Submissions
 from chopmark.ra.rekey import Rekey
-from chopmark.words import OrderState
+from chopmark.words import OrderId, OrderState
 
 AFTER = timedelta(seconds=20)
 BATCH = 50
@@ -22,12 +21,15 @@ class Resume:
     def __init__(
         self,
         orders: Orders,
+        submissions: Submissions,
         rekey: Rekey,
         enrolment: Enrolment,
         policy: Policy,
         clock: Clock,
     ) -> None:
         self._orders = orders
+        self._submissions = submissions
+        self._behind = OrderId("")
         self._rekey = rekey
         self._enrolment = enrolment
         self._policy = policy
@@ -36,17 +38,19 @@ class Resume:
     async def orders(self) -> int:
         """Resume orders that have been with the CA for longer than a request lasts (I4: within 60 s).
 
-        Return how many have left the CA: those that still wait there are no reason to ask again at once.
+        Return how many have left the CA: those that still wait there are no reason to ask again at once. Where more
+        wait than one batch holds, the next one begins behind this one: orders that never come to an end, whoever wrote
+        them, keep no other waiting for longer than their turn.
         """
-        waiting = (OrderState.SUBMITTED.value, OrderState.PENDING.value)
-        stuck = await self._orders.stuck(waiting, self._clock.now() - AFTER, BATCH)
+        stuck = await self._submissions.stuck(self._clock.now() - AFTER, self._behind, BATCH)
+        self._behind = stuck[-1] if len(stuck) == BATCH else OrderId("")
         outcomes = await asyncio.gather(*(self._issue(order) for order in stuck), return_exceptions=True)
         bugs = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if bugs:  # one order's fault does not keep the others waiting, and is not swallowed
             raise bugs[0]
         return sum(outcome is True for outcome in outcomes)
 
-    async def _issue(self, order: Order) -> bool:
+    async def _issue(self, order: OrderId) -> bool:
         try:
             return await self._rekey.resume(order)
         except Refused as refused:

@@ -92,6 +92,14 @@ def parse(der: bytes) -> Request | Refusal:
     return Request(spki_der, hashlib.sha256(spki_der).hexdigest(), kind, suite.name)
 
 
+def spki_of(der: bytes) -> bytes | None:
+    """Return the SubjectPublicKeyInfo that a request names, DER; None for what is no request. Nothing is verified."""
+    try:
+        return encoded(asn1.decode_der(_Info, encoded(asn1.decode_der(Signed, der).body)).public_key)
+    except (NotDer, ValueError):
+        return None
+
+
 _DAMAGED = text("The certificate request is damaged. Please make the key again.")
 
 

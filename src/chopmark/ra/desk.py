@@ -14,7 +14,7 @@ from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Orders
+from chopmark.ra.ports import Holding, Holdings, Orders, Submissions
 from chopmark.words import (
     ActingLogin,
     CertificateState,
@@ -58,6 +58,7 @@ class Desk:
     clock: Clock
     entropy: Entropy
     files: Files
+    submissions: Submissions
 
     def now(self) -> datetime:
         """Return the present moment."""

@@ -122,6 +122,7 @@ class Enrolment:
                 policy=order.policy,
                 old_serial=order.old_serial,
                 login=order.login,
+                checks="birth_date" if order.birth_date_asked else None,
                 door=caller.door,
             )
             return await desk.orders.open(order, told, leaf)

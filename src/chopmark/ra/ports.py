@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.leaf import Leaf, StoredLeaf
 from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
@@ -201,6 +201,33 @@ class Orders(Protocol):
 
     async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
         """Return orders that have been in one of the states since before `before`, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An order that is with the CA, and its audit records as stored; `order` is None for a row that makes no sense."""
+
+    order: Order | None
+    records: tuple[StoredLeaf, ...]
+
+
+class Submissions(Protocol):
+    """Reads orders that are with the CA, for whom no row is worth more than the records that bear it out."""
+
+    async def submitted(self, order: OrderId) -> Submitted | None:
+        """Return a submitted or pending order with its records, as of one moment; None when it is neither any more."""
+        ...
+
+    async def stuck(self, before: datetime, after: OrderId, limit: int) -> list[OrderId]:
+        """Return orders that are with the CA since before `before`, by id, beginning behind `after`.
+
+        Ids only: one row that cannot be read keeps no other order waiting.
+        """
+        ...
+
+    async def refuse(self, order: OrderId, ended: str, leaf: Leaf) -> bool:
+        """End an order that is with the CA, whatever else its row says; False when it is not any more."""
         ...
 
 

@@ -7,30 +7,28 @@ CSR, and nothing else from the CSR.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Issuer, Subject
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.ports import CustomerRow
 from chopmark.pki import csr, est, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
-from chopmark.ra.ports import Bound, Holding, Otherwise
+from chopmark.ra.ports import Bound, Holding
 from chopmark.ra.refusals import refused_as
 from chopmark.stepup.ports import FailureLimits, Failures
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
 from chopmark.words import (
-    ActingLogin,
     CertificateState,
     Channel,
     KeyEvidence,
@@ -66,6 +64,7 @@ class Rekey:
         self._verifier = verifier
         self._failures = failures
         self._issuer = issuer
+        self._issuing = Issuing(desk, issuer)
 
     @property
     def rules(self) -> CodeRules:
@@ -296,8 +295,9 @@ class Rekey:
     async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderFile:
         """Have the order issued; it may be pending at its CA afterwards.
 
-        1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA issues
-        5 [tx] fulfilled. A repeat, and whoever comes second, gets the order as it stands (I2, I42).
+        1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA reads its records
+        and issues  5 [tx] fulfilled (3 to 5: `ra.issuing`). A repeat, and whoever comes second, gets the order as it
+        stands (I2, I42).
         """
         desk = self._desk
         file = await desk.file(caller, order_id)
@@ -316,59 +316,19 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
-        now, acting = desk.now(), desk.acting(caller, order)
+        acting = desk.acting(caller, order)
         if order.code_channel is None or order.code_channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
-        if await self._submit(order, consent, acting, now):
-            submitted = file.now_as(order.submitted(consent, now))
-            issued = await self._issue(submitted.order, await self._issuer.issue(self._wish(submitted)))
+        submitted = await self._issuing.submit(file, consent, acting)
+        if submitted is not None:
+            issued = await self._issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return await desk.reread(caller, order_id)
 
-    async def _submit(self, order: Order, consent: str, acting: ActingLogin, now: datetime) -> bool:
-        desk, since = self._desk, now - self._desk.policy.approval_life
-
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=consent, policy=desk.policy.id, login=acting.id)
-            return await desk.orders.submit(order, consent, acting, since, now, leaf)
-
-        return await desk.recorder.write(order_chain(order.id), attempt)
-
-    async def resume(self, order: Order) -> bool:
+    async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
-        file = await self._desk.files.order(order.customer, order.id)
-        if file is None:
-            raise ValueError(f"order {order.id} has no file")
-        answer = await self._issuer.resume(self._wish(file.now_as(order)))
-        await self._issue(order, answer)
-        return not isinstance(answer, Pending)
-
-    async def _issue(self, order: Order, answer: Certified | Pending | Refusal) -> Holding | None:
-        """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
-        desk = self._desk
-        if isinstance(answer, Refusal):
-            await self._refuse(order, answer)
-            return None
-        if isinstance(answer, Pending):
-            await desk.recorder.write(
-                order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
-            )
-            return None
-        if answer.spki_sha256 != order.spki_sha256:
-            raise ValueError(f"order {order.id}: the CA answered with another key")
-        works = self._block_old(order) or await self._swap_old(order)
-        undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
-        holding = _holding(order, answer, desk.now())
-
-        async def attempt(pen: Pen) -> OrderState | None:
-            leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
-            otherwise = Otherwise(undone, refused)
-            return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not self.overlap)
-
-        became = await desk.recorder.write(order_chain(order.id), attempt)
-        return holding if became is OrderState.ISSUED and self.overlap and not works else None
+        return await self._issuing.resume(order_id)
 
     def _hold_old(self, order: Order) -> tuple[Work, ...]:
         """Return the work row by which the CA holds a lost or compromised certificate, as our own record does."""
@@ -377,57 +337,12 @@ class Rekey:
             return ()
         return (self._desk.hold_work(order.old_serial, order.customer, order.id),)
 
-    def _block_old(self, order: Order) -> tuple[Work, ...]:
-        if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
-            return ()
-        reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
-        return (self._desk.revoke_work(order.old_serial, reason, order.customer, order.id),)
-
-    async def _swap_old(self, order: Order) -> tuple[Work, ...]:
-        """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
-        if self.overlap:
-            return ()
-        old = present_of(tuple(await self._desk.holdings.all(order.customer)), self._desk.policy.profile)
-        if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
-            return ()
-        return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
-
-    def _wish(self, file: OrderFile) -> Wish:
-        order = file.order
-        if order.csr is None:
-            raise ValueError(f"order {order.id} has no key")
-        request = csr.parse(order.csr)
-        if isinstance(request, Refusal):
-            raise ValueError(f"order {order.id}: its stored request does not parse any more")
-        subject = self._named(order, file.customer)
-        old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
-        return Wish(order.id, order.profile, request.spki_der, subject, order.csr, None if old is None else old.der)
-
-    def _named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
-        """Return what the subject template asks for, from our records."""
-        needs = self._issuer.needs[order.profile]
-        subject = dict(self._desk.people.subject_values(customer, needs))
-        if "account" in needs:
-            subject["account"] = order.account
-        return subject
-
     def csr_subject(self, file: OrderFile) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
         order = file.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             return ()
-        return self._issuer.csr_subject(order.profile, self._named(order, file.customer))
-
-    async def _refuse(self, order: Order, refusal: Refusal) -> None:
-        desk = self._desk
-
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
-            return await desk.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
-
-        if refusal.kind is not Kind.UNAVAILABLE:
-            await desk.recorder.write(order_chain(order.id), attempt)
-        raise Refused(refusal)
+        return self._issuer.csr_subject(order.profile, self._issuing.named(order, file.customer))
 
     async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
@@ -488,24 +403,6 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         return file.activated(order.active(now), now)
-
-
-def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
-    return Holding(
-        serial=certified.serial,
-        customer=order.customer,
-        profile=order.profile,
-        order=order.id,
-        account=order.account,
-        key_home=order.key_home,
-        spki_sha256=certified.spki_sha256,
-        state=CertificateState.ISSUED,
-        der=certified.der,
-        chain=certified.chain,
-        not_before=certified.not_before,
-        not_after=certified.not_after,
-        issued_at=now,
-    )
 
 
 def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:

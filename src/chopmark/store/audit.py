@@ -14,13 +14,12 @@ from chopmark.store import script
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Clash, Engine, Snapshot
 from chopmark.store.leases import take
-from chopmark.store.leaves import TIP, tip_of
+from chopmark.store.leaves import LEAF, TIP, leaf_of, tip_of
 from chopmark.store.script import Row, Script, Value, query, whole
 
 LEASE_NAME = "sequencer"
 
-_LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
-_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
+_WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
 # Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
@@ -44,8 +43,8 @@ WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position
 """,  # the plus keeps SQLite from looking through all that wait for each of them
 }
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
-_ALL_SEQUENCED = f"SELECT {_LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
-_ALL_WAITING = f"SELECT {_LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
+_ALL_SEQUENCED = f"SELECT {LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
+_ALL_WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
 _ALL_CHAINS = "SELECT chain, version, tip FROM chains ORDER BY chain"
 _ALL_HEADS = "SELECT size, line, frontier FROM heads ORDER BY size"
 _ALL_ANCHORS = "SELECT size, token FROM anchors ORDER BY size"
@@ -78,7 +77,7 @@ class AuditLedger:
         The chain's row is locked before a leaf gets its entry, so a chain's versions come in order.
         """
         rows = await self._engine.read(_rows, _WAITING, {"most": limit})
-        return [_leaf(row) for row in rows]
+        return [leaf_of(row) for row in rows]
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         """Return the head of the greatest size with its frontier, or None; ValueError when one cannot be read."""
@@ -115,12 +114,12 @@ class AuditSource:
     async def sequenced(self) -> AsyncIterator[StoredLeaf]:
         """Yield every leaf whose index is not null, by index."""
         async for row in self._rows(_ALL_SEQUENCED):
-            yield _leaf(row)
+            yield leaf_of(row)
 
     async def unsequenced(self) -> AsyncIterator[StoredLeaf]:
         """Yield every leaf whose index is null, in the order in which they were written."""
         async for row in self._rows(_ALL_WAITING):
-            yield _leaf(row)
+            yield leaf_of(row)
 
     async def chains(self) -> AsyncIterator[Tip]:
         """Yield every row of the chain table."""
@@ -177,20 +176,6 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
 
 def _places(placed: Sequence[Placed]) -> str:
     return json.dumps([{"chain": leaf.chain, "version": leaf.version, "position": leaf.index} for leaf in placed])
-
-
-def _leaf(row: Row) -> StoredLeaf:
-    return StoredLeaf(
-        chain=row["chain"],
-        version=row["version"],
-        previous=row["previous"],
-        at=row["at"],
-        event=row["event"],
-        facts=row["facts"],
-        kid=row["kid"],
-        mac=row["mac"],
-        index=row["position"],
-    )
 
 
 def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:

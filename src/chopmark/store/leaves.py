@@ -1,6 +1,6 @@
 """Appending leaves within a change's own transaction: `record` where one statement does it all, else `append`."""
 
-from chopmark.audit.leaf import ChainId, Leaf, Tip, new_chain, next_tip
+from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip, new_chain, next_tip
 from chopmark.audit.recorder import StaleChain
 from chopmark.store.script import Query, Row, Script, at_once, guard, query
 
@@ -19,6 +19,22 @@ VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 
 
 TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
+LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
+
+
+def leaf_of(row: Row) -> StoredLeaf:
+    """Return a leaf as it is stored: a column comes as it stands, trusted for nothing."""
+    return StoredLeaf(
+        chain=row["chain"],
+        version=row["version"],
+        previous=row["previous"],
+        at=row["at"],
+        event=row["event"],
+        facts=row["facts"],
+        kid=row["kid"],
+        mac=row["mac"],
+        index=row["position"],
+    )
 
 
 def tip_of(chain: ChainId, rows: list[Row]) -> Tip:

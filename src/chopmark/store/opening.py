@@ -55,6 +55,15 @@ async def is_current(url: str) -> bool:
         await connection.close()
 
 
+async def make_current(url: str) -> None:
+    """Bring the schema up to this release; alembic is loaded only when there is something to do."""
+    if await is_current(url):
+        return
+    from chopmark.store import db  # noqa: PLC0415
+
+    await db.upgrade(url)
+
+
 def _sqlite_is_current(path: str) -> bool:
     if not Path(path).exists():
         return False

@@ -27,6 +27,7 @@ from chopmark.external import Means, issuer_of
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
 from chopmark.settings import Settings
 from chopmark.words import OrderId
+from tests.approved import approved
 from tests.contract.issuers import stranger
 from tests.contract.issuers.proxy import DROP_BEFORE, Fault, Proxy, proxied, rewritten
 from tests.contract.world import World
@@ -84,8 +85,8 @@ class Peer:
             .public_key()
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
-        made = Wish(order, "investor", spki, {"customer": customer}, csr)
-        return Applicant(key, replace(made, **wish))
+        made = replace(Wish(order, "investor", spki, {"customer": customer}, csr), **wish)
+        return Applicant(key, approved(made, self.world.clock.now(), self.world.house.audit_key))
 
     def request(self, key: ClientKey, customer: str) -> bytes:
         del customer
@@ -170,7 +171,7 @@ class Foreign(Peer):
             **self.settings,
             **other,
         }
-        means = Means(house.requests, house.recorder, self.world.clock, self.world.dice)
+        means = Means(house.requests, house.recorder, self.world.clock, self.world.dice, house.approvals)
         return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, means)
 
     @property

@@ -1,6 +1,7 @@
 """What every Issuer does, whoever certifies: the built-in CA and each CA of another house pass the same tests."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -114,14 +115,36 @@ async def test_an_unknown_serial_is_nobodys_and_nothing_happens(peer: Peer) -> N
     assert await peer.world.leaves(peer.ended) == []
 
 
-async def test_a_wish_without_its_name_is_refused_before_the_ca_hears_of_it(peer: Peer) -> None:
-    applicant: Applicant = peer.applicant(subject={})
+async def test_a_wish_whose_name_no_certificate_can_have_is_refused_before_the_ca_hears_of_it(peer: Peer) -> None:
+    applicant: Applicant = peer.applicant(subject={"customer": "C" * 65})  # RFC 5280 A.1: ub-common-name
     heard = len(peer.proxy.heard)
     answer = await peer.issuer().issue(applicant.wish)
     assert isinstance(answer, Refusal)
     assert answer.code == "draft.subject"
     assert peer.made() == 0
     assert len(peer.proxy.heard) == heard
+
+
+async def test_a_wish_that_its_records_do_not_bear_out_is_refused_before_the_ca_hears_of_it(peer: Peer) -> None:
+    ours, others = peer.applicant("C1").wish, peer.applicant("C2").wish
+    sealed_by_nobody = tuple(replace(record, mac=bytes(32)) for record in ours.records)
+    heard = len(peer.proxy.heard)
+    for wish in (
+        replace(ours, records=()),
+        replace(ours, records=others.records),
+        replace(ours, records=ours.records[:-1]),
+        replace(ours, records=sealed_by_nobody),
+        replace(ours, spki_der=others.spki_der, csr_der=others.csr_der),
+        replace(ours, csr_der=others.csr_der),
+        replace(ours, subject={"customer": "C2"}),
+    ):
+        for answer in (await peer.issuer().issue(wish), await peer.issuer().resume(wish)):
+            assert isinstance(answer, Refusal)
+            assert answer.code == "distrusted"
+    assert peer.made() == 0
+    assert len(peer.proxy.heard) == heard
+    assert len(await peer.world.leaves(Event.CA_ORDER_DISTRUSTED)) == 14
+    assert isinstance(await certified(peer, peer.issuer(), ours), Certified)
 
 
 async def test_every_certificate_has_its_leaves_and_the_record_verifies(peer: Peer) -> None:

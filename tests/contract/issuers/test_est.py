@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chopmark.ca.est import EstClient
 from chopmark.ca.ports import Certified, Pending
@@ -84,10 +85,15 @@ def request_of(peer: Est, *more: tuple[x509.ExtensionType, bool], customer: str 
     return builder.sign(key._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
+def spki_of(request: bytes) -> bytes:
+    """The key of a request."""
+    return x509.load_der_x509_csr(request).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 async def test_a_request_that_names_another_or_more_is_not_sent(peer: Est) -> None:
     names = x509.SubjectAlternativeName([x509.RFC822Name("other@example.com")])
     for csr in (request_of(peer, customer="C2"), request_of(peer, (names, False)), peer.applicant().key.request()):
-        answer = await peer.issuer().issue(peer.applicant("C1", csr_der=csr).wish)
+        answer = await peer.issuer().issue(peer.applicant("C1", csr_der=csr, spki_der=spki_of(csr)).wish)
         assert isinstance(answer, Refusal)
         assert (answer.code, answer.field) == ("csr_tells_more", "csr")
     assert peer.proxy.heard == []

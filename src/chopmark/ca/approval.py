@@ -1,0 +1,325 @@
+"""What an order's records have to show before a CA signs: that its customer approved this key, and did so at one time.
+
+Whoever writes the database can write an order's row; its records are sealed by a key that is not there. So the CA reads
+no row: it takes the records as a value, checks every seal and link from the first one on, and takes customer, account,
+profile and key from them. Who has that key, which is on the server, can write records as well.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.tree import hash_leaf
+from chopmark.ca.ports import Wish
+from chopmark.clock import Clock
+from chopmark.errors import Kind, Refusal
+from chopmark.limits.budgets import Budget, Counters
+from chopmark.pki import csr
+from chopmark.pki.x509 import serial_of
+from chopmark.words import KeyEvidence, Operation, OrderId, text
+
+MARGIN = timedelta(seconds=30)
+"""A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""
+_ALARMS = Budget("ca:distrusted:1h", 60, timedelta(hours=1))
+"""How many alarms are recorded; beyond it they stand in the log only, and nobody fills the audit (I41)."""
+
+log = structlog.get_logger()
+
+
+class Distrust(StrEnum):
+    """Why an order's records do not bear out what is asked for; stable words for programs."""
+
+    NO_RECORDS = "no_records"
+    MALFORMED = "record_malformed"
+    BROKEN_CHAIN = "record_out_of_chain"
+    SEAL = "record_seal"
+    NOT_SUBMITTED = "not_submitted"
+    SUBMITTED_TWICE = "submitted_twice"
+    WENT_ON = "went_on"  # the order came to another end before or after it was submitted
+    OLD_FORM = "old_form"  # written by a release whose record of the submission names neither customer nor key
+    OPENED_OTHERWISE = "opened_otherwise"
+    KEY_NOT_BOUND = "key_not_bound"
+    OLD_KEY_UNNAMED = "old_key_unnamed"
+    NO_CODE = "no_code"
+    NO_BIRTH_DATE = "no_birth_date"
+    OTHER_LOGIN = "other_login"
+    TOO_LATE = "too_late"
+    OTHER_KEY = "other_key"
+    OTHER_CUSTOMER = "other_customer"
+    OTHER_ACCOUNT = "other_account"
+    OTHER_PROFILE = "other_profile"
+    OTHER_RENEWED = "other_renewed"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an order's records say was approved; `profile` is None in records of the old form, which name none."""
+
+    order: OrderId
+    operation: str
+    customer: str
+    account: str
+    profile: str | None
+    spki_sha256: str
+    old_serial: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What records are held to: the audit keys that are known, and how far the steps of an approval may lie apart."""
+
+    keys: AuditKeys
+    approval_life: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One record whose seal holds; its event may be one that this release does not know."""
+
+    event: str
+    facts: Mapping[str, object]
+    at: datetime
+
+    def word(self, name: str) -> str | None:
+        """Return a fact that is text."""
+        value = self.facts.get(name)
+        return value if isinstance(value, str) else None
+
+
+_ENDS = frozenset(
+    {
+        Event.RA_ORDER_CANCELLED,
+        Event.RA_ORDER_EXPIRED,
+        Event.RA_ORDER_REFUSED,
+        Event.RA_ORDER_ISSUED,
+        Event.RA_ORDER_DONE,
+        Event.RA_CONTACT_DISPUTED,
+        Event.RA_CERTIFICATE_ACTIVATED,
+    }
+)
+"""What no order that waits for its certificate has behind it."""
+_MAY_FOLLOW = frozenset(
+    {
+        Event.RA_ORDER_PENDING,
+        Event.POST_MESSAGE_SENT,
+        Event.POST_MESSAGE_FAILED,
+        Event.RA_CODE_WRONG,
+        Event.RA_CODE_DEAD,
+        Event.RA_CHALLENGE_REFUSED,
+        Event.RA_BIRTH_DATE_WRONG,
+        Event.RA_KEY_REFUSED,
+        Event.RA_PROOF_REFUSED,
+    }
+)
+"""Beside the CA's own: that the CA is slow, a late receipt of a gateway, refusals to another tab, which change nothing.
+
+A customer's order does not fail because a receipt came late.
+"""
+
+
+def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: bool = False) -> Approval | Distrust:
+    """Return what the records of an order show to be approved, or the first thing that is wrong.
+
+    1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
+    this customer for this account  4 this key bound, for a renewal by the old key  5 then the code right, then the
+    birth date where it is asked, then submitted, in one login  6 these within `approval_life` of one another.
+    `past`: the order's later story may follow, and the old form of the submitted record is read as far as it goes.
+    """
+    told = _read(order, records, terms.keys)  # 1
+    if isinstance(told, Distrust):
+        return told
+    at = [place for place, one in enumerate(told) if one.event == Event.RA_ORDER_SUBMITTED]  # 2
+    if len(at) != 1:
+        return Distrust.SUBMITTED_TWICE if at else Distrust.NOT_SUBMITTED
+    before, submitted, after = told[: at[0]], told[at[0]], told[at[0] + 1 :]
+    if any(one.event in _ENDS for one in before) or not (past or all(map(_may_follow, after))):
+        return Distrust.WENT_ON
+    return _approval(order, before, submitted, terms.approval_life, past=past)
+
+
+def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> list[_Told] | Distrust:
+    if not records:
+        return Distrust.NO_RECORDS
+    told: list[_Told] = []
+    previous = GENESIS
+    for version, record in enumerate(records, 1):
+        try:
+            canonical = record.canonical()
+        except ValueError:
+            return Distrust.MALFORMED
+        if (record.chain, record.version, record.previous) != (order_chain(order), version, previous):
+            return Distrust.BROKEN_CHAIN
+        key = keys.get(record.kid)
+        if key is None or not hmac.compare_digest(key.mac(canonical), record.mac):
+            return Distrust.SEAL
+        previous = hash_leaf(canonical + record.mac)
+        told.append(_Told(record.event, json.loads(record.facts), parse_stamp(record.at)))
+    return told
+
+
+def _may_follow(one: _Told) -> bool:
+    return one.event.startswith("ca:") or one.event in _MAY_FOLLOW
+
+
+def _approval(
+    order: OrderId, before: Sequence[_Told], submitted: _Told, life: timedelta, *, past: bool
+) -> Approval | Distrust:
+    """Return what the steps before the submission and the submission itself agree on."""
+    old_form = submitted.word("spki_sha256") is None
+    if old_form and not past:
+        return Distrust.OLD_FORM
+    if not before or before[0].event != Event.RA_ORDER_OPENED:
+        return Distrust.OPENED_OTHERWISE
+    opened, at = before[0], _last(before, Event.RA_KEY_BOUND)
+    said = opened if old_form else submitted
+    same = ("customer", "account", "operation", "old_serial")
+    if any(said.word(name) != opened.word(name) for name in same):
+        return Distrust.OPENED_OTHERWISE
+    customer, account, operation = (said.word(name) or "" for name in same[:3])
+    if not customer or not account or operation == Operation.REVOKE or not operation:
+        return Distrust.OPENED_OTHERWISE
+    bound = {} if at is None else before[at].facts
+    spki, renewed = bound.get("spki_sha256"), said.word("old_serial")
+    if not isinstance(spki, str) or not (old_form or spki == submitted.word("spki_sha256")):
+        return Distrust.KEY_NOT_BOUND
+    if operation == Operation.REKEY and (renewed is None or bound.get("old_serial") != renewed):
+        return Distrust.OLD_KEY_UNNAMED
+    steps = before[(at or 0) + 1 :]
+    wrong = next(_unapproved(opened, before[at or 0], steps, submitted, life, old_form=old_form), None)
+    if wrong is not None:
+        return wrong
+    return Approval(order, operation, customer, account, submitted.word("profile"), spki, renewed)
+
+
+def _unapproved(
+    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, life: timedelta, *, old_form: bool
+) -> Iterator[Distrust]:
+    """Say what is missing between the key and the submission; `bound` is what the key's record says."""
+    at, challenge = _last(steps, Event.RA_CODE_RIGHT), submitted.word("challenge")
+    if at is None or not (old_form or (challenge and steps[at].word("challenge") == challenge)):
+        yield Distrust.NO_CODE
+        return
+    approved, later = [steps[at], submitted], steps[at + 1 :]
+    checked = _last(later, Event.RA_BIRTH_DATE_RIGHT)
+    if checked is not None:
+        approved.append(later[checked])
+    elif opened.word("checks") is not None or not ("checks" in opened.facts or old_form):
+        yield Distrust.NO_BIRTH_DATE  # an order that was opened by an earlier release does not say: it is asked
+    if len({one.word("login") for one in approved}) != 1:
+        yield Distrust.OTHER_LOGIN
+    if not (old_form or _held(bound, steps, at, submitted)):
+        yield Distrust.OTHER_LOGIN
+    times = [one.at for one in approved]
+    if max(times) - min(times) > life + MARGIN:
+        yield Distrust.TOO_LATE
+
+
+def _held(bound: _Told, steps: Sequence[_Told], code: int, submitted: _Told) -> bool:
+    """Tell whether the approving login holds the key: the rule of `ra.model.Order.held_by`, read from the records.
+
+    The old certificate's key has bound it; or this login has, in a page; or this login was the last to prove possession
+    of it. A proof after the code voids that code (`code` is where it stands).
+    """
+    proved = _last(steps, Event.RA_KEY_PROVED)
+    if proved is not None and proved > code:
+        return False
+    if bound.word("evidence") in {KeyEvidence.OLD_KEY, KeyEvidence.TLS}:
+        return True
+    login = submitted.word("login")
+    if login is None:
+        return False
+    if bound.word("evidence") == KeyEvidence.LOGIN and bound.word("login") == login:
+        return True
+    return proved is not None and (steps[proved].word("login"), steps[proved].word("spki_sha256")) == (
+        login,
+        bound.word("spki_sha256"),
+    )
+
+
+def _last(told: Sequence[_Told], event: Event) -> int | None:
+    """Return where the last record of this event stands."""
+    return next((place for place in reversed(range(len(told))) if told[place].event == event), None)
+
+
+def differs(approval: Approval, wish: Wish) -> Distrust | None:
+    """Say in what a wish goes beyond what was approved; a subject value that no record names cannot be compared.
+
+    Names and person ids stand in no record; they are sealed in the customer's own row and open nowhere else.
+    """
+    if hashlib.sha256(wish.spki_der).hexdigest() != approval.spki_sha256:
+        return Distrust.OTHER_KEY
+    if wish.csr_der and csr.spki_of(wish.csr_der) != wish.spki_der:
+        return Distrust.OTHER_KEY
+    if wish.subject.get("customer", approval.customer) != approval.customer:
+        return Distrust.OTHER_CUSTOMER
+    if wish.subject.get("account", approval.account) != approval.account:
+        return Distrust.OTHER_ACCOUNT
+    if wish.profile != approval.profile:
+        return Distrust.OTHER_PROFILE
+    if wish.replaces is not None and (approval.old_serial is None or _serial(wish.replaces) != approval.old_serial):
+        return Distrust.OTHER_RENEWED
+    return None
+
+
+def _serial(certificate_der: bytes) -> str | None:
+    try:
+        return serial_of(certificate_der)
+    except ValueError:
+        return None
+
+
+class Notes(Protocol):
+    """Keeps records that go with no other change."""
+
+    async def note(self, leaf: Leaf) -> None:
+        """Write a leaf."""
+        ...
+
+
+class Approvals:
+    """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
+
+    def __init__(self, terms: Terms, notes: Notes, counters: Counters, recorder: Recorder, clock: Clock) -> None:
+        self.terms = terms
+        self._notes = notes
+        self._counters = counters
+        self._recorder = recorder
+        self._clock = clock
+
+    async def granted(self, wish: Wish) -> Wish | Refusal:
+        """Return the wish with customer, account, profile and key as the records have them; else the refusal."""
+        approval = judge(wish.order, wish.records, self.terms)
+        wrong = approval if isinstance(approval, Distrust) else differs(approval, wish)
+        if isinstance(approval, Distrust) or wrong is not None:
+            await self._alarm(wish.order, wrong or Distrust.NO_RECORDS)
+            return DISTRUSTED
+        recorded = {"customer": approval.customer, "account": approval.account}
+        return replace(wish, profile=approval.profile or "", subject={**wish.subject, **recorded})
+
+    async def _alarm(self, order: OrderId, wrong: Distrust) -> None:
+        """Say it in the log, and in the audit as long as not too many come."""
+        log.error("order distrusted", order=order, code=wrong.value)
+        if await self._counters.take((_ALARMS,), self._clock.now()) is not None:
+            return
+
+        async def attempt(pen: Pen) -> None:
+            await self._notes.note(pen.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
+
+        await self._recorder.write(system_chain("approvals"), attempt)
+
+
+DISTRUSTED = Refusal(
+    Kind.FORBIDDEN,
+    text("Our records do not show that you have approved this order. Nothing was issued. Please call us."),
+    code="distrusted",
+)

@@ -1,0 +1,203 @@
+"""From an approved order to its certificate: submitted, asked of the CA with its records, fulfilled by the answer.
+
+The other half of `ra.rekey`, which the worker takes up again where a process has died or a CA is slow. The RA reads
+and sends what is on record of the order; the CA believes only what is sealed in it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.approval import DISTRUSTED
+from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.identity.ports import CustomerRow
+from chopmark.pki import csr
+from chopmark.post.ports import Work
+from chopmark.ra.desk import Desk
+from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.model import Order
+from chopmark.ra.ports import Holding, Otherwise
+from chopmark.stepup.challenge import ChallengeState
+from chopmark.words import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
+
+
+class Issuing:
+    """Submits orders and has them certified."""
+
+    def __init__(self, desk: Desk, issuer: Issuer) -> None:
+        self._desk = desk
+        self._issuer = issuer
+
+    async def submit(self, file: OrderFile, consent: str, acting: ActingLogin) -> OrderFile | None:
+        """Return the file of the order as it is with the CA now; None when somebody else was faster.
+
+        The record says all that the CA goes by: who, for which account, which key, by which code and which login.
+        """
+        desk, order, sent, now = self._desk, file.order, file.sent, self._desk.now()
+        since = now - desk.policy.approval_life
+        if sent is None or sent.state is not ChallengeState.CONSUMED:
+            raise Refused(_ANOTHER_CODE)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(
+                Event.RA_ORDER_SUBMITTED,
+                customer=order.customer,
+                account=order.account,
+                profile=order.profile,
+                operation=order.operation,
+                spki_sha256=order.spki_sha256,
+                old_serial=order.old_serial,
+                challenge=sent.id,
+                login=acting.id,
+                factor="+".join(sorted(acting.union)),
+                channel=order.code_channel,
+                terms=consent,
+                policy=desk.policy.id,
+                home=order.key_home,
+            )
+            return await desk.orders.submit(order, consent, acting, since, now, leaf)
+
+        if not await desk.recorder.write(order_chain(order.id), attempt):
+            return None
+        return file.now_as(order.submitted(consent, now))
+
+    async def certify(self, file: OrderFile) -> Holding | None:
+        """Ask the CA for a submitted order's certificate; return it where it is all that has changed."""
+        order = file.order
+        found = await self._desk.submissions.submitted(order.id)
+        if found is None:
+            return None  # a worker has finished it meanwhile
+        return await self._answered(order, await self._issuer.issue(self.wish(file, found.records)))
+
+    async def resume(self, order_id: OrderId) -> bool:
+        """Ask the CA again for an order, after a crash or while it is pending; False while it is pending.
+
+        What the row says is sent as it stands, sense or nonsense: the CA refuses what the records do not bear out.
+        """
+        found = await self._desk.submissions.submitted(order_id)
+        if found is None:
+            return True
+        order, file = found.order, None
+        if order is not None:
+            file = await self._desk.files.order(order.customer, order.id)
+        if order is None or file is None:
+            answer = await self._issuer.resume(Wish(order_id, "", b"", {}, records=found.records))
+            await self._distrusted(order_id, answer)
+            return True
+        answer = await self._issuer.resume(self.wish(file.now_as(order), found.records))
+        await self._answered(order, answer)
+        return not isinstance(answer, Pending)
+
+    def wish(self, file: OrderFile, records: tuple[StoredLeaf, ...]) -> Wish:
+        """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
+        order = file.order
+        request = None if order.csr is None else csr.parse(order.csr)
+        named = isinstance(request, csr.Request) and request.spki_sha256 == order.spki_sha256
+        spki = request.spki_der if isinstance(request, csr.Request) and named else b""
+        subject = {**self.named(order, file.customer), "customer": order.customer, "account": order.account}
+        old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
+        replaces = None if old is None else old.der
+        return Wish(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
+
+    def named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
+        """Return what the subject template asks for, from our records."""
+        needs = self._issuer.needs.get(order.profile, frozenset())
+        subject = dict(self._desk.people.subject_values(customer, needs))
+        if "account" in needs:
+            subject["account"] = order.account
+        return subject
+
+    async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> Holding | None:
+        """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
+        desk = self._desk
+        if isinstance(answer, Refusal):
+            await self._refuse(order, answer)
+            return None
+        if isinstance(answer, Pending):
+            await desk.recorder.write(
+                order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
+            )
+            return None
+        if answer.spki_sha256 != order.spki_sha256:
+            raise ValueError(f"order {order.id}: the CA answered with another key")
+        overlap = self._issuer.allows_overlap
+        works = self._block_old(order) or await self._swap_old(order)
+        undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
+        holding = _holding(order, answer, desk.now())
+
+        async def attempt(pen: Pen) -> OrderState | None:
+            leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
+            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
+            otherwise = Otherwise(undone, refused)
+            return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
+
+        became = await desk.recorder.write(order_chain(order.id), attempt)
+        return holding if became is OrderState.ISSUED and overlap and not works else None
+
+    def _block_old(self, order: Order) -> tuple[Work, ...]:
+        if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
+            return ()
+        reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
+        return (self._desk.revoke_work(order.old_serial, reason, order.customer, order.id),)
+
+    async def _swap_old(self, order: Order) -> tuple[Work, ...]:
+        """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
+        if self._issuer.allows_overlap:
+            return ()
+        old = present_of(tuple(await self._desk.holdings.all(order.customer)), self._desk.policy.profile)
+        if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+            return ()
+        return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+
+    async def _refuse(self, order: Order, refusal: Refusal) -> None:
+        desk = self._desk
+        await self._distrusted(order.id, refusal)
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
+            return await desk.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
+
+        if refusal.kind is not Kind.UNAVAILABLE:
+            await desk.recorder.write(order_chain(order.id), attempt)
+        raise Refused(refusal)
+
+    async def _distrusted(self, order_id: OrderId, answer: Certified | Pending | Refusal) -> None:
+        """End an order that the CA does not trust, and raise its refusal; any other answer is left to the caller.
+
+        The record stands on a chain of ours: the order's own may be such that nothing can continue it.
+        """
+        if answer != DISTRUSTED:
+            return
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
+            return await self._desk.submissions.refuse(order_id, DISTRUSTED.code or "", leaf)
+
+        await self._desk.recorder.write(system_chain("orders"), attempt)
+        raise Refused(DISTRUSTED)
+
+
+def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
+    return Holding(
+        serial=certified.serial,
+        customer=order.customer,
+        profile=order.profile,
+        order=order.id,
+        account=order.account,
+        key_home=order.key_home,
+        spki_sha256=certified.spki_sha256,
+        state=CertificateState.ISSUED,
+        der=certified.der,
+        chain=certified.chain,
+        not_before=certified.not_before,
+        not_after=certified.not_after,
+        issued_at=now,
+    )
+
+
+_ANOTHER_CODE = Refusal(
+    Kind.STEP_REQUIRED, text("This step took too long. Please have a new code sent."), code="channel"
+)

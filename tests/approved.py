@@ -1,0 +1,96 @@
+"""True records of an approved order, for tests that ask a CA for a certificate without a customer's way to it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
+from chopmark.audit.leaf import AuditKey, Leaf, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
+from chopmark.ca.ports import Wish
+from chopmark.main import House
+from chopmark.pki.x509 import serial_of
+from chopmark.store.leaves import append
+from chopmark.store.script import Script
+from chopmark.words import OrderId
+
+Step = tuple[Event, dict[str, Fact]]
+
+
+def account_of(customer: str) -> str:
+    """The account that the tests' customers have."""
+    return f"F014000-{int(customer[1:]) if customer[1:].isdigit() else 0:07d}"
+
+
+def steps(spki_sha256: str, customer: str, profile: str = "investor", old_serial: str | None = None) -> list[Step]:
+    """An order's way to its submission, as the product records it; a renewal where it names an old certificate."""
+    operation = "enrol" if old_serial is None else "rekey"
+    said: dict[str, Fact] = {
+        "customer": customer,
+        "account": account_of(customer),
+        "operation": operation,
+        "old_serial": old_serial,
+    }
+    challenge: dict[str, Fact] = {"challenge": "CHALLENGE", "channel": "mobile"}
+    return [
+        (Event.RA_ORDER_OPENED, {**said, "factor": "password", "policy": "tw-broker@1", "checks": "birth_date"}),
+        (Event.RA_KEY_BOUND, {"spki_sha256": spki_sha256, "old_serial": old_serial}),
+        (Event.RA_CHALLENGE_OPENED, challenge),
+        (Event.RA_CODE_CHARGED, challenge),
+        (Event.RA_CODE_RIGHT, challenge),
+        (Event.RA_BIRTH_DATE_RIGHT, {}),
+        (
+            Event.RA_ORDER_SUBMITTED,
+            {
+                **said,
+                **challenge,
+                "profile": profile,
+                "spki_sha256": spki_sha256,
+                "factor": "password",
+                "policy": "tw-broker@1",
+            },
+        ),
+    ]
+
+
+def leaves(order: str, told: Sequence[Step], at: datetime, key: AuditKey) -> list[Leaf]:
+    """These steps as records that continue each other from the first."""
+    tip, made = new_chain(order_chain(OrderId(order))), []
+    for event, facts in told:
+        made.append(make_leaf(tip, event, facts, at, key))
+        tip = next_tip(made[-1])
+    return made
+
+
+def stored(made: Sequence[Leaf]) -> tuple[StoredLeaf, ...]:
+    """Records as a table holds them."""
+    return tuple(leaf.stored() for leaf in made)
+
+
+def approved(wish: Wish, at: datetime, key: AuditKey) -> Wish:
+    """The wish with the records that bear it out; they stand in no database."""
+    return replace(wish, records=stored(leaves(wish.order, _steps(wish), at, key)))
+
+
+async def on_record(house: House, wish: Wish) -> Wish:
+    """The wish with the records that bear it out, written into the house's audit."""
+    made = leaves(wish.order, _steps(wish), house.clock.now(), house.audit_key)
+
+    def script() -> Script[None]:
+        for leaf in made:
+            yield from append(leaf)
+
+    await house.engine.run(script)
+    return replace(wish, records=stored(made))
+
+
+def _steps(wish: Wish) -> list[Step]:
+    old = None if wish.replaces is None else str(serial_of(wish.replaces))
+    return steps(hashlib.sha256(wish.spki_der).hexdigest(), wish.subject.get("customer", "C1"), wish.profile, old)
+
+
+def changed(told: Sequence[Step], event: Event, **facts: Any) -> list[Step]:
+    """The same steps, with other facts in those of one event."""
+    return [(one, {**said, **facts} if one is event else said) for one, said in told]

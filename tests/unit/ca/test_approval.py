@@ -1,0 +1,153 @@
+"""What a CA reads in an order's records: each step that is missing, out of place or too late is named."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
+from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
+from chopmark.ca.ports import Wish
+from chopmark.client.signing import ClientKey
+from chopmark.pki import csr
+from chopmark.words import OrderId
+from tests.approved import Step, changed, leaves, steps, stored
+
+KEY = AuditKey("audit-1", bytes(range(32)))
+LIFE = timedelta(minutes=10)
+TERMS = Terms(AuditKeys([KEY]), LIFE)
+ORDER = OrderId("A" * 26)
+NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
+CUSTOMER = ClientKey.generate()
+REQUEST = CUSTOMER.request()
+SPKI = CUSTOMER.spki_sha256.hex()
+STEPS = steps(SPKI, "C1")
+RENEWAL = steps(SPKI, "C1", old_serial="0A")
+OPENED, BOUND, SENT, CHARGED, CODE, BIRTH, SUBMITTED = STEPS
+
+
+def records(told: list[Step], key: AuditKey = KEY) -> tuple[StoredLeaf, ...]:
+    return stored(leaves(ORDER, told, NOW, key))
+
+
+def judged(told: list[Step], *, past: bool = False) -> Approval | Distrust:
+    return judge(ORDER, records(told), TERMS, past=past)
+
+
+def timed(minutes: list[float]) -> tuple[StoredLeaf, ...]:
+    """The steps, each so many minutes after the first."""
+    tip, made = new_chain(order_chain(ORDER)), []
+    for (event, facts), late in zip(STEPS, minutes, strict=True):
+        made.append(make_leaf(tip, event, facts, NOW + timedelta(minutes=late), KEY))
+        tip = next_tip(made[-1])
+    return stored(made)
+
+
+def test_an_approved_order_says_who_for_which_account_and_which_key() -> None:
+    assert judged(STEPS) == Approval(ORDER, "enrol", "C1", "F014000-0000001", "investor", SPKI, None)
+    assert judged(RENEWAL) == Approval(ORDER, "rekey", "C1", "F014000-0000001", "investor", SPKI, "0A")
+
+
+MISSING: dict[str, tuple[list[Step], Distrust]] = {
+    "no submission": (STEPS[:-1], Distrust.NOT_SUBMITTED),
+    "two submissions": ([*STEPS, SUBMITTED], Distrust.SUBMITTED_TWICE),
+    "no opening": (STEPS[1:], Distrust.OPENED_OTHERWISE),
+    "opened for another": (changed(STEPS, Event.RA_ORDER_OPENED, customer="C2"), Distrust.OPENED_OTHERWISE),
+    "submitted for another account": (changed(STEPS, Event.RA_ORDER_SUBMITTED, account="X"), Distrust.OPENED_OTHERWISE),
+    "another operation": (changed(STEPS, Event.RA_ORDER_SUBMITTED, operation="rekey"), Distrust.OPENED_OTHERWISE),
+    "a revocation": (
+        changed(changed(STEPS, Event.RA_ORDER_SUBMITTED, operation="revoke"), OPENED[0], operation="revoke"),
+        Distrust.OPENED_OTHERWISE,
+    ),
+    "no key": ([OPENED, *STEPS[2:]], Distrust.KEY_NOT_BOUND),
+    "another key": (changed(STEPS, Event.RA_KEY_BOUND, spki_sha256="00" * 32), Distrust.KEY_NOT_BOUND),
+    "no old key": (changed(RENEWAL, Event.RA_KEY_BOUND, old_serial=None), Distrust.OLD_KEY_UNNAMED),
+    "another old key": (changed(RENEWAL, Event.RA_KEY_BOUND, old_serial="0B"), Distrust.OLD_KEY_UNNAMED),
+    "no code": ([OPENED, BOUND, SENT, CHARGED, BIRTH, SUBMITTED], Distrust.NO_CODE),
+    "another code": (changed(STEPS, Event.RA_CODE_RIGHT, challenge="OTHER"), Distrust.NO_CODE),
+    "a code before the key": ([OPENED, CODE, BOUND, BIRTH, SUBMITTED], Distrust.NO_CODE),
+    "a later key": ([OPENED, BOUND, SENT, CHARGED, CODE, BIRTH, BOUND, SUBMITTED], Distrust.NO_CODE),
+    "no birth date": ([OPENED, BOUND, SENT, CHARGED, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
+    "a birth date before the code": ([OPENED, BOUND, BIRTH, SENT, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
+    "another login": (changed(STEPS, Event.RA_ORDER_SUBMITTED, login="L"), Distrust.OTHER_LOGIN),
+    "another login's code": (
+        changed(changed(STEPS, Event.RA_ORDER_SUBMITTED, login="L"), Event.RA_BIRTH_DATE_RIGHT, login="L"),
+        Distrust.OTHER_LOGIN,
+    ),
+    "cancelled before": ([*STEPS[:-1], (Event.RA_ORDER_CANCELLED, {}), SUBMITTED], Distrust.WENT_ON),
+    "disputed before": ([*STEPS[:-1], (Event.RA_CONTACT_DISPUTED, {}), SUBMITTED], Distrust.WENT_ON),
+    "issued after": ([*STEPS, (Event.RA_ORDER_ISSUED, {"serial": "01"})], Distrust.WENT_ON),
+    "another key after": ([*STEPS, BOUND], Distrust.WENT_ON),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_what_is_missing_is_named(what: str) -> None:
+    told, why = MISSING[what]
+    assert judged(told) is why
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Event.CA_CERTIFICATE_RESERVED, Event.CA_CERTIFICATE_ORPHANED, Event.RA_ORDER_PENDING, Event.POST_MESSAGE_SENT],
+)
+def test_what_the_ca_does_and_what_changes_nothing_may_follow(event: Event) -> None:
+    assert isinstance(judged([*STEPS, (event, {})]), Approval)
+
+
+def test_a_company_is_not_asked_for_a_birth_date_and_an_opening_that_does_not_say_counts_as_asking() -> None:
+    without = [step for step in STEPS if step is not BIRTH]
+    assert isinstance(judged(changed(without, Event.RA_ORDER_OPENED, checks=None)), Approval)
+    silent = [(event, {k: v for k, v in facts.items() if k != "checks"}) for event, facts in without]
+    assert judged(silent) is Distrust.NO_BIRTH_DATE
+
+
+def test_code_birth_date_and_submission_lie_within_the_life_of_an_approval_and_the_key_may_be_older() -> None:
+    assert isinstance(judge(ORDER, timed([0, 1, 40, 41, 41, 42, 50]), TERMS), Approval)
+    margin = MARGIN.total_seconds() / 60
+    assert isinstance(judge(ORDER, timed([0, 1, 1, 1, 2, 3, 12 + margin]), TERMS), Approval)
+    assert judge(ORDER, timed([0, 1, 1, 1, 2, 3, 12.1 + margin]), TERMS) is Distrust.TOO_LATE
+    assert judge(ORDER, timed([0, 1, 1, 1, 2, 20, 3]), TERMS) is Distrust.TOO_LATE
+
+
+def test_every_seal_every_version_and_every_link_counts() -> None:
+    whole = records(STEPS)
+    assert judge(ORDER, (), TERMS) is Distrust.NO_RECORDS
+    assert judge(ORDER, records(STEPS, AuditKey("audit-1", b"x" * 32)), TERMS) is Distrust.SEAL
+    assert judge(ORDER, records(STEPS, AuditKey("audit-2", bytes(range(32)))), TERMS) is Distrust.SEAL
+    assert judge(OrderId("B" * 26), whole, TERMS) is Distrust.BROKEN_CHAIN
+    for place, record in enumerate(whole):
+        others = whole[:place], whole[place + 1 :]
+        assert judge(ORDER, (*others[0], *others[1]), TERMS) in {Distrust.BROKEN_CHAIN, Distrust.NOT_SUBMITTED}
+        edited = replace(record, at="2026-03-31T04:00:01.000Z")
+        assert judge(ORDER, (*others[0], edited, *others[1]), TERMS) in {Distrust.SEAL, Distrust.BROKEN_CHAIN}
+        spoilt = replace(record, facts=record.facts + " ")
+        assert judge(ORDER, (*others[0], spoilt, *others[1]), TERMS) is Distrust.MALFORMED
+
+
+def test_the_old_form_is_read_in_the_past_and_never_issued_by() -> None:
+    old: list[Step] = [*STEPS[:-1], (Event.RA_ORDER_SUBMITTED, {"terms": "00", "policy": "tw-broker@1"})]
+    assert judged(old) is Distrust.OLD_FORM
+    assert judged(old, past=True) == Approval(ORDER, "enrol", "C1", "F014000-0000001", None, SPKI, None)
+    later: list[Step] = [*old, (Event.RA_ORDER_ISSUED, {"serial": "01"}), (Event.RA_CERTIFICATE_ACTIVATED, {})]
+    assert isinstance(judged(later, past=True), Approval)
+    assert judged([OPENED, *old[2:]], past=True) is Distrust.KEY_NOT_BOUND
+    assert judged([OPENED, BOUND, old[-1]], past=True) is Distrust.NO_CODE
+
+
+def test_a_wish_may_not_go_beyond_what_was_approved() -> None:
+    spki = csr.spki_of(REQUEST)
+    assert spki is not None
+    approval = judged(STEPS)
+    assert isinstance(approval, Approval)
+    wish = Wish(ORDER, "investor", spki, {"customer": "C1", "account": "F014000-0000001"}, REQUEST)
+    assert differs(approval, wish) is None
+    other = ClientKey.generate().request()
+    assert differs(approval, replace(wish, spki_der=csr.spki_of(other) or b"")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(wish, csr_der=other)) is Distrust.OTHER_KEY
+    assert differs(approval, replace(wish, csr_der=b"no request")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(wish, subject={"customer": "C2"})) is Distrust.OTHER_CUSTOMER
+    assert differs(approval, replace(wish, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
+    assert differs(approval, replace(wish, profile="investor-market")) is Distrust.OTHER_PROFILE
+    assert differs(approval, replace(wish, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
