@@ -19,6 +19,9 @@ from chopmark.words import OrderId
 Step = tuple[Event, dict[str, Fact]]
 
 
+LOGIN = "THELOGINOFTHISCUSTOMER2345"
+
+
 def account_of(customer: str) -> str:
     """The account that the tests' customers have."""
     return f"F014000-{int(customer[1:]) if customer[1:].isdigit() else 0:07d}"
@@ -33,14 +36,16 @@ def steps(spki_sha256: str, customer: str, profile: str = "investor", old_serial
         "operation": operation,
         "old_serial": old_serial,
     }
-    challenge: dict[str, Fact] = {"challenge": "CHALLENGE", "channel": "mobile"}
+    challenge: dict[str, Fact] = {"challenge": "CHALLENGE", "channel": "mobile", "login": LOGIN}
+    evidence = "login" if old_serial is None else "old_key"
+    bound: dict[str, Fact] = {"spki_sha256": spki_sha256, "old_serial": old_serial, "evidence": evidence}
     return [
         (Event.RA_ORDER_OPENED, {**said, "factor": "password", "policy": "tw-broker@1", "checks": "birth_date"}),
-        (Event.RA_KEY_BOUND, {"spki_sha256": spki_sha256, "old_serial": old_serial}),
+        (Event.RA_KEY_BOUND, {**bound, "login": LOGIN}),
         (Event.RA_CHALLENGE_OPENED, challenge),
         (Event.RA_CODE_CHARGED, challenge),
         (Event.RA_CODE_RIGHT, challenge),
-        (Event.RA_BIRTH_DATE_RIGHT, {}),
+        (Event.RA_BIRTH_DATE_RIGHT, {"login": LOGIN}),
         (
             Event.RA_ORDER_SUBMITTED,
             {
@@ -50,6 +55,7 @@ def steps(spki_sha256: str, customer: str, profile: str = "investor", old_serial
                 "spki_sha256": spki_sha256,
                 "factor": "password",
                 "policy": "tw-broker@1",
+                "login": LOGIN,
             },
         ),
     ]

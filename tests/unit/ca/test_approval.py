@@ -12,7 +12,7 @@ from chopmark.ca.ports import Wish
 from chopmark.client.signing import ClientKey
 from chopmark.pki import csr
 from chopmark.words import OrderId
-from tests.approved import Step, changed, leaves, steps, stored
+from tests.approved import LOGIN, Step, changed, leaves, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))
 LIFE = timedelta(minutes=10)
@@ -25,6 +25,8 @@ SPKI = CUSTOMER.spki_sha256.hex()
 STEPS = steps(SPKI, "C1")
 RENEWAL = steps(SPKI, "C1", old_serial="0A")
 OPENED, BOUND, SENT, CHARGED, CODE, BIRTH, SUBMITTED = STEPS
+PROVED: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": LOGIN, "evidence": "signature"})
+PROVED_ELSEWHERE: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": "L", "evidence": "signature"})
 
 
 def records(told: list[Step], key: AuditKey = KEY) -> tuple[StoredLeaf, ...]:
@@ -70,6 +72,17 @@ MISSING: dict[str, tuple[list[Step], Distrust]] = {
     "a later key": ([OPENED, BOUND, SENT, CHARGED, CODE, BIRTH, BOUND, SUBMITTED], Distrust.NO_CODE),
     "no birth date": ([OPENED, BOUND, SENT, CHARGED, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
     "a birth date before the code": ([OPENED, BOUND, BIRTH, SENT, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
+    "a key of another login": (changed(STEPS, Event.RA_KEY_BOUND, login="L"), Distrust.OTHER_LOGIN),
+    "a program's key that nobody named": (
+        changed(STEPS, Event.RA_KEY_BOUND, evidence="credential"),
+        Distrust.OTHER_LOGIN,
+    ),
+    "a key that an earlier release bound": (changed(STEPS, Event.RA_KEY_BOUND, evidence=None), Distrust.OTHER_LOGIN),
+    "a key that another login has proved since": ([*STEPS[:-1], PROVED_ELSEWHERE, SUBMITTED], Distrust.OTHER_LOGIN),
+    "a stranger's key proved by the stranger": (
+        changed([OPENED, BOUND, PROVED_ELSEWHERE, *STEPS[2:]], Event.RA_KEY_BOUND, login="L"),
+        Distrust.OTHER_LOGIN,
+    ),
     "another login": (changed(STEPS, Event.RA_ORDER_SUBMITTED, login="L"), Distrust.OTHER_LOGIN),
     "another login's code": (
         changed(changed(STEPS, Event.RA_ORDER_SUBMITTED, login="L"), Event.RA_BIRTH_DATE_RIGHT, login="L"),
@@ -94,6 +107,23 @@ def test_what_is_missing_is_named(what: str) -> None:
 )
 def test_what_the_ca_does_and_what_changes_nothing_may_follow(event: Event) -> None:
     assert isinstance(judged([*STEPS, (event, {})]), Approval)
+
+
+@pytest.mark.parametrize("evidence", ["login", "credential", None])
+def test_a_key_that_another_login_has_bound_counts_once_this_one_has_proved_possession_of_it(
+    evidence: str | None,
+) -> None:
+    proved = [OPENED, BOUND, PROVED, *STEPS[2:]]
+    assert isinstance(judged(changed(proved, Event.RA_KEY_BOUND, login="L", evidence=evidence)), Approval)
+    another = [
+        (event, {**facts, "spki_sha256": "00" * 32}) if event is PROVED[0] else (event, facts)
+        for event, facts in proved
+    ]
+    assert judged(changed(another, Event.RA_KEY_BOUND, login="L", evidence=evidence)) is Distrust.OTHER_LOGIN
+
+
+def test_a_renewal_whose_key_the_old_key_has_bound_is_approved_in_any_one_login() -> None:
+    assert isinstance(judged(changed(RENEWAL, Event.RA_KEY_BOUND, login="L")), Approval)
 
 
 def test_a_company_is_not_asked_for_a_birth_date_and_an_opening_that_does_not_say_counts_as_asking() -> None:
