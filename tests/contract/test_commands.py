@@ -308,7 +308,7 @@ def test_the_command_line_says_a_refusal_as_a_sentence(tmp_path: Path) -> None:
         )
 
     assert run("ca", "init").returncode == 0
-    missing = run("customers", "password", "NOBODY-1")
+    missing = run("customers", "password", "NOBODY-1", "--by", "amy")
     assert (missing.returncode, missing.stderr) == (1, "There is no such customer.\n")
     assert run("audit", "verify").returncode == 0
 

@@ -13,6 +13,7 @@ from chopmark.ra.intake_ports import KEPT, Allowed, Rules
 from chopmark.ra.intake_report import Report
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.schema import metadata
+from chopmark.store.script import Script, query
 from chopmark.words import Channel
 from tests.contract import test_registry
 from tests.contract.test_registry import BOB, HEADER, ZOE, World, many
@@ -180,8 +181,8 @@ async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_th
     assert await cools(world, "C0099") == {Channel.MOBILE}
     found = await records(world, Event.STAFF_COOLDOWN_STARTED, "customer:C0099")
     assert [(one["field"], one["reason"], one.get("account")) for one in found] == [
-        ("accounts", "moved", "F014000-0000007"),
         ("person_id", "moved", None),
+        ("accounts", "moved", "F014000-0000007"),
     ]
     works = await world.rows("SELECT customer, channel FROM work ORDER BY not_before, customer, channel")
     assert [tuple(row.values()) for row in works][2:] == [("C0001", "email"), ("C0001", "mobile")]
@@ -362,3 +363,23 @@ async def test_hundreds_who_share_one_address_are_counted_and_only_so_many_named
     again = await world.take_in(*lines)
     assert again.counts["email.shared"] == 120
     assert all(str(note.text).count("C0") <= 4 for note in again.notes)
+
+
+async def test_an_address_that_was_replaced_earlier_is_not_told_of_what_changes_later(world: World):
+    await world.take_in(ZOE)
+    await world.take_in(ZOE.replace("0912345678", "0955000222"))
+    await world.take_in(ZOE.replace("0912345678", "0955000333"))
+    rows = await world.rows("SELECT contact_version FROM work WHERE channel = 'mobile' ORDER BY contact_version")
+    assert [row["contact_version"] for row in rows] == [1, 2]
+
+
+async def test_what_an_older_release_took_in_is_remembered_when_it_changes(world: World):
+    await world.take_in(ZOE)
+
+    def forget() -> Script[None]:
+        yield query("DELETE FROM bearers")
+
+    await world.engine.run(forget)
+    await world.take_in(EMPTIED, allow=ALL)
+    await world.take_in(THIEF)
+    assert await cools(world, "C0099") == {Channel.MOBILE}

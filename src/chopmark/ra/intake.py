@@ -27,6 +27,7 @@ from chopmark.ra.intake_changes import Import, Plan, Told
 from chopmark.ra.intake_differences import (
     CONTACT_COLUMNS,
     Share,
+    Turned,
     column_of,
     difference_note,
     differences,
@@ -36,7 +37,7 @@ from chopmark.ra.intake_differences import (
     shared_note,
 )
 from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan, short_hash
-from chopmark.ra.intake_ports import KEPT, Allowed, Mark, Owners, Past, Registry, Rules, Standing, StandingMoved
+from chopmark.ra.intake_ports import KEPT, Allowed, Borne, Mark, Owners, Past, Registry, Rules, Standing, StandingMoved
 from chopmark.ra.intake_report import Remarks, Report, by_line
 from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
@@ -217,19 +218,20 @@ class Intake:
         contacts = [found for one in rows for found in (one.mobile_hash, one.email_hash) if found is not None]
         owners = await self._registry.owners([one.person_hash for one in rows], accounts, contacts)
         known = await self._registry.standing([one.row.customer for one in rows])
-        past = await self._past(rows, known, "")
+        turned = self._turned(rows, known)
+        past = await self._past(rows, known, turned, "")
         faults: list[Fault] = []
         for one in rows:
             faults += _clashes(one, owners)
             standing = known.get(one.row.customer)
-            turned = () if standing is None else differences(one, standing, self._sealer)
+            found = turned.get(one.row.customer, ())
             if standing is None:
                 remarks.count("customer.new", 1)
             else:
-                share.note(one, turned)
-            faults += faults_of(one, turned, allowed)
-            remarks.add(difference_note(one, each) for each in turned)
-            for borne in gained(one, standing):
+                share.note(one, found)
+            faults += faults_of(one, found, allowed)
+            remarks.add(difference_note(one, each) for each in found)
+            for borne in gained(one, standing, found):
                 if others := past.others(borne, one.row.customer):
                     remarks.add([moved_note(one, column_of(borne, one), others, self._rules)])
             for channel, column in CONTACT_COLUMNS.items():
@@ -238,9 +240,19 @@ class Intake:
                     remarks.add([shared_note(one, column, sorted(sharing))])
         return faults
 
-    async def _past(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], run: str) -> Past:
-        borne = {found for one in rows for found in gained(one, known.get(one.row.customer))}
-        return await self._registry.past(list(borne), list(known), run, self._clock.now() - KEPT)
+    def _turned(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing]) -> Turned:
+        there = [(one, standing) for one in rows if (standing := known.get(one.row.customer)) is not None]
+        return {one.row.customer: differences(one, standing, self._sealer) for one, standing in there}
+
+    async def _past(
+        self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], turned: Turned, run: str
+    ) -> Past:
+        borne: list[Borne] = []
+        for one in rows:
+            customer = one.row.customer
+            borne += gained(one, known.get(customer), turned.get(customer, ()))
+        changed = [customer for customer, found in turned.items() if found]
+        return await self._registry.past(borne, changed, run, self._clock.now() - KEPT)
 
     def _shared(self, seen: Seen, spool: Spool, remarks: Remarks) -> None:
         """Remark upon contacts that several lines have, where the directory has not shown it already."""
@@ -270,8 +282,10 @@ class Intake:
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             known = await self._registry.standing([one.row.customer for one in rows])
-            self._still_allowed(rows, known, who)
-            plan = Plan(who.of, now, known, await self._past(rows, known, who.of.run))
+            turned = self._turned(rows, known)
+            if any(True for one in rows for _ in faults_of(one, turned.get(one.row.customer, ()), who.allowed)):
+                raise Refused(_BUSY)  # somebody else has changed the directory since the check
+            plan = Plan(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
             changes = plan.changes(rows)
             leaves = await self._leaves(plan.told, who, len(rows))
             try:
@@ -282,14 +296,6 @@ class Intake:
                 raise Refused(refused)
             return
         raise Refused(_BUSY)
-
-    def _still_allowed(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], who: _By) -> None:
-        """Raise Refused when the directory was changed since the check, so that these rows are faults now."""
-        for one in rows:
-            standing = known.get(one.row.customer)
-            turned = () if standing is None else differences(one, standing, self._sealer)
-            if any(True for _ in faults_of(one, turned, who.allowed)):
-                raise Refused(_BUSY)
 
     async def _leaves(self, told: Sequence[Told], who: _By, count: int) -> list[Leaf]:
         now = self._clock.now()

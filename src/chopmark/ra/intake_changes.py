@@ -21,8 +21,8 @@ from chopmark.post.ports import Work
 from chopmark.ra.intake_differences import (
     CHANNELS,
     Difference,
+    Turned,
     column_of,
-    differences,
     gained,
     traits,
     traits_before,
@@ -62,6 +62,7 @@ class Plan:
     of: Import
     now: datetime
     known: Mapping[CustomerId, Standing]
+    turned: Turned
     past: Past
     created: list[SealedCustomer] = field(default_factory=list)
     changed: list[SealedCustomer] = field(default_factory=list)
@@ -81,11 +82,8 @@ class Plan:
         notices = Notices(self.of.entropy, self.of.new_id, self.of.rules.channels, self.now, self.past)
         for waiting in rows:
             standing = self.known.get(waiting.row.customer)
-            found = () if standing is None else differences(waiting, standing, self.of.sealer)
-            moved = sorted(
-                (one for one in gained(waiting, standing) if self.past.others(one, waiting.row.customer)),
-                key=lambda one: (one.kind, one.value),
-            )
+            found = self.turned.get(waiting.row.customer, ())
+            moved = [one for one in gained(waiting, standing, found) if self.past.others(one, waiting.row.customer)]
             self._write(waiting, standing, found)
             self._cool(waiting, found, moved)
             notices.tell(waiting.row.customer, standing, found, moved)
@@ -114,8 +112,8 @@ class Plan:
         versions = self._contacts(waiting, standing)
         if standing is not None and not found:
             return
-        before = set() if standing is None else traits_before(standing)
-        self.borne += [(row.customer, one) for one in sorted(before | traits(waiting), key=lambda one: one.value)]
+        before = [] if standing is None else traits_before(standing)
+        self.borne += [(row.customer, one) for one in dict.fromkeys((*before, *traits(waiting)))]
         if standing is not None:
             self.voided.append(row.customer)
             self.told += [_told(row.customer, one, version, versions) for one in found]

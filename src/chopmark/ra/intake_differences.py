@@ -4,7 +4,7 @@ A sheet that was spoiled on its way (a shifted column, an emptied one, dates tha
 by which somebody takes another person's place look the same: much changes that as a rule does not.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,6 +35,10 @@ class Difference:
     column: Column
     turn: Turn
     account: AccountNumber | None = None
+
+
+Turned = Mapping[CustomerId, tuple[Difference, ...]]
+"""What the rows of a batch say differently of the customers on record."""
 
 
 def differences(waiting: Waiting, standing: Standing, sealer: Sealer) -> tuple[Difference, ...]:
@@ -71,28 +75,32 @@ def _turned(column: Column, before: str | None, after: str | None) -> list[Diffe
     return [Difference(column, Turn.ADDED if before is None else Turn.REMOVED if after is None else Turn.CHANGED)]
 
 
-def traits(waiting: Waiting) -> set[Borne]:
+def traits(waiting: Waiting) -> list[Borne]:
     """Return what the row gives its customer number."""
-    hashes = {waiting.mobile_hash, waiting.email_hash} - {None}
-    return _traits(waiting.person_hash, {one for one in hashes if one}, waiting.row)
+    return _traits(waiting.person_hash, (waiting.mobile_hash, waiting.email_hash), waiting.row)
 
 
-def traits_before(standing: Standing) -> set[Borne]:
+def traits_before(standing: Standing) -> list[Borne]:
     """Return what a customer number has on record."""
-    return _traits(standing.person_id_hash, {one.destination_hash for one in standing.contacts.values()}, standing)
+    return _traits(standing.person_id_hash, [one.destination_hash for one in standing.contacts.values()], standing)
 
 
-def _traits(person_hash: str, contacts: Collection[str], holder: Row | Standing) -> set[Borne]:
-    return (
-        {Borne(Trait.PERSON, person_hash)}
-        | {Borne(Trait.CONTACT, one) for one in contacts}
-        | {Borne(Trait.ACCOUNT, account.number) for account in holder.accounts}
-    )
+def _traits(person_hash: str, contacts: Collection[str | None], holder: Row | Standing) -> list[Borne]:
+    return [
+        Borne(Trait.PERSON, person_hash),
+        *[Borne(Trait.CONTACT, one) for one in contacts if one is not None],
+        *[Borne(Trait.ACCOUNT, account.number) for account in holder.accounts],
+    ]
 
 
-def gained(waiting: Waiting, standing: Standing | None) -> set[Borne]:
-    """Return what the row gives a customer number that it has not."""
-    return traits(waiting) - (traits_before(standing) if standing is not None else set())
+def gained(waiting: Waiting, standing: Standing | None, found: Collection[Difference]) -> list[Borne]:
+    """Return what the row gives a customer number that it has not; `found` are the row's differences."""
+    if standing is None:
+        return traits(waiting)
+    if not found:
+        return []
+    before = set(traits_before(standing))
+    return [one for one in traits(waiting) if one not in before]
 
 
 def column_of(borne: Borne, waiting: Waiting) -> Column:

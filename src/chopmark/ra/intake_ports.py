@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chopmark.audit.leaf import ChainId, Leaf, Tip
 from chopmark.errors import Refusal
@@ -33,9 +33,8 @@ class Trait(StrEnum):
     ACCOUNT = "account"
 
 
-@dataclass(frozen=True, slots=True)
-class Borne:
-    """An id or a contact (by keyed hash), or an account, that a customer number has or had."""
+class Borne(NamedTuple):
+    """An id or a contact (by keyed hash), or an account, that a customer number has or had; there are many of these."""
 
     kind: Trait
     value: str
