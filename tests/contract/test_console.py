@@ -62,6 +62,7 @@ async def test_the_user_of_the_machine_stands_beside_whoever_names_himself(setti
         "staff:cooldown:started",
         "staff:password:printed",
         "staff:client:created",
+        "staff:action:refused",
         "staff:hold:released",
         "staff:key:blocked",
     }

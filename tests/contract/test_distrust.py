@@ -139,7 +139,8 @@ async def test_a_code_that_was_never_given_is_missed_though_the_row_says_that_it
     """The state is set by hand, and a stolen session confirms: the RA sees nothing, the CA does."""
     errand = await world.to_sent(ANN)
     now = int(world.clock.at.timestamp() * 1000)
-    sql = "UPDATE orders SET state = 'checked', coded_at = :now, checked_at = :now, code_channel = 'mobile'"
+    sql = "UPDATE orders SET state = 'checked', coded_at = :now, checked_at = :now, code_channel = 'mobile', "
+    sql += "approved_login = bound_login"
     await world.change(sql, now=now)
     await world.change("UPDATE challenges SET state = 'consumed'")
     assert (await refusal(errand.confirm())).code == "distrusted"

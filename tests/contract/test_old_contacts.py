@@ -14,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind
 from chopmark.main import House, build, tasks
-from chopmark.post.ports import FaultReason, GatewayFault, Work, WorkKind
+from chopmark.post.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
 from chopmark.settings import Smtp
@@ -85,7 +85,9 @@ async def change(house: House, customer: str, *allow: Allowed, **cells: str) -> 
 
 
 def addresses(gateway: Gateway) -> list[tuple[str, str]]:
-    return [(message.purpose.value, message.destination.reveal()) for message in gateway.taken]
+    """What was sent where; that an order was opened is looked at elsewhere."""
+    sent = [message for message in gateway.taken if message.purpose is not Purpose.ORDER_OPENED]
+    return [(message.purpose.value, message.destination.reveal()) for message in sent]
 
 
 async def outcomes(world: World) -> list[tuple[str, str]]:

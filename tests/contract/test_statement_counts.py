@@ -50,15 +50,15 @@ ROUND_TRIPS = {
 """PostgreSQL: how often a request waits for the database; `answers`: what is written after all of them."""
 STATEMENTS = {
     "launch": 7,
-    "order": 10,
-    "key": 16,
-    "challenges": 21,
+    "order": 11,
+    "key": 17,
+    "challenges": 23,
     "delivery": 9,
-    "code": 24,
-    "birth-date": 15,
-    "confirm": 27,
-    "nonce": 12,
-    "prove": 17,
+    "code": 26,
+    "birth-date": 16,
+    "confirm": 30,
+    "nonce": 13,
+    "prove": 18,
     "answers": 7,
 }
 """SQLite: how many statements a request runs."""

@@ -215,9 +215,8 @@ def _unapproved(
         approved.append(later[checked])
     elif opened.word("checks") is not None or not ("checks" in opened.facts or old_form):
         yield Distrust.NO_BIRTH_DATE  # an order that was opened by an earlier release does not say: it is asked
-    if len({one.word("login") for one in approved}) != 1:
-        yield Distrust.OTHER_LOGIN
-    if not (old_form or _held(bound, steps, at, submitted)):
+    one_login = len({one.word("login") for one in approved}) == 1
+    if not old_form and not (one_login and _held(bound, steps, at, submitted)):
         yield Distrust.OTHER_LOGIN
     times = [one.at for one in approved]
     if max(times) - min(times) > life + MARGIN:
