@@ -173,9 +173,9 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
         order.browser.client.event_hooks["response"].append(_noting(note))
         await order.until("channel" if number == "C10006" else "done", operation, **more)
         if number == "C10006":
-            await order.call(f"{order.path}/dispute", {"channel": "mobile"})
             await order.possess()
             await order.name_key()
+            await order.call(f"{order.path}/dispute", {"channel": "mobile"})
             await order.call(f"{order.path}/credential")
             await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")
