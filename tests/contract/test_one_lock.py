@@ -389,20 +389,19 @@ async def test_a_stranger_with_the_password_uses_up_at_most_six_of_ten_codes_wit
 ) -> None:
     await world.to_active()
     world.clock.at = began = world.held[ANN].holding.not_after - timedelta(days=20)
-    sent = 0
-    for guesses in (5, 5, 5, 1, 1, 1, 1, 1):
+    refused: list[str | None] = []
+    for guesses in (5, 5, 5, 1, 1, 1, 1):
         errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
         made = await outcome(errand.send())
         if isinstance(made, Refusal):
-            break
-        sent += 1
-        for step in range(1, guesses + 1):
-            await refusal(errand.answer(await errand.wrong_code(step)))
+            refused.append(made.code)
+        else:
+            for step in range(1, guesses + 1):
+                await refusal(errand.answer(await errand.wrong_code(step)))
         await world.house.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(minutes=20)
-    assert (sent, getattr(made, "code", None)) == (6, "sends_order")
+    assert refused == ["sends_order"]
     assert await held(world) == {}
-    await world.house.enrolment.cancel(errand.caller, errand.id)
     mine = await world.to_key(ANN, Operation.REKEY)
     await mine.send()
     assert (await mine.answer(await mine.code())).state is OrderState.CODED
