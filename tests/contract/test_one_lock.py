@@ -200,6 +200,14 @@ async def test_of_the_failures_ever_the_greater_count_goes_on(world: World) -> N
     assert await held(world) == {"code": "disabled"}
 
 
+async def test_a_hundred_failures_ever_before_the_upgrade_let_no_answer_be_compared(world: World) -> None:
+    await elder(world, "sms", 0, 100)
+    errand = await world.to_sent()
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
+    assert await held(world) == {"code": "disabled"}
+    assert await world.leaves(Event.RA_CODE_RIGHT) == []
+
+
 async def test_failures_of_more_than_a_day_ago_count_only_towards_those_ever(world: World) -> None:
     await elder(world, "sms", 19, 19)
     world.clock.later(days=1)
@@ -234,6 +242,15 @@ async def test_what_such_a_process_adds_after_the_upgrade_counts_too(world: Worl
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
 
 
+async def test_a_release_forgets_what_ours_and_theirs_have_counted(world: World) -> None:
+    await guess(world, EMAIL, 10)
+    await elder(world, "sms", 20, 20, hold="held")
+    world.clock.later(hours=1)
+    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    rows = await world.rows("SELECT in_window, ever, held_at FROM failures")
+    assert {(row["in_window"], row["ever"], row["held_at"]) for row in rows} == {(0, 0, None)}
+
+
 # pause and sends ------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +273,19 @@ async def test_i16_a_cancelled_and_reopened_order_waits_for_the_same_60_seconds(
     world.clock.later(milliseconds=1)
     await fresh.send(EMAIL)
     assert await world.count("challenges") == 2
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    ["UPDATE challenges SET resend_at = 0", "DELETE FROM counters WHERE name LIKE 'send-pause:%'"],
+    ids=["not committed when this one began", "sent by a process of the release before"],
+)
+async def test_i16_the_pause_stands_on_the_codes_and_on_a_counter_of_its_own(world: World, unseen: str) -> None:
+    errand = await world.to_sent()
+    await world.change(unseen)
+    refused = await again(world, errand, EMAIL)
+    assert refused is not None
+    assert (refused.code, refused.retry_after_s) == ("resend_too_soon", 60)
 
 
 async def test_i16_a_right_code_ends_the_pause_for_the_next_order(world: World) -> None:
@@ -354,6 +384,30 @@ async def test_a_renewal_that_the_old_key_has_signed_gets_its_codes_whatever_oth
     assert (await refusal(mine.send())).code == "sends_order"
 
 
+async def test_a_stranger_with_the_password_uses_up_at_most_six_of_ten_codes_without_shutting_the_lock(
+    world: World,
+) -> None:
+    await world.to_active()
+    world.clock.at = began = world.held[ANN].holding.not_after - timedelta(days=20)
+    refused: list[str | None] = []
+    for guesses in (5, 5, 5, 1, 1, 1, 1):
+        errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
+        made = await outcome(errand.send())
+        if isinstance(made, Refusal):
+            refused.append(made.code)
+        else:
+            for step in range(1, guesses + 1):
+                await refusal(errand.answer(await errand.wrong_code(step)))
+        await world.house.enrolment.cancel(errand.caller, errand.id)
+        world.clock.later(minutes=20)
+    assert refused == ["sends_order"]
+    assert await held(world) == {}
+    mine = await world.to_key(ANN, Operation.REKEY)
+    await mine.send()
+    assert (await mine.answer(await mine.code())).state is OrderState.CODED
+    assert world.clock.at < began + timedelta(hours=24)
+
+
 async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World) -> None:
     errand = await world.to_sent()
     for _ in range(2):
@@ -367,4 +421,15 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
         await errand.send()
         world.clock.later(seconds=60)
     assert (await refusal(errand.send())).code == "sends_order"
-    assert (await world.leaves(Event.STAFF_HOLD_RELEASED)) != []
+
+
+async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
+    for _ in range(5):
+        errand = await world.to_code()
+        await world.house.enrolment.cancel(errand.caller, errand.id)
+        world.clock.later(seconds=60)
+    errand = await world.to_key()
+    assert (await refusal(errand.send())).code == "sends"
+    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    await errand.send()
+    assert len(await world.leaves(Event.STAFF_HOLD_RELEASED)) == 1

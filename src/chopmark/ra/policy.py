@@ -41,6 +41,8 @@ class Policy:
     revocations_per_year: int = 20
     channels: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
     email_alone: bool = True
+    replace_by_both: bool = False
+    replace_delay: timedelta = timedelta(hours=24)
     profile: str = "investor"
     profile_scope: str = "customer"
     permits: tuple[str, ...] = field(default=())
@@ -52,7 +54,7 @@ class Policy:
 
 
 TW_BROKER = Policy()
-STRICT = Policy(name="strict", birth_date_asked=False, email_alone=False)
+STRICT = Policy(name="strict", birth_date_asked=False, email_alone=False, replace_by_both=True)
 PRESETS = {policy.name: policy for policy in (TW_BROKER, STRICT)}
 
 

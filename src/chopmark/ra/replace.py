@@ -1,0 +1,157 @@
+"""What approves a `replace`: a new certificate without the old key. Pure: values in, values out.
+
+Nothing but the customer's factors stands behind such an order, so it is the way of whoever has stolen some of them.
+`tw-broker` is the manual's: one code and the birth date, and the other contact is told at once and can cancel.
+`strict` asks for codes on both contacts, where there is one only for time, where there is none for a slip. The
+customer's reason is no argument here: who says *lost* has proved nothing more than who says anything else.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from chopmark.ra.policy import ContactFacts, Policy
+from chopmark.words import Channel, FactorClass, OrderState
+
+
+class Way(StrEnum):
+    """How a replacement is approved."""
+
+    ONE_CODE = "one_code"
+    BOTH_CODES = "both_codes"
+    DELAY = "delay"
+    SLIP = "slip"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What approves this replacement: codes by one (or all) of `channels`, and what stands beside them.
+
+    `told` are the contacts that get the notice, at once, with the reference that cancels the order: every contact
+    on record, stopped and cooling ones too, but for the one that the code itself was sent to.
+    """
+
+    way: Way
+    channels: frozenset[Channel]
+    birth_date: bool
+    told: frozenset[Channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the customer has given in one login: when each channel's code was right, and the birth date.
+
+    `announced_at` is when the delay began: the first right code of the order, in whatever login.
+    """
+
+    codes: Mapping[Channel, datetime]
+    birth_date_at: datetime | None = None
+    announced_at: datetime | None = None
+
+
+class Want(StrEnum):
+    """What a replacement still wants."""
+
+    NOTHING = "nothing"
+    CODE = "code"
+    BIRTH_DATE = "birth_date"
+    TIME = "time"
+    SLIP = "slip"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What comes next: a code by one of `channels`, or to wait until `until`."""
+
+    want: Want
+    channels: frozenset[Channel] = frozenset()
+    until: datetime | None = None
+
+
+class Cancelling(StrEnum):
+    """What the reference in the notice does."""
+
+    ENDS_ORDER = "ends_order"
+    HOLDS_CERTIFICATE = "holds_certificate"
+    NOTHING = "nothing"
+
+
+def demand(
+    policy: Policy,
+    contacts: Mapping[Channel, ContactFacts],
+    login: Collection[FactorClass],
+    coded_by: Channel | None,
+    now: datetime,
+    *,
+    has_birth_date: bool,
+) -> Demand:
+    """Return what approves a replacement under this policy, for a customer with these contacts.
+
+    `login` are the factors of all logins that touched the order; `coded_by` is the channel of its first code, None
+    before one was sent. A company has no birth date.
+    """
+    fit = frozenset(channel for channel in policy.channels if _fit(contacts.get(channel), login, now))
+    birth_date = policy.birth_date_asked and has_birth_date
+    others = frozenset(contacts) - ({coded_by} if coded_by is not None else frozenset())
+    told = others or frozenset(contacts)
+    if policy.replace_by_both:
+        if len(fit) > 1:
+            return Demand(Way.BOTH_CODES, fit, birth_date, frozenset(contacts))
+        if fit and _alone(policy, fit):
+            return Demand(Way.DELAY, fit, birth_date, frozenset(contacts))
+        return Demand(Way.SLIP, frozenset(), birth_date, frozenset(contacts))
+    usable = frozenset(channel for channel in fit if _alone(policy, {channel}))
+    return Demand(Way.ONE_CODE if usable else Way.SLIP, usable, birth_date, told)
+
+
+def missing(policy: Policy, asked: Demand, given: Given, now: datetime) -> Missing:
+    """Return what the customer has to do next; `Want.NOTHING`: the replacement is approved at `now`.
+
+    A right code and a birth date count for `approval_life`. With a delay the first right code begins it, and after
+    it a code is typed once more: what was right a day ago says nothing of who sits there now.
+    """
+    if asked.way is Way.SLIP:
+        return Missing(Want.SLIP)
+    fresh = {channel for channel in asked.channels if _fresh(policy, given.codes.get(channel), now)}
+    if asked.way is Way.DELAY and given.announced_at is not None and now < given.announced_at + policy.replace_delay:
+        return Missing(Want.TIME, until=given.announced_at + policy.replace_delay)
+    wanted = asked.channels - fresh
+    if wanted if asked.way is Way.BOTH_CODES else not fresh:
+        return Missing(Want.CODE, wanted)
+    if asked.way is Way.DELAY and given.announced_at is None:
+        raise ValueError("a right code of an order with a delay announces it")
+    if asked.birth_date and not _fresh(policy, given.birth_date_at, now):
+        return Missing(Want.BIRTH_DATE)
+    return Missing(Want.NOTHING)
+
+
+def cancelling(state: OrderState) -> Cancelling:
+    """Return what cancelling by the reference does to an order in this state.
+
+    Nobody signs in to cancel, so it must not destroy: what is issued already is put on hold, and people clear it up.
+    """
+    if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}:
+        return Cancelling.ENDS_ORDER
+    if state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
+        return Cancelling.HOLDS_CERTIFICATE
+    return Cancelling.NOTHING
+
+
+def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: datetime) -> bool:
+    """Whether a code may go there: registered, not stopped, not changed lately, and no factor of the login.
+
+    Unknown login factors fail closed.
+    """
+    if contact is None or contact.disputed or now < contact.cool_until:
+        return False
+    return bool(login) and contact.channel.factor not in login
+
+
+def _alone(policy: Policy, channels: Collection[Channel]) -> bool:
+    """Whether a code by this one channel may approve at all."""
+    return policy.email_alone or Channel.EMAIL not in channels
+
+
+def _fresh(policy: Policy, at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now < at + policy.approval_life
