@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from chopmark.audit.recorder import Recorder
+from chopmark.ca import approval
 from chopmark.ca.approval import Approvals
 from chopmark.ca.cfssl import AuthKey, CfsslClient
 from chopmark.ca.cmp import CmpClient
@@ -93,7 +94,9 @@ def _id(settings: Settings, anchors: Anchors) -> IssuerId:
     return IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}")
 
 
-def known_of(settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str]) -> Known:
+def known_of(
+    settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str], terms: approval.Terms
+) -> Known:
     """Return what stored certificates of other CAs are held to. Raises ExternalFault."""
     anchors = None if settings.issuer == "embedded" else anchors_of(settings)
     return Known(
@@ -102,6 +105,7 @@ def known_of(settings: Settings, profiles: Sequence[Profile], constants: Mapping
         naming=Naming(settings.issuer_naming),
         profiles={name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}},
         constants=constants,
+        terms=terms,
     )
 
 

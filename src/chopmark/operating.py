@@ -136,7 +136,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
             earlier = [ca.issuer.standard() for ca in house.earlier]
             checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
             found, moduli = await checker.check(now), checker.moduli
-        known = known_of(settings, shipped_profiles(), constants(house.brand))
+        known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
         elsewhere = ForeignChecker(known, ForeignRows(house.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:

@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chopmark import ca, operating
+from chopmark.ca.approval import Approvals
 from chopmark.ca.checker import Checked, Checker
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Certified, Wish
 from chopmark.ca.shipped import shipped_profiles
+from chopmark.client.signing import ClientKey
 from chopmark.keys.adapter import as_private_key
 from chopmark.pki.profile import Hours, Lifetime
 from chopmark.store.ca import CertificateLedger
@@ -152,6 +154,37 @@ async def _another_shard(world: World, serial: Serial) -> None:
     await _edit(world, serial, "shard", 7)
 
 
+_OF_ORDER = "chain = (SELECT order_id FROM certificates WHERE serial = :serial)"
+
+
+async def _no_records(world: World, serial: Serial) -> None:
+    await world.change(f"DELETE FROM leaves WHERE {_OF_ORDER}", serial=serial)
+
+
+async def _no_code(world: World, serial: Serial) -> None:
+    """The record of the right code is gone."""
+    await world.change(f"DELETE FROM leaves WHERE event = 'ra:code:right' AND {_OF_ORDER}", serial=serial)
+
+
+async def _sealed_by_nobody(world: World, serial: Serial) -> None:
+    sql = f"UPDATE leaves SET mac = :mac WHERE event = 'ra:order:submitted' AND {_OF_ORDER}"
+    await world.change(sql, mac=bytes(32), serial=serial)
+
+
+async def _another_customer(world: World, serial: Serial) -> None:
+    """In every row it is Ben's; in the certificate and the records it is not."""
+    for table, where in (
+        ("orders", "serial = :serial"),
+        ("holdings", "serial = :serial"),
+        ("keys", "spki_sha256 = (SELECT spki_sha256 FROM certificates WHERE serial = :serial)"),
+    ):
+        await world.change(f"UPDATE {table} SET customer = :ben WHERE {where}", ben=BEN, serial=serial)
+
+
+async def _another_account(world: World, serial: Serial) -> None:
+    await world.change("UPDATE orders SET account = 'F014000-0000002' WHERE serial = :serial", serial=serial)
+
+
 EDITS: dict[Callable[[World, Serial], Awaitable[None]], set[str]] = {
     _damaged_signature: {"signature", "holding_differs"},
     _tbs: {"tbs_differs"},
@@ -167,6 +200,11 @@ EDITS: dict[Callable[[World, Serial], Awaitable[None]], set[str]] = {
     _in_limbo: {"limbo", "holding_of_nothing", "audit_differs"},
     _another_profile: {"profile_unknown"},
     _another_shard: {"shard"},
+    _no_records: {"approval.no_records", "audit_differs"},
+    _no_code: {"approval.record_out_of_chain"},
+    _sealed_by_nobody: {"approval.record_seal"},
+    _another_customer: {"approval.other_customer", "subject"},
+    _another_account: {"approval.other_account"},
 }
 
 
@@ -209,6 +247,33 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
         found = await checker.check(world.clock.now())
         assert {fault.code for fault in found.faults} == faults
         assert found.certificates == 2
+
+
+class Anybody(Approvals):
+    """What stood in front of the CA before it read records: nothing."""
+
+    async def granted(self, wish: Wish) -> Wish:
+        return wish
+
+
+async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_made(world: World) -> None:
+    """A row inserted as submitted, signed by a CA that went by rows, and then everything that goes with it."""
+    ben, house, key = await world.to_active(BEN), world.house, ClientKey.generate()
+    gate = Anybody(
+        house.approvals.terms, CertificateLedger(house.engine), house.desk.counters, house.recorder, world.clock
+    )
+    house.issuer._approvals = gate
+    (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)
+    row |= {"id": "A" * 26, "state": "submitted", "spki_sha256": key.spki_sha256.hex(), "csr": key.request()}
+    row |= {"submitted_at": 0, "serial": None, "issued_at": None, "activated_at": None}
+    await world.change("UPDATE orders SET state = 'done' WHERE id = :id", id=ben.id)
+    await world.change(f"INSERT INTO orders ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", **row)
+    sql = "INSERT INTO keys (spki_sha256, customer, first_seen_at) VALUES (:spki, :ben, 0)"
+    await world.change(sql, spki=key.spki_sha256.hex(), ben=BEN)
+    await world.once("resume")
+    (made,) = await world.rows("SELECT serial FROM certificates WHERE order_id = :id", id="A" * 26)
+    faults = {fault.code for fault in (await checked(world)).faults if fault.serial == made["serial"]}
+    assert faults == {"approval.not_submitted"}
 
 
 def test_every_shipped_profile_is_known_by_its_file() -> None:

@@ -42,7 +42,7 @@ ROUND_TRIPS = {
     "delivery": 4,
     "code": 5,
     "birth-date": 3,
-    "confirm": 6,
+    "confirm": 7,
     "nonce": 2,
     "prove": 2,
     "answers": 7,

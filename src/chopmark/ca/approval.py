@@ -277,6 +277,35 @@ def _serial(certificate_der: bytes) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the rows say of a certificate's order."""
+
+    order: OrderId
+    customer: str
+    account: str
+    profile: str
+    spki_sha256: str
+
+
+def unapproved(records: Sequence[StoredLeaf], terms: Terms, claimed: Claimed) -> Iterator[str]:
+    """Say what of a stored certificate its order's records do not bear out, as `approval.` and a word of `Distrust`.
+
+    What an earlier release recorded is held to what it names: customer, account and key, and no profile.
+    """
+    approval = judge(claimed.order, records, terms, past=True)
+    if isinstance(approval, Distrust):
+        yield f"approval.{approval}"
+        return
+    holds = {
+        Distrust.OTHER_KEY: approval.spki_sha256 == claimed.spki_sha256,
+        Distrust.OTHER_CUSTOMER: approval.customer == claimed.customer,
+        Distrust.OTHER_ACCOUNT: approval.account == claimed.account,
+        Distrust.OTHER_PROFILE: approval.profile in {None, claimed.profile},
+    }
+    yield from (f"approval.{wrong}" for wrong, held in holds.items() if not held)
+
+
 class Notes(Protocol):
     """Keeps records that go with no other change."""
 

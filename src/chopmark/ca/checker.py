@@ -14,13 +14,17 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat import asn1
 
+from chopmark.audit.leaf import StoredLeaf
+from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.embedded import Standard
 from chopmark.ca.lint import Linter
+from chopmark.ca.naming import named
 from chopmark.ca.ports import Entry
 from chopmark.pki import draft as drafts
 from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
 from chopmark.pki.der import NotDer, encoded, require_der
+from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
 from chopmark.words import CertificateState, Serial
@@ -54,6 +58,7 @@ class Ordered:
     serial: str | None
     spki_sha256: str | None
     key_customer: str | None
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,15 @@ class Stored:
     holding: Held | None
     order: Ordered | None
     leaves: Told
+    records: tuple[StoredLeaf, ...] = ()
+    """Of the order, from the first one on."""
 
 
 class Rows(Protocol):
     """Reads what is stored; nothing is interpreted on the way."""
 
     def certificates(self) -> AsyncGenerator[Stored, None]:
-        """Yield every certificate row of the installation as of one moment, by serial."""
+        """Yield every certificate row of the installation as of one moment, those of one order together."""
         ...
 
     async def strays(self) -> list[Serial]:
@@ -159,6 +166,7 @@ class Checker:
         yield from _states(entry, now)
         yield from _correspondence(row, now)
         yield from _audited(entry.state, row.leaves)
+        yield from _approved(standard, row)
 
 
 def _contents(standard: Standard, entry: Entry, moduli: dict[int, list[Serial]]) -> Iterator[str]:
@@ -289,3 +297,22 @@ def _audited(state: CertificateState, leaves: Told) -> Iterator[str]:
     )
     if leaves != wanted:
         yield "audit_differs"
+
+
+def _approved(standard: Standard, row: Stored) -> Iterator[str]:
+    """Whether the order's sealed records show that its customer approved this key, and the certificate names them."""
+    meant, order = row.entry.reservation, row.order
+    customer, account = ("", "") if order is None else (order.customer, order.account)
+    yield from unapproved(
+        row.records, standard.terms, Claimed(meant.order, customer, account, meant.profile, meant.spki_sha256)
+    )
+    profile = standard.profiles.get((meant.profile, meant.profile_version))
+    if profile is None or order is None or row.entry.der is None:
+        return
+    try:
+        subject = x509.load_der_x509_certificate(row.entry.der).subject
+    except ValueError:
+        return
+    values = {**standard.constants, "customer": customer, "account": account}
+    if not named(subject, profile.subject, values, Naming.OURS):
+        yield "subject"

@@ -5,7 +5,6 @@ order that asked, the holding that shows it, and the leaves. No column is truste
 """
 
 import hashlib
-import re
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,21 +13,21 @@ from typing import Protocol
 
 from cryptography import x509
 
+from chopmark.audit.leaf import StoredLeaf
+from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.checker import LIMBO_AFTER, SHARED, Checked, Fault, Held, Ordered
 from chopmark.ca.foreign_ports import Known, Request, RequestState
 from chopmark.ca.lint import Linter
+from chopmark.ca.naming import named
 from chopmark.pki import fitness, path, received, signing
 from chopmark.pki.der import NotDer, require_der
-from chopmark.pki.profile import Line, Profile
+from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, Wanted
 from chopmark.pki.shared import sharing
-from chopmark.pki.x509 import RDN_OIDS, serial_hex
+from chopmark.pki.x509 import serial_hex
 from chopmark.words import CertificateState, Serial
 
 COUNTS = frozenset({RequestState.RECEIVED, RequestState.ISSUED, RequestState.REVOKED})
-_SEALED = frozenset({"holder", "national_id"})
-"""Subject values that are personal data: sealed in our records, and they may have changed since; any value fits."""
-_WORD = re.compile(r"\{([a-z_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,8 @@ class Row:
     order: Ordered | None
     ticked: bool
     leaves: Said
+    records: tuple[StoredLeaf, ...] = ()
+    """Of the order, from the first one on."""
 
 
 class Rows(Protocol):
@@ -100,6 +101,7 @@ def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]
     request = row.request
     yield from _audited(request, row.leaves)
     yield from _ended(row)
+    yield from _approved(known, row)
     if request.state not in COUNTS:
         if row.holding is not None and row.holding.order == request.order:
             yield "holding_of_nothing"
@@ -122,6 +124,14 @@ def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]
     yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
     yield from _chain(known, request, request.der, leaf)
     yield from _profile(known, row, request.der, leaf, spki)
+
+
+def _approved(known: Known, row: Row) -> Iterator[str]:
+    """Whether the order's sealed records show that its customer approved this key."""
+    request, order = row.request, row.order
+    customer = "" if order is None else order.customer
+    said = Claimed(request.order, customer, row.account, request.profile, request.spki_sha256)
+    yield from unapproved(row.records, known.terms, said)
 
 
 def _columns(request: Request, leaf: x509.Certificate, spki: bytes) -> Iterator[str]:
@@ -170,32 +180,8 @@ def _fits(known: Known, profile: Profile, row: Row, der: bytes, leaf: x509.Certi
     yield from (finding.code for finding in judged.findings if finding.code not in {"subject", "chain"})
     customer = "" if row.order is None else row.order.customer
     values = {**known.constants, "customer": customer, "account": row.account}
-    if not _named(leaf, profile.subject, values, naming):
+    if not named(leaf.subject, profile.subject, values, naming):
         yield "subject"
-
-
-def _named(leaf: x509.Certificate, lines: Sequence[Line], values: Mapping[str, str], naming: Naming) -> bool:
-    """Tell whether the subject is the template's, filled with our records; where the CA writes it, it has our last."""
-    has = [(attribute.oid, str(attribute.value)) for attribute in leaf.subject]
-    if naming is Naming.THEIRS:
-        return any(_pattern(lines[-1], values).fullmatch(value) for _, value in has)
-    exact_first = sorted(lines, key=lambda line: bool(_SEALED & set(_WORD.findall(line.template))))
-    for line in exact_first:
-        oid, pattern = RDN_OIDS[line.attribute], _pattern(line, values)
-        at = next((one for one in has if one[0] == oid and pattern.fullmatch(one[1])), None)
-        if at is None:
-            return False
-        has.remove(at)
-    return not has
-
-
-def _pattern(line: Line, values: Mapping[str, str]) -> re.Pattern[str]:
-    parts = _WORD.split(line.template)
-    spelled = [
-        re.escape(part) if place % 2 == 0 else ".+" if part in _SEALED else re.escape(values.get(part, ""))
-        for place, part in enumerate(parts)
-    ]
-    return re.compile("".join(spelled))
 
 
 def _correspondence(row: Row, now: datetime) -> Iterator[str]:

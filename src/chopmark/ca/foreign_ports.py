@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from chopmark.audit.leaf import Leaf
+from chopmark.ca.approval import Terms
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming
 from chopmark.post.ports import Work
@@ -229,10 +230,14 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What stored certificates are held to: the CA connected now (None for none) and every version of each profile."""
+    """What stored certificates are held to: the CA connected now (None for none) and every version of each profile.
+
+    `terms` are for the records of their orders.
+    """
 
     issuer: IssuerId | None
     anchors: Anchors | None
     naming: Naming
     profiles: Mapping[str, Sequence[Profile]]
     constants: Mapping[str, str]
+    terms: Terms

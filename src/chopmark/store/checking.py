@@ -6,11 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chopmark.audit.events import Event
+from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.checker import Held, Ordered, Stored, Told
 from chopmark.store.ca import entry_of
 from chopmark.store.columns import moment_or_none
 from chopmark.store.engine import Engine
 from chopmark.store.script import Row, Script, query
+from chopmark.store.submissions import Chains
 from chopmark.words import CertificateState, Serial
 
 _TOLD = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = c.order_id AND l.event = '{event}'
@@ -21,6 +23,7 @@ SELECT c.serial, c.issuer, c.order_id, c.attempt, c.profile, c.profile_version, 
   h.order_id AS held_order, h.spki_sha256 AS held_spki, h.state AS held_state, h.der AS held_der,
   h.ended_at AS held_ended_at,
   o.state AS order_state, o.customer AS order_customer, o.serial AS order_serial, o.spki_sha256 AS order_spki,
+  o.account AS order_account,
   k.customer AS key_customer,
   {_TOLD.format(event=Event.CA_CERTIFICATE_RESERVED.value)} AS told_reserved,
   {_TOLD.format(event=Event.CA_CERTIFICATE_ISSUED.value)} AS told_issued,
@@ -32,7 +35,7 @@ FROM certificates c
 LEFT JOIN holdings h ON h.serial = c.serial
 LEFT JOIN orders o ON o.id = c.order_id
 LEFT JOIN keys k ON k.spki_sha256 = c.spki_sha256
-ORDER BY c.serial
+ORDER BY c.order_id, c.serial
 """
 STRAYS = """
 SELECT serial FROM holdings
@@ -59,11 +62,16 @@ def ordered_of(row: Row) -> Ordered | None:
     if row["order_state"] is None:
         return None
     return Ordered(
-        row["order_state"], row["order_customer"], row["order_serial"], row["order_spki"], row["key_customer"]
+        row["order_state"],
+        row["order_customer"],
+        row["order_serial"],
+        row["order_spki"],
+        row["key_customer"],
+        row["order_account"],
     )
 
 
-def _stored(row: Row) -> Stored:
+def _stored(row: Row, records: tuple[StoredLeaf, ...]) -> Stored:
     told = Told(
         row["told_reserved"],
         row["told_issued"],
@@ -72,7 +80,7 @@ def _stored(row: Row) -> Stored:
         row["told_held"],
         row["told_released"],
     )
-    return Stored(entry_of(row), held_of(row), ordered_of(row), told)
+    return Stored(entry_of(row), held_of(row), ordered_of(row), told, records)
 
 
 class CertificateRows:
@@ -82,11 +90,13 @@ class CertificateRows:
         self._engine = engine
 
     async def certificates(self) -> AsyncGenerator[Stored, None]:
-        """Yield every certificate row as of one moment, by serial."""
-        async with aclosing(self._engine.stream(_CERTIFICATES, {}, 200)) as batches:
-            async for batch in batches:
-                for row in batch:
-                    yield _stored(row)
+        """Yield every certificate row as of one moment, those of one order together, with the order's records."""
+        async with self._engine.snapshot() as snapshot:
+            chains = Chains(snapshot, "SELECT order_id FROM certificates")
+            async with aclosing(snapshot.stream(_CERTIFICATES, {}, 200)) as batches:
+                async for batch in batches:
+                    for row in batch:
+                        yield _stored(row, await chains.of(row["order_id"]))
 
     async def strays(self) -> list[Serial]:
         """Return serials that customers hold and the CA has no row for."""

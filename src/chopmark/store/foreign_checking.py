@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chopmark.audit.events import Event
+from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.foreign_checker import Row as Judged
 from chopmark.ca.foreign_checker import Said
 from chopmark.store.checking import STRAYS, held_of, ordered_of
@@ -11,6 +12,7 @@ from chopmark.store.columns import unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.foreign import COLUMNS, request_of
 from chopmark.store.script import Row, Script, query
+from chopmark.store.submissions import Chains
 from chopmark.words import Serial
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})
@@ -26,6 +28,7 @@ def _told(template: str, *events: Event) -> str:
     return template.format(events=", ".join(f"'{event.value}'" for event in events))
 
 
+_JUDGED = "(r.serial IS NOT NULL OR r.state IN ('received', 'issued', 'revoked'))"
 _ROWS = f"""
 SELECT {", ".join(f"r.{name.strip()}" for name in COLUMNS.split(","))},
   h.order_id AS held_order, h.spki_sha256 AS held_spki, h.state AS held_state, h.der AS held_der,
@@ -43,12 +46,12 @@ LEFT JOIN holdings h ON h.serial = r.serial
 LEFT JOIN orders o ON o.id = r.order_id
 LEFT JOIN keys k ON k.spki_sha256 = r.spki_sha256
 LEFT JOIN hand_revocations d ON d.order_id = r.order_id AND d.attempt = r.attempt
-WHERE r.serial IS NOT NULL OR r.state IN ('received', 'issued', 'revoked')
-ORDER BY r.serial, r.order_id, r.attempt
+WHERE {_JUDGED}
+ORDER BY r.order_id, r.attempt
 """
 
 
-def _judged(row: Row) -> Judged:
+def _judged(row: Row, records: tuple[StoredLeaf, ...]) -> Judged:
     told = ("told_received", "told_issued", "told_put_aside", "told_asked", "told_revoked")
     return Judged(
         request=request_of(row),
@@ -58,6 +61,7 @@ def _judged(row: Row) -> Judged:
         order=ordered_of(row),
         ticked=row["ticked_by"] is not None,
         leaves=Said(*(row[name] for name in told)),
+        records=records,
     )
 
 
@@ -69,10 +73,12 @@ class ForeignRows:
 
     async def certificates(self) -> AsyncGenerator[Judged, None]:
         """Yield every request that brought a certificate, as of one moment."""
-        async with aclosing(self._engine.stream(_ROWS, {}, 200)) as batches:
-            async for batch in batches:
-                for row in batch:
-                    yield _judged(row)
+        async with self._engine.snapshot() as snapshot:
+            chains = Chains(snapshot, f"SELECT r.order_id FROM foreign_requests r WHERE {_JUDGED}")
+            async with aclosing(snapshot.stream(_ROWS, {}, 200)) as batches:
+                async for batch in batches:
+                    for row in batch:
+                        yield _judged(row, await chains.of(row["order_id"]))
 
     async def strays(self) -> list[Serial]:
         """Return serials that customers hold and no CA has a row for."""

@@ -96,7 +96,7 @@ class Chains:
     """The records of one chain after the other, for rows that come in the order of their chains' names."""
 
     def __init__(self, snapshot: Snapshot, chains: str) -> None:
-        """Read the records of the chains that the SELECT `chains` gives."""
+        """Read the records of the chains that the SELECT `chains` gives: those of the rows, and no others."""
         sql = f"SELECT {LEAF} FROM leaves WHERE chain IN ({chains}) ORDER BY chain, version"
         self._leaves = _each(snapshot, sql, {})
         self._next: StoredLeaf | None = None

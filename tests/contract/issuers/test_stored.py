@@ -49,7 +49,7 @@ def known(peer: Foreign, profile: str = "") -> Known:
     issuer = peer.issuer()._terms
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
-    return Known(issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS)
+    return Known(issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms)
 
 
 async def checked(peer: Foreign, lint_each: int = 1, by: Known | None = None) -> Checked:
