@@ -145,7 +145,7 @@ _BEFORE_BEARERS = (
 async def test_what_customers_have_and_had_orders_for_is_remembered_when_there_is_a_memory(engine_url):
     await db.upgrade(engine_url)
     engine = await db.open_engine(engine_url)
-    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0012")
+    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0011")
 
     def before() -> Script[None]:
         for statement in _BEFORE_BEARERS:
@@ -191,7 +191,7 @@ _BEFORE_ONE_LOCK = (
 async def test_a_hold_of_one_channel_becomes_the_hold_of_all_and_what_was_counted_stays(engine_url):
     await db.upgrade(engine_url)
     engine = await db.open_engine(engine_url)
-    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0014")
+    revision = ScriptDirectory(str(db.MIGRATIONS)).get_revision("0013")
 
     def before() -> Script[None]:
         for statement in _BEFORE_ONE_LOCK:

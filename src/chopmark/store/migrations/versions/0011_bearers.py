@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from chopmark.store.schema import metadata
 
-revision = "0012"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
