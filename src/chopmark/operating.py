@@ -15,7 +15,7 @@ from chopmark.audit.headkey import read_public
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
-from chopmark.audit.verify import verify
+from chopmark.audit.verify import Beside, verify
 from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.errors import Kind, Refusal, Refused
@@ -28,6 +28,7 @@ from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca,
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.policy import permitted_by_broker_not_strict
+from chopmark.ra.recorded import rules_of
 from chopmark.ra.sheet import csv_lines
 from chopmark.settings import Settings
 from chopmark.store import db
@@ -248,7 +249,8 @@ async def verify_audit(
         if export is not None:
             return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
         async with house.ledger.snapshot() as live:
-            return _told(await verify(live, keys, public, heads, now, roots=roots))
+            beside = Beside(live, rules_of(house.policy))
+            return _told(await verify(live, keys, public, heads, now, roots=roots, beside=beside))
 
 
 def _exported(path: Path) -> ExportSource:
