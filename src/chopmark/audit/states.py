@@ -117,7 +117,6 @@ class StateCheck(Part):
         self._contacts: dict[tuple[str, str], tuple[int, str, datetime]] = {}
         self._failures: dict[tuple[str, str], _Count] = {}
         self._imported: datetime | None = None
-        self._tables = False
         self._read: Mapping[str, Callable[[Seen, Mapping[str, object]], None]] = {
             **dict.fromkeys((event.value for event in _CA_STATES), self._certificate),
             **dict.fromkeys((event.value for event in _OVER), self._over),
@@ -266,7 +265,6 @@ class StateCheck(Part):
 
     def row(self, row: TableRow, /) -> Iterator[Finding]:
         """Compare a row with what the records say of it at best."""
-        self._tables = True
         match row:
             case CertificateRow():
                 yield from self._certificate_row(row)
@@ -332,9 +330,7 @@ class StateCheck(Part):
             yield Finding(Code.FAILURES_LOWERED, place, sentence)
 
     def finish(self) -> Iterator[Finding]:
-        """Report what the records know and no table has, where the tables were read."""
-        if not self._tables:
-            return
+        """Report what the records know and no table has."""
         for serial in sorted(self._made):
             sentence = f"The records say {self._at_ca[serial]}, and no table has the certificate."
             yield Finding(Code.CERTIFICATE_ROW_MISSING, f"certificate {serial}", sentence)
