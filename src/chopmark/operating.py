@@ -32,9 +32,12 @@ from chopmark.ra.recorded import rules_of
 from chopmark.ra.sheet import csv_lines
 from chopmark.settings import Settings
 from chopmark.store import db
+from chopmark.store.engine import Engine
+from chopmark.store.opening import open_engine
+from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.va.alarms import Alarm, Subject
-from chopmark.words import text
+from chopmark.words import OrderState, text
 
 SLIP_LIFE = timedelta(days=30)
 WARNED_BEFORE = timedelta(days=90)
@@ -62,6 +65,7 @@ async def check(settings: Settings) -> int:
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
+            await _in_flight(house.engine)
             for alarm in [alarm for ca in house.cas for alarm in await ca.watch.look()]:
                 if alarm.subject in {Subject.LIST, Subject.ANSWERS}:
                     say(f"  {_alarm(alarm)}")
@@ -72,6 +76,25 @@ async def check(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+async def upgrade(settings: Settings) -> int:
+    """Bring the schema up to this release, and list the orders in flight that the release before has begun."""
+    await db.upgrade(settings.database_url)
+    engine = await open_engine(settings.database_url)
+    try:
+        await _in_flight(engine)
+    finally:
+        await engine.close()
+    return 0
+
+
+async def _in_flight(engine: Engine) -> None:
+    """List the orders whose records an earlier release wrote: the CA does not go by them (decision 26)."""
+    for order, state in await SubmissionLedger(engine).of_old_form():
+        say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
+        if state is OrderState.PENDING:
+            say("    and what another CA has made of it by now has to be revoked there")
 
 
 async def _issuer_faults(house: House) -> list[str]:
