@@ -6,6 +6,7 @@ something else.
 """
 
 import asyncio
+import hashlib
 import itertools
 import json
 import os
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.load import Tally, cpu_within
 from bench.people import number
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
+from chopmark.audit.leaf import AuditKey, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
 from chopmark.ca.ports import Certified, Wish
 from chopmark.main import House, SystemClock, SystemEntropy, build
 from chopmark.pki import signing
@@ -32,8 +36,26 @@ def _new_key() -> bytes:
     return signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
+def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> tuple[StoredLeaf, ...]:
+    """Return the records of an order that its customer has approved, as a table would hold them."""
+    said: dict[str, Fact] = {"customer": customer, "account": "F014000-0000001", "operation": "enrol"}
+    spki, code = hashlib.sha256(spki_der).hexdigest(), "CODE"
+    tip, now, made = new_chain(order_chain(order)), SystemClock().now(), []
+    steps: list[tuple[Event, dict[str, Fact]]] = [
+        (Event.RA_ORDER_OPENED, {**said, "checks": None}),
+        (Event.RA_KEY_BOUND, {"spki_sha256": spki}),
+        (Event.RA_CODE_RIGHT, {"challenge": code}),
+        (Event.RA_ORDER_SUBMITTED, {**said, "profile": PROFILE, "spki_sha256": spki, "challenge": code}),
+    ]
+    for event, facts in steps:
+        leaf = make_leaf(tip, event, facts, now, key)
+        tip = next_tip(leaf)
+        made.append(leaf.stored())
+    return tuple(made)
+
+
 class Issuing:
-    """Issues for orders that nobody has: the CA does not ask who somebody is."""
+    """Issues for orders that nobody has: the CA asks for their records, and for no row."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -43,7 +65,9 @@ class Issuing:
     async def one(self, tally: Tally) -> None:
         """Issue one certificate."""
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
-        wish = Wish(order, PROFILE, next(self._keys), {"customer": number(next(self._customers))})
+        customer, spki = number(next(self._customers)), next(self._keys)
+        records = _records(order, spki, customer, self._house.audit_key)
+        wish = Wish(order, PROFILE, spki, {"customer": customer}, records=records)
         begun = time.perf_counter()
         made = await self._house.issuer.issue(wish)
         came = time.perf_counter()

@@ -126,11 +126,10 @@ def check_certificates(*, lint_each: int = 10) -> int:
 
 @db_app.command(name="upgrade")
 def db_upgrade() -> int:
-    """Bring the schema up to this release."""
-    from chopmark.store import db
+    """Bring the schema up to this release, and list the orders in flight that have to be begun again."""
+    from chopmark.operating import upgrade as run
 
-    asyncio.run(db.upgrade(_settings().database_url))
-    return 0
+    return asyncio.run(run(_settings()))
 
 
 @customers_app.command(name="import")

@@ -15,7 +15,7 @@ from chopmark.audit.headkey import read_public
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
-from chopmark.audit.verify import verify
+from chopmark.audit.verify import Beside, verify
 from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.console import at_console
@@ -31,11 +31,15 @@ from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
+from chopmark.ra.recorded import rules_of
 from chopmark.settings import Settings
 from chopmark.store import db
+from chopmark.store.engine import Engine
+from chopmark.store.opening import open_engine
+from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.va.alarms import Alarm, Subject
-from chopmark.words import text
+from chopmark.words import OrderState, text
 
 SLIP_LIFE = timedelta(days=30)
 WARNED_BEFORE = timedelta(days=90)
@@ -63,6 +67,7 @@ async def check(settings: Settings) -> int:
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
+            await _in_flight(house.engine)
             for alarm in [alarm for ca in house.cas for alarm in await ca.watch.look()]:
                 if alarm.subject in {Subject.LIST, Subject.ANSWERS}:
                     say(f"  {_alarm(alarm)}")
@@ -73,6 +78,25 @@ async def check(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+async def upgrade(settings: Settings) -> int:
+    """Bring the schema up to this release, and list the orders in flight that the release before has begun."""
+    await db.upgrade(settings.database_url)
+    engine = await open_engine(settings.database_url)
+    try:
+        await _in_flight(engine)
+    finally:
+        await engine.close()
+    return 0
+
+
+async def _in_flight(engine: Engine) -> None:
+    """List the orders whose records an earlier release wrote: the CA does not go by them (decision 26)."""
+    for order, state in await SubmissionLedger(engine).of_old_form():
+        say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
+        if state is OrderState.PENDING:
+            say("    and what another CA has made of it by now has to be revoked there")
 
 
 async def _issuer_faults(house: House) -> list[str]:
@@ -285,7 +309,8 @@ async def verify_audit(
         if export is not None:
             return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
         async with house.ledger.snapshot() as live:
-            return _told(await verify(live, keys, public, heads, now, roots=roots))
+            beside = Beside(live, rules_of(house.policy))
+            return _told(await verify(live, keys, public, heads, now, roots=roots, beside=beside))
 
 
 def _exported(path: Path) -> ExportSource:

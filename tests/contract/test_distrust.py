@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chopmark import operating
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
 from chopmark.audit.recorder import Pen
@@ -354,3 +355,47 @@ def spki_of(key: ClientKey) -> bytes:
     spki = csr.spki_of(key.request())
     assert spki is not None
     return spki
+
+
+# the upgrade ----------------------------------------------------------------------------------------------------------
+
+
+async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
+    """Its record names the terms and the policy, and nothing else."""
+    desk, order, terms, now = world.house.desk, await errand.order(), await errand.terms(), world.clock.now()
+    acting = desk.acting(errand.caller, order)
+
+    async def attempt(pen: Pen) -> bool:
+        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
+        return await desk.orders.submit(order, terms, acting, now - desk.policy.approval_life, now, leaf)
+
+    assert await world.house.recorder.write(order_chain(order.id), attempt)
+
+
+async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errand, pending = await world.to_review(ANN), await world.to_review(BEN)
+    company, person, ours = await world.to_key(CEO), await world.to_key(DAN), await world.to_review(EVE)
+    for one in (errand, pending):
+        await submitted_by_an_earlier_release(world, one)
+    await ours.submit()
+    await world.change("UPDATE orders SET state = 'pending' WHERE id = :id", id=pending.id)
+    for one in (company, person):
+        (row,) = await world.rows("SELECT facts FROM leaves WHERE chain = :id AND version = 1", id=one.id)
+        facts = row["facts"].replace('"checks":null,', "").replace('"checks":"birth_date",', "")
+        sql = "UPDATE leaves SET facts = :facts WHERE chain = :id AND version = 1"
+        await world.change(sql, facts=facts, id=one.id)
+    for listing in (operating.upgrade, operating.check):
+        capsys.readouterr()
+        await listing(world.house.settings)
+        said = capsys.readouterr().out
+        for order, state in ((errand.id, "submitted"), (pending.id, "pending"), (company.id, "bound")):
+            assert f"order {order} ({state}) was begun by an earlier release" in said
+        assert said.count("was begun by an earlier release") == 3
+        assert said.count("has to be revoked there") == 1
+    await resumed(world)
+    assert await world.count("certificates") == 1
+    assert (await errand.state(), await ours.state()) == (OrderState.REFUSED, OrderState.ISSUED)
+    alarms = {leaf["facts"] for leaf in await world.leaves(Event.CA_ORDER_DISTRUSTED)}
+    assert alarms == {f'{{"code":"old_form","order":"{one.id}"}}' for one in (errand, pending)}

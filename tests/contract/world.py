@@ -20,7 +20,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
-from chopmark.audit.verify import verify
+from chopmark.audit.verify import Beside, verify
 from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
@@ -32,6 +32,7 @@ from chopmark.ra.model import Order
 from chopmark.ra.overview import Counter
 from chopmark.ra.ports import Holding
 from chopmark.ra.possession import Possession
+from chopmark.ra.recorded import rules_of
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.settings import Settings
@@ -320,7 +321,8 @@ class World:
         lines = read_heads(house.settings.data / "heads.jsonl")
         async with house.ledger.snapshot() as source:
             keys = AuditKeys([house.audit_key])
-            return await verify(source, keys, [house.head_signer.public_key], lines, self.clock.now())
+            beside = Beside(source, rules_of(house.policy))
+            return await verify(source, keys, [house.head_signer.public_key], lines, self.clock.now(), beside=beside)
 
     async def close(self) -> None:
         for house in [*self.nodes, self.house]:

@@ -15,7 +15,7 @@ from chopmark.audit.findings import Code, Finding, Level
 from chopmark.audit.head import FIRST_HEAD, Head, HeadPublicKey, encode_head, head_hash, verify_head
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import GENESIS, AuditKeys, StoredLeaf, Tip, is_count, new_chain, parse_stamp
-from chopmark.audit.ports import StoredAnchor
+from chopmark.audit.ports import StoredAnchor, TableRow
 from chopmark.audit.tree import Frontier, hash_leaf
 
 
@@ -53,6 +53,10 @@ class Part:
 
     def chain(self, _tip: Tip, /) -> Iterable[Finding]:
         """Look at a row of the chain table."""
+        return ()
+
+    def row(self, _row: TableRow, /) -> Iterable[Finding]:
+        """Look at a row of the tables beside the records; they come after all records."""
         return ()
 
     def finish(self) -> Iterable[Finding]:

@@ -49,6 +49,29 @@ class Code(StrEnum):
     ANCHOR_UNTOLD = "anchor-untold"
     ANCHOR_LATE = "anchor-late"
     FILE_ANCHOR_MISSING = "file-anchor-missing"
+    ROW_MALFORMED = "row-malformed"
+    CERTIFICATE_STATE_WRONG = "certificate-state-wrong"
+    CERTIFICATE_ROW_MISSING = "certificate-row-missing"
+    HOLDING_STATE_WRONG = "holding-state-wrong"
+    CONTACT_STATE_WRONG = "contact-state-wrong"
+    COOLDOWN_RESET = "cooldown-reset"
+    LOCK_LIFTED = "lock-lifted"
+    FAILURES_LOWERED = "failures-lowered"
+
+
+OF_TABLES = frozenset(
+    {
+        Code.ROW_MALFORMED,
+        Code.CERTIFICATE_STATE_WRONG,
+        Code.CERTIFICATE_ROW_MISSING,
+        Code.HOLDING_STATE_WRONG,
+        Code.CONTACT_STATE_WRONG,
+        Code.COOLDOWN_RESET,
+        Code.LOCK_LIFTED,
+        Code.FAILURES_LOWERED,
+    }
+)
+"""The findings that say nothing against the records: a table beside them was edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,7 @@ class Anchored:
 class Report:
     """What the verifier saw: `size` is the tree's, `leaves` counts the unsequenced too.
 
+    With `tables_checked` False nobody has compared the tables with what the records say.
     `findings` holds the first MOST_FINDINGS, `omitted` counts the rest. With `macs_checked` False a
     leaf that no head covers could have been rewritten together with its chain row; with
     `file_checked` False rows and heads could have been cut together.
@@ -95,8 +119,14 @@ class Report:
     macs_checked: bool
     file_checked: bool
     anchored: Anchored = Anchored()
+    tables_checked: bool = False
 
     @property
     def sound(self) -> bool:
         """True when nothing worse than a warning was found."""
         return not self.omitted and all(finding.level is Level.WARNING for finding in self.findings)
+
+    @property
+    def of_tables_only(self) -> bool:
+        """True when whatever is worse than a warning speaks against the tables, and not against the records."""
+        return all(one.level is Level.WARNING or one.code in OF_TABLES for one in self.findings)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from chopmark.audit.head import Head
 from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip
@@ -38,6 +38,57 @@ class StoredAnchor:
 
     size: int
     token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate as its CA's table has it; `foreign`: in the table of requests to other CAs."""
+
+    serial: str
+    state: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingRow:
+    """A certificate as the RA has it for its customer."""
+
+    serial: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRow:
+    """A contact on record, without its address."""
+
+    customer: str
+    channel: str
+    version: int
+    verified_at: datetime
+    cool_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """The failures of a customer and factor that count."""
+
+    customer: str
+    factor: str
+    window_start: datetime
+    in_window: int
+    ever: int
+    held: bool
+
+
+TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow
+
+
+class Tables(Protocol):
+    """The tables whose every change has a record, as of the moment of the records."""
+
+    def rows(self) -> AsyncIterator[TableRow | Unreadable]:
+        """Yield every row, in any order."""
+        ...
 
 
 class Source(Protocol):

@@ -31,6 +31,8 @@ def lines(report: Report) -> list[str]:
         )
     if not report.anchored.chains_checked:
         told.append("Not checked: who signed the anchors, because no root certificate was given.")
+    if not report.tables_checked:
+        told.append("Not checked: the tables beside the records. A certificate may count again that the records end.")
     told.append(_verdict(report))
     return told
 
@@ -54,6 +56,11 @@ def _finding(finding: Finding) -> str:
 
 
 def _verdict(report: Report) -> str:
+    if not report.sound and not report.omitted and report.of_tables_only:
+        return (
+            "The records are the ones that were written, and the tables do NOT say what they say: somebody has edited "
+            "the database. Keep it as it is and call the auditor."
+        )
     if not report.sound:
         return "The records are NOT the ones that were written. Keep the database as it is and call the auditor."
     if report.findings:

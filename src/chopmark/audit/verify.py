@@ -7,6 +7,7 @@ with its chain row.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.anchorcheck import AnchorCheck
@@ -27,7 +28,17 @@ from chopmark.audit.findings import MOST_FINDINGS, Anchored, Code, Finding, Repo
 from chopmark.audit.head import Head, HeadPublicKey, decode_head
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys, StoredLeaf, is_count
-from chopmark.audit.ports import Source, StoredAnchor, StoredHead, Unreadable
+from chopmark.audit.ports import Source, StoredAnchor, StoredHead, TableRow, Tables, Unreadable
+from chopmark.audit.states import Rules, StateCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The tables beside the records, of the same moment, and the policy's numbers for what the records imply."""
+
+    tables: Tables
+    rules: Rules
+
 
 MERGE_DELAY = timedelta(seconds=60)
 """How long a leaf may wait for its place before the verifier warns."""
@@ -42,15 +53,19 @@ async def verify(
     *,
     merge_delay: timedelta = MERGE_DELAY,
     roots: Sequence[bytes] | None = None,
+    beside: Beside | None = None,
 ) -> Report:
     """Return what a full reading of the source finds; no finding means that the records hold.
 
     `head_public_keys` are the present key and those rotated out. Without `keys` or `heads_file`
     the report says so, and without `roots` (certificates, DER) that nobody asked who signed the
-    anchors. Reads each stream once; memory grows with chains, anchors and heads-file lines only.
+    anchors. With `beside` the tables are compared with what the records say. Reads each stream once; memory grows with
+    chains, anchors and heads-file lines only, and by what `StateCheck` keeps.
     """
     parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay, roots)
-    return await examine(source, parts)
+    if beside is None:
+        return await examine(source, parts)
+    return await examine(source, [*parts, StateCheck(beside.rules)], beside.tables)
 
 
 def standard_parts(
@@ -73,12 +88,12 @@ def standard_parts(
     return parts
 
 
-async def examine(source: Source, parts: Sequence[Part]) -> Report:
+async def examine(source: Source, parts: Sequence[Part], tables: Tables | None = None) -> Report:
     """Feed every record of the source to the parts and return their report.
 
     1. leaves in tree order, each head as soon as the leaves it covers have passed, and with it its anchor
     2. the heads that count more leaves than there are
-    3. unsequenced leaves, then chain rows, then what only the end shows
+    3. unsequenced leaves, then chain rows, then the rows of the tables beside, then what only the end shows
     """
     reading = _Reading(parts)
     anchors = _Anchors(source.anchors(), reading)
@@ -95,6 +110,10 @@ async def examine(source: Source, parts: Sequence[Part]) -> Report:
         reading.chains += 1
         for part in parts:
             reading.add(part.chain(tip))
+    if tables is not None:
+        reading.tables_checked = True
+        async for row in tables.rows():
+            reading.row(row)
     for part in parts:
         reading.add(part.finish())
     return reading.report()
@@ -106,6 +125,7 @@ class _Reading:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
         self.leaves = self.sequenced = self.chains = self.heads = 0
+        self.tables_checked = False
         self._findings: list[Finding] = []
         self._omitted = 0
 
@@ -130,6 +150,13 @@ class _Reading:
         for part in self.parts:
             self.add(part.leaf(seen))
 
+    def row(self, row: TableRow | Unreadable) -> None:
+        if isinstance(row, Unreadable):
+            self.add([Finding(Code.ROW_MALFORMED, row.place, f"The row cannot be read: {row.why}.")])
+            return
+        for part in self.parts:
+            self.add(part.row(row))
+
     def head(self, stored: StoredHead, head: Head) -> None:
         self.heads += 1
         for part in self.parts:
@@ -151,6 +178,7 @@ class _Reading:
             macs_checked=any(isinstance(part, MacCheck) for part in self.parts),
             file_checked=any(isinstance(part, FileCheck) for part in self.parts),
             anchored=anchored[0] if anchored else Anchored(),
+            tables_checked=self.tables_checked,
         )
 
 

@@ -169,18 +169,20 @@ class Verifier:
             raise Refused(given)
         if sent is None:
             raise Refused(_NONE_SENT)
-        challenge = await self._charge(sent, rules, on_hold)
+        challenge = await self._charge(sent, acting, rules, on_hold)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
             await self._right(challenge, acting, when_right)
             return challenge
-        raise Refused(await self._wrong(challenge, rules, on_hold))
+        raise Refused(await self._wrong(challenge, acting, rules, on_hold))
 
-    async def _charge(self, challenge: Challenge, rules: CodeRules, on_hold: tuple[Work, ...]) -> Challenge:
+    async def _charge(
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+    ) -> Challenge:
         now = self._clock.now()
 
         async def attempt(pen: Pen) -> Challenge | Refusal:
-            facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel}
+            facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
             yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
             charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
@@ -203,12 +205,15 @@ class Verifier:
         if refused is not None:
             raise Refused(refused)
 
-    async def _wrong(self, challenge: Challenge, rules: CodeRules, on_hold: tuple[Work, ...]) -> Refusal:
+    async def _wrong(
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+    ) -> Refusal:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts
 
         async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_CODE_WRONG, challenge=challenge.id, channel=challenge.channel, attempts_left=left)
+            facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
+            leaf = pen.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
             return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
 
         held = await self._recorder.write(order_chain(challenge.order), attempt)

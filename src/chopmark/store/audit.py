@@ -1,13 +1,25 @@
 """The audit's tables: tips for who writes leaves, places and heads for the sequencer, one moment for the verifier."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import Head, decode_head, encode_head
 from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
-from chopmark.audit.ports import Batch, Lease, Placed, StoredAnchor, StoredHead
+from chopmark.audit.ports import (
+    Batch,
+    CertificateRow,
+    ContactRow,
+    FailureRow,
+    HoldingRow,
+    Lease,
+    Placed,
+    StoredAnchor,
+    StoredHead,
+    TableRow,
+    Unreadable,
+)
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
 from chopmark.store import script
@@ -105,8 +117,17 @@ class AuditLedger:
             yield AuditSource(snapshot)
 
 
+_ALL_CERTIFICATES = "SELECT serial, state, 0 AS foreign_one FROM certificates ORDER BY serial"
+_ALL_REQUESTS = "SELECT serial, state, 1 AS foreign_one FROM foreign_requests WHERE serial IS NOT NULL ORDER BY serial"
+_ALL_HOLDINGS = "SELECT serial, state FROM holdings ORDER BY serial"
+_ALL_CONTACTS = "SELECT customer, channel, version, verified_at, cool_until FROM contacts ORDER BY customer, channel"
+_ALL_FAILURES = """
+SELECT customer, factor, window_start, in_window, ever, held_at FROM failures ORDER BY customer, factor
+"""
+
+
 class AuditSource:
-    """Implements `audit.ports.Source` over a snapshot of the database; a column comes as it is stored."""
+    """Implements `audit.ports.Source` and `Tables` over a snapshot of the database; a column comes as it is stored."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -135,6 +156,16 @@ class AuditSource:
         """Yield every anchor by the size it is filed under."""
         async for row in self._rows(_ALL_ANCHORS):
             yield StoredAnchor(row["size"], row["token"])
+
+    async def rows(self) -> AsyncIterator[TableRow | Unreadable]:
+        """Yield every row of the tables whose changes have records; one that makes no sense comes as Unreadable."""
+        for sql, made in _TABLES:
+            async for row in self._rows(sql):
+                try:
+                    yield made(row)
+                except (ValueError, TypeError, OverflowError) as error:
+                    place = " ".join(str(row[name]) for name in list(row.keys())[:2])
+                    yield Unreadable(place, type(error).__name__)
 
     async def _rows(self, sql: str) -> AsyncIterator[Row]:
         async for rows in self._snapshot.stream(sql, {}):
@@ -186,3 +217,30 @@ def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:
     if head.size != size:
         raise ValueError(f"the head filed under size {size} counts {head.size} leaves")
     return head, Frontier.from_bytes(head.size, frontier)
+
+
+def _certificate(row: Row) -> TableRow:
+    return CertificateRow(row["serial"], row["state"], foreign=bool(row["foreign_one"]))
+
+
+def _holding(row: Row) -> TableRow:
+    return HoldingRow(row["serial"], row["state"])
+
+
+def _contact(row: Row) -> TableRow:
+    verified, cool = moment(row["verified_at"]), moment(row["cool_until"])
+    return ContactRow(row["customer"], row["channel"], row["version"], verified, cool)
+
+
+def _failure(row: Row) -> TableRow:
+    counts = moment(row["window_start"]), int(row["in_window"]), int(row["ever"])
+    return FailureRow(row["customer"], row["factor"], *counts, held=row["held_at"] is not None)
+
+
+_TABLES: tuple[tuple[str, Callable[[Row], TableRow]], ...] = (
+    (_ALL_CERTIFICATES, _certificate),
+    (_ALL_REQUESTS, _certificate),
+    (_ALL_HOLDINGS, _holding),
+    (_ALL_CONTACTS, _contact),
+    (_ALL_FAILURES, _failure),
+)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from chopmark.audit.findings import Anchored, Code, Finding, Level, Report
 from chopmark.audit.report import exit_code, lines
 
-SOUND = Report((), 0, leaves=12, size=10, chains=3, heads=1, macs_checked=True, file_checked=True)
+SOUND = Report((), 0, leaves=12, size=10, chains=3, heads=1, macs_checked=True, file_checked=True, tables_checked=True)
 LATE = Finding(Code.UNSEQUENCED_LATE, "A@1", "One leaf waits too long.", Level.WARNING)
 EDITED = Finding(Code.MAC_WRONG, "index 3 (A@1)", "The leaf does not match its MAC.")
 
@@ -55,6 +55,20 @@ def test_what_was_not_checked_is_said():
     told = lines(report)
     assert [line[:11] for line in told].count("Not checked") == 2
     assert "complete" not in told[-1]
+
+
+def test_an_export_has_no_tables_and_the_report_says_so():
+    told = lines(replace(SOUND, tables_checked=False))
+    assert [line for line in told if line.startswith("Not checked: the tables")]
+    assert "complete" in told[-1]  # the records are
+
+
+def test_an_edited_table_fails_and_leaves_the_records_their_word():
+    revived = Finding(Code.HOLDING_STATE_WRONG, "certificate 01", "It is active, and its records say ended.")
+    report = replace(SOUND, findings=(revived, LATE))
+    assert lines(report)[-1].startswith("The records are the ones that were written, and the tables do NOT")
+    assert exit_code(report) == 1
+    assert lines(replace(report, findings=(revived, EDITED)))[-1].startswith("The records are NOT")
 
 
 def test_a_tampered_name_cannot_command_the_terminal_or_forge_a_line():

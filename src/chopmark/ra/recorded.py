@@ -1,0 +1,20 @@
+"""What the audit's verifier has to know of the policy, to see in the records what the tables have to say."""
+
+from datetime import timedelta
+
+from chopmark.audit.states import FailureLimit, Rules
+from chopmark.ra.policy import Policy
+from chopmark.stepup.ports import CODE
+from chopmark.words import Channel
+
+_DAY, _EVER = timedelta(days=1), timedelta(days=36500)
+BIRTH_DATE = "birth_date"
+
+
+def rules_of(policy: Policy) -> Rules:
+    """Return the limits under which failures are counted, each by the factor that its rows are filed under."""
+    of_codes = FailureLimit(policy.failures_per_day, _DAY, policy.failures_ever)
+    of_birth_dates = FailureLimit(policy.birth_date_mismatches, _EVER, policy.failures_ever)
+    factors = {channel.value: channel.factor.value for channel in Channel}
+    limits = {**dict.fromkeys((CODE, *factors.values()), of_codes), BIRTH_DATE: of_birth_dates}
+    return Rules(limits, CODE, factors, BIRTH_DATE, policy.contact_cooldown)
