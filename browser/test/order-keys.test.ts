@@ -12,12 +12,14 @@ import { attachDownload, forget, tidy } from "../src/pages/done.ts";
 import { attachInstall } from "../src/pages/install.ts";
 import { attachWhereKept } from "../src/pages/inquiry.ts";
 import { attachKey } from "../src/pages/key.ts";
+import { attachPossession } from "../src/pages/possession.ts";
 import type { PendingBrowserKey, PendingFileKey } from "../src/vault.ts";
 import { field, form, get, json, no, opened, order, type Sent, SERVER_TIME, stepForm, submit, summary, type } from "./support/page.ts";
 import { bench, EC_KEY } from "./support/tools.ts";
 
 const until = (true_: () => void) => vi.waitFor(true_, { timeout: 20_000, interval: 10 });
 const PASSPHRASE = "acdef-hjkmn-prtuv";
+const LOGIN = "THISLOGIN2345";
 const NONCE = toBase64Url(new Uint8Array(32).fill(7));
 
 const keyForm = (home: "browser" | "file", section = "") =>
@@ -37,7 +39,7 @@ const oldSection = (sha: string) => `<section data-old-key data-sha256="${sha}">
 /** The server of an order: answers the reads, and each write with `write`. */
 const serving = (shown: Readonly<Record<string, unknown>>, write: (sent: Sent) => Response | null) => (sent: Sent) => {
   if (sent.path === "/status") return json(200, { server_time: SERVER_TIME.getTime() });
-  if (sent.path.endsWith("/nonce")) return json(200, { nonce: NONCE, expires_in_s: 600 });
+  if (sent.path.endsWith("/nonce")) return json(200, { nonce: NONCE, expires_in_s: 600, login: LOGIN });
   return sent.method === "GET" ? json(200, order(shown)) : write(sent);
 };
 
@@ -381,5 +383,77 @@ describe("afterwards", () => {
     await (await page.vault()).install("o-1", [readCertificate(der)], SERVER_TIME);
     await attachWhereKept(page, get("[data-serial]"));
     expect(get("[data-kept-text]").textContent).toBe(said);
+  });
+});
+
+describe("the key of another sign-in", () => {
+  const html = (inside = "") =>
+    `${stepForm("possession", `${inside}<p data-possession="browser" hidden></p><div data-possession="file" hidden>${field(
+      "passphrase",
+      '<input id="passphrase" name="passphrase">',
+    )}</div><p data-possession="missing" hidden></p><p data-progress></p>`)}<details data-begin-again></details>`;
+  const held = (sent: Sent) => (sent.path.endsWith("/possession") ? json(200, order({ next: "channel" })) : null);
+
+  /** The statement that the key has signed, when the certificate that openssl makes for it names it by that identifier. */
+  async function stated(proof: string | undefined, csr: Uint8Array, digest: string): Promise<string> {
+    const tools = bench();
+    tools.makeAuthority();
+    tools.write("p.der", fromBase64Url(proof ?? ""));
+    tools.write("r.der", csr);
+    tools.openssl("req", "-inform", "DER", "-in", "r.der", "-out", "r.pem");
+    tools.write("leaf.ext", `subjectKeyIdentifier=${digest}\n`);
+    tools.openssl("x509", "-req", "-in", "r.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "0x01", "-extfile", "leaf.ext", "-out", "c.pem");
+    tools.openssl("cms", "-verify", "-binary", "-inform", "DER", "-in", "p.der", "-certfile", "c.pem", "-noverify", "-out", "s.der");
+    return hex(tools.read("s.der"));
+  }
+
+  const said = (digest: string) => {
+    const text = (value: string) => `0c${value.length.toString(16).padStart(2, "0")}${Buffer.from(value).toString("hex")}`;
+    return [text("chopmark-possession-1"), text("https://portal.example"), text("o-1"), text(LOGIN), `0420${"07".repeat(32)}`, `0420${digest}`].join("");
+  };
+
+  test("in the vault proves itself without being asked, over the nonce and this login", async () => {
+    const key = await browserKey();
+    const { page, posts, went } = opened(html(), serving({ spki_sha256: key.spkiSha256, portal: "https://portal.example" }, held));
+    await (await page.vault()).keep(key);
+    attachPossession(page, form("possession"));
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    const [sent] = writes(posts());
+    const csr = await makeCsr(key);
+    expect(await stated((sent?.body as Record<string, string>)["proof"], csr, key.spkiSha256)).toContain(said(key.spkiSha256));
+  });
+
+  test("of a file asks for its pass-phrase", async () => {
+    const key = await fileKey();
+    const { page, posts, went } = opened(html(), serving({ spki_sha256: key.spkiSha256 }, held));
+    await (await page.vault()).keep(key);
+    attachPossession(page, form("possession"));
+    await until(() => expect(get('[data-possession="file"]').hasAttribute("hidden")).toBe(false));
+    submit("possession");
+    await until(() => expect(summary()).toContain("pass-phrase"));
+    expect(writes(posts())).toEqual([]);
+    type("#passphrase", PASSPHRASE);
+    submit("possession");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+  });
+
+  test("that is not here says so, and opens the way to begin again", async () => {
+    const { page, posts } = opened(html(), serving({ spki_sha256: "ab".repeat(32) }, held));
+    attachPossession(page, form("possession"));
+    await until(() => expect(get('[data-possession="missing"]').hasAttribute("hidden")).toBe(false));
+    expect(get<HTMLDetailsElement>("details").open).toBe(true);
+    expect(posts()).toEqual([]);
+  });
+
+  test("of a program is named by the words that are typed", async () => {
+    const words = field("key_words", '<input id="key_words" name="key_words">');
+    const { page, posts, went } = opened(html(words), serving({ spki_sha256: "ab".repeat(32) }, held));
+    attachPossession(page, form("possession"));
+    submit("possession");
+    await until(() => expect(summary()).toContain("key words"));
+    type("#key_words", "bcdf ghjk lmnp");
+    submit("possession");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(writes(posts()).map((each) => each.body)).toEqual([{ key_words: "bcdf ghjk lmnp" }]);
   });
 });

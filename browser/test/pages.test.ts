@@ -87,13 +87,19 @@ describe("the start", () => {
     vi.unstubAllGlobals();
   });
 
-  test("of a second order shows the way to the open one", async () => {
+  test.each([
+    ["Go on with the open request", [undefined], "/orders/o-9"],
+    ["End it and begin this one", [undefined, "o-9"], "/orders/o-1"],
+  ])("of a second order asks which one, and %s", async (choice, insteads, address) => {
     vi.stubGlobal("isSecureContext", true);
-    const { page } = opened(start, () => no(409, "conflict", "A request is open.", { code: "open:o-9" }));
+    const open = no(409, "conflict", "A request is open.", { code: "open:o-9" });
+    const { page, posts, went } = opened(start, ({ body }) => ((body as Record<string, string>)["instead"] === "o-9" ? json(201, order()) : open));
     attachStart(page, form("start"));
     submit("start");
-    await until(() => expect(summary()).toContain("A request is open."));
-    expect(get<HTMLAnchorElement>("[data-error-list] a").getAttribute("href")).toBe("/orders/o-9");
+    await until(() => expect(get("dialog").textContent).toContain("You have another request open."));
+    [...document.querySelectorAll<HTMLButtonElement>("dialog button")].find((each) => each.textContent === choice)?.click();
+    await until(() => expect(went).toEqual([address]));
+    expect(posts().map((each) => (each.body as Record<string, string>)["instead"])).toEqual(insteads);
     vi.unstubAllGlobals();
   });
 
