@@ -12,7 +12,17 @@ from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
-from chopmark.words import AccountNumber, CertificateState, Channel, CustomerId, OrderId, Serial, Text, text
+from chopmark.words import (
+    AccountNumber,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    OrderId,
+    Serial,
+    Text,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,15 @@ class Counter:
             )
             for channel in desk.policy.channels
         ]
+
+    def password_alone_helps(self, file: OrderFile) -> bool:
+        """Tell whether no channel is open only because the order's logins used more than the password (TW-01)."""
+        if any(choice.why_not is None for choice in self.channels(file)):
+            return False
+        desk, now, alone = self._desk, self._desk.now(), frozenset({FactorClass.PASSWORD})
+        facts = contact_facts(desk.people.masked(file.contacts))
+        policy = desk.policy
+        return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 
     def sent(self, file: OrderFile) -> Sent | None:
         """Return the newest code of the order, or None when none was sent."""

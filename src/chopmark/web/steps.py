@@ -58,7 +58,7 @@ from chopmark.web.step_views import (
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Channel, FactorClass, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
+from chopmark.words import Channel, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,
@@ -120,6 +120,7 @@ class _Scene:
     notified: tuple[Channel, str] | None
     overlap: bool
     est_url: str
+    password_alone_helps: bool
 
     @property
     def key_name(self) -> str | None:
@@ -201,6 +202,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         _notified(doors, file),
         doors.rekey.overlap,
         doors.est_url,
+        name == "channel" and doors.counter.password_alone_helps(file),
     )
 
 
@@ -243,7 +245,6 @@ def _channel(scene: _Scene) -> Page:
     )
     sent = scene.view.sent
     wait_s = 0 if sent is None else sent.challenge.resend_in_s(scene.view.now)
-    more_than_the_password = bool(scene.view.order.login_factors - {FactorClass.PASSWORD})
     return ChannelStepPage(
         scene.frame,
         scene.head,
@@ -251,7 +252,7 @@ def _channel(scene: _Scene) -> Page:
         scene.code_life_s // 60,
         scene.code_digits,
         wait_s,
-        password_alone_helps=more_than_the_password and not any(choice.eligible for choice in choices),
+        password_alone_helps=scene.password_alone_helps,
     )
 
 
