@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat import asn1
 
-from chopmark.errors import Kind, Refusal
+from chopmark.errors import Refusal
 from chopmark.pki import cms
 from chopmark.pki.der import NotDer, require_der
-from chopmark.pki.proof import MAX_PROOF_BYTES, MAX_TEXT_CHARACTERS
+from chopmark.pki.proof import MAX_TEXT_CHARACTERS, refused, signed_content
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import require_whole_utc
-from chopmark.words import Text, text
+from chopmark.words import text
 
 LABEL = "chopmark-possession-1"
 CONTENT_TYPE = "1.3.6.1.4.1.99999.17.2"
@@ -92,19 +92,13 @@ def verify(cms_der: bytes, spki_der: bytes, expected: Possession, max_skew: time
     use the nonce up. The Refusal is BAD_PROOF; `code` is one of too_large, malformed, one of `cms.Fault`, statement,
     portal, order, login, nonce, key, time.
     """
-    if len(cms_der) > MAX_PROOF_BYTES:
-        return _refusal("too_large", text("The signature is too large. Please sign again."))
-    try:
-        require_der(cms_der)
-        content = cms.content_by_key(cms_der, CONTENT_TYPE, spki_der)
-    except cms.CmsError as error:
-        return _refusal(error.fault, _NOT_HELD)
-    except ValueError:
-        return _refusal("malformed", _NOT_HELD)
+    content = signed_content(cms_der, lambda: cms.content_by_key(cms_der, CONTENT_TYPE, spki_der), _NOT_HELD)
+    if isinstance(content, Refusal):
+        return content
     try:
         stated = decode(content)
     except ValueError:
-        return _refusal("statement", _NOT_HELD)
+        return refused("statement", _NOT_HELD)
     members = (
         ("portal", stated.portal == expected.portal),
         ("order", stated.order == expected.order),
@@ -114,7 +108,7 @@ def verify(cms_der: bytes, spki_der: bytes, expected: Possession, max_skew: time
         ("time", abs(stated.time - expected.time) <= max_skew),
     )
     code = next((name for name, holds in members if not holds), None)
-    return None if code is None else _refusal(code, _SENTENCES.get(code, _NOT_HELD))
+    return None if code is None else refused(code, _SENTENCES.get(code, _NOT_HELD))
 
 
 _NOT_HELD = text("The signature by the key of this order does not hold. Please try again, or begin again.")
@@ -122,7 +116,3 @@ _SENTENCES = {
     "time": text("The clock of your computer is more than ten minutes wrong. Please set it and sign again."),
     "nonce": text("The signature belongs to an earlier attempt. Please sign again."),
 }
-
-
-def _refusal(code: str, sentence: Text) -> Refusal:
-    return Refusal(Kind.BAD_PROOF, sentence, field="proof", code=code)

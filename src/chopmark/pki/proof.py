@@ -6,6 +6,7 @@ purpose, time}; its content type is our own, so that no other program takes the 
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -126,21 +127,33 @@ def verify(cms_der: bytes, certificate_der: bytes, expected: Expected) -> Statem
     The Refusal is BAD_PROOF; `code` is one of too_large, malformed, one of `cms.Fault`, statement, label, portal,
     order, nonce, new_key, certificate, purpose, time.
     """
-    if len(cms_der) > MAX_PROOF_BYTES:
-        return _refusal("too_large", text("The signature is too large. Please sign again."))
-    try:
-        require_der(cms_der)
-        content = cms.verified_content(cms_der, PROOF_CONTENT_TYPE, certificate_der)
-    except cms.CmsError as error:
-        return _refusal(error.fault, _NOT_HELD)
-    except ValueError:
-        return _refusal("malformed", _NOT_HELD)
+    content = signed_content(
+        cms_der, lambda: cms.verified_content(cms_der, PROOF_CONTENT_TYPE, certificate_der), _NOT_HELD
+    )
+    if isinstance(content, Refusal):
+        return content
     try:
         statement = decode(content)
     except ValueError:
-        return _refusal("statement", _NOT_HELD)
+        return refused("statement", _NOT_HELD)
     code = _difference(statement, certificate_der, expected)
-    return statement if code is None else _refusal(code, _SENTENCES.get(code, _NOT_HELD))
+    return statement if code is None else refused(code, _SENTENCES.get(code, _NOT_HELD))
+
+
+def signed_content(cms_der: bytes, read: Callable[[], bytes], not_held: Text) -> bytes | Refusal:
+    """Return what `read` finds signed in these octets, or why they are no proof; `not_held` is the customer's sentence.
+
+    `read` raises CmsError or ValueError. The Refusal's code is one of too_large, malformed, one of `cms.Fault`.
+    """
+    if len(cms_der) > MAX_PROOF_BYTES:
+        return refused("too_large", text("The signature is too large. Please sign again."))
+    try:
+        require_der(cms_der)
+        return read()
+    except cms.CmsError as error:
+        return refused(error.fault, not_held)
+    except ValueError:
+        return refused("malformed", not_held)
 
 
 def _difference(statement: Statement, certificate_der: bytes, expected: Expected) -> str | None:
@@ -166,5 +179,6 @@ _SENTENCES = {
 }
 
 
-def _refusal(code: str, sentence: Text) -> Refusal:
+def refused(code: str, sentence: Text) -> Refusal:
+    """Return the refusal of a proof."""
     return Refusal(Kind.BAD_PROOF, sentence, field="proof", code=code)
