@@ -326,6 +326,14 @@ async def test_ones_own_replacement_is_not_ended_by_a_renewal_unasked(world: Wor
     assert (await refusal(world.open(ANN, Operation.REKEY, login=CUSTOMER))).code == f"open:{mine.id}"
 
 
+async def test_an_account_that_the_firm_has_given_to_somebody_else_meanwhile_is_not_certified(world: World) -> None:
+    errand = await world.to_review(login=CUSTOMER)
+    await world.change("UPDATE accounts SET customer = :ben WHERE customer = :ann", ben=BEN, ann=ANN)
+    refused = await refusal(errand.confirm())
+    assert (refused.kind, refused.code) == (Kind.NOT_FOUND, "account")
+    assert await world.count("certificates") == 0
+
+
 # which factors count --------------------------------------------------------------------------------------------
 
 

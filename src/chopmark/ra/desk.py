@@ -214,6 +214,7 @@ def assert_two(by: str, approved_by: str) -> None:
 
 _STAFF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NO_ORDER = Refusal(Kind.NOT_FOUND, text("There is no such order. Please start again from the overview."), code="order")
+NOT_YOURS = Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")
 NO_ACCOUNT = Refusal(
     Kind.NOT_FOUND, text("You have no trading account here yet. Please call us."), field="account", code="no_account"
 )

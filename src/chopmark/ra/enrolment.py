@@ -10,7 +10,7 @@ from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
-from chopmark.ra.desk import Caller, Desk, facts_of
+from chopmark.ra.desk import NOT_YOURS, Caller, Desk, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
@@ -57,9 +57,7 @@ class Enrolment:
         desk.require_password(caller)
         file = await desk.customer_file(caller)
         if all(row.number != account for row in file.accounts):
-            raise Refused(
-                Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")
-            )
+            raise Refused(NOT_YOURS)
         present = present_of(file.holdings, desk.policy.profile)
         advice = advise(desk.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)

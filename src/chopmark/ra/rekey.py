@@ -18,7 +18,7 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.pki import csr, est, proof
 from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
-from chopmark.ra.desk import Caller, Desk, contact_facts, facts_of
+from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
@@ -311,6 +311,10 @@ class Rekey:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
+        if all(
+            row.number != order.account for row in file.accounts
+        ):  # the firm has moved it since the order was opened
+            raise Refused(NOT_YOURS)
         present = present_of(file.holdings, desk.policy.profile)
         advice = advise(desk.policy, facts_of(present), desk.now())
         refused = may_start(order.operation, order.reason, advice)
