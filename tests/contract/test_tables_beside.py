@@ -8,6 +8,7 @@ from chopmark import operating
 from chopmark.audit.findings import Code
 from chopmark.ra.intake_ports import Allowed
 from chopmark.words import CustomerId, Operation, Reason
+from tests.contract.test_issuance import said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, Errand, World, refusal, world_fixture
 
 world = world_fixture()
@@ -110,7 +111,7 @@ async def test_the_responder_says_good_of_a_revived_certificate_and_the_audit_do
     await world.revoked(ANN, Reason.COMPROMISED)
     serial = world.held[ANN].holding.serial
     await world.change("UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1")
-    assert (await world.ca_state(serial))[0] == "issued"
+    assert await said(world, serial) == "good"
     assert [code for code, _ in await found(world)] == ["certificate-state-wrong"]
 
 
