@@ -19,7 +19,9 @@ from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
+from chopmark.ra.stopping import StopDesk
 from chopmark.settings import Settings
+from chopmark.store.stops import StopLedger
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
@@ -87,6 +89,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,
+        stopping=StopDesk(house.desk, StopLedger(house.engine)),
         counter=house.counter,
         idempotency=house.idempotency,
         responders={ca.authority.view.id: ca.responder for ca in house.cas},

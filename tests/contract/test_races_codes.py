@@ -16,7 +16,7 @@ from chopmark.audit.recorder import Recorder
 from chopmark.errors import Kind, Refusal
 from chopmark.post.ports import Work
 from chopmark.stepup.challenge import Challenge
-from chopmark.stepup.ports import Charged, FailureLimits
+from chopmark.stepup.ports import Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.stepup import ChallengeLedger
 from chopmark.words import ActingLogin, Channel, OrderState, Secret
@@ -74,7 +74,7 @@ class Naive(ChallengeLedger):
         return Charged(charged)
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
     ) -> Refusal | None:
         found = await self.get(challenge.id)
         assert found is not None

@@ -126,6 +126,10 @@ def way_in(w: World) -> dict[str, Page]:
         "sign-in": v.SignInPage(outside),
         "sign-in-wrong": v.SignInPage(outside, "A123456789", problem=wrong),
         "sign-in-slowed": v.SignInPage(outside, "A123456789", problem=slowed),
+        "stop": v.StopPage(outside),
+        "stop-wrong": v.StopPage(outside, v.Problem(text("Please enter the code of the message."), "reference")),
+        "stopped-order": v.StoppedPage(outside, on_hold=False),
+        "stopped-certificate": v.StoppedPage(outside, on_hold=True),
         "launch": v.LaunchShellPage(outside),
         "launch-confirm": v.LaunchConfirmPage(outside, "王•明", "(期) F014000-0000007"),
         "demo": v.DemoPage(

@@ -79,6 +79,8 @@ ROWS: Mapping[Route, Row] = {
     ("POST", "/sign-in"): row("door.sign_in"),
     ("POST", "/sign-out"): row("door.sign_out"),
     ("GET", "/static/{file_path:path}"): READ,
+    ("GET", "/stop"): READ,
+    ("POST", "/stop"): row("stopping.stop"),
 }
 READERS = {"door.seen", "enrolment.describe", "rekey.consent"}
 """What these parts offer that changes nothing but when a session was last seen."""
@@ -132,7 +134,7 @@ class Recorder:
         return called
 
 
-PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "revocation")
+PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "revocation", "stopping")
 
 
 def recording(world: World, seen: set[str]) -> World:
@@ -154,6 +156,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
     await form(browser, "/launch", ticket=sent.headers["location"].partition("#t=")[2])
     await form(browser, "/launch/confirm")
     await form(browser, "/launch/refuse")
+    await form(browser, "/stop", reference="BBBBB-BBBBB")
     await form(browser, "/sign-in", who="C10001", password="x")
     credential = world.doors.demo
     assert credential is not None

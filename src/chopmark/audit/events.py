@@ -73,6 +73,8 @@ class Event(StrEnum):
     """The customer gave the order up."""
     RA_ORDER_EXPIRED = "ra:order:expired"
     """The order was not finished in time."""
+    RA_ORDER_STOPPED = "ra:order:stopped"
+    """A contact's reference stopped a replacement: the order ended, or its certificate is on hold (`state`)."""
     RA_ORDER_HELD = "ra:order:held"
     """Too many failures: a person at the firm has to release it."""
     RA_ORDER_REFUSED = "ra:order:refused"

@@ -100,6 +100,7 @@ _ENDS = frozenset(
     {
         Event.RA_ORDER_CANCELLED,
         Event.RA_ORDER_EXPIRED,
+        Event.RA_ORDER_STOPPED,
         Event.RA_ORDER_REFUSED,
         Event.RA_ORDER_ISSUED,
         Event.RA_ORDER_DONE,
@@ -111,6 +112,7 @@ _ENDS = frozenset(
 _MAY_FOLLOW = frozenset(
     {
         Event.RA_ORDER_PENDING,
+        Event.RA_ORDER_STOPPED,  # what is issued comes on hold, at the RA and at the CA
         Event.POST_MESSAGE_SENT,
         Event.POST_MESSAGE_FAILED,
         Event.RA_CODE_WRONG,

@@ -133,6 +133,10 @@ class People:
         """Return the keyed hash by which a person id is looked up."""
         return self._sealer.lookup_hash("person_id", person_id)
 
+    def keyed(self, kind: str, value: str) -> str:
+        """Return the keyed hash of a value of that kind, 64 hexadecimal digits; its key is not in the database."""
+        return self._sealer.lookup_hash(kind, value)
+
     def claim(self, claimed: str) -> Claim:
         """Return whom a typed name may mean, as it is looked up and, where nobody is called so, counted.
 

@@ -31,6 +31,7 @@ from chopmark.post.ports import (
 )
 from chopmark.post.templates import CodeParts, Language, Sender, Written, write_code, write_notice
 from chopmark.ra.dispatch import Dispatches, Papers, chain_of
+from chopmark.ra.stop_codes import stop_code
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.stepup.verifier import Verifier
 from chopmark.words import Channel, CustomerId, Operation, Secret
@@ -168,7 +169,12 @@ class Delivery:
     def _notice(self, work: Work, channel: Channel) -> Message | None:
         purpose = Purpose(str(work.facts["template"]))
         last3 = _word(work, "account_last3")
-        written = write_notice(self._sender, purpose, _language(work), channel, at=work.not_before, account_last3=last3)
+        stop = None
+        if purpose is Purpose.REPLACING and work.order is not None:
+            stop = stop_code(self._people, work.order, str(work.facts["stop"]))
+        written = write_notice(
+            self._sender, purpose, _language(work), channel, at=work.not_before, account_last3=last3, stop=stop
+        )
         return _message(work, written, purpose, work.not_before, NOTICE_LIFE, channel, None)
 
     async def _close(self, work: Work, outcome: str, receipt: Receipt | None, instead: tuple[Work, ...] = ()) -> None:

@@ -29,6 +29,9 @@ class Purpose(StrEnum):
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
     PASSWORD_PRINTED = "password_printed"
+    REPLACING = "replacing"
+    ORDER_STOPPED = "order_stopped"
+    CERTIFICATE_STOPPED = "certificate_stopped"
 
     @property
     def is_code(self) -> bool:

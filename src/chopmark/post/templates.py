@@ -20,6 +20,8 @@ _LINK: Final = re.compile(r"https?:|://|www\.|\.(com|net|org|tw|io)\b", re.IGNOR
 _LAST3: Final = re.compile(r"[0-9A-Z]{3}", re.ASCII)
 _CODE: Final = re.compile(r"[0-9]{6,10}", re.ASCII)
 _REFERENCE: Final = re.compile(r"[A-Z]{4}", re.ASCII)
+_STOP: Final = re.compile(r"[A-Z]{5}-[A-Z]{5}", re.ASCII)
+_NO_STOP: Final = re.compile("")
 
 
 class Language(StrEnum):
@@ -107,10 +109,17 @@ def write_notice(
     *,
     at: datetime,
     account_last3: str | None,
+    stop: Secret | None = None,
 ) -> Written:
-    """Return the notice that something happened at `at` (aware; shown in Taiwan's time). ValueError as above."""
+    """Return the notice that something happened at `at` (aware; shown in Taiwan's time). ValueError as above.
+
+    `stop` is the reference that stops a replacement: the notice of one has it, and no other.
+    """
     if purpose.is_code:
         raise ValueError(f"{purpose} is about a code")
+    reference = "" if stop is None else stop.reveal()
+    if not (_STOP if purpose is Purpose.REPLACING else _NO_STOP).fullmatch(reference):
+        raise ValueError("the notice of a replacement has a reference of two groups of five letters, and no other has")
     if at.utcoffset() is None:
         raise ValueError("the time of a notice must be aware")
     parts = {
@@ -118,9 +127,10 @@ def write_notice(
         "hotline": sender.hotline,
         "account": _account(account_last3, language, channel),
         "at": at.astimezone(TAIPEI).strftime("%Y/%m/%d %H:%M"),
+        "stop": reference,
     }
     title, what, remedy = _NOTICES[language][purpose]
-    parts |= {"title": title, "what": what % parts, "remedy": remedy}
+    parts |= {"title": title, "what": what % parts, "remedy": remedy % parts}
     return Written(_NOTICE_SUBJECT[language] % parts, Secret(_NOTICE_TEXT[language, channel] % parts))
 
 
@@ -291,6 +301,21 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "本公司已於%(at)s為您核發新的初始密碼，先前的密碼與登入均已失效。",
             _NOT_ME_ZH,
         ),
+        Purpose.REPLACING: (
+            "有人申請更換您的電子憑證",
+            "有人申請更換您的電子憑證%(account)s，未用舊憑證。",
+            "非本人請至客服專區輸入停止碼%(stop)s。",
+        ),
+        Purpose.ORDER_STOPPED: (
+            "更換憑證的申請已停止",
+            "更換電子憑證的申請%(account)s已於%(at)s以停止碼停止。",
+            "請立即洽本公司客服。",
+        ),
+        Purpose.CERTIFICATE_STOPPED: (
+            "新的電子憑證已暫停使用",
+            "您新申請的電子憑證%(account)s已於%(at)s以停止碼暫停使用。",
+            "請立即洽本公司客服。",
+        ),
     },
     Language.EN: {
         Purpose.ACTIVATED: (
@@ -362,6 +387,21 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "new password slip",
             "On %(at)s we printed a new initial password for you; the one before and all sign-ins have ended.",
             _NOT_ME_EN,
+        ),
+        Purpose.REPLACING: (
+            "someone applies for a new e-certificate",
+            "Someone is replacing your e-certificate%(account)s without the old one.",
+            "Not you? Enter the stop code %(stop)s in our customer area at once.",
+        ),
+        Purpose.ORDER_STOPPED: (
+            "the replacement was stopped",
+            "The order to replace your e-certificate%(account)s was stopped by its stop code on %(at)s (Taiwan time).",
+            "Please call us at once.",
+        ),
+        Purpose.CERTIFICATE_STOPPED: (
+            "your new e-certificate is on hold",
+            "Your new e-certificate%(account)s was put on hold by its stop code on %(at)s (Taiwan time).",
+            "Please call us at once.",
         ),
     },
 }

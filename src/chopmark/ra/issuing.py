@@ -126,12 +126,13 @@ class Issuing:
         overlap = self._issuer.allows_overlap
         works = self._block_old(order) or await self._swap_old(order)
         undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
+        held = (desk.hold_work(answer.serial, order.customer, order.id), *(() if overlap else works))
         holding = _holding(order, answer, desk.now())
 
         async def attempt(pen: Pen) -> OrderState | None:
             leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
-            otherwise = Otherwise(undone, refused)
+            otherwise = Otherwise(undone, refused, held)
             return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
 
         became = await desk.recorder.write(order_chain(order.id), attempt)

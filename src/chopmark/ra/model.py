@@ -49,6 +49,11 @@ DISPUTED = "contact_disputed"
 """How an order has ended whose customer said that a contact is not theirs."""
 
 
+STOPPED = "stopped_by_contact"
+"""How a replacement has ended that a contact's reference stopped; one that is submitted goes on with this mark, and its
+certificate is on hold until people at the firm clear it up."""
+
+
 class Step(StrEnum):
     """What the customer does next; the page of the same name shows it."""
 
@@ -225,6 +230,11 @@ class Order:
         return OrderState.OPEN if self.operation is Operation.REVOKE else OrderState.BOUND
 
     @property
+    def stopped(self) -> bool:
+        """Whether a contact's reference has stopped it."""
+        return self.ended == STOPPED
+
+    @property
     def live(self) -> bool:
         """Whether the order still wants something."""
         return self.state in LIVE
@@ -243,7 +253,7 @@ class Order:
             case OrderState.SUBMITTED | OrderState.PENDING:
                 return Step.WAIT
             case OrderState.ISSUED:
-                return Step.INSTALL
+                return Step.ENDED if self.stopped else Step.INSTALL
             case OrderState.ACTIVE | OrderState.DONE:
                 return Step.DONE
             case _:
@@ -257,7 +267,7 @@ class Order:
 
     def elsewhere(self) -> Refusal:
         """Refuse a step that is not this order's: say where it stands, or that it has ended."""
-        if not self.live:
+        if self.next() is Step.ENDED:
             return ended(self)
         return Refusal(
             Kind.STEP_REQUIRED,
@@ -277,6 +287,9 @@ def ended(order: Order) -> Refusal:
     done = text("This order is finished. There is nothing more to do.")
     if order.ended == DISPUTED:
         sentences[OrderState.CANCELLED] = text("This order ended because a contact is not yours. Please start again.")
+    if order.stopped:
+        said = text("This order was stopped with the code that one of your contacts got. Please call us.")
+        return Refusal(Kind.CONFLICT, said, code="order_stopped")
     return Refusal(Kind.CONFLICT, sentences.get(order.state, done), code=f"order_{order.state}")
 
 

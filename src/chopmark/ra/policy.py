@@ -43,6 +43,7 @@ class Policy:
     email_alone: bool = True
     replace_by_both: bool = False
     replace_delay: timedelta = timedelta(hours=24)
+    stop_life: timedelta = timedelta(hours=72)
     profile: str = "investor"
     profile_scope: str = "customer"
     permits: tuple[str, ...] = field(default=())

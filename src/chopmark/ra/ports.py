@@ -77,10 +77,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Otherwise:
-    """The work and the leaf for the other ending of a transition."""
+    """The work and the leaf for the other ending of a transition; `held` is the work where it comes on hold."""
 
     works: tuple[Work, ...]
     leaf: Leaf
+    held: tuple[Work, ...]
 
 
 class Orders(Protocol):
@@ -152,6 +153,7 @@ class Orders(Protocol):
         """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        When a contact has stopped the order, the certificate comes on hold and the old one is left alone: HELD.
         Return what the order has become; None when it has moved on.
         """
         ...

@@ -7,7 +7,7 @@ CSR, and nothing else from the CSR.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
@@ -25,7 +25,8 @@ from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start, may_use_channel
 from chopmark.ra.ports import Bound, Holding
 from chopmark.ra.refusals import refused_as
-from chopmark.stepup.ports import FailureLimits, Failures
+from chopmark.ra.stopping import announced
+from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
 from chopmark.words import (
@@ -244,7 +245,9 @@ class Rekey:
             raise Refused(_SAME_FACTOR)
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
         lost = self._hold_old(order)
-        answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, lost)
+        sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
+        sequel = replace(sequel, works=(*sequel.works, *lost))
+        answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
         if lost:
             return await desk.reread(caller, order_id)
         return file.coded(order.touched(acting).coded(answered.channel, acting.id, desk.now()), answered)

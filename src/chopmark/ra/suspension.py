@@ -26,7 +26,7 @@ class Suspensions(Protocol):
         ...
 
     async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Make a held certificate active again.
+        """Let a held certificate count again as before its hold: active, or issued and still to be proved.
 
         False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
         """
@@ -88,7 +88,7 @@ class Suspension:
             told = state
             if state is CertificateState.HELD:
                 await self._ca.hold(serial)
-            elif state is CertificateState.ACTIVE:
+            elif state in {CertificateState.ACTIVE, CertificateState.ISSUED}:
                 await self._ca.release(serial)
 
     async def _holding(self, serial: Serial) -> Holding:

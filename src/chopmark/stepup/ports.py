@@ -40,6 +40,23 @@ class SendLimits:
     budgets: tuple[Budget, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A reference that stops its order until then, as stored: by a keyed hash only."""
+
+    order: OrderId
+    reference_hash: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sequel:
+    """What a right code sets in motion, in its own transaction."""
+
+    works: tuple[Work, ...] = ()
+    stop: Stop | None = None
+
+
 class Challenges(Protocol):
     """Keeps challenges; what decides is one conditional statement each."""
 
@@ -77,9 +94,9 @@ class Challenges(Protocol):
         ...
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
     ) -> Refusal | None:
-        """Consume the challenge, mark its order coded by this login, queue `works`, give the failure back; once (I12).
+        """Consume the challenge, mark its order coded by this login, do what follows, forgive the failure; once (I12).
 
         Refused, and recorded with `no`, where the order has moved on or the login does not hold its key.
         """

@@ -18,8 +18,10 @@ from chopmark.post.ports import Work, WorkKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.derive import OtpKeys, derive_for
-from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits
+from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits, Sequel
 from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
+
+NOTHING = Sequel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Verifier:
         acting: ActingLogin,
         rules: CodeRules,
         on_hold: tuple[Work, ...] = (),
-        when_right: tuple[Work, ...] = (),
+        when_right: Sequel = NOTHING,
     ) -> Challenge:
         """Return the consumed challenge after the right code; raise Refused otherwise.
 
@@ -192,14 +194,14 @@ class Verifier:
             raise Refused(result)
         return result
 
-    async def _right(self, challenge: Challenge, acting: ActingLogin, works: tuple[Work, ...]) -> None:
+    async def _right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
         now = self._clock.now()
 
         async def attempt(pen: Pen) -> Refusal | None:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
             leaf = pen.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
             no = pen.leaf(Event.RA_CODE_DEAD, **facts)
-            return await self._challenges.right(challenge, acting, now, works, leaf, no)
+            return await self._challenges.right(challenge, acting, now, sequel, leaf, no)
 
         refused = await self._recorder.write(order_chain(challenge.order), attempt)
         if refused is not None:

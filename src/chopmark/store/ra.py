@@ -19,7 +19,8 @@ from chopmark.store.leaves import append, note, record
 from chopmark.store.orders import HELD_HERE, LIVE, LIVE_ORDERS, ORDER, ORDER_COLUMNS, by, order_of
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.revoking import MOVED_ON, NotRevoked, revoked
-from chopmark.store.script import Query, Row, Script, Value, guard, query, whole
+from chopmark.store.script import Query, Row, Script, Value, guard, in_turn, query, whole
+from chopmark.store.stops import hold_new
 from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
 from chopmark.words import ActingLogin, Channel, CustomerId, LoginId, OrderId, OrderState, Serial, text
 
@@ -92,10 +93,12 @@ WHERE id = :id AND operation <> 'revoke' AND state = :start AND coded_at > :sinc
 RETURNING id
 """
 _PEND = "UPDATE orders SET state = 'pending' WHERE id = :id AND state = 'submitted' RETURNING id"
-_FULFIL = """
+_FULFILLED = """
 UPDATE orders SET state = 'issued', serial = :serial, issued_at = :now, nonce = NULL
-WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
+WHERE id = :id AND state IN ('submitted', 'pending') AND {stopped} RETURNING id
 """
+_FULFIL = _FULFILLED.format(stopped="ended IS NULL")
+_FULFIL_STOPPED = _FULFILLED.format(stopped="ended = 'stopped_by_contact'")
 _ACTIVATE = """
 UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
 WHERE id = :id AND state = 'issued' AND (CAST(:nonce AS {bytes}) IS NULL OR nonce = :nonce) AND serial = :serial
@@ -125,7 +128,7 @@ WHERE id = :id AND state IN {LIVE} AND state NOT IN {{keep}} RETURNING serial
 """
 _END_HOLDING = """
 UPDATE holdings SET state = 'revoked', ended_at = issued_at, reason = 'unproven'
-WHERE order_id = :id AND state = 'issued'
+WHERE order_id = :id AND state IN ('issued', 'held') AND activated_at IS NULL
 """
 
 _OTHERS_KEY = Refusal(
@@ -345,6 +348,7 @@ class OrderLedger:
         """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
 
         When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
+        When a contact has stopped the order, the certificate comes on hold and the old one is left alone: HELD.
         Return what the order has become; None when it has moved on.
         """
         store = query(
@@ -363,15 +367,22 @@ class OrderLedger:
             now=ms(holding.issued_at),
         )
 
+        def fulfil(sql: str) -> Query:
+            return guard(sql, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
+
         def script() -> Script[OrderState | None]:
-            fulfil = guard(_FULFIL, id=order.id, serial=holding.serial, now=ms(holding.issued_at))
             free = key_free(holding.spki_sha256)
             old = _supersede(order, holding.serial, ms(holding.issued_at)) if swap else still_active(order)
-            changes = (*old, free, fulfil, store, *block_old_key(order), *queued(works))
+            changes = (*old, free, fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
             if (yield from record(leaf, *changes)) is not None:
                 yield from wake(works)
                 return OrderState.ISSUED
             why = yield from why_not(order.id)
+            if why is None and (yield fulfil(_FULFIL_STOPPED)):
+                yield from in_turn((*(old if swap else ()), store, hold_new(order.id, ms(holding.issued_at))))
+                yield from queue(otherwise.held)
+                yield from append(leaf)
+                return OrderState.HELD
             if why is None or not (yield from refuse(order.id, holding.serial, why)):
                 return None
             yield store

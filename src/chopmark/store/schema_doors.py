@@ -1,10 +1,11 @@
-"""The tables of the way in: programs that ask for launches and their tickets, budgets, how often an entry failed."""
+"""The tables of the doors: programs that ask for launches, their tickets, budgets, failed entries, stop codes."""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, LargeBinary, MetaData, Table, Text
 
 
 def add_to(metadata: MetaData) -> None:
     """Add the tables to those of `schema`."""
+    _add_stops(metadata)
     Table(
         "clients",
         metadata,
@@ -59,4 +60,16 @@ def add_to(metadata: MetaData) -> None:
         Column("failed", BigInteger, nullable=False),
         Column("at", BigInteger, nullable=False),
         Column("closed_at", BigInteger),
+    )
+
+
+def _add_stops(metadata: MetaData) -> None:
+    """Add the references by which contacts stop a replacement, as keyed hashes."""
+    Table(
+        "stops",
+        metadata,
+        Column("reference_hash", Text, primary_key=True),
+        Column("order_id", Text, ForeignKey("orders.id"), nullable=False),
+        Column("until", BigInteger, nullable=False),
+        Column("used_at", BigInteger),
     )

@@ -14,6 +14,7 @@ from chopmark.store.holdings import HOLDING, holding_of
 from chopmark.store.leaves import append
 from chopmark.store.post import queue
 from chopmark.store.script import Script, query
+from chopmark.store.stops import cleared
 from chopmark.words import Serial
 
 _HOLD = """
@@ -21,13 +22,17 @@ UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'
 WHERE serial = :serial AND state = 'active' RETURNING serial
 """
 _RELEASE = """
-UPDATE holdings SET state = 'active', ended_at = NULL, reason = NULL
+UPDATE holdings SET state = CASE WHEN activated_at IS NULL THEN 'issued' ELSE 'active' END,
+  ended_at = NULL, reason = NULL
 WHERE serial = :serial AND state = 'held'
   AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.spki_sha256 = holdings.spki_sha256 AND k.blocked IS NOT NULL)
-  AND NOT EXISTS (SELECT 1 FROM holdings o WHERE o.customer = holdings.customer AND o.profile = holdings.profile
-    AND o.state = 'active')
+  AND CASE WHEN activated_at IS NULL
+    THEN EXISTS (SELECT 1 FROM orders w WHERE w.id = holdings.order_id AND w.state = 'issued')
+    ELSE NOT EXISTS (SELECT 1 FROM holdings o WHERE o.customer = holdings.customer AND o.profile = holdings.profile
+      AND o.state = 'active') END
 RETURNING serial
 """
+"""A certificate that was stopped before it was proved comes back unproved: it may stand beside the active one."""
 _HOLDERS = f"""
 SELECT {HOLDING} FROM holdings WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') ORDER BY serial
 """
@@ -71,11 +76,12 @@ class StaffLedger:
         return await self._engine.run(script)
 
     async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Make a held certificate active again; False when it is not on hold or may not come back."""
+        """Let a held certificate count again as before its hold; False when it is on none or may not come back."""
 
         def script() -> Script[bool]:
             rows = yield query(_RELEASE, serial=serial)
             if rows:
+                yield cleared(serial)
                 yield from queue(works)
                 yield from append(leaf)
             return bool(rows)

@@ -9,7 +9,7 @@ from chopmark.errors import Kind, Refusal
 from chopmark.post.ports import Work
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
-from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits
+from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
 from chopmark.stepup.verifier import HELD, pause_of
 from chopmark.store.columns import moment, ms, span
 from chopmark.store.engine import Engine
@@ -28,6 +28,7 @@ from chopmark.store.limits import give_back, give_back_each, take_each, taken
 from chopmark.store.orders import HELD_HERE, by
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.stops import stoppable
 from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 
 _COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
@@ -284,9 +285,9 @@ class ChallengeLedger:
         return await self._engine.run(script)
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, works: tuple[Work, ...], leaf: Leaf, no: Leaf
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
     ) -> Refusal | None:
-        """Consume the challenge, mark its order coded, queue `works` and give the failure back; once."""
+        """Consume the challenge, mark its order coded, do what follows and give the failure back; once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
         forgiven = forgive(challenge.customer, CODE)
         unpaused = give_back(pause_of(challenge.customer))
@@ -301,8 +302,9 @@ class ChallengeLedger:
 
         def script() -> Script[Refusal | None]:
             hold_lost = query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
-            if (yield from record(leaf, consume, coded, forgiven, unpaused, hold_lost, *queued(works))) is not None:
-                yield from wake(works)
+            follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
+            if (yield from record(leaf, consume, coded, forgiven, unpaused, *follows)) is not None:
+                yield from wake(sequel.works)
                 return None
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
@@ -312,8 +314,8 @@ class ChallengeLedger:
             if not (yield coded):
                 yield from append(no)
                 return _MOVED
-            yield hold_lost
-            yield from queue(works)
+            yield from in_turn(follows)
+            yield from wake(sequel.works)
             yield from append(leaf)
             return None
 

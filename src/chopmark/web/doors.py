@@ -18,6 +18,7 @@ from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
+from chopmark.ra.stopping import StopDesk
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
 from chopmark.va.timestamp import TimestampAuthority
@@ -79,6 +80,7 @@ class Doors:
     possession: Possession
     program: ProgramDesk
     revocation: Revocation
+    stopping: StopDesk
     counter: Counter
     idempotency: Idempotency
     responders: Mapping[str, Responder]

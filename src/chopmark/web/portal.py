@@ -65,7 +65,8 @@ _WANTED = {
 MAX_FORM_FIELD = 200
 
 
-async def _form(request: Req, name: str) -> str:
+async def form_field(request: Req, name: str) -> str:
+    """Return a field of the form that was sent, cut to a bound; empty when there is none."""
     value = (await request.form()).get(name, "")
     return value[:MAX_FORM_FIELD] if isinstance(value, str) else ""
 
@@ -105,7 +106,8 @@ async def sign_in_page(request: Req, next: FromQuery[str] = "/home") -> Response
 @post("/sign-in", status_code=303)
 async def sign_in(request: Req) -> Response[Any]:
     """Sign in with customer number or id and trading password."""
-    who, password, wanted = await _form(request, "who"), await _form(request, "password"), await _form(request, "next")
+    who, password = await form_field(request, "who"), await form_field(request, "password")
+    wanted = await form_field(request, "next")
     empty = _empty(who, password)
     if empty is not None:
         page = SignInPage(frame_of(request), who, _local(wanted), empty)
@@ -163,7 +165,7 @@ async def launch_shell(request: Req) -> Response[str]:
 async def launch_take(request: Req) -> Response[str]:
     """Take the ticket for this visitor and ask the customer to confirm."""
     doors = house(request)
-    ticket, visitor = await _form(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
+    ticket, visitor = await form_field(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
     launch = await doors.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
     file = await doors.counter.on_record(launch.customer)
     name = "" if file.customer is None else doors.people.shown(file.customer).masked_name

@@ -10,7 +10,7 @@ from chopmark.identity.ports import AccountRow
 from chopmark.pki.key_words import key_name
 from chopmark.ra.desk import Caller
 from chopmark.ra.files import OrderFile
-from chopmark.ra.model import DISPUTED, Order, Step
+from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
 from chopmark.ra.ports import Holding
 from chopmark.ra.program import Issued
@@ -159,7 +159,7 @@ def order_out(
         old_certificate=None
         if view.old is None
         else OldCertificateOut(view.old.serial, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
-        ended=order.ended if order.ended == DISPUTED else None,
+        ended=order.ended if order.ended in {DISPUTED, STOPPED} else None,
         spki_sha256=order.spki_sha256,
         key_name=None if order.spki_sha256 is None else key_name(order.spki_sha256),
         challenge=None if view.sent is None else _challenge_out(view.sent, now),

@@ -100,6 +100,10 @@ _DISPUTED = (
         "again with the other one."
     ),
 )
+_STOPPED = (
+    text("This order was stopped with the code that one of your contacts got."),
+    text("Please call us. If it was you who applied, we check your data with you."),
+)
 _SWAPPED = text(
     "The certificate that was issued is revoked, and your old one had ended with its issue. Please apply again."
 )
@@ -346,6 +350,8 @@ def _ended(scene: _Scene) -> Page:
         why, what_next = _DISPUTED
     if scene.view.order.serial is not None and not scene.overlap:
         what_next = _SWAPPED
+    if scene.view.order.stopped:
+        state, (why, what_next) = OrderState.HELD, _STOPPED
     again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
     retry = Action(text("Go to the certificate page"), "/certificates") if again else None
     return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)

@@ -135,6 +135,24 @@ class SignInPage:
 
 
 @dataclass(frozen=True, slots=True)
+class StopPage:
+    """Stop a replacement: posts `reference` to /stop; for whoever got the message, signed in or not."""
+
+    TEMPLATE: ClassVar[str] = "pages/stop.html"
+    frame: Frame
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedPage:
+    """The code has stopped an application, or put its certificate on hold; and whom to call."""
+
+    TEMPLATE: ClassVar[str] = "pages/stopped.html"
+    frame: Frame
+    on_hold: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchShellPage:
     """GET /launch: the script reads the ticket out of the fragment and posts `ticket` to /launch."""
 

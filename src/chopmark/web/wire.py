@@ -224,7 +224,7 @@ class OrderOut(msgspec.Struct, omit_defaults=True):
 
     `key_name` is the short name of its key, as messages and terms have it. `csr_subject` are the names that the
     request has to carry, in this order; absent where it carries none. `ended` is "contact_disputed" when a contact that
-    is not the customer's ended the order.
+    is not the customer's ended the order, "stopped_by_contact" when one stopped it with the code of its message.
     """
 
     id: str

@@ -90,6 +90,7 @@ MISSING: dict[str, tuple[list[Step], Distrust]] = {
         Distrust.OTHER_LOGIN,
     ),
     "cancelled before": ([*STEPS[:-1], (Event.RA_ORDER_CANCELLED, {}), SUBMITTED], Distrust.WENT_ON),
+    "stopped before": ([*STEPS[:-1], (Event.RA_ORDER_STOPPED, {}), SUBMITTED], Distrust.WENT_ON),
     "disputed before": ([*STEPS[:-1], (Event.RA_CONTACT_DISPUTED, {}), SUBMITTED], Distrust.WENT_ON),
     "issued after": ([*STEPS, (Event.RA_ORDER_ISSUED, {"serial": "01"})], Distrust.WENT_ON),
     "another key after": ([*STEPS, BOUND], Distrust.WENT_ON),
@@ -104,7 +105,13 @@ def test_what_is_missing_is_named(what: str) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [Event.CA_CERTIFICATE_RESERVED, Event.CA_CERTIFICATE_ORPHANED, Event.RA_ORDER_PENDING, Event.POST_MESSAGE_SENT],
+    [
+        Event.CA_CERTIFICATE_RESERVED,
+        Event.CA_CERTIFICATE_ORPHANED,
+        Event.RA_ORDER_PENDING,
+        Event.RA_ORDER_STOPPED,
+        Event.POST_MESSAGE_SENT,
+    ],
 )
 def test_what_the_ca_does_and_what_changes_nothing_may_follow(event: Event) -> None:
     assert isinstance(judged([*STEPS, (event, {})]), Approval)

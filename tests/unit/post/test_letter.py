@@ -85,7 +85,8 @@ def every_message() -> list[Message]:
                     account_last3="000",
                 )
             else:
-                written = write_notice(sender, purpose, language, Channel.EMAIL, at=AT, account_last3="000")
+                stop = Secret("BDFGH-JKLMN") if purpose is Purpose.REPLACING else None
+                written = write_notice(sender, purpose, language, Channel.EMAIL, at=AT, account_last3="000", stop=stop)
             made.append(replace(MESSAGE, subject=written.subject, text=written.text, purpose=purpose))
     return made
 

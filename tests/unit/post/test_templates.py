@@ -39,7 +39,8 @@ def code_message(
 
 
 def notice(purpose: Purpose, language: Language, channel: Channel) -> Written:
-    return write_notice(SENDER, purpose, language, channel, at=AT, account_last3="456")
+    stop = Secret("BDFGH-JKLMN") if purpose is Purpose.REPLACING else None
+    return write_notice(SENDER, purpose, language, channel, at=AT, account_last3="456", stop=stop)
 
 
 def test_a_renewal_code_on_a_phone_reads_like_this() -> None:
@@ -117,6 +118,30 @@ def test_a_notice_shows_taiwans_time() -> None:
 def test_a_chinese_notice_fits_one_sms_and_an_english_one_two(purpose: Purpose) -> None:
     assert segments(notice(purpose, Language.ZH, Channel.MOBILE).text.reveal()) == 1
     assert segments(notice(purpose, Language.EN, Channel.MOBILE).text.reveal()) <= 2
+
+
+def test_the_notice_of_a_replacement_on_a_phone_reads_like_this() -> None:
+    written = notice(Purpose.REPLACING, Language.ZH, Channel.MOBILE)
+    assert written.text.reveal() == (
+        "【好景期貨】有人申請更換您的電子憑證(帳號末3碼456)，未用舊憑證。非本人請至客服專區輸入停止碼BDFGH-JKLMN。"
+    )
+
+
+@pytest.mark.parametrize(("language", "channel"), EVERYWHERE)
+def test_the_stop_code_stands_in_the_text_of_its_notice_and_in_no_subject(language: Language, channel: Channel) -> None:
+    written = notice(Purpose.REPLACING, language, channel)
+    assert written.text.reveal().count("BDFGH-JKLMN") == 1
+    assert "BDFGH" not in written.subject
+
+
+@pytest.mark.parametrize("stop", [None, "", "BDFGHJKLMN", "BDFGH-12345", "BDFGH-JKLMN\n", "bdfgh-jklmn"])
+def test_a_replacement_is_never_told_without_a_stop_code_and_nothing_else_has_one(stop: str | None) -> None:
+    given = None if stop is None else Secret(stop)
+    with pytest.raises(ValueError, match="two groups of five letters"):
+        write_notice(SENDER, Purpose.REPLACING, Language.ZH, Channel.EMAIL, at=AT, account_last3=None, stop=given)
+    code = Secret("BDFGH-JKLMN")
+    with pytest.raises(ValueError, match="two groups of five letters"):
+        write_notice(SENDER, Purpose.HOLD, Language.ZH, Channel.EMAIL, at=AT, account_last3=None, stop=code)
 
 
 def test_an_order_without_an_account_has_no_brackets() -> None:

@@ -1,0 +1,155 @@
+"""Telling a customer's other contact of a replacement at once, and stopping it by the reference of that message.
+
+Whoever replaces a certificate without the old key may be whoever has stolen the customer's factors. Nobody signs in to
+stop it: the reference is enough, for it went to a contact of the customer's. So it destroys nothing: what is not yet
+submitted ends, what is issued is put on hold, and people at the firm clear it up.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import Leaf, order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.clock import new_id
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.limits.budgets import Budget
+from chopmark.post.ports import OTHER_VERSION, Purpose, Work, WorkKind
+from chopmark.ra.desk import Desk, contact_facts
+from chopmark.ra.files import OrderFile
+from chopmark.ra.model import Order
+from chopmark.ra.replace import Cancelling, cancelling, demand
+from chopmark.ra.stop_codes import stop_code, stop_hash
+from chopmark.stepup.ports import Sequel, Stop
+from chopmark.tw.account import last3
+from chopmark.words import ActingLogin, Channel, Operation, text
+
+PER_NETWORK = 10
+"""How many references one network may try in an hour."""
+OVER_ALL = 600
+"""How many all networks together may try in an hour: of 2^40, against a few that live for three days."""
+_HOUR = timedelta(hours=1)
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A stop of an order as it was read, with the messages and the work that it causes."""
+
+    order: Order
+    works: tuple[Work, ...]
+
+
+class Stops(Protocol):
+    """Keeps references; each method is one transaction."""
+
+    async def find(self, reference_hash: str, now: datetime) -> Order | None:
+        """Return the order that a reference stops; None for one that is unknown, too old or used."""
+        ...
+
+    async def stop(self, reference_hash: str, one: Stopping, now: datetime, leaf: Leaf) -> bool:
+        """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
+        ...
+
+
+class Stopped(StrEnum):
+    """What a reference has done."""
+
+    ORDER = "order"
+    CERTIFICATE = "certificate"
+
+
+def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel) -> Sequel:
+    """Return the notice of a replacement, and its reference as stored; nothing for any other order.
+
+    It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
+    to that one where there is no other. Where it cannot be delivered it goes to the other.
+    """
+    order = file.order
+    if order.operation is not Operation.REPLACE:
+        return Sequel()
+    contacts, now = desk.people.masked(file.contacts), desk.now()
+    asked = demand(
+        desk.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
+    )
+    stop, works = new_id(desk.entropy), []
+    for channel in sorted(asked.told):
+        facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}
+        other = (
+            {OTHER_VERSION: contacts[channel.other].version} if channel.other in contacts.keys() - asked.told else {}
+        )
+        version = contacts[channel].version
+        works.append(desk.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
+    reference = stop_code(desk.people, order.id, stop)
+    stored = Stop(order.id, stop_hash(desk.people, reference.reveal()), now + desk.policy.stop_life)
+    return Sequel(tuple(works), stored)
+
+
+class StopDesk:
+    """Takes references of customers who have not signed in."""
+
+    def __init__(self, desk: Desk, stops: Stops) -> None:
+        self._desk = desk
+        self._stops = stops
+
+    async def stop(self, typed: str, network: str) -> Stopped:
+        """Return what the reference has done.
+
+        1 budgets of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
+        up; the order ends, or its certificate is on hold; the customer is told by all contacts.
+        Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
+        """
+        desk = self._desk
+        budgets = (Budget(f"stop:{network}", PER_NETWORK, _HOUR), Budget("stops", OVER_ALL, _HOUR))
+        spent = await desk.counters.take(budgets, desk.now())
+        if spent is not None:
+            raise Refused(Refusal(Kind.TOO_MANY, _LATER, code="stops", retry_after_s=spent.retry_after_s))
+        hashed = stop_hash(desk.people, typed)
+        for _ in range(_ATTEMPTS):
+            order = await self._stops.find(hashed, desk.now())
+            if order is None:
+                break
+            does = cancelling(order.at(desk.now(), desk.policy).state)
+            if does is Cancelling.NOTHING:
+                break
+            if await self._write(hashed, order, does, network):
+                await desk.counters.give_back(budgets)
+                return Stopped.ORDER if does is Cancelling.ENDS_ORDER else Stopped.CERTIFICATE
+        raise Refused(_NOTHING)
+
+    async def _write(self, hashed: str, order: Order, does: Cancelling, network: str) -> bool:
+        desk, ends = self._desk, does is Cancelling.ENDS_ORDER
+        template = Purpose.ORDER_STOPPED if ends else Purpose.CERTIFICATE_STOPPED
+        facts = {"template": template.value, "account_last3": last3(order.account)}
+        contacts = await desk.people.contacts(order.customer)
+        works = [
+            desk.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
+            for channel, contact in sorted(contacts.items())
+        ]
+        if order.serial is not None:
+            works.append(desk.hold_work(order.serial, order.customer, order.id))
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(
+                Event.RA_ORDER_STOPPED,
+                state="cancelled" if ends else "held",
+                serial=order.serial,
+                network=network,
+            )
+            return await self._stops.stop(hashed, Stopping(order, tuple(works)), desk.now(), leaf)
+
+        return await desk.recorder.write(order_chain(order.id), attempt)
+
+
+_LATER = text("There were too many attempts. Please wait a while and try again, or call us.")
+_NOTHING = Refusal(
+    Kind.NOT_FOUND,
+    text(
+        "There is nothing to stop with this code. Please compare it with the message; it works once, for three days. "
+        "If you have used it already, the stop stands. If you are not sure, please call us."
+    ),
+    field="reference",
+    code="stop",
+)
