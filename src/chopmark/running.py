@@ -19,6 +19,7 @@ from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
+from chopmark.readiness import checks
 from chopmark.settings import Settings
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
@@ -27,6 +28,7 @@ from chopmark.web import app
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.doors import Demo, Doors, PublishedCa
 from chopmark.web.est import Est, EstDoor
+from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.words import IssuerId, Secret
 
@@ -94,6 +96,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         authorities=(*other, *issuing, *above),
         crl=crl,
         issuer_title=house.certifier.name,
+        checks=checks(house),
         demo=demo,
     )
 
@@ -120,6 +123,7 @@ def est_door(house: House) -> Est:
             attributes=est.csr_attributes(profile),
             translator=Translator(load_catalogues()),
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
+            health=Health(checks(house), house.clock),
         )
     )
 

@@ -22,6 +22,7 @@ from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
+from chopmark.web.health import Check
 from chopmark.words import Secret, Text
 
 
@@ -86,6 +87,7 @@ class Doors:
     authorities: tuple[PublishedCa, ...]
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str
+    checks: Mapping[str, Check]
     demo: Demo | None = None
 
     def now(self) -> datetime:

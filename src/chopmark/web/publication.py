@@ -1,4 +1,4 @@
-"""Status for relying parties, in front of the framework: OCSP (RFC 6960 A.1), CRLs and CA certificates.
+"""Status in front of the framework: OCSP (RFC 6960 A.1), CRLs and CA certificates for relying parties, and our health.
 
 Plain ASGI: GET and POST, bytes in and bytes out, answered whether or not the portal is well.
 """
@@ -21,6 +21,8 @@ from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
 from chopmark.web.answered import MOST_KEPT, Answered, Headers, Ready
 from chopmark.web.doors import Doors
+from chopmark.web.health import ROOT as HEALTH
+from chopmark.web.health import Health
 from chopmark.web.octets import body_within
 from chopmark.web.state import address_in
 from chopmark.words import text
@@ -31,12 +33,13 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Publication:
-    """Serves /ocsp/ISSUER, /pki/NAME and /tsa; everything else goes to the portal."""
+    """Serves /ocsp/ISSUER, /pki/NAME, /tsa and /health; everything else goes to the portal."""
 
     def __init__(self, doors: Doors, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
         self._doors = doors
         self._portal = portal
         self._answered = Answered(doors.clock, most_kept)
+        self._health = Health(doors.checks, doors.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -48,6 +51,8 @@ class Publication:
             await self._ocsp(scope, receive, send)
         elif scope["path"].startswith("/pki/"):
             await self._file(scope["path"].removeprefix("/pki/"), scope, send)
+        elif scope["path"].startswith(HEALTH):
+            await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
             network = network_of(address_in(scope, self._doors.client_address_header))
             await timestamping.serve(self._doors.timestamps, network, scope, receive, send)
