@@ -33,6 +33,7 @@ from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.settings import Settings
 from chopmark.store import db
+from chopmark.store.failing import FailingJobs
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.va.alarms import Alarm, Subject
 from chopmark.words import text
@@ -59,6 +60,7 @@ async def check(settings: Settings) -> int:
             faults += await _issuer_faults(house)
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
             faults += await _check_stamps(house)
+            faults += await _failing_jobs(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -112,6 +114,15 @@ async def _check_stamps(house: House) -> list[str]:
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
+
+
+async def _failing_jobs(house: House) -> list[str]:
+    """Return which jobs go on failing, at every host."""
+    return [
+        f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
+        f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
+        for one in await FailingJobs(house.engine, house.clock, "").all()
+    ]
 
 
 def _alarm(alarm: Alarm) -> str:

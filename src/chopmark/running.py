@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -21,6 +22,7 @@ from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
 from chopmark.readiness import checks
 from chopmark.settings import Settings
+from chopmark.store.failing import FailingJobs
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
@@ -33,7 +35,10 @@ from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.words import IssuerId, Secret
 
 LOGGED = frozenset(
-    {"event", "level", "timestamp", "job", "kind", "error", "request_id", "at", "address", "count", "seconds", "path"}
+    {
+        *("event", "level", "timestamp", "job", "kind", "code", "error", "message", "frames", "cause", "failures"),
+        *("request_id", "at", "address", "count", "seconds", "path"),
+    }
 )
 """The fields a log line may have; anything else is dropped before it is written."""
 
@@ -135,6 +140,11 @@ def looks(house: House) -> tuple[loop.Task, ...]:
     return (*changes, *who)
 
 
+def alarms(house: House, process: str) -> FailingJobs:
+    """Return where this process keeps which of its jobs go on failing."""
+    return FailingJobs(house.engine, house.clock, f"{process} at {socket.gethostname()}")
+
+
 class Server:
     """The ASGI application of one server process: builds its house at start-up, closes it at the end."""
 
@@ -158,7 +168,7 @@ class Server:
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         stop = asyncio.Event()
-        looking = asyncio.create_task(loop.run(looks(house), stop))
+        looking = asyncio.create_task(loop.run(looks(house), stop, alarms(house, "server")))
         await send({"type": "lifespan.startup.complete"})
         if house.built_in is not None:
             await asyncio.to_thread(house.issuer.warm)
@@ -194,4 +204,4 @@ async def work(settings: Settings) -> None:
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as house:
         await record_policy(house.policy, house.installation, house.recorder)
-        await loop.run(tasks(house), stop)
+        await loop.run(tasks(house), stop, alarms(house, "worker"))

@@ -15,7 +15,7 @@ from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
 from chopmark.ra.policy_record import record_policy
-from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, looks, server_config
+from chopmark.running import Server, alarms, ca_certificates, configure_logging, doors, est_door, looks, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -52,7 +52,7 @@ async def run_demo(settings: Settings) -> int:
         built = app.create(doors(house, await demo_of(house)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
-        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop))
+        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop, alarms(house, "demo")))
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
         await server.serve()
         stop.set()

@@ -16,6 +16,7 @@ from chopmark.identity.sessions import Door
 from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
+from chopmark.running import alarms
 from chopmark.settings import Settings
 from chopmark.store.script import Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
@@ -83,6 +84,13 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 ) -> None:
     assert await operating.check(settings) == 0
     assert capsys.readouterr().out.count("permitted here, not by `strict`") == 2
+
+
+async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    async with opened(settings) as house:
+        await alarms(house, "worker").failing("sequence", 7, "LedgerBroken")
+    assert await operating.check(settings) == 1
+    assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
