@@ -53,6 +53,8 @@ async def check(settings: Settings) -> int:
     faults = [] if settings.public_url.startswith("https://") else ["public_url is not set to an https address"]
     if settings.mode == "demo":
         faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
+    faults += [settings.proxy_unanswered] if settings.proxy_unanswered else []
+    _say_addresses(settings)
     try:
         async with at_console(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
@@ -75,6 +77,16 @@ async def check(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+def _say_addresses(settings: Settings) -> None:
+    """Say whose word is taken for a client's address."""
+    if settings.client_address_header:
+        say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
+        say("  choose their own. Set behind_proxy and trusted_proxies, and take client_address_header away.")
+    elif settings.behind_proxy == "yes":
+        hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
+        say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
 
 
 async def _issuer_faults(house: House) -> list[str]:

@@ -27,6 +27,7 @@ from chopmark.va import lookout
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
+from chopmark.web.client_address import EVERYWHERE, ClientAddresses, read_networks
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.doors import Demo, Doors, PublishedCa
 from chopmark.web.est import Est, EstDoor
@@ -61,6 +62,15 @@ def configure_logging() -> None:
     )
 
 
+def addresses_of(settings: Settings) -> ClientAddresses:
+    """Return how clients' addresses are found; the setting of before believed every address."""
+    if settings.client_address_header:
+        return ClientAddresses(settings.client_address_header, EVERYWHERE)
+    if settings.behind_proxy != "yes":
+        return ClientAddresses()
+    return ClientAddresses(settings.proxy_header, read_networks(settings.trusted_proxies), settings.proxy_hops)
+
+
 def doors(house: House, demo: Demo | None = None) -> Doors:
     """Return what the web is given of a house."""
     settings = house.settings
@@ -81,7 +91,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         portal_url=settings.portal_url,
         demo_mode=settings.mode == "demo",
         csrf_secret=Secret(settings.csrf_key.get_secret_value()),
-        client_address_header=settings.client_address_header,
+        addresses=addresses_of(settings),
         clock=house.clock,
         entropy=house.entropy,
         people=house.people,

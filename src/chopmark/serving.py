@@ -104,6 +104,8 @@ def run_server(settings: Settings, workers: int) -> int:
     """Run the production server: `workers` processes that share one port; each prints `ready URL`."""
     if settings.mode == "production" and not settings.public_url:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
+    if settings.proxy_unanswered:
+        raise NotReady(settings.proxy_unanswered)
     config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()

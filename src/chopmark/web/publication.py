@@ -15,7 +15,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.sessions import network_of
+from chopmark.identity.sessions import UNKNOWN, network_of
 from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
@@ -24,7 +24,6 @@ from chopmark.web.doors import Doors
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
 from chopmark.web.octets import body_within
-from chopmark.web.state import address_in
 from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
@@ -54,8 +53,10 @@ class Publication:
         elif scope["path"].startswith(HEALTH):
             await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
-            network = network_of(address_in(scope, self._doors.client_address_header))
-            await timestamping.serve(self._doors.timestamps, network, scope, receive, send)
+            network = network_of(self._doors.addresses.of(scope))
+            await timestamping.serve(
+                self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
+            )
         else:
             await self._portal(scope, receive, send)
 
