@@ -94,6 +94,7 @@ class Site:
             "CHOPMARK_DATABASE": settings.database,
             "CHOPMARK_PORT": str(settings.port),
             "CHOPMARK_PUBLIC_URL": PUBLIC_URL,
+            "CHOPMARK_BEHIND_PROXY": "no",
             "CHOPMARK_STATUS_URL": settings.status_url,
             "CHOPMARK_SMTP__HOST": settings.smtp.host,
             "CHOPMARK_SMTP__PORT": str(settings.smtp.port),

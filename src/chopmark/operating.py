@@ -35,6 +35,7 @@ from chopmark.ra.recorded import rules_of
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.store.engine import Engine
+from chopmark.store.failing import FailingJobs
 from chopmark.store.opening import open_engine
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
@@ -56,6 +57,8 @@ async def check(settings: Settings) -> int:
     faults = [] if settings.public_url.startswith("https://") else ["public_url is not set to an https address"]
     if settings.mode == "demo":
         faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
+    faults += [settings.proxy_unanswered] if settings.proxy_unanswered else []
+    _say_addresses(settings)
     try:
         async with at_console(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
@@ -63,6 +66,7 @@ async def check(settings: Settings) -> int:
             faults += await _issuer_faults(house)
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
             faults += await _check_stamps(house)
+            faults += await _failing_jobs(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -97,6 +101,16 @@ async def _in_flight(engine: Engine) -> None:
         say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
         if state is OrderState.PENDING:
             say("    and what another CA has made of it by now has to be revoked there")
+
+
+def _say_addresses(settings: Settings) -> None:
+    """Say whose word is taken for a client's address."""
+    if settings.client_address_header:
+        say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
+        say("  choose their own. Set behind_proxy and trusted_proxies, and take client_address_header away.")
+    elif settings.behind_proxy == "yes":
+        hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
+        say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
 
 
 async def _issuer_faults(house: House) -> list[str]:
@@ -136,6 +150,15 @@ async def _check_stamps(house: House) -> list[str]:
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
+
+
+async def _failing_jobs(house: House) -> list[str]:
+    """Return which jobs go on failing, at every host."""
+    return [
+        f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
+        f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
+        for one in await FailingJobs(house.engine, house.clock, "").all()
+    ]
 
 
 def _alarm(alarm: Alarm) -> str:

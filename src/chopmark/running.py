@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -20,20 +21,27 @@ from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
 from chopmark.ra.stopping import StopDesk
+from chopmark.readiness import checks
 from chopmark.settings import Settings
+from chopmark.store.failing import FailingJobs
 from chopmark.store.stops import StopLedger
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
+from chopmark.web.client_address import EVERYWHERE, ClientAddresses, read_networks
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.doors import Demo, Doors, PublishedCa
 from chopmark.web.est import Est, EstDoor
+from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.words import IssuerId, Secret
 
 LOGGED = frozenset(
-    {"event", "level", "timestamp", "job", "kind", "error", "request_id", "at", "address", "count", "seconds", "path"}
+    {
+        *("event", "level", "timestamp", "job", "kind", "code", "error", "message", "frames", "cause", "failures"),
+        *("request_id", "at", "address", "count", "seconds", "path"),
+    }
 )
 """The fields a log line may have; anything else is dropped before it is written."""
 
@@ -56,6 +64,15 @@ def configure_logging() -> None:
     )
 
 
+def addresses_of(settings: Settings) -> ClientAddresses:
+    """Return how clients' addresses are found; the setting of before believed every address."""
+    if settings.client_address_header:
+        return ClientAddresses(settings.client_address_header, EVERYWHERE)
+    if settings.behind_proxy != "yes":
+        return ClientAddresses()
+    return ClientAddresses(settings.proxy_header, read_networks(settings.trusted_proxies), settings.proxy_hops)
+
+
 def doors(house: House, demo: Demo | None = None) -> Doors:
     """Return what the web is given of a house."""
     settings = house.settings
@@ -76,7 +93,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         portal_url=settings.portal_url,
         demo_mode=settings.mode == "demo",
         csrf_secret=Secret(settings.csrf_key.get_secret_value()),
-        client_address_header=settings.client_address_header,
+        addresses=addresses_of(settings),
         clock=house.clock,
         entropy=house.entropy,
         people=house.people,
@@ -97,6 +114,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         authorities=(*other, *issuing, *above),
         crl=crl,
         issuer_title=house.certifier.name,
+        checks=checks(house),
         demo=demo,
     )
 
@@ -123,6 +141,7 @@ def est_door(house: House) -> Est:
             attributes=est.csr_attributes(profile),
             translator=Translator(load_catalogues()),
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
+            health=Health(checks(house), house.clock),
         )
     )
 
@@ -132,6 +151,11 @@ def looks(house: House) -> tuple[loop.Task, ...]:
     changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
     who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
     return (*changes, *who)
+
+
+def alarms(house: House, process: str) -> FailingJobs:
+    """Return where this process keeps which of its jobs go on failing."""
+    return FailingJobs(house.engine, house.clock, f"{process} at {socket.gethostname()}")
 
 
 class Server:
@@ -157,7 +181,7 @@ class Server:
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         stop = asyncio.Event()
-        looking = asyncio.create_task(loop.run(looks(house), stop))
+        looking = asyncio.create_task(loop.run(looks(house), stop, alarms(house, "server")))
         await send({"type": "lifespan.startup.complete"})
         if house.built_in is not None:
             await asyncio.to_thread(house.issuer.warm)
@@ -193,4 +217,4 @@ async def work(settings: Settings) -> None:
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as house:
         await record_policy(house.policy, house.installation, house.recorder)
-        await loop.run(tasks(house), stop)
+        await loop.run(tasks(house), stop, alarms(house, "worker"))

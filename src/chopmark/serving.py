@@ -15,7 +15,7 @@ from chopmark.jobs import loop
 from chopmark.main import NotReady, SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
 from chopmark.ra.policy_record import record_policy
-from chopmark.running import Server, ca_certificates, configure_logging, doors, est_door, looks, server_config
+from chopmark.running import Server, alarms, ca_certificates, configure_logging, doors, est_door, looks, server_config
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -52,7 +52,7 @@ async def run_demo(settings: Settings) -> int:
         built = app.create(doors(house, await demo_of(house)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
-        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop))
+        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop, alarms(house, "demo")))
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
         await server.serve()
         stop.set()
@@ -104,6 +104,8 @@ def run_server(settings: Settings, workers: int) -> int:
     """Run the production server: `workers` processes that share one port; each prints `ready URL`."""
     if settings.mode == "production" and not settings.public_url:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
+    if settings.proxy_unanswered:
+        raise NotReady(settings.proxy_unanswered)
     config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()

@@ -5,6 +5,7 @@ in `secrets_dir` for what must not stand in an environment.
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,8 +75,24 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    behind_proxy: Annotated[
+        Literal["unanswered", "yes", "no"],
+        Field(description="Whether a proxy stands in front of the server; production asks for an answer."),
+    ] = "unanswered"
+    trusted_proxies: Annotated[
+        str,
+        Field(description="Networks of the proxies, with commas between: from them alone `proxy_header` is believed."),
+    ] = ""
+    proxy_header: Annotated[
+        str,
+        Field(description="Header in which the proxy names the client's address; `Forwarded` is read by RFC 7239."),
+    ] = "X-Forwarded-For"
+    proxy_hops: Annotated[int, Field(ge=1, le=8, description="How many proxies a request comes through.")] = 1
     client_address_header: Annotated[
-        str, Field(description="Header in which a trusted proxy names the client's address; empty: none is trusted.")
+        str,
+        Field(
+            description="Before `behind_proxy`: a header that is believed from every address. Goes in the next release."
+        ),
     ] = ""
     est_url: Annotated[
         str, Field(description="https address of the EST door for customers' programs; empty: there is none.")
@@ -170,6 +187,7 @@ class Settings(BaseSettings):
             raise ValueError("est_url is an https address without a final slash")
         if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
             raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
+        self._check_proxies()
         if self.timestamp_url and not self.timestamp_url.startswith(("http://", "https://")):
             raise ValueError("timestamp_url is an http(s) address")
         if self.timestamp_url and self.timestamp_roots is None:
@@ -198,6 +216,27 @@ class Settings(BaseSettings):
         if self.issuer == "cmp" and not self.issuer_user:
             raise ValueError("issuer_user is not set: the reference value that goes with the shared secret")
         return self
+
+    def _check_proxies(self) -> None:
+        try:
+            trusted = [ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip()]
+        except ValueError as error:
+            raise ValueError(
+                "trusted_proxies are networks with commas between, as in 10.0.0.0/8, 2001:db8::/64"
+            ) from error
+        if self.behind_proxy == "yes" and not (trusted and self.proxy_header):
+            raise ValueError("behind_proxy is yes: name the proxies' networks in trusted_proxies, and proxy_header")
+        if self.behind_proxy != "yes" and trusted:
+            raise ValueError("trusted_proxies goes with behind_proxy = yes")
+        if self.behind_proxy != "unanswered" and self.client_address_header:
+            raise ValueError("behind_proxy and proxy_header have replaced client_address_header: take it away")
+
+    @property
+    def proxy_unanswered(self) -> str:
+        """What production says that has not been told whether a proxy stands in front; empty when it has."""
+        if self.mode != "production" or self.behind_proxy != "unanswered" or self.client_address_header:
+            return ""
+        return "say whether a proxy stands in front: behind_proxy = yes, with its networks in trusted_proxies, or no"
 
     @classmethod
     def settings_customise_sources(

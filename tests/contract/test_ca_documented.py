@@ -38,6 +38,7 @@ def follow(folder: Path, commands: str) -> str:
         "CHOPMARK_DATA": str(folder / "data"),
         "CHOPMARK_SECRETS_DIR": str(folder / "secrets"),
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
+        "CHOPMARK_BEHIND_PROXY": "no",
         "CHOPMARK_STATUS_URL": "http://pki.example.com",
     }
     program = [sys.executable, "-m", "tests.contract.operator_shell"]

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +17,8 @@ from chopmark.identity.sessions import Door
 from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
+from chopmark.running import addresses_of, alarms
+from chopmark.serving import run_server
 from chopmark.settings import Settings
 from chopmark.store.script import Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
@@ -32,6 +35,7 @@ def production(folder: Path) -> Settings:
         mode="production",
         data=folder,
         public_url="https://counter.example.com",
+        behind_proxy="no",
         status_url="http://status.example.com",
         otp_key=SecretStr(os.urandom(32).hex()),
         audit_key=SecretStr(os.urandom(32).hex()),
@@ -83,6 +87,53 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 ) -> None:
     assert await operating.check(settings) == 0
     assert capsys.readouterr().out.count("permitted here, not by `strict`") == 2
+
+
+async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    async with opened(settings) as house:
+        await alarms(house, "worker").failing("sequence", 7, "LedgerBroken")
+    assert await operating.check(settings) == 1
+    assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
+
+
+async def test_production_asks_whether_a_proxy_stands_in_front(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unanswered = settings.model_copy(update={"behind_proxy": "unanswered"})
+    assert await operating.check(unanswered) == 1
+    assert "NOT READY: say whether a proxy stands in front" in capsys.readouterr().out
+    with pytest.raises(NotReady, match="say whether a proxy stands in front"):
+        run_server(unanswered, 1)
+    behind = settings.model_copy(update={"behind_proxy": "yes", "trusted_proxies": "10.0.0.0/8, ::1"})
+    assert await operating.check(behind) == 0
+    assert "X-Forwarded-For as 10.0.0.0/8, ::1 say, over 1 proxy" in capsys.readouterr().out
+
+
+async def test_the_setting_of_the_release_before_is_read_with_a_warning(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = settings.model_copy(update={"behind_proxy": "unanswered", "client_address_header": "X-Real-IP"})
+    assert await operating.check(old) == 0
+    assert "WARNING: X-Real-IP is believed from every address" in capsys.readouterr().out
+    scope = {"client": ("203.0.113.9", 1), "headers": [(b"x-real-ip", b"198.51.100.1")]}
+    assert addresses_of(old).of(scope) == "198.51.100.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"behind_proxy": "yes"}, "name the proxies' networks"),
+        ({"behind_proxy": "yes", "trusted_proxies": "10.0.0.0/8", "proxy_header": ""}, "name the proxies' networks"),
+        ({"behind_proxy": "no", "trusted_proxies": "10.0.0.0/8"}, "goes with behind_proxy"),
+        ({"trusted_proxies": "10.0.0.0/8"}, "goes with behind_proxy"),
+        ({"behind_proxy": "yes", "trusted_proxies": "10.0.0.1/8"}, "networks with commas"),
+        ({"behind_proxy": "yes", "trusted_proxies": "proxy.example.com"}, "networks with commas"),
+        ({"behind_proxy": "no", "client_address_header": "X-Real-IP"}, "have replaced"),
+    ],
+)
+def test_settings_of_proxies_that_say_two_things_are_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Settings(mode="production", **given)
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

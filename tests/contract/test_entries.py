@@ -189,7 +189,8 @@ async def test_i19_a_crowd_in_its_own_network_does_not_slow_a_known_browser_down
     cookie = await site.known()
     for n in range(205):
         await outcome(site.door.sign_in(f"X{n}", WRONG, HOME, None))
-    assert (await refusal(site.door.sign_in(ANN, RIGHT, HOME, None))).code == "signin.slow"
+    codes = [str((await refusal(site.door.sign_in(ANN, WRONG, HOME, None))).code) for _ in range(3)]
+    assert codes == ["signin.wrong", "signin.wrong", "signin.slow"]
     assert isinstance(await site.door.sign_in(ANN, RIGHT, HOME, None, cookie), Opened)
 
 
@@ -367,3 +368,58 @@ async def test_the_audit_of_all_this_verifies_and_names_no_cookie(world: World) 
     await site.slip()
     assert not (await world.audit()).findings
     assert cookie.rpartition(".")[2] not in str(await world.rows("SELECT * FROM leaves"))
+
+
+# one network, many customers -----------------------------------------------------------------------------------------
+
+NEIGHBOUR = "192.0.2.200"
+"""Another address of the same carrier's network as HOME."""
+
+
+async def spend(site: Site, world: World) -> None:
+    """Use up the cap of one network, as somebody does who tries names from behind a carrier's NAT."""
+    for number in range(200):
+        assert (await refusal(site.door.sign_in(f"X{number}", WRONG, HOME, None))).code == "signin.wrong"
+    assert await world.count("counters", "name = 'signin-network:192.0.2.0/24' AND used = 200") == 1
+
+
+async def test_i19_customers_behind_one_carriers_nat_do_not_lock_each_other_out(world: World) -> None:
+    site = await site_of(world)
+    await site.slip(ANN, BEN)
+    await spend(site, world)
+    assert isinstance(await outcome(site.door.sign_in(ANN, RIGHT, NEIGHBOUR, None)), Opened)
+    assert (await refusal(site.door.sign_in(BEN, WRONG, NEIGHBOUR, None))).code == "signin.wrong"
+    assert isinstance(await outcome(site.door.sign_in(BEN, RIGHT, NEIGHBOUR, None)), Opened)
+    for _ in range(5):
+        assert isinstance(await outcome(site.door.sign_in(ANN, RIGHT, NEIGHBOUR, None)), Opened)
+
+
+async def test_i11_at_a_network_whose_cap_is_used_up_two_guesses_an_hour_are_left_for_each_customer(
+    world: World,
+) -> None:
+    site = await site_of(world)
+    await spend(site, world)
+    before = site.gate.compared
+    codes = [str((await refusal(site.door.sign_in(ANN, WRONG, NEIGHBOUR, None))).code) for _ in range(6)]
+    assert codes == ["signin.wrong"] * 2 + ["signin.slow"] * 4
+    assert site.gate.compared == before + 2
+    slow = await refusal(site.door.sign_in(ANN, RIGHT, NEIGHBOUR, None))
+    assert slow.code == "signin.slow"
+    assert slow.retry_after_s is not None
+    assert slow.retry_after_s <= 15 * 60
+    elsewhere = await refusal(site.door.sign_in(ANN, WRONG, "198.51.100.1", None))
+    assert elsewhere.code == "signin.wrong"
+
+
+async def test_i18_a_name_that_nobody_has_is_left_two_guesses_too(world: World) -> None:
+    site = await site_of(world)
+    await spend(site, world)
+    codes = [str((await refusal(site.door.sign_in(NOBODY, WRONG, NEIGHBOUR, None))).code) for _ in range(4)]
+    assert codes == ["signin.wrong"] * 2 + ["signin.slow"] * 2
+
+
+async def test_strangers_whose_network_is_unknown_have_no_cap_together(world: World) -> None:
+    site = await site_of(world)
+    for number in range(201):
+        assert (await refusal(site.door.sign_in(f"X{number}", WRONG, "", None))).code == "signin.wrong"
+    assert await world.count("counters", "name LIKE 'signin-network:%'") == 0

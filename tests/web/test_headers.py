@@ -1,10 +1,12 @@
 """Headers and cookies of every route and every error (ASVS 5.0 3.3, 3.4, 4.1.3; reliability I23)."""
 
-from typing import Any
+from typing import Any, cast
 
+import httpx2
 import pytest
 
-from tests.web.counter import NOW, URL, Answer, World, errand, filled, routes
+from chopmark.web.client_address import ClientAddresses, read_networks
+from tests.web.counter import NOW, URL, Answer, Browser, World, errand, filled, routes
 
 CSP = {
     "default-src": "'none'",
@@ -220,9 +222,32 @@ async def test_a_client_cannot_name_its_own_address(world: World) -> None:
     assert 429 in await wrong_sign_ins(world, "X-Forwarded-For")
 
 
-async def test_a_trusted_proxys_header_counts_when_it_is_configured(world: World) -> None:
-    behind = world.with_doors(client_address_header="X-Forwarded-For")
-    assert set(await wrong_sign_ins(behind, "X-Forwarded-For")) == {401}
+@pytest.mark.parametrize(
+    ("trusted", "header", "stopped"),
+    [
+        ("203.0.113.0/24", "X-Forwarded-For", False),
+        ("203.0.113.8/32", "X-Forwarded-For", True),  # the connection is another machine's
+        ("203.0.113.0/24", "X-Real-IP", True),  # the proxy's header is another one
+    ],
+)
+async def test_a_header_counts_when_it_is_the_one_of_a_trusted_proxy(
+    world: World, trusted: str, header: str, stopped: bool
+) -> None:
+    behind = world.with_doors(addresses=ClientAddresses("X-Forwarded-For", read_networks(trusted)))
+    assert (429 in await wrong_sign_ins(behind, header)) is stopped
+
+
+async def test_clients_whose_address_is_unknown_share_no_cap(world: World) -> None:
+    """A Unix socket whose proxy names nobody: each customer is slowed down apart, and nobody is locked out."""
+    silent = world.with_doors(addresses=ClientAddresses("X-Forwarded-For"))
+    transport = httpx2.ASGITransport(silent.asgi, client=cast("tuple[str, int]", None))
+    async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
+        browser = Browser(client)
+        answer = await browser.sign_in("C10002", "wrong")
+        assert answer.status_code == 401
+    names = [row["name"] for row in await world.rows("SELECT name FROM counters WHERE name LIKE 'signin%'")]
+    assert names != []
+    assert all("C10002" in name for name in names)
 
 
 @pytest.mark.parametrize("language", ["zh-TW", "en"])

@@ -212,8 +212,6 @@ def _unapproved(
         yield Distrust.NO_CODE
         return
     approved, later = [steps[at], submitted], steps[at + 1 :]
-    if _last(later, Event.RA_ORDER_LAPSED) is not None:
-        yield Distrust.NO_CODE
     checked = _last(later, Event.RA_BIRTH_DATE_RIGHT)
     if checked is not None:
         approved.append(later[checked])

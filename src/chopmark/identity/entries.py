@@ -31,6 +31,9 @@ class Entry(StrEnum):
     """A browser whose live session of this customer came from a trading program."""
 
 
+_NETWORK: Final = "signin-network:"
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """Whose counter it is, and which: a customer's number, or `claim:` and the keyed hash of what nobody is called."""
@@ -43,6 +46,7 @@ def signin_budgets(way: Way, network: str) -> tuple[Budget, ...]:
     """Return what one attempt is charged to besides: slow after three, stopped after ten, and a cap for the network.
 
     A known browser and a launch have budgets of their own, so that nobody who shares their network slows them down.
+    Strangers whose network is not known (empty) have no cap together: they are not one.
     """
     stranger = way.entry is Entry.STRANGER
     pair = f"signin:{way.subject}:{network if stranger else way.entry.value}"
@@ -51,7 +55,19 @@ def signin_budgets(way: Way, network: str) -> tuple[Budget, ...]:
         Budget(f"{pair}:5m", 5, timedelta(minutes=5)),
         Budget(f"{pair}:1h", 10, timedelta(hours=1)),
     )
-    return (*own, Budget(f"signin-network:{network}", 200, timedelta(minutes=15))) if stranger else own
+    return (*own, Budget(f"{_NETWORK}{network}", 200, timedelta(minutes=15))) if stranger and network else own
+
+
+def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[Budget, ...] | None:
+    """Return what an attempt is charged to when its network's cap is what is used up, by others; None when it is not.
+
+    A carrier puts thousands of customers behind one address: two attempts an hour are kept for each customer, so that
+    nobody else's wrong passwords keep a right one out. A right one costs nothing, there as here.
+    """
+    if not spent.name.startswith(_NETWORK):
+        return None
+    own = (budget for budget in signin_budgets(way, network) if not budget.name.startswith(_NETWORK))
+    return (*own, Budget(f"signin-spare:{way.subject}", 2, timedelta(hours=1)))
 
 
 class Entries(Protocol):

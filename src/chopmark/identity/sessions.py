@@ -17,7 +17,7 @@ from chopmark.audit.leaf import customer_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets
+from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets, spare_budgets
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
@@ -32,12 +32,15 @@ REPEATABLE = timedelta(seconds=60)
 """How long a request whose answer was lost may be repeated with the session id that its answer has replaced."""
 
 
+UNKNOWN = "unknown"
+
+
 def network_of(address: str) -> str:
-    """Return the network an address is counted by: /24 for IPv4, /56 for IPv6; `unknown` for anything else."""
+    """Return the network an address is counted by: /24 for IPv4, /56 for IPv6; UNKNOWN for anything else."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return "unknown"
+        return UNKNOWN
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
     prefix = 24 if parsed.version == 4 else 56
@@ -112,8 +115,7 @@ class Door:
         claim = self._people.claim(claimed)
         found = await self._records.claimant(claim)
         way = await self._way(claim, found, replaces, known)
-        budgets = signin_budgets(way, network)
-        charged = await self._entries.charge(way, budgets, now)
+        charged, budgets = await self._charge(way, network)
         if isinstance(charged, Spent):
             raise Refused(_slow_down(charged.retry_after_s))
         if charged is None:
@@ -132,6 +134,17 @@ class Door:
         opened = await self.open(found.customer, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
         await self._not_rebound(found, opened)
         return opened
+
+    async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[Budget, ...]]:
+        """Charge an attempt, by the spare budgets where others have used up the network's; return those charged too."""
+        now = self._clock.now()
+        budgets = signin_budgets(way, "" if network == UNKNOWN else network)
+        charged = await self._entries.charge(way, budgets, now)
+        spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
+        if spare is None:
+            return charged, budgets
+        again = await self._entries.charge(way, spare, now)
+        return (charged if isinstance(again, Spent) else again), spare
 
     async def _way(self, claim: Claim, found: Claimant | None, replaces: str | None, known: str | None) -> Way:
         """Return whose counter an attempt moves, and which: what vouches for another customer vouches for nobody."""

@@ -1,9 +1,15 @@
-"""The worker's loop: runs each job when it is due or woken; a failing job never stops the others."""
+"""The worker's loop: runs each job when it is due or woken; a failing job never stops the others.
+
+A job that fails waits longer each time before it is tried again, however often it is woken; one that goes on failing
+is an alarm, in the log and, where `chopmark check` finds it, on record.
+"""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePath
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -12,7 +18,28 @@ from chopmark.errors import Refused
 Job = Callable[[], Awaitable[int]]
 Waiting = Callable[[float], Coroutine[Any, Any, bool]]
 
+FAILING_AT: Final = 7
+"""Failures in a row that are an alarm: by then a job has been failing for a minute, or the database for a quarter."""
+LONGEST_WAIT_S: Final = 60.0
+LONGEST_REFUSED_S: Final = 5.0
+"""A refusal says that a part is away for now (the database, mostly): codes must go out soon after it is back."""
+FRAMES: Final = 4
+MOST_WORDS: Final = 300
+_OURS: Final = __name__.partition(".")[0]
+
 log = structlog.get_logger()
+
+
+class Alarms(Protocol):
+    """Keeps which jobs go on failing where other processes can read it."""
+
+    async def failing(self, job: str, failures: int, error: str) -> None:
+        """Put on record that a job has failed so often in a row; `error` is a type's name or a refusal's kind."""
+        ...
+
+    async def well(self, job: str) -> None:
+        """Take a job off the record, if it is there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +58,117 @@ class Task:
     pause_s: float = 0.0
 
 
-async def run(tasks: tuple[Task, ...], stop: asyncio.Event) -> None:
+async def run(tasks: tuple[Task, ...], stop: asyncio.Event, alarms: Alarms | None = None) -> None:
     """Run all tasks until `stop` is set, then let what has begun finish."""
     async with asyncio.TaskGroup() as group:
         for task in tasks:
-            group.create_task(_repeat(task, stop))
+            group.create_task(_repeat(task, stop, _Streak(task.name, alarms)))
 
 
-async def _repeat(task: Task, stop: asyncio.Event) -> None:
+async def _repeat(task: Task, stop: asyncio.Event, streak: "_Streak") -> None:
     stopped = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            if not await _once(task):
+            more = await _once(task, streak)
+            if streak.wait_s:
+                await asyncio.wait((stopped,), timeout=streak.wait_s)
+            elif not more:
                 await _rest(task, stopped)
     finally:
         stopped.cancel()
 
 
-async def _once(task: Task) -> bool:
+async def _once(task: Task, streak: "_Streak") -> bool:
     """Run the job once; True when there may be more to do at once."""
     try:
         done = await task.job()
     except Refused as refused:
-        log.warning("job refused", job=task.name, kind=refused.refusal.kind.value)
+        await streak.refused(refused)
     except Exception as error:  # noqa: BLE001 - the worker's home for the unexpected: the job is tried again, the others go on
-        log.error("job failed", job=task.name, error=type(error).__name__)  # noqa: TRY400 - values stay out of logs
+        await streak.failed(error)
     else:
+        await streak.worked()
         return task.full is not None and done >= task.full
     return False
+
+
+def back_off(failures: int, longest_s: float) -> float:
+    """Return the seconds to wait after so many failures in a row: 1, 2, 4 ..., at most `longest_s`."""
+    return float(min(longest_s, 2 ** min(failures - 1, 16)))
+
+
+class _Streak:
+    """How often one job has failed in a row, and how long it waits for that: 0 s when the last run was well."""
+
+    def __init__(self, job: str, alarms: Alarms | None) -> None:
+        self.wait_s = 0.0
+        self._job = job
+        self._alarms = alarms
+        self._failures = 0
+        self._on_record = True
+        """Whether an alarm may be on record: one of the process before, as long as nothing else is known."""
+
+    async def refused(self, refused: Refused) -> None:
+        """Count a refusal: a part that the job needs is away."""
+        self._count(LONGEST_REFUSED_S)
+        said = {"kind": refused.refusal.kind.value, "failures": self._failures, "frames": frames(refused)}
+        log.warning("job refused", job=self._job, code=refused.refusal.code, **said)
+        await self._alarm(refused.refusal.kind.value)
+
+    async def failed(self, error: Exception) -> None:
+        """Count a failure. Its values stay out of the log, but for the words of our own exceptions."""
+        self._count(LONGEST_WAIT_S)
+        log.error("job failed", job=self._job, failures=self._failures, **_described(error))
+        await self._alarm(type(error).__name__)
+
+    async def worked(self) -> None:
+        """Begin to count anew."""
+        if self._failures >= FAILING_AT:
+            log.warning("job works again", code="job.works_again", job=self._job, failures=self._failures)
+        self.wait_s, self._failures = 0.0, 0
+        if self._on_record and self._alarms is not None:
+            self._on_record = not await self._kept(self._alarms.well(self._job))
+
+    def _count(self, longest_s: float) -> None:
+        self._failures += 1
+        self.wait_s = back_off(self._failures, longest_s)
+
+    async def _alarm(self, error: str) -> None:
+        if self._failures < FAILING_AT:
+            return
+        log.error("job keeps failing", code="job.failing", job=self._job, failures=self._failures, error=error)
+        self._on_record = True
+        if self._alarms is not None:
+            await self._kept(self._alarms.failing(self._job, self._failures, error))
+
+    async def _kept(self, keeping: Coroutine[Any, Any, None]) -> bool:
+        """Return whether the record was written: where it cannot be, the log has said all."""
+        try:
+            await keeping
+        except Exception as error:  # noqa: BLE001 - the worker's home for the unexpected: an alarm stops no job
+            log.warning("alarm not on record", job=self._job, error=type(error).__name__)
+            return False
+        return True
+
+
+def frames(error: BaseException) -> list[str]:
+    """Return the innermost frames of an error, `file:line function` each, the innermost last: no values."""
+    walked = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return [
+        f"{'/'.join(PurePath(code.co_filename).parts[-2:])}:{line} {code.co_name}" for code, line in walked[-FRAMES:]
+    ]
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    """Return what the log may say of an error: a message only of our own exceptions, whose words we know."""
+    cause = error.__cause__
+    own = type(error).__module__.partition(".")[0] == _OURS
+    return {
+        "error": type(error).__name__,
+        "frames": frames(error),
+        **({"message": str(error)[:MOST_WORDS]} if own else {}),
+        **({} if cause is None else {"cause": type(cause).__name__}),
+    }
 
 
 async def _rest(task: Task, stopped: "asyncio.Task[bool]") -> None:

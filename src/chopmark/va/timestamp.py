@@ -65,9 +65,12 @@ class TimestampAuthority:
         self._crowd = Crowd()
 
     def admit(self, network: str) -> int:
-        """Return 0 when a request of this network is answered now, or in how many seconds it may come again."""
-        budgets = (Budget(network, PER_NETWORK, _MINUTE), Budget("all", OF_ALL, _MINUTE))
-        return self._crowd.take(budgets, self._clock.now())
+        """Return 0 when a request of this network is answered now, or in how many seconds it may come again.
+
+        Those whose network is not known (empty) are not one: they have the budget of all only.
+        """
+        own = (Budget(network, PER_NETWORK, _MINUTE),) if network else ()
+        return self._crowd.take((*own, Budget("all", OF_ALL, _MINUTE)), self._clock.now())
 
     async def certificate(self) -> bytes | None:
         """Return the authority's certificate on record, DER; None before it was founded."""

@@ -11,6 +11,7 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -110,6 +111,26 @@ class Secured:
         await self._portal(scope, receive, send_secured)
 
 
+class Headed:
+    """The portal with HEAD on every page that GET has: the same status and headers, and no body (RFC 9110 s.9.3.2)."""
+
+    def __init__(self, portal: ASGIApp) -> None:
+        self._portal = portal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
+            await self._portal({**scope, "method": "GET"}, receive, send_head)
+        else:
+            await self._portal(scope, receive, send)
+
+
 def cached(response: Response[Any]) -> Response[Any]:
     """Let a file of the package be cached for an hour."""
     response.headers["Cache-Control"] = "public, max-age=3600"
@@ -138,7 +159,7 @@ def create(doors: Doors) -> Built:
 
 def in_front(doors: Doors, portal: Litestar) -> ASGIApp:
     """Return the application: the status services and the headers stand in front of the framework."""
-    return Publication(doors, Secured(portal, https=doors.https))
+    return Publication(doors, Headed(Secured(portal, https=doors.https)))
 
 
 def framework(doors: Doors) -> Litestar:

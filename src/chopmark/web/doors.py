@@ -23,6 +23,8 @@ from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
+from chopmark.web.client_address import ClientAddresses
+from chopmark.web.health import Check
 from chopmark.words import Secret, Text
 
 
@@ -67,7 +69,7 @@ class Doors:
     portal_url: str
     demo_mode: bool
     csrf_secret: Secret
-    client_address_header: str
+    addresses: ClientAddresses
     est_url: str
     clock: Clock
     entropy: Entropy
@@ -88,6 +90,7 @@ class Doors:
     authorities: tuple[PublishedCa, ...]
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str
+    checks: Mapping[str, Check]
     demo: Demo | None = None
 
     def now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""The EST door for customers' programs (RFC 7030, 8951, 9908): /.well-known/est, plain ASGI.
+"""The EST door for customers' programs (RFC 7030, 8951, 9908): /.well-known/est, plain ASGI; and /health beside it.
 
 Each operation is one RA verb; no rule lives here. What it may not do in one request it answers with 202 and
 Retry-After, and the program sends the same request again.
@@ -18,6 +18,8 @@ from chopmark.pki.key_words import key_words
 from chopmark.ra.program import ProgramDesk, Progress
 from chopmark.ra.rekey import Shown
 from chopmark.web.client_certificate import CertificateOf
+from chopmark.web.health import ROOT as HEALTH
+from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, negotiate
 from chopmark.web.octets import body_within
 from chopmark.words import OrderState, Secret, Text, text
@@ -63,6 +65,7 @@ class EstDoor:
     attributes: bytes | None
     translator: Translator
     certificate_of: CertificateOf
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ class Est:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != ScopeType.HTTP:
+            return
+        if scope["path"].startswith(HEALTH):
+            await self._door.health.serve(scope, send)
             return
         try:
             label, operation = self._operation(scope)

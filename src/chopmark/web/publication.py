@@ -1,4 +1,4 @@
-"""Status for relying parties, in front of the framework: OCSP (RFC 6960 A.1), CRLs and CA certificates.
+"""Status in front of the framework: OCSP (RFC 6960 A.1), CRLs and CA certificates for relying parties, and our health.
 
 Plain ASGI: GET and POST, bytes in and bytes out, answered whether or not the portal is well.
 """
@@ -15,14 +15,15 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.sessions import network_of
+from chopmark.identity.sessions import UNKNOWN, network_of
 from chopmark.pki import ocsp
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
 from chopmark.web.answered import MOST_KEPT, Answered, Headers, Ready
 from chopmark.web.doors import Doors
+from chopmark.web.health import ROOT as HEALTH
+from chopmark.web.health import Health
 from chopmark.web.octets import body_within
-from chopmark.web.state import address_in
 from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
@@ -31,12 +32,13 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Publication:
-    """Serves /ocsp/ISSUER, /pki/NAME and /tsa; everything else goes to the portal."""
+    """Serves /ocsp/ISSUER, /pki/NAME, /tsa and /health; everything else goes to the portal."""
 
     def __init__(self, doors: Doors, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
         self._doors = doors
         self._portal = portal
         self._answered = Answered(doors.clock, most_kept)
+        self._health = Health(doors.checks, doors.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -48,9 +50,13 @@ class Publication:
             await self._ocsp(scope, receive, send)
         elif scope["path"].startswith("/pki/"):
             await self._file(scope["path"].removeprefix("/pki/"), scope, send)
+        elif scope["path"].startswith(HEALTH):
+            await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
-            network = network_of(address_in(scope, self._doors.client_address_header))
-            await timestamping.serve(self._doors.timestamps, network, scope, receive, send)
+            network = network_of(self._doors.addresses.of(scope))
+            await timestamping.serve(
+                self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
+            )
         else:
             await self._portal(scope, receive, send)
 

@@ -70,7 +70,6 @@ MISSING: dict[str, tuple[list[Step], Distrust]] = {
     "another code": (changed(STEPS, Event.RA_CODE_RIGHT, challenge="OTHER"), Distrust.NO_CODE),
     "a code before the key": ([OPENED, CODE, BOUND, BIRTH, SUBMITTED], Distrust.NO_CODE),
     "a later key": ([OPENED, BOUND, SENT, CHARGED, CODE, BIRTH, BOUND, SUBMITTED], Distrust.NO_CODE),
-    "a code that lapsed": ([*STEPS[:-1], (Event.RA_ORDER_LAPSED, {}), SUBMITTED], Distrust.NO_CODE),
     "no birth date": ([OPENED, BOUND, SENT, CHARGED, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
     "a birth date before the code": ([OPENED, BOUND, BIRTH, SENT, CODE, SUBMITTED], Distrust.NO_BIRTH_DATE),
     "a key of another login": (changed(STEPS, Event.RA_KEY_BOUND, login="L"), Distrust.OTHER_LOGIN),

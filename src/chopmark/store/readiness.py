@@ -1,0 +1,46 @@
+"""What a readiness check reads: that the database answers, which schema it has, and since when work waits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from chopmark.store.columns import moment_or_none, ms
+from chopmark.store.engine import Engine
+from chopmark.store.opening import RELEASE
+from chopmark.store.script import Script, query
+
+_ANSWERS = "SELECT value FROM installation WHERE name = 'portal'"
+_REVISION = "SELECT version_num FROM alembic_version"
+_OLDEST = "SELECT MIN(not_before) AS since FROM work WHERE done_at IS NULL AND not_before <= :now"
+
+
+class Readiness:
+    """Reads; each call is one statement, and raises Refused (UNAVAILABLE) when the database does not answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def answers(self) -> bool:
+        """Return whether the database knows this installation."""
+
+        def script() -> Script[bool]:
+            return bool((yield query(_ANSWERS)))
+
+        return await self._engine.read(script)
+
+    async def schema_fits(self) -> bool:
+        """Return whether the schema is this release's, or a later one's: revisions are numbered without a gap."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_REVISION)
+            return bool(rows) and str(rows[0]["version_num"]) >= RELEASE
+
+        return await self._engine.read(script)
+
+    async def waiting_since(self, now: datetime) -> datetime | None:
+        """Return when the oldest work that is due became due; None when nothing waits."""
+
+        def script() -> Script[datetime | None]:
+            return moment_or_none((yield query(_OLDEST, now=ms(now)))[0]["since"])
+
+        return await self._engine.read(script)
