@@ -212,13 +212,21 @@ def _unapproved(
         yield Distrust.NO_CODE
         return
     approved, later = [steps[at], submitted], steps[at + 1 :]
+    checks, first = (opened.word("checks") or "").split("+"), at
+    if "both_codes" in checks:
+        other = _other_code(steps[:at], steps[at])
+        if other is None:
+            yield Distrust.NO_CODE
+            return
+        approved.append(steps[other])
+        first = other
     checked = _last(later, Event.RA_BIRTH_DATE_RIGHT)
     if checked is not None:
         approved.append(later[checked])
-    elif opened.word("checks") is not None or not ("checks" in opened.facts or old_form):
+    elif "birth_date" in checks or not ("checks" in opened.facts or old_form):
         yield Distrust.NO_BIRTH_DATE  # an order that was opened by an earlier release does not say: it is asked
     one_login = len({one.word("login") for one in approved}) == 1
-    if not old_form and not (one_login and _held(bound, steps, at, submitted)):
+    if not old_form and not (one_login and _held(bound, steps, first, submitted)):
         yield Distrust.OTHER_LOGIN
     times = [one.at for one in approved]
     if max(times) - min(times) > life + MARGIN:
@@ -245,6 +253,14 @@ def _held(bound: _Told, steps: Sequence[_Told], code: int, submitted: _Told) -> 
         login,
         bound.word("spki_sha256"),
     )
+
+
+def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
+    """Return where the last right code of another channel than this one's stands."""
+    channel = code.word("channel")
+    places = reversed(range(len(before)))
+    right = (place for place in places if before[place].event == Event.RA_CODE_RIGHT)
+    return next((place for place in right if before[place].word("channel") not in {None, channel}), None)
 
 
 def _last(told: Sequence[_Told], event: Event) -> int | None:

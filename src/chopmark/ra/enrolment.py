@@ -10,11 +10,12 @@ from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
-from chopmark.ra.desk import NOT_YOURS, Caller, Desk, facts_of
+from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
+from chopmark.ra.replace import CALL_US, Way, demand
 from chopmark.tw.account import last3
 from chopmark.words import (
     AccountNumber,
@@ -82,6 +83,7 @@ class Enrolment:
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
             login=caller.login,
+            both_codes=self._asks_both(file, caller, operation),
         )
         stored = await self._store(order, file, caller, instead)
         return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
@@ -91,6 +93,20 @@ class Enrolment:
         if not self._desk.policy.birth_date_asked or operation is Operation.REVOKE:
             return False
         return file.customer is not None and not self._desk.people.shown(file.customer).company
+
+    def _asks_both(self, file: CustomerFile, caller: Caller, operation: Operation) -> bool:
+        """Tell whether the order asks for codes on both contacts; raise Refused where it would and there are not two.
+
+        Who says *lost* has proved nothing more than who says anything else.
+        """
+        desk = self._desk
+        if operation is not Operation.REPLACE or not desk.policy.replace_by_both:
+            return False
+        facts = contact_facts(desk.people.masked(file.contacts))
+        asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)
+        if asked.way is not Way.BOTH_CODES:
+            raise Refused(CALL_US)
+        return True
 
     async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
         desk = self._desk
@@ -120,7 +136,7 @@ class Enrolment:
                 policy=order.policy,
                 old_serial=order.old_serial,
                 login=order.login,
-                checks="birth_date" if order.birth_date_asked else None,
+                checks=_checks(order),
                 door=caller.door,
             )
             return await desk.orders.open(order, told, leaf)
@@ -202,6 +218,12 @@ class Enrolment:
             if other.code_channel is channel and other.state in BEFORE_SUBMISSION:
                 await self._end(other, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED)
         return await desk.order(caller, order_id)
+
+
+def _checks(order: Order) -> str | None:
+    """Return what the order asks for beside one code, as its record says it and the CA demands it."""
+    asked = {"birth_date": order.birth_date_asked, "both_codes": order.both_codes}
+    return "+".join(name for name, wanted in asked.items() if wanted) or None
 
 
 def _the_same(live: Order, wanted: Order) -> bool:

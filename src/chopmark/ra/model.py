@@ -111,6 +111,9 @@ class Order:
     proved_login: LoginId | None = None
     approved_login: LoginId | None = None
     key_evidence: KeyEvidence | None = None
+    both_codes: bool = False
+    second_channel: Channel | None = None
+    second_coded_at: datetime | None = None
     key_is_here: bool = True
     key_is_mine: bool = True
 
@@ -119,7 +122,7 @@ class Order:
         if self.state in BEFORE_SUBMISSION and now >= self.expires_at:
             return replace(self, state=OrderState.EXPIRED)
         if self.state in {OrderState.CODED, OrderState.CHECKED} and not self._fresh(now, policy):
-            return replace(self, state=self.rest, coded_at=None, checked_at=None)
+            return self._lapsed()
         return self
 
     def within(self, login: LoginId) -> "Order":
@@ -131,7 +134,7 @@ class Order:
             return self
         counts = self
         if self.state in {OrderState.CODED, OrderState.CHECKED} and self.approved_login != login:
-            counts = replace(self, state=self.rest, coded_at=None, checked_at=None)
+            counts = self._lapsed()
         mine = self.spki_sha256 is None or login in {self.bound_login, self.proved_login}
         return replace(counts, key_is_here=self.held_by(login), key_is_mine=mine)
 
@@ -147,6 +150,9 @@ class Order:
         if self.proved_login == login:
             return True
         return self.bound_login == login and self.key_evidence is KeyEvidence.LOGIN
+
+    def _lapsed(self) -> "Order":
+        return replace(self, state=self.rest, coded_at=None, checked_at=None, second_channel=None, second_coded_at=None)
 
     def _fresh(self, now: datetime, policy: Policy) -> bool:
         return self.coded_at is not None and now < self.coded_at + policy.approval_life
@@ -175,6 +181,8 @@ class Order:
             coded_at=None,
             checked_at=None,
             code_channel=None,
+            second_channel=None,
+            second_coded_at=None,
             nonce=None if used_nonce else self.nonce,
         )
 
@@ -188,15 +196,21 @@ class Order:
             coded_at=None,
             checked_at=None,
             code_channel=None,
+            second_channel=None,
+            second_coded_at=None,
             nonce=None if used_nonce else self.nonce,
             key_is_here=True,
             key_is_mine=True,
         )
 
     def coded(self, channel: Channel, login: LoginId, now: datetime) -> "Order":
-        """Return the order after the right code."""
+        """Return the order after the right code; the other contact's is the second one, where it asks for both."""
+        if self.wants_second and self.approved_login == login and self.code_channel is not channel:
+            return replace(self, second_channel=channel, second_coded_at=now)
         return replace(
             self,
+            second_channel=None,
+            second_coded_at=None,
             state=OrderState.CODED,
             code_channel=channel,
             coded_at=now,
@@ -230,6 +244,16 @@ class Order:
         return OrderState.OPEN if self.operation is Operation.REVOKE else OrderState.BOUND
 
     @property
+    def code_channels(self) -> frozenset[Channel]:
+        """The channels whose codes were right."""
+        return frozenset(used for used in (self.code_channel, self.second_channel) if used is not None)
+
+    @property
+    def wants_second(self) -> bool:
+        """Whether one of two codes was right, and the other contact's is still to come."""
+        return self.both_codes and self.state is OrderState.CODED and self.second_channel is None
+
+    @property
     def stopped(self) -> bool:
         """Whether a contact's reference has stopped it."""
         return self.ended == STOPPED
@@ -246,6 +270,8 @@ class Order:
                 return Step.CHANNEL if self.operation is Operation.REVOKE else Step.KEY
             case OrderState.BOUND:
                 return Step.CHANNEL if self.key_is_here else Step.POSSESSION
+            case OrderState.CODED if self.wants_second:
+                return Step.CHANNEL
             case OrderState.CODED:
                 return Step.BIRTH_DATE if self.birth_date_asked else Step.REVIEW
             case OrderState.CHECKED:

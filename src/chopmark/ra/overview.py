@@ -8,8 +8,9 @@ from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise, may_use_channel
+from chopmark.ra.policy import Advice, advise
 from chopmark.ra.ports import Holding
+from chopmark.ra.replace import may_carry
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
 from chopmark.words import (
@@ -114,7 +115,7 @@ class Counter:
                 channel,
                 contacts[channel].masked if channel in contacts else "",
                 local_date(contacts[channel].verified_at).isoformat() if channel in contacts else "",
-                may_use_channel(desk.policy, facts.get(channel), channel, file.order.login_factors, now),
+                may_carry(desk.policy, file.order, facts.get(channel), channel, now),
             )
             for channel in desk.policy.channels
         ]

@@ -64,6 +64,7 @@ def permitted_by_broker_not_strict() -> tuple[str, ...]:
     return (
         "A code by e-mail alone may approve a certificate (NIST SP 800-63B-4 s.3.1.3.1 says it shall not).",
         "The birth date is asked as a second check; it counts as no factor (ASVS 6.4.2 advises against it).",
+        "One code approves a new certificate without the old key; the other contact is told and can stop it.",
     )
 
 

@@ -22,9 +22,10 @@ from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
-from chopmark.ra.policy import advise, may_start, may_use_channel
+from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Bound, Holding
 from chopmark.ra.refusals import refused_as
+from chopmark.ra.replace import CALL_US, may_carry
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
@@ -210,7 +211,7 @@ class Rekey:
         file = await desk.at_step(caller, order_id, Step.CHANNEL)
         order, contacts = file.order, desk.people.masked(file.contacts)
         facts, acting = contact_facts(contacts), desk.acting(caller, order)
-        why_not = may_use_channel(desk.policy, facts.get(channel), channel, acting.union, desk.now())
+        why_not = may_carry(desk.policy, order.touched(acting), facts.get(channel), channel, desk.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
@@ -246,7 +247,8 @@ class Rekey:
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
         lost = self._hold_old(order)
         sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
-        sequel = replace(sequel, works=(*sequel.works, *lost))
+        since = desk.now() - desk.policy.approval_life
+        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since)
         answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
         if lost:
             return await desk.reread(caller, order_id)
@@ -323,8 +325,10 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
+        if desk.policy.replace_by_both and order.operation is Operation.REPLACE and not order.both_codes:
+            raise Refused(CALL_US)
         acting = desk.acting(caller, order)
-        if order.code_channel is None or order.code_channel.factor in acting.union:
+        if order.code_channel is None or any(used.factor in acting.union for used in order.code_channels):
             raise Refused(_SAME_FACTOR)
         submitted = await self._issuing.submit(file, consent, acting)
         if submitted is not None:

@@ -7,12 +7,14 @@ customer's reason is no argument here: who says *lost* has proved nothing more t
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from chopmark.ra.policy import ContactFacts, Policy
-from chopmark.words import Channel, FactorClass, OrderState
+from chopmark.errors import Kind, Refusal
+from chopmark.ra.model import Order
+from chopmark.ra.policy import ContactFacts, Policy, may_use_channel
+from chopmark.words import Channel, FactorClass, OrderState, Text, text
 
 
 class Way(StrEnum):
@@ -126,6 +128,20 @@ def missing(policy: Policy, asked: Demand, given: Given, now: datetime) -> Missi
     return Missing(Want.NOTHING)
 
 
+def may_carry(
+    policy: Policy, order: Order, contact: ContactFacts | None, channel: Channel, now: datetime
+) -> Text | None:
+    """Say why this channel may not carry a code of this order, or None when it may; as `may_use_channel`.
+
+    Where codes on both contacts are asked, neither counts alone: e-mail may carry the other one.
+    """
+    if not order.both_codes:
+        return may_use_channel(policy, contact, channel, order.login_factors, now)
+    if order.wants_second and order.code_channel is channel:
+        return text("The code that came this way was right. The other one comes by your other contact.")
+    return may_use_channel(replace(policy, email_alone=True), contact, channel, order.login_factors, now)
+
+
 def cancelling(state: OrderState) -> Cancelling:
     """Return what cancelling by the reference does to an order in this state.
 
@@ -136,6 +152,18 @@ def cancelling(state: OrderState) -> Cancelling:
     if state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
         return Cancelling.HOLDS_CERTIFICATE
     return Cancelling.NOTHING
+
+
+CALL_US = Refusal(
+    Kind.FORBIDDEN,
+    text(
+        "A new certificate without the old one needs a code by each of your two contacts. Please call us; we check "
+        "your identity and help you."
+    ),
+    field="operation",
+    code="call_us",
+)
+"""Where policy asks for codes on both contacts and the customer has not two that can carry one."""
 
 
 def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: datetime) -> bool:

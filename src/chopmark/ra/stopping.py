@@ -65,10 +65,11 @@ def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channe
     """Return the notice of a replacement, and its reference as stored; nothing for any other order.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
-    to that one where there is no other. Where it cannot be delivered it goes to the other.
+    to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
+    asked, both are told with the first.
     """
     order = file.order
-    if order.operation is not Operation.REPLACE:
+    if order.operation is not Operation.REPLACE or (order.wants_second and order.code_channel is not coded_by):
         return Sequel()
     contacts, now = desk.people.masked(file.contacts), desk.now()
     asked = demand(

@@ -51,10 +51,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Sequel:
-    """What a right code sets in motion, in its own transaction."""
+    """What a right code sets in motion, in its own transaction.
+
+    Where an order asks for two, this one is the second if the first was right after `first_since`.
+    """
 
     works: tuple[Work, ...] = ()
     stop: Stop | None = None
+    first_since: datetime | None = None
 
 
 class Challenges(Protocol):

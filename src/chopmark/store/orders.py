@@ -22,7 +22,7 @@ from chopmark.words import (
 ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
   created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,
   code_channel, coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended, login, bound_login,
-  proved_login, approved_login, key_evidence"""
+  proved_login, approved_login, key_evidence, both_codes, second_channel, second_coded_at"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
 LIVE_ORDERS = f"""
@@ -31,6 +31,10 @@ SELECT {ORDER_COLUMNS} FROM orders WHERE customer = :customer AND state IN {LIVE
 HELD_HERE = """(operation = 'revoke' OR key_evidence IN ('old_key', 'tls') OR proved_login = :login
   OR (bound_login = :login AND key_evidence = 'login'))"""
 """The guard that a login holds the order's key, as `Order.held_by`; a revocation has no key of its own."""
+
+
+BOTH_GIVEN = "(both_codes = 0 OR (second_channel <> code_channel AND second_coded_at > :since))"
+"""The guard that an order has the codes of both contacts, where it asks for both."""
 
 
 def by(acting: ActingLogin) -> dict[str, str]:
@@ -78,6 +82,9 @@ def order_of(row: Row) -> Order:
         proved_login=_login(row["proved_login"]),
         approved_login=_login(row["approved_login"]),
         key_evidence=None if row["key_evidence"] is None else KeyEvidence(row["key_evidence"]),
+        both_codes=bool(row["both_codes"]),
+        second_channel=None if row["second_channel"] is None else Channel(row["second_channel"]),
+        second_coded_at=moment_or_none(row["second_coded_at"]),
     )
 
 

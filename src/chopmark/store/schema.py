@@ -157,6 +157,10 @@ orders = Table(
     _text("proved_login", null=True),
     _text("approved_login", null=True),
     _text("key_evidence", null=True),
+    # A replacement that asks for codes on both contacts: the other one, after `code_channel` and `coded_at`.
+    _int("both_codes", default=0),
+    _text("second_channel", null=True),
+    _int("second_coded_at", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",

@@ -79,13 +79,19 @@ _CONSUME = (
     "UPDATE challenges SET state = 'consumed' WHERE id = :id AND state = 'live' AND expires_at > :now RETURNING id"
 )
 _EXHAUST = "UPDATE challenges SET state = 'dead' WHERE id = :id AND state = 'live' AND attempts >= max_attempts"
+_SECOND = """both_codes = 1 AND state = 'coded' AND approved_login = :login AND code_channel <> :channel
+    AND coded_at > :since"""
 _CODED = f"""
-UPDATE orders SET state = 'coded', coded_at = :now, checked_at = NULL, code_channel = :channel,
-  approved_login = :login, login_factors = :union
+UPDATE orders SET state = 'coded', checked_at = NULL, approved_login = :login, login_factors = :union,
+  second_channel = CASE WHEN {_SECOND} THEN CAST(:channel AS TEXT) ELSE NULL END,
+  second_coded_at = CASE WHEN {_SECOND} THEN CAST(:now AS BIGINT) ELSE NULL END,
+  code_channel = CASE WHEN {_SECOND} THEN code_channel ELSE CAST(:channel AS TEXT) END,
+  coded_at = CASE WHEN {_SECOND} THEN coded_at ELSE CAST(:now AS BIGINT) END
 WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
   AND login_factors = :known AND {HELD_HERE}
 RETURNING id
 """
+"""The code of the other contact is the second one where the order asks for both and the first still counts."""
 _HOLD_LOST = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
 WHERE state = 'active' AND serial = (
@@ -297,6 +303,7 @@ class ChallengeLedger:
             challenge=challenge.id,
             channel=challenge.channel.value,
             now=ms(now),
+            since=ms(sequel.first_since or now),
             **by(acting),
         )
 

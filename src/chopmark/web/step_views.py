@@ -128,6 +128,8 @@ class ChannelStepPage:
     code_life_minutes: int = 5
     code_digits: int = 6
     resend_in_s: int = 0
+    both_codes: bool = False
+    """A code by each of the two contacts is asked for."""
     password_alone_helps: bool = False
     """No channel is open, and one would be in a login that used nothing but the password (TW-01)."""
 

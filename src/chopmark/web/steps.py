@@ -145,7 +145,8 @@ def _shown(view: OrderView, wish: str) -> str:
         return "possession"
     if wish == "key" and view.order.state in _KEY_MAY_CHANGE and view.order.operation is not Operation.REVOKE:
         return "key"
-    return "passed" if view.order.state is OrderState.CODED and wish != "apply" else view.next
+    passed = view.order.state is OrderState.CODED and not view.order.wants_second
+    return "passed" if passed and wish != "apply" else view.next
 
 
 @get("/orders/{order_id:str}")
@@ -256,6 +257,7 @@ def _channel(scene: _Scene) -> Page:
         scene.code_life_s // 60,
         scene.code_digits,
         wait_s,
+        both_codes=scene.view.order.both_codes,
         password_alone_helps=scene.password_alone_helps,
     )
 

@@ -140,6 +140,22 @@ def test_a_company_is_not_asked_for_a_birth_date_and_an_opening_that_does_not_sa
     assert judged(silent) is Distrust.NO_BIRTH_DATE
 
 
+def both(*between: Step, **other: str) -> list[Step]:
+    """The steps of an order that asks for codes on both contacts; `other` says what is different about the first."""
+    first: Step = (CODE[0], {**CODE[1], "challenge": "OTHER", "channel": "email", **other})
+    asked: Step = (OPENED[0], {**OPENED[1], "checks": "birth_date+both_codes"})
+    return [asked, BOUND, SENT, first, *between, CHARGED, CODE, BIRTH, SUBMITTED]
+
+
+def test_where_codes_on_both_contacts_are_asked_both_are_demanded_of_one_login() -> None:
+    assert judged(changed(STEPS, Event.RA_ORDER_OPENED, checks="birth_date+both_codes")) is Distrust.NO_CODE
+    assert isinstance(judged(both()), Approval)
+    assert judged(both(channel="mobile")) is Distrust.NO_CODE
+    assert judged(both(login="ANOTHER")) is Distrust.OTHER_LOGIN
+    assert judged(both(PROVED)) is Distrust.OTHER_LOGIN, "a proof voids the code before it"
+    assert judged([step for step in both() if step is not BIRTH]) is Distrust.NO_BIRTH_DATE
+
+
 def test_code_birth_date_and_submission_lie_within_the_life_of_an_approval_and_the_key_may_be_older() -> None:
     assert isinstance(judge(ORDER, timed([0, 1, 40, 41, 41, 42, 50]), TERMS), Approval)
     margin = MARGIN.total_seconds() / 60

@@ -1,4 +1,4 @@
-"""References by which a contact stops a replacement.
+"""References by which a contact stops a replacement, and replacements that ask for codes on both contacts.
 
 `if_not_exists`: an installation that begins with this release or a later one has the table from the first revision.
 """
@@ -13,6 +13,14 @@ depends_on = None
 
 
 def upgrade() -> None:
+    known = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("orders")}
+    for column in (
+        sa.Column("both_codes", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("second_channel", sa.Text),
+        sa.Column("second_coded_at", sa.BigInteger),
+    ):
+        if column.name not in known:
+            op.add_column("orders", column)
     op.create_table(
         "stops",
         sa.Column("reference_hash", sa.Text, primary_key=True),

@@ -1,0 +1,159 @@
+"""`strict`: a replacement needs a code on each of both contacts, in one login that holds the key; *lost* as well."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.checker import Checker
+from chopmark.errors import Kind, Refusal
+from chopmark.ra.model import Step
+from chopmark.ra.policy import TW_BROKER
+from chopmark.store.checking import CertificateRows
+from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason
+from tests.contract.world import ANN, DAN, EVE, Errand, World, outcome, refusal, world_fixture
+
+world = world_fixture(policy="strict")
+MOBILE, EMAIL = Channel.MOBILE, Channel.EMAIL
+LATER = "CUSTOMERSLATERLOGIN0000000"
+REASONS = [Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED]
+
+
+async def begun(world: World, reason: Reason = Reason.NEW_DEVICE, **how: Any) -> Errand:
+    await world.to_active()
+    world.clock.later(seconds=60)
+    return await world.to_key(ANN, Operation.REPLACE, reason=reason, **how)
+
+
+async def right(errand: Errand, channel: Channel) -> None:
+    await errand.send(channel)
+    await errand.answer(await errand.code())
+    errand.world.clock.later(seconds=60)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("first", [MOBILE, EMAIL])
+async def test_both_codes_approve_and_the_records_bear_it_out(world: World, first: Channel, reason: Reason) -> None:
+    errand = await begun(world, reason)
+    await right(errand, first)
+    assert (await errand.order()).next() is Step.CHANNEL
+    await right(errand, first.other)
+    order = await errand.order()
+    assert (order.code_channel, order.second_channel, order.next()) == (first, first.other, Step.REVIEW)
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    await errand.prove()
+    await world.work()
+    standard = world.house.issuer.standard()
+    assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
+    assert (await world.audit()).findings == ()
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_one_code_approves_nothing(world: World, reason: Reason) -> None:
+    errand = await begun(world, reason)
+    await right(errand, MOBILE)
+    for step in (errand.confirm(), errand.birth_date()):
+        refused = await refusal(step)
+        assert (refused.kind, refused.code) == (Kind.STEP_REQUIRED, "channel")
+    refused = await refusal(errand.send(MOBILE))
+    assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "channel")
+    assert await errand.state() is OrderState.CODED
+    assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
+
+
+async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World) -> None:
+    """The view of the order is skipped; then the row says that both were right, and the records do not."""
+    errand = await begun(world)
+    await right(errand, MOBILE)
+    house, order = world.house, await errand.order()
+    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+
+    async def submit(pen: Pen) -> bool:
+        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
+        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+
+    assert not await house.recorder.write(order_chain(errand.id), submit)
+    await world.change(
+        "UPDATE orders SET second_channel = 'email', second_coded_at = coded_at WHERE id = :id", id=errand.id
+    )
+    refused = await refusal(errand.confirm())
+    assert refused.code == "distrusted"
+    assert await errand.state() is OrderState.REFUSED
+
+
+async def test_a_code_of_another_login_and_one_that_is_too_old_are_no_first_code(world: World) -> None:
+    errand = await begun(world)
+    await right(errand, MOBILE)
+    later = errand.within(LATER)
+    await later.possess()
+    await right(later, EMAIL)
+    order = await later.order()
+    assert (order.code_channel, order.second_channel, order.next()) == (EMAIL, None, Step.CHANNEL)
+    world.clock.later(minutes=9)
+    await right(later, MOBILE)
+    order = await later.order()
+    assert (order.code_channel, order.second_channel, order.next()) == (MOBILE, None, Step.CHANNEL)
+
+
+async def test_the_first_code_lapses_with_both(world: World) -> None:
+    errand = await begun(world)
+    await right(errand, MOBILE)
+    world.clock.later(minutes=7)
+    await right(errand, EMAIL)
+    world.clock.later(minutes=1)
+    assert (await errand.order()).next() is Step.CHANNEL
+    assert isinstance(await outcome(errand.confirm()), Refusal)
+
+
+async def test_a_proof_of_the_key_voids_both_codes(world: World) -> None:
+    errand = await begun(world)
+    await right(errand, MOBILE)
+    await right(errand, EMAIL)
+    await errand.possess()
+    stored = await errand.stored()
+    assert (stored.code_channel, stored.second_channel, stored.second_coded_at) == (None, None, None)
+    assert stored.state is OrderState.BOUND
+
+
+async def test_both_contacts_are_told_with_the_first_code_and_the_old_one_is_held_with_it(world: World) -> None:
+    errand = await begun(world, Reason.LOST)
+    old = world.held[ANN].holding.serial
+    await right(errand, MOBILE)
+    told = await world.rows("SELECT channel FROM work WHERE facts LIKE '%replacing%' ORDER BY channel")
+    assert [row["channel"] for row in told] == ["email", "mobile"]
+    assert (await world.holding_of(old)).state is CertificateState.HELD
+    await right(errand, EMAIL)
+    assert await world.count("work", "facts LIKE '%replacing%'") == 2
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_who_has_not_two_usable_contacts_is_asked_to_call(world: World, reason: Reason) -> None:
+    await world.to_active(DAN)
+    refused = await refusal(world.open(DAN, Operation.REPLACE, reason))
+    assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "call_us")
+    await world.to_active(ANN)
+    for column in ("disputed_at", "cool_until"):
+        await world.change(f"UPDATE contacts SET {column} = 9000000000000 WHERE channel = 'email'")
+        assert (await refusal(world.open(ANN, Operation.REPLACE, reason))).code == "call_us"
+        await world.change("UPDATE contacts SET disputed_at = NULL, cool_until = 0")
+    assert (await refusal(world.open(EVE, Operation.REPLACE, reason))).code in {"call_us", "nothing_to_replace"}
+
+
+async def test_an_order_from_before_the_policy_is_not_approved_by_one_code(world: World) -> None:
+    """The row asks for one code, as an order that was opened under `tw-broker`."""
+    errand = await begun(world)
+    await world.change(
+        "UPDATE orders SET both_codes = 0, policy = :id WHERE id = :order", id=TW_BROKER.id, order=errand.id
+    )
+    await right(errand, MOBILE)
+    refused = await refusal(errand.confirm())
+    assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "call_us")
+
+
+async def test_an_application_and_a_renewal_need_one_code_as_before(world: World) -> None:
+    await world.to_active()
+    world.clock.later(days=340)
+    await world.to_active(ANN, Operation.REKEY)
