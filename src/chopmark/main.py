@@ -23,7 +23,7 @@ from chopmark.certifying import WithBuiltIn
 from chopmark.clock import Clock, Entropy
 from chopmark.doorway import doorway
 from chopmark.external import ExternalFault, Means, certifier_of
-from chopmark.gateways import channels_of, gateways_of
+from chopmark.gateways import GatewayUnfit, channels_of, gateways_of
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
@@ -363,7 +363,7 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
         return await _house(ground, issuing, earlier)
     except BaseException as error:
         await ground.engine.close()
-        if isinstance(error, ExternalFault):
+        if isinstance(error, ExternalFault | GatewayUnfit):
             raise NotReady(str(error)) from error
         raise
 

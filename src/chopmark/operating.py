@@ -21,6 +21,7 @@ from chopmark.ca.shipped import shipped_profiles
 from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
+from chopmark.gateways import reach_mail
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.scope import scope_of
@@ -67,6 +68,7 @@ async def check(settings: Settings) -> int:
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
             faults += await _check_stamps(house)
             faults += await _failing_jobs(house)
+            faults += await _mail_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -150,6 +152,17 @@ async def _check_stamps(house: House) -> list[str]:
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
+
+
+async def _mail_faults(house: House) -> list[str]:
+    """Ask the mail server, if there is one; return what is wrong. Nothing is sent."""
+    if not house.settings.smtp.host:
+        return []
+    wrong = await reach_mail(house.settings, house.brand)
+    if wrong is not None:
+        return [wrong]
+    say(f"mail server: {house.settings.smtp.host}:{house.settings.smtp.port} answers")
+    return []
 
 
 async def _failing_jobs(house: House) -> list[str]:

@@ -40,7 +40,7 @@ from chopmark.words import IssuerId, Secret
 LOGGED = frozenset(
     {
         *("event", "level", "timestamp", "job", "kind", "code", "error", "message", "frames", "cause", "failures"),
-        *("request_id", "at", "address", "count", "seconds", "path"),
+        *("request_id", "at", "address", "count", "seconds", "path", "gateway"),
     }
 )
 """The fields a log line may have; anything else is dropped before it is written."""

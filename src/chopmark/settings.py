@@ -30,6 +30,9 @@ class Smtp(BaseSettings):
     host: Annotated[str, Field(description="Host name of the SMTP server; empty: no mail gateway.")] = ""
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port.")] = 587
     tls: Annotated[Literal["none", "starttls", "tls"], Field(description="`none` is for loopback only.")] = "starttls"
+    ca: Annotated[
+        Path | None, Field(description="PEM file that the mail server's TLS is verified with; empty: the machine's.")
+    ] = None
     user: Annotated[str, Field(description="Login name; empty: no authentication.")] = ""
     password: Annotated[SecretStr, Field(description="Login password.")] = SecretStr("")
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
@@ -90,9 +93,7 @@ class Settings(BaseSettings):
     proxy_hops: Annotated[int, Field(ge=1, le=8, description="How many proxies a request comes through.")] = 1
     client_address_header: Annotated[
         str,
-        Field(
-            description="Before `behind_proxy`: a header that is believed from every address. Goes in the next release."
-        ),
+        Field(description="Before `behind_proxy`; a header that is believed from every address. Ends soon."),
     ] = ""
     est_url: Annotated[
         str, Field(description="https address of the EST door for customers' programs; empty: there is none.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
 from chopmark import operating
@@ -19,9 +20,10 @@ from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
-from chopmark.settings import Settings
+from chopmark.settings import Settings, Smtp
 from chopmark.store.script import Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
+from tests.unit.post.test_smtp import Keeping, listening
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
 C20001,A123456789,測試甲,79/07/15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
@@ -134,6 +136,23 @@ async def test_the_setting_of_the_release_before_is_read_with_a_warning(
 def test_settings_of_proxies_that_say_two_things_are_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Settings(mode="production", **given)
+
+
+async def test_check_asks_the_mail_server(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    async with listening(lambda: SMTP(Keeping())) as port:
+        mailing = settings.model_copy(update={"smtp": Smtp(host="127.0.0.1", port=port, tls="none")})
+        assert await operating.check(mailing) == 0
+        assert f"mail server: 127.0.0.1:{port} answers" in capsys.readouterr().out
+    assert await operating.check(mailing) == 1
+    assert f"NOT READY: the mail server 127.0.0.1:{port} cannot be used (unreachable)" in capsys.readouterr().out
+
+
+async def test_a_file_of_the_mail_servers_authority_that_is_none_is_not_ready(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail = Smtp(host="127.0.0.1", ca=settings.data / "none.pem")
+    assert await operating.check(settings.model_copy(update={"smtp": mail})) == 1
+    assert "NOT READY: smtp.ca names no PEM file" in capsys.readouterr().out
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

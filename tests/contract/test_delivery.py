@@ -1,6 +1,7 @@
 """Codes and notices on their way: retried with the same code, void when their object is gone, one worker a row."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -123,6 +124,41 @@ async def test_f6_a_message_whose_code_has_expired_is_not_sent(world: World) -> 
     assert gateway.tried == []
     assert (await row(world, errand))["outcome"] == "expired"
     assert len(await world.leaves(Event.POST_MESSAGE_FAILED)) == 1
+
+
+async def tried_at(world: World, gateway: Gateway, errand: Errand, *, until_s: int = 320) -> list[float]:
+    """Work by the second; return how long after the code was asked for each attempt was made."""
+    began, seen = world.clock.at, []
+    working = delivery(world, gateway)
+    for _ in range(until_s):
+        before = len(gateway.tried)
+        await working.once()
+        seen += [(world.clock.at - began).total_seconds()] * (len(gateway.tried) - before)
+        world.clock.later(seconds=1)
+    return seen
+
+
+async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_it(world: World) -> None:
+    """Greylisting takes a mail after one to five minutes (RFC 6647 s.4.1); a code lives for five."""
+    errand = await world.to_sent()
+    await world.told()
+    greylisted = [GatewayFault(FaultReason.DEFERRED, retryable=True) for _ in range(99)]
+    gateway = Gateway(greylisted)
+    tried = await tried_at(world, gateway, errand)
+    assert tried == [0, 2, 6, 14, 30, 62, 122, 182, 242, 270]
+    assert (await row(world, errand))["outcome"] == "failed:deferred"
+    (leaf,) = await world.leaves(Event.POST_MESSAGE_FAILED)
+    assert json.loads(leaf["facts"])["code"] == "failed:deferred"
+
+
+@pytest.mark.parametrize("reason", [FaultReason.TLS, FaultReason.TIMEOUT, FaultReason.AUTHENTICATION, FaultReason.BUSY])
+async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(world: World, reason: FaultReason) -> None:
+    errand = await world.to_sent()
+    await world.told()
+    gateway = Gateway([GatewayFault(reason, retryable=True) for _ in range(99)])
+    await tried_at(world, gateway, errand)
+    (leaf,) = await world.leaves(Event.POST_MESSAGE_FAILED)
+    assert json.loads(leaf["facts"])["code"] == f"failed:{reason.value}"
 
 
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:

@@ -43,6 +43,9 @@ PAUSE_S = 0.2
 """Messages that are queued within this time of one another are claimed together."""
 NOTICE_LIFE = timedelta(days=1)
 MOST_ATTEMPTS = 12
+LONGEST_WAIT_S = 60
+TO_TYPE = timedelta(seconds=30)
+"""What of a code's life must be left when it is sent for the last time: to open the message and to type the code."""
 KINDS = (WorkKind.CODE, WorkKind.NOTICE)
 
 
@@ -123,12 +126,12 @@ class Delivery:
         try:
             receipt = await self._router.send(parcel.message, now)
         except GatewayFault as fault:
-            if fault.retryable and work.attempts < MOST_ATTEMPTS:
-                wait = timedelta(seconds=min(60, 2**work.attempts))
-                await self._works.retry(work, self._holder, now + wait, fault.reason.value)
+            again = _again(work, now) if fault.retryable else None
+            if again is not None:
+                await self._works.retry(work, self._holder, again, fault.named.value)
             else:
                 instead = () if fault.reason is FaultReason.TOO_LATE else _instead(work)
-                await self._close(work, f"failed:{fault.reason.value}", None, instead)
+                await self._close(work, f"failed:{fault.named.value}", None, instead)
             return
         await self._close(work, "sent", receipt)
 
@@ -212,6 +215,21 @@ def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
             for number, one in enumerate(more, 1)
         ),
     )
+
+
+def _again(work: Work, now: datetime) -> datetime | None:
+    """Return when a message is tried again; None when that would help nobody any more.
+
+    The last time for a code is the last moment at which it is worth typing: a server that greylists takes it after one
+    to five minutes.
+    """
+    if work.attempts >= MOST_ATTEMPTS:
+        return None
+    at = now + timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
+    if work.kind is not WorkKind.CODE or work.expires_at is None:
+        return at
+    last = work.expires_at - TO_TYPE
+    return min(at, last) if now < last else None
 
 
 def _instead(work: Work) -> tuple[Work, ...]:

@@ -1,11 +1,21 @@
-"""When one gateway fails the next one carries the same message; one that keeps failing rests for a while."""
+"""When one gateway fails the next one carries the same message; one that keeps failing rests for a while.
+
+What a gateway says about one recipient is no fault of the gateway: everybody else's messages go on.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from chopmark.post.ports import FaultReason, Gateway, GatewayFault, Message, Receipt
+import structlog
+
+from chopmark.post.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt
 from chopmark.words import Channel
+
+SAID_AGAIN: Final = timedelta(minutes=10)
+"""A reason that lasts has one line in the log in so long, however many messages meet it."""
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,9 @@ class Router:
         if len(set(names)) != len(names):
             raise ValueError("two gateways share a name")
         self._breakers = dict.fromkeys(names, breaker or Breaker())
+        self._said: dict[tuple[str, FaultReason], datetime] = {}
+        self._why: dict[Channel, FaultReason] = {}
+        """What opened the breaker that opened last."""
 
     def resting(self, channel: Channel, now: datetime) -> bool:
         """Return whether no gateway of the channel would take a message now, so that another way be offered."""
@@ -75,7 +88,7 @@ class Router:
                     break
         if not known:
             raise GatewayFault(FaultReason.NO_GATEWAY, retryable=False)
-        raise fault or GatewayFault(FaultReason.BREAKERS_OPEN, retryable=True)
+        raise fault or GatewayFault(FaultReason.BREAKERS_OPEN, retryable=True, because=self._why.get(message.channel))
 
     async def close(self) -> None:
         """End what the gateways keep open between messages."""
@@ -92,7 +105,18 @@ class Router:
             receipt = await gateway.send(message)
         except GatewayFault as fault:
             current = self._breakers[gateway.name]
-            self._breakers[gateway.name] = current.failed(now) if fault.retryable else current.succeeded()
+            fails = fault.retryable and fault.reason not in OF_RECIPIENT
+            self._breakers[gateway.name] = current.failed(now) if fails else current.succeeded()
+            if fails:
+                self._why[gateway.channel] = fault.reason
+            self._say(gateway.name, fault.reason, now)
             return fault
         self._breakers[gateway.name] = self._breakers[gateway.name].succeeded()
         return receipt
+
+    def _say(self, gateway: str, reason: FaultReason, now: datetime) -> None:
+        """Log that a gateway did not take a message: a line a reason, and no words of the server or the message."""
+        last = self._said.get((gateway, reason))
+        if last is None or not last <= now < last + SAID_AGAIN:
+            self._said[gateway, reason] = now
+            log.warning("message not taken", code="post.not_taken", gateway=gateway, kind=reason.value)

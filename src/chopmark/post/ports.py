@@ -96,10 +96,15 @@ class FaultReason(StrEnum):
     SENDER = "sender"  # it does not accept our sender address or name
     CONTENT = "content"  # it does not accept this text
     DESTINATION = "destination"  # the number or address does not exist or is malformed
+    DEFERRED = "deferred"  # it takes nothing for this recipient now: a full mailbox, greylisting
     PROTOCOL = "protocol"  # it speaks another protocol, or lacks a part that we insist on (STARTTLS)
     BREAKERS_OPEN = "breakers_open"  # every gateway failed lately and rests
     TOO_LATE = "too_late"  # the message's life is over
     NO_GATEWAY = "no_gateway"  # none is configured for the channel
+
+
+OF_RECIPIENT = frozenset({FaultReason.DESTINATION, FaultReason.DEFERRED})
+"""What says nothing about the gateway, and nothing about anybody else's message."""
 
 
 class GatewayFault(Exception):
@@ -109,10 +114,12 @@ class GatewayFault(Exception):
     message may have gone out all the same: the retry carries the same id and text.
     """
 
-    def __init__(self, reason: FaultReason, *, retryable: bool) -> None:
+    def __init__(self, reason: FaultReason, *, retryable: bool, because: FaultReason | None = None) -> None:
         super().__init__(f"{reason.value}, {'retryable' if retryable else 'final'}")
         self.reason = reason
         self.retryable = retryable
+        self.named = because or reason
+        """What goes on record: where a gateway only rests, why it does."""
 
 
 class Gateway(Protocol):

@@ -15,6 +15,8 @@ from chopmark.post.lines import Line, Lines
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt
 from chopmark.words import Channel, Secret
 
+_CLOSING: Final = 421
+"""RFC 5321 s.3.8: the server is closing, whatever command it answers; that is not about a recipient."""
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 
 
@@ -117,6 +119,20 @@ class SmtpGateway:
             raise
         return line
 
+    async def reach(self) -> FaultReason | None:
+        """Say hello, begin TLS and log in, as a mail would, and leave; return what keeps that from working."""
+        line = Line(self._client())
+        try:
+            async with asyncio.timeout(self._settings.total_s):
+                await line.client.connect()
+                if line.client.is_ehlo_or_helo_needed:
+                    await line.client.ehlo()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            line.drop()
+            return _fault(error).reason
+        await line.leave()
+        return None
+
     async def close(self) -> None:
         """End the connections that are kept; one that is needed later is made anew."""
         await self._lines.close()
@@ -139,8 +155,10 @@ class SmtpGateway:
 def _fault(error: Exception) -> GatewayFault:
     """Return what the error means, without its words."""
     match error:
-        case aiosmtplib.SMTPRecipientRefused():
-            return GatewayFault(FaultReason.DESTINATION, retryable=error.code < 500)
+        case aiosmtplib.SMTPRecipientRefused() if error.code != _CLOSING:
+            lasting = error.code >= 500
+            reason = FaultReason.DESTINATION if lasting else FaultReason.DEFERRED
+            return GatewayFault(reason, retryable=not lasting)
         case aiosmtplib.SMTPAuthenticationError():
             return GatewayFault(FaultReason.AUTHENTICATION, retryable=True)
         case aiosmtplib.SMTPResponseException() if 400 <= error.code < 500:

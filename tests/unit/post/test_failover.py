@@ -1,12 +1,15 @@
 """The next gateway carries the same message; one that keeps failing rests."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog.testing
 
 from chopmark.post.demo import CODE_GAP, DemoGateway, InboxEntry
 from chopmark.post.failover import Breaker, Router
 from chopmark.post.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
+from chopmark.running import LOGGED
 from chopmark.words import ChallengeId, Channel, CustomerId, Secret
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -88,6 +91,7 @@ async def test_when_all_fail_the_fault_is_retryable_and_the_breakers_open() -> N
     assert router.resting(Channel.MOBILE, NOW)
     fault = await refused(router)
     assert (fault.reason, fault.retryable) == (FaultReason.BREAKERS_OPEN, True)
+    assert fault.named is FaultReason.UNREACHABLE
     assert len(first.seen) == len(second.seen) == 3
 
 
@@ -115,6 +119,43 @@ async def test_a_channel_without_a_gateway_says_so_and_names_are_unique() -> Non
     assert (await refused(Router([]))).reason is FaultReason.NO_GATEWAY
     with pytest.raises(ValueError, match="share a name"):
         Router([Scripted("a"), Scripted("a")])
+
+
+@pytest.mark.parametrize("reason", [FaultReason.DEFERRED, FaultReason.DESTINATION])
+async def test_what_is_wrong_with_a_recipient_opens_no_breaker_and_is_tried_by_the_next_gateway(
+    reason: FaultReason,
+) -> None:
+    faults = [GatewayFault(reason, retryable=reason is FaultReason.DEFERRED) for _ in range(9)]
+    first = Scripted("a", *faults)
+    router = Router([first])
+    for _ in range(9):
+        assert (await refused(router)).reason is reason
+    assert not router.resting(Channel.MOBILE, NOW)
+    assert (await router.send(MESSAGE, NOW)).gateway == "a"
+
+
+async def test_each_reason_is_one_line_in_the_log_however_many_messages_meet_it() -> None:
+    reasons = [FaultReason.TLS, FaultReason.TIMEOUT, FaultReason.DEFERRED] * 4
+    router = Router([Scripted("a", *(GatewayFault(r, retryable=True) for r in reasons))], Breaker(threshold=99))
+    with structlog.testing.capture_logs() as lines:
+        for minute in (0, 1, 2, 9.9):
+            for _ in range(3):
+                message = replace(MESSAGE, ttl_s=3600)
+                with pytest.raises(GatewayFault):
+                    await router.send(message, NOW + timedelta(minutes=minute))
+    assert [(line["gateway"], line["kind"]) for line in lines] == [("a", "tls"), ("a", "timeout"), ("a", "deferred")]
+    assert all(line["code"] == "post.not_taken" for line in lines)
+    assert all(set(line) - {"log_level"} <= LOGGED for line in lines)
+    assert "912345678" not in repr(lines)
+
+
+async def test_a_reason_that_lasts_is_said_again_after_ten_minutes() -> None:
+    router = Router([Scripted("a", *[down() for _ in range(2)])], Breaker(threshold=99))
+    with structlog.testing.capture_logs() as lines:
+        for minutes in (0, 10):
+            with pytest.raises(GatewayFault):
+                await router.send(replace(MESSAGE, ttl_s=3600), NOW + timedelta(minutes=minutes))
+    assert len(lines) == 2
 
 
 def test_a_breaker_opens_after_its_threshold_in_a_row_and_admits_one_probe_after_its_rest() -> None:

@@ -175,7 +175,7 @@ async def test_what_a_new_connection_says_is_the_outcome_and_there_is_no_third_t
     ("answers", "expected", "mails"),
     [
         ((b"250 ok", b"550 5.1.1 no such user", None), (FaultReason.DESTINATION, False), 1),
-        ((b"250 ok", b"450 4.2.0 greylisted", None), (FaultReason.DESTINATION, True), 1),
+        ((b"250 ok", b"450 4.2.0 greylisted", None), (FaultReason.DEFERRED, True), 1),
         ((b"250 ok", b"250 ok", b"354 go", b"554 spam", None), (FaultReason.CONTENT, False), 2),
         ((b"250 ok", b"250 ok", b"354 go", None, None), (FaultReason.TIMEOUT, True), 2),
         ((b"250 ok", b"250 ok", b"354 go"), (FaultReason.DROPPED, True), 1),

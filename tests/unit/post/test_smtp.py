@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email import policy
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -17,8 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chopmark.gateways import GatewayUnfit, gateways_of, reach_mail
+from chopmark.post.demo import InboxEntry
+from chopmark.post.failover import Router
 from chopmark.post.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
 from chopmark.post.smtp import SmtpGateway, SmtpSettings, Tls
+from chopmark.settings import Settings, Smtp
+from chopmark.web.brand import DEMO_BRAND
 from chopmark.words import Channel, CustomerId, Secret
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -149,7 +155,9 @@ async def test_a_retry_is_the_same_mail_byte_for_byte() -> None:
     ("handler", "expected"),
     [
         (Keeping(rcpt="550 5.1.1 <zhang.san@example.com> no such user"), (FaultReason.DESTINATION, False)),
-        (Keeping(rcpt="450 4.2.0 greylisted, zhang.san@example.com"), (FaultReason.DESTINATION, True)),
+        (Keeping(rcpt="450 4.2.0 greylisted, zhang.san@example.com"), (FaultReason.DEFERRED, True)),
+        (Keeping(rcpt="452 4.2.2 mailbox full"), (FaultReason.DEFERRED, True)),
+        (Keeping(rcpt="421 4.3.2 closing"), (FaultReason.BUSY, True)),
         (Keeping(mail="553 5.7.1 sender not allowed"), (FaultReason.SENDER, True)),
         (Keeping(mail="421 4.3.2 closing"), (FaultReason.BUSY, True)),
         (Keeping(data="554 5.7.1 looks like spam: 0123456789"), (FaultReason.CONTENT, False)),
@@ -327,3 +335,99 @@ def test_settings_that_would_break_a_header_are_refused() -> None:
         SmtpSettings("localhost", 25, Tls.NONE, "a@haojing.example", "x\r\nBcc: c@d")
     with pytest.raises(ValueError, match="together"):
         SmtpSettings("localhost", 25, Tls.NONE, "a@haojing.example", "x", user="mailer")
+
+
+class Picky(Keeping):
+    """A server one of whose mailboxes is full."""
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        return "452 4.2.2 mailbox full" if address == ADDRESS else "250 OK"
+
+
+async def test_one_full_mailbox_delays_nobody_else() -> None:
+    """The breaker opened after three 4xx at RCPT, and all other customers' codes waited for half a minute."""
+    handler = Picky()
+    other = replace(MESSAGE, message_id="W2", destination=Secret("li.si@example.com"))
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway])
+        for _ in range(5):
+            with pytest.raises(GatewayFault) as raised:
+                await router.send(MESSAGE, AT)
+            assert (raised.value.reason, raised.value.retryable) == (FaultReason.DEFERRED, True)
+            assert (await router.send(other, AT)).gateway == "smtp"
+    assert len(handler.envelopes) == 5
+
+
+@pytest.mark.parametrize(
+    ("mode", "trusted", "password", "expected"),
+    [
+        (Tls.STARTTLS, True, PASSWORD, None),
+        (Tls.STARTTLS, True, "not-it", FaultReason.AUTHENTICATION),
+        (Tls.STARTTLS, False, PASSWORD, FaultReason.TLS),
+        (Tls.TLS, True, PASSWORD, FaultReason.TLS),  # the server begins in clear
+        (Tls.NONE, True, "", None),
+    ],
+)
+async def test_a_server_is_asked_without_a_mail(
+    mode: Tls,
+    trusted: bool,
+    password: str,
+    expected: FaultReason | None,
+    server_tls: ssl.SSLContext,
+    trust: ssl.SSLContext,
+) -> None:
+    handler = Keeping()
+    said: list[str] = []
+
+    class Listening(SMTP):
+        async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
+            said.append(arg)
+
+    def make() -> SMTP:
+        return Listening(handler, tls_context=server_tls, authenticator=authenticate, auth_required=bool(password))
+
+    async with listening(make) as port:
+        known = settings(port, mode, step_s=2.0)
+        if password:
+            known = replace(known, user="mailer", password=Secret(password))
+        reached = await SmtpGateway(known, tls_context=trust if trusted else None).reach()
+    assert reached is expected
+    assert (handler.envelopes, said) == ([], [])
+
+
+async def test_a_server_that_is_away_or_silent_is_named() -> None:
+    async with listening(lambda: Raw(None)) as port:
+        assert await SmtpGateway(settings(port, step_s=0.15)).reach() is FaultReason.TIMEOUT
+    assert await SmtpGateway(settings(port)).reach() is FaultReason.UNREACHABLE
+    async with listening(lambda: SMTP(Keeping())) as port:
+        assert await SmtpGateway(settings(port, Tls.STARTTLS)).reach() is FaultReason.PROTOCOL
+
+
+async def test_the_file_of_the_firms_own_authority_is_trusted_and_check_says_what_is_wrong(
+    certificate: Path, server_tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    handler = Keeping()
+    async with listening(lambda: SMTP(handler), server_tls) as port:
+        mail: dict[str, Any] = {"host": "127.0.0.1", "port": port, "tls": "tls", "sender": "no-reply@haojing.example"}
+        without = Settings(mode="production", smtp=Smtp(**mail))
+        trusting = Settings(mode="production", smtp=Smtp(**mail, ca=certificate))
+        assert await reach_mail(trusting, DEMO_BRAND) is None
+        said = await reach_mail(without, DEMO_BRAND)
+        assert said is not None
+        assert said.startswith(f"the mail server 127.0.0.1:{port} cannot be used (tls): its certificate is not trusted")
+        (gateway,) = gateways_of(trusting, DEMO_BRAND, Nowhere())
+        assert (await gateway.send(MESSAGE)).gateway == "smtp"
+        await gateway.close()
+    for ca in (tmp_path / "none.pem", Path(__file__)):
+        with pytest.raises(GatewayUnfit, match=r"smtp\.ca"):
+            gateways_of(Settings(mode="production", smtp=Smtp(**mail, ca=ca)), DEMO_BRAND, Nowhere())
+
+
+class Nowhere:
+    """An inbox that nothing comes to."""
+
+    async def store(self, entry: InboxEntry) -> None:
+        raise AssertionError(entry.message_id)
