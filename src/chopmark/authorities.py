@@ -1,7 +1,7 @@
 """The installation's CAs, opened: the one that issues, and those before it, which answer for what they issued."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from chopmark.ca.shipped import profile_named, shipped_profiles
 from chopmark.clock import Clock, Entropy
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
-from chopmark.keys.ports import KeyAlgorithm
+from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
@@ -291,6 +291,19 @@ class Ending:
 def living(cas: Sequence[Ca], now: datetime) -> tuple[Ca, ...]:
     """Return the CA that issues, and those before it whose certificate has not ended: nobody asks about the others."""
     return (*cas[:1], *(ca for ca in cas[1:] if ca.authority.view.not_after > now))
+
+
+async def for_each_living(cas: Sequence[Ca], clock: Clock, job: Callable[[Ca], Awaitable[int]]) -> int:
+    """Do a job for each living CA; return how much was done. A CA whose key is out of reach keeps no other waiting."""
+    done, away = 0, None
+    for ca in living(cas, clock.now()):
+        try:
+            done += await job(ca)
+        except SignerUnavailable as unavailable:
+            away = unavailable
+    if away is not None:
+        raise away
+    return done
 
 
 async def endings(cas: Sequence[Ca], status: StatusLedger, now: datetime) -> list[Ending]:

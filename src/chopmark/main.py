@@ -29,6 +29,7 @@ from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.identity.sessions import Door
+from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
@@ -37,7 +38,7 @@ from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
-from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
+from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares, UnfitShares
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
@@ -69,6 +70,7 @@ from chopmark.store.identity import RecordLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
 from chopmark.store.limits import CounterLedger
+from chopmark.store.lives import LifeLedger
 from chopmark.store.opening import make_current, open_engine
 from chopmark.store.post import WorkLedger
 from chopmark.store.presigned import Presigned
@@ -472,24 +474,15 @@ def tasks(house: House) -> tuple[Task, ...]:
     resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
-    async def for_each_ca(job: Callable[[Ca], Awaitable[int]]) -> int:
-        """Return how much was done; a CA whose key is out of reach keeps no other waiting."""
-        done, away = 0, None
-        for ca in authorities.living(house.cas, house.clock.now()):
-            try:
-                done += await job(ca)
-            except SignerUnavailable as unavailable:
-                away = unavailable
-        if away is not None:
-            raise away
-        return done
-
+    for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
+    clean_up = CleanUp(LifeLedger(house.engine), house.clock, holder)
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
         Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.5),
         Task("resume", resume.orders, 5.0),
         Task("overdue", resume.overdue, 60.0),
+        Task("clean-up", clean_up.once, 300.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 60.0),
         Task("watch", lambda: for_each_ca(lambda ca: watch(ca.watch)), 86400.0),
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),

@@ -81,6 +81,8 @@ WORK_ROUND_TRIPS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
+    "clean-up": 26,
+    "idle: clean-up": 1,
 }
 """PostgreSQL: how often a job of the worker waits for the database. More things cost their own marks and no more."""
 WORK_STATEMENTS = {
@@ -102,6 +104,8 @@ WORK_STATEMENTS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
+    "clean-up": 26,
+    "idle: clean-up": 1,
 }
 """SQLite: how many statements a job of the worker runs."""
 TOLERANCE = 1
@@ -274,6 +278,8 @@ async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str
                 await jobs[job]()
         for job in ("deliver-0", "deliver-1", "presign", "revoke", "publish", "sequence", "resume", "overdue"):
             await counted(f"idle: {job}", job)
+        await counted("clean-up", "clean-up")
+        await counted("idle: clean-up", "clean-up")
         return cost
     finally:
         await house.close()

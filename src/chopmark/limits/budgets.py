@@ -6,7 +6,11 @@ leaves the counter alone and answers when to come back (reliability I11, I16, I4
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+LONGEST: Final = timedelta(days=1)
+"""The longest window, but for a year's: the counter of a year says so at the end of its name, because it is kept."""
+A_YEAR: Final = ":1y"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,11 @@ class Budget:
     name: str
     limit: int
     window: timedelta
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a window that outlives its counter: old counters are deleted by their names."""
+        if self.window > (timedelta(days=365) if self.name.endswith(A_YEAR) else LONGEST):
+            raise ValueError(f"the window of {self.name!r} is longer than its counter is kept")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from chopmark.identity.ports import AccountRow
 from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise
+from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import Holding
 from chopmark.ra.replace import may_carry
 from chopmark.stepup.challenge import Challenge

@@ -197,6 +197,8 @@ challenges = Table(
     _int("resend_at"),
     _text("state"),
     _int("sent_at", null=True),
+    schema_doors.partial("challenges_unused", "created_at", "state <> 'consumed'"),
+    schema_doors.partial("challenges_used", "created_at", "state = 'consumed'"),
     Index("challenges_by_order", "order_id", "created_at"),
     Index("challenges_by_customer", "customer", "created_at"),
     Index(
@@ -263,6 +265,7 @@ idempotency = Table(
     _int("status", null=True),
     _text("answer", null=True),
     _int("created_at"),
+    Index("idempotency_by_time", "created_at"),
 )
 
 # ca -------------------------------------------------------------------------------------------------------------
@@ -422,6 +425,7 @@ work = Table(
     _int("leased_until"),
     _int("done_at", null=True),
     _text("outcome", null=True),
+    schema_doors.partial("work_done", "done_at", "done_at IS NOT NULL"),
     Index(
         "work_waiting",
         "not_before",
