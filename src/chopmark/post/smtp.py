@@ -155,8 +155,8 @@ class SmtpGateway:
 def _fault(error: Exception) -> GatewayFault:
     """Return what the error means, without its words."""
     match error:
-        case aiosmtplib.SMTPRecipientRefused() if error.code != _CLOSING:
-            lasting = error.code >= 500
+        case aiosmtplib.SMTPRecipientRefused(code=status) if status != _CLOSING:
+            lasting = status >= 500
             reason = FaultReason.DESTINATION if lasting else FaultReason.DEFERRED
             return GatewayFault(reason, retryable=not lasting)
         case aiosmtplib.SMTPAuthenticationError():

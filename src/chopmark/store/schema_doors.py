@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaD
 def add_to(metadata: MetaData) -> None:
     """Add the tables to those of `schema`."""
     _add_stops(metadata)
+    _add_counts(metadata)
     Table(
         "clients",
         metadata,
@@ -45,6 +46,10 @@ def add_to(metadata: MetaData) -> None:
         Column("confirmed_at", BigInteger),
         Index("launches_by_end", "expires_at"),
     )
+
+
+def _add_counts(metadata: MetaData) -> None:
+    """Add the budgets, and wrong passwords in a row."""
     Table(
         "counters",
         metadata,
