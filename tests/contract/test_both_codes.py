@@ -98,6 +98,16 @@ async def test_a_code_of_another_login_and_one_that_is_too_old_are_no_first_code
     assert (order.code_channel, order.second_channel, order.next()) == (MOBILE, None, Step.CHANNEL)
 
 
+async def test_codes_of_two_logins_that_both_hold_the_key_are_not_two_codes_of_one(world: World) -> None:
+    errand = await begun(world)
+    later = errand.within(LATER)
+    await later.possess()
+    await right(errand, MOBILE)
+    await right(later, EMAIL)
+    stored = await errand.stored()
+    assert (stored.code_channel, stored.second_channel, stored.approved_login) == (EMAIL, None, LATER)
+
+
 async def test_the_first_code_lapses_with_both(world: World) -> None:
     errand = await begun(world)
     await right(errand, MOBILE)
