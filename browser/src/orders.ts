@@ -33,6 +33,8 @@ export interface Order {
   readonly certificate: IssuedCertificate | null;
   /** What the request for the key has to name, in this order; mostly nothing. */
   readonly csrSubject: readonly SubjectName[];
+  /** The message with the newest code could not be handed over. */
+  readonly undelivered: boolean;
 }
 
 type Members = Readonly<Record<string, unknown>>;
@@ -103,6 +105,7 @@ export function decodeOrder(value: unknown): Order {
     spkiSha256: optional(of, "spki_sha256", digest),
     certificate: optional(of, "certificate", issued),
     csrSubject: optional(of, "csr_subject", subject) ?? [],
+    undelivered: optional(of, "challenge", (challenge) => members(challenge)["undelivered"] === true) ?? false,
   };
 }
 

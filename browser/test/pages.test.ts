@@ -199,6 +199,23 @@ describe("the code", () => {
     expect(get("[data-resend-seconds]").textContent).toBe("41");
   });
 
+  test("that could not be delivered is said while the page is open, with the other way", async () => {
+    const notice = '<p data-undelivered hidden><a href="/orders/o-1?step=channel">Receive it in another way</a></p>';
+    let undelivered = false;
+    const made = opened(notice + CODE, () => json(200, { ...order(), challenge: { undelivered } }));
+    attachCode(made.page, form("code"));
+    await until(() => expect(made.sent).toHaveLength(1)); // the key that is missing is looked for
+    made.tick();
+    await until(() => expect(made.sent).toHaveLength(2));
+    expect(get("[data-undelivered]").hasAttribute("hidden")).toBe(true);
+    undelivered = true;
+    await until(() => {
+      made.tick();
+      expect(get("[data-undelivered]").hasAttribute("hidden")).toBe(false);
+    });
+    expect(made.posts()).toEqual([]);
+  });
+
   test("is found in a pasted message", async () => {
     const { page: made } = opened(CODE, () => json(200, order()));
     attachCode(made, form("code"));

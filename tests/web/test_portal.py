@@ -6,6 +6,7 @@ import re
 import pytest
 
 from chopmark.demo_people import PEOPLE
+from chopmark.store.script import Script, query
 from chopmark.words import ActingLogin, CustomerId
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
@@ -282,3 +283,22 @@ async def test_the_profile_shows_masks_and_nothing_more(world: World) -> None:
     assert "678" in text
     assert person.mobile[:6] not in text
     assert person.email.split("@")[0] not in text
+
+
+async def test_a_code_that_could_not_be_delivered_is_said_and_the_other_way_is_offered(world: World) -> None:
+    order = await (await errand(world, "C10001")).until("code", "rekey")
+    address = f"/orders/{order.order['id']}"
+    notice = re.compile(
+        r"<p [^>]*data-undelivered( hidden)?>The message could not be delivered[^<]*<a [^>]*step=channel"
+    )
+    for outcome, hidden in (("sent", True), ("failed:deferred", False)):
+
+        def ended(outcome: str = outcome) -> Script[None]:
+            yield query("UPDATE work SET done_at = 1, outcome = :outcome WHERE kind = 'code'", outcome=outcome)
+
+        await world.house.engine.run(ended)
+        found = notice.search((await order.browser.get(address, **{"accept-language": "en"})).text)
+        assert found is not None
+        assert bool(found[1]) is hidden
+        answer = await order.call(order.path, method="GET")
+        assert answer.json()["challenge"]["undelivered"] is not hidden

@@ -1,5 +1,5 @@
 /** The code: how long it is valid, typing or pasting it, and a new one. */
-import { Problem } from "../api.ts";
+import { NetworkFailure, Problem } from "../api.ts";
 import { type Countdown, startCountdown } from "../countdown.ts";
 import { element, find, need, numberOf, show, valueOf } from "../dom.ts";
 import { orderAddress, type Page } from "../page.ts";
@@ -15,6 +15,7 @@ export function attachCode(page: Page, form: HTMLFormElement): void {
   const digits = numberOf(input.dataset["digits"]) || 6;
   const countdown = startValidity(page);
   void warnOfMissingKey(page, form);
+  void watchDelivery(page, id);
   input.addEventListener("paste", (event) => paste(event, input, digits));
   const failed = (error: unknown): void => {
     if (!(error instanceof Problem)) return;
@@ -27,6 +28,26 @@ export function attachCode(page: Page, form: HTMLFormElement): void {
   };
   onSubmit(page, form, work, { failed });
   if (input.value === "" && document.activeElement === document.body) input.focus({ preventScroll: true });
+}
+
+/** A code that no mail server and no gateway takes: the page says so and offers the other way. Asked a few times only. */
+const LOOKS_MS = [5_000, 10_000, 30_000, 75_000, 160_000] as const;
+
+async function watchDelivery(page: Page, id: string): Promise<void> {
+  const notice = find(document, "[data-undelivered]", HTMLElement);
+  if (notice === null || !notice.hidden) return;
+  for (const pause of LOOKS_MS) {
+    await page.wait(pause);
+    if (document.hidden) continue;
+    try {
+      if (!(await page.orders.get(id)).undelivered) continue;
+      show(notice, true);
+      return;
+    } catch (error) {
+      if (!(error instanceof Problem || error instanceof NetworkFailure)) throw error;
+      if (error instanceof Problem && error.status < 500 && error.status !== 429) return;
+    }
+  }
 }
 
 /** Full-width digits, spaces and hyphens are fine; the server folds them the same way. */

@@ -15,8 +15,6 @@ from chopmark.post.lines import Line, Lines
 from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt
 from chopmark.words import Channel, Secret
 
-_CLOSING: Final = 421
-"""RFC 5321 s.3.8: the server is closing, whatever command it answers; that is not about a recipient."""
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 
 
@@ -155,7 +153,7 @@ class SmtpGateway:
 def _fault(error: Exception) -> GatewayFault:
     """Return what the error means, without its words."""
     match error:
-        case aiosmtplib.SMTPRecipientRefused(code=status) if status != _CLOSING:
+        case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
             lasting = status >= 500
             reason = FaultReason.DESTINATION if lasting else FaultReason.DEFERRED
             return GatewayFault(reason, retryable=not lasting)

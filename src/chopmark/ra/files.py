@@ -45,6 +45,8 @@ class OrderFile:
     codes: int
     tips: tuple[Tip, ...]
     last_login: LoginId | None = None
+    undelivered: bool = False
+    """No gateway took the message with the newest code, and it is tried no more."""
 
     def holding(self, serial: Serial | None) -> Holding | None:
         """Return one of the customer's certificates."""

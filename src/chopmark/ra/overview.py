@@ -56,6 +56,7 @@ class Sent:
     challenge: Challenge
     masked: str
     sends_left: int
+    undelivered: bool
 
 
 class Counter:
@@ -136,7 +137,7 @@ class Counter:
             return None
         contact = self._desk.people.masked(file.contacts).get(challenge.channel)
         left = max(0, self._desk.policy.sends_per_order - file.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left)
+        return Sent(challenge, "" if contact is None else contact.masked, left, file.undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

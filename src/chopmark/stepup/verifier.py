@@ -114,7 +114,7 @@ class Verifier:
             state=ChallengeState.LIVE,
         )
         work = Work(
-            id=new_id(self._entropy),
+            id=challenge.id,  # what became of a code's message is found by its challenge
             kind=WorkKind.CODE,
             customer=what.customer,
             order=what.order,

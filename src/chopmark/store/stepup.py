@@ -40,7 +40,10 @@ WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND 
   AND login_factors = :known AND {HELD_HERE}
 RETURNING customer
 """
-SENT = f"SELECT {_COLUMNS} FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC"
+SENT = f"""
+SELECT {_COLUMNS}, (SELECT outcome FROM work WHERE work.id = challenges.id AND work.done_at IS NOT NULL) AS outcome
+FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC
+"""
 _KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live' RETURNING id"
 _INSERT = f"""
 INSERT INTO challenges ({_COLUMNS})

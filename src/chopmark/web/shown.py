@@ -198,6 +198,7 @@ def _challenge_out(sent: Sent, now: datetime) -> ChallengeOut | None:
         challenge.resend_in_s(now),
         challenge.tries_left,
         sent.sends_left,
+        sent.undelivered,
     )
 
 

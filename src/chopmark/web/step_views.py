@@ -149,6 +149,8 @@ class ChallengeView:
     life_s: int = 300
     key_name: str | None = None
     """The short name of the key that the code approves, as the message has it."""
+    undelivered: bool = False
+    """The message could not be handed over: the other way is offered first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,7 @@ def _code(scene: _Scene) -> Page:
             challenge.digits,
             scene.code_life_s,
             scene.key_name,
+            sent.undelivered,
         ),
     )
 

@@ -175,7 +175,7 @@ class ChannelOut(msgspec.Struct):
 
 
 class ChallengeOut(msgspec.Struct):
-    """The newest code that was sent; never the code."""
+    """The newest code that was sent; never the code. `undelivered`: its message could not be handed over."""
 
     id: str
     reference: str
@@ -185,6 +185,7 @@ class ChallengeOut(msgspec.Struct):
     resend_in_s: int
     attempts_left: int
     sends_left: int
+    undelivered: bool
 
 
 class ConsentOut(msgspec.Struct):
