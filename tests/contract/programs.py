@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from chopmark.client.signing import ClientKey
+from chopmark.pki.key_words import key_words
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
 from chopmark.ra.rekey import Shown
@@ -98,7 +99,8 @@ class Program:
         """Type the key words that the program shows; the key of a renewal was bound by the old certificate's."""
         if self.given is not None:
             errand = self.errand
-            await Possession(self.world.house.desk).name(errand.caller, errand.id, errand.key.words)
+            words = key_words(sha256_of_key(self.csr).hex())
+            await Possession(self.world.house.desk).name(errand.caller, errand.id, words)
 
     async def prove(self) -> Progress:
         """Repeat the request over a connection that the new certificate opened."""

@@ -120,7 +120,7 @@ class Orders(Protocol):
         ...
 
     async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
-        """Note that this login holds the order's key, using up the nonce; codes and approvals given before are void.
+        """Note that this login holds the order's key, using up the nonce; approvals given before are void.
 
         False when the order has moved on. Without a nonce where the key words were typed.
         """

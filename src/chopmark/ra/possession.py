@@ -84,7 +84,7 @@ class Possession:
 
         if not await desk.recorder.write(order_chain(order.id), attempt):
             raise Refused((await desk.order(caller, order.id)).elsewhere())
-        return file.bound(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
+        return file.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
 
 
 def _key_of(order: Order) -> tuple[bytes, bytes]:

@@ -72,7 +72,7 @@ RETURNING id
 """
 _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
 _POSSESS = """
-UPDATE orders SET state = 'bound', proved_login = :login, challenge = NULL, coded_at = NULL, checked_at = NULL,
+UPDATE orders SET state = 'bound', proved_login = :login, coded_at = NULL, checked_at = NULL,
   code_channel = NULL, approved_login = NULL, second_channel = NULL, second_coded_at = NULL, login_factors = :union,
   nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
 WHERE id = :id AND operation <> 'revoke' AND state IN ('bound', 'coded', 'checked') AND expires_at > :now
@@ -285,7 +285,10 @@ class OrderLedger:
         return await self._engine.run(script)
 
     async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
-        """Note that this login holds the order's key, using up the nonce; codes and approvals given before are void."""
+        """Note that this login holds the order's key, using up the nonce; approvals given before are void.
+
+        A code that was sent and not yet given goes on: it is bound to the key, not to a login.
+        """
 
         def script() -> Script[bool]:
             held = guard(
@@ -296,7 +299,7 @@ class OrderLedger:
                 **by(acting),
                 spki=order.spki_sha256,
             )
-            return (yield from record(leaf, held, query(_KILL_CODES, id=order.id))) is not None
+            return (yield from record(leaf, held)) is not None
 
         return await self._engine.run(script)
 

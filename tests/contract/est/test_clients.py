@@ -94,6 +94,7 @@ def test_curl_and_openssl_enrol_and_prove_the_certificate(site: Site, door: Door
     waiting = door.send("simpleenroll", csr, *basic)
     assert (waiting.status, waiting.headers["retry-after"]) == (202, "15")
     assert b"approve" in waiting.body
+    order.csr = csr
     approve(site, order)
     (made,) = certificates(door.send("simpleenroll", csr, *basic))
     assert verified(site, made)

@@ -41,6 +41,7 @@ async def journey(firm: Site, order: Program, settings: Settings) -> bytes:
     async with installation(settings, clock) as world:
         made = await errand(world)
         await made.until("wait", "enrol")
+        order.csr = made.key.request()
         await asyncio.to_thread(approve, firm, order)
         world.step(minutes=2)
         await world.work()

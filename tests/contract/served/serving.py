@@ -15,7 +15,7 @@ import httpx2
 
 from chopmark.main import SystemClock
 from chopmark.words import CustomerId, FactorClass
-from tests.contract.world import World
+from tests.contract.world import LOGIN, World
 from tests.journey.counter import free_port
 from tests.machine import missing
 
@@ -153,8 +153,9 @@ class Visit:
 
 
 async def session(world: World, customer: str) -> str:
-    """Open a session in the house itself; return its token."""
+    """Open a session in the house itself, of the login in which the tests take their steps; return its token."""
     opened = await world.house.door.open(CustomerId(customer), frozenset({FactorClass.PASSWORD}), None, "portal", None)
+    await world.change("UPDATE sessions SET login = :login WHERE customer = :customer", login=LOGIN, customer=customer)
     return opened.token.reveal()
 
 
