@@ -1,5 +1,6 @@
 """`strict`: a replacement needs a code on each of both contacts, in one login that holds the key; *lost* as well."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -163,7 +164,45 @@ async def test_an_order_from_before_the_policy_is_not_approved_by_one_code(world
     assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "call_us")
 
 
-async def test_an_application_and_a_renewal_need_one_code_as_before(world: World) -> None:
+@pytest.mark.parametrize("ending", ["revoked", "expired"])
+async def test_who_had_a_certificate_applies_anew_with_both_codes(world: World, ending: str) -> None:
+    """Revoked by one code, or expired: an application is no way around what a replacement asks."""
     await world.to_active()
+    await ended(world, ending)
+    errand = await world.to_key()
+    await right(errand, MOBILE)
+    assert (await errand.order()).next() is Step.CHANNEL
+    assert (await refusal(errand.confirm())).code == "channel"
+    assert await world.count("work", "facts LIKE '%replacing%'") == 2
+    await right(errand, EMAIL)
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    await errand.prove()
+    (opened,) = [one for one in await world.leaves(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
+    assert json.loads(opened["facts"])["checks"] == "both_codes"
+    assert (await world.audit()).findings == ()
+
+
+async def test_an_application_anew_that_was_opened_for_one_code_is_not_approved_by_it(world: World) -> None:
+    """The row asks for one code, as an order that the release before has opened."""
+    await world.to_active()
+    await ended(world, "revoked")
+    errand = await world.to_key()
+    await world.change("UPDATE orders SET both_codes = 0 WHERE id = :order", order=errand.id)
+    await right(errand, MOBILE)
+    refused = await refusal(errand.confirm())
+    assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "call_us")
+
+
+async def ended(world: World, ending: str) -> None:
+    """Ann's certificate is no more: revoked by her, or a year later."""
+    if ending == "revoked":
+        await world.revoked()
+    world.clock.later(**({"minutes": 1} if ending == "revoked" else {"days": 400}))
+
+
+async def test_a_first_application_and_a_renewal_need_one_code_as_before(world: World) -> None:
+    await world.to_active()
+    (opened,) = await world.leaves(Event.RA_ORDER_OPENED)
+    assert json.loads(opened["facts"])["checks"] is None
     world.clock.later(days=340)
     await world.to_active(ANN, Operation.REKEY)

@@ -132,6 +132,49 @@ async def test_every_right_code_of_the_order_tells_the_contact_that_it_did_not_g
     assert isinstance(await stop(world, second), Refusal)
 
 
+@pytest.mark.parametrize("ending", ["revoked", "expired"])
+async def test_who_had_a_certificate_and_applies_anew_is_told_as_for_a_replacement(world: World, ending: str) -> None:
+    """Else whoever revokes it first, by one code, has a new one without any of what a replacement asks."""
+    await world.to_active()
+    await ended(world, ending)
+    errand = await world.to_code()
+    ((channel, _),) = await messages(world, "replacing")
+    assert channel == "email"
+    assert await stop(world, await reference(world)) is Stopped.ORDER
+    assert (await errand.stored()).ended == "stopped_by_contact"
+    await in_order(world)
+
+
+async def test_a_certificate_of_such_an_application_goes_on_hold_and_people_release_it(world: World) -> None:
+    await world.to_active()
+    await ended(world, "revoked")
+    errand = await world.to_code()
+    code = await reference(world)
+    serial = await finished(errand)
+    assert await stop(world, code) is Stopped.CERTIFICATE
+    assert await state_of(world, serial) is CertificateState.HELD
+    await world.work()
+    await world.house.suspension.release(serial, *PEOPLE)
+    assert await state_of(world, serial) is CertificateState.ACTIVE
+    await in_order(world)
+
+
+async def test_a_first_application_is_not_told_also_after_one_that_came_to_nothing(world: World) -> None:
+    first = await world.to_issued()
+    await world.house.enrolment.cancel(first.caller, first.id)
+    world.clock.later(minutes=1)
+    await world.to_active()
+    assert await messages(world, "replacing") == []
+    assert await world.count("stops") == 0
+
+
+async def ended(world: World, ending: str) -> None:
+    """Ann's certificate is no more: revoked by her, or a year later."""
+    if ending == "revoked":
+        await world.revoked()
+    world.clock.later(**({"minutes": 1} if ending == "revoked" else {"days": 400}))
+
+
 # what it does ------------------------------------------------------------------------------------------------------
 
 

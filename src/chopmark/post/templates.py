@@ -302,13 +302,13 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             _NOT_ME_ZH,
         ),
         Purpose.REPLACING: (
-            "有人申請更換您的電子憑證",
-            "有人申請更換您的電子憑證%(account)s，未用舊憑證。",
+            "有人申請您的新電子憑證",
+            "有人申請您的新電子憑證%(account)s，未用舊憑證。",
             "非本人請至客服專區輸入停止碼%(stop)s。",
         ),
         Purpose.ORDER_STOPPED: (
-            "更換憑證的申請已停止",
-            "更換電子憑證的申請%(account)s已於%(at)s以停止碼停止。",
+            "新憑證的申請已停止",
+            "新電子憑證的申請%(account)s已於%(at)s以停止碼停止。",
             "請立即洽本公司客服。",
         ),
         Purpose.CERTIFICATE_STOPPED: (
@@ -390,12 +390,12 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         ),
         Purpose.REPLACING: (
             "someone applies for a new e-certificate",
-            "Someone is replacing your e-certificate%(account)s without the old one.",
+            "Someone applies for a new e-certificate%(account)s in your name without the old one.",
             "Not you? Enter the stop code %(stop)s in our customer area at once.",
         ),
         Purpose.ORDER_STOPPED: (
-            "the replacement was stopped",
-            "The order to replace your e-certificate%(account)s was stopped by its stop code on %(at)s (Taiwan time).",
+            "the order for a new e-certificate was stopped",
+            "The order for a new e-certificate%(account)s was stopped by its stop code on %(at)s (Taiwan time).",
             "Please call us at once.",
         ),
         Purpose.CERTIFICATE_STOPPED: (

@@ -15,7 +15,7 @@ from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
-from chopmark.ra.replace import CALL_US, Way, demand
+from chopmark.ra.replace import CALL_US, Way, demand, without_old_key
 from chopmark.tw.account import last3
 from chopmark.words import (
     AccountNumber,
@@ -83,7 +83,7 @@ class Enrolment:
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
             login=caller.login,
-            both_codes=self._asks_both(file, caller, operation),
+            both_codes=self._asks_both(file, caller, operation, present),
         )
         stored = await self._store(order, file, caller, instead)
         return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
@@ -94,13 +94,13 @@ class Enrolment:
             return False
         return file.customer is not None and not self._desk.people.shown(file.customer).company
 
-    def _asks_both(self, file: CustomerFile, caller: Caller, operation: Operation) -> bool:
+    def _asks_both(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> bool:
         """Tell whether the order asks for codes on both contacts; raise Refused where it would and there are not two.
 
         Who says *lost* has proved nothing more than who says anything else.
         """
         desk = self._desk
-        if operation is not Operation.REPLACE or not desk.policy.replace_by_both:
+        if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
             return False
         facts = contact_facts(desk.people.masked(file.contacts))
         asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)

@@ -25,7 +25,7 @@ from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Bound, Holding
 from chopmark.ra.refusals import refused_as
-from chopmark.ra.replace import CALL_US, may_carry
+from chopmark.ra.replace import CALL_US, may_carry, without_old_key
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
@@ -325,7 +325,8 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
-        if desk.policy.replace_by_both and order.operation is Operation.REPLACE and not order.both_codes:
+        keyless = without_old_key(order.operation, had_one=present is not None)
+        if desk.policy.replace_by_both and keyless and not order.both_codes:
             raise Refused(CALL_US)
         acting = desk.acting(caller, order)
         if order.code_channel is None or any(used.factor in acting.union for used in order.code_channels):

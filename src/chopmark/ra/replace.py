@@ -1,4 +1,4 @@
-"""What approves a `replace`: a new certificate without the old key. Pure: values in, values out.
+"""What approves a new certificate without the old key: a `replace`, and an application of who had one before. Pure.
 
 Nothing but the customer's factors stands behind such an order, so it is the way of whoever has stolen some of them.
 `tw-broker` is the manual's: one code and the birth date, and the other contact is told at once and can cancel.
@@ -14,7 +14,16 @@ from enum import StrEnum
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.model import Order
 from chopmark.ra.policy import ContactFacts, Policy, may_use_channel
-from chopmark.words import Channel, FactorClass, OrderState, Text, text
+from chopmark.words import Channel, FactorClass, Operation, OrderState, Text, text
+
+
+def without_old_key(operation: Operation, *, had_one: bool) -> bool:
+    """Tell whether an order is for a new certificate of somebody who had a proved one, and its key does not sign.
+
+    An application counts too where an earlier certificate has expired or was revoked: else whoever revokes it first,
+    by one code, would have a new one without any of what a replacement asks. A first application replaces nothing.
+    """
+    return operation is Operation.REPLACE or (operation is Operation.ENROL and had_one)
 
 
 class Way(StrEnum):

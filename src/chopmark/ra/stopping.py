@@ -18,13 +18,13 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk, contact_facts
-from chopmark.ra.files import OrderFile
+from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
-from chopmark.ra.replace import Cancelling, cancelling, demand
+from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
 from chopmark.ra.stop_codes import stop_code, stop_hash
 from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
-from chopmark.words import ActingLogin, Channel, Operation, text
+from chopmark.words import ActingLogin, Channel, text
 
 PER_NETWORK = 10
 """How many references one network may try in an hour."""
@@ -62,14 +62,16 @@ class Stopped(StrEnum):
 
 
 def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel) -> Sequel:
-    """Return the notice of a replacement, and its reference as stored; nothing for any other order.
+    """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
     to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
     asked, both are told with the first.
     """
     order = file.order
-    if order.operation is not Operation.REPLACE or (order.wants_second and order.code_channel is not coded_by):
+    had_one = present_of(file.holdings, order.profile) is not None
+    again = order.wants_second and order.code_channel is not coded_by
+    if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
     contacts, now = desk.people.masked(file.contacts), desk.now()
     asked = demand(

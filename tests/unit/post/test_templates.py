@@ -123,7 +123,7 @@ def test_a_chinese_notice_fits_one_sms_and_an_english_one_two(purpose: Purpose) 
 def test_the_notice_of_a_replacement_on_a_phone_reads_like_this() -> None:
     written = notice(Purpose.REPLACING, Language.ZH, Channel.MOBILE)
     assert written.text.reveal() == (
-        "【好景期貨】有人申請更換您的電子憑證(帳號末3碼456)，未用舊憑證。非本人請至客服專區輸入停止碼BDFGH-JKLMN。"
+        "【好景期貨】有人申請您的新電子憑證(帳號末3碼456)，未用舊憑證。非本人請至客服專區輸入停止碼BDFGH-JKLMN。"
     )
 
 
