@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    clock_kept_by: Annotated[
+        Literal["kernel", "host"],
+        Field(description="`kernel`: it knows whether the clock is synchronised; `host`: its host sees to that."),
+    ] = "kernel"
     client_address_header: Annotated[
         str, Field(description="Header in which a trusted proxy names the client's address; empty: none is trusted.")
     ] = ""
@@ -235,6 +239,11 @@ class Settings(BaseSettings):
         if not self.pkcs11_module:
             return None
         return Pkcs11Settings(self.pkcs11_module, self.pkcs11_token, Secret(self.pkcs11_pin.get_secret_value()))
+
+    @property
+    def kernel_keeps_clock(self) -> bool:
+        """Whether the kernel's word on the clock counts; a demo runs on any machine."""
+        return self.mode == "production" and self.clock_kept_by == "kernel"
 
     @property
     def portal_url(self) -> str:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
+from chopmark.jobs.clock import note_of
 from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
@@ -31,6 +32,7 @@ def production(folder: Path) -> Settings:
     return Settings(
         mode="production",
         data=folder,
+        clock_kept_by="host",
         public_url="https://counter.example.com",
         status_url="http://status.example.com",
         otp_key=SecretStr(os.urandom(32).hex()),
@@ -83,6 +85,16 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 ) -> None:
     assert await operating.check(settings) == 0
     assert capsys.readouterr().out.count("permitted here, not by `strict`") == 2
+
+
+async def test_check_says_that_the_worker_does_not_believe_its_clock(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await operating.check(settings) == 0
+    async with opened(settings) as house:
+        await house.installation.put(note_of(settings.node), "the clock was put forward by 1 day")
+    assert await operating.check(settings) == 1
+    assert "NOT READY: the worker of this node: the clock was put forward by 1 day" in capsys.readouterr().out
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
