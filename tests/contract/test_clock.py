@@ -9,7 +9,7 @@ from chopmark.audit.findings import Code, Level
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import verify
-from chopmark.errors import Kind
+from chopmark.errors import Kind, Refusal
 from chopmark.identity.entries import Entry, Way, signin_budgets
 from chopmark.jobs.clock import ClockNote, note_of
 from chopmark.main import build
@@ -154,6 +154,13 @@ async def test_a_code_of_a_clock_ahead_is_worth_nothing_and_another_one_may_be_s
     await errand.send()
     await errand.answer(await errand.code())
     assert await errand.state() is OrderState.CODED
+
+
+async def test_a_request_that_began_by_a_clock_ahead_may_be_made_again_now(world: World) -> None:
+    kept = world.house.idempotency
+    assert await kept.begin("C1", "name", b"body", START + DAY_AHEAD) is None  # and its process died
+    assert await kept.begin("C1", "name", b"body", START) is None
+    assert isinstance(await kept.begin("C1", "name", b"body", START + timedelta(seconds=1)), Refusal)
 
 
 # a clock that leaps ---------------------------------------------------------------------------------------------------
