@@ -90,6 +90,7 @@ class Site:
         return {
             **kept,
             "CHOPMARK_MODE": "production",
+            "CHOPMARK_CLOCK_KEPT_BY": "host",
             "CHOPMARK_DATA": str(self.data),
             "CHOPMARK_DATABASE": settings.database,
             "CHOPMARK_PORT": str(settings.port),

@@ -68,6 +68,7 @@ class Play:
         await self._house.intake.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
+        await self._work()
         scenes: list[tuple[datetime, Person, str]] = []
         for person in PEOPLE:
             scenes += [(now - days * _DAY, person, "issue") for days in person.issued]

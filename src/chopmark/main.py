@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chopmark import authorities
+from chopmark.audit.clockwatch import ClockWatch, Machine
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
 from chopmark.audit.leaf import AuditKey, AuditKeys
@@ -30,6 +31,7 @@ from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.identity.sessions import Door
 from chopmark.jobs.cleanup import CleanUp
+from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
@@ -40,6 +42,7 @@ from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares, UnfitShares
+from chopmark.machine import SystemMachine
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -118,6 +121,7 @@ class House(WithBuiltIn):
     brand: Brand
     engine: Engine
     clock: Clock
+    clockwatch: ClockWatch
     entropy: Entropy
     installation: Installation
     recorder: Recorder
@@ -356,13 +360,15 @@ async def _cas(ground: _Ground) -> tuple[Ca | None, tuple[Ca, ...]]:
         raise NotReady(str(error)) from error
 
 
-async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open) -> House:
-    """Return the object graph over a database whose schema is current; `opening` gives the engine. Raises NotReady."""
+async def build(
+    settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, machine: Machine | None = None
+) -> House:
+    """Return the object graph over a database that is current; without `machine` time is made up. Raises NotReady."""
     settings = open_secrets(settings)
     ground = await _ground(settings, clock, entropy, opening)
     try:
         issuing, earlier = await _cas(ground)
-        return await _house(ground, issuing, earlier)
+        return await _house(ground, issuing, earlier, ClockWatch(clock, machine, await ground.ledger.newest_time()))
     except BaseException as error:
         await ground.engine.close()
         if isinstance(error, ExternalFault | GatewayUnfit):
@@ -370,7 +376,7 @@ async def build(settings: Settings, clock: Clock, entropy: Entropy, opening: Ope
         raise
 
 
-async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) -> House:
+async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
     records, counters = RecordLedger(engine), CounterLedger(engine)
     people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
@@ -393,6 +399,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         brand=ground.brand,
         engine=engine,
         clock=clock,
+        clockwatch=watch,
         entropy=entropy,
         installation=ground.installation,
         recorder=recorder,
@@ -414,7 +421,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...]) 
         built_in=built_in,
         earlier=earlier,
         requests=requests,
-        stamps=open_stamps(ground, line, heads, head_signer.public_key),
+        stamps=open_stamps(ground, line, heads, head_signer.public_key, watch.trouble),
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=rekey,
@@ -446,7 +453,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     if not settings.database:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     await make_current(settings.database_url)
-    house = await build(settings, SystemClock(), SystemEntropy())
+    house = await build(settings, SystemClock(), SystemEntropy(), machine=SystemMachine(settings.kernel_keeps_clock))
     try:
         yield house
     finally:
@@ -478,11 +485,12 @@ def tasks(house: House) -> tuple[Task, ...]:
     clean_up = CleanUp(LifeLedger(house.engine), house.clock, holder)
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
     return (
+        Task("clock", ClockNote(house.clockwatch.trouble, house.installation, house.settings.node).once, 10.0),
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
         Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.5),
         Task("resume", resume.orders, 5.0),
-        Task("overdue", resume.overdue, 60.0),
-        Task("clean-up", clean_up.once, 300.0),
+        Task("overdue", unless_in_doubt("overdue", resume.overdue, house.clockwatch.trouble), 60.0),
+        Task("clean-up", unless_in_doubt("clean-up", clean_up.once, house.clockwatch.trouble), 300.0),
         Task("responder", lambda: for_each_ca(lambda ca: ca.renewal.renew_due()), 60.0),
         Task("watch", lambda: for_each_ca(lambda ca: watch(ca.watch)), 86400.0),
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),

@@ -25,6 +25,7 @@ from chopmark.gateways import reach_mail
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.scope import scope_of
+from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
@@ -69,6 +70,7 @@ async def check(settings: Settings) -> int:
             faults += await _check_stamps(house)
             faults += await _failing_jobs(house)
             faults += await _mail_faults(house)
+            faults += await _check_clock(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -140,6 +142,12 @@ async def _ending(house: House) -> list[Ending]:
         elif ending.until - now < WARNED_BEFORE:
             say(f"WARNING: {ending.what} ends on {ending.until:%Y-%m-%d}: {ending.remedy}")
     return over
+
+
+async def _check_clock(house: House) -> list[str]:
+    """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
+    seen, noted = house.clockwatch.trouble(), await house.installation.get(note_of(house.settings.node))
+    return [*([] if seen is None else [seen]), *([f"the worker of this node: {noted}"] if noted else [])]
 
 
 async def _check_stamps(house: House) -> list[str]:

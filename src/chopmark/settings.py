@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    clock_kept_by: Annotated[
+        Literal["kernel", "host"],
+        Field(description="`kernel`: it knows whether the clock is synchronised; `host`: its host sees to that."),
+    ] = "kernel"
     behind_proxy: Annotated[
         Literal["unanswered", "yes", "no"],
         Field(description="Whether a proxy stands in front of the server; production asks for an answer."),
@@ -275,6 +279,11 @@ class Settings(BaseSettings):
         if not self.pkcs11_module:
             return None
         return Pkcs11Settings(self.pkcs11_module, self.pkcs11_token, Secret(self.pkcs11_pin.get_secret_value()))
+
+    @property
+    def kernel_keeps_clock(self) -> bool:
+        """Whether the kernel's word on the clock counts; a demo runs on any machine."""
+        return self.mode == "production" and self.clock_kept_by == "kernel"
 
     @property
     def portal_url(self) -> str:

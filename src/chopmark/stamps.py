@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.anchoring import Anchoring, Places
+from chopmark.audit.clockwatch import Trouble
 from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.recorder import Recorder
@@ -114,7 +115,9 @@ class Stamps:
         return (anchor,) if keys is None else (Task("timestamp-key", keys.renew_due, KEY_EVERY_S), anchor)
 
 
-def open_stamps(ground: Ground, line: Sequence[Authority], heads: HeadFile, head_key: HeadPublicKey) -> Stamps:
+def open_stamps(
+    ground: Ground, line: Sequence[Authority], heads: HeadFile, head_key: HeadPublicKey, trouble: Trouble
+) -> Stamps:
     """Return time-stamping under the installation's CAs, the one that issues first.
 
     Raises OSError or ValueError for a file of roots that is none.
@@ -123,7 +126,8 @@ def open_stamps(ground: Ground, line: Sequence[Authority], heads: HeadFile, head
     authority = keys = None
     if line:
         view, signer = line[0].view, line[0].signer
-        authority = TimestampAuthority(view, ground.keyring.open, settings.node, records, ground.clock, ground.entropy)
+        dice = ground.entropy
+        authority = TimestampAuthority(view, ground.keyring.open, settings.node, records, ground.clock, dice, trouble)
         publication = Publication(settings.publication_url)
         certifier = Certifier(view, line[0].chain, signer, publication, settings.node, _lint)
         keys = _keys(ground, certifier, records)

@@ -15,7 +15,7 @@ SOURCE = REPOSITORY / "src" / "chopmark"
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 
-CLOCK_READERS = {"main.py", "client/main.py"}
+CLOCK_READERS = {"main.py", "machine.py", "client/main.py"}
 CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli.py"}
 PRINTERS = {"cli.py", "main.py", "client/main.py"}
 

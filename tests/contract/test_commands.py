@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
+from chopmark.jobs.clock import note_of
 from chopmark.main import NotReady, opened, tasks
 from chopmark.operating_sheet import import_customers
 from chopmark.post.ports import WorkKind
@@ -36,6 +37,7 @@ def production(folder: Path) -> Settings:
     return Settings(
         mode="production",
         data=folder,
+        clock_kept_by="host",
         public_url="https://counter.example.com",
         behind_proxy="no",
         status_url="http://status.example.com",
@@ -153,6 +155,16 @@ async def test_a_file_of_the_mail_servers_authority_that_is_none_is_not_ready(
     mail = Smtp(host="127.0.0.1", ca=settings.data / "none.pem")
     assert await operating.check(settings.model_copy(update={"smtp": mail})) == 1
     assert "NOT READY: smtp.ca names no PEM file" in capsys.readouterr().out
+
+
+async def test_check_says_that_the_worker_does_not_believe_its_clock(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await operating.check(settings) == 0
+    async with opened(settings) as house:
+        await house.installation.put(note_of(settings.node), "the clock was put forward by 1 day")
+    assert await operating.check(settings) == 1
+    assert "NOT READY: the worker of this node: the clock was put forward by 1 day" in capsys.readouterr().out
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

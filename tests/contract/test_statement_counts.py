@@ -368,7 +368,8 @@ async def test_a_request_waits_for_postgresql_as_often_as_the_table_says(
         assert_table(await journeys(settings, opening, lambda: wire.trips), ROUND_TRIPS)
         plans = await planned(settings.database_url, list(wire.statements))
     assert len(plans) > 20
-    assert {table for plan in plans for table in scanned(plan)} <= SMALL
+    # a process that begins reads the newest head, from the index's end
+    assert {table for plan in plans for table in scanned(plan)} <= SMALL | {"heads"}
 
 
 SMALL = frozenset({"installation", "issuers", "leases", "service_revocations"})

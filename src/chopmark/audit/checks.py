@@ -285,3 +285,45 @@ class DelayCheck(Part):
         if self._late:
             sentence = f"{self._late} leaves, this one first, have waited too long for a place: is a sequencer running?"
             yield Finding(Code.UNSEQUENCED_LATE, self._first, sentence, Level.WARNING)
+
+
+class PlaceCheck(Part):
+    """Each leaf got its place soon after its time: else a sequencer stood still, or a clock was put forward or back."""
+
+    def __init__(self, longest: timedelta) -> None:
+        self._longest = longest
+        self._waiting: list[tuple[datetime, str]] = []
+        self._late: list[str] = []
+        self._early: list[str] = []
+
+    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+        """Remember the leaf until the head comes that placed it."""
+        if seen.leaf.index is not None:
+            self._waiting.append((parse_stamp(seen.leaf.at), place_of(seen.leaf)))
+        return ()
+
+    def head(self, seen: SeenHead, /) -> Iterable[Finding]:
+        """Compare the times of the leaves that this head placed with its own."""
+        placed, self._waiting = self._waiting, []
+        if seen.head.draft.previous == FIRST_HEAD:
+            return ()  # an installation is founded before its first worker runs
+        for at, place in placed:
+            if seen.head.draft.at - at > self._longest:
+                self._late.append(place)
+            elif at - seen.head.draft.at > self._longest:
+                self._early.append(place)
+        return ()
+
+    def finish(self) -> Iterator[Finding]:
+        """Report how many were placed long after their time, or long before it."""
+        span = int(self._longest.total_seconds())
+        if self._late:
+            sentence = f"{len(self._late)} records, this one first, were placed more than {span} seconds after their "
+            sentence += "time: no sequencer ran, or a clock was put forward or was behind."
+            yield Finding(Code.PLACED_LATE, self._late[0], sentence)
+        if self._early:
+            sentence = (
+                f"{len(self._early)} records, this one first, have a time more than {span} seconds after that of "
+            )
+            sentence += "the head that placed them: a clock was ahead when they were written."
+            yield Finding(Code.PLACED_EARLY, self._early[0], sentence)

@@ -41,6 +41,8 @@ class Code(StrEnum):
     FILE_ROOT_WRONG = "file-root-wrong"
     FILE_HEAD_MISSING = "file-head-missing"
     UNSEQUENCED_LATE = "unsequenced-late"
+    PLACED_LATE = "placed-late"
+    PLACED_EARLY = "placed-early"
     ANCHOR_MALFORMED = "anchor-malformed"
     ANCHOR_WRONG = "anchor-wrong"
     ANCHOR_WITHOUT_HEAD = "anchor-without-head"
@@ -72,6 +74,10 @@ OF_TABLES = frozenset(
     }
 )
 """The findings that say nothing against the records: a table beside them was edited."""
+
+
+OF_TIMES = frozenset({Code.PLACED_LATE, Code.PLACED_EARLY})
+"""The findings that say nothing against what the records say, but for when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +135,9 @@ class Report:
     @property
     def of_tables_only(self) -> bool:
         """True when whatever is worse than a warning speaks against the tables, and not against the records."""
-        return all(one.level is Level.WARNING or one.code in OF_TABLES for one in self.findings)
+        return all(one.level is Level.WARNING or one.code in OF_TABLES | OF_TIMES for one in self.findings)
+
+    @property
+    def of_times_only(self) -> bool:
+        """True when whatever is worse than a warning speaks against the times of records, and against nothing else."""
+        return all(one.level is Level.WARNING or one.code in OF_TIMES for one in self.findings)

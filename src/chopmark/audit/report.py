@@ -56,6 +56,11 @@ def _finding(finding: Finding) -> str:
 
 
 def _verdict(report: Report) -> str:
+    if not report.sound and not report.omitted and report.of_times_only:
+        return (
+            "The records are the ones that were written, and not all of their times can be believed. Find out what "
+            "stood still or whose clock was wrong, and keep what you find with this report."
+        )
     if not report.sound and not report.omitted and report.of_tables_only:
         return (
             "The records are the ones that were written, and the tables do NOT say what they say: somebody has edited "

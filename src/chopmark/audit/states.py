@@ -45,6 +45,10 @@ class Rules:
     cooldown: timedelta
 
 
+AHEAD = timedelta(seconds=60)
+"""A window that begins later than so long after now was opened by a clock that was ahead; it is moved to now."""
+
+
 @dataclass(slots=True)
 class _Order:
     """What is told of an order while it is under way."""
@@ -78,6 +82,7 @@ class _Count:
             self.start, self.in_window = at, 1
         else:
             self.in_window += 1
+            self.start = at if self.start > at + AHEAD else self.start
         self.ever, self.last = self.ever + 1, at
 
     def lock(self, limit: FailureLimit) -> None:

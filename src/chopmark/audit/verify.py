@@ -18,6 +18,7 @@ from chopmark.audit.checks import (
     HeadCheck,
     MacCheck,
     Part,
+    PlaceCheck,
     SeenHead,
     TreeCheck,
     VocabularyCheck,
@@ -41,7 +42,7 @@ class Beside:
 
 
 MERGE_DELAY = timedelta(seconds=60)
-"""How long a leaf may wait for its place before the verifier warns."""
+"""How long a leaf may wait for its place before the verifier warns; that it had to is an error ever after."""
 
 
 async def verify(
@@ -63,6 +64,7 @@ async def verify(
     chains, anchors and heads-file lines only, and by what `StateCheck` keeps.
     """
     parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay, roots)
+    parts.append(PlaceCheck(merge_delay))
     if beside is None:
         return await examine(source, parts)
     return await examine(source, [*parts, StateCheck(beside.rules)], beside.tables)

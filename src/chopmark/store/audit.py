@@ -96,6 +96,14 @@ class AuditLedger:
         rows = await self._engine.read(_rows, _LATEST_HEAD, {})
         return _head_and_frontier(rows[0]) if rows else None
 
+    async def newest_time(self) -> datetime | None:
+        """Return the time of the newest head; None without one, and where it cannot be read: `audit verify` says so."""
+        try:
+            found = await self.latest_head()
+        except ValueError:
+            return None
+        return None if found is None else found[0].draft.at
+
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
         """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
 

@@ -1,9 +1,15 @@
 """Between values and columns: moments as epoch milliseconds, sets as sorted words."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+SKEW_MS: Final = 60_000
+"""How far two machines' clocks may be apart. A moment on record that is further ahead was written by a clock that was
+ahead: it binds nobody."""
+AHEAD: Final = f"CAST(:now AS BIGINT) + {SKEW_MS}"
+"""In SQL: no moment on record is later than this."""
 
 
 def ms(moment: datetime) -> int:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from chopmark.post.ports import Work
 from chopmark.stepup.ports import CODE, FailureLimits
-from chopmark.store.columns import ms, span
+from chopmark.store.columns import AHEAD, ms, span
 from chopmark.store.post import queue
 from chopmark.store.script import Query, Script, guard, query
 
@@ -25,7 +25,8 @@ SELECT CAST(:customer AS TEXT), CAST(:factor AS TEXT), CAST(:now AS BIGINT), 1, 
 WHERE {elder_spent} < :most AND {elder_ever} < :ever AND NOT {locked}
 ON CONFLICT (customer, factor) DO UPDATE SET
   in_window = CASE WHEN failures.window_start <= :since THEN 1 ELSE failures.in_window + 1 END,
-  window_start = CASE WHEN failures.window_start <= :since THEN :now ELSE failures.window_start END,
+  window_start = CASE WHEN failures.window_start <= :since OR failures.window_start > {ahead} THEN :now
+    ELSE failures.window_start END,
   ever = failures.ever + 1
 WHERE failures.held_at IS NULL AND failures.ever + {elder_ever} < :ever
   AND CASE WHEN failures.window_start <= :since THEN 0 ELSE failures.in_window END + {elder_spent} < :most
@@ -84,7 +85,7 @@ def _statements(lock: str) -> _Statements:
     ever = _ELDER_EVER.format(elder=_listed(*elder)) if elder else "0"
     each_row = " UNION ALL ".join(f"SELECT '{row}' AS factor" for row in (lock, *elder))
     return _Statements(
-        _FAIL.format(elder_spent=spent, elder_ever=ever, locked=locked),
+        _FAIL.format(elder_spent=spent, elder_ever=ever, locked=locked, ahead=AHEAD),
         _HOLD.format(each_row=each_row, rows=rows),
         locked,
     )

@@ -79,7 +79,7 @@ class FileLedger:
             yield whole(SEEN, id_hash=session, now=ms(now))
 
         entered = await (self._engine.run(script) if key else self._engine.read(script))
-        if entered is not None and now - entered.session.seen_at >= SEEN_EVERY:
+        if entered is not None and abs(now - entered.session.seen_at) >= SEEN_EVERY:
             await self._engine.run(used)
         return entered
 

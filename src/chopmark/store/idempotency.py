@@ -9,7 +9,7 @@ from datetime import datetime
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
-from chopmark.store.columns import ms
+from chopmark.store.columns import AHEAD, ms
 from chopmark.store.engine import Engine
 from chopmark.store.script import Batch, Query, Script, Value, at_once, guard, query, whole
 from chopmark.words import CustomerId, text
@@ -17,10 +17,11 @@ from chopmark.words import CustomerId, text
 _BEGIN = """
 INSERT INTO idempotency (scope, name, body_sha256, created_at) VALUES ({scope}, :name, :body, :now)
 ON CONFLICT (scope, name) DO UPDATE SET created_at = :now
-  WHERE idempotency.status IS NULL AND idempotency.created_at < :stale AND idempotency.body_sha256 = :body
+  WHERE idempotency.status IS NULL AND idempotency.body_sha256 = :body
+    AND (idempotency.created_at < :stale OR idempotency.created_at > {ahead})
 RETURNING name
 """
-_BEGIN_IN = _BEGIN.format(scope=":scope")
+_BEGIN_IN = _BEGIN.format(scope=":scope", ahead=AHEAD)
 _GET = "SELECT body_sha256, status, answer FROM idempotency WHERE scope = :scope AND name = :name"
 _FINISH = "UPDATE idempotency SET status = :status, answer = :answer WHERE scope = :scope AND name = :name"
 _FORGET = "DELETE FROM idempotency WHERE scope = :scope AND name = :name AND status IS NULL"
@@ -38,7 +39,7 @@ IN_FLIGHT = Refusal(
 
 def taken_in(who: str, repeat: Repeat, now: datetime, **value: Value) -> Query:
     """Return the guard that takes an Idempotency-Key; `who` is the customer in SQL, with its one value."""
-    sql = _BEGIN.format(scope=f"COALESCE({who}, '') || CAST(:of AS TEXT)")
+    sql = _BEGIN.format(scope=f"COALESCE({who}, '') || CAST(:of AS TEXT)", ahead=AHEAD)
     of, stale = repeat.scope(CustomerId("")), ms(now) - IN_FLIGHT_MS
     return guard(sql, of=of, name=repeat.name, body=repeat.body_sha256, now=ms(now), stale=stale, **value)
 

@@ -19,7 +19,7 @@ from chopmark.identity.ports import (
 )
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
-from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record
 from chopmark.store.limits import OPEN_ALL, taken
@@ -58,18 +58,21 @@ VALUES (:id_hash, :login, :customer, :factors, :account, :door, :created_at, :se
 # A session without a login was opened by the release before: its owner signs in again.
 LIVE_SESSION = f"""
 SELECT {_SESSION} FROM sessions
-WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now AND login IS NOT NULL
+WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now AND created_at <= {AHEAD} AND login IS NOT NULL
 """
 LAST_LOGIN = """
 SELECT login FROM sessions WHERE customer = :customer AND login IS NOT NULL ORDER BY created_at DESC, login LIMIT 1
 """
-SEEN = "UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND seen_at < :now"
+SEEN = f"UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND (seen_at < :now OR seen_at > {AHEAD})"
 _CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
 _ROTATE = """
 UPDATE sessions SET id_hash = :new_hash, previous_hash = :previous, previous_repeat = :repeat, previous_until = :until
 WHERE id_hash = :id_hash RETURNING customer
 """
-_REPEATABLE = "previous_hash = :old_hash AND previous_repeat = :repeat AND previous_until > :now AND ends_at > :now"
+_REPEATABLE = f"""
+previous_hash = :old_hash AND previous_repeat = :repeat AND previous_until > :now AND ends_at > :now
+  AND created_at <= {AHEAD}
+"""
 _BEFORE = f"SELECT {_SESSION} FROM sessions WHERE {_REPEATABLE} AND login IS NOT NULL"
 _ROTATE_AGAIN = f"""
 UPDATE sessions SET id_hash = :new_hash, previous_hash = NULL, previous_repeat = NULL, previous_until = NULL
@@ -279,7 +282,7 @@ class SessionLedger:
             yield whole(SEEN, id_hash=id_hash, now=ms(now))
 
         session = await self._engine.read(script)
-        if session is not None and now - session.seen_at >= SEEN_EVERY:
+        if session is not None and abs(now - session.seen_at) >= SEEN_EVERY:
             await self._engine.run(used)
         return session
 

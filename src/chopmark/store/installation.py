@@ -5,13 +5,16 @@ from __future__ import annotations
 from chopmark.audit.leaf import Leaf
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
-from chopmark.store.script import Script, guard, query
+from chopmark.store.script import Script, guard, query, whole
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"
 _CHANGE = """
 INSERT INTO installation (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = :value WHERE installation.value <> :value RETURNING name
+"""
+_PUT = """
+INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value
 """
 _GET = "SELECT value FROM installation WHERE name = :name"
 
@@ -47,6 +50,14 @@ class Installation:
             return (yield from record(leaf, guard(_CHANGE, name=name, value=value))) is not None
 
         return await self._engine.run(script)
+
+    async def put(self, name: str, value: str) -> None:
+        """Put a value on record that says how things are just now; it changes nothing, and has no leaf."""
+
+        def script() -> Script[None]:
+            yield whole(_PUT, name=name, value=value)
+
+        await self._engine.run(script)
 
     async def get(self, name: str) -> str | None:
         """Return the value on record, or None."""

@@ -9,7 +9,7 @@ from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import UNKNOWN, Client, Launch
 from chopmark.identity.scope import EVERYTHING, Scope
 from chopmark.limits.budgets import Budget
-from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
 from chopmark.store.identity import factors_of
 from chopmark.store.leaves import TIP, note, record, tip_of
@@ -66,11 +66,13 @@ EXISTS (SELECT 1 FROM clients c WHERE c.id = launches.client AND c.disabled_at I
 """
 _USE = f"""
 UPDATE launches SET used_at = :now, visitor_hash = :visitor
-WHERE ticket_hash = :ticket AND used_at IS NULL AND expires_at > :now AND {_ALIVE} RETURNING {_LAUNCH}
+WHERE ticket_hash = :ticket AND used_at IS NULL AND expires_at > :now AND created_at <= {AHEAD} AND {_ALIVE}
+RETURNING {_LAUNCH}
 """
 _CONFIRM = f"""
 UPDATE launches SET confirmed_at = :now
-WHERE ticket_hash = :ticket AND visitor_hash = :visitor AND confirmed_at IS NULL AND used_at > :since AND {_ALIVE}
+WHERE ticket_hash = :ticket AND visitor_hash = :visitor AND confirmed_at IS NULL AND used_at > :since
+  AND used_at <= {AHEAD} AND {_ALIVE}
 RETURNING {_LAUNCH}
 """
 _WHY = "SELECT used_at, expires_at FROM launches WHERE ticket_hash = :ticket"

@@ -1,12 +1,8 @@
 """Leases: who may do something that only one should do at a time, until when."""
 
-from typing import Final
-
+from chopmark.store.columns import SKEW_MS
 from chopmark.store.script import Query, Script, guard, whole
 
-SKEW_MS: Final = 60_000
-"""How far the clocks of two machines may be apart. A moment on record that is further ahead of now than its own length
-and this was written by a clock that was ahead: it binds nobody."""
 _TAKE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
 ON CONFLICT (name) DO UPDATE SET

@@ -7,18 +7,20 @@ from datetime import datetime
 from chopmark.audit.leaf import Leaf
 from chopmark.identity.entries import CLOSES_AT, Way
 from chopmark.limits.budgets import Budget, Spent
-from chopmark.store.columns import ms, span
+from chopmark.store.columns import AHEAD, ms, span
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
 from chopmark.store.script import Query, Script, at_once, guard, query
 from chopmark.words import CustomerId
 
-_TAKE = """
+_OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
+"""A window that would begin later than now was opened by a clock that was ahead: it begins anew."""
+_TAKE = f"""
 INSERT INTO counters (name, window_start, used) VALUES (:name, :now, 1)
 ON CONFLICT (name) DO UPDATE SET
-  used = CASE WHEN counters.window_start <= :since THEN 1 ELSE counters.used + 1 END,
-  window_start = CASE WHEN counters.window_start <= :since THEN :now ELSE counters.window_start END
-WHERE counters.window_start <= :since OR counters.used < :most
+  used = CASE WHEN {_OVER} THEN 1 ELSE counters.used + 1 END,
+  window_start = CASE WHEN {_OVER} THEN :now ELSE counters.window_start END
+WHERE {_OVER} OR counters.used < :most
 RETURNING used
 """
 _GIVE_BACK = "UPDATE counters SET used = used - 1 WHERE name = :name AND used > 0"

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
 from chopmark.post.ports import Work, WorkKind
-from chopmark.store.columns import moment, moment_or_none, ms, ms_or_none
+from chopmark.store.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
 from chopmark.store.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
@@ -23,13 +23,16 @@ INSERT INTO work (id, kind, customer, order_id, challenge, channel, contact_vers
 VALUES (:id, :kind, :customer, :order_id, :challenge, :channel, :contact_version, :facts, 0, :not_before,
   :expires_at, 0)
 """
+LONGEST_WAIT_MS = 3_600_000
+"""Nothing is put off for longer: a row that is due later was put off by a clock that was ahead, and is due now."""
 _CLAIM = """
 UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
 WHERE id IN (
   SELECT id FROM work
-  WHERE done_at IS NULL AND not_before <= :now AND leased_until <= :now AND kind IN ({kinds})
+  WHERE done_at IS NULL AND (not_before <= :now OR not_before > :longest_wait)
+    AND (leased_until <= :now OR leased_until > :longest) AND kind IN ({kinds})
   ORDER BY not_before LIMIT :most {lock}
-) AND done_at IS NULL AND leased_until <= :now
+) AND done_at IS NULL AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before, expires_at
 """
 _DONE = """
@@ -114,7 +117,9 @@ class WorkLedger:
         sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
 
         def script() -> Script[list[Work]]:
-            rows = yield whole(sql, holder=holder, until=ms(now) + lease_s * 1000, now=ms(now), most=limit, **names)
+            until = ms(now) + lease_s * 1000
+            far = {"longest": until + SKEW_MS, "longest_wait": ms(now) + LONGEST_WAIT_MS}
+            rows = yield whole(sql, holder=holder, until=until, now=ms(now), most=limit, **far, **names)
             return sorted((_work(row) for row in rows), key=lambda work: work.not_before)
 
         return await self._engine.run(script)

@@ -11,7 +11,7 @@ from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
 from chopmark.stepup.verifier import HELD, pause_of
-from chopmark.store.columns import moment, ms, span
+from chopmark.store.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine import Engine
 from chopmark.store.failures import (
     CODES_LOCKED,
@@ -40,9 +40,11 @@ WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND 
   AND login_factors = :known AND {HELD_HERE}
 RETURNING customer
 """
+# The live one is the newest, also where one before it was made by a clock that was ahead.
 SENT = f"""
 SELECT {_COLUMNS}, (SELECT outcome FROM work WHERE work.id = challenges.id AND work.done_at IS NOT NULL) AS outcome
-FROM challenges WHERE order_id = :order_id ORDER BY created_at DESC, id DESC
+FROM challenges WHERE order_id = :order_id
+ORDER BY CASE WHEN state = 'live' THEN 0 ELSE 1 END, created_at DESC, id DESC
 """
 _KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live' RETURNING id"
 _INSERT = f"""
@@ -52,8 +54,8 @@ VALUES (:id, :order_id, :customer, :channel, :contact_version, :nonce, :kid, :op
 """
 _COUNTED = """
 SELECT created_at FROM challenges
-WHERE customer = :customer AND created_at > :since
-  AND created_at > COALESCE((SELECT window_start FROM counters WHERE name = :anew), 0)
+WHERE customer = :customer AND created_at > :since AND created_at <= :ahead
+  AND created_at > COALESCE((SELECT window_start FROM counters WHERE name = :anew AND window_start <= :ahead), 0)
   AND (order_id = :order_id OR (state <> 'consumed' AND attempts < max_attempts
     AND CASE WHEN operation = 'rekey' THEN 1 ELSE 0 END = :renewal))
 """
@@ -62,9 +64,9 @@ WHERE customer = :customer AND created_at > :since
 A code that was guessed out is paid for with failures. A renewal counts with renewals alone: only the holder of the old
 key comes so far in one, and nobody else's orders shall use up its codes.
 """
-_WAITING = """
+_WAITING = f"""
 SELECT resend_at FROM challenges
-WHERE customer = :customer AND created_at > :since AND resend_at > :now
+WHERE customer = :customer AND created_at > :since AND created_at <= {AHEAD} AND resend_at > :now
   AND (order_id = :order_id OR state <> 'consumed')
 """
 _MAY_SEND = f"""
@@ -74,13 +76,14 @@ WHERE NOT {CODES_LOCKED} AND NOT EXISTS ({_WAITING}) AND (SELECT COUNT(*) FROM (
 _CHARGE = f"""
 UPDATE challenges SET attempts = attempts + 1
 WHERE id = :id AND id = (SELECT challenge FROM orders WHERE id = :order_id) AND state = 'live'
-  AND attempts < max_attempts AND expires_at > :now
+  AND attempts < max_attempts AND expires_at > :now AND created_at <= {AHEAD}
 RETURNING {_COLUMNS}
 """
 _GET = f"SELECT {_COLUMNS} FROM challenges WHERE id = :id"
-_CONSUME = (
-    "UPDATE challenges SET state = 'consumed' WHERE id = :id AND state = 'live' AND expires_at > :now RETURNING id"
-)
+_CONSUME = f"""
+UPDATE challenges SET state = 'consumed'
+WHERE id = :id AND state = 'live' AND expires_at > :now AND created_at <= {AHEAD} RETURNING id
+"""
 _EXHAUST = "UPDATE challenges SET state = 'dead' WHERE id = :id AND state = 'live' AND attempts >= max_attempts"
 _SECOND = """both_codes = 1 AND state = 'coded' AND approved_login = :login AND code_channel <> :channel
     AND coded_at > :since"""
@@ -167,6 +170,7 @@ def _sends(challenge: Challenge, limits: SendLimits) -> dict[str, str | int]:
         "customer": challenge.customer,
         "order_id": challenge.order,
         "since": ms(challenge.created_at) - span(limits.span),
+        "ahead": ms(challenge.created_at) + SKEW_MS,
         "anew": _anew(challenge.customer),
         "renewal": int(challenge.operation is Operation.REKEY),
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chopmark.audit.clockwatch import Trouble, believed
 from chopmark.clock import Clock, Entropy
 from chopmark.errors import Refused
 from chopmark.keys.adapter import as_private_key, made_by
@@ -53,6 +54,7 @@ class TimestampAuthority:
         records: TimestampRecords,
         clock: Clock,
         entropy: Entropy,
+        trouble: Trouble = believed,
     ) -> None:
         self._issuer = issuer
         self._opened = opened
@@ -60,6 +62,7 @@ class TimestampAuthority:
         self._records = records
         self._clock = clock
         self._entropy = entropy
+        self._trouble = trouble
         self._known: _Known | None = None
         self._latest: datetime | None = None
         self._crowd = Crowd()
@@ -80,12 +83,14 @@ class TimestampAuthority:
     async def answer(self, request_der: bytes) -> bytes:
         """Return the answer to a request; a refusal is an answer too, with its failure info.
 
-        1 a request that may get a token  2 the certificate and key on record  3 a time that has not gone back
-        4 sign.
+        1 a request that may get a token, and a clock that can be believed  2 the certificate and key on record
+        3 a time that has not gone back  4 sign.
         """
         ask = tsp.parse_request(request_der)
         if isinstance(ask, FailInfo):
             return tsp.rejection(ask)
+        if self._trouble() is not None:
+            return tsp.rejection(FailInfo.TIME_NOT_AVAILABLE)
         now = self._clock.now()
         try:
             known = await self._look(now)

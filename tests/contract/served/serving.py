@@ -71,6 +71,7 @@ class Served:
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "CHOPMARK_MODE": "production",
+            "CHOPMARK_CLOCK_KEPT_BY": "host",
             "CHOPMARK_DATA": str(self.data),
             "CHOPMARK_DATABASE": self.database,
             "CHOPMARK_SECRETS_DIR": str(self.data / "secrets"),

@@ -77,3 +77,12 @@ def test_a_tampered_name_cannot_command_the_terminal_or_forge_a_line():
     assert told.isprintable()
     assert told.encode() == told.encode("ascii")
     assert r"A\x1b[2J\nThe records are fine\udcff\u202e" in told
+
+
+def test_times_that_cannot_be_believed_are_an_error_and_no_word_against_the_records():
+    late = Finding(Code.PLACED_LATE, "index 3 (c@1)", "1 records were placed late.")
+    report = Report((late,), 0, 4, 4, 1, 2, macs_checked=True, file_checked=True)
+    assert exit_code(report) == 1
+    assert "are the ones that were written, and not all of their times" in lines(report)[-1]
+    worse = replace(report, findings=(late, Finding(Code.ROOT_WRONG, "head of size 4", "The root differs.")))
+    assert "NOT the ones" in lines(worse)[-1]
