@@ -45,6 +45,10 @@ def checks(house: House) -> Mapping[str, Check]:
             return "The CA's key cannot be reached."
         return None
 
+    async def clock() -> str | None:
+        """Whether this machine's clock can be believed; why not stands in the log and in `chopmark check`."""
+        return None if house.clockwatch.trouble() is None else "The clock cannot be believed."
+
     async def queue() -> str | None:
         """Whether messages and revocations are done in time: they are a worker's."""
         now = house.clock.now()
@@ -56,4 +60,4 @@ def checks(house: House) -> Mapping[str, Check]:
             return None
         return f"Work has been waiting for {int((now - since).total_seconds())} seconds: does a worker run?"
 
-    return {"database": database, "schema": schema, "signer": signer, "queue": queue}
+    return {"database": database, "schema": schema, "signer": signer, "clock": clock, "queue": queue}

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from chopmark.audit.clockwatch import ClockWatch
 from chopmark.keys.ports import OnDevice, SignerUnavailable
 from chopmark.readiness import WAITED_TOO_LONG, checks
 from chopmark.running import doors, est_door
@@ -17,7 +18,7 @@ from chopmark.store.script import Script, query
 from chopmark.web.health import Check, Health
 from tests.web.counter import NOW, World
 
-ALL_WELL = {"database": "ok", "schema": "ok", "signer": "ok", "queue": "ok"}
+ALL_WELL = {"database": "ok", "schema": "ok", "signer": "ok", "clock": "ok", "queue": "ok"}
 
 
 class Lost(OnDevice):
@@ -210,3 +211,23 @@ async def test_head_on_what_only_takes_post_is_refused_as_get_is(world: World) -
 async def test_head_on_a_customers_page_needs_the_session_that_get_needs(world: World) -> None:
     assert (await world.browser().request("HEAD", "/home")).status_code == 303
     assert (await (await world.signed_in("C10002")).request("HEAD", "/home")).status_code == 200
+
+
+class Leaping:
+    """A machine that has run for a minute since it was asked first, whatever its wall clock says."""
+
+    def since_boot(self) -> timedelta:
+        return timedelta(minutes=1)
+
+    def synchronised(self) -> bool | None:
+        return True
+
+
+async def test_a_process_whose_clock_has_leapt_is_not_ready(world: World) -> None:
+    await delivered(world)
+    watch = ClockWatch(world.clock, Leaping(), None)
+    house = replace(world.house, clockwatch=watch)
+    check = checks(house)["clock"]
+    assert await check() is None
+    world.step(days=1)
+    assert await check() == "The clock cannot be believed."
