@@ -273,7 +273,10 @@ async def _ground(
     otp_keys = await _otp_keys(settings, installation)
     audit_key = AuditKey("audit-1", _key(settings, "audit_key"))
     ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
-    recorder, terms = Recorder(ledger, audit_key, clock), Terms(AuditKeys([audit_key]), policy.approval_life)
+    recorder, terms = (
+        Recorder(ledger, audit_key, clock),
+        Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay),
+    )
     return _Ground(
         settings=settings,
         brand=brand,

@@ -263,6 +263,10 @@ def steps(w: World) -> dict[str, Page]:
         "channel-cooling": s.ChannelStepPage(f, w.order(rekey, 2), (cooling, EMAIL)),
         "channel-soon": s.ChannelStepPage(f, w.order(rekey, 2), (MOBILE, EMAIL), resend_in_s=41),
         "channel-none": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,)),
+        "channel-delay": s.ChannelStepPage(f, w.order(Operation.REPLACE, 2), (MOBILE,), delay_hours=24),
+        "channel-waits": s.ChannelStepPage(
+            f, w.order(Operation.REPLACE, 2), (replace(MOBILE, eligible=False),), waits_until=NOW
+        ),
         "channel-both": s.ChannelStepPage(f, w.order(Operation.REPLACE, 2), (MOBILE, EMAIL), both_codes=True),
         "channel-password": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,), password_alone_helps=True),
         "code": s.CodeStepPage(f, w.order(rekey, 2), CHALLENGE),

@@ -26,7 +26,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "by": "The staff id of the person who acted.",
         "challenge": "The id of the challenge.",
         "channel": "Where the message went: mobile or email.",
-        "checks": "What the order asks for beside one code: birth_date, both_codes (one on each contact), or nothing.",
+        "checks": "What the order asks for beside one code: birth_date, both_codes (each contact), delay, or nothing.",
         "claim": "The keyed hash of a name that somebody signed in with and that nobody has.",
         "client": "The id of the API client.",
         "code": "The stable word of a refusal.",

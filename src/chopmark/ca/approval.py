@@ -54,6 +54,7 @@ class Distrust(StrEnum):
     NO_BIRTH_DATE = "no_birth_date"
     OTHER_LOGIN = "other_login"
     TOO_LATE = "too_late"
+    TOO_SOON = "too_soon"  # an order that waits was not announced, or not long enough before
     OTHER_KEY = "other_key"
     OTHER_CUSTOMER = "other_customer"
     OTHER_ACCOUNT = "other_account"
@@ -76,10 +77,14 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What records are held to: the audit keys that are known, and how far the steps of an approval may lie apart."""
+    """What records are held to: the audit keys that are known, and how far the steps of an approval may lie apart.
+
+    `replace_delay` is how far the codes of an order that waits have to.
+    """
 
     keys: AuditKeys
     approval_life: timedelta
+    replace_delay: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: 
     before, submitted, after = told[: at[0]], told[at[0]], told[at[0] + 1 :]
     if any(one.event in _ENDS for one in before) or not (past or all(map(_may_follow, after))):
         return Distrust.WENT_ON
-    return _approval(order, before, submitted, terms.approval_life, past=past)
+    return _approval(order, before, submitted, terms, past=past)
 
 
 def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> list[_Told] | Distrust:
@@ -174,7 +179,7 @@ def _may_follow(one: _Told) -> bool:
 
 
 def _approval(
-    order: OrderId, before: Sequence[_Told], submitted: _Told, life: timedelta, *, past: bool
+    order: OrderId, before: Sequence[_Told], submitted: _Told, terms: Terms, *, past: bool
 ) -> Approval | Distrust:
     """Return what the steps before the submission and the submission itself agree on."""
     old_form = submitted.word("spki_sha256") is None
@@ -197,14 +202,14 @@ def _approval(
     if operation == Operation.REKEY and (renewed is None or bound.get("old_serial") != renewed):
         return Distrust.OLD_KEY_UNNAMED
     steps = before[(at or 0) + 1 :]
-    wrong = next(_unapproved(opened, before[at or 0], steps, submitted, life, old_form=old_form), None)
+    wrong = next(_unapproved(opened, before[at or 0], steps, submitted, terms, old_form=old_form), None)
     if wrong is not None:
         return wrong
     return Approval(order, operation, customer, account, submitted.word("profile"), spki, renewed)
 
 
 def _unapproved(
-    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, life: timedelta, *, old_form: bool
+    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: Terms, *, old_form: bool
 ) -> Iterator[Distrust]:
     """Say what is missing between the key and the submission; `bound` is what the key's record says."""
     at, challenge = _last(steps, Event.RA_CODE_RIGHT), submitted.word("challenge")
@@ -220,6 +225,9 @@ def _unapproved(
             return
         approved.append(steps[other])
         first = other
+    if "delay" in checks and not _announced(steps[:at], steps[at].at - terms.replace_delay + MARGIN):
+        yield Distrust.TOO_SOON
+        return
     checked = _last(later, Event.RA_BIRTH_DATE_RIGHT)
     if checked is not None:
         approved.append(later[checked])
@@ -229,7 +237,7 @@ def _unapproved(
     if not old_form and not (one_login and _held(bound, steps, first, submitted)):
         yield Distrust.OTHER_LOGIN
     times = [one.at for one in approved]
-    if max(times) - min(times) > life + MARGIN:
+    if max(times) - min(times) > terms.approval_life + MARGIN:
         yield Distrust.TOO_LATE
 
 
@@ -261,6 +269,11 @@ def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
     places = reversed(range(len(before)))
     right = (place for place in places if before[place].event == Event.RA_CODE_RIGHT)
     return next((place for place in right if before[place].word("channel") not in {None, channel}), None)
+
+
+def _announced(before: Sequence[_Told], latest: datetime) -> bool:
+    """Tell whether a right code of any login has announced the order by then, for the key that is approved."""
+    return any(one.event == Event.RA_CODE_RIGHT and one.at <= latest for one in before)
 
 
 def _last(told: Sequence[_Told], event: Event) -> int | None:

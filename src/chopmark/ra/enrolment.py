@@ -65,6 +65,7 @@ class Enrolment:
         if refused is not None:
             raise Refused(refused)
         old = _old(file, present, operation, reason, serial)
+        way = self._way(file, caller, operation, present)
         order = Order(
             id=OrderId(new_id(desk.entropy)),
             customer=caller.customer,
@@ -83,7 +84,8 @@ class Enrolment:
             nonce_expires_at=now + desk.policy.nonce_life,
             old_serial=old,
             login=caller.login,
-            both_codes=self._asks_both(file, caller, operation, present),
+            both_codes=way is Way.BOTH_CODES,
+            delay=desk.policy.replace_delay if way is Way.DELAY else timedelta(0),
         )
         stored = await self._store(order, file, caller, instead)
         return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
@@ -94,19 +96,19 @@ class Enrolment:
             return False
         return file.customer is not None and not self._desk.people.shown(file.customer).company
 
-    def _asks_both(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> bool:
-        """Tell whether the order asks for codes on both contacts; raise Refused where it would and there are not two.
+    def _way(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> Way:
+        """Return what approves the order: with one contact only time helps; raise Refused where nothing does.
 
         Who says *lost* has proved nothing more than who says anything else.
         """
         desk = self._desk
         if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
-            return False
+            return Way.ONE_CODE
         facts = contact_facts(desk.people.masked(file.contacts))
         asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)
-        if asked.way is not Way.BOTH_CODES:
+        if asked.way is Way.SLIP:
             raise Refused(CALL_US)
-        return True
+        return asked.way
 
     async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
         desk = self._desk
@@ -222,7 +224,7 @@ class Enrolment:
 
 def _checks(order: Order) -> str | None:
     """Return what the order asks for beside one code, as its record says it and the CA demands it."""
-    asked = {"birth_date": order.birth_date_asked, "both_codes": order.both_codes}
+    asked = {"birth_date": order.birth_date_asked, "both_codes": order.both_codes, "delay": bool(order.delay)}
     return "+".join(name for name, wanted in asked.items() if wanted) or None
 
 

@@ -9,7 +9,7 @@ or has proved that it holds it.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chopmark.errors import Kind, Refusal
@@ -114,6 +114,8 @@ class Order:
     both_codes: bool = False
     second_channel: Channel | None = None
     second_coded_at: datetime | None = None
+    delay: timedelta = timedelta(0)
+    announced_at: datetime | None = None
     key_is_here: bool = True
     key_is_mine: bool = True
 
@@ -183,6 +185,7 @@ class Order:
             code_channel=None,
             second_channel=None,
             second_coded_at=None,
+            announced_at=None,
             nonce=None if used_nonce else self.nonce,
         )
 
@@ -252,6 +255,11 @@ class Order:
     def wants_second(self) -> bool:
         """Whether one of two codes was right, and the other contact's is still to come."""
         return self.both_codes and self.state is OrderState.CODED and self.second_channel is None
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """Until when it takes no code, after its first right one has announced it; None where it does not wait."""
+        return self.announced_at + self.delay if self.delay and self.announced_at is not None else None
 
     @property
     def stopped(self) -> bool:

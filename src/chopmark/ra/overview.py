@@ -123,7 +123,8 @@ class Counter:
 
     def password_alone_helps(self, file: OrderFile) -> bool:
         """Tell whether no channel is open only because the order's logins used more than the password (TW-01)."""
-        if any(choice.why_not is None for choice in self.channels(file)):
+        until = file.order.waits_until
+        if any(choice.why_not is None for choice in self.channels(file)) or (until and self._desk.now() < until):
             return False
         desk, now, alone = self._desk, self._desk.now(), frozenset({FactorClass.PASSWORD})
         facts = contact_facts(desk.people.masked(file.contacts))

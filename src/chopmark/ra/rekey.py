@@ -248,9 +248,9 @@ class Rekey:
         lost = self._hold_old(order)
         sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
         since = desk.now() - desk.policy.approval_life
-        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since)
+        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=desk.policy.order_life)
         answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
-        if lost:
+        if lost or order.delay:
             return await desk.reread(caller, order_id)
         return file.coded(order.touched(acting).coded(answered.channel, acting.id, desk.now()), answered)
 
@@ -326,7 +326,7 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         keyless = without_old_key(order.operation, had_one=present is not None)
-        if desk.policy.replace_by_both and keyless and not order.both_codes:
+        if desk.policy.replace_by_both and keyless and not (order.both_codes or order.delay):
             raise Refused(CALL_US)
         acting = desk.acting(caller, order)
         if order.code_channel is None or any(used.factor in acting.union for used in order.code_channels):

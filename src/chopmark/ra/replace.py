@@ -14,6 +14,7 @@ from enum import StrEnum
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.model import Order
 from chopmark.ra.policy import ContactFacts, Policy, may_use_channel
+from chopmark.tw.zone import TAIPEI
 from chopmark.words import Channel, FactorClass, Operation, OrderState, Text, text
 
 
@@ -144,6 +145,9 @@ def may_carry(
 
     Where codes on both contacts are asked, neither counts alone: e-mail may carry the other one.
     """
+    if order.waits_until is not None and now < order.waits_until:
+        at = order.waits_until.astimezone(TAIPEI).strftime("%Y-%m-%d %H:%M")
+        return text("Your first code was right. From %(at)s on a second one can be sent to you.", at=at)
     if not order.both_codes:
         return may_use_channel(policy, contact, channel, order.login_factors, now)
     if order.wants_second and order.code_channel is channel:
@@ -166,13 +170,13 @@ def cancelling(state: OrderState) -> Cancelling:
 CALL_US = Refusal(
     Kind.FORBIDDEN,
     text(
-        "A new certificate without the old one needs a code by each of your two contacts. Please call us; we check "
-        "your identity and help you."
+        "A new certificate without the old one cannot be approved with the contacts that you have with us. Please call "
+        "us; we check your identity and help you."
     ),
     field="operation",
     code="call_us",
 )
-"""Where policy asks for codes on both contacts and the customer has not two that can carry one."""
+"""Where policy asks for more than one code and the customer has no contact that can carry one."""
 
 
 def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: datetime) -> bool:

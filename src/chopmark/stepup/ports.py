@@ -53,12 +53,14 @@ class Stop:
 class Sequel:
     """What a right code sets in motion, in its own transaction.
 
-    Where an order asks for two, this one is the second if the first was right after `first_since`.
+    Where an order asks for two, this one is the second if the first was right after `first_since`. Where it waits from
+    the first on, it lives for `order_life` after that.
     """
 
     works: tuple[Work, ...] = ()
     stop: Stop | None = None
     first_since: datetime | None = None
+    order_life: timedelta = timedelta(0)
 
 
 class Challenges(Protocol):

@@ -17,7 +17,7 @@ from chopmark.store.postgres import POOL, PostgresEngine
 from chopmark.store.sqlite import SqliteEngine
 from chopmark.store.sqlite_connection import MEMORY, connect, translating
 
-RELEASE = "0015"
+RELEASE = "0016"
 """The last revision of the schema that this release knows; a test holds it to the migrations."""
 _REVISION = "SELECT version_num FROM alembic_version"
 

@@ -1,5 +1,7 @@
 """How an order is stored: its columns, and the order that they make."""
 
+from datetime import timedelta
+
 from chopmark.ra.model import Order
 from chopmark.store.columns import moment, moment_or_none, words
 from chopmark.store.script import Row
@@ -22,7 +24,8 @@ from chopmark.words import (
 ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
   created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,
   code_channel, coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended, login, bound_login,
-  proved_login, approved_login, key_evidence, both_codes, second_channel, second_coded_at"""
+  proved_login, approved_login, key_evidence, both_codes, second_channel, second_coded_at, delay,
+  announced_at"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
 LIVE_ORDERS = f"""
@@ -35,6 +38,11 @@ HELD_HERE = """(operation = 'revoke' OR key_evidence IN ('old_key', 'tls') OR pr
 
 BOTH_GIVEN = "(both_codes = 0 OR (second_channel <> code_channel AND second_coded_at > :since))"
 """The guard that an order has the codes of both contacts, where it asks for both."""
+
+WAITED = "(delay = 0 OR announced_at + delay <= :now)"
+"""The guard that an order which waits has been announced, and has waited."""
+NOT_WAITING = f"(announced_at IS NULL OR {WAITED})"
+"""The guard that an order takes a code: one that was announced takes none before its time is over."""
 
 
 def by(acting: ActingLogin) -> dict[str, str]:
@@ -85,6 +93,8 @@ def order_of(row: Row) -> Order:
         both_codes=bool(row["both_codes"]),
         second_channel=None if row["second_channel"] is None else Channel(row["second_channel"]),
         second_coded_at=moment_or_none(row["second_coded_at"]),
+        delay=timedelta(milliseconds=row["delay"]),
+        announced_at=moment_or_none(row["announced_at"]),
     )
 
 

@@ -161,6 +161,9 @@ orders = Table(
     _int("both_codes", default=0),
     _text("second_channel", null=True),
     _int("second_coded_at", null=True),
+    # One that waits so long from its first right code, which announces it.
+    _int("delay", default=0),
+    _int("announced_at", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",

@@ -25,7 +25,7 @@ from chopmark.store.failures import (
 )
 from chopmark.store.leaves import append, note, record
 from chopmark.store.limits import give_back, give_back_each, take_each, taken
-from chopmark.store.orders import HELD_HERE, by
+from chopmark.store.orders import HELD_HERE, NOT_WAITING, by
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
 from chopmark.store.stops import stoppable
@@ -37,7 +37,7 @@ _LOCK_ORDER = f"""
 UPDATE orders SET challenge = :challenge, login_factors = :union
 WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND operation <> 'revoke')
   OR (operation = 'revoke' AND state IN ('open', 'coded'))) AND expires_at > :now
-  AND login_factors = :known AND {HELD_HERE}
+  AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
 RETURNING customer
 """
 # The live one is the newest, also where one before it was made by a clock that was ahead.
@@ -87,17 +87,24 @@ WHERE id = :id AND state = 'live' AND expires_at > :now AND created_at <= {AHEAD
 _EXHAUST = "UPDATE challenges SET state = 'dead' WHERE id = :id AND state = 'live' AND attempts >= max_attempts"
 _SECOND = """both_codes = 1 AND state = 'coded' AND approved_login = :login AND code_channel <> :channel
     AND coded_at > :since"""
+_FIRST = "delay > 0 AND announced_at IS NULL"
 _CODED = f"""
-UPDATE orders SET state = 'coded', checked_at = NULL, approved_login = :login, login_factors = :union,
+UPDATE orders SET state = CASE WHEN {_FIRST} THEN 'bound' ELSE 'coded' END,
+  checked_at = NULL, approved_login = :login, login_factors = :union,
   second_channel = CASE WHEN {_SECOND} THEN CAST(:channel AS TEXT) ELSE NULL END,
   second_coded_at = CASE WHEN {_SECOND} THEN CAST(:now AS BIGINT) ELSE NULL END,
   code_channel = CASE WHEN {_SECOND} THEN code_channel ELSE CAST(:channel AS TEXT) END,
-  coded_at = CASE WHEN {_SECOND} THEN coded_at ELSE CAST(:now AS BIGINT) END
+  coded_at = CASE WHEN {_SECOND} THEN coded_at ELSE CAST(:now AS BIGINT) END,
+  expires_at = CASE WHEN {_FIRST} THEN CAST(:now AS BIGINT) + delay + CAST(:life AS BIGINT) ELSE expires_at END,
+  announced_at = CASE WHEN {_FIRST} THEN CAST(:now AS BIGINT) ELSE announced_at END
 WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
-  AND login_factors = :known AND {HELD_HERE}
+  AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
 RETURNING id
 """
-"""The code of the other contact is the second one where the order asks for both and the first still counts."""
+"""The code of the other contact is the second one where the order asks for both and the first still counts.
+
+The first one of an order that waits approves nothing: it announces the order, which then has its day after the wait.
+"""
 _HOLD_LOST = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
 WHERE state = 'active' AND serial = (
@@ -311,6 +318,7 @@ class ChallengeLedger:
             channel=challenge.channel.value,
             now=ms(now),
             since=ms(sequel.first_since or now),
+            life=span(sequel.order_life),
             **by(acting),
         )
 

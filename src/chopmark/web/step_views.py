@@ -130,6 +130,10 @@ class ChannelStepPage:
     resend_in_s: int = 0
     both_codes: bool = False
     """A code by each of the two contacts is asked for."""
+    delay_hours: int = 0
+    """So long after a first code the order waits for another."""
+    waits_until: datetime | None = None
+    """The first code was right: no code is sent before."""
     password_alone_helps: bool = False
     """No channel is open, and one would be in a login that used nothing but the password (TW-01)."""
 

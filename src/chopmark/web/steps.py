@@ -250,6 +250,7 @@ def _channel(scene: _Scene) -> Page:
     )
     sent = scene.view.sent
     wait_s = 0 if sent is None else sent.challenge.resend_in_s(scene.view.now)
+    order, until = scene.view.order, scene.view.order.waits_until
     return ChannelStepPage(
         scene.frame,
         scene.head,
@@ -257,7 +258,9 @@ def _channel(scene: _Scene) -> Page:
         scene.code_life_s // 60,
         scene.code_digits,
         wait_s,
-        both_codes=scene.view.order.both_codes,
+        both_codes=order.both_codes,
+        delay_hours=0 if order.announced_at else int(order.delay.total_seconds()) // 3600,
+        waits_until=until if until is not None and scene.view.now < until else None,
         password_alone_helps=scene.password_alone_helps,
     )
 

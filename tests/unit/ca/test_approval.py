@@ -156,6 +156,28 @@ def test_where_codes_on_both_contacts_are_asked_both_are_demanded_of_one_login()
     assert judged([step for step in both() if step is not BIRTH]) is Distrust.NO_BIRTH_DATE
 
 
+def waited(minutes: float, *between: Step, announced: Step = CODE) -> Approval | Distrust:
+    """What comes of an order that waits, whose code was right so many minutes after the one that announced it."""
+    told: list[Step] = [(OPENED[0], {**OPENED[1], "checks": "delay"}), BOUND, announced, *between, CODE, SUBMITTED]
+    tip, made = new_chain(order_chain(ORDER)), []
+    for place, (event, facts) in enumerate(told):
+        at = NOW + timedelta(minutes=minutes if place >= len(told) - 2 else 0)
+        made.append(make_leaf(tip, event, facts, at, KEY))
+        tip = next_tip(made[-1])
+    return judge(ORDER, stored(made), TERMS)
+
+
+def test_an_order_that_waits_was_announced_a_day_before_for_the_same_key() -> None:
+    day, margin = 24 * 60, MARGIN.total_seconds() / 60
+    other: Step = (CODE[0], {**CODE[1], "challenge": "OTHER", "login": "ANOTHER"})
+    assert isinstance(waited(day, announced=other), Approval)
+    assert isinstance(waited(day - margin, announced=other), Approval)
+    assert waited(day - margin - 0.1, announced=other) is Distrust.TOO_SOON
+    assert waited(day, announced=SENT) is Distrust.TOO_SOON
+    assert waited(day, BOUND, announced=other) is Distrust.TOO_SOON, "another key waits anew"
+    assert isinstance(waited(day, PROVED, announced=other), Approval)
+
+
 def test_code_birth_date_and_submission_lie_within_the_life_of_an_approval_and_the_key_may_be_older() -> None:
     assert isinstance(judge(ORDER, timed([0, 1, 40, 41, 41, 42, 50]), TERMS), Approval)
     margin = MARGIN.total_seconds() / 60
