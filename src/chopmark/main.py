@@ -270,13 +270,10 @@ async def _ground(
     policy = replace(preset, code_digits=settings.code_digits, profile=settings.profile, channels=reached)
     engine = await opening(settings)
     installation = Installation(engine)
-    otp_keys = await _otp_keys(settings, installation)
     audit_key = AuditKey("audit-1", _key(settings, "audit_key"))
     ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
-    recorder, terms = (
-        Recorder(ledger, audit_key, clock),
-        Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay),
-    )
+    recorder = Recorder(ledger, audit_key, clock)
+    terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     return _Ground(
         settings=settings,
         brand=brand,
@@ -284,7 +281,7 @@ async def _ground(
         engine=engine,
         installation=installation,
         portal=await installation.remember("portal", entropy.token(8).hex()),
-        otp_keys=otp_keys,
+        otp_keys=await _otp_keys(settings, installation),
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", _key(settings, "data_key")), _key(settings, "lookup_key")),
         ledger=ledger,

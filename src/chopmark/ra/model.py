@@ -301,7 +301,7 @@ class Order:
 
     def elsewhere(self) -> Refusal:
         """Refuse a step that is not this order's: say where it stands, or that it has ended."""
-        if self.next() is Step.ENDED:
+        if not self.live or self.stopped:
             return ended(self)
         return Refusal(
             Kind.STEP_REQUIRED,
