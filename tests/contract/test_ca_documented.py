@@ -39,6 +39,7 @@ def follow(folder: Path, commands: str) -> str:
         "CHOPMARK_SECRETS_DIR": str(folder / "secrets"),
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
         "CHOPMARK_BEHIND_PROXY": "no",
+        "CHOPMARK_CLOCK_KEPT_BY": "host",
         "CHOPMARK_STATUS_URL": "http://pki.example.com",
     }
     program = [sys.executable, "-m", "tests.contract.operator_shell"]
