@@ -107,6 +107,7 @@ CONSENT = s.ConsentView(
 MOBILE = s.ChannelChoice(Channel.MOBILE, "09•• ••• 678", date(2021, 3, 8))
 EMAIL = s.ChannelChoice(Channel.EMAIL, "z•••@g•••.com", date(2019, 11, 30))
 COOLING = text("This was changed only recently. For your safety it can be used from %(date)s on.", date="2026-11-28")
+WAITS = text("Your first code was right. From %(at)s on a second one can be sent to you.", at="2026-11-22 10:30")
 CHALLENGE = s.ChallengeView("AB-7Q", Channel.MOBILE, "09•• ••• 678", 259, 41, 5, 2, key_name="HJKL")
 RECEIPT = s.Receipt("R-2026-000018", NOW, Channel.EMAIL, "z•••@g•••.com")
 WHY_RENEW = text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date="2026-12-12")
@@ -265,7 +266,7 @@ def steps(w: World) -> dict[str, Page]:
         "channel-none": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,)),
         "channel-delay": s.ChannelStepPage(f, w.order(Operation.REPLACE, 2), (MOBILE,), delay_hours=24),
         "channel-waits": s.ChannelStepPage(
-            f, w.order(Operation.REPLACE, 2), (replace(MOBILE, eligible=False),), waits_until=NOW
+            f, w.order(Operation.REPLACE, 2), (replace(MOBILE, eligible=False, why_not=WAITS),), waits_until=NOW
         ),
         "channel-both": s.ChannelStepPage(f, w.order(Operation.REPLACE, 2), (MOBILE, EMAIL), both_codes=True),
         "channel-password": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,), password_alone_helps=True),
