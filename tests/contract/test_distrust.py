@@ -346,7 +346,8 @@ async def test_a_record_that_the_key_of_the_house_sealed_is_trusted_and_one_of_a
     house, key = world.house, ClientKey.generate()
     spki = spki_of(key)
     wish = await on_record(house, Wish(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
-    strange = Terms(AuditKeys([AuditKey("audit-2", b"x" * 32)]), house.policy.approval_life)
+    keys = AuditKeys([AuditKey("audit-2", b"x" * 32)])
+    strange = Terms(keys, house.policy.approval_life, house.policy.replace_delay)
     assert judge(wish.order, wish.records, strange) is Distrust.SEAL
     assert isinstance(await house.issuer.issue(wish), Certified)
 

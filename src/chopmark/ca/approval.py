@@ -77,14 +77,15 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What records are held to: the audit keys that are known, and how far the steps of an approval may lie apart.
+    """What records are held to: the audit keys that are known, and two times of the policy.
 
-    `replace_delay` is how far the codes of an order that waits have to.
+    `approval_life` is how far the steps of an approval may lie apart at most, `replace_delay` how far the two codes of
+    an order that waits have to lie apart at least.
     """
 
     keys: AuditKeys
     approval_life: timedelta
-    replace_delay: timedelta = timedelta(hours=24)
+    replace_delay: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class Enrolment:
             return Way.ONE_CODE
         facts = contact_facts(desk.people.masked(file.contacts))
         asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)
-        if asked.way is Way.SLIP:
+        if asked.way is Way.CALL_US:
             raise Refused(CALL_US)
         return asked.way
 

@@ -316,9 +316,8 @@ class Rekey:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
-        if all(
-            row.number != order.account for row in file.accounts
-        ):  # the firm has moved it since the order was opened
+        # The firm may have moved the account since the order was opened.
+        if all(row.number != order.account for row in file.accounts):
             raise Refused(NOT_YOURS)
         present = present_of(file.holdings, desk.policy.profile)
         advice = advise(desk.policy, facts_of(present), desk.now())

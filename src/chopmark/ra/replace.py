@@ -2,8 +2,8 @@
 
 Nothing but the customer's factors stands behind such an order, so it is the way of whoever has stolen some of them.
 `tw-broker` is the manual's: one code and the birth date, and the other contact is told at once and can cancel.
-`strict` asks for codes on both contacts, where there is one only for time, where there is none for a slip. The
-customer's reason is no argument here: who says *lost* has proved nothing more than who says anything else.
+`strict` asks for codes on both contacts, where there is one only for time, and where there is none the firm is called.
+The customer's reason is no argument here: who says *lost* has proved nothing more than who says anything else.
 """
 
 from collections.abc import Collection, Mapping
@@ -33,7 +33,7 @@ class Way(StrEnum):
     ONE_CODE = "one_code"
     BOTH_CODES = "both_codes"
     DELAY = "delay"
-    SLIP = "slip"
+    CALL_US = "call_us"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +48,6 @@ class Demand:
     channels: frozenset[Channel]
     birth_date: bool
     told: frozenset[Channel]
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What the customer has given in one login: when each channel's code was right, and the birth date.
-
-    `announced_at` is when the delay began: the first right code of the order, in whatever login.
-    """
-
-    codes: Mapping[Channel, datetime]
-    birth_date_at: datetime | None = None
-    announced_at: datetime | None = None
-
-
-class Want(StrEnum):
-    """What a replacement still wants."""
-
-    NOTHING = "nothing"
-    CODE = "code"
-    BIRTH_DATE = "birth_date"
-    TIME = "time"
-    SLIP = "slip"
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What comes next: a code by one of `channels`, or to wait until `until`."""
-
-    want: Want
-    channels: frozenset[Channel] = frozenset()
-    until: datetime | None = None
 
 
 class Cancelling(StrEnum):
@@ -112,30 +81,9 @@ def demand(
             return Demand(Way.BOTH_CODES, fit, birth_date, frozenset(contacts))
         if fit and _alone(policy, fit):
             return Demand(Way.DELAY, fit, birth_date, frozenset(contacts))
-        return Demand(Way.SLIP, frozenset(), birth_date, frozenset(contacts))
+        return Demand(Way.CALL_US, frozenset(), birth_date, frozenset(contacts))
     usable = frozenset(channel for channel in fit if _alone(policy, {channel}))
-    return Demand(Way.ONE_CODE if usable else Way.SLIP, usable, birth_date, told)
-
-
-def missing(policy: Policy, asked: Demand, given: Given, now: datetime) -> Missing:
-    """Return what the customer has to do next; `Want.NOTHING`: the replacement is approved at `now`.
-
-    A right code and a birth date count for `approval_life`. With a delay the first right code begins it, and after
-    it a code is typed once more: what was right a day ago says nothing of who sits there now.
-    """
-    if asked.way is Way.SLIP:
-        return Missing(Want.SLIP)
-    fresh = {channel for channel in asked.channels if _fresh(policy, given.codes.get(channel), now)}
-    if asked.way is Way.DELAY and given.announced_at is not None and now < given.announced_at + policy.replace_delay:
-        return Missing(Want.TIME, until=given.announced_at + policy.replace_delay)
-    wanted = asked.channels - fresh
-    if wanted if asked.way is Way.BOTH_CODES else not fresh:
-        return Missing(Want.CODE, wanted)
-    if asked.way is Way.DELAY and given.announced_at is None:
-        raise ValueError("a right code of an order with a delay announces it")
-    if asked.birth_date and not _fresh(policy, given.birth_date_at, now):
-        return Missing(Want.BIRTH_DATE)
-    return Missing(Want.NOTHING)
+    return Demand(Way.ONE_CODE if usable else Way.CALL_US, usable, birth_date, told)
 
 
 def may_carry(
@@ -192,7 +140,3 @@ def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: date
 def _alone(policy: Policy, channels: Collection[Channel]) -> bool:
     """Whether a code by this one channel may approve at all."""
     return policy.email_alone or Channel.EMAIL not in channels
-
-
-def _fresh(policy: Policy, at: datetime | None, now: datetime) -> bool:
-    return at is not None and at <= now < at + policy.approval_life

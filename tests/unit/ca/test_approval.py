@@ -16,7 +16,7 @@ from tests.approved import LOGIN, Step, changed, leaves, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))
 LIFE = timedelta(minutes=10)
-TERMS = Terms(AuditKeys([KEY]), LIFE)
+TERMS = Terms(AuditKeys([KEY]), LIFE, timedelta(hours=24))
 ORDER = OrderId("A" * 26)
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 CUSTOMER = ClientKey.generate()

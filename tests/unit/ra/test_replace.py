@@ -1,4 +1,4 @@
-"""What approves a replacement: every policy, every set of contacts, every login; and when it is enough."""
+"""What approves a replacement: every policy, every set of contacts, every login."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from chopmark.ra.policy import STRICT, TW_BROKER, ContactFacts
-from chopmark.ra.replace import Cancelling, Demand, Given, Missing, Want, Way, cancelling, demand, missing
+from chopmark.ra.replace import Cancelling, Demand, Way, cancelling, demand
 from chopmark.words import Channel, FactorClass, OrderState
 
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
@@ -17,7 +17,6 @@ LONG_AGO = NOW - timedelta(days=700)
 MOBILE, EMAIL = Channel.MOBILE, Channel.EMAIL
 PASSWORD = frozenset({FactorClass.PASSWORD})
 BOTH = frozenset(Channel)
-TEN_MINUTES = timedelta(minutes=10)
 A_MS = timedelta(milliseconds=1)
 
 
@@ -45,16 +44,16 @@ def asked(policy=TW_BROKER, mobile="good", email="good", login=PASSWORD, coded_b
         (TW_BROKER, "good", "none", Way.ONE_CODE, {MOBILE}),
         (TW_BROKER, "none", "good", Way.ONE_CODE, {EMAIL}),
         (TW_BROKER, "stopped", "good", Way.ONE_CODE, {EMAIL}),
-        (TW_BROKER, "cooling", "stopped", Way.SLIP, set()),
-        (TW_BROKER, "none", "none", Way.SLIP, set()),
+        (TW_BROKER, "cooling", "stopped", Way.CALL_US, set()),
+        (TW_BROKER, "none", "none", Way.CALL_US, set()),
         (STRICT, "good", "good", Way.BOTH_CODES, {MOBILE, EMAIL}),
         (STRICT, "good", "none", Way.DELAY, {MOBILE}),
         (STRICT, "good", "stopped", Way.DELAY, {MOBILE}),
         (STRICT, "good", "cooling", Way.DELAY, {MOBILE}),
-        (STRICT, "none", "good", Way.SLIP, set()),
-        (STRICT, "cooling", "good", Way.SLIP, set()),
-        (STRICT, "stopped", "cooling", Way.SLIP, set()),
-        (STRICT, "none", "none", Way.SLIP, set()),
+        (STRICT, "none", "good", Way.CALL_US, set()),
+        (STRICT, "cooling", "good", Way.CALL_US, set()),
+        (STRICT, "stopped", "cooling", Way.CALL_US, set()),
+        (STRICT, "none", "none", Way.CALL_US, set()),
     ],
 )
 def test_the_way_depends_on_the_policy_and_on_the_contacts_that_can_carry_a_code(
@@ -71,20 +70,20 @@ def test_strict_lets_an_email_alone_begin_the_delay_only_where_the_firm_allows_e
 def test_one_code_comes_by_email_only_where_the_firm_allows_email_alone() -> None:
     firm = replace(TW_BROKER, email_alone=False)
     assert asked(firm).channels == {MOBILE}
-    assert asked(firm, "none", "good").way is Way.SLIP
+    assert asked(firm, "none", "good").way is Way.CALL_US
 
 
 def test_a_factor_of_the_login_carries_no_code_so_that_both_contacts_become_one() -> None:
     by_sms, by_email = PASSWORD | {FactorClass.SMS}, PASSWORD | {FactorClass.EMAIL}
     assert asked(STRICT, login=by_email).way is Way.DELAY
-    assert asked(STRICT, login=by_sms).way is Way.SLIP
+    assert asked(STRICT, login=by_sms).way is Way.CALL_US
     assert asked(TW_BROKER, login=by_sms).channels == {EMAIL}
-    assert asked(TW_BROKER, login=by_sms | by_email).way is Way.SLIP
+    assert asked(TW_BROKER, login=by_sms | by_email).way is Way.CALL_US
 
 
 @pytest.mark.parametrize("policy", [TW_BROKER, STRICT])
 def test_unknown_login_factors_fail_closed(policy) -> None:
-    assert asked(policy, login=frozenset()).way is Way.SLIP
+    assert asked(policy, login=frozenset()).way is Way.CALL_US
 
 
 def test_the_birth_date_is_asked_by_tw_broker_of_persons() -> None:
@@ -95,7 +94,6 @@ def test_the_birth_date_is_asked_by_tw_broker_of_persons() -> None:
 
 def test_lost_is_no_exception_because_no_reason_is_asked() -> None:
     assert "reason" not in signature(demand).parameters
-    assert "reason" not in signature(missing).parameters
 
 
 # who is told ----------------------------------------------------------------------------------------------------
@@ -134,77 +132,8 @@ def test_whoever_has_a_contact_somebody_is_told_and_no_unfit_contact_carries_a_c
         assert bool(made.told) is bool(found)
         assert made.told <= frozenset(found)
         assert all(not found[channel].disputed and found[channel].cool_until <= NOW for channel in made.channels)
-        assert (made.way is Way.SLIP) is not bool(made.channels)
+        assert (made.way is Way.CALL_US) is not bool(made.channels)
     assert seen > 200
-
-
-# when it is enough ----------------------------------------------------------------------------------------------
-
-
-def test_tw_broker_wants_one_code_of_either_channel_then_the_birth_date() -> None:
-    made = asked()
-    assert missing(TW_BROKER, made, Given({}), NOW) == Missing(Want.CODE, BOTH)
-    assert missing(TW_BROKER, made, Given({EMAIL: NOW}), NOW) == Missing(Want.BIRTH_DATE)
-    assert missing(TW_BROKER, made, Given({EMAIL: NOW}, NOW), NOW) == Missing(Want.NOTHING)
-    assert missing(TW_BROKER, made, Given({}, NOW), NOW).want is Want.CODE
-
-
-def test_strict_wants_the_second_code_whichever_came_first() -> None:
-    made = asked(STRICT)
-    assert missing(STRICT, made, Given({}), NOW) == Missing(Want.CODE, BOTH)
-    assert missing(STRICT, made, Given({MOBILE: NOW}), NOW) == Missing(Want.CODE, frozenset({EMAIL}))
-    assert missing(STRICT, made, Given({EMAIL: NOW}), NOW) == Missing(Want.CODE, frozenset({MOBILE}))
-    assert missing(STRICT, made, Given({MOBILE: NOW, EMAIL: NOW}), NOW) == Missing(Want.NOTHING)
-
-
-@pytest.mark.parametrize("old", list(Channel))
-def test_both_codes_are_fresh_at_the_same_moment(old: Channel) -> None:
-    made = asked(STRICT)
-    codes = {old: NOW - TEN_MINUTES + A_MS, old.other: NOW}
-    assert missing(STRICT, made, Given(codes), NOW).want is Want.NOTHING
-    codes = {old: NOW - TEN_MINUTES, old.other: NOW}
-    assert missing(STRICT, made, Given(codes), NOW) == Missing(Want.CODE, frozenset({old}))
-
-
-def test_the_birth_date_grows_old_as_a_code_does() -> None:
-    given = Given({MOBILE: NOW}, NOW - TEN_MINUTES)
-    assert missing(TW_BROKER, asked(), given, NOW).want is Want.BIRTH_DATE
-
-
-def test_a_code_by_a_channel_that_cannot_carry_one_counts_for_nothing() -> None:
-    made = asked(TW_BROKER, "stopped", "good")
-    assert missing(TW_BROKER, made, Given({MOBILE: NOW}, NOW), NOW) == Missing(Want.CODE, frozenset({EMAIL}))
-
-
-def test_a_code_from_the_future_counts_for_nothing() -> None:
-    assert missing(TW_BROKER, asked(), Given({MOBILE: NOW + A_MS}, NOW), NOW).want is Want.CODE
-
-
-def test_the_delay_begins_with_the_first_right_code_and_a_fresh_one_is_typed_after_it() -> None:
-    made, day = asked(STRICT, "good", "none"), timedelta(hours=24)
-    assert missing(STRICT, made, Given({}), NOW) == Missing(Want.CODE, frozenset({MOBILE}))
-    begun = Given({MOBILE: NOW}, announced_at=NOW)
-    assert missing(STRICT, made, begun, NOW) == Missing(Want.TIME, until=NOW + day)
-    assert missing(STRICT, made, begun, NOW + day - A_MS).want is Want.TIME
-    assert missing(STRICT, made, begun, NOW + day) == Missing(Want.CODE, frozenset({MOBILE}))
-    typed = Given({MOBILE: NOW + day}, announced_at=NOW)
-    assert missing(STRICT, made, typed, NOW + day) == Missing(Want.NOTHING)
-
-
-def test_a_second_code_within_the_delay_shortens_nothing() -> None:
-    later = NOW + timedelta(hours=12)
-    given = Given({MOBILE: later}, announced_at=NOW)
-    assert missing(STRICT, asked(STRICT, "good", "none"), given, later).want is Want.TIME
-
-
-def test_a_right_code_that_began_no_delay_is_a_fault_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="announces"):
-        missing(STRICT, asked(STRICT, "good", "none"), Given({MOBILE: NOW}), NOW)
-
-
-def test_a_slip_is_wanted_whatever_was_typed() -> None:
-    given = Given({MOBILE: NOW, EMAIL: NOW}, NOW, NOW - timedelta(days=9))
-    assert missing(STRICT, asked(STRICT, "none", "good"), given, NOW) == Missing(Want.SLIP)
 
 
 # the reference in the notice ------------------------------------------------------------------------------------
