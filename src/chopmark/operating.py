@@ -28,7 +28,8 @@ from chopmark.identity.scope import scope_of
 from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
+from chopmark.main import House, SystemClock, SystemEntropy, found_ca
+from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
@@ -347,7 +348,7 @@ async def verify_audit(
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
     async with at_console(settings) as house:
-        heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
+        heads = await asyncio.to_thread(_heads, head, settings.outside / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
         now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
         if export is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from chopmark.audit.restorewatch import LOOK_EVERY_S
 from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
 from chopmark.external import anchors_of, published
@@ -115,6 +116,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         crl=crl,
         issuer_title=house.certifier.name,
         checks=checks(house),
+        require_whole=house.restorewatch.require_whole,
         demo=demo,
     )
 
@@ -142,15 +144,32 @@ def est_door(house: House) -> Est:
             translator=Translator(load_catalogues()),
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
             health=Health(checks(house), house.clock),
+            require_whole=house.restorewatch.require_whole,
         )
     )
 
 
 def looks(house: House) -> tuple[loop.Task, ...]:
     """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
+
+    def everywhere() -> None:
+        for seen in {ca.lookout for ca in house.cas}:
+            seen.forget()
+
     changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
     who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
-    return (*changes, *who)
+    return (heads(house, everywhere), *changes, *who)
+
+
+def heads(house: House, changed: Callable[[], None] = lambda: None) -> loop.Task:
+    """Return the look at heads and journal that every process takes; `changed` is called when answers may differ."""
+
+    async def look() -> int:
+        if await house.restorewatch.look():
+            changed()
+        return 0
+
+    return loop.Task("heads", look, LOOK_EVERY_S)
 
 
 def alarms(house: House, process: str) -> FailingJobs:

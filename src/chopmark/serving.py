@@ -12,10 +12,21 @@ from uvicorn.supervisors import Multiprocess
 from chopmark import mutual_tls
 from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
-from chopmark.main import NotReady, SystemClock, opened, tasks
+from chopmark.main import SystemClock, opened, tasks
 from chopmark.mutual_tls import CertificateProtocol
+from chopmark.own_secrets import NotReady
 from chopmark.ra.policy_record import record_policy
-from chopmark.running import Server, alarms, ca_certificates, configure_logging, doors, est_door, looks, server_config
+from chopmark.running import (
+    Server,
+    alarms,
+    ca_certificates,
+    configure_logging,
+    doors,
+    est_door,
+    heads,
+    looks,
+    server_config,
+)
 from chopmark.settings import Settings
 from chopmark.web import app
 
@@ -86,8 +97,11 @@ async def run_est(settings: Settings) -> int:
             tls["ssl_context_factory"] = lambda *_: context
         server = _Announced(server_config(door, settings, lifespan="off", **tls), settings.est_url)
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
+        stop = asyncio.Event()
+        looking = asyncio.create_task(loop.run((heads(house),), stop, alarms(house, "est")))
         await server.serve(sockets=sockets)
-        await warming
+        stop.set()
+        await asyncio.gather(warming, looking)
     return 0
 
 

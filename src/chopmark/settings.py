@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         Literal["production", "demo"], Field(description="`production` refuses demo gateways and plain-http cookies.")
     ] = "production"
     data: Annotated[Path, Field(description="Directory for everything kept outside the database.")] = Path("data")
+    journal_dir: Annotated[
+        Path | None,
+        Field(description="Directory of signed heads and journal, on another disk than the database; empty: `data`."),
+    ] = None
     database: Annotated[
         str, Field(description="Database URL; empty: SQLite in the data directory. Or postgresql://...")
     ] = ""
@@ -262,6 +266,11 @@ class Settings(BaseSettings):
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
+
+    @property
+    def outside(self) -> Path:
+        """Where signed heads and journal are: what the database has to answer to."""
+        return self.journal_dir or self.data
 
     @property
     def database_url(self) -> str:

@@ -16,8 +16,9 @@ from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
-from chopmark.main import NotReady, opened, tasks
+from chopmark.main import opened, tasks
 from chopmark.operating_sheet import import_customers
+from chopmark.own_secrets import NotReady
 from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server

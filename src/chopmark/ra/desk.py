@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from chopmark.audit.journal import Deed, Line
 from chopmark.audit.recorder import Recorder
 from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
@@ -14,13 +15,14 @@ from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Orders, Submissions
+from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
 from chopmark.words import (
     ActingLogin,
     CertificateState,
     Channel,
     CustomerId,
     FactorClass,
+    IssuerId,
     LoginId,
     OrderId,
     Serial,
@@ -59,6 +61,15 @@ class Desk:
     entropy: Entropy
     files: Files
     submissions: Submissions
+    journal: Lines
+
+    async def proved(self, holding: Holding) -> None:
+        """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
+
+        The line belongs to no CA and to no revocation list: it is the RA's.
+        """
+        deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
+        await self.journal.write(deed)
 
     def now(self) -> datetime:
         """Return the present moment."""

@@ -358,8 +358,8 @@ class Rekey:
     async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
-        1 the signature holds  2 [tx] activate, notice, work row for the old certificate's revocation (make before
-        break: nothing of the old one changes before this).
+        1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
+        revocation (make before break: nothing of the old one changes before this).
         """
         return await self._prove(caller, order_id, proof_der)
 
@@ -410,6 +410,7 @@ class Rekey:
             )
             return await desk.orders.activate(order, nonce, now, works, leaf)
 
+        await desk.proved(holding)
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)

@@ -44,6 +44,7 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+_PAGES_FILES = ("/static/", "/brand.css")
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -71,11 +72,14 @@ def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-async def same_origin(request: AnyRequest) -> None:
+async def admitted(request: AnyRequest) -> None:
     """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page.
 
-    Awaits nothing, but the framework runs a hook that is no coroutine in a thread.
+    Awaits nothing, but the framework runs a hook that is no coroutine in a thread. While the counter stands still
+    after a restore, nothing but the files of its pages is served.
     """
+    if not request.scope["path"].startswith(_PAGES_FILES):
+        house(request).require_whole()
     if request.method not in _UNSAFE:
         return
     origin = request.headers.get("origin")
@@ -185,7 +189,7 @@ def framework(doors: Doors) -> Litestar:
             RecursionError: problems.too_deep,
             Exception: problems.unexpected,
         },
-        before_request=same_origin,
+        before_request=admitted,
         csrf_config=CSRFConfig(
             secret=doors.csrf_secret.reveal(),
             cookie_name="__Host-csrf" if doors.https else "csrf",

@@ -91,6 +91,7 @@ class Doors:
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str
     checks: Mapping[str, Check]
+    require_whole: Callable[[], None]
     demo: Demo | None = None
 
     def now(self) -> datetime:

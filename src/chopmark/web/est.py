@@ -66,6 +66,7 @@ class EstDoor:
     translator: Translator
     certificate_of: CertificateOf
     health: Health
+    require_whole: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Est:
             return
         try:
             label, operation = self._operation(scope)
+            self._door.require_whole()
             answer = await operation(scope, receive)
             if label == _FIRST_EDITION:
                 answer = _first_edition(answer)
