@@ -139,6 +139,12 @@ class Event(StrEnum):
     VA_ANCHOR_MADE = "va:anchor:made"
     """A time-stamp over a head of the audit tree was stored."""
 
+    AUDIT_LEDGER_RESTORED = "audit:ledger:restored"
+    """An older copy of the database was restored: `lost` is the size of the tree that is given up, `kept` of ours."""
+
+    AUDIT_SECRETS_VOIDED = "audit:secrets:voided"
+    """After a restore, what the lost time may have used up is void: `count` of one kind, which `purpose` names."""
+
     STAFF_KEY_BLOCKED = "staff:key:blocked"
     """Two persons blocked a reported key; every certificate with it is revoked."""
     STAFF_HOLD_RELEASED = "staff:hold:released"

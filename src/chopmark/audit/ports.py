@@ -172,6 +172,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def head_line(self, size: int) -> str | None:
+        """Return the line of the head that counts so many leaves, as it is stored, or None."""
+        ...
+
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
         """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
 

@@ -29,6 +29,7 @@ from chopmark.audit.findings import MOST_FINDINGS, Anchored, Code, Finding, Repo
 from chopmark.audit.head import Head, HeadPublicKey, decode_head
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys, StoredLeaf, is_count
+from chopmark.audit.losscheck import LossCheck
 from chopmark.audit.ports import Source, StoredAnchor, StoredHead, TableRow, Tables, Unreadable
 from chopmark.audit.states import Rules, StateCheck
 
@@ -79,14 +80,15 @@ def standard_parts(
     roots: Sequence[bytes] | None = None,
 ) -> list[Part]:
     """Return every check that the given material allows."""
-    tree = TreeCheck()
+    tree, losses = TreeCheck(), LossCheck(heads_file)
     parts: list[Part] = [tree, ChainCheck(), HeadCheck(head_public_keys), VocabularyCheck()]
     parts.append(DelayCheck(now, merge_delay))
     if keys is not None:
         parts.append(MacCheck(keys))
     if heads_file is not None:
-        parts.append(FileCheck(heads_file, head_public_keys, tree))
-    parts.append(AnchorCheck(roots, heads_file.anchors if heads_file is not None else ()))
+        parts.append(FileCheck(heads_file, head_public_keys, tree, losses))
+    parts.append(AnchorCheck(roots, heads_file.anchors if heads_file is not None else (), losses))
+    parts.append(losses)
     return parts
 
 
