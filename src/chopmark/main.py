@@ -132,6 +132,7 @@ class House(WithBuiltIn):
     audit_key: AuditKey
     head_signer: FileHeadSigner
     heads: HeadFile
+    journal: Journal
     restorewatch: RestoreWatch
     people: People
     gate: PasswordGate
@@ -369,6 +370,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         audit_key=ground.audit_key,
         head_signer=head_signer,
         heads=heads,
+        journal=ground.journal,
         restorewatch=ground.restorewatch,
         people=people,
         gate=way.gate,

@@ -21,7 +21,8 @@ from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import Beside, verify
-from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal, Refused
@@ -239,6 +240,12 @@ class World:
         changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
+    @property
+    def books(self) -> Books:
+        """Where the house's CA writes."""
+        house = self.house
+        return Books(CertificateLedger(house.engine), house.recorder, CaJournal(house.journal, self.clock))
+
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""
         house, built_in = self.house, self.house.issuer
@@ -248,8 +255,7 @@ class World:
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
             blueprint,
-            CertificateLedger(house.engine),
-            house.recorder,
+            self.books,
             self.clock,
             self.dice,
             house.approvals,
