@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
 check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
-db_app = App(name="db", help="The database's schema.")
+db_app = App(name="db", help="The database: its schema, and what follows a restore.")
 customers_app = App(name="customers", help="The directory of customers.")
 clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
 hold_app = App(name="hold", help="Holds after too many failures.")
@@ -130,6 +130,24 @@ def db_upgrade() -> int:
     from chopmark.operating import upgrade as run
 
     return asyncio.run(run(_settings()))
+
+
+@db_app.command(name="restored")
+def db_restored(*, by: str, reason: str, dry_run: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Declare that an older copy of the database was restored: says what is lost, and lets the counter work again.
+
+    Parameters
+    ----------
+    by:
+        Staff id of who declares it, for the audit.
+    reason:
+        Why, in one line; it stands in the audit trail for ever.
+    dry_run:
+        Say what is lost and what would be done; change nothing.
+    """
+    from chopmark.operating_restored import restored
+
+    return asyncio.run(restored(_settings(), by, reason, dry_run=dry_run))
 
 
 @customers_app.command(name="import")

@@ -64,7 +64,7 @@ class Restorable:
         seen = await stand(self.ledger, self.files)
         assert isinstance(seen.standing, Behind)
         kept, lost = seen.standing.kept_size, seen.standing.lost_head.size
-        told = {"by": "S1", "reason": "the disk died", "kept": kept, "lost": lost}
+        told: dict[str, str | int] = {"by": "S1", "reason": "the disk died", "kept": kept, "lost": lost}
         self.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, self.now, **told)
 
     async def succeed(self) -> Head | None:
