@@ -5,10 +5,11 @@ from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
 from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.main import House
+from chopmark.main import House, reentry_of
 from chopmark.operating import say
 from chopmark.ra.desk import assert_staff
-from chopmark.restoring import Loss, NoJournal, Reentry, ReentryLine, Restoring, Voided
+from chopmark.ra.reentry import ReentryLine
+from chopmark.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.settings import Settings
 from chopmark.store.restored import RestoredLedger
 from chopmark.words import text
@@ -31,7 +32,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
     async with at_console(settings) as house:
-        restoring = restoring_of(house, NoJournal())
+        restoring = restoring_of(house, reentry_of(house))
         try:
             return await (_planned(restoring) if dry_run else _ended(restoring, by, reason))
         except LedgerBroken as broken:
@@ -49,7 +50,7 @@ def restoring_of(house: House, reentry: Reentry) -> Restoring:
 async def _planned(restoring: Restoring) -> int:
     loss = await restoring.plan()
     if loss is None:
-        say("The database is whole: it holds what the heads file says. There is nothing to do.")
+        say("The database is whole: it has what the heads file and the journal have. There is nothing to do.")
         return 0
     _say_loss(loss)
     say("Would be void, and each given anew when it is asked for:")
@@ -62,30 +63,36 @@ async def _planned(restoring: Restoring) -> int:
 async def _ended(restoring: Restoring, by: str, reason: str) -> int:
     ended = await restoring.end(by, reason)
     if ended is None:
-        say("The database is whole: it holds what the heads file says. Nothing was changed.")
+        say("The database is whole: it has what the heads file and the journal have. Nothing was changed.")
         return 0
     if ended.loss is not None:
         _say_loss(ended.loss)
         say("Void now:")
         _say_voided(ended.loss)
-    successor = ended.successor
-    say(f"The successor head of {successor.size} records is signed and in the heads file: the counter works again.")
+    if ended.successor is not None:
+        say(f"The successor head of {ended.successor.size} records is signed and in the heads file.")
+    say("The counter works again.")
     say("Start every process anew, then run `chopmark check` and `chopmark audit verify`.")
     return 0
 
 
 def _say_loss(loss: Loss) -> None:
     kept = "nothing" if loss.kept_at is None else f"{loss.kept} records, the last head of {stamp(loss.kept_at)}"
-    say(f"The heads file knows {loss.lost} records, the last head of {stamp(loss.lost_at)}; the database has {kept}.")
+    if loss.lost_at is None:
+        say(f"No signed head is lost, only what came after the last one; the database has {kept}.")
+    else:
+        say(f"The heads file knows {loss.lost} records, the last head of {stamp(loss.lost_at)}.")
+        say(f"The database has {kept}.")
     say(f"Known outside the database and missing in it: {len(loss.reentered)}")
     for line in loss.reentered:
         say(f"  {_line(line)}")
 
 
 def _line(line: ReentryLine) -> str:
-    parts = [stamp(line.at), line.kind, *([line.serial] if line.serial else [])]
-    parts += [f"order {line.order}"] if line.order else []
-    return "  ".join([*parts, *([line.reason] if line.reason else [])])
+    words = [stamp(line.at), line.kind, line.serial, f"order {line.order}", line.reason or ""]
+    if line.why_not is not None:
+        words.append(f"FOR A PERSON: {line.why_not}")
+    return "  ".join(word for word in words if word)
 
 
 def _say_voided(loss: Loss) -> None:

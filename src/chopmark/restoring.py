@@ -6,7 +6,7 @@ sessions that were closed. What a journal outside the database knows is entered 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -20,7 +20,8 @@ from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
 from chopmark.clock import Clock
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import OrderId, Serial, text
+from chopmark.ra.reentry import ReentryLine
+from chopmark.words import text
 
 HOLDER = "chopmark db restored"
 
@@ -36,19 +37,12 @@ class Voided(StrEnum):
     ANSWERS = "repeated_requests"
 
 
-@dataclass(frozen=True, slots=True)
-class ReentryLine:
-    """One thing that a journal knows and the database does not: what it is, and of which certificate and order."""
-
-    kind: str
-    serial: Serial | None
-    order: OrderId | None
-    at: datetime
-    reason: str | None = None
-
-
 class Reentry(Protocol):
     """What is known outside the database, and is entered or applied again; safe to call again after any failure."""
+
+    async def lost(self) -> bool:
+        """Tell whether a certificate is known outside of which the database knows nothing: no crash does that."""
+        ...
 
     async def plan(self) -> Sequence[ReentryLine]:
         """Return what would be entered or applied; changes nothing."""
@@ -57,18 +51,6 @@ class Reentry(Protocol):
     async def apply(self) -> Sequence[ReentryLine]:
         """Enter and apply it, each with its record; return what was."""
         ...
-
-
-class NoJournal:
-    """Nothing is known outside the database."""
-
-    async def plan(self) -> Sequence[ReentryLine]:
-        """Return nothing."""
-        return ()
-
-    async def apply(self) -> Sequence[ReentryLine]:
-        """Do nothing."""
-        return ()
 
 
 class Voids(Protocol):
@@ -97,21 +79,24 @@ class Voids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is lost, and what will be or was done about it."""
+    """What is lost, and what will be or was done about it; no `lost_at` where no signed head is lost, only seconds."""
 
     kept: int
     kept_at: datetime | None
     lost: int
-    lost_at: datetime
+    lost_at: datetime | None
     reentered: tuple[ReentryLine, ...]
     voided: Mapping[Voided, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The database is whole again; no `loss` where a run before had done all but the last step."""
+    """The database is whole again; no `loss` where a run before had done all but the last step.
 
-    successor: Head
+    No successor where no signed head was lost: then the tree goes on by itself.
+    """
+
+    successor: Head | None
     loss: Loss | None
 
 
@@ -140,34 +125,37 @@ class Restoring:
         Raises LedgerBroken where heads contradict the key, and OSError.
         """
         behind = await self._behind()
-        if behind is None:
+        if behind is None and not await self._reentry.lost():
             return None
         return await self._loss(behind, await self._reentry.plan(), await self._voids.counts())
 
     async def end(self, by: str, reason: str) -> Ended | None:
         """Declare the restore and end the state; None for a database that is whole. Safe to call again.
 
-        1. what lies outside the database is entered and applied again
-        2. what the lost time may have used up is void; answers and lists are signed anew
-        3. fencing numbers rise above any that the lost time has given
-        4. the record of the restore
-        5. the successor over everything that waits, which ends the state
+        1. what the lost time may have used up is void; answers and lists are signed anew
+        2. fencing numbers rise above any that the lost time has given
+        3. the record of the restore
+        4. what lies outside the database is entered and applied again
+        5. the successor over everything that waits
+
+        The state ends with the last two: a run that dies before is made whole by the next one.
 
         Raises LedgerBroken, OSError, and Refused when somebody else is at it as well.
         """
         behind = await self._behind()
-        if behind is None:
+        if behind is None and not await self._reentry.lost():
             left = await self._succeed()
             return None if left is None else Ended(left, None)
-        lines = await self._reentry.apply()  # 1
-        voided = {kind: await self._void(kind, by) for kind in Voided}  # 2
+        voided = {kind: await self._void(kind, by) for kind in Voided}  # 1
         await self._voids.renew_status()
-        await self._voids.free_leases(behind.lost_head.draft.fencing)  # 3
-        loss = await self._loss(behind, lines, voided)
+        if behind is not None:
+            await self._voids.free_leases(behind.lost_head.draft.fencing)  # 2
+        loss = await self._loss(behind, await self._reentry.plan(), voided)
         if not await self._is_told(loss):
-            await self._tell(loss, by, reason)  # 4
+            await self._tell(loss, by, reason)  # 3
+        loss = replace(loss, reentered=tuple(await self._reentry.apply()))  # 4
         successor = await self._succeed()  # 5
-        if successor is None:
+        if (successor is None) != (behind is None):
             raise Refused(_BUSY)
         return Ended(successor, loss)
 
@@ -175,9 +163,12 @@ class Restoring:
         standing = (await stand(self._ledger, self._files)).standing
         return standing if isinstance(standing, Behind) else None
 
-    async def _loss(self, behind: Behind, lines: Sequence[ReentryLine], voided: Mapping[Voided, int]) -> Loss:
+    async def _loss(self, behind: Behind | None, lines: Sequence[ReentryLine], voided: Mapping[Voided, int]) -> Loss:
         latest = await self._ledger.latest_head()
         kept_at = None if latest is None else latest[0].draft.at
+        if behind is None:
+            size = 0 if latest is None else latest[0].size
+            return Loss(size, kept_at, size, None, tuple(lines), voided)
         lost = behind.lost_head
         return Loss(behind.kept_size, kept_at, lost.size, lost.draft.at, tuple(lines), voided)
 

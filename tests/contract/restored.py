@@ -21,6 +21,7 @@ class Backups:
     async def take(self) -> str:
         """Return the address of a copy of the database as it is now; the process is started anew."""
         self.taken += 1
+        self.world.clock.later(seconds=30)  # the sequencer's lease is another process's
         await self.world.once("sequence")
         await self.world.house.engine.close()
         if self.cluster is None:
@@ -30,10 +31,12 @@ class Backups:
         else:
             address = await self.cluster.fresh_database(self.world.url)
         await self._start(self.world.url)
+        self.world.clock.later(seconds=30)
         return address
 
     async def put_back(self, address: str) -> None:
-        """Have the installation's processes find this copy where their database was."""
+        """Have the installation's processes find this copy where their database was, half a minute later."""
+        self.world.clock.later(seconds=30)
         await self.world.house.engine.close()
         await self._start(address)
         await self.world.house.restorewatch.look()

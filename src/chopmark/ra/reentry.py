@@ -89,6 +89,10 @@ class Reentry:
         self._recorder = recorder
         self._verbs = verbs
 
+    async def lost(self) -> bool:
+        """Tell whether the journal has a certificate of which the database knows nothing: no crash does that."""
+        return bool(await self._unknown(await self._read()))
+
     async def plan(self) -> list[ReentryLine]:
         """Return what would be entered again; changes nothing."""
         lines = oldest_first(await self._read())
@@ -119,6 +123,10 @@ class Reentry:
         if settled(last, states.get(last.serial)):
             return _told(last)
         return _not(_told(last), "the certificate is not here, or cannot be changed so")
+
+    async def _unknown(self, lines: Sequence[Line]) -> set[Serial]:
+        reserved = {line.serial for line in lines if line.deed is Deed.RESERVED}
+        return reserved - (await self._states.states(reserved)).keys()
 
     async def _lost(self, lines: Sequence[Line]) -> tuple[dict[Serial, Lost], list[Line]]:
         """Return the certificates that are not here, or whose signature is not; and what nobody can read."""
