@@ -254,7 +254,7 @@ async def founding(
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
-    settings = open_secrets(settings, shared=shares is not None, founds=True)
+    settings = open_secrets(settings, SystemEntropy(), shared=shares is not None, founds=True)
     ground = await _ground(settings, clock, entropy, opening, shares)
     try:
         yield _means(ground)
@@ -315,7 +315,7 @@ async def build(
     settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, machine: Machine | None = None
 ) -> House:
     """Return the object graph over a database that is current; without `machine` time is made up. Raises NotReady."""
-    settings = open_secrets(settings)
+    settings = open_secrets(settings, SystemEntropy())
     ground = await _ground(settings, clock, entropy, opening)
     try:
         issuing, earlier = await _cas(ground)
@@ -327,25 +327,22 @@ async def build(
         raise
 
 
+def _desk(ground: _Ground, people: People) -> Desk:
+    engine, clock, entropy = ground.engine, ground.clock, ground.entropy
+    orders, holdings = OrderLedger(engine), HoldingLedger(engine)
+    counters, files, submissions = CounterLedger(engine), FileLedger(engine), SubmissionLedger(engine)
+    policy, portal, journal = ground.policy, ground.portal, ground.journal
+    return Desk(
+        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+    )
+
+
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
-    records, counters = RecordLedger(engine), CounterLedger(engine)
-    people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
+    few = ground.settings.import_percent, ground.settings.import_floor
+    people = People(records := RecordLedger(engine), ground.sealer)
     way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
-    orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), (FileLedger(engine), SubmissionLedger(engine))
-    desk = Desk(
-        orders,
-        holdings,
-        people,
-        counters,
-        recorder,
-        ground.policy,
-        ground.portal,
-        clock,
-        entropy,
-        *files,
-        ground.journal,
-    )
+    desk = _desk(ground, people)
     challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     inbox, requests, staff = InboxLedger(engine), RequestLedger(engine), StaffLedger(engine)

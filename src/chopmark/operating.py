@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from chopmark import outside
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -40,6 +41,7 @@ from chopmark.store import db
 from chopmark.store.engine import Engine
 from chopmark.store.failing import FailingJobs
 from chopmark.store.opening import open_engine
+from chopmark.store.readiness import Readiness
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.va.alarms import Alarm, Subject
@@ -72,6 +74,7 @@ async def check(settings: Settings) -> int:
             faults += await _failing_jobs(house)
             faults += await _mail_faults(house)
             faults += await _check_clock(house)
+            faults += await _outside_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -172,6 +175,19 @@ async def _mail_faults(house: House) -> list[str]:
         return [wrong]
     say(f"mail server: {house.settings.smtp.host}:{house.settings.smtp.port} answers")
     return []
+
+
+async def _outside_faults(house: House) -> list[str]:
+    """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
+    settings, watch = house.settings, house.restorewatch
+    say(f"signed heads and journal: {settings.outside}")
+    await watch.look()
+    directory = await Readiness(house.engine).directory()
+    faults, notes = outside.standing(watch)
+    for note in notes:
+        say(f"  {note}")
+    reached = await asyncio.to_thread(outside.reach, settings, house.journal.probe)
+    return [*outside.placement(settings, directory), *reached, *faults]
 
 
 async def _failing_jobs(house: House) -> list[str]:

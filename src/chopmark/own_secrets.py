@@ -1,9 +1,9 @@
 """The installation's secrets as working values: keys, shares and pass-phrases, from settings or the data directory."""
 
-import secrets
 from pathlib import Path
 
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
+from chopmark.clock import Entropy
 from chopmark.keys.shares import Shares, UnfitShares
 from chopmark.settings import Settings
 from chopmark.stepup.derive import OtpKey, OtpKeys
@@ -17,7 +17,7 @@ class NotReady(Exception):
     """The installation cannot start; the text says what to do."""
 
 
-def open_secrets(settings: Settings, *, shared: bool = False, founds: bool = False) -> Settings:
+def open_secrets(settings: Settings, entropy: Entropy, *, shared: bool = False, founds: bool = False) -> Settings:
     """Return the settings with every secret set; demo mode makes missing ones in the data directory.
 
     With the operators' shares (`shared`: at hand) no pass-phrase is needed, nor for another CA unless one is founded.
@@ -39,7 +39,7 @@ def open_secrets(settings: Settings, *, shared: bool = False, founds: bool = Fal
     for name in missing:
         file = folder / name
         if not file.exists():
-            write_private(file, secrets.token_hex(32).encode())
+            write_private(file, entropy.token(32).hex().encode())
         values[name] = file.read_text()
     return Settings.model_validate({**settings.model_dump(), **values})
 

@@ -52,9 +52,9 @@ def production(folder: Path) -> Settings:
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
+async def settings(tmp_path: Path, other_disk: Path) -> Settings:
     """An installation with its CA founded."""
-    made = production(tmp_path / "data")
+    made = production(tmp_path / "data").model_copy(update={"journal_dir": other_disk})
     assert await operating.init_ca(made) == 0
     return made
 
@@ -313,7 +313,7 @@ async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_ins
     assert await operating.verify_audit(settings, None, None, None) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere = Settings(mode="production", data=tmp_path / "nowhere")
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     heads.touch()
     assert await operating.verify_audit(nowhere, exported, heads, key) == 0
     exported.write_text(exported.read_text().replace("ca:ceremony:done", "ca:certificate:issued"))
@@ -333,7 +333,7 @@ async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certific
     assert await operating.export_audit(settings, exported) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere, root = Settings(mode="production", data=tmp_path / "nowhere"), settings.data / "ca" / "root.cer"
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     for given, said in ((root, "1 anchor holds"), (None, "Not checked: who signed the anchors")):
         capsys.readouterr()
         assert await operating.verify_audit(nowhere, exported, heads, key, given) == 0

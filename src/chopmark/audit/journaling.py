@@ -35,6 +35,10 @@ class Journal:
         """True while nothing may be written: the database is known to lack what the journal has."""
         return self._behind()
 
+    def probe(self) -> None:
+        """See that the directory takes a file; blocking. Raises OSError."""
+        self._folder.probe()
+
     async def write(self, line: Line) -> None:
         """Write a line; it is on the disk when this returns.
 
