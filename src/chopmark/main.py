@@ -240,7 +240,7 @@ async def _ground(
         clock=clock,
         entropy=entropy,
         approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
-        heads=heads,
+        heads=ground.heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
     )
@@ -343,10 +343,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     people = People(records := RecordLedger(engine), ground.sealer)
     way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
     desk = _desk(ground, people)
-    challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
+    challenges, failures, requests = ChallengeLedger(engine), FailureLedger(engine), RequestLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
-    inbox, requests, staff = InboxLedger(engine), RequestLedger(engine), StaffLedger(engine)
-    head_signer, heads = head_signer_of(ground.settings), ground.heads
+    head_signer, inbox, staff = head_signer_of(ground.settings), InboxLedger(engine), StaffLedger(engine)
     profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
@@ -366,7 +365,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
-        heads=heads,
+        heads=ground.heads,
         journal=ground.journal,
         restorewatch=ground.restorewatch,
         people=people,
@@ -383,7 +382,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         built_in=built_in,
         earlier=earlier,
         requests=requests,
-        stamps=open_stamps(ground, line, heads, head_signer.public_key, watch.trouble),
+        stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=rekey,
