@@ -39,7 +39,8 @@ class LossCheck(Part):
 
     def __init__(self, lines: HeadLines | None) -> None:
         self._filed = {head_hash(head): head for head in (lines.heads if lines is not None else ())}
-        self._held: set[bytes] = set()
+        self._named = {head.draft.previous for head in self._filed.values()}
+        self._held: dict[bytes, int] = {}
         self._successors: list[_Successor] = []
         self._told: Mapping[str, object] | None = None
         self._size = 0
@@ -53,12 +54,12 @@ class LossCheck(Part):
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Remember the head where the heads file has it, and the successors."""
+        """Remember the head where the heads file has or names it, and the successors."""
         told, self._told = self._told, None
         kept, self._size = self._size, seen.head.size
         digest = head_hash(seen.head)
-        if digest in self._filed:
-            self._held.add(digest)
+        if digest in self._filed or digest in self._named:
+            self._held[digest] = seen.head.size
         if seen.head.draft.lost is not None:
             self._successors.append(_Successor(seen.head, seen.head.draft.lost, kept, told))
         return ()
@@ -77,7 +78,7 @@ class LossCheck(Part):
     def finish(self) -> Iterator[Finding]:
         """Say of each successor what is wrong with it, or what was lost."""
         ends: set[bytes] = set()
-        reached = max((self._filed[digest].size for digest in self._held), default=0)
+        reached = max((size for digest, size in self._held.items() if digest in self._filed), default=0)
         for one in self._successors:
             wrong = list(self._wrong(one, ends, reached))
             ends.add(one.head.draft.previous)
@@ -98,17 +99,17 @@ class LossCheck(Part):
                 "The heads file goes as far as this successor and lacks the last head of the tree that it gives up."
             )
             yield Finding(Code.SUCCESSOR_WRONG, one.place, sentence)
+        elif filed is not None and self._parted(one) is None:
+            sentence = "The heads file lacks a head of the tree that this successor gives up."
+            yield Finding(Code.SUCCESSOR_WRONG, one.place, sentence)
         if one.facts is None or (one.facts.get("kept"), one.facts.get("lost")) != (one.kept, one.lost.size):
             sentence = "No record under this successor tells of the restore that it is for."
             yield Finding(Code.SUCCESSOR_UNTOLD, one.place, sentence)
 
     def _notice(self, one: _Successor) -> Finding:
         """Say how many records were lost: from where the two trees part, as far as the heads file shows it."""
-        parted = one.kept
-        for _, head in self._back_from(one.head.draft.previous):
-            before = self._filed.get(head.draft.previous)
-            unknown = 0 if head.draft.previous == FIRST_HEAD else one.kept
-            parted = unknown if before is None else before.size
+        parted = self._parted(one)
+        parted = one.kept if parted is None else parted
         lost = max(one.lost.size - parted, 0)
         facts = one.facts or {}
         sentence = (
@@ -117,6 +118,13 @@ class LossCheck(Part):
             f"By {facts.get('by')}: {facts.get('reason')}"
         )
         return Finding(Code.RECORDS_LOST, one.place, sentence, Level.NOTICE)
+
+    def _parted(self, one: _Successor) -> int | None:
+        """Return how many leaves the two trees share, by the heads file; None where it does not lead so far back."""
+        end = one.head.draft.previous
+        for _, head in self._back_from(end):
+            end = head.draft.previous
+        return 0 if end == FIRST_HEAD else self._held.get(end)
 
     def _back_from(self, digest: bytes) -> Iterator[tuple[bytes, Head]]:
         """Go back along the heads file from a lost tree's last head as long as the ledger lacks the head."""

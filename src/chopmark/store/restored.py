@@ -54,9 +54,8 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
             previous_until = NULL""",
         ),
         Voided.NONCES: _Void("orders", "nonce IS NOT NULL", "UPDATE orders SET nonce = NULL"),
-        Voided.CREDENTIALS: _Void(
-            "credentials", "expires_at > created_at", "UPDATE credentials SET expires_at = created_at"
-        ),
+        # A used one too: it stands for its program as long as the order lives.
+        Voided.CREDENTIALS: _Void("credentials", "1 = 1", "DELETE FROM credentials"),
         Voided.ANSWERS: _Void("idempotency", "1 = 1", "DELETE FROM idempotency"),
     }
 )
