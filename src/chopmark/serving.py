@@ -17,6 +17,7 @@ from chopmark.mutual_tls import CertificateProtocol
 from chopmark.ra.policy_record import record_policy
 from chopmark.running import Server, alarms, ca_certificates, configure_logging, doors, est_door, looks, server_config
 from chopmark.settings import Settings
+from chopmark.store.opening import assert_usable
 from chopmark.web import app
 
 
@@ -106,6 +107,7 @@ def run_server(settings: Settings, workers: int) -> int:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
+    asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
     config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()
