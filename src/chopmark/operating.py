@@ -81,7 +81,7 @@ async def check(settings: Settings) -> int:
                     say(f"  {_alarm(alarm)}")
             sample = f"【{house.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
-    except (NotReady, Unfit) as error:
+    except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
     for fault in faults:
         say(f"NOT READY: {fault}")

@@ -14,6 +14,7 @@ from chopmark.store import db
 from chopmark.store.engine import Engine, Unfit
 from chopmark.store.opening import assert_usable, open_engine, schema_of
 from chopmark.store.postgres import READING, SESSION, UNHURRIED
+from chopmark.store.postgres_route import Route
 from chopmark.store.script import Row, Script, query, whole
 from tests import pgbouncer, postgres
 from tests.sessions import HAS, end_sessions, has, pid, soon
@@ -169,6 +170,22 @@ async def test_statement_mode_is_refused(postgres_cluster, postgres_dsn, turns):
         for way in (open_engine, schema_of, db.upgrade, assert_usable):
             with pytest.raises(Unfit, match="pool_mode = session"):
                 await way(pooler.dsn(postgres_dsn))
+
+
+async def test_a_connection_made_when_the_mode_has_changed_is_refused_where_its_settings_are_lost(
+    postgres_cluster, postgres_dsn
+):
+    with pgbouncer.pooling(postgres_cluster, "transaction", server_round_robin=1) as pooler:
+        pooled = pooler.dsn(postgres_dsn)
+        holding = [await asyncpg.connect(pooled) for _ in range(3)]
+        for connection in holding:
+            await connection.execute("BEGIN")  # a session each
+        for connection in holding:
+            await connection.execute("COMMIT")
+        with pytest.raises(Unfit, match="pool_mode = session"):
+            await Route.to(pooled).connect(SESSION)
+        for connection in holding:
+            connection.terminate()
 
 
 async def test_a_refused_start_leaves_no_setting_in_sessions_that_others_use(postgres_cluster, postgres_dsn):

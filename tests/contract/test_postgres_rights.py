@@ -52,9 +52,10 @@ def remedies(unfit: pytest.ExceptionInfo[Unfit]) -> list[str]:
 
 @pytest.mark.parametrize("chosen", [0, 1], ids=["the grant", "the owner"])
 async def test_a_role_that_may_make_no_tables(postgres_dsn, role, chosen):
-    for way in (make_current, db.upgrade):
-        with pytest.raises(Unfit, match="may not make tables in schema public") as unfit:
-            await way(role)
+    with pytest.raises(Unfit, match="may not make tables in schema public"):
+        await db.upgrade(role)
+    with pytest.raises(Unfit, match="may not make tables in schema public") as unfit:
+        await make_current(role)
 
     await execute(postgres_dsn, remedies(unfit)[chosen])
     await make_current(role)
@@ -81,9 +82,11 @@ def entry() -> Script[None]:
 
 async def test_a_role_that_may_not_read_the_tables(postgres_dsn, role):
     await db.upgrade(postgres_dsn)
-    for way in (open_engine, is_current, make_current, assert_usable, schema_of):
-        with pytest.raises(Unfit, match="may not read and write") as unfit:
+    for way in (is_current, make_current, assert_usable, schema_of):
+        with pytest.raises(Unfit, match="may not read and write"):
             await way(role)
+    with pytest.raises(Unfit, match="may not read and write") as unfit:
+        await open_engine(role)
 
     await execute(postgres_dsn, *remedies(unfit))
     assert await is_current(role)

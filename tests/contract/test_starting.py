@@ -65,3 +65,9 @@ def test_a_pooler_in_transaction_mode(postgres_cluster: postgres.Cluster, postgr
 def test_a_role_that_does_not_exist(postgres_dsn, tmp_path, command):
     dsn = postgres_dsn.replace(f"//{postgres.OWNER}@", "//nobody@")
     assert_one_sentence(started(command, tmp_path, dsn), 'role "nobody" does not exist')
+
+
+def test_sessions_that_another_process_has_left_its_statements_in(postgres_cluster, postgres_dsn, tmp_path):
+    with pgbouncer.pooling(postgres_cluster, "session", server_reset_query="") as pooler:
+        assert started(["db", "upgrade"], tmp_path, pooler.dsn(postgres_dsn)).returncode == 1
+        assert_one_sentence(started(["worker"], tmp_path, pooler.dsn(postgres_dsn)), "server_reset_query = DISCARD ALL")

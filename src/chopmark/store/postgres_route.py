@@ -34,7 +34,6 @@ _NOT_LET_IN = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-_MIXED_UP = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _WHO = """SELECT pg_backend_pid() AS pid, CAST(backend_start AS TEXT) AS start, current_setting($1, true) AS mark
   FROM pg_stat_activity WHERE pid = pg_backend_pid()"""
 _SET = "SELECT name, set_config(name, value, false) AS value FROM unnest($1::text[], $2::text[]) AS s (name, value)"
@@ -138,8 +137,10 @@ async def _settle(connection: Any, wanted: Mapping[str, str], *, durable: bool) 
             raise Unfit(_SECOND_HAND)
         made = await connection.fetch(_SET, [*names, MARK], [*wanted.values(), "used"])
         has = await connection.fetch(_HAS, [*names, *asked])
-    except _MIXED_UP as failure:
+    except asyncpg.DuplicatePreparedStatementError as failure:
         raise Unfit(_SECOND_HAND) from failure
+    except asyncpg.InvalidSQLStatementNameError as failure:
+        raise Unfit(_SHARED) from failure
     except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as no:
         raise Unfit(f"PostgreSQL does not take a setting of the session: {no}") from no
     if {row["pid"] for row in has} != {who["pid"]}:
@@ -176,8 +177,10 @@ async def assert_own_sessions(route: Route, connection: Any) -> None:
                 second.terminate()
         except (TimeoutError, asyncpg.PostgresConnectionError) as failure:  # it waited, or the pooler let it wait
             raise Unfit(_NO_SECOND) from failure
-    except _MIXED_UP as failure:  # one session has prepared a statement, and another one was asked for it
+    except asyncpg.InvalidSQLStatementNameError as failure:  # one session prepared it, another one was asked for it
         raise Unfit(_SHARED) from failure
+    except asyncpg.DuplicatePreparedStatementError as failure:
+        raise Unfit(_SECOND_HAND) from failure
 
 
 async def _assert_apart(first: Any, second: Any) -> None:
