@@ -99,30 +99,48 @@ def running(settings: Sequence[str] = ()) -> Iterator[Cluster]:
             "-N",
         ]
         subprocess.run(initdb, user=account, group=account, cwd=directory, check=True, capture_output=True)
-        server: list[str | Path] = [
-            bin_ / "postgres",
-            "-D",
-            data,
-            "-k",
-            directory,
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "max_connections=200",
-            *(part for setting in settings for part in ("-c", setting)),
-        ]
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                server, user=account, group=account, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            _await_answer(bin_, directory, process)
-            yield Cluster(bin_, directory, process)
-        finally:
-            process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
-            process.wait()
+        with _serving(bin_, directory, account, settings) as cluster:
+            yield cluster
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def following(primary: Cluster) -> Iterator[Cluster]:
+    """Start a standby of a cluster, with a socket of its own; stop and remove it at the end."""
+    bin_ = primary.programs
+    directory = Path(tempfile.mkdtemp(prefix="chopmark-pg-"))
+    try:
+        account = _account(directory)
+        copy: list[str | Path] = [
+            *(bin_ / "pg_basebackup", "-D", directory / "data", "-h", primary.directory, "-U", OWNER),
+            *("-R", "-c", "fast"),
+        ]
+        subprocess.run(copy, user=account, group=account, cwd=directory, check=True, capture_output=True)
+        with _serving(bin_, directory, account) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def _serving(bin_: Path, directory: Path, account: str | None, settings: Sequence[str] = ()) -> Iterator[Cluster]:
+    server: list[str | Path] = [
+        *(bin_ / "postgres", "-D", directory / "data", "-k", directory),
+        *("-c", "listen_addresses=", "-c", "max_connections=200"),
+        *(part for setting in settings for part in ("-c", setting)),
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            server, user=account, group=account, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        port = next((setting.partition("=")[2] for setting in settings if setting.startswith("port=")), "5432")
+        _await_answer(bin_, directory, process, port)
+        yield Cluster(bin_, directory, process)
+    finally:
+        process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
+        process.wait()
 
 
 def _account(directory: Path) -> str | None:
@@ -138,8 +156,8 @@ def _account(directory: Path) -> str | None:
     return "postgres"
 
 
-def _await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes]) -> None:
-    question: list[str | Path] = [bin_ / "pg_isready", "-q", "-h", directory, "-U", OWNER]
+def _await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes], port: str = "5432") -> None:
+    question: list[str | Path] = [bin_ / "pg_isready", "-q", "-h", directory, "-p", port, "-U", OWNER]
     for _ in range(int(START_LIMIT_S / POLL_S)):
         if subprocess.run(question, check=False).returncode == 0:
             return

@@ -240,7 +240,7 @@ async def _ground(
         clock=clock,
         entropy=entropy,
         approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
-        heads=ground.heads,
+        heads=heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
     )

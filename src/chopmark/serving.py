@@ -28,6 +28,7 @@ from chopmark.running import (
     server_config,
 )
 from chopmark.settings import Settings
+from chopmark.store.opening import assert_usable
 from chopmark.web import app
 
 
@@ -120,6 +121,7 @@ def run_server(settings: Settings, workers: int) -> int:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
+    asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
     config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()

@@ -5,7 +5,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.operating import say
 from chopmark.pki.reported import spki_of_report
@@ -63,7 +63,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         found = await ByHand(house.desk, HandLedger(house.engine)).listed()
     for one in found:
         told = "WAITS"
