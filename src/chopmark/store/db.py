@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -23,6 +22,7 @@ from sqlalchemy.schema import ExecutableDDLElement
 
 from chopmark.store.engine import Engine
 from chopmark.store.opening import is_postgres, open_engine, sqlite_path
+from chopmark.store.postgres_hosts import connect as connect_postgres
 from chopmark.store.schema import metadata
 from chopmark.store.script import Query, Script
 from chopmark.store.sqlite_connection import connect
@@ -127,7 +127,7 @@ async def _within(url: str, step: Callable[[Connection], T]) -> T:
     if not is_postgres(url):
         return await asyncio.to_thread(_within_sqlite, sqlite_path(url), step)
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+        "postgresql+asyncpg://", async_creator=lambda: connect_postgres(url), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:

@@ -14,6 +14,7 @@ import asyncpg
 
 from chopmark.store.engine import Engine
 from chopmark.store.postgres import POOL, PostgresEngine
+from chopmark.store.postgres_hosts import connect as connect_postgres
 from chopmark.store.sqlite import SqliteEngine
 from chopmark.store.sqlite_connection import MEMORY, connect, translating
 
@@ -46,7 +47,7 @@ async def is_current(url: str) -> bool:
     """Tell whether the database's schema is this release's, without alembic."""
     if not is_postgres(url):
         return await asyncio.to_thread(_sqlite_is_current, sqlite_path(url))
-    connection = await asyncpg.connect(url)
+    connection = await connect_postgres(url)
     try:
         return bool(await connection.fetchval(_REVISION) == RELEASE)
     except asyncpg.UndefinedTableError:

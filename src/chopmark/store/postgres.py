@@ -12,6 +12,7 @@ import asyncpg
 from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
 from chopmark.store.postgres_bell import Bell
 from chopmark.store.postgres_bundle import perform_bundle
+from chopmark.store.postgres_hosts import connect
 from chopmark.store.postgres_joint import LOST, Alone, Joiner
 from chopmark.store.postgres_pool import Pool
 from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
@@ -80,6 +81,7 @@ class PostgresEngine:
         """
         writing = Pool(partial(_connect, dsn, SESSION, durable), pool)
         reading = Pool(partial(_connect, dsn, SESSION | {"default_transaction_read_only": "on"}, False), readers)
+        writing.beside, reading.beside = reading, writing
         with _translating:
             try:
                 for each in (writing, reading):
@@ -112,7 +114,7 @@ class PostgresEngine:
         """As `Engine.stream`."""
         statement = compiled(sql)
         with _translating:
-            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+            connection = await connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     cursor = await connection.cursor(statement.numbered, *statement.arguments(values))
@@ -125,7 +127,7 @@ class PostgresEngine:
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """As `Engine.snapshot`."""
         with _translating:
-            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+            connection = await connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
         try:
             with _translating:
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
@@ -162,6 +164,9 @@ class PostgresEngine:
                 connection = await pool.take()
                 try:
                     await _walk(connection, begin, walk, step)
+                except TimeoutError:
+                    pool.doubt()
+                    raise
                 finally:
                     pool.give(connection)
         finally:
@@ -197,7 +202,7 @@ class _View:
 
 async def _connect(dsn: str, settings: dict[str, str], durable: bool) -> Any:
     """Return a new connection; raises NotDurable when it has to be durable and is not."""
-    connection = await asyncpg.connect(
+    connection = await connect(
         dsn,
         timeout=ACQUIRE_S,
         command_timeout=COMMAND_S,

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from chopmark.store.engine import Bells
+from chopmark.store.postgres_hosts import connect
 
 CONNECT_S = 5
 COMMAND_S = 5
@@ -72,7 +73,7 @@ class Bell:
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
             self._heard.clear()
-            self._connection = await asyncpg.connect(
+            self._connection = await connect(
                 self._dsn, timeout=CONNECT_S, command_timeout=COMMAND_S, server_settings=SESSION
             )
             self._connection.add_termination_listener(self._lost)
