@@ -102,12 +102,15 @@ class Cluster:
         word = self.values[passwords[account]]
         return f"postgresql://{account}:{word}@{places}/{database}?{attribute}sslmode=verify-full&sslrootcert={ca}"
 
-    def psql(self, name: str, *arguments: str, database: str = "postgres") -> subprocess.CompletedProcess[str]:
+    def psql(
+        self, name: str, *arguments: str, database: str = "postgres", limit_s: float = 30
+    ) -> subprocess.CompletedProcess[str]:
         """Run psql on a host, at its own server, over its socket."""
         directory = self.folder / name
         port = self.values["PG_PORT"]
-        call = [programs() / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", directory, "-p", port]
-        return self.members[name].run([*call, "-d", database, *arguments], PGCONNECT_TIMEOUT="5")
+        call = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-p", port]
+        call[0] = str(programs() / "psql")
+        return self.members[name].run([*call, "-d", database, *arguments], limit_s, PGCONNECT_TIMEOUT="5")
 
     def patronictl(self, *arguments: str) -> str:
         """Run patronictl as the operator does, on a host that is up; return what it says."""
@@ -147,8 +150,8 @@ def running(small_disks: bool = False) -> Iterator[Cluster]:
                 stack.enter_context(_small_disk(folder / name))
             shutil.chown(folder / name, ACCOUNT, ACCOUNT)
             (folder / name).chmod(0o700)
-        # Before the disks go: nothing may run on them any more.
-        stack.callback(lambda: [host.power_off() for host in members.values()])
+        for host in members.values():
+            stack.callback(host.power_off)  # before the disks go: nothing may run on them any more
         try:
             for name in NAMES:
                 cluster.start(name)
@@ -167,7 +170,9 @@ def _prepared(members: Mapping[str, Host], folder: Path) -> Cluster:
     network = next(iter(members.values())).address.rpartition(".")[0]
     values = {
         **{name.upper(): host.address for name, host in members.items()},
-        **{"APP1": "127.0.0.1", "APP2": "127.0.0.1", "NETWORK": f"{network}.0/24"},
+        "APP1": "127.0.0.1",
+        "APP2": "127.0.0.1",
+        "NETWORK": f"{network}.0/24",
         **{name: str(free_port()) for name in _PORTS},
         "DATA": f"{folder}/@NAME@",
         "CERTIFICATES": f"{folder}/certificates/@NAME@",

@@ -43,14 +43,14 @@ class Host:
                 subprocess.Popen(command, env=kept, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=log.parent)
             )
 
-    def run(self, arguments: Sequence[str | Path], **how: str) -> subprocess.CompletedProcess[str]:
+    def run(self, arguments: Sequence[str | Path], limit_s: float = 60, **how: str) -> subprocess.CompletedProcess[str]:
         """Run a program on this host to its end."""
         return subprocess.run(
             self.command(arguments),
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=limit_s,
             env={**os.environ, **how},
             stdin=subprocess.DEVNULL,
         )
