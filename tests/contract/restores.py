@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chopmark.main import build
+from chopmark.main import build, reentry_of
 from chopmark.operating_restored import restoring_of
-from chopmark.restoring import NoJournal, Restoring
+from chopmark.restoring import Restoring
 from chopmark.store.schema import metadata
 from tests import postgres
 from tests.contract.world import World
@@ -60,7 +60,7 @@ def backed_up(world: World, cluster: postgres.Cluster | None, folder: Path) -> B
 
 def restoring(world: World) -> Restoring:
     """What the command calls."""
-    return restoring_of(world.house, NoJournal())
+    return restoring_of(world.house, reentry_of(world.house))
 
 
 async def everything(world: World) -> dict[str, list[dict[str, Any]]]:

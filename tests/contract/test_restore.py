@@ -1,6 +1,6 @@
 """A backup is put back: what the database forgot is answered from outside it at once, and entered again."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import cast
@@ -22,7 +22,7 @@ from chopmark.restoring import Ended
 from chopmark.store.checking import CertificateRows
 from chopmark.words import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from tests import postgres
-from tests.contract.restored import Backups
+from tests.contract.restores import Backup, backed_up
 from tests.contract.test_status import GOOD, REVOKED, asking, said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, START, Errand, World, refusal, world_fixture
 
@@ -31,6 +31,28 @@ BY, WHY = "S1", "the disk died"
 LINE = Line(Deed.HELD, START, IssuerId("investor"), Serial("01"), OrderId("ORDER"), 0, START)
 LATE = {**ROWS[DAN], "customer": "C8", "person_id": "A131145624", "accounts": "F014000-0000008", "mobile": "0912555008"}
 """A customer who came after the backup."""
+
+
+@dataclass
+class Backups:
+    """Takes copies of a world's database and puts them back; heads and journal stay as they are, being outside."""
+
+    world: World
+    cluster: postgres.Cluster | None
+    folder: Path
+
+    async def take(self) -> Backup:
+        """Copy the database, all records in the tree; nobody holds the sequencer's lease before or after."""
+        self.world.clock.later(seconds=30)
+        await self.world.once("sequence")
+        self.world.clock.later(seconds=30)
+        return backed_up(self.world, self.cluster, self.folder)
+
+    async def put_back(self, backup: Backup) -> None:
+        """Have the installation's processes, begun anew, find this copy where their database was."""
+        self.world.clock.later(seconds=30)
+        await backup.put_back(self.world)
+        await self.world.house.restorewatch.look()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Level, Report
-from chopmark.audit.head import encode_head
+from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli import app
@@ -73,10 +73,10 @@ async def test_after_a_restore_the_sequencer_refuses_until_it_is_declared_and_th
 
     ended = await declared(world)
     assert ended.loss is not None
-    assert ended.successor.draft.lost is not None
+    assert successor_of(ended).draft.lost is not None
     assert (ended.loss.kept, ended.loss.lost) == (
-        ended.successor.size - await waited(world, ended),
-        ended.successor.draft.lost.size,
+        successor_of(ended).size - await waited(world, ended),
+        successor_of(ended).draft.lost.size,
     )
     await sequenced(world)
     await world.to_active(GUS)
@@ -91,11 +91,16 @@ async def test_after_a_restore_the_sequencer_refuses_until_it_is_declared_and_th
     assert f'"lost":{ended.loss.lost}' in leaf["facts"]
 
 
+def successor_of(ended: Ended) -> Head:
+    assert ended.successor is not None
+    return ended.successor
+
+
 async def waited(world: World, ended: Ended) -> int:
     """How many records the successor has placed."""
     assert ended.loss is not None
     within = "position >= :kept AND position < :size"
-    return await world.count("leaves", within, kept=ended.loss.kept, size=ended.successor.size)
+    return await world.count("leaves", within, kept=ended.loss.kept, size=successor_of(ended).size)
 
 
 # what the lost time has used up --------------------------------------------------------------------------------------
@@ -272,7 +277,7 @@ async def test_every_lease_is_free_and_its_fencing_number_is_above_the_heads_fil
     assert last.draft.fencing == 91
     await backup.put_back(world)
     ended = await declared(world)
-    assert ended.successor.draft.fencing > last.draft.fencing
+    assert successor_of(ended).draft.fencing > last.draft.fencing
     rows = await world.rows("SELECT name, holder, fencing FROM leases")
     assert len(rows) > 1
     assert all(row["fencing"] > last.draft.fencing for row in rows)
