@@ -517,7 +517,7 @@ async def test_the_command_says_what_it_would_do_does_it_and_then_finds_nothing_
     assert await lone.leaves(Event.AUDIT_LEDGER_RESTORED) == []
     code, said = await told(lone, capsys, dry_run=False)
     assert code == 0
-    assert "is signed and in the heads file: the counter works again." in said
+    assert "is signed and in the heads file.\nThe counter works again." in said
     (leaf,) = await lone.leaves(Event.AUDIT_LEDGER_RESTORED)
     assert '"by":"S1"' in leaf["facts"]
     assert '"os_user":' in leaf["facts"]

@@ -19,14 +19,6 @@ from chopmark.web.health import Check, Health
 from tests.web.counter import NOW, World
 
 ALL_WELL = dict.fromkeys(("database", "schema", "signer", "clock", "heads", "journal", "queue"), "ok")
-    "database": "ok",
-    "schema": "ok",
-    "signer": "ok",
-    "clock": "ok",
-    "heads": "ok",
-    "journal": "ok",
-    "queue": "ok",
-}
 
 
 class Lost(OnDevice):
