@@ -25,6 +25,7 @@ from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
 from chopmark.web.client_address import ClientAddresses
 from chopmark.web.health import Check
+from chopmark.web.load import Load
 from chopmark.words import Secret, Text
 
 
@@ -91,6 +92,7 @@ class Doors:
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str
     checks: Mapping[str, Check]
+    load: Load
     demo: Demo | None = None
 
     def now(self) -> datetime:
