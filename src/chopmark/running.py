@@ -14,6 +14,7 @@ import uvicorn
 from chopmark.audit.restorewatch import LOOK_EVERY_S
 from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
+from chopmark.connections import bounded
 from chopmark.external import anchors_of, published
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
@@ -36,6 +37,7 @@ from chopmark.web.doors import Demo, Doors, PublishedCa
 from chopmark.web.est import Est, EstDoor
 from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
+from chopmark.web.load import Load
 from chopmark.words import IssuerId, Secret
 
 LOGGED = frozenset(
@@ -117,6 +119,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         issuer_title=house.certifier.name,
         checks=checks(house),
         require_whole=house.restorewatch.require_whole,
+        load=Load(settings.limits.requests, settings.limits.status_requests),
         demo=demo,
     )
 
@@ -145,6 +148,7 @@ def est_door(house: House) -> Est:
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
             health=Health(checks(house), house.clock),
             require_whole=house.restorewatch.require_whole,
+            load=Load(house.settings.limits.requests, house.settings.limits.status_requests),
         )
     )
 
@@ -212,19 +216,18 @@ class Server:
 
 
 def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn.Config:
-    """Return uvicorn's settings: no access log, no server header, bounded waiting."""
+    """Return uvicorn's settings: no access log, no server header, connections that are bounded."""
     return uvicorn.Config(
         application,
         log_level="warning",
         access_log=False,
         server_header=False,
         date_header=True,
-        timeout_keep_alive=15,
+        timeout_keep_alive=settings.limits.idle_s,
         timeout_graceful_shutdown=30,
-        limit_concurrency=512,
         proxy_headers=False,
         ws="none",
-        **{"host": settings.host, "port": settings.port, "lifespan": "on", **extra},
+        **{"host": settings.host, "port": settings.port, "lifespan": "on", "http": bounded(settings), **extra},
     )
 
 

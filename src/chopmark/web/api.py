@@ -202,6 +202,9 @@ async def overview(request: Req, visit: Visiting, account: FromQuery[str | None]
 @post("/orders", responses=PROBLEMS)
 async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
     """Open an order, or return the one that is open already for the same; another open one is named in `code`."""
+    busy = house(request).load.refuses_applications()
+    if busy is not None and data.operation is Operation.ENROL:
+        raise Refused(busy)
 
     async def do(visit: Visit) -> Response[OrderOut]:
         file = await house(request).enrolment.start(

@@ -25,6 +25,7 @@ from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
 from chopmark.web.client_address import ClientAddresses
 from chopmark.web.health import Check
+from chopmark.web.load import Load
 from chopmark.words import Secret, Text
 
 
@@ -92,6 +93,7 @@ class Doors:
     issuer_title: str
     checks: Mapping[str, Check]
     require_whole: Callable[[], None]
+    load: Load
     demo: Demo | None = None
 
     def now(self) -> datetime:

@@ -127,6 +127,7 @@ class Door:
     site: Site
     port: int
     kind: str
+    pid: int = 0
 
     @property
     def host(self) -> str:
@@ -166,7 +167,7 @@ class Door:
 
 
 @contextmanager
-def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
+def running(site: Site, kind: str, folder: Path, **more: str) -> Iterator[Door]:
     """Run the door: `direct`, or behind `nginx` with the documented configuration."""
     port, socket = free_port(), folder / "door.sock"
     how = {
@@ -183,6 +184,7 @@ def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
         "CHOPMARK_DATABASE": site.settings.database,
         "CHOPMARK_EST_URL": f"https://localhost:{port}",
         "CHOPMARK_EST_PORT": str(port),
+        **more,
     }
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -194,10 +196,10 @@ def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
         ready = next((line for line in door.stdout if line.startswith("ready ")), None)
         assert ready is not None, (folder / "est.log").read_text()
         if kind == "direct":
-            yield Door(site, port, kind)
+            yield Door(site, port, kind, door.pid)
         else:
             with _nginx(site, folder, port, socket):
-                yield Door(site, port, kind)
+                yield Door(site, port, kind, door.pid)
     finally:
         for process in processes:
             process.kill()
