@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
+from chopmark.audit.findings import Code
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.checker import Checker
@@ -446,3 +447,26 @@ async def test_a_row_that_asks_for_a_slip_is_not_believed_where_the_record_asks_
     await stop(world, ANN)
     await given(errand, await printed(world, ANN))
     assert (await refusal(errand.confirm())).code == "distrusted"
+
+
+@pytest.mark.parametrize("row", ["state = 'live'", "order_id = 'OTHER'", "expires_at = expires_at + 90000000"])
+async def test_the_audit_finds_a_slip_whose_row_is_better_off_than_its_records(world: World, row: str) -> None:
+    errand = await begun(world)
+    await given(errand, await printed(world))
+    assert (await world.audit()).findings == ()
+    if "OTHER" in row:
+        other = await world.open(EVE)
+        row = f"order_id = '{other.id}'"
+    await world.change(f"UPDATE slips SET {row}")
+    assert [finding.code for finding in (await world.audit()).findings] == [Code.SLIP_WRONG]
+
+
+async def test_the_audit_finds_an_approval_by_a_slip_that_was_void(world: World) -> None:
+    """Its row is made live again for the moment, and everything afterwards looks as it should."""
+    errand = await begun(world)
+    before, newer = await printed(world), await printed(world)
+    await world.change("UPDATE slips SET state = 'void' WHERE id = :id", id=newer.slip.id)
+    await world.change("UPDATE slips SET state = 'live' WHERE id = :id", id=before.slip.id)
+    await given(errand, before)
+    await world.change("UPDATE slips SET state = 'void'")
+    assert [finding.code for finding in (await world.audit()).findings] == [Code.SLIP_WRONG]

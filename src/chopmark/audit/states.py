@@ -35,7 +35,7 @@ class Rules:
 
     `code` is the factor under which wrong codes are counted, `birth_date` that of wrong birth dates. An earlier release
     counted codes by channel: `factors` says under which factor a channel's were counted.
-    `cooldown`: how long a changed contact carries no code.
+    `cooldown`: how long a changed contact carries no code; `slip_life`: how long an approval slip counts.
     """
 
     limits: Mapping[str, FailureLimit]
@@ -43,6 +43,7 @@ class Rules:
     factors: Mapping[str, str]
     birth_date: str
     cooldown: timedelta
+    slip_life: timedelta
 
 
 AHEAD = timedelta(seconds=60)

@@ -77,7 +77,7 @@ class Enrolment:
             login_factors=caller.factors,
             policy=desk.policy.id,
             created_at=now,
-            expires_at=now + desk.policy.order_life,
+            expires_at=now + (desk.policy.slip_life if way is Way.SLIP else desk.policy.order_life),
             birth_date_asked=self._asks_birth_date(file, operation),
             reason=reason or advice.reason,
             nonce=desk.entropy.token(32),
