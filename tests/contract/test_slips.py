@@ -17,13 +17,16 @@ from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.pki.key_words import LETTERS, key_words
 from chopmark.ra.model import Order, Step
+from chopmark.ra.possession import Possession
+from chopmark.ra.rekey import Shown
 from chopmark.ra.slips import Papers, Printed, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
+from chopmark.stepup.ports import Sequel
 from chopmark.store.checking import CertificateRows
 from chopmark.store.slips import SlipLedger
 from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
-from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
+from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, KeyHome, Operation, OrderState, Reason
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, BEN, DAN, EVE, Errand, World, outcome, refusal, world_fixture
 
@@ -408,6 +411,23 @@ async def test_a_first_application_and_a_renewal_take_one_too(world: World, oper
     assert (await world.audit()).findings == ()
 
 
+async def test_a_programs_key_is_approved_by_a_slip_once_it_has_been_named(world: World) -> None:
+    await without_contacts(world)
+    errand = await world.open(DAN, home=KeyHome.HELPER)
+    program, key = world.house.program, errand.key
+    made = await program.credential(errand.caller, errand.id)
+    assert (await program.enrol(made.user, made.secret, key.request())).certificate is None
+    slip = await printed(world, key=key.words)
+    assert (await refusal(given(errand, slip))).code == "possession"
+    await Possession(world.house.desk).name(errand.caller, errand.id, key.words)
+    await given(errand, slip)
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    certificate = (await program.enrol(made.user, made.secret, key.request())).certificate
+    assert certificate is not None
+    assert (await program.reenrol(Shown(certificate), key.request())).order.state is OrderState.ACTIVE
+    assert (await world.audit()).findings == ()
+
+
 async def test_who_writes_the_database_cannot_fake_a_slip(world: World) -> None:
     """The row says that a slip was right; then the slip of another customer, or an old one, is moved here."""
     errand = await begun(world)
@@ -470,3 +490,29 @@ async def test_the_audit_finds_an_approval_by_a_slip_that_was_void(world: World)
     await given(errand, before)
     await world.change("UPDATE slips SET state = 'void'")
     assert [finding.code for finding in (await world.audit()).findings] == [Code.SLIP_WRONG]
+
+
+async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts_and_records_in_step(
+    world: World,
+) -> None:
+    """The order is cancelled between the charge and what follows: nothing is given back that no record gives back."""
+    errand = await begun(world)
+    slip = await printed(world)
+    house, order = world.house, await errand.order()
+    ledger, acting = SlipLedger(house.engine), house.desk.acting(errand.caller, order)
+
+    async def charge(pen: Pen) -> Refusal | None:
+        leaf = pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
+        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), leaf, leaf)
+
+    async def right(pen: Pen) -> Refusal | None:
+        yes = pen.leaf(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
+        no = pen.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
+        return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
+
+    assert await house.recorder.write(order_chain(errand.id), charge) is None
+    await house.enrolment.cancel(errand.caller, errand.id)
+    assert isinstance(await house.recorder.write(order_chain(errand.id), right), Refusal)
+    assert await failures(world) == [1]
+    assert await world.count("slips", "state = 'live'") == 1
+    assert (await world.audit()).findings == ()

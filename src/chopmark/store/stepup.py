@@ -331,11 +331,11 @@ class ChallengeLedger:
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
                 return challenge_of(found[0]).refusal(now) or pure.expired()
-            yield forgiven
             yield unpaused
             if not (yield coded):
-                yield from append(no)
+                yield from append(no)  # which gives no failure back, so that the count does not either
                 return _MOVED
+            yield forgiven
             yield from in_turn(follows)
             yield from wake(sequel.works)
             yield from append(leaf)
