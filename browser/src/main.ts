@@ -24,6 +24,7 @@ const STEPS: Readonly<Record<string, () => Promise<Attach>>> = {
   cancel: async () => (await import("./pages/channel.ts")).attachCancel,
   code: async () => (await import("./pages/code.ts")).attachCode,
   resend: async () => (await import("./pages/code.ts")).attachResend,
+  slip: async () => (await import("./pages/slip.ts")).attachSlip,
   birth_date: async () => (await import("./pages/birth-date.ts")).attachBirthDate,
   review: async () => (await import("./pages/review.ts")).attachReview,
   install: async () => (await import("./pages/install.ts")).attachInstall,

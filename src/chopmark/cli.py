@@ -197,6 +197,35 @@ def customers_password(customer: str, *, by: str) -> int:
     return asyncio.run(password_slip(_settings(), customer, by))
 
 
+@customers_app.command(name="approval-slip")
+def customers_approval_slip(
+    customer: str,
+    *,
+    papers: Literal["identity-card", "resident-certificate", "passport", "company-papers"],
+    by: str,
+    approved_by: str,
+    key: str | None = None,
+) -> int:
+    """Print an approval slip: it stands in for the code of a customer to whom no code can be sent, for a week and once.
+
+    Parameters
+    ----------
+    customer:
+        The firm's own number of the customer.
+    papers:
+        What was seen of the person who asks for it, in the original; it is recorded.
+    by:
+        Staff id of who has seen it and prints the slip.
+    approved_by:
+        Staff id of who has seen it too and approves.
+    key:
+        The twelve letters of the key that the customer's page shows: then the slip approves that key and no other.
+    """
+    from chopmark.staff import approval_slip
+
+    return asyncio.run(approval_slip(_settings(), customer, by, approved_by, papers, key))
+
+
 @clients_app.command(name="put")
 def clients_put(client: str, *, by: str, name: str = "") -> int:
     """Make a client credential, or rotate it: the new secret is printed once, the old one lives a week.

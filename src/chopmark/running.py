@@ -22,10 +22,13 @@ from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
+from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.readiness import checks
 from chopmark.settings import Settings
 from chopmark.store.failing import FailingJobs
+from chopmark.store.slips import SlipLedger
+from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
@@ -106,6 +109,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         enrolment=house.enrolment,
         rekey=house.rekey,
         possession=Possession(house.desk),
+        slips=SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine)),
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,

@@ -65,6 +65,7 @@ class Code(StrEnum):
     COOLDOWN_RESET = "cooldown-reset"
     LOCK_LIFTED = "lock-lifted"
     FAILURES_LOWERED = "failures-lowered"
+    SLIP_WRONG = "slip-wrong"
 
 
 OF_TABLES = frozenset(
@@ -77,6 +78,7 @@ OF_TABLES = frozenset(
         Code.COOLDOWN_RESET,
         Code.LOCK_LIFTED,
         Code.FAILURES_LOWERED,
+        Code.SLIP_WRONG,
     }
 )
 """The findings that say nothing against the records: a table beside them was edited."""

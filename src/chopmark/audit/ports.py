@@ -80,7 +80,18 @@ class FailureRow:
     held: bool
 
 
-TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow
+@dataclass(frozen=True, slots=True)
+class SlipRow:
+    """An approval slip, without what it is found by; `order` is the one that it was right for."""
+
+    id: str
+    customer: str
+    state: str
+    order: str | None
+    expires_at: datetime
+
+
+TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow | SlipRow
 
 
 class Tables(Protocol):

@@ -24,7 +24,9 @@ from chopmark.words import (
     FactorClass,
     IssuerId,
     LoginId,
+    Operation,
     OrderId,
+    Reason,
     Serial,
     text,
 )
@@ -184,6 +186,16 @@ class Desk:
     def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
         """Return the work row that brings the CA in line with our record of a hold."""
         return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+
+    def hold_old(self, order: Order) -> tuple[Work, ...]:
+        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does.
+
+        It goes with the right code, or the right slip.
+        """
+        lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
+        if not lost or order.old_serial is None:
+            return ()
+        return (self.hold_work(order.old_serial, order.customer, order.id),)
 
     def revoke_work(self, serial: Serial, reason: str, customer: CustomerId, order: OrderId) -> Work:
         """Return the work row that has a certificate revoked at its CA."""

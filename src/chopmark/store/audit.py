@@ -15,6 +15,7 @@ from chopmark.audit.ports import (
     HoldingRow,
     Lease,
     Placed,
+    SlipRow,
     StoredAnchor,
     StoredHead,
     TableRow,
@@ -152,6 +153,7 @@ _ALL_CONTACTS = "SELECT customer, channel, version, verified_at, cool_until FROM
 _ALL_FAILURES = """
 SELECT customer, factor, window_start, in_window, ever, held_at FROM failures ORDER BY customer, factor
 """
+_ALL_SLIPS = "SELECT id, customer, state, order_id, expires_at FROM slips ORDER BY id"
 
 
 class AuditSource:
@@ -270,10 +272,15 @@ def _failure(row: Row) -> TableRow:
     return FailureRow(row["customer"], row["factor"], *counts, held=row["held_at"] is not None)
 
 
+def _slip(row: Row) -> TableRow:
+    return SlipRow(row["id"], row["customer"], row["state"], row["order_id"], moment(row["expires_at"]))
+
+
 _TABLES: tuple[tuple[str, Callable[[Row], TableRow]], ...] = (
     (_ALL_CERTIFICATES, _certificate),
     (_ALL_REQUESTS, _certificate),
     (_ALL_HOLDINGS, _holding),
     (_ALL_CONTACTS, _contact),
     (_ALL_FAILURES, _failure),
+    (_ALL_SLIPS, _slip),
 )

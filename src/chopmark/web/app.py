@@ -204,7 +204,6 @@ def framework(doors: Doors) -> Litestar:
             Exception: problems.unexpected,
         },
         before_request=let_in,
-        before_request=let_in,
         csrf_config=CSRFConfig(
             secret=doors.csrf_secret.reveal(),
             cookie_name="__Host-csrf" if doors.https else "csrf",

@@ -18,6 +18,7 @@ from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
+from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
@@ -81,6 +82,7 @@ class Doors:
     enrolment: Enrolment
     rekey: Rekey
     possession: Possession
+    slips: SlipDesk
     program: ProgramDesk
     revocation: Revocation
     stopping: StopDesk
