@@ -9,7 +9,7 @@ from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Kind, Refusal
 from chopmark.words import OrderState, Serial
 from tests.contract.barrier import at_barrier
-from tests.contract.test_issuance import said
+from tests.contract.test_issuance import Died, said
 from tests.contract.world import ANN, BEN, World, outcome, world_fixture
 
 world = world_fixture()
@@ -59,6 +59,31 @@ async def test_the_ca_itself_hands_out_no_certificate_whose_serial_was_given_up_
     again = await stopped.house.issuer.issue(wish)
     assert isinstance(again, Certified)
     assert again.serial == standing.serial
+
+
+async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recorded(world: World) -> None:
+    """Whoever gave it up died before another one was made: nothing else stands in its place."""
+    errand = await world.to_review()
+    await errand.submit()
+    wish = await errand.wish()
+    first, turnstile = await at_barrier(errand)
+    second, dying = await at_barrier(errand)
+
+    async def die() -> None:
+        raise Died
+
+    async def meanwhile() -> None:
+        world.clock.later(seconds=21)
+        dying.before_write(2, die)
+        with pytest.raises(Died):
+            await second.house.issuer.resume(wish)
+
+    turnstile.before_write(2, meanwhile)
+    assert isinstance(await first.house.issuer.issue(wish), Pending)
+    assert turnstile.passed == [2]
+    (row,) = await world.rows("SELECT serial, state, der FROM certificates")
+    assert (row["state"], row["der"]) == ("orphaned", None)
+    assert await said(world, row["serial"]) == "revoked"
 
 
 async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: World) -> None:

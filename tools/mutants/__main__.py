@@ -69,15 +69,19 @@ class Book:
 
 
 def reached(module: str, chosen: Sequence[str]) -> dict[str, list[str]]:
-    """Return each function of a module with the tests that call it; every test passes as long as nothing is wrong."""
+    """Return each function of a module with the tests that call it, and under no name those that call any, in order.
+
+    Every one of them passes as long as nothing is wrong.
+    """
     present = [one for one in tests_of(module) if (trial.REPOSITORY / one).exists()]
     found: list[trial.Outcome] = []
     one = trial.Trial(module, None, [*chosen, *present], watched=f"chopmark/{module}")
     trial.run([one], lambda _, outcome: found.append(outcome), limit_s=3600)
     if found[0].status != "survived":
         raise SystemExit(f"{module}: its tests do not pass without a fault: {found[0].failed}")
-    by: dict[str, list[str]] = {}
+    by: dict[str, list[str]] = {"": []}
     for test, functions in found[0].reached.items():
+        by[""] += [test] if functions else []
         for function in functions:
             by.setdefault(function.replace(".<locals>", ""), []).append(test)
     return by
@@ -115,13 +119,13 @@ def _functions(node: ast.AST, above: str) -> Iterator[tuple[str, ast.AST]]:
 
 def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]]) -> list[str]:
     """Return the tests that come where the fault is, in their order; all where that cannot be told."""
-    every = list(dict.fromkeys(test for tests in by.values() for test in tests))
+    every = by[""]
     constant = fault.scope.lstrip("_").isupper()
     if fault.scope in by:
         wanted = set(by[fault.scope])
     elif fault.scope in used:
         wanted = {test for function in used[fault.scope] for test in by.get(function, ())}
-    elif not fault.scope or constant or any(name.startswith(f"{fault.scope}.") for name in by):
+    elif constant or any(name.startswith(f"{fault.scope}.") for name in by):
         wanted = set(every)
     else:
         return []  # a function that no test calls

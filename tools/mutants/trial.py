@@ -31,7 +31,7 @@ PRELOADED = (
     "aiosqlite", "alembic", "alembic.command", "argon2", "asn1crypto.x509", "asyncpg", "cryptography.x509",
     "cryptography.hazmat.primitives.serialization.pkcs12", "httpx", "hypothesis", "hypothesis.stateful", "pydantic",
     "pydantic_settings", "pytest_asyncio.plugin", "sqlalchemy.ext.asyncio", "starlette.testclient", "structlog",
-    "_pytest.assertion.rewrite", "_hypothesis_pytestplugin", "xdist.plugin",
+    "_pytest.assertion.rewrite",
 )  # fmt: skip
 
 
@@ -145,6 +145,8 @@ class _Ear:
 def preload() -> None:
     """Load what is not ours, so that a child begins with it."""
     sys.path[:0] = [str(SOURCE), str(REPOSITORY)]
+    sys.dont_write_bytecode = False  # each child would compile the whole house and all tests again
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -156,7 +158,18 @@ def _child(trial: Trial, answer: Path) -> None:
     if trial.change is not None:
         sys.meta_path.insert(0, _Finder(trial.change))
     ear = _Ear(trial.watched)
-    quiet = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "--no-header", "-o", "addopts="]
+    quiet = [
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_asyncio.plugin",
+        "--tb=no",
+        "--no-header",
+        "-o",
+        "addopts=",
+    ]
     quiet += ["--import-mode=importlib", "-o", _WARNINGS]
     code = pytest.main([*quiet, *trial.arguments], plugins=[ear])
     sys.settrace(None)
