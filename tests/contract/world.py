@@ -4,6 +4,7 @@ Founding a CA takes a second, so each process founds one for each engine and cop
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -493,21 +494,32 @@ def _settings(folder: Path, database: str, **settings: Any) -> Settings:
     return Settings(mode="demo", data=folder, database=database, **settings)
 
 
+async def found_template(folder: Path, dsn: str | None) -> None:
+    """Found an installation with a CA and the customers in this folder, and in this database where one is named."""
+    settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
+    clock, dice = Clock(), Dice(Random(1))
+    await db.upgrade(settings.database_url)
+    assert await found_ca(settings, clock, dice)
+    house = await build(settings, clock, dice)
+    report = await house.intake.add(ROWS.values(), "alice")
+    assert report.imported == len(ROWS)
+    await house.close()
+
+
 async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
-    """Found an installation with a CA and the customers, once a process and engine."""
+    """The installation that this process's tests copy, one an engine: founded, or found ready (tools/mutants)."""
     name = ("sqlite", "") if cluster is None else ("postgresql", str(cluster.directory))
     if name not in _templates:
-        folder = Path(tempfile.mkdtemp(dir=base))
-        dsn = None if cluster is None else await cluster.fresh_database()
-        settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
-        clock, dice = Clock(), Dice(Random(1))
-        await db.upgrade(settings.database_url)
-        assert await found_ca(settings, clock, dice)
-        house = await build(settings, clock, dice)
-        report = await house.intake.add(ROWS.values(), "alice")
-        assert report.imported == len(ROWS)
-        await house.close()
-        _templates[name] = _Template(folder, dsn)
+        ready = Path(os.environ.get(postgres.TEMPLATES, base)) / name[0]
+        if cluster is not None and (ready / "dsn").exists():
+            _templates[name] = _Template(ready, (ready / "dsn").read_text(encoding="ascii"))
+        elif cluster is None and (ready / "house.db").exists():
+            _templates[name] = _Template(ready, None)
+        else:
+            folder = Path(tempfile.mkdtemp(dir=base))
+            dsn = None if cluster is None else await cluster.fresh_database()
+            await found_template(folder, dsn)
+            _templates[name] = _Template(folder, dsn)
     return _templates[name]
 
 
