@@ -157,6 +157,7 @@ def customers_import(
     by: str,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     allow: str = "",
+    dates: Literal["plain", "roc", "western"] = "plain",
     report: Path | None = None,
 ) -> int:
     """Import a sheet of customers (CSV, UTF-8 or Big5), wholly or not at all.
@@ -173,12 +174,15 @@ def customers_import(
         What is let through for this sheet, with commas between: `id` (another ID of a known customer), `birth-date`
         (another date of birth), `blanked` (contacts or accounts on record whose cells are empty now), `many`
         (other contacts of more customers than the settings permit). Without it each of these keeps the sheet out.
+    dates:
+        What you know of the sheet's dates. `roc`: every year of one or two digits is a year of the Republic. `western`:
+        every year of four digits is a western one, also where Excel writes 1949/7/15. Without it neither is read.
     report:
         Where to write the faults, or with --dry-run everything, as CSV; without it they are printed.
     """
     from chopmark.operating_sheet import import_customers
 
-    return asyncio.run(import_customers(_settings(), file, by, report, allow=allow, dry_run=dry_run))
+    return asyncio.run(import_customers(_settings(), file, by, report, allow=allow, dates=dates, dry_run=dry_run))
 
 
 @customers_app.command(name="password")

@@ -28,7 +28,7 @@ from chopmark.words import CustomerId, FactorClass, Secret
 from tests.unit.post.test_smtp import Keeping, listening
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
-C20001,A123456789,測試甲,79/07/15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
+C20001,A123456789,測試甲,1990-07-15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
 C20002,A223456781,測試乙,1985-02-28,0922345678,two@example.com,(證)9A95-0000002,2025-01-02
 """
 
