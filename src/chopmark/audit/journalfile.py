@@ -20,15 +20,15 @@ class JournalFolder:
 
     def __init__(self, directory: Path, node: int) -> None:
         self.directory = directory
-        self._node = node
+        self.node = node
 
     def append(self, lines: Sequence[str], day: date) -> None:
         """Write lines to the day's file of this node; they are on the disk when this returns. Raises OSError."""
-        append_durably(self.directory / f"journal-{self._node}-{day:%Y%m%d}.jsonl", lines)
+        append_durably(self.directory / f"journal-{self.node}-{day:%Y%m%d}.jsonl", lines)
 
     def probe(self) -> None:
         """Write and take away a file of our own, to see that the directory takes one; raises OSError."""
-        path = self.directory / f".probe-{self._node}-{os.getpid()}"
+        path = self.directory / f".probe-{self.node}-{os.getpid()}"
         try:
             path.write_bytes(b"probe")
         finally:

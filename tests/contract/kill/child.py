@@ -26,7 +26,7 @@ from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine
 from chopmark.va.publisher import Publisher
 from chopmark.words import OrderId
-from tests.contract.kill.plan import KillingEngine, KillingSigner, Plan
+from tests.contract.kill.plan import KillingEngine, KillingFolder, KillingSigner, Plan
 from tests.contract.world import ANN, Clock, Dice, Errand, World
 
 PRELOADED = (Linter, Publisher)
@@ -60,6 +60,7 @@ async def renewal(told: dict[str, Any], plan: Plan) -> None:
     settings = Settings(mode="demo", data=Path(told["folder"]), database=told["url"])
     clock, dice = Clock(datetime.fromisoformat(told["at"])), Dice(Random(told["dice"]))
     house: House = await build(settings, clock, dice, opening)
+    house.journal._folder = KillingFolder(house.journal._folder, plan)
     world = with_signers(World(house, clock, dice, told["url"]), plan)
     key = serialization.load_pem_private_key(told["key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)

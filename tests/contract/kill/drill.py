@@ -148,11 +148,13 @@ class Aftermath:
 
     async def judge(self) -> None:
         """1 intent first  2 nothing unissued is good  3 no limbo  4 what was told holds  5 one certificate, sound."""
+        await self.no_false_alarm()
         await self.intent_first()
         await self.never_good_before_it_is_issued()
         self.world.clock.at += RESTART
-        for job in ("resume", "revoke", "publish"):
+        for job in ("journal", "resume", "revoke", "publish"):
             await self.world.once(job)
+        await self.no_false_alarm()
         await self.no_limbo()
         await self.what_was_told_holds()
         await self.finish()
@@ -160,6 +162,13 @@ class Aftermath:
         assert report.findings == (), self.where
         checker = Checker(self.drill.standard, CertificateRows(self.world.house.engine), lint_each=0)
         assert (await checker.check(self.world.clock.now())).faults == (), self.where
+
+    async def no_false_alarm(self) -> None:
+        """A crash is no restore: heads and journal never say that the database has forgotten anything."""
+        watch = self.world.house.restorewatch
+        await watch.look()
+        assert watch.trouble() is None, self.where
+        assert watch.unreadable is None, self.where
 
     def signed(self) -> list[bytes]:
         """What the CA's key has signed for certificates."""

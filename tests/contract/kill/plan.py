@@ -1,11 +1,13 @@
 """Where a process is to die: at its n-th commit or signature, just before or just after it."""
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal, ParamSpec, TypeVar
 
+from chopmark.audit.journalfile import JournalFolder
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.store.engine import Engine, Snapshot
 from chopmark.store.script import Row, Script, Value
@@ -13,7 +15,16 @@ from chopmark.store.script import Row, Script, Value
 P = ParamSpec("P")
 T = TypeVar("T")
 KILLED = 137
-Moment = Literal["before commit", "after commit", "before signature", "after signature", "half a file", "after a file"]
+Moment = Literal[
+    "before commit",
+    "after commit",
+    "before signature",
+    "after signature",
+    "before a line",
+    "after a line",
+    "half a file",
+    "after a file",
+]
 
 
 @dataclass
@@ -83,6 +94,19 @@ class KillingEngine:
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+class KillingFolder(JournalFolder):
+    """A journal that dies before its lines are on the disk, or when they are and nobody was told."""
+
+    def __init__(self, folder: JournalFolder, plan: Plan) -> None:
+        super().__init__(folder.directory, folder.node)
+        self._plan = plan
+
+    def append(self, lines: Sequence[str], day: date) -> None:
+        self._plan.passes("before a line")
+        super().append(lines, day)
+        self._plan.passes("after a line")
 
 
 class KillingSigner:

@@ -26,6 +26,8 @@ async def test_i1_i2_i4_i5_a_renewal_killed_anywhere_is_whole_again_within_sixty
     points = await prepared.points()
     assert len([1 for moment, _ in points if moment == "after signature"]) == 2  # the certificate and the list
     assert len([1 for moment, _ in points if moment == "before commit"]) >= 8
+    # reserved, issued, proved, and the old one's revocation
+    assert len([1 for moment, _ in points if moment == "before a line"]) == 4
     for moment, number in points:
         await prepared.kill(moment, number)
 
