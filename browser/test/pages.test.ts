@@ -27,7 +27,7 @@ describe("the approval slip", () => {
     submit("slip");
     await until(() => expect(summary()).toContain("Please type the letters of your slip."));
     expect(posts()).toEqual([]);
-    type("slip", "bcdfg hjklm nprst wbcdf");
+    type("#slip", "bcdfg hjklm nprst wbcdf");
     submit("slip");
     await until(() => expect(went).toEqual(["/orders/o-1"]));
     expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/slip", { slip: "bcdfg hjklm nprst wbcdf" }]]);

@@ -20,14 +20,24 @@ from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
 from chopmark.ra.rekey import Shown
-from chopmark.ra.slips import Papers, Printed, SlipDesk
+from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
 from chopmark.store.checking import CertificateRows
 from chopmark.store.slips import SlipLedger
 from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
-from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, KeyHome, Operation, OrderState, Reason
+from chopmark.words import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderState,
+    Reason,
+)
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, outcome, refusal, world_fixture
 
@@ -568,3 +578,26 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
+
+
+async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) -> None:
+    """The slip is given in the name of a login that does not hold the key; then it is one for another key."""
+    errand = await begun(world)
+    slip = await printed(world)
+    house, order = world.house, await errand.order()
+    ledger, stranger = SlipLedger(house.engine), house.desk.acting(errand.within(STRANGER).caller, order)
+    own = house.desk.acting(errand.caller, order)
+
+    async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
+        async def attempt(pen: Pen) -> Refusal | None:
+            yes, no = pen.leaf(Event.RA_SLIP_RIGHT, slip=one.id), pen.leaf(Event.RA_SLIP_DEAD, slip=one.id)
+            return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
+
+        return await house.recorder.write(order_chain(errand.id), attempt)
+
+    assert isinstance(await right(slip.slip, stranger), Refusal)
+    other = await printed(world, key="BCDF-GHJK-LMNP")
+    assert isinstance(await right(other.slip, own), Refusal)
+    assert await errand.state() is OrderState.BOUND
+    assert await world.count("slips", "state = 'live'") == 1
+    assert await right((await printed(world)).slip, own) is None
