@@ -8,6 +8,7 @@ import { attachCode, attachResend } from "../src/pages/code.ts";
 import { attachComforts } from "../src/pages/comforts.ts";
 import { attachLaunch } from "../src/pages/launch.ts";
 import { attachReview } from "../src/pages/review.ts";
+import { attachSlip } from "../src/pages/slip.ts";
 import { attachStart } from "../src/pages/start.ts";
 import { watch } from "../src/pages/wait.ts";
 import { loadWords, t } from "../src/words.ts";
@@ -16,6 +17,22 @@ import { field, form, get, json, no, opened, order, stepForm, submit, summary, t
 const until = (true_: () => void) => vi.waitFor(true_, { timeout: 5000, interval: 5 });
 
 const CODE = stepForm("code", field("code", '<input id="code" name="code" data-digits="6">'));
+
+const SLIP = stepForm("slip", field("slip", '<input id="slip" name="slip">'));
+
+describe("the approval slip", () => {
+  test("is sent as it was typed, and an empty field is not sent at all", async () => {
+    const { page, posts, went } = opened(SLIP, () => json(200, order({ next: "review" })));
+    attachSlip(page, form("slip"));
+    submit("slip");
+    await until(() => expect(summary()).toContain("Please type the letters of your slip."));
+    expect(posts()).toEqual([]);
+    type("#slip", "bcdfg hjklm nprst wbcdf");
+    submit("slip");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/slip", { slip: "bcdfg hjklm nprst wbcdf" }]]);
+  });
+});
 
 describe("any step", () => {
   const channel = stepForm("channel", field("channel", '<input type="radio" id="channel-mobile" name="channel" value="mobile" checked>'));

@@ -141,15 +141,16 @@ async def test_both_contacts_are_told_with_the_first_code_and_the_old_one_is_hel
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_who_has_no_usable_contact_is_asked_for_a_slip(world: World, reason: Reason) -> None:
+async def test_who_has_no_usable_contact_is_asked_for_a_slip_and_who_has_a_new_one_waits_for_it(
+    world: World, reason: Reason
+) -> None:
     """E-mail alone approves nothing here, so that it helps nobody whose mobile cannot be used."""
     await world.to_active(ANN)
-    for column in ("disputed_at", "cool_until"):
-        await world.change(f"UPDATE contacts SET {column} = 9000000000000 WHERE channel = 'mobile'")
-        errand = await world.to_key(ANN, Operation.REPLACE, reason=reason)
-        assert (await errand.order()).next() is Step.SLIP
-        await world.house.enrolment.cancel(errand.caller, errand.id)
-        await world.change("UPDATE contacts SET disputed_at = NULL, cool_until = 0")
+    await world.change("UPDATE contacts SET cool_until = 9000000000000 WHERE channel = 'mobile'")
+    assert (await refusal(world.open(ANN, Operation.REPLACE, reason))).code == "call_us"
+    await world.change("UPDATE contacts SET disputed_at = 1 WHERE channel = 'mobile'")
+    errand = await world.to_key(ANN, Operation.REPLACE, reason=reason)
+    assert (await errand.order()).next() is Step.SLIP
 
 
 async def test_an_order_from_before_the_policy_is_not_approved_by_one_code(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from chopmark import operating
+from chopmark import operating, staff
+from chopmark.console import os_user
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
@@ -23,7 +25,7 @@ from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
 from chopmark.settings import Settings, Smtp
-from chopmark.store.script import Script, query
+from chopmark.store.script import Row, Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
 from tests.unit.post.test_smtp import Keeping, listening
 
@@ -226,6 +228,44 @@ async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(setting
         assert await house.door.seen(token) is None
         waiting = await house.works.claim((WorkKind.NOTICE,), 10, "test", house.clock.now(), 60)
     assert [(work.customer, work.facts["template"]) for work in waiting] == [(customer, "password_printed")]
+
+
+async def test_an_approval_slip_is_printed_by_two_for_who_can_get_no_code(
+    settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await import_customers(settings, sheet, "amy", None)
+    mailing = settings.model_copy(update={"smtp": Smtp(host="127.0.0.1", tls="none")})
+    with pytest.raises(Refused, match="can carry codes"):
+        await staff.approval_slip(mailing, "C20001", "amy", "bea", "passport", None)
+    async with opened(settings) as house:
+        await house.engine.run(_without_contacts, "C20001")
+    with pytest.raises(Refused, match="by one person and approved by another"):
+        await staff.approval_slip(settings, "C20001", "amy", "AMY", "passport", None)
+    capsys.readouterr()
+    assert await staff.approval_slip(settings, "c20001", "amy", "bea", "passport", "bcdf ghjk lmnp") == 0
+    said = capsys.readouterr().out
+    letters = said.split("slip      ")[1].split()[0]
+    assert re.fullmatch(r"([BCDFGHJKLMNPRSTW]{5}-){3}[BCDFGHJKLMNPRSTW]{5}", letters)
+    assert "the key BCDF-GHJK-LMNP and no other" in said
+    stored = (settings.data / "chopmark.sqlite").read_bytes()
+    assert letters.encode() not in stored
+    assert letters.replace("-", "").encode() not in stored
+    async with opened(settings) as house:
+        rows = await house.engine.read(_printed_slips)
+    assert [(json.loads(row["facts"])["os_user"], row["state"]) for row in rows] == [(os_user(), "live")]
+
+
+def _without_contacts(customer: str) -> Script[None]:
+    yield query("DELETE FROM contacts WHERE customer = :customer", customer=customer)
+
+
+def _printed_slips() -> Script[list[Row]]:
+    return (
+        yield query(
+            "SELECT l.facts, s.state FROM leaves l, slips s WHERE l.event = 'staff:slip:printed'"
+            " AND l.facts LIKE '%' || s.id || '%'"
+        )
+    )
 
 
 async def test_a_client_is_limited_its_old_secret_ended_and_itself_disabled_by_command(

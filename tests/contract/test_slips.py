@@ -16,19 +16,30 @@ from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.pki.key_words import LETTERS, key_words
+from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
 from chopmark.ra.rekey import Shown
-from chopmark.ra.slips import Papers, Printed, SlipDesk
+from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
 from chopmark.store.checking import CertificateRows
 from chopmark.store.slips import SlipLedger
 from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
-from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, KeyHome, Operation, OrderState, Reason
+from chopmark.words import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderState,
+    Reason,
+)
 from tests.contract.test_stops import messages, reference
-from tests.contract.world import ANN, BEN, DAN, EVE, Errand, World, outcome, refusal, world_fixture
+from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture(policy="strict")
 LATER = "CUSTOMERSLATERLOGIN0000000"
@@ -135,12 +146,12 @@ async def test_what_is_stored_is_a_keyed_hash_and_the_letters_stand_nowhere(worl
 
 
 async def test_printing_is_recorded_with_both_people_and_all_contacts_are_told(world: World) -> None:
-    await world.change("UPDATE contacts SET cool_until = 9000000000000 WHERE customer = :ann", ann=ANN)
+    await stop(world, ANN)
     slip = await printed(world, ANN)
     (leaf,) = await world.leaves(Event.STAFF_SLIP_PRINTED)
     said = json.loads(leaf["facts"])
     assert (said["by"], said["approved_by"], said["reason"]) == ("alice", "bob", "identity-card")
-    assert (said["customer"], said["slip"], said["contacts"]) == (ANN, slip.slip.id, "email:changed+mobile:changed")
+    assert (said["customer"], said["slip"], said["contacts"]) == (ANN, slip.slip.id, "email:stopped+mobile:stopped")
     assert sorted(row["channel"] for row in await world.notices("slip_printed")) == ["email", "mobile"]
 
 
@@ -159,6 +170,57 @@ async def test_none_is_printed_for_who_can_get_a_code_or_is_no_customer(world: W
     assert (await refusal(printed(world, "C99"))).kind is Kind.NOT_FOUND
     assert await world.count("slips") == 0
     assert (await printed(world, EVE)).slip.customer == EVE  # e-mail alone carries no code under `strict`
+
+
+@pytest.mark.parametrize("column", ["cool_until", "disputed_at"])
+async def test_none_is_printed_while_a_contact_cools_down_or_was_stopped_lately(world: World, column: str) -> None:
+    """For a week nothing goes faster for whoever had a contact changed, or stopped, than it went without slips."""
+    at = int(world.clock.now().timestamp() * 1000) + (
+        WEEK // timedelta(milliseconds=1) if column == "cool_until" else 0
+    )
+    await world.change(f"UPDATE contacts SET {column} = :at WHERE customer = :dan", at=at, dan=DAN)
+    world.clock.at += WEEK - timedelta(seconds=1)
+    assert (await refusal(printed(world))).code == "changed_lately"
+    assert await world.count("slips") == 0
+    world.clock.later(seconds=1)
+    if column == "disputed_at":
+        assert (await printed(world)).slip.customer == DAN
+    else:
+        assert (await refusal(printed(world))).code == "code_instead"
+
+
+async def test_none_is_printed_for_a_week_for_who_lost_contacts_by_a_sheet_or_took_anothers_place(world: World) -> None:
+    """One insider: Dan's contact is blanked; a new number without any contact gets Ann's id and account."""
+    blanked = {**ROWS[DAN], "mobile": ""}
+    assert (await world.house.intake.add([blanked], "alice", tuple(Allowed))).imported == 1
+    await world.house.intake.add([{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed))
+    thief = {**ROWS[ANN], "customer": "C9", "mobile": "", "email": ""}
+    assert (await world.house.intake.add([thief], "alice")).imported == 1
+    world.clock.at += WEEK - timedelta(seconds=1)
+    for customer in (DAN, "C9"):
+        assert (await refusal(printed(world, customer))).code == "changed_lately"
+    world.clock.later(seconds=2)
+    for customer in (DAN, "C9"):
+        assert (await printed(world, customer)).slip.customer == customer
+
+
+async def test_who_waits_for_a_changed_contact_is_not_sent_for_a_slip(world: World) -> None:
+    await world.to_active(DAN)
+    await world.change("UPDATE contacts SET cool_until = 9000000000000 WHERE customer = :dan", dan=DAN)
+    world.clock.later(seconds=60)
+    refused = await refusal(world.open(DAN, Operation.REPLACE, Reason.LOST))
+    assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "call_us")
+
+
+async def test_a_contact_that_is_registered_after_the_slip_was_printed_does_not_void_it_while_it_cools(
+    world: World,
+) -> None:
+    await without_contacts(world)
+    errand = await world.to_key(DAN)
+    slip = await printed(world)
+    assert (await world.house.intake.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
+    await given(errand, slip)
+    assert (await errand.confirm()).state is OrderState.ISSUED
 
 
 async def test_a_wrong_slip_is_counted_where_wrong_codes_are(world: World) -> None:
@@ -293,12 +355,12 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
 
 
 async def test_an_order_that_asks_for_codes_takes_no_slip(world: World) -> None:
-    """The slip was printed while the contacts were changed lately; the order was opened a week later."""
+    """The slip was printed while the contacts were stopped; the order was opened when they were confirmed anew."""
     await world.to_active(ANN)
-    await world.change("UPDATE contacts SET cool_until = 9000000000000 WHERE customer = :ann", ann=ANN)
+    await stop(world, ANN)
     world.clock.later(seconds=60)
     slip = await printed(world, ANN)
-    await world.change("UPDATE contacts SET cool_until = 0 WHERE customer = :ann", ann=ANN)
+    await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :ann", ann=ANN)
     errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.LOST)
     assert (await errand.order()).both_codes
     assert (await refusal(given(errand, slip))).code == "channel"
@@ -516,3 +578,26 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
+
+
+async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) -> None:
+    """The slip is given in the name of a login that does not hold the key; then it is one for another key."""
+    errand = await begun(world)
+    slip = await printed(world)
+    house, order = world.house, await errand.order()
+    ledger, stranger = SlipLedger(house.engine), house.desk.acting(errand.within(STRANGER).caller, order)
+    own = house.desk.acting(errand.caller, order)
+
+    async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
+        async def attempt(pen: Pen) -> Refusal | None:
+            yes, no = pen.leaf(Event.RA_SLIP_RIGHT, slip=one.id), pen.leaf(Event.RA_SLIP_DEAD, slip=one.id)
+            return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
+
+        return await house.recorder.write(order_chain(errand.id), attempt)
+
+    assert isinstance(await right(slip.slip, stranger), Refusal)
+    other = await printed(world, key="BCDF-GHJK-LMNP")
+    assert isinstance(await right(other.slip, own), Refusal)
+    assert await errand.state() is OrderState.BOUND
+    assert await world.count("slips", "state = 'live'") == 1
+    assert await right((await printed(world)).slip, own) is None

@@ -25,6 +25,7 @@ from chopmark.words import (
     Reason,
 )
 from tests.contract.programs import Program
+from tests.contract.test_launch import ticket
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -84,6 +85,30 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
     assert await customers.state() is OrderState.BOUND
     assert (await world.rows("SELECT approved_login FROM orders"))[0]["approved_login"] is None
     assert await world.leaves(Event.RA_CODE_RIGHT) == []
+
+
+async def launched(world: World) -> tuple[LoginId, str]:
+    """Ann comes from the trading program: her login, and the token of her session."""
+    secret = await ticket(world)
+    await world.house.launches.take(secret, "visitor")
+    opened, _ = await world.house.launches.confirm(secret, "visitor", None)
+    return opened.session.login, opened.token.reveal()
+
+
+async def test_a_login_id_outlives_the_session_id_and_a_second_launch_is_another_login(world: World) -> None:
+    """What the first launch has approved is no approval in the second, and stays one in the first."""
+    door = world.house.door
+    first, token = await launched(world)
+    session = await door.seen(token)
+    assert session is not None
+    renewed = await door.seen((await door.step_up(session)).reveal())
+    assert renewed is not None
+    assert (renewed.login, renewed.id_hash != session.id_hash) == (first, True)
+    errand = await world.to_review(login=first)
+    second, _ = await launched(world)
+    assert second != first
+    assert (await refusal(errand.within(second).confirm())).code == "possession"
+    assert (await errand.confirm()).state is OrderState.ISSUED
 
 
 async def test_reading_in_another_login_voids_nothing(world: World) -> None:

@@ -8,7 +8,7 @@ profile and key from them. Who has that key, which is on the server, can write r
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -117,8 +117,11 @@ _ENDS = frozenset(
     }
 )
 """What no order that waits for its certificate has behind it."""
-_CARRIES_NONE = frozenset({"none", "stopped", "changed", "not_sent", "not_alone"})
-"""What the records say of a contact that can carry no code, so that an approval slip stands in for one."""
+_CARRIES_NONE = frozenset({"none", "stopped", "not_sent", "not_alone"})
+"""What the opening says of a contact that can carry no code, so that an approval slip stands in for one.
+
+One that is changed (`changed`) is waited for; one that came after the opening and cools down still ends nothing.
+"""
 _MAY_FOLLOW = frozenset(
     {
         Event.RA_ORDER_PENDING,
@@ -228,7 +231,7 @@ def _unapproved(
     if at is None or not ((old_form and not by_slip) or (given and steps[at].word(named) == given)):
         yield Distrust.NO_SLIP if by_slip else Distrust.NO_CODE
         return
-    if by_slip and not (_none_carries(opened) and _none_carries(steps[at])):
+    if by_slip and not (_none_carries(opened, _CARRIES_NONE) and _none_carries(steps[at], _CARRIES_NONE | {"changed"})):
         yield Distrust.SLIP_NOT_DUE
         return
     approved, later, first = [steps[at], submitted], steps[at + 1 :], at
@@ -285,10 +288,10 @@ def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
     return next((place for place in right if before[place].word("channel") not in {None, channel}), None)
 
 
-def _none_carries(one: _Told) -> bool:
+def _none_carries(one: _Told, words: Set[str]) -> bool:
     """Tell whether a record says of every channel that no contact of the customer can carry a code by it."""
     said = dict(part.split(":", 1) for part in (one.word("contacts") or "").split("+") if ":" in part)
-    return said.keys() == set(Channel) and set(said.values()) <= _CARRIES_NONE
+    return said.keys() == set(Channel) and set(said.values()) <= words
 
 
 def _announced(before: Sequence[_Told], latest: datetime) -> bool:

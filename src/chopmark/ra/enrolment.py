@@ -15,7 +15,16 @@ from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
-from chopmark.ra.replace import PASSWORD_ALONE, Way, carriers, demand, why_none_carries, without_old_key
+from chopmark.ra.replace import (
+    CALL_US,
+    PASSWORD_ALONE,
+    Way,
+    can_carry,
+    carriers,
+    demand,
+    why_none_carries,
+    without_old_key,
+)
 from chopmark.tw.account import last3
 from chopmark.words import (
     AccountNumber,
@@ -113,7 +122,7 @@ class Enrolment:
         if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
             return Way.ONE_CODE
         if asked.way is Way.CALL_US:
-            raise Refused(PASSWORD_ALONE)
+            raise Refused(PASSWORD_ALONE if can_carry(desk.policy, facts, desk.now()) else CALL_US)
         return asked.way
 
     async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:

@@ -80,7 +80,7 @@ def demand(
     birth_date = policy.birth_date_asked and has_birth_date
     others = frozenset(contacts) - ({coded_by} if coded_by is not None else frozenset())
     told = others or frozenset(contacts)
-    if login and not can_carry(policy, contacts, now):
+    if login and not can_carry(policy, contacts, now) and not will_carry(policy, contacts):
         return Demand(Way.SLIP, frozenset(), birth_date, frozenset(contacts))
     if policy.replace_by_both:
         if len(fit) > 1:
@@ -105,6 +105,11 @@ def can_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: dat
     return any(_usable(contacts.get(channel), now) for channel in carriers(policy))
 
 
+def will_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts]) -> bool:
+    """Tell whether some contact on record can carry a code now or after its cool-down: that is waited for."""
+    return any(channel in contacts and not contacts[channel].disputed for channel in carriers(policy))
+
+
 def why_none_carries(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> str:
     """Say for each channel why its contact carries no code, in the words that the order's records have.
 
@@ -118,11 +123,11 @@ def _why_not(policy: Policy, contact: ContactFacts | None, channel: Channel, now
         return "none"
     if contact.disputed:
         return "stopped"
-    if now < contact.cool_until:
-        return "changed"
     if channel not in policy.channels:
         return "not_sent"
-    return "usable" if channel in carriers(policy) else "not_alone"
+    if channel not in carriers(policy):
+        return "not_alone"
+    return "changed" if now < contact.cool_until else "usable"
 
 
 def may_carry(
@@ -163,7 +168,7 @@ CALL_US = Refusal(
     field="operation",
     code="call_us",
 )
-"""Where an order was opened for less than what policy asks for now."""
+"""Where an order was opened for less than what policy asks for now, or the only contact was changed lately."""
 PASSWORD_ALONE = Refusal(
     Kind.FORBIDDEN,
     text(

@@ -1,5 +1,9 @@
 """The approval slip: what a branch prints for a customer of whom no contact can carry a code, after it saw the papers.
 
+What was changed within the last days is waited for, as it always is: no slip is printed while a contact cools down, was
+stopped or removed lately, or the customer's number has got another person's place. Else who can change a record would
+have the certificate at once, and nobody would have read the notices.
+
 It stands where others have the right code, beside the password and in a login that holds the order's key, and never
 where a contact can carry a code. Two people at the firm print it: with a password slip it would otherwise make one
 clerk into any customer without contacts. Entries count in the budget of codes and end in their lock (decision 27).
@@ -78,8 +82,12 @@ class Printed:
 class Slips(Protocol):
     """Keeps slips; each method is one transaction."""
 
-    async def put(self, slip: Slip, works: tuple[Work, ...], leaf: Leaf) -> None:
-        """Store a slip and queue `works`; the customer's earlier slips are void."""
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Store a slip and queue `works`; the customer's earlier slips are void.
+
+        False, and nothing is stored, when a contact cools down, or when contacts, id or accounts of the customer were
+        stopped, changed or removed after `settled_since`.
+        """
         ...
 
     async def current(self, order: Order, now: datetime) -> Slip | None:
@@ -129,8 +137,9 @@ class SlipDesk:
     ) -> Printed:
         """Return a new slip; the one before is void, and all contacts on record are told.
 
-        1 two different people at the firm  2 the customer, of whom no contact can carry a code  3 [tx] slip, notices,
-        leaf. `words` are the key words that the customer's page shows: then it approves that key and no other.
+        1 two different people at the firm  2 the customer, of whom no contact can carry a code  3 [tx] nothing on
+        record was changed lately; slip, notices, leaf. `words` are the key words that the customer's page shows: then
+        it approves that key and no other.
         """
         desk, now = self._desk, self._desk.now()
         await two_people(desk, by, approved_by, "approval_slip")
@@ -149,7 +158,7 @@ class SlipDesk:
             for channel, contact in sorted(contacts.items())
         )
 
-        async def attempt(pen: Pen) -> None:
+        async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(
                 Event.STAFF_SLIP_PRINTED,
                 by=by,
@@ -160,9 +169,10 @@ class SlipDesk:
                 key_words=slip.key_words,
                 contacts=why_none_carries(desk.policy, contact_facts(contacts), now),
             )
-            await self._slips.put(slip, works, leaf)
+            return await self._slips.put(slip, now - desk.policy.contact_cooldown, works, leaf)
 
-        await desk.recorder.write(customer_chain(customer), attempt)
+        if not await desk.recorder.write(customer_chain(customer), attempt):
+            raise Refused(_too_new(desk.policy.contact_cooldown))
         waiting = (order.at(now, desk.policy) for order in file.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
         return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
@@ -306,6 +316,17 @@ _NOT_NEEDED = Refusal(
     field="customer",
     code="code_instead",
 )
+
+
+def _too_new(wait: timedelta) -> Refusal:
+    said = text(
+        "Contacts, ID or accounts of this customer were changed or stopped within the last %(days)s days. Until these "
+        "are over no slip is printed.",
+        days=wait.days,
+    )
+    return Refusal(Kind.CONFLICT, said, field="customer", code="changed_lately")
+
+
 _MALFORMED = Refusal(
     Kind.MALFORMED,
     text("The slip has twenty letters, in four groups of five. Please type all of them."),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import Leaf, customer_chain, stamp
 from chopmark.errors import Kind, Refusal
 from chopmark.pki.key_words import key_words
 from chopmark.post.ports import Work
@@ -24,6 +25,13 @@ from chopmark.store.stops import stoppable
 from chopmark.words import ActingLogin, CustomerId, text
 
 _COLUMNS = "id, customer, secret_hash, key_words, printed_at, expires_at"
+_SETTLED = f"""
+SELECT 1 AS settled
+WHERE NOT EXISTS (SELECT 1 FROM contacts WHERE customer = :customer AND (cool_until > :now OR disputed_at > :since))
+  AND NOT EXISTS (SELECT 1 FROM leaves WHERE chain = :chain AND at > :stamp AND event IN
+    ('{Event.STAFF_CONTACT_CHANGED}', '{Event.STAFF_CUSTOMER_CHANGED}', '{Event.STAFF_COOLDOWN_STARTED}'))
+"""
+"""Whether nothing on record of the customer was changed lately: what a removed contact was is known to its record."""
 _VOID = "UPDATE slips SET state = 'void' WHERE customer = :customer AND state <> 'void' RETURNING id"
 _INSERT = f"""
 INSERT INTO slips ({_COLUMNS}, state)
@@ -58,10 +66,20 @@ class SlipLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, slip: Slip, works: tuple[Work, ...], leaf: Leaf) -> None:
-        """Store a slip and queue `works`; the customer's earlier slips are void."""
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Store a slip and queue `works`; the customer's earlier slips are void. False when not `_SETTLED`."""
+        settled = query(
+            _SETTLED,
+            customer=slip.customer,
+            chain=customer_chain(slip.customer),
+            now=ms(slip.printed_at),
+            since=ms(settled_since),
+            stamp=stamp(settled_since),
+        )
 
-        def script() -> Script[None]:
+        def script() -> Script[bool]:
+            if not (yield settled):
+                return False
             yield query(_VOID, customer=slip.customer)
             yield query(
                 _INSERT,
@@ -74,8 +92,9 @@ class SlipLedger:
             )
             yield from queue(works)
             yield from append(leaf)
+            return True
 
-        await self._engine.run(script)
+        return await self._engine.run(script)
 
     async def current(self, order: Order, now: datetime) -> Slip | None:
         """Return the slip that may approve this order: a live one of its customer, or the one it was given already."""

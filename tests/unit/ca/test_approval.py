@@ -275,6 +275,12 @@ def test_a_slip_counts_only_where_opening_and_slip_say_that_no_contact_can_carry
     assert judged(by_slip(contacts=said)) is Distrust.SLIP_NOT_DUE
 
 
+def test_a_changed_contact_is_waited_for_unless_it_came_after_the_opening() -> None:
+    changed_lately = "email:none+mobile:changed"
+    assert judged(by_slip({"contacts": changed_lately})) is Distrust.SLIP_NOT_DUE
+    assert isinstance(judged(by_slip(contacts=changed_lately)), Approval)
+
+
 def test_a_slip_counts_in_the_one_login_that_holds_the_key() -> None:
     assert judged(by_slip(login="ANOTHER")) is Distrust.OTHER_LOGIN
     assert judged(changed(by_slip(), Event.RA_KEY_BOUND, login="L")) is Distrust.OTHER_LOGIN
