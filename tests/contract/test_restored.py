@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headfile import read_heads
+from chopmark.audit.leaf import make_leaf
+from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli import app
 from chopmark.errors import Kind, Refused
@@ -18,6 +21,7 @@ from chopmark.operating_restored import restored
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.restoring import Ended, Restoring, Voided
+from chopmark.store.restored import RestoredLedger
 from chopmark.words import CustomerId, OrderState
 from tests import postgres
 from tests.contract.programs import Program
@@ -147,16 +151,20 @@ async def test_a_message_with_a_code_that_was_waiting_in_the_copy_is_not_sent_an
 async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the_login_is_known(
     world: World, cluster: postgres.Cluster | None, tmp_path: Path
 ) -> None:
-    token = await opened(world)
+    before = await opened(world)
+    session = await world.house.door.seen(before)
+    assert session is not None
+    token = (await world.house.door.step_up(session, b"repeat")).reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
     await world.house.door.sign_out(token)
     await sequenced(world)
     await backup.put_back(world)
     assert await world.house.door.seen(token) is not None  # what is mended here
+    assert await world.house.door.before(before, b"repeat") is not None
     await declared(world)
     assert await world.house.door.seen(token) is None
-    assert await world.house.door.before(token, b"repeat") is None
+    assert await world.house.door.before(before, b"repeat") is None
     assert await world.count("sessions") == 1
 
 
@@ -234,6 +242,17 @@ async def test_what_is_void_has_a_record_with_its_count_and_who(
     await declared(world)
     told = [leaf["facts"] for leaf in await world.leaves(Event.AUDIT_SECRETS_VOIDED)]
     assert {'{"by":"S1","count":2,"purpose":"sessions"}', '{"by":"S1","count":1,"purpose":"codes"}'} <= set(told)
+
+
+async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothing(world: World) -> None:
+    await opened(world)
+    await opened(world, BEN)
+    before = await everything(world)
+    tip = await world.house.ledger.tip(RESTORED_CHAIN)
+    facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
+    leaf = make_leaf(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
+    assert not await RestoredLedger(world.house.engine).void(Voided.SESSIONS, 1, leaf)
+    assert await everything(world) == before
 
 
 async def test_every_answer_and_list_is_signed_anew_and_the_numbers_of_lists_rise(

@@ -48,7 +48,7 @@ class LossCheck(Part):
     def leaf(self, seen: Seen, /) -> Iterable[Finding]:
         """Remember the newest record of a restore until the head comes that placed it."""
         leaf = seen.leaf
-        if leaf.index is not None and leaf.chain == RESTORED_CHAIN and leaf.event == Event.AUDIT_LEDGER_RESTORED:
+        if leaf.chain == RESTORED_CHAIN and leaf.event == Event.AUDIT_LEDGER_RESTORED:
             facts = json.loads(leaf.facts)
             self._told = facts if isinstance(facts, dict) else {}
         return ()

@@ -47,12 +47,8 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
             "confirmed_at IS NULL AND (expires_at > created_at OR visitor_hash IS NOT NULL)",
             "UPDATE launches SET expires_at = created_at, visitor_hash = NULL",
         ),
-        Voided.SESSIONS: _Void(
-            "sessions",
-            "ends_at > created_at",
-            """UPDATE sessions SET ends_at = created_at, previous_hash = NULL, previous_repeat = NULL,
-            previous_until = NULL""",
-        ),
+        # Neither its id nor the one before a rotation works in a session that is over.
+        Voided.SESSIONS: _Void("sessions", "ends_at > created_at", "UPDATE sessions SET ends_at = created_at"),
         Voided.NONCES: _Void("orders", "nonce IS NOT NULL", "UPDATE orders SET nonce = NULL"),
         # A used one too: it stands for its program as long as the order lives.
         Voided.CREDENTIALS: _Void("credentials", "1 = 1", "DELETE FROM credentials"),

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chopmark.audit.head import (
     FIRST_HEAD,
     HeadDraft,
+    Lost,
     decode_head,
     encode_head,
     head_hash,
@@ -64,6 +65,48 @@ def test_a_head_signed_with_p256_verifies_too():
 def test_a_line_with_a_wrong_member_is_no_head(change):
     members = json.loads(encode_head(a_head())) | change
     with pytest.raises(ValueError, match=r".+"):
+        decode_head(json.dumps(members, sort_keys=True, separators=(",", ":")))
+
+
+def a_successor():
+    draft = replace(a_head().draft, lost=Lost(bytes([1]) * 32, bytes([2]) * 32, 9))
+    return draft.signed(KEY.sign(draft.message()))
+
+
+def test_a_successor_says_what_is_lost_in_its_place_among_the_sorted_members_and_comes_back():
+    line = encode_head(a_successor())
+    assert list(json.loads(line)) == ["at", "fencing", "lost", "previous", "root", "signature", "size"]
+    assert list(json.loads(line)["lost"]) == ["base", "root", "size"]
+    assert decode_head(line) == a_successor()
+    assert parse_head_lines(line + "\n").heads == (a_successor(),)
+    assert a_successor().draft.continues == bytes([1]) * 32
+    assert a_head().draft.continues == FIRST_HEAD
+
+
+def test_what_is_lost_is_signed_too():
+    head = a_successor()
+    assert verify_head(head, [KEY.public_key()])
+    for lost in (None, replace(head.draft.lost, size=8), replace(head.draft.lost, base=bytes(32))):
+        assert not verify_head(replace(head, draft=replace(head.draft, lost=lost)), [KEY.public_key()])
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        None,
+        [],
+        {},
+        {"base": "00", "root": "00"},
+        {"base": "00", "root": "00", "size": 1, "more": 1},
+        {"base": 1, "root": "00", "size": 1},
+        {"base": "00", "root": "zz", "size": 1},
+        {"base": "00", "root": "00", "size": -1},
+        {"base": "00", "root": "00", "size": True},
+    ],
+)
+def test_a_line_that_says_something_else_of_what_is_lost_is_no_head(lost):
+    members = json.loads(encode_head(a_successor())) | {"lost": lost}
+    with pytest.raises(ValueError, match=r"^(?!the head is not spelled canonically)"):
         decode_head(json.dumps(members, sort_keys=True, separators=(",", ":")))
 
 

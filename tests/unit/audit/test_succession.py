@@ -20,7 +20,7 @@ from chopmark.audit.standing import Behind
 from chopmark.audit.succession import Overtaken, stand
 from chopmark.audit.verify import verify
 from tests.unit.audit.ledger import START, KeySigner, MemoryLedger, Rows
-from tests.unit.audit.restores import KEY, Restorable, once_restored
+from tests.unit.audit.restores import KEY, ORDER, Restorable, once_restored
 
 
 def codes(report: Report) -> list[Code]:
@@ -339,8 +339,8 @@ def lost_of(world: Restorable) -> Lost:
 async def test_a_successor_whose_base_is_not_the_ledgers_head_is_an_error() -> None:
     world = await once_restored()
     world.resigned(2, lost=replace(lost_of(world), base=head_hash(world.heads.heads[0])))
-    assert Code.HEAD_LINK_WRONG in errors(await world.verify())
-    assert Code.HEAD_LINK_WRONG in errors(await world.verify(alone=True))
+    for report in (await world.verify(), await world.verify(alone=True)):
+        assert (Code.HEAD_LINK_WRONG, "head of size 7") in [(found.code, found.place) for found in report.findings]
 
 
 @pytest.mark.parametrize("change", [{"size": 12}, {"root": bytes(32)}])
@@ -356,6 +356,14 @@ async def test_a_successor_that_gives_up_what_is_not_lost_is_an_error() -> None:
     world.resigned(2, previous=head_hash(kept), lost=Lost(head_hash(kept), kept.root, kept.size))
     assert Code.SUCCESSOR_WRONG in errors(await world.verify())
     assert Code.SUCCESSOR_WRONG in errors(await world.verify(alone=True))
+
+
+async def test_nor_may_it_give_up_an_older_head_that_the_ledger_holds() -> None:
+    world = await once_restored()
+    first, kept = world.heads.heads[:2]
+    world.resigned(2, previous=head_hash(first), lost=Lost(head_hash(kept), first.root, first.size))
+    told = [found.sentence for found in (await world.verify()).findings if found.code is Code.SUCCESSOR_WRONG]
+    assert told == ["The tree that this successor gives up is not lost."]
 
 
 async def test_two_successors_that_give_up_the_same_tree_are_an_error() -> None:
@@ -397,6 +405,20 @@ async def test_a_record_of_another_restore_does_not_stand_for_it(told: dict[str,
     await world.batch(3)
     world.restore(copy)
     world.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
+    await world.succeed()
+    assert errors(await world.verify()) == {Code.SUCCESSOR_UNTOLD}
+
+
+async def test_a_record_on_another_chain_or_under_an_earlier_head_does_not_stand_for_it() -> None:
+    world = Restorable()
+    await world.batch(1)
+    told = {"kept": 2, "lost": 5}
+    world.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
+    await world.sequence()
+    copy = world.rows.copy()
+    await world.batch(3)
+    world.restore(copy)
+    world.ledger.append(ORDER, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
     await world.succeed()
     assert errors(await world.verify()) == {Code.SUCCESSOR_UNTOLD}
 
