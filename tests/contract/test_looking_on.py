@@ -120,3 +120,11 @@ async def test_check_names_what_keeps_postgresql_from_being_used(tmp_path, capsy
     assert await operating.check(made) == 1
 
     assert "NOT READY: CHOPMARK_DATABASE leads off this machine (db.example.com)" in capsys.readouterr().out
+
+
+async def test_check_says_that_postgresql_cannot_be_reached(tmp_path, capsys):
+    made = production(tmp_path / "data").model_copy(update={"database": f"postgresql://u@/db?host={tmp_path}"})
+
+    assert await operating.check(made) == 1
+
+    assert "NOT READY: PostgreSQL cannot be reached" in capsys.readouterr().out
