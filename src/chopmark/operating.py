@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from chopmark import outside
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -28,7 +29,8 @@ from chopmark.identity.scope import scope_of
 from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
+from chopmark.main import House, SystemClock, SystemEntropy, found_ca
+from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
@@ -39,6 +41,7 @@ from chopmark.store import db
 from chopmark.store.engine import Engine, Unfit
 from chopmark.store.failing import FailingJobs
 from chopmark.store.opening import open_engine
+from chopmark.store.readiness import Readiness
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.va.alarms import Alarm, Subject
@@ -71,6 +74,7 @@ async def check(settings: Settings) -> int:
             faults += await _failing_jobs(house)
             faults += await _mail_faults(house)
             faults += await _check_clock(house)
+            faults += await _outside_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -171,6 +175,19 @@ async def _mail_faults(house: House) -> list[str]:
         return [wrong]
     say(f"mail server: {house.settings.smtp.host}:{house.settings.smtp.port} answers")
     return []
+
+
+async def _outside_faults(house: House) -> list[str]:
+    """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
+    settings, watch = house.settings, house.restorewatch
+    say(f"signed heads and journal: {settings.outside}")
+    await watch.look()
+    directory = await Readiness(house.engine).directory()
+    faults, notes = outside.standing(watch)
+    for note in notes:
+        say(f"  {note}")
+    reached = await asyncio.to_thread(outside.reach, settings, house.journal.probe)
+    return [*outside.placement(settings, directory), *reached, *faults]
 
 
 async def _failing_jobs(house: House) -> list[str]:
@@ -347,7 +364,7 @@ async def verify_audit(
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
     async with looking(settings) as house:
-        heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
+        heads = await asyncio.to_thread(_heads, head, settings.outside / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
         now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
         if export is not None:

@@ -82,6 +82,7 @@ class PostgresEngine:
         route = Route.to(dsn)
         writing = Pool(partial(_connect, route, SESSION, durable), pool)
         reading = Pool(partial(_connect, route, SESSION | READING, False), readers)
+        writing.beside, reading.beside = reading, writing
         with _opening:
             try:
                 await schema_of(route)
@@ -165,6 +166,9 @@ class PostgresEngine:
                 connection = await pool.take()
                 try:
                     await _walk(connection, begin, walk, step)
+                except TimeoutError:
+                    pool.doubt()
+                    raise
                 finally:
                     pool.give(connection)
         finally:

@@ -93,7 +93,11 @@ class Joiner:
                 raise Alone from failure  # a mistake, made before anything was sent: whoever made it is told so
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
-        except (asyncio.CancelledError, TimeoutError):
+        except TimeoutError:
+            connection.terminate()
+            self._pool.doubt()
+            raise
+        except asyncio.CancelledError:
             connection.terminate()
             raise
         finally:
