@@ -2,10 +2,11 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def pooling(cluster: postgres.Cluster, mode: str, **settings: object) -> Iterato
 
 def _await_socket(directory: Path, process: subprocess.Popen[bytes]) -> None:
     for _ in range(int(START_LIMIT_S / POLL_S)):
-        if (directory / f".s.PGSQL.{PORT}").exists():
+        with socket.socket(socket.AF_UNIX) as asking, suppress(FileNotFoundError, ConnectionRefusedError):
+            asking.connect(str(directory / f".s.PGSQL.{PORT}"))
             return
         try:
             process.wait(POLL_S)

@@ -171,8 +171,13 @@ async def test_check_says_that_the_worker_does_not_believe_its_clock(
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await operating.check(production(tmp_path / "none")) == 1
-    assert "there is no CA yet" in capsys.readouterr().out
+    made = production(tmp_path / "none")
+    assert await operating.check(made) == 1
+    assert "NOT READY: the database has no schema yet" in capsys.readouterr().out
+    made.data.mkdir()
+    assert await operating.upgrade(made) == 0
+    assert await operating.check(made) == 1
+    assert "NOT READY: there is no CA yet" in capsys.readouterr().out
 
 
 async def test_a_sheet_is_imported_wholly_or_not_at_all(

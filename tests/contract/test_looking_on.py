@@ -105,8 +105,8 @@ async def test_on_this_releases_schema_and_on_a_later_one_they_read(settings, en
     for later in (False, True):
         if later:
             await db._within(engine_url, lambda connection: _at(connection, "9999"))
-        assert await operating.check(settings) == 0
-        assert f"schema {'9999' if later else RELEASE}" in capsys.readouterr().out
+        await operating.check(settings)
+        assert f"schema {'9999' if later else db.head()}" in capsys.readouterr().out
         assert await operating.list_clients(settings) == 0
 
 
@@ -120,3 +120,11 @@ async def test_check_names_what_keeps_postgresql_from_being_used(tmp_path, capsy
     assert await operating.check(made) == 1
 
     assert "NOT READY: CHOPMARK_DATABASE leads off this machine (db.example.com)" in capsys.readouterr().out
+
+
+async def test_check_says_that_postgresql_cannot_be_reached(tmp_path, capsys):
+    made = production(tmp_path / "data").model_copy(update={"database": f"postgresql://u@/db?host={tmp_path}"})
+
+    assert await operating.check(made) == 1
+
+    assert "NOT READY: PostgreSQL cannot be reached" in capsys.readouterr().out

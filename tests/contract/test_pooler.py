@@ -164,6 +164,28 @@ async def test_transaction_mode_is_refused_however_busy_it_is(postgres_cluster, 
                         await way(pooled)
 
 
+@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("turns", [0, 1], ids=["the last one first", "round robin"])
+async def test_transaction_mode_is_refused_where_several_sessions_are_idle(
+    postgres_cluster, postgres_dsn, turns, number
+):
+    with pgbouncer.pooling(postgres_cluster, "transaction", server_round_robin=turns) as pooler:
+        pooled = pooler.dsn(postgres_dsn)
+        await leave_idle(pooled, number)
+        with pytest.raises(Unfit, match="pool_mode = session"):
+            await open_engine(pooled)
+
+
+async def leave_idle(pooled: str, number: int) -> None:
+    """Have the pooler open so many sessions, and use none of them."""
+    connections = [await asyncpg.connect(pooled) for _ in range(number)]
+    for what in ("BEGIN", "COMMIT"):
+        for connection in connections:
+            await connection.execute(what)
+    for connection in connections:
+        await connection.close()
+
+
 @pytest.mark.parametrize("turns", [0, 1], ids=["the last one first", "round robin"])
 async def test_statement_mode_is_refused(postgres_cluster, postgres_dsn, turns):
     with pgbouncer.pooling(postgres_cluster, "statement", server_round_robin=turns) as pooler:
@@ -177,15 +199,9 @@ async def test_a_connection_made_when_the_mode_has_changed_is_refused_where_its_
 ):
     with pgbouncer.pooling(postgres_cluster, "transaction", server_round_robin=1) as pooler:
         pooled = pooler.dsn(postgres_dsn)
-        holding = [await asyncpg.connect(pooled) for _ in range(3)]
-        for connection in holding:
-            await connection.execute("BEGIN")  # a session each
-        for connection in holding:
-            await connection.execute("COMMIT")
+        await leave_idle(pooled, 3)
         with pytest.raises(Unfit, match="pool_mode = session"):
             await Route.to(pooled).connect(SESSION)
-        for connection in holding:
-            connection.terminate()
 
 
 async def test_a_refused_start_leaves_no_setting_in_sessions_that_others_use(postgres_cluster, postgres_dsn):

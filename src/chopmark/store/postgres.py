@@ -260,7 +260,7 @@ async def _perform(connection: Any, step: Statements) -> list[Row]:
 class _Translating:
     """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is.
 
-    So does Unfit, except at the opening: for a customer it is the database's state, and the operator reads the cause.
+    So does Unfit, except at the opening: for a customer the database is away, and a job's log names the cause.
     """
 
     __slots__ = ("_also",)

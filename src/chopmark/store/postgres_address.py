@@ -58,13 +58,12 @@ def read_address(url: str) -> Address:
     try:
         hosts, asked = _parse_connect_dsn_and_args(dsn=url, **dict.fromkeys(_ARGUMENTS))
     except asyncpg.ClientConfigurationError as error:
-        raise Unfit(f"{SETTING}: {error}") from None
+        raise Unfit(f"{SETTING}: {_UNREADABLE if 'URI' in str(error) else error}") from None
     except (OSError, ssl.SSLError) as error:
         said = "a file that it names for TLS (sslrootcert, sslcert, sslkey, sslcrl) cannot be read"
         raise Unfit(f"{SETTING}: {said}: {error}") from error
     except ValueError:  # its text can hold a piece of the password
-        said = "the address cannot be read; in a password, special characters are written as %40 and the like"
-        raise Unfit(f"{SETTING}: {said}") from None
+        raise Unfit(f"{SETTING}: {_UNREADABLE}") from None
     _assert_offered(asked)
     _assert_verified(hosts, asked.sslmode)
     named = dict(asked.server_settings or {})
@@ -74,6 +73,7 @@ def read_address(url: str) -> Address:
     return Address(urlunsplit(parts._replace(query=urlencode(given))), tuple(hosts), settings)
 
 
+_UNREADABLE = "the address cannot be read; in a password, special characters are written as %40 and the like"
 _ARGUMENTS = (
     *("host", "port", "user", "password", "passfile", "database", "ssl", "service", "servicefile", "direct_tls"),
     *("server_settings", "target_session_attrs", "krbsrvname", "gsslib"),

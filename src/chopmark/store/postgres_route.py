@@ -20,6 +20,7 @@ HOST_S = 2
 """For each of several hosts: one that swallows what it is sent must not use up the time of those behind it."""
 COMMAND_S = 15
 ROUNDS = 8
+NAME = "application_name"
 MARK = "chopmark.session"
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -34,8 +35,8 @@ _NOT_LET_IN = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-_WHO = """SELECT pg_backend_pid() AS pid, CAST(backend_start AS TEXT) AS start, current_setting($1, true) AS mark
-  FROM pg_stat_activity WHERE pid = pg_backend_pid()"""
+_WHO = """SELECT pid, CAST(backend_start AS TEXT) AS start, current_setting($1, true) AS mark
+  FROM pg_stat_get_activity(pg_backend_pid())"""
 _SET = "SELECT name, set_config(name, value, false) AS value FROM unnest($1::text[], $2::text[]) AS s (name, value)"
 _HAS = "SELECT pg_backend_pid() AS pid, name, current_setting(name, true) AS value FROM unnest($1::text[]) AS s (name)"
 
@@ -73,7 +74,7 @@ class Route:
             Unfit: we are not let in, or a session is not told, or does not keep, what it needs.
             OSError, asyncpg.PostgresError: no host could be reached.
         """
-        connection = await self.bare(**options)
+        connection = await self.bare(settings.get(NAME, "chopmark"), **options)
         try:
             await _settle(connection, {**self._address.settings, **settings}, durable=durable)
         except BaseException:
@@ -81,13 +82,18 @@ class Route:
             raise
         return connection
 
-    async def bare(self, **options: Any) -> Any:
-        """Return a new connection as it comes; for questions that need no settings."""
+    async def bare(self, name: str = "chopmark", **options: Any) -> Any:
+        """Return a new connection as it comes; for questions that need no settings.
+
+        Its name is told with the first message, which each pooler takes: the server's log has it from there.
+        """
         each = CONNECT_S if len(self._hosts) == 1 else HOST_S
         failures: list[Exception] = []
         for host in tuple(self._hosts):
             try:
-                connection = await _connect(self._address.dsn, host, timeout=each, **options)
+                connection = await _connect(
+                    self._address.dsn, host, timeout=each, server_settings={NAME: name}, **options
+                )
             except (*_NEXT_HOST, *_NOT_LET_IN) as failure:
                 failures.append(failure)
             else:

@@ -159,6 +159,8 @@ def test_options_of_another_form_are_refused():
         "postgresql://u:secret:word@x:y@localhost/db",
         "postgresql://u:p@secretword@db.example.com/db",
         "postgresql://u@localhost:secretword/db",
+        "postgresql://u:p@[secretword/db",
+        "postgresql://u:p@db.example.com,[secretword@localhost/db",
     ],
 )
 def test_no_piece_of_a_password_is_in_the_sentence(url):

@@ -1,12 +1,13 @@
 """What a session is told is asked for afterwards, and a session that has something else is not used."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from chopmark.store.engine import NotDurable, Unfit
-from chopmark.store.postgres_route import DURABILITY, _settle
+from chopmark.store.postgres_route import DURABILITY, _assert_apart, _settle
 
 
 @dataclass
@@ -62,3 +63,32 @@ async def test_a_server_that_could_lose_commits_is_found_with_the_same_question(
     session.has[name] = "off"
     with pytest.raises(NotDurable, match=name):
         await _settle(session, WANTED, durable=True)
+
+
+@dataclass(eq=False)
+class Client:
+    """A client of a pooler that keeps its statements and lends sessions: the one that waits longest, or the last one.
+
+    pgbouncer of 1.21 and later carries prepared statements along; then only the sessions themselves tell.
+    """
+
+    sessions: deque[int]
+    longest: bool
+
+    async def fetchrow(self, _sql: str, _mark: str) -> dict[str, Any]:
+        pid = self.sessions[0]
+        if self.longest:
+            self.sessions.rotate(-1)
+        return {"pid": pid, "start": "then", "mark": None}
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("longest", [False, True], ids=["the last one first", "round robin"])
+async def test_sessions_that_are_lent_by_turns_are_found_however_many_there_are(number, longest):
+    shared = deque(range(number))
+    with pytest.raises(Unfit, match="pool_mode = session"):
+        await _assert_apart(Client(shared, longest), Client(shared, longest))
+
+
+async def test_two_sessions_of_their_own_are_two_and_stay():
+    await _assert_apart(Client(deque([7]), False), Client(deque([8]), False))
