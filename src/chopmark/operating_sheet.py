@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet import Fault, csv_lines
+from chopmark.ra.sheet_cells import Dates
 from chopmark.settings import Settings
 from chopmark.words import text
 
@@ -20,14 +21,21 @@ _SAID = 20
 
 
 async def import_customers(
-    settings: Settings, file: Path, by: str, report: Path | None, *, allow: str = "", dry_run: bool = False
+    settings: Settings,
+    file: Path,
+    by: str,
+    report: Path | None,
+    *,
+    allow: str = "",
+    dates: str = "plain",
+    dry_run: bool = False,
 ) -> int:
     """Import a sheet, or say what that would do; show a progress bar on a terminal."""
     from rich.progress import Progress  # noqa: PLC0415
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")
-    async with at_console(settings) as house:
+    async with (looking if dry_run else at_console)(settings) as house:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("customers", total=None)
 
@@ -35,9 +43,9 @@ async def import_customers(
                 bar.update(task, completed=done, total=total)
 
             if dry_run:
-                found = await house.intake.check_file(file, tell, allowed)
+                found = await house.intake.check_file(file, tell, allowed, Dates(dates))
             else:
-                found = await house.intake.run(file, by, tell, allowed)
+                found = await house.intake.run(file, by, tell, allowed, Dates(dates))
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:

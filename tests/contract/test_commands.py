@@ -16,8 +16,9 @@ from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
-from chopmark.main import NotReady, opened, tasks
+from chopmark.main import opened, tasks
 from chopmark.operating_sheet import import_customers
+from chopmark.own_secrets import NotReady
 from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
@@ -27,7 +28,7 @@ from chopmark.words import CustomerId, FactorClass, Secret
 from tests.unit.post.test_smtp import Keeping, listening
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
-C20001,A123456789,測試甲,79/07/15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
+C20001,A123456789,測試甲,1990-07-15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02
 C20002,A223456781,測試乙,1985-02-28,0922345678,two@example.com,(證)9A95-0000002,2025-01-02
 """
 
@@ -51,9 +52,9 @@ def production(folder: Path) -> Settings:
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
+async def settings(tmp_path: Path, other_disk: Path) -> Settings:
     """An installation with its CA founded."""
-    made = production(tmp_path / "data")
+    made = production(tmp_path / "data").model_copy(update={"journal_dir": other_disk})
     assert await operating.init_ca(made) == 0
     return made
 
@@ -312,7 +313,7 @@ async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_ins
     assert await operating.verify_audit(settings, None, None, None) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere = Settings(mode="production", data=tmp_path / "nowhere")
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     heads.touch()
     assert await operating.verify_audit(nowhere, exported, heads, key) == 0
     exported.write_text(exported.read_text().replace("ca:ceremony:done", "ca:certificate:issued"))
@@ -332,7 +333,7 @@ async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certific
     assert await operating.export_audit(settings, exported) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere, root = Settings(mode="production", data=tmp_path / "nowhere"), settings.data / "ca" / "root.cer"
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     for given, said in ((root, "1 anchor holds"), (None, "Not checked: who signed the anchors")):
         capsys.readouterr()
         assert await operating.verify_audit(nowhere, exported, heads, key, given) == 0

@@ -10,7 +10,6 @@ import pytest
 
 from chopmark.errors import Kind, Refused
 from chopmark.store.opening import open_engine
-from chopmark.store.postgres_hosts import each_host
 from chopmark.store.readiness import Readiness
 from tests.postgres import OWNER, Cluster, name_in
 
@@ -62,45 +61,8 @@ async def test_a_host_that_is_gone_does_not_hide_the_one_that_leads(
     await opens(several(postgres_dsn, tmp_path, postgres_cluster.directory))
 
 
-async def test_a_host_that_has_not_got_the_database_yet_does_not_hide_the_one_that_leads(
-    postgres_cluster: Cluster, postgres_dsn: str
-) -> None:
-    place = postgres_cluster.directory
-    both = several(postgres_dsn, place, place)
-    assert len(each_host(both)) == 2
-    before = each_host(both)[0].replace(name_in(postgres_dsn), "not_yet_here")
-    from chopmark.store import postgres_hosts
-
-    found = await postgres_hosts.first_of([before, postgres_dsn], 5, {})
-    assert await found.fetchval("SELECT current_database()") == name_in(postgres_dsn)
-    await found.close()
-
-
-async def test_while_no_host_leads_the_service_is_away_and_nothing_is_broken(
-    postgres_cluster: Cluster, postgres_dsn: str
-) -> None:
-    place = postgres_cluster.directory
-    with pytest.raises(Refused) as refused:  # all of them lead here, and a standby is asked for
-        await open_engine(several(postgres_dsn, place, place) + "&target_session_attrs=standby")
-    assert refused.value.refusal.kind is Kind.UNAVAILABLE
-
-
 async def test_while_every_host_is_silent_nobody_waits_for_ever() -> None:
     async with silent() as one, silent() as two:
         with pytest.raises(Refused) as refused:
             await open_engine(several(f"postgresql://{OWNER}@/nothing?host=x", one, two))
     assert refused.value.refusal.kind is Kind.UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    ("address", "each"),
-    [
-        ("postgresql://u:p@a:1,b:2/d?x=y", ["postgresql://u:p@a:1/d?x=y", "postgresql://u:p@b:2/d?x=y"]),
-        ("postgresql://u@/d?host=a,b&port=1", ["postgresql://u@/d?host=a&port=1", "postgresql://u@/d?host=b&port=1"]),
-        ("postgresql://u@/d?host=a,b&port=1,2", ["postgresql://u@/d?host=a&port=1", "postgresql://u@/d?host=b&port=2"]),
-        ("postgresql://u@a/d?sslmode=require", ["postgresql://u@a/d?sslmode=require"]),
-        ("postgresql:///d", ["postgresql:///d"]),
-    ],
-)
-def test_an_address_is_taken_apart_host_by_host(address: str, each: list[str]) -> None:
-    assert each_host(address) == each

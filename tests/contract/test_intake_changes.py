@@ -60,7 +60,7 @@ async def cools(world: World, customer: str) -> set[Channel]:
 async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_value(world: World):
     await world.take_in(ZOE)
     world.clock.moment += timedelta(days=1)
-    line = f"C0001,{OTHER_ID},王大明,90/8/16,0987654321,zoe@example.net,9A95-0000009,2026-07-02"
+    line = f"C0001,{OTHER_ID},王大明,2001-08-16,0987654321,zoe@example.net,9A95-0000009,2026-07-02"
     assert (await world.take_in(line, allow=(ID, BIRTH))).imported == 1
     changed = await records(world, Event.STAFF_CUSTOMER_CHANGED)
     assert [(one["field"], one["state"], one.get("account"), one["by"]) for one in changed] == [
@@ -76,7 +76,7 @@ async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_va
         ("email", "changed", 2),
     ]
     said = json.dumps([changed, contacts], ensure_ascii=False)
-    for value in (OTHER_ID, "A123456789", "王", "2001", "90/8", "0987654321", "+886", "example"):
+    for value in (OTHER_ID, "A123456789", "王", "2001", "2001-08", "0987654321", "+886", "example"):
         assert value not in said
 
 
@@ -85,7 +85,7 @@ async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_va
     [
         (ZOE.replace("A123456789", OTHER_ID), "person_id.changed", ID),
         ("C0001,00501503,某公司,,0912345678,zoe@example.org,(期)F014000-0000007,2026-07-01", "person_id.changed", ID),
-        (ZOE.replace("90/7/15", "1990/7/15"), "birth_date.changed", BIRTH),
+        (ZOE.replace("2001-07-15", "1990-07-15"), "birth_date.changed", BIRTH),
         (ZOE.replace("0912345678", ""), "mobile.blanked", BLANKED),
         (ZOE.replace("zoe@example.org", ""), "email.blanked", BLANKED),
         (ZOE.replace("(期)F014000-0000007", ""), "accounts.blanked", BLANKED),
@@ -133,8 +133,8 @@ async def test_the_share_counts_where_it_is_more_than_the_floor(world: World):
 async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writes_nothing(world: World):
     await world.take_in(ZOE, BOB, *many(3))
     before = await everything(world)
-    line = f"C0001,{OTHER_ID},王小明,90/7/15,0987654321,,(期)F014000-0000007;9A95-0000009,2026-07-01"
-    new = "C0009,A130000019,新客戶,49/7/15,0987654321,,,2026-07-01"
+    line = f"C0001,{OTHER_ID},王小明,2001-07-15,0987654321,,(期)F014000-0000007;9A95-0000009,2026-07-01"
+    new = "C0009,A130000019,新客戶,1960-07-15,0987654321,,,2026-07-01"
     report = await world.intake.check_file(world.sheet(line, BOB, new))
     assert codes(report) == [(2, "person_id.changed"), (2, "email.blanked")]
     assert report.counts == {
@@ -162,8 +162,8 @@ async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writ
 
 VICTIM = ZOE
 INSIDERS_MOBILE = "0955000111"
-EMPTIED = f"C0001,{OTHER_ID},某人,90/7/15,0912345678,zoe@example.org,,2026-07-01"
-THIEF = f"C0099,A123456789,王小明,90/7/15,{INSIDERS_MOBILE},,(期)F014000-0000007,2026-07-02"
+EMPTIED = f"C0001,{OTHER_ID},某人,2001-07-15,0912345678,zoe@example.org,,2026-07-01"
+THIEF = f"C0099,A123456789,王小明,2001-07-15,{INSIDERS_MOBILE},,(期)F014000-0000007,2026-07-02"
 
 
 async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_that_person_is_told(world: World):
@@ -239,7 +239,7 @@ async def test_a_contact_that_was_another_customers_long_ago_cools_down_everywhe
     world.clock.moment += timedelta(days=400)
     await world.take_in(BOB.replace(",,bob", ",0912345678,bob"))
     assert await cools(world, "C0002") == set(Channel)
-    fresh = "C0009,A130000019,新客戶,49/7/15,0912345678,new@example.org,,2026-07-01"
+    fresh = "C0009,A130000019,新客戶,1960-07-15,0912345678,new@example.org,,2026-07-01"
     await world.take_in(fresh)
     assert await cools(world, "C0009") == set(Channel)
 

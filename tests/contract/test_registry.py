@@ -20,6 +20,7 @@ from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.ra.intake import Intake
 from chopmark.ra.intake_ports import Allowed, Mark, Rules
 from chopmark.ra.intake_report import Report
+from chopmark.ra.sheet_cells import Dates
 from chopmark.store import db
 from chopmark.store.audit import AuditLedger
 from chopmark.store.engine import Engine
@@ -30,7 +31,7 @@ from tests import postgres
 
 START = datetime(2026, 7, 15, 4, tzinfo=UTC)
 HEADER = "customer,person_id,name,birth_date,mobile,email,accounts,verified_on"
-ZOE = "C0001,A123456789,王小明,90/7/15,0912345678,zoe@example.org,(期)F014000-0000007,2026-07-01"
+ZOE = "C0001,A123456789,王小明,2001-07-15,0912345678,zoe@example.org,(期)F014000-0000007,2026-07-01"
 BOB = "C0002,A223456781,林小美,1990-01-02,,bob@example.org,9A95-0123456,2026-07-01"
 
 
@@ -147,6 +148,24 @@ async def test_big5_and_a_byte_order_mark_are_understood_and_named(world: World)
     assert (await world.intake.check_file(world.sheet(ZOE, encoding="cp950"))).encoding == "cp950"
     report = await world.intake.run(world.sheet(ZOE, encoding="utf-8-sig"), "alice")
     assert (report.encoding, report.imported) == ("utf-8", 1)
+
+
+async def test_a_year_that_excel_may_have_changed_keeps_the_sheet_out_unless_its_importer_says_what_years_are(
+    world: World,
+):
+    roc, western = ZOE.replace("2001-07-15", "90/7/15"), ZOE.replace("2001-07-15", "1990/7/15")
+    for line, code, right, wrong, day in (
+        (roc, "excel.two_digits", Dates.ROC, Dates.WESTERN, "2001-07-15"),
+        (western, "excel.century", Dates.WESTERN, Dates.ROC, "1990-07-15"),
+    ):
+        for dates in (Dates.PLAIN, wrong):
+            report = await world.intake.run(world.sheet(line), "alice", dates=dates)
+            assert [(fault.column, fault.code) for fault in report.faults] == [("birth_date", code)]
+        report = await world.intake.run(world.sheet(line), "alice", allowed=[Allowed.BIRTH_DATE], dates=right)
+        assert report.imported == 1
+        zoe = (await world.directory())[0]
+        assert isinstance(zoe, dict)
+        assert zoe["birth_date"] == day
 
 
 async def test_a_file_that_is_neither_utf8_nor_big5_is_refused_at_its_line(world: World):

@@ -1,16 +1,19 @@
 """Status for relying parties over HTTP: OCSP (RFC 6960 appendix A, RFC 9654), CRLs and CA certificates (RFC 5280)."""
 
 import base64
+import re
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from tests.web.counter import Answer, World
+from tests.web.counter import URL, Answer, World
 
 OCSP = "/ocsp/investor"
 TYPE = "application/ocsp-response"
@@ -72,6 +75,55 @@ async def test_a_request_in_the_address_is_answered_however_its_base64_is_escape
     ]
     answer = await world.browser().get(f"{OCSP}/{escaped}")
     assert read(answer).certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+def collapsed(text: str) -> str:
+    return re.sub("/+", "/", text)
+
+
+def base64url(text: str) -> str:
+    return text.translate(str.maketrans("+/", "-_"))
+
+
+@pytest.mark.parametrize("before", ["/ocsp/investor/", "//ocsp/investor/", "/ocsp//investor/", "/ocsp/investor//"])
+@pytest.mark.parametrize(
+    "how",
+    [collapsed, lambda text: text.replace("+", "%20"), lambda text: text.rstrip("="), base64url],
+    ids=["collapsed", "space", "unpadded", "url"],
+)
+async def test_what_proxies_and_clients_make_of_the_address_is_understood(
+    world: World, known: Known, before: str, how: Callable[[str], str]
+) -> None:
+    text = base64.b64encode(known.request(nonce=b"n" * 16 + b"\xff" * 4 + b"\xfb\xef\xbe" * 2)).decode()
+    assert "//" in text
+    assert "+" in text
+    answer = await raw_get(world, f"{before}{how(text)}")
+    said = read(answer)
+    assert said.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+    assert said.certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert said.serial_number == known.leaf.serial_number
+
+
+async def raw_get(world: World, path: str) -> Answer:
+    """Ask with the path as it stands: a client library would tidy slashes away."""
+    return await world.browser().client.get(httpx2.URL(URL).copy_with(raw_path=path.encode()))
+
+
+async def test_of_several_readings_the_certificate_on_record_is_meant(world: World, known: Known) -> None:
+    """A serial in whose base64 slashes stand alone and in a row: only the records know which of them were two."""
+    responder = world.doors.responders["investor"]
+    right = known.request()
+    others = [right[:-1] + bytes((right[-1] ^ change,)) for change in range(1, 5)]
+    assert await responder.likeliest([*others, right]) == right
+    assert await responder.likeliest([*others, b"nonsense", right]) == right
+    assert await responder.likeliest([b"nonsense", right]) == right
+    assert await responder.likeliest([b"nonsense"]) == b"nonsense"
+    assert await responder.likeliest([]) is None
+
+
+async def test_a_list_and_a_certificate_are_found_behind_slashes_too_many(world: World) -> None:
+    for path in ("//pki/investor.cer", "/pki//investor.cer", "//pki//investor-0.crl"):
+        assert (await raw_get(world, path)).status_code == 200, path
 
 
 async def test_a_cache_may_keep_an_answer_for_seconds_and_never_past_its_life(world: World, known: Known) -> None:

@@ -60,3 +60,12 @@ async def test_what_is_no_time_stamp_query_is_turned_away(founded: World) -> Non
         founded, tsp.build_request(bytes(32), 1), **{"Content-Type": "Application/Timestamp-Query; x=y"}
     )
     assert accepted.status_code == 200
+
+
+async def test_every_refusal_carries_its_text(founded: World) -> None:
+    got = await founded.browser().get(TSA)
+    unlike = await post(founded, b"{}", **{"Content-Type": "application/json"})
+    long = await post(founded, bytes(tsp.MAX_REQUEST_BYTES + 1))
+    for answer, named in ((got, "POST"), (unlike, "application/timestamp-query"), (long, "4096")):
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert named in answer.text

@@ -17,7 +17,7 @@ from chopmark.pki import der, signing
 from chopmark.pki.crl import CrlReason
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, PublicKeyInfo, encoded, require_der
 from chopmark.pki.signing import IssuerKey
-from chopmark.pki.x509 import Extension, IssuerView, require_whole_utc
+from chopmark.pki.x509 import AskedExtension, Extension, IssuerView, require_whole_utc
 
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_CERT_IDS = 32
@@ -37,17 +37,20 @@ class _CertId:
 @asn1.sequence
 class _Request:
     cert_id: asn1.TLV
-    extensions: Annotated[list[Extension] | None, asn1.Explicit(0)]
+    extensions: Annotated[list[AskedExtension] | None, asn1.Explicit(0)]
 
 
 @asn1.sequence
 class _TbsRequest:
-    """The requestor's name, one element under an explicit tag, is read as a list of one and ignored."""
+    """The requestor's name, one element under an explicit tag, is read as a list of one and ignored.
 
-    version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
+    The version may be written out, though DER leaves a default out: clients exist that write it.
+    """
+
+    version: Annotated[int | None, asn1.Explicit(0)]
     requestor: Annotated[list[asn1.TLV] | None, asn1.Implicit(1)]
     requests: list[_Request]
-    extensions: Annotated[list[Extension] | None, asn1.Explicit(2)]
+    extensions: Annotated[list[AskedExtension] | None, asn1.Explicit(2)]
 
 
 @asn1.sequence
@@ -194,7 +197,7 @@ def parse_request(der_bytes: bytes) -> OcspRequest | Malformed:
         nonce = _nonce(body.extensions or [])
     except (NotDer, ValueError) as error:
         return Malformed(str(error))
-    if body.version != 0 or not 1 <= len(cert_ids) <= MAX_CERT_IDS:
+    if (body.version or 0) != 0 or not 1 <= len(cert_ids) <= MAX_CERT_IDS:
         return Malformed("version or number of certificates")
     if any(extension.critical for extension in extensions):
         return Malformed("unknown critical extension")
@@ -207,7 +210,7 @@ def _cert_id(cert_id_der: bytes) -> CertId:
     return CertId(_HASHES.get(oid, oid), read.issuer_name_hash, read.issuer_key_hash, read.serial, cert_id_der)
 
 
-def _nonce(extensions: Sequence[Extension]) -> bytes | None:
+def _nonce(extensions: Sequence[AskedExtension]) -> bytes | None:
     if len({extension.id for extension in extensions}) != len(extensions):
         raise ValueError("an extension stands twice")
     nonce = None

@@ -14,7 +14,7 @@ from cryptography.x509 import ObjectIdentifier
 from chopmark.pki import cms, signing
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, require_der, tagged
 from chopmark.pki.signing import IssuerKey
-from chopmark.pki.x509 import Extension, require_whole_utc
+from chopmark.pki.x509 import AskedExtension, Extension, require_whole_utc
 
 MAX_REQUEST_BYTES = 4 * 1024
 POLICY = "1.3.6.1.4.1.99999.17.3"
@@ -43,6 +43,20 @@ class FailInfo(IntEnum):
     SYSTEM_FAILURE = 25
 
 
+SAID = {
+    FailInfo.BAD_ALG: "The imprint's hash is not accepted here: SHA-256, SHA-384 and SHA-512 are.",
+    FailInfo.BAD_REQUEST: "The request's version is not 1.",
+    FailInfo.BAD_DATA_FORMAT: (
+        "This is no RFC 3161 request in DER of at most 4096 octets, or its imprint has not its hash's length."
+    ),
+    FailInfo.TIME_NOT_AVAILABLE: "This authority's clock cannot be believed now. Please ask again later.",
+    FailInfo.UNACCEPTED_POLICY: f"The policy asked for is not ours: ask for {POLICY}, or for none.",
+    FailInfo.UNACCEPTED_EXTENSION: "The request has an extension: none is understood here.",
+    FailInfo.SYSTEM_FAILURE: "This authority cannot sign now. Please ask again later.",
+}
+"""What a refusal says beside its bit, for whoever reads the client's log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request that may get a token; `hash_name` is one of `HASHES`, `imprint` has that hash's length.
@@ -67,12 +81,14 @@ class Imprint:
 
 @asn1.sequence
 class _Request:
+    """RFC 3161 s.2.4.1; clients exist that write `certReq FALSE` out, which DER leaves out."""
+
     version: int
     imprint: Imprint
     policy: ObjectIdentifier | None
     nonce: int | None
-    wants_certificate: Annotated[bool, asn1.Default(False)]
-    extensions: Annotated[list[Extension] | None, asn1.Implicit(0)]
+    wants_certificate: bool | None
+    extensions: Annotated[list[AskedExtension] | None, asn1.Implicit(0)]
 
 
 @asn1.sequence
@@ -169,7 +185,7 @@ def parse_request(request_der: bytes) -> Ask | FailInfo:
     if request.extensions is not None:
         return FailInfo.UNACCEPTED_EXTENSION
     with_null = request.imprint.algorithm.parameters is not None
-    return Ask(hash_name, request.imprint.digest, request.nonce, request.wants_certificate, with_null)
+    return Ask(hash_name, request.imprint.digest, request.nonce, bool(request.wants_certificate), with_null)
 
 
 def build_request(imprint_sha256: bytes, nonce: int) -> bytes:
@@ -226,10 +242,10 @@ def granted(token_der: bytes) -> bytes:
 
 
 def rejection(why: FailInfo) -> bytes:
-    """Return the answer without a token, DER: status rejection (2) and one bit of why."""
+    """Return the answer without a token, DER: status rejection (2), a sentence, and one bit of why."""
     octets = bytearray(why // 8 + 1)
     octets[-1] = 0x80 >> why % 8
-    status = StatusInfo(status=2, text=None, failure=asn1.BitString(bytes(octets), 7 - why % 8))
+    status = StatusInfo(status=2, text=[SAID[why]], failure=asn1.BitString(bytes(octets), 7 - why % 8))
     return asn1.encode_der(Response(status=status, token=None))
 
 

@@ -38,6 +38,15 @@ class Extension:
 
 
 @asn1.sequence
+class AskedExtension:
+    """An extension of a request by a stranger's program, which may write `critical FALSE` out; DER leaves it out."""
+
+    id: ObjectIdentifier
+    critical: bool | None
+    value: bytes
+
+
+@asn1.sequence
 class Validity:
     """RFC 5280 s.4.1.2.5; both ends belong to the validity."""
 

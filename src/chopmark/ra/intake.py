@@ -41,6 +41,7 @@ from chopmark.ra.intake_ports import KEPT, Allowed, Borne, Mark, Owners, Past, R
 from chopmark.ra.intake_report import Remarks, Report, by_line
 from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
+from chopmark.ra.sheet_cells import Dates
 from chopmark.tw.zone import local_date
 from chopmark.words import CustomerId, text
 
@@ -86,21 +87,31 @@ class Intake:
         self._batch = batch
 
     async def check_file(
-        self, path: Path, progress: Progress | None = None, allowed: Collection[Allowed] = NOTHING
+        self,
+        path: Path,
+        progress: Progress | None = None,
+        allowed: Collection[Allowed] = NOTHING,
+        dates: Dates = Dates.PLAIN,
     ) -> Report:
         """Return what `run` would find and change, and which customers the file leaves out; nothing is written."""
         with tempfile.TemporaryFile() as scratch:
             spool, seen = self._spool(scratch), Seen()
-            report, _, _ = await self._judge_file(path, spool, seen, progress or _silent, allowed)
+            report, _, _ = await self._judge_file(path, spool, seen, progress or _silent, allowed, dates)
             absent, count = await self._absent(seen)
             return replace(report, absent=absent, absent_count=count)
 
     async def run(
-        self, path: Path, by: str, progress: Progress | None = None, allowed: Collection[Allowed] = NOTHING
+        self,
+        path: Path,
+        by: str,
+        progress: Progress | None = None,
+        allowed: Collection[Allowed] = NOTHING,
+        dates: Dates = Dates.PLAIN,
     ) -> Report:
         """Return the report of this file; when it has no fault, every line of it is in the directory.
 
-        `by` is the staff id of whoever takes the file in, `allowed` what they let through. The same file can be
+        `by` is the staff id of whoever takes the file in, `allowed` what they let through, `dates` what
+        they say of its years. The same file can be
         taken in again later; what has not changed is not touched.
 
         Raises:
@@ -110,7 +121,7 @@ class Intake:
         tell = progress or _silent
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
-            report, sha256, size = await self._judge_file(path, spool, Seen(), tell, allowed)
+            report, sha256, size = await self._judge_file(path, spool, Seen(), tell, allowed, dates)
             if report.faults:
                 return report
             done = await self._registry.begin(sha256, self._clock.now())
@@ -155,7 +166,7 @@ class Intake:
         return local_date(self._clock.now())
 
     async def _judge_file(
-        self, path: Path, spool: Spool, seen: Seen, tell: Progress, allowed: Collection[Allowed]
+        self, path: Path, spool: Spool, seen: Seen, tell: Progress, allowed: Collection[Allowed], dates: Dates
     ) -> tuple[Report, str, int]:
         try:
             file = path.open("rb")
@@ -166,7 +177,7 @@ class Intake:
             whole = scan(file)
             if whole.fault is not None:
                 return Report(whole.encoding, 0, (whole.fault,)), whole.sha256, whole.size
-            lines = judged_lines(file, whole.encoding, self._today())
+            lines = judged_lines(file, whole.encoding, self._today(), dates)
             report = await self._judge(lines, spool, seen, whole.encoding, lambda at: tell(at, 2 * whole.size), allowed)
         return report, whole.sha256, whole.size
 

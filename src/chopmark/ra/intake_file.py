@@ -4,7 +4,6 @@ Everything is read as a stream; what is kept in memory is bounded by a line, a b
 that must not come twice.
 """
 
-import codecs
 import hashlib
 import json
 from array import array
@@ -17,7 +16,9 @@ from typing import IO, Any, Final
 
 from chopmark.identity.ports import AccountRow
 from chopmark.identity.sealed import Sealer
-from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, parse_header
+from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, parse_header, separator_of
+from chopmark.ra.sheet_cells import Dates
+from chopmark.ra.sheet_text import BLOCK, decoded, encoding_of, lines_of, not_csv
 from chopmark.tw.email import EmailAddress
 from chopmark.tw.mobile import E164
 from chopmark.tw.person_id import PersonId, PersonIdKind
@@ -27,9 +28,6 @@ BATCH: Final = 1000
 """Lines that are checked, and written, together."""
 MOST_FAULTS: Final = 10_000
 """Faults that a report lists; further ones are counted."""
-LONGEST_LINE: Final = 16_384
-"""Octets."""
-_BLOCK: Final = 1 << 20
 _LENGTH_OCTETS: Final = 4
 _ONCE: Final = (Column.CUSTOMER, Column.PERSON_ID, Column.ACCOUNTS)
 _SHAREABLE: Final = (Column.MOBILE, Column.EMAIL)
@@ -72,27 +70,23 @@ class Waiting:
 
 def scan(file: IO[bytes]) -> Scan:
     """Return what the file is: UTF-8 where all of it is, else Big5 as Windows writes it (cp950)."""
-    digest, size = hashlib.sha256(), 0
-    for block in iter(partial(file.read, _BLOCK), b""):
+    digest, size, head = hashlib.sha256(), 0, b""
+    for block in iter(partial(file.read, BLOCK), b""):
+        head = head or block[:8]
         digest.update(block)
         size += len(block)
-    bad = {encoding: _first_bad_line(file, encoding) for encoding in ("utf-8",)}
-    if bad["utf-8"] is not None:
-        bad["cp950"] = _first_bad_line(file, "cp950")
-    for encoding, line in bad.items():
-        if line is None:
-            return Scan(size, digest.hexdigest(), encoding, None)
-    said = text("The file is neither UTF-8 nor Big5 here. Save it again as CSV in UTF-8.")
-    fault = Fault(max(line or 1 for line in bad.values()), None, "encoding", said)
-    return Scan(size, digest.hexdigest(), "unknown", fault)
+    if said := not_csv(head):
+        return Scan(size, digest.hexdigest(), "unknown", Fault(1, None, "encoding", said))
+    encoding, line = encoding_of(file)
+    neither = text("The file is neither UTF-8 nor Big5 here. Save it again as CSV in UTF-8.")
+    return Scan(size, digest.hexdigest(), encoding, Fault(line, None, "encoding", neither) if line else None)
 
 
-def judged_lines(file: IO[bytes], encoding: str, today: date) -> Iterator[Judged]:
+def judged_lines(file: IO[bytes], encoding: str, today: date, dates: Dates = Dates.PLAIN) -> Iterator[Judged]:
     """Yield every line of the file that says something; a header with faults ends it."""
     header: Header | None = None
-    position = 0
-    file.seek(0)
-    for line, (written, octets) in enumerate(_lines(file), 1):
+    position, separator = 0, ","
+    for line, (written, octets) in enumerate(lines_of(file), 1):
         position += octets
         if written is None:
             said = text("This line is too long. Check whether a line end is missing.")
@@ -100,15 +94,19 @@ def judged_lines(file: IO[bytes], encoding: str, today: date) -> Iterator[Judged
             if header is None:
                 return
             continue
-        plain = written.decode("utf-8-sig" if header is None and encoding == "utf-8" else encoding)
+        plain = decoded(written, encoding)
         if header is None:
-            first = parse_header(plain, line)
+            plain = plain.removeprefix("\ufeff")
+            if line == 1 and (named := separator_of(plain)):
+                separator = named
+                continue
+            first = parse_header(plain, line, separator)
             if not isinstance(first, Header):
                 yield Judged(line, first, position)
                 return
             header = first
             continue
-        found = check_line(plain, line, header, today)
+        found = check_line(plain, line, header, today, dates)
         if found is not None:
             yield Judged(line, found, position)
     if header is None:
@@ -242,33 +240,6 @@ def _numbers(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
 def short_hash(value: str) -> int:
     """Return eight bytes of hash."""
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
-
-
-def _first_bad_line(file: IO[bytes], encoding: str) -> int | None:
-    decoder = codecs.getincrementaldecoder(encoding)("strict")
-    line = 1
-    file.seek(0)
-    try:
-        for block in iter(partial(file.read, _BLOCK), b""):
-            decoder.decode(block)
-            line += block.count(b"\n")
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        return line + bytes(error.object)[: error.start].count(b"\n")
-    return None
-
-
-def _lines(file: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
-    """Yield each line with its octets; None for one that is longer than any honest one."""
-    while written := file.readline(LONGEST_LINE):
-        octets = len(written)
-        if octets < LONGEST_LINE or written.endswith(b"\n"):
-            yield written, octets
-            continue
-        while written and not written.endswith(b"\n"):
-            written = file.readline(LONGEST_LINE)
-            octets += len(written)
-        yield None, octets
 
 
 def _packed(waiting: Waiting) -> list[object]:

@@ -1,13 +1,14 @@
 """The customers' sheet: its header, and each line as a checked row or as the faults that it has.
 
 A sheet is CSV (RFC 4180) without line ends inside cells, so that one wrong quotation mark spoils one line only.
+What spreadsheets do to a sheet on the way is understood or named (`sheet_cells`).
 Every value goes through `tw`; nothing here knows the directory or a file.
 """
 
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
@@ -15,19 +16,19 @@ from typing import Final, TypeVar
 
 from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import AccountRow
+from chopmark.ra.sheet_cells import Dates, read_date, spoiled, unguarded, zero_lost
 from chopmark.tw.account import label, parse_account
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, parse_email
 from chopmark.tw.mobile import E164, parse_mobile
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
-from chopmark.tw.roc import parse_roc_date, roc_date
-from chopmark.tw.text import capitals, compact, has_hidden, trim
+from chopmark.tw.text import capitals, compact, has_hidden
 from chopmark.words import AccountKind, CustomerId, Text, text
 
 T = TypeVar("T")
 
-LONGEST_NAME: Final = 64
-"""Characters: what a certificate's common name can hold (RFC 5280 appendix A.1, ub-common-name)."""
+LONGEST_NAME: Final = 200
+"""Characters. No profile of ours puts a name into a certificate, whose common name could hold 64."""
 MOST_ACCOUNTS: Final = 50
 
 
@@ -56,7 +57,7 @@ _TITLES: Final = {column.value: column for column in Column} | {
 }
 _TAGS: Final = {label(kind): kind for kind in AccountKind}
 _ORDER: Final = {column.value: place for place, column in enumerate(Column)}
-_WESTERN: Final = re.compile(r"((?:18|19|20)[0-9]{2})(?:([-/])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))")
+_SEPARATOR: Final = re.compile(r'"?sep=([,;|\t])"?', re.IGNORECASE)
 _PLAIN_EMAIL: Final = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([a-z0-9-]+(?:\.[a-z0-9-]+)+)")
 
 
@@ -89,17 +90,29 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which column stands where."""
+    """Which column stands where, and what stands between cells."""
 
     columns: tuple[Column, ...]
+    separator: str = ","
 
 
-def parse_header(written: str, line: int = 1) -> Header | tuple[Fault, ...]:
-    """Return the order of the columns, or what is wrong with the header: every column is there exactly once."""
-    cells = _cells(written)
+def separator_of(written: str) -> str | None:
+    """Return what an Excel line `sep=;` before the header names; None for any other line."""
+    named = _SEPARATOR.fullmatch(written.strip("\ufeff\r\n"))
+    return None if named is None else named[1]
+
+
+def parse_header(written: str, line: int = 1, separator: str = ",") -> Header | tuple[Fault, ...]:
+    """Return the order of the columns, or what is wrong with the header: every column is there exactly once.
+
+    Columns at the end that have no title are those that a spreadsheet has left behind.
+    """
+    cells = _cells(written, separator)
     if cells is None:
         return (_quotes(line),)
-    columns = [_TITLES.get(compact(cell).lower()) for cell in cells]
+    while cells and not unguarded(cells[-1]):
+        cells.pop()
+    columns = [_TITLES.get(compact(unguarded(cell)).lower()) for cell in cells]
     faults = [
         Fault(line, None, "header.unknown", text("Column %(place)s has a title that is not known.", place=place))
         for place, column in enumerate(columns, 1)
@@ -112,30 +125,39 @@ def parse_header(written: str, line: int = 1) -> Header | tuple[Fault, ...]:
         elif columns.count(column) > 1:
             twice = text("The header has the column %(column)s more than once.", column=column)
             faults.append(Fault(line, column, "header.twice", twice))
-    return tuple(faults) or Header(tuple(column for column in columns if column is not None))
+    return tuple(faults) or Header(tuple(column for column in columns if column is not None), separator)
 
 
-def check_line(written: str, line: int, header: Header, today: date) -> Row | tuple[Fault, ...] | None:
+def check_line(
+    written: str, line: int, header: Header, today: date, dates: Dates = Dates.PLAIN
+) -> Row | tuple[Fault, ...] | None:
     """Return the line's row, its faults, or None for a line in which nothing is written."""
-    cells = _cells(written)
+    cells = _cells(written, header.separator)
     if cells is None:
         return (_quotes(line),)
     if not any(cell.strip() for cell in cells):
         return None
+    while len(cells) > len(header.columns) and not unguarded(cells[-1]):
+        cells.pop()
     if len(cells) != len(header.columns):
         wrong = text(
             "This line has %(found)s cells and the header has %(wanted)s.", found=len(cells), wanted=len(header.columns)
         )
         return (Fault(line, None, "cells", wrong),)
-    return check_cells(dict(zip(header.columns, cells, strict=True)), line, today)
+    return check_cells(dict(zip(header.columns, cells, strict=True)), line, today, dates)
 
 
-def check_cells(cells: Mapping[Column, str], line: int, today: date) -> Row | tuple[Fault, ...]:
+def check_cells(
+    cells: Mapping[Column, str], line: int, today: date, dates: Dates = Dates.PLAIN
+) -> Row | tuple[Fault, ...]:
     """Return the row that the cells make, or all their faults. `today` is the date in Taiwan."""
-    faults: list[Fault] = []
-    typed = {column: trim(cell) for column, cell in cells.items()}
+    typed = {column: unguarded(cell) for column, cell in cells.items()}
+    lost = {column: why for column, cell in typed.items() if (why := spoiled(cell))}
+    faults = [Fault(line, column.value, f"{column}.{code}", said) for column, (code, said) in lost.items()]
 
     def sound(column: Column, value: T | Refusal) -> T | None:
+        if column in lost:
+            return None
         if isinstance(value, Refusal):
             faults.append(Fault(line, column.value, value.code or value.kind.value, value.public))
             return None
@@ -145,14 +167,15 @@ def check_cells(cells: Mapping[Column, str], line: int, today: date) -> Row | tu
         return sound(column, parse(typed[column])) if typed[column] else None
 
     customer = sound(Column.CUSTOMER, parse_customer_number(typed[Column.CUSTOMER]))
-    person = sound(Column.PERSON_ID, parse_person_id(typed[Column.PERSON_ID]))
-    birth_date = unless_empty(Column.BIRTH_DATE, lambda raw: _birth_date(raw, today))
-    mobile = unless_empty(Column.MOBILE, parse_mobile)
+    person = sound(Column.PERSON_ID, _person_id(typed[Column.PERSON_ID]))
+    birth_date = unless_empty(Column.BIRTH_DATE, lambda raw: read_date(raw, today, dates))
+    mobile = unless_empty(Column.MOBILE, _mobile)
     email = unless_empty(Column.EMAIL, email_address)
     accounts = tuple(sound(Column.ACCOUNTS, found) for found in _accounts(typed[Column.ACCOUNTS]))
     whole = tuple(account for account in accounts if account is not None)
     verified_on = unless_empty(Column.VERIFIED_ON, lambda raw: _past_day(raw, today))
-    faults += [Fault(line, column.value, *why) for column, why in _beside(typed, person, whole, today)]
+    beside = _beside(typed, person, whole, today)
+    faults += [Fault(line, column.value, *why) for column, why in beside if column not in lost]
     if faults or customer is None or person is None:
         return tuple(sorted(faults, key=lambda fault: _ORDER[fault.column or ""]))
     name = " ".join(typed[Column.NAME].split())
@@ -181,9 +204,9 @@ def _at_domain(domain: str) -> EmailAddress | Refusal:
     return parse_email("a@" + domain)
 
 
-def _cells(written: str) -> list[str] | None:
+def _cells(written: str, separator: str) -> list[str] | None:
     try:
-        return next(csv.reader([written.rstrip("\r\n")], strict=True), [])
+        return next(csv.reader([written.rstrip("\r\n")], delimiter=separator, strict=True), [])
     except csv.Error:
         return None
 
@@ -226,22 +249,21 @@ def _unfit_name(name: str) -> tuple[str, Text] | None:
     return None
 
 
-def _birth_date(raw: str, today: date) -> date | Refusal:
-    western = _WESTERN.fullmatch(raw)
-    if western is None:
-        read = parse_roc_date(raw, today=today)
-    else:
-        year, month, day = int(western[1]), western[3] or western[5], western[4] or western[6]
-        before = year < 1912
-        read = roc_date(str(1912 - year if before else year - 1911), month, day, before_roc=before, today=today)
-    return read if isinstance(read, Refusal) else read.value
+def _mobile(raw: str) -> E164 | Refusal:
+    read, lost = parse_mobile(raw), zero_lost(raw)
+    return replace(read, public=lost) if isinstance(read, Refusal) and lost is not None else read
+
+
+def _person_id(raw: str) -> PersonId | Refusal:
+    read, lost = parse_person_id(raw), zero_lost(raw)
+    return replace(read, public=lost) if isinstance(read, Refusal) and lost is not None else read
 
 
 @lru_cache(maxsize=1024)
 def _past_day(raw: str, today: date) -> date | Refusal:
     """Return a day in either calendar that is not in the future."""
-    read = _birth_date(raw, today)
-    if not isinstance(read, Refusal):
+    read = read_date(raw, today, Dates.PLAIN, of_birth=False)
+    if not isinstance(read, Refusal) or (read.code or "").startswith("excel."):
         return read
     if read.code == "roc.future":
         said = text("The contacts cannot have been verified on a day in the future.")

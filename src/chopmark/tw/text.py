@@ -11,11 +11,25 @@ DOT: Final = "•"
 
 _DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2043, 0x2212), "-")
 _CAPITALS: Final = {ord("a") + place: chr(ord("A") + place) for place in range(26)}
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co"})
+_NEVER_SEEN: Final = (
+    *(range(start, start + 2) for start in range(0xFFFE, 0x110000, 0x10000)),
+    *(range(0xFDD0, 0xFDF0), range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000)),
+)
+"""Code points that no Unicode gives a character that is seen: noncharacters, and those kept for invisible ones."""
 
 
 def _hidden(char: str) -> bool:
-    return unicodedata.category(char) in _HIDDEN and not char.isspace()
+    """Whether nobody sees it. What Python's tables do not have may be a letter of a newer Unicode."""
+    category = unicodedata.category(char)
+    if category == "Cn":
+        return any(ord(char) in reserved for reserved in _NEVER_SEEN)
+    return category in _HIDDEN and not char.isspace()
+
+
+def _at_the_edge(char: str) -> bool:
+    """Whether it may go unnoticed: a character for private use may be seen somewhere, and is not dropped."""
+    return char.isspace() or (_hidden(char) and unicodedata.category(char) != "Co")
 
 
 def has_hidden(value: str) -> bool:
@@ -29,9 +43,9 @@ def has_hidden(value: str) -> bool:
 def trim(value: str) -> str:
     """Return the text without spaces and invisible characters at its ends."""
     start, end = 0, len(value)
-    while start < end and (value[start].isspace() or _hidden(value[start])):
+    while start < end and _at_the_edge(value[start]):
         start += 1
-    while end > start and (value[end - 1].isspace() or _hidden(value[end - 1])):
+    while end > start and _at_the_edge(value[end - 1]):
         end -= 1
     return value[start:end]
 

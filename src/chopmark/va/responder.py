@@ -6,8 +6,10 @@ revoked.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from chopmark.clock import Clock
 from chopmark.errors import Refused
@@ -24,6 +26,8 @@ LIFE = timedelta(hours=24)
 RENEWED_BEFORE = timedelta(days=30)
 """A responder's certificate is renewed when less than this is left of it."""
 LOOK_EVERY = timedelta(minutes=1)
+_MOST_LOOKED_UP = 8
+"""Serials that readings of one question name and that are looked up."""
 MOST_KEPT = 20_000
 """Kept answers of one process; each has about a kilobyte."""
 REASONS = {
@@ -134,6 +138,22 @@ class Responder:
         may_keep = may_keep and made.responder == self._key.certificate_der  # another one may have taken over meanwhile
         kept = self._keep(asked.der, statuses[0], made) if may_keep else None
         return made if kept is None else self._again(asked, kept, found[0], looks)
+
+    async def likeliest(self, readings: Sequence[bytes]) -> bytes | None:
+        """Return which reading of one question is right: one about this issuer, and of several one on record."""
+        if len(readings) <= 1:
+            return readings[0] if readings else None
+        about: dict[int, bytes] = {}
+        for reading in readings:
+            request = ocsp.parse_request(reading)
+            if isinstance(request, ocsp.OcspRequest) and ocsp.matches(request.cert_ids[0], self._key.issuer):
+                about.setdefault(request.cert_ids[0].serial, reading)
+        if len(about) > 1:
+            for serial in islice(about, _MOST_LOOKED_UP):
+                with suppress(Refused):
+                    if await self._found(serial) is not None:
+                        return about[serial]
+        return next(iter(about.values()), readings[0])
 
     async def make(
         self, cert_ids: Sequence[ocsp.CertId], statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None

@@ -3,13 +3,11 @@
 Plain ASGI: GET and POST, bytes in and bytes out, answered whether or not the portal is well.
 """
 
-import binascii
 import hashlib
-from base64 import b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
-from urllib.parse import unquote
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -17,6 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.sessions import UNKNOWN, network_of
 from chopmark.pki import ocsp
+from chopmark.pki.ocsp_get import requests_in
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
 from chopmark.web.answered import MOST_KEPT, Answered, Headers, Ready
@@ -29,6 +28,7 @@ from chopmark.words import text
 MAX_REQUEST = 16 * 1024
 _TYPE = (b"content-type", b"application/ocsp-response")
 _NO_STORE = (b"cache-control", b"no-store")
+_LATER: Headers = [(b"retry-after", b"5")]
 
 
 class Publication:
@@ -41,36 +41,46 @@ class Publication:
         self._health = Health(doors.checks, doors.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; slashes too many before a status address do not hurt."""
         if scope["type"] != ScopeType.HTTP:
             await self._portal(scope, receive, send)
         elif scope["method"] == "GET" and (ready := self._answered.find(scope.get("raw_path"))) is not None:
             await ready.send(scope, send)
-        elif scope["path"].startswith("/ocsp/"):
-            await self._ocsp(scope, receive, send)
-        elif scope["path"].startswith("/pki/"):
-            await self._file(scope["path"].removeprefix("/pki/"), scope, send)
+        elif (path := _one_slash(scope["path"])).startswith(("/ocsp/", "/pki/")):
+            with self._doors.load.status_counted() as can:
+                await (self._status(path, scope, receive, send) if can else _plain(send, 503, b"", _LATER))
         elif scope["path"].startswith(HEALTH):
             await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
             network = network_of(self._doors.addresses.of(scope))
-            await timestamping.serve(
-                self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
-            )
+            with self._doors.load.counted():
+                if self._doors.load.refuses(known=False) is not None:
+                    await _plain(send, 503, b"", _LATER)
+                    return
+                await timestamping.serve(
+                    self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
+                )
         else:
             await self._portal(scope, receive, send)
 
+    async def _status(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        if path.startswith("/ocsp/"):
+            await self._ocsp(scope, receive, send)
+        else:
+            await self._file(path.removeprefix("/pki/").lstrip("/"), scope, send)
+
     async def _ocsp(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         raw = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0]
-        issuer, _, encoded = raw.decode("ascii", "replace").removeprefix("/ocsp/").partition("/")
+        asked = _one_slash(raw.decode("ascii", "replace")).removeprefix("/ocsp/")
+        issuer, _, encoded = asked.lstrip("/").partition("/")
         responder = self._doors.responders.get(issuer)
         if responder is None:
             await _plain(send, 404, b"")
         elif scope["method"] == "POST":
             ready = await self._posted(responder, raw, await body_within(receive, MAX_REQUEST))
             await ready.send(scope, send)
-        elif scope["method"] == "GET" and encoded:
-            answer = await _answer(responder, _from_path(encoded))
+        elif scope["method"] == "GET" and encoded.strip("/"):
+            answer = await _answer(responder, await responder.likeliest(requests_in(encoded)))
             ready = Ready.of(answer.der, [_TYPE, *_cache(answer)])
             self._answered.keep(raw, ready, answer)
             await ready.send(scope, send)
@@ -93,7 +103,7 @@ class Publication:
         try:
             found = await self._find(name)
         except Refused:
-            await _plain(send, 503, b"", [(b"retry-after", b"5")])
+            await _plain(send, 503, b"", _LATER)
             return
         if found is None:
             await _plain(send, 404, b"")
@@ -141,11 +151,8 @@ async def _answer(responder: Responder, request: bytes | None) -> OcspAnswer:
     return await responder.answer(request)
 
 
-def _from_path(encoded: str) -> bytes | None:
-    try:
-        return b64decode(unquote(encoded), validate=True)
-    except (binascii.Error, ValueError):
-        return None
+def _one_slash(path: str) -> str:
+    return "/" + path.lstrip("/")
 
 
 def _http_date(moment: datetime) -> bytes:

@@ -1,4 +1,4 @@
-"""An installation with its EST door as a process of its own: ending TLS itself, or behind nginx as documented.
+"""An installation with its EST door as a process of its own: ending TLS itself, or behind a proxy as documented.
 
 The customers' own steps are taken in the test's process, on the same database.
 """
@@ -6,11 +6,10 @@ The customers' own steps are taken in the test's process, on the same database.
 import asyncio
 import os
 import re
-import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,20 +24,12 @@ from chopmark.main import SystemClock, build, found_ca
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.words import Serial
+from tests.contract.proxies import changed, proxy, shared_folder
 from tests.contract.world import ROWS, Clock, Dice, Held, World
 from tests.journey.counter import free_port
-from tests.machine import missing, program
+from tests.machine import program
 
 T = TypeVar("T")
-CONF = Path(__file__).parents[3] / "docs" / "nginx-est.conf"
-NGINX = """{user} worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log warn;
-events {{ worker_connections 64; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  include {folder}/est.conf;
-}}
-"""
 
 
 @dataclass
@@ -127,6 +118,7 @@ class Door:
     site: Site
     port: int
     kind: str
+    pid: int = 0
 
     @property
     def host(self) -> str:
@@ -166,14 +158,19 @@ class Door:
 
 
 @contextmanager
-def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
-    """Run the door: `direct`, or behind `nginx` with the documented configuration."""
-    port, socket = free_port(), folder / "door.sock"
+def running(site: Site, kind: str, folder: Path, **more: str) -> Iterator[Door]:
+    """Run the door: `direct`, or behind nginx, Apache or HAProxy with the sample file."""
+    with shared_folder() as shared:
+        yield from _running(site, kind, folder, shared / "door.sock", more)
+
+
+def _running(site: Site, kind: str, folder: Path, socket: Path, more: Mapping[str, str]) -> Iterator[Door]:
+    port = free_port()
     how = {
         "CHOPMARK_EST_CERTIFICATE": str(site.folder / "server.pem"),
         "CHOPMARK_EST_KEY": str(site.folder / "server.key"),
     }
-    if kind == "nginx":
+    if kind != "direct":
         how = {"CHOPMARK_EST_SOCKET": str(socket)}
     environment = {
         **os.environ,
@@ -183,6 +180,7 @@ def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
         "CHOPMARK_DATABASE": site.settings.database,
         "CHOPMARK_EST_URL": f"https://localhost:{port}",
         "CHOPMARK_EST_PORT": str(port),
+        **more,
     }
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -194,10 +192,10 @@ def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
         ready = next((line for line in door.stdout if line.startswith("ready ")), None)
         assert ready is not None, (folder / "est.log").read_text()
         if kind == "direct":
-            yield Door(site, port, kind)
+            yield Door(site, port, kind, door.pid)
         else:
-            with _nginx(site, folder, port, socket):
-                yield Door(site, port, kind)
+            with proxy(kind, folder, {"est": _sample(site, kind, port, socket)}):
+                yield Door(site, port, kind, door.pid)
     finally:
         for process in processes:
             process.kill()
@@ -206,28 +204,22 @@ def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
                 process.stdout.close()
 
 
-@contextmanager
-def _nginx(site: Site, folder: Path, port: int, socket: Path) -> Iterator[None]:
-    """Run nginx with the documented configuration; only its paths and its port are this test's."""
-    text = CONF.read_text()
-    for documented, here in {
-        "unix:/run/chopmark-est/door.sock": f"unix:{socket}",
-        "listen 8443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "est.example.com;": "localhost;",
-        "/etc/nginx/chopmark/est.crt": str(site.folder / "server.pem"),
-        "/etc/nginx/chopmark/est.key": str(site.folder / "server.key"),
-        "/etc/nginx/chopmark/customers-ca.pem": str(site.folder / "ca.pem"),
-    }.items():
-        assert text.count(documented) == 1, documented
-        text = text.replace(documented, here)
-    (folder / "est.conf").write_text(text)
-    user = "user root;" if os.geteuid() == 0 else ""  # the folder of a test is its user's alone
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user))
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or missing("The program nginx")
-    command: list[str | Path] = [nginx, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.log"]
-    started = subprocess.run(command, capture_output=True, text=True, check=False)  # it returns when it listens
-    assert started.returncode == 0, started.stderr
-    try:
-        yield
-    finally:
-        subprocess.run([*command, "-s", "stop"], check=True)
+def _sample(site: Site, kind: str, port: int, socket: Path) -> str:
+    """The sample file; only its name, paths and port are this test's."""
+    keys = site.folder / "server-both.pem"
+    keys.write_text((site.folder / "server.pem").read_text() + (site.folder / "server.key").read_text())
+    named = {"/run/chopmark-est/door.sock": str(socket)}
+    if kind == "haproxy":
+        etc, more = "/etc/haproxy/chopmark", {"bind :8443": f"bind 127.0.0.1:{port}"}
+        named[f"{etc}/est.pem"] = str(keys)
+    else:
+        etc = f"/etc/{'nginx' if kind == 'nginx' else 'apache2'}/chopmark"
+        more = (
+            {"listen 8443 ssl": f"listen 127.0.0.1:{port} ssl"}
+            if kind == "nginx"
+            else {"Listen 8443": f"Listen 127.0.0.1:{port}", "*:8443": f"*:{port}"}
+        )
+        named |= {f"{etc}/est.crt": str(site.folder / "server.pem"), f"{etc}/est.key": str(site.folder / "server.key")}
+        named["est.example.com"] = "localhost"
+    named[f"{etc}/customers-ca.pem"] = str(site.folder / "ca.pem")
+    return changed(f"{kind}-est.{'cfg' if kind == 'haproxy' else 'conf'}", {**named, **more})

@@ -186,3 +186,42 @@ def test_the_responder_s_certificate_may_sign_answers_and_nothing_else(tmp_path)
     common = ("verify", "-x509_strict", "-attime", int(NOW.timestamp()), "-CAfile", root, "-untrusted", issuing)
     assert openssl(*common, "-purpose", "ocsphelper", responder).returncode == 0
     assert openssl(*common, "-purpose", "sslclient", responder).returncode
+
+
+# defaults written out ---------------------------------------------------------------------------------------------
+
+VERSION = bytes.fromhex("a003020100")
+NONCE_ID = bytes.fromhex("06092b0601050507300102")
+
+
+def nonce_extension(critical: bytes) -> bytes:
+    return tlv(0x30, NONCE_ID + critical + tlv(0x04, tlv(0x04, b"n" * 16)))
+
+
+@pytest.mark.parametrize("version", [b"", VERSION])
+@pytest.mark.parametrize("critical", [b"", bytes.fromhex("010100")])
+@pytest.mark.parametrize("single", [b"", tlv(0xA0, tlv(0x30, tlv(0x30, b"\x06\x01\x2a\x01\x01\x00\x04\x00")))])
+def test_defaults_that_a_client_writes_out_are_read_as_openssl_reads_them(tmp_path, version, critical, single):
+    """`version v1` and `critical FALSE`: DER leaves them out, and programs exist that do not."""
+    plain = ask(house(), tmp_path, 5)
+    cert_id = plain[8:]  # after four SEQUENCE heads of two octets: request, body, list, one of it
+    body = version + tlv(0x30, tlv(0x30, cert_id + single)) + tlv(0xA2, tlv(0x30, nonce_extension(critical)))
+    der = tlv(0x30, tlv(0x30, body))
+    (tmp_path / "written.der").write_bytes(der)
+    said = openssl("ocsp", "-reqin", tmp_path / "written.der", "-req_text")
+    assert b"Version: 1 (0x0)" in said.stdout, said.stderr
+    read = ocsp.parse_request(der)
+    assert isinstance(read, ocsp.OcspRequest), read
+    assert (read.nonce, [one.serial for one in read.cert_ids]) == (b"n" * 16, [5])
+
+
+@pytest.mark.parametrize("version", [bytes.fromhex("a003020101"), bytes.fromhex("a0030201ff")])
+def test_another_version_is_malformed(tmp_path, version):
+    plain = ask(house(), tmp_path, 5)
+    assert isinstance(ocsp.parse_request(tlv(0x30, tlv(0x30, version + plain[4:]))), ocsp.Malformed)
+
+
+def test_a_critical_extension_that_nobody_knows_is_malformed_still(tmp_path):
+    plain = ask(house(), tmp_path, 5)
+    unknown = tlv(0xA2, tlv(0x30, tlv(0x30, bytes.fromhex("06012a0101ff0400"))))
+    assert isinstance(ocsp.parse_request(tlv(0x30, tlv(0x30, plain[4:] + unknown))), ocsp.Malformed)

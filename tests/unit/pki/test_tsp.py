@@ -130,8 +130,46 @@ def test_a_rejection_says_why_and_has_no_token(why: FailInfo, name: str) -> None
     (only,) = core.SequenceOf.load(tsp.rejection(why), strict=True, spec=asn1_tsp.PKIStatusInfo)
     assert only["status"].native == "rejection"
     assert only["fail_info"].native == {name}
+    assert only["status_string"].native == [tsp.SAID[why]]
     with pytest.raises(TokenError, match=Fault.REJECTED):
         tsp_token.token_of(tsp.rejection(why))
+
+
+@pytest.mark.parametrize("why", list(FailInfo))
+def test_openssl_shows_the_sentence_of_every_refusal(tmp_path: Path, why: FailInfo) -> None:
+    (tmp_path / "reply").write_bytes(tsp.rejection(why))
+    said = openssl("ts", "-reply", "-in", tmp_path / "reply", "-text")
+    assert b"Status: Rejected." in said.stdout
+    (line,) = [line for line in said.stdout.decode().splitlines() if line.startswith("Status description: ")]
+    assert line.removeprefix("Status description: ").endswith(".")
+    assert len(line) > 40
+
+
+def test_a_request_that_writes_its_defaults_out_gets_a_token_that_openssl_verifies(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """`certReq FALSE`, as a client on Windows sends it; DER would leave it out."""
+    (tmp_path / "data").write_bytes(DATA)
+    plain = openssl("ts", "-query", "-data", tmp_path / "data", "-sha256", "-no_nonce").stdout
+    written = bytes((0x30, plain[1] + 3)) + plain[2:] + bytes.fromhex("010100")
+    (tmp_path / "query").write_bytes(written)
+    assert b"Certificate required: no" in openssl("ts", "-query", "-in", tmp_path / "query", "-text").stdout
+    read = tsp.parse_request(written)
+    assert isinstance(read, Ask)
+    assert read.wants_certificate is False
+    (tmp_path / "reply").write_bytes(tsp.granted(authority.token(read)))
+    (tmp_path / "root.pem").write_bytes(pem(*authority.roots))
+    (tmp_path / "between.pem").write_bytes(pem(authority.der) + pem(authority.house.issuing.certificate_der))
+    files = ["-queryfile", tmp_path / "query", "-in", tmp_path / "reply", "-CAfile", tmp_path / "root.pem"]
+    judged = openssl("ts", "-verify", *files, "-untrusted", tmp_path / "between.pem", "-attime", int(NOW.timestamp()))
+    assert b"Verification: OK" in judged.stdout, judged.stderr
+
+
+def test_an_extension_whose_default_is_written_out_is_refused_as_an_extension() -> None:
+    """RFC 3161 s.2.4.1: not understood, and not malformed."""
+    plain = request(cert_req=None, nonce=None)
+    extensions = bytes.fromhex("a00a3008") + bytes.fromhex("06012a") + bytes.fromhex("010100") + bytes.fromhex("0400")
+    assert tsp.parse_request(bytes((0x30, plain[1] + 12)) + plain[2:] + extensions) is FailInfo.UNACCEPTED_EXTENSION
 
 
 # tokens of ours ---------------------------------------------------------------------------------------------------

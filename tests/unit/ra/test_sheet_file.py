@@ -4,7 +4,7 @@ import io
 from datetime import date
 
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.ra import intake_file
+from chopmark.ra import sheet_text
 from chopmark.ra.intake_file import Seen, Spool, Waiting, judged_lines, scan
 from chopmark.ra.sheet import Column, Row, check_cells
 
@@ -73,7 +73,7 @@ def test_the_spool_gives_back_what_it_took_and_shows_nothing():
 
 def test_lines_are_counted_as_an_editor_counts_them():
     good = 'C1,00501503,"測試,公司",,,,,'
-    text = f"{HEADER}\n{good}\n\nbad\n{'x' * intake_file.LONGEST_LINE}\n{good.replace('C1', 'C2')}"
+    text = f"{HEADER}\n{good}\n\nbad\n{'x' * sheet_text.LONGEST_LINE}\n{good.replace('C1', 'C2')}"
     file = io.BytesIO(text.encode())
     assert scan(file).encoding == "utf-8"
     found = list(judged_lines(file, "utf-8", TODAY))
@@ -85,13 +85,13 @@ def test_lines_are_counted_as_an_editor_counts_them():
 
 
 def test_a_character_cut_by_a_block_is_not_a_wrong_one():
-    size = intake_file._BLOCK
+    size = sheet_text.BLOCK
     file = io.BytesIO(b"a" * (size - 1) + "王\n".encode() + b"b")
     assert scan(file).fault is None
 
 
 def test_the_line_that_is_in_no_encoding_is_found_beyond_the_first_block():
-    lines = b"abcdefg\n" * (intake_file._BLOCK // 8 + 3)
+    lines = b"abcdefg\n" * (sheet_text.BLOCK // 8 + 3)
     found = scan(io.BytesIO(lines + b"ok \xff\xff\n"))
     assert found.fault is not None
-    assert found.fault.line == intake_file._BLOCK // 8 + 4
+    assert found.fault.line == sheet_text.BLOCK // 8 + 4
