@@ -27,8 +27,12 @@ NAMES = ("db1", "db2", "db3")
 START_LIMIT_S = 60
 LOOK_S = 0.2
 ANSWERS_WITHIN_S = 2
-DISK = 400 * 1024 * 1024
-"""Octets of a host's disk, where it is a small one."""
+_STREAMING = """
+SELECT COUNT(*) FILTER (WHERE state = 'streaming'), COUNT(*) FILTER (WHERE sync_state = 'sync')
+FROM pg_stat_replication WHERE application_name LIKE 'db%' AND flush_lsn IS NOT NULL
+"""
+DISK = 1024 * 1024 * 1024
+"""Octets of a host's disk, where it is a small one: log files of PostgreSQL and etcd alone take a quarter of it."""
 
 
 def awaited(what: str, true: Callable[[], Any], limit_s: float = START_LIMIT_S) -> Any:
@@ -89,8 +93,14 @@ class Cluster:
         return None
 
     def whole(self) -> bool:
-        """Tell whether all three are there: a leader, a synchronous standby, and one more."""
-        return sorted(self.roles().values()) == ["leader", "replica", "sync_standby"]
+        """Tell whether all three are there: a leader to which two stream, one of them synchronously.
+
+        The leader itself is asked: what a member last said of itself may be older than its fault.
+        """
+        leader = self.leader()
+        if leader is None or sorted(self.roles(leader).values()) != ["leader", "replica", "sync_standby"]:
+            return False
+        return self.psql(leader, "-c", _STREAMING).stdout.strip() == "2|1"
 
     def address(self, account: str = "chopmark", database: str = "chopmark", only: str | None = None) -> str:
         """Return the database's address for a program on this machine: all three hosts, or one."""
@@ -106,7 +116,7 @@ class Cluster:
         self, name: str, *arguments: str, database: str = "postgres", limit_s: float = 30
     ) -> subprocess.CompletedProcess[str]:
         """Run psql on a host, at its own server, over its socket."""
-        directory = self.folder / name
+        directory = self.folder / name / "run"
         port = self.values["PG_PORT"]
         call = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-p", port]
         call[0] = str(programs() / "psql")
@@ -148,8 +158,10 @@ def running(small_disks: bool = False) -> Iterator[Cluster]:
         for name in NAMES:
             if small_disks:
                 stack.enter_context(_small_disk(folder / name))
-            shutil.chown(folder / name, ACCOUNT, ACCOUNT)
-            (folder / name).chmod(0o700)
+            (folder / name / "run").mkdir()
+            for made in (folder / name, folder / name / "run"):
+                shutil.chown(made, ACCOUNT, ACCOUNT)
+                made.chmod(0o700)
         for host in members.values():
             stack.callback(host.power_off)  # before the disks go: nothing may run on them any more
         try:
@@ -158,8 +170,8 @@ def running(small_disks: bool = False) -> Iterator[Cluster]:
             awaited("three members", cluster.whole)
             leader = cluster.leader()
             assert leader is not None
-            made = cluster.psql(leader, "-f", str(cluster.rendered(leader) / "database.sql"))
-            assert made.returncode == 0, made.stderr
+            done = cluster.psql(leader, "-f", str(cluster.rendered(leader) / "database.sql"))
+            assert done.returncode == 0, done.stderr
         except AssertionError as failure:
             raise AssertionError(f"{failure}\n{cluster.logs()}") from failure
         yield cluster
@@ -224,5 +236,7 @@ def _small_disk(folder: Path) -> Iterator[None]:
     mount = [str(program("mount")), "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         missing("The right to mount a small disk")
-    yield
-    subprocess.run([str(program("umount")), "-l", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([str(program("umount")), "-l", str(folder)], check=True)

@@ -185,6 +185,7 @@ class Crowd:
         await asyncio.gather(*self._users)
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
+        await asyncio.sleep(0)  # what was closed is gone with the loop's next turn
 
     def well(self) -> None:
         """Raise what a customer's task has died of."""
