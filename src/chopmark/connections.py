@@ -7,7 +7,6 @@ everybody, OCSP included, is answered 503; one client's endless header lines or 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from logging import ERROR, getLogger
@@ -33,16 +32,10 @@ SWEPT_EVERY_S: Final = 0.25
 TOLD_EVERY_S: Final = 60.0
 _PIECE: Final = 16 * 1024
 """Octets that are parsed before the head is measured again: a read brings up to 256 KiB."""
+_NOTHING, _HEAD, _BODY = range(3)
+"""What of a request has come: nothing yet, a part of its head, or its head and perhaps a part of its body."""
 _quiet = getLogger("chopmark.clients")
 _quiet.setLevel(ERROR)  # a line for each malformed request is a flood of its own; they are counted instead
-
-
-class Reading(Enum):
-    """What of a request has come: nothing yet, a part of its head, or its head and perhaps a part of its body."""
-
-    NOTHING = "nothing"
-    HEAD = "head"
-    BODY = "body"
 
 
 class _TooLarge(Exception):
@@ -62,11 +55,7 @@ class Gate:
 
     def __init__(self, rules: Rules) -> None:
         self.limits = rules.limits
-        self.patience = {
-            Reading.NOTHING: rules.limits.answer_s,
-            Reading.HEAD: rules.limits.head_s,
-            Reading.BODY: rules.limits.body_s,
-        }
+        self.patience = (rules.limits.answer_s, rules.limits.head_s, rules.limits.body_s)
         self._trusted = rules.trusted
         self._places: Places[Bounded] = Places(rules.limits.connections, rules.limits.connections_a_network)
         self._watching = False
@@ -129,7 +118,7 @@ class Bounded(HttpToolsProtocol):
         self.waits_since: float | None = None
         self.due = float("inf")
         self._gate = gate
-        self._reading = Reading.NOTHING
+        self._reading = _NOTHING
         self._head = 0
         self._heads = 0
         self._held: tuple[RequestResponseCycle, Any] | None = None
@@ -141,8 +130,7 @@ class Bounded(HttpToolsProtocol):
         wire = cast("asyncio.Transport", transport)
         arrived = self.waits_since is not None or self.arrive(wire)
         super().connection_made(wire)
-        self.waits_since = self.loop.time()
-        self.due = self.waits_since + self._gate.limits.first_byte_s
+        self._wait(self._gate.limits.first_byte_s)
         if not arrived:
             self._end(503)
 
@@ -164,52 +152,48 @@ class Bounded(HttpToolsProtocol):
         self._gate.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, piece by piece, and measure the head that is under way."""
-        if self._reading is Reading.NOTHING:
-            self._now_reading(Reading.HEAD)
-        for start in range(0, len(data), _PIECE):
-            piece = data if len(data) <= _PIECE else data[start : start + _PIECE]
-            heads = self._heads
-            super().data_received(piece)
-            if self.transport.is_closing():
-                return
-            if self._heads != heads or self._reading is not Reading.HEAD:
-                self._head = 0
-            else:
-                self._head += len(piece)
-                if self._head > self._gate.limits.head_octets:
-                    self._refused = 431
-                    self.send_400_response("")
-                    return
+        """Parse what has come, piece by piece; what begins with it has its time."""
+        reading, heads = self._reading, self._heads
+        if reading == _NOTHING:
+            self._reading, self._head = _HEAD, 0
+        if len(data) <= _PIECE:
+            self._parse(data)
+        else:
+            for start in range(0, len(data), _PIECE):
+                if not self.transport.is_closing():
+                    self._parse(data[start : start + _PIECE])
+        moved = self._reading != reading or self._heads != heads
+        if moved and self._answering is None and not self.transport.is_closing():
+            self._wait()
 
-    def on_message_begin(self) -> None:
-        """Begin a head, unless too many requests wait already."""
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise _TooLarge
-        if self._reading is not Reading.HEAD:
-            self._now_reading(Reading.HEAD)
-        super().on_message_begin()
+    def _parse(self, piece: bytes) -> None:
+        """Parse a piece, and measure the head or the body that is under way after it."""
+        heads = self._heads
+        super().data_received(piece)
+        if self._reading == _HEAD:
+            self._head = 0 if self._heads != heads else self._head + len(piece)
+            if self._head > self._gate.limits.head_octets and not self.transport.is_closing():
+                self._refused = 431
+                self.send_400_response("")
+        elif self._held is not None and len(self._held[0].body) > HIGH_WATER_LIMIT:
+            self._release()
 
     def on_headers_complete(self) -> None:
-        """Begin a body."""
+        """Begin a body, unless the head is too large or too many requests wait already."""
         if len(self.headers) > MOST_HEADERS:
             self._refused = 431
             raise _TooLarge
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise _TooLarge
         self._heads += 1
-        self._now_reading(Reading.BODY)
+        self._reading = _BODY
         super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body; one that is larger than any that is read goes to the application, which says so."""
-        super().on_body(body)
-        if self._held is not None and len(self._held[0].body) > HIGH_WATER_LIMIT:
-            self._release()
 
     def on_message_complete(self) -> None:
         """Have the request answered."""
         super().on_message_complete()
         self._release()
-        self._now_reading(Reading.NOTHING)
+        self._reading = _NOTHING
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._held = cycle, app
@@ -235,16 +219,12 @@ class Bounded(HttpToolsProtocol):
         self._answering = None
         super().on_response_complete()
         if self._answering is None:
-            self._now_reading(self._reading)
-            if self._reading is Reading.BODY:
-                self.due = self.loop.time() + LINGER_S
+            self._wait(LINGER_S if self._reading == _BODY else None)
 
-    def _now_reading(self, what: Reading) -> None:
-        """Set how long this may take. A pause has the time of an answer that is still being fetched."""
-        self._reading = what
-        if self._answering is None:
-            self.waits_since = self.loop.time()
-            self.due = self.waits_since + self._gate.patience[what]
+    def _wait(self, most: float | None = None) -> None:
+        """Set how long what is read may take. A pause has the time of an answer that is still being fetched."""
+        self.waits_since = self.loop.time()
+        self.due = self.waits_since + (self._gate.patience[self._reading] if most is None else most)
 
     def expire(self) -> None:
         """End a connection whose time is over; who has begun a request hears why."""
@@ -253,7 +233,7 @@ class Bounded(HttpToolsProtocol):
             return
         if self._answering is not None:
             self.transport.abort()
-        elif self._reading is Reading.NOTHING or (self._reading is Reading.BODY and self.cycle.response_complete):
+        elif self._reading == _NOTHING or (self._reading == _BODY and self.cycle.response_complete):
             self.give_way()
         else:
             self._end(408)

@@ -83,13 +83,19 @@ async def let_in(request: AnyRequest) -> None:
     """
     if not request.scope["path"].startswith(_PAGES_FILES):
         house(request).require_whole()
-    known = request.scope["path"].startswith(_OPEN) or any(
-        cookie_name(request, name) in request.cookies for name in ("chopmark", KNOWN)
-    )
-    busy = house(request).load.refuses(known=known)
-    if busy is not None:
+    load = house(request).load
+    if not load.at_ease and (busy := load.refuses(known=_known(request))) is not None:
         raise Refused(busy)
     same_origin(request)
+
+
+def _known(request: AnyRequest) -> bool:
+    """Tell whether a request says that its customer has signed in, here or at the trading program, or is a page's part.
+
+    Only what it says: a look-up would cost what is lacking.
+    """
+    named = (cookie_name(request, name) for name in ("chopmark", KNOWN))
+    return request.scope["path"].startswith(_OPEN) or any(name in request.cookies for name in named)
 
 
 def same_origin(request: AnyRequest) -> None:

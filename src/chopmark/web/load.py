@@ -36,26 +36,20 @@ class Load:
         finally:
             self.in_progress -= 1
 
-    @contextmanager
-    def status_counted(self) -> Iterator[bool]:
-        """Count a question for status, and tell whether it can be answered now."""
-        self.status_in_progress += 1
-        try:
-            yield self.status_in_progress <= self.status_requests
-        finally:
-            self.status_in_progress -= 1
-
     def refuses_applications(self) -> Refusal | None:
         """Return why an application cannot begin now, or None."""
         return _APPLY_LATER if self.in_progress > self.requests // 2 else None
+
+    @property
+    def at_ease(self) -> bool:
+        """Whether nobody has to wait."""
+        return self.in_progress <= self.requests * 3 // 4
 
     def refuses(self, *, known: bool) -> Refusal | None:
         """Return why a request cannot be answered now, or None; `known`: of somebody whom we know already."""
         if self.in_progress > self.requests:
             return _FULL
-        if not known and self.in_progress > self.requests * 3 // 4:
-            return _SIGN_IN_LATER
-        return None
+        return None if known or self.at_ease else _SIGN_IN_LATER
 
 
 class Counted:

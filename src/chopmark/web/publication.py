@@ -47,8 +47,7 @@ class Publication:
         elif scope["method"] == "GET" and (ready := self._answered.find(scope.get("raw_path"))) is not None:
             await ready.send(scope, send)
         elif (path := _one_slash(scope["path"])).startswith(("/ocsp/", "/pki/")):
-            with self._doors.load.status_counted() as can:
-                await (self._status(path, scope, receive, send) if can else _plain(send, 503, b"", _LATER))
+            await self._status(path, scope, receive, send)
         elif scope["path"].startswith(HEALTH):
             await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
@@ -64,10 +63,17 @@ class Publication:
             await self._portal(scope, receive, send)
 
     async def _status(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        if path.startswith("/ocsp/"):
-            await self._ocsp(scope, receive, send)
-        else:
-            await self._file(path.removeprefix("/pki/").lstrip("/"), scope, send)
+        load = self._doors.load
+        load.status_in_progress += 1
+        try:
+            if load.status_in_progress > load.status_requests:
+                await _plain(send, 503, b"", _LATER)
+            elif path.startswith("/ocsp/"):
+                await self._ocsp(scope, receive, send)
+            else:
+                await self._file(path.removeprefix("/pki/").lstrip("/"), scope, send)
+        finally:
+            load.status_in_progress -= 1
 
     async def _ocsp(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         raw = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0]

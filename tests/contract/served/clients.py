@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ENDS_WITHIN_S = 30
+ENDS_WITHIN_S = 100
 
 
 @dataclass
@@ -41,11 +41,13 @@ class Line:
     async def open(self) -> bool:
         """Tell whether the other side has not ended the connection so far."""
         try:
-            return await asyncio.wait_for(self.reader.read(1), 0.01) != b""
+            while await asyncio.wait_for(self.reader.read(65536), 0.01):
+                continue
         except TimeoutError:
             return True
         except OSError:
             return False
+        return False
 
     async def close(self) -> None:
         self.writer.close()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from tests.contract.est.site import Site, running
-from tests.contract.served.clients import Line, Rude, memory_mib, rude, still_open
+from tests.contract.served.clients import ENDS_WITHIN_S, Line, Rude, memory_mib, rude, still_open
 from tests.contract.served.serving import Served, serve
 from tests.contract.world import BEN, World, world_fixture
 
@@ -32,7 +33,8 @@ SMALL = {
     "CHOPMARK_LIMITS__STATUS_REQUESTS": str(STATUS),
     "CHOPMARK_LIMITS__HEAD_OCTETS": "4096",
 }
-SHORT = {f"CHOPMARK_LIMITS__{name}_S": "1" for name in ("FIRST_BYTE", "HEAD", "BODY", "IDLE")}
+TIMES = tuple(f"CHOPMARK_LIMITS__{name}_S" for name in ("FIRST_BYTE", "HEAD", "BODY", "IDLE"))
+PATIENT, SHORT = SMALL | dict.fromkeys(TIMES, "120"), SMALL | dict.fromkeys(TIMES, "1")
 GET = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 HALF_BODY = b"POST /ocsp/investor HTTP/1.1\r\nhost: a\r\ncontent-length: 300\r\n\r\n0"
@@ -72,7 +74,7 @@ async def server(world: World, tmp_path: Path, **limits: str) -> AsyncIterator[t
     await world.once("publish")
     asked = Asked(world)
     await world.close()
-    served = serve(world, tmp_path, more=limits)
+    served = serve(world, tmp_path, more=limits, client=httpx2.AsyncClient(timeout=ENDS_WITHIN_S))
     try:
         served.start("server")
         await served.ready()
@@ -83,8 +85,8 @@ async def server(world: World, tmp_path: Path, **limits: str) -> AsyncIterator[t
 
 
 async def test_whoever_only_waits_makes_room_and_everybody_is_answered(world: World, tmp_path: Path) -> None:
-    """Without an end: the deadlines are the shipped ones, so that only making room can help."""
-    async with server(world, tmp_path, **SMALL) as (served, clients, asked):
+    """The deadlines are far away, so that only making room can help."""
+    async with server(world, tmp_path, **PATIENT) as (served, clients, asked):
         for data in HALVES.values():
             lines = await clients.flood(FLOOD, data, NETWORKS)
             assert await asked.statuses(served) == ALL
@@ -95,7 +97,7 @@ async def test_whoever_only_waits_makes_room_and_everybody_is_answered(world: Wo
 
 
 async def test_what_waits_comes_to_its_end_by_itself_and_is_told_why(world: World, tmp_path: Path) -> None:
-    async with server(world, tmp_path, **SMALL, **SHORT) as (_, clients, __):
+    async with server(world, tmp_path, **SHORT) as (_, clients, __):
         silent = await clients.connect(0)
         halves = [await clients.connect(1) for _ in range(3)]
         for line, data in zip(halves, list(HALVES.values())[1:], strict=True):
@@ -109,18 +111,18 @@ async def test_what_waits_comes_to_its_end_by_itself_and_is_told_why(world: Worl
 
 
 async def test_a_head_that_drips_ends_although_something_comes_all_the_time(world: World, tmp_path: Path) -> None:
-    async with server(world, tmp_path, **SMALL, **SHORT) as (_, clients, __):
+    async with server(world, tmp_path, **SHORT) as (_, clients, __):
         line = await clients.connect()
         assert await line.send(b"GET / HTTP/1.1\r\nhost: a\r\nx: ")
         dripped = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(ENDS_WITHIN_S):
             while await line.send(b"y") and await line.open():
                 dripped += 1
         assert dripped > 5
 
 
 async def test_heads_without_end_and_requests_in_piles_are_refused(world: World, tmp_path: Path) -> None:
-    async with server(world, tmp_path, **SMALL) as (served, clients, asked):
+    async with server(world, tmp_path, **PATIENT) as (served, clients, asked):
         for head in (b"GET /" + b"a" * 8192, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000):
             line = await clients.connect()
             await line.send(head)
@@ -137,14 +139,14 @@ async def test_heads_without_end_and_requests_in_piles_are_refused(world: World,
 
 
 async def test_half_bodies_take_no_place_of_status(world: World, tmp_path: Path) -> None:
-    async with server(world, tmp_path, **SMALL) as (served, clients, asked):
+    async with server(world, tmp_path, **PATIENT) as (served, clients, asked):
         lines = await clients.flood(2 * STATUS, HALF_BODY, 2 * STATUS)
         assert await asked.statuses(served) == ALL
         assert await still_open(lines) == 2 * STATUS
 
 
 async def test_good_clients_notice_nothing(world: World, tmp_path: Path) -> None:
-    async with server(world, tmp_path, **SMALL) as (_, clients, asked):
+    async with server(world, tmp_path, **PATIENT) as (_, clients, asked):
         line = await clients.connect()
         assert await line.send(GET * 3 + LAST)
         assert (await line.rest()).count(b"HTTP/1.1 200 ") == 4
@@ -156,7 +158,8 @@ async def test_good_clients_notice_nothing(world: World, tmp_path: Path) -> None
         await line.send(asked.question)
         assert (await line.rest()).startswith(b"HTTP/1.1 200 ")
         line = await clients.connect()
-        await line.send(b"POST /sign-in HTTP/1.1\r\nhost: a\r\ncontent-length: 70000\r\n\r\n" + b"x" * 70000)
+        await line.send(b"POST /sign-in HTTP/1.1\r\nhost: a\r\nconnection: close\r\n")
+        await line.send(b"content-length: 70000\r\n\r\n" + b"x" * 70000)
         assert (await line.rest())[:12] in {b"HTTP/1.1 413", b"HTTP/1.1 403"}
 
 
@@ -200,7 +203,7 @@ def test_the_est_door_counts_from_the_first_packet_on(site: Site, tmp_path: Path
         assert await live(clients) == b"HTTP/1.1 200 "
         assert await still_open(halves) <= PLACES
 
-    at_the_door(site, tmp_path, SMALL, doing)
+    at_the_door(site, tmp_path, PATIENT, doing)
 
 
 def test_the_est_door_has_an_end_for_whoever_waits_before_or_in_tls(site: Site, tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ def test_the_est_door_has_an_end_for_whoever_waits_before_or_in_tls(site: Site, 
         assert [one[:13] for one in said] == [b"", b"", b"HTTP/1.1 408 ", b"HTTP/1.1 431 "]
         assert await live(clients) == b"HTTP/1.1 200 "
 
-    at_the_door(site, tmp_path, {**SMALL, **SHORT}, doing)
+    at_the_door(site, tmp_path, SHORT, doing)
 
 
 MANY, BEYOND = 600, 1100
