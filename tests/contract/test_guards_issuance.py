@@ -5,14 +5,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Kind, Refusal
-from chopmark.va.ports import Crl
-from chopmark.words import IssuerId, OrderState, Serial
-from tests.contract.barrier import at_barrier
+from chopmark.words import OrderState, Serial
+from tests.contract.barrier import at_barrier, stoppable
 from tests.contract.test_issuance import Died, said
 from tests.contract.world import ANN, BEN, World, outcome, world_fixture
 
@@ -107,22 +103,21 @@ async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: Wo
     assert await world.count("holdings") == 0
 
 
-async def test_a_list_whose_number_is_not_higher_is_not_published(world: World) -> None:
-    """Two workers made one at the same moment: the second one's is thrown away."""
+async def test_of_two_lists_with_one_number_the_second_is_not_published(world: World) -> None:
+    """Two workers make one at the same moment, and a certificate is revoked between them."""
     await world.to_active()
-    assert await world.once("publish") >= 1
-    before = await world.rows("SELECT * FROM crls ORDER BY shard")
-    number = before[0]["number"]
-    at = world.clock.now()
-    for same in (number, number - 1):
-        crl = Crl(same, b"another", at, at, 0)
+    other, turnstile = await stoppable(world)
+    lists: list[object] = []
 
-        async def publish(pen: Pen, crl: Crl = crl) -> bool:
-            leaf = pen.leaf(Event.VA_CRL_PUBLISHED, number=crl.number)
-            return await world.house.status.publish(IssuerId(before[0]["issuer"]), before[0]["shard"], crl, leaf)
+    async def meanwhile() -> None:
+        await world.revoked()
+        assert await world.once("publish") >= 1
+        lists.append(await world.rows("SELECT * FROM crls ORDER BY shard"))
 
-        assert not await world.house.recorder.write(system_chain("crl"), publish)
-    assert await world.rows("SELECT * FROM crls ORDER BY shard") == before
+    turnstile.before_write(1, meanwhile)
+    await other.once("publish")
+    assert turnstile.passed == [1]
+    assert [await world.rows("SELECT * FROM crls ORDER BY shard")] == lists
 
 
 @dataclass
