@@ -130,8 +130,9 @@ def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]],
     """Return the tests that come where the fault is, in their order; all where that cannot be told."""
     every = by[""]
     constant = fault.scope.lstrip("_").isupper()
-    if fault.scope in kept:
-        wanted = set(every)  # only the first of its tests has called it
+    elsewhere = constant and not fault.scope.startswith("_")  # other modules may use it
+    if elsewhere or fault.scope in kept or used.get(fault.scope, set()) & kept:  # what is kept is called once
+        wanted = set(every)
     elif fault.scope in by:
         wanted = set(by[fault.scope])
     elif fault.scope in used:
