@@ -13,7 +13,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.desk import Caller
-from chopmark.words import CertificateState, Channel, CustomerId, Operation, OrderState, Reason
+from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
 from tests.contract.barrier import LeapingClock, at_barrier, stoppable, that_leaps
 from tests.contract.world import ANN, START, Errand, World, outcome, refusal, world_fixture
 
@@ -343,6 +343,46 @@ async def test_a_revocation_that_was_cancelled_meanwhile_revokes_nothing(world: 
     assert refused.kind is Kind.CONFLICT
     assert await world.count("holdings", "state = 'active'") == 1
     assert await world.count("certificates", "state = 'issued'") == 1
+
+
+async def test_a_revocation_that_another_login_has_approved_meanwhile_is_not_confirmed_by_this_one(
+    world: World,
+) -> None:
+    errand = await coded_revocation(world)
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+    world.clock.later(minutes=1)
+
+    async def meanwhile() -> None:
+        other = errand.within("LATER0000000000000000TESTS")
+        await other.send(Channel.EMAIL)
+        await other.answer(await other.code())
+
+    turnstile.before_any(meanwhile)
+    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    assert turnstile.passed == [None]
+    assert refused.kind is Kind.CONFLICT
+    assert await world.count("holdings", "state = 'active'") == 1
+
+
+async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_from_being_submitted(
+    world: World,
+) -> None:
+    """The code went to the phone; then a login that used the phone has touched the order (TW-01)."""
+    errand = await renewal(world)
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+    by_phone = errand.within("LATER0000000000000000TESTS", frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
+    world.clock.later(minutes=1)
+
+    async def meanwhile() -> None:
+        await by_phone.send(Channel.EMAIL)
+
+    turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
+    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
+    assert (await errand.stored()).submitted_at is None
+    assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
 
 
 async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world: World) -> None:
