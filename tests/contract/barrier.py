@@ -10,11 +10,12 @@ from datetime import datetime
 from random import Random
 from typing import Any, cast
 
+from chopmark.audit.events import Event
 from chopmark.main import build
 from chopmark.settings import Settings
 from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine
-from chopmark.store.script import Script
+from chopmark.store.script import Bundle, Script
 from tests.contract.world import Clock, Dice, Errand, World
 
 Meanwhile = Callable[[], Awaitable[None]]
@@ -22,29 +23,41 @@ Meanwhile = Callable[[], Awaitable[None]]
 
 @dataclass
 class Turnstile:
-    """An engine at which what comes first can be told to wait for something else."""
+    """An engine at which a transaction can be told to wait until something else has happened.
+
+    A transaction is known by what it records, which is a promise of the house and no matter of how it is written.
+    """
 
     engine: Engine
-    _plans: dict[int, Meanwhile] = field(default_factory=dict)
-    _written: int = 0
-    passed: list[int] = field(default_factory=list)
+    _plans: dict[Event | None, Meanwhile] = field(default_factory=dict)
+    passed: list[Event | None] = field(default_factory=list)
     """At which barriers something has happened: a test that never came to its barrier shows nothing."""
 
-    def before_write(self, number: int, meanwhile: Meanwhile) -> None:
-        """Let this happen just before the `number`-th transaction from now on that may write."""
-        self._plans, self._written = {number: meanwhile}, 0
+    def before(self, event: Event, meanwhile: Meanwhile) -> None:
+        """Let this happen just before the transaction that is to record this event; once."""
+        self._plans = {event: meanwhile}
+
+    def before_any(self, meanwhile: Meanwhile) -> None:
+        """Let this happen just before the next transaction that may write: where the event is not in its first step."""
+        self._plans = {None: meanwhile}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
     async def run(self, script: Callable[..., Script[Any]], *args: Any, **kwargs: Any) -> Any:
-        self._written += 1
-        meanwhile = self._plans.pop(self._written, None)
-        if meanwhile is not None:
-            number = self._written
-            await meanwhile()
-            self.passed.append(number)
+        recorded = _recorded(script(*args, **kwargs)) if self._plans else set()
+        for event in self._plans.keys() & {*recorded, None}:
+            await self._plans.pop(event)()
+            self.passed.append(event)
         return await self.engine.run(script, *args, **kwargs)
+
+
+def _recorded(script: Script[Any]) -> set[Event | None]:
+    """Return the events of the leaves in a script's first step; the script is not run, as an engine may."""
+    step = next(script)
+    script.close()
+    parts = step.parts if isinstance(step, Bundle) else ()
+    return {Event(value) for part in parts if isinstance(value := part.values.get("event"), str)}
 
 
 @dataclass

@@ -13,7 +13,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.desk import Caller
-from chopmark.words import CertificateState, Channel, CustomerId, Operation, OrderState, Reason
+from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
 from tests.contract.barrier import LeapingClock, at_barrier, stoppable, that_leaps
 from tests.contract.world import ANN, START, Errand, World, outcome, refusal, world_fixture
 
@@ -57,8 +57,8 @@ async def confirm(errand: Errand) -> object:
 class Way:
     """How far an order is, and the verb that is next."""
 
-    def __init__(self, to: str, verb: Callable[[Errand], Awaitable[object]], number: int) -> None:
-        self.to, self.verb, self.number = to, verb, number
+    def __init__(self, to: str, verb: Callable[[Errand], Awaitable[object]], event: Event) -> None:
+        self.to, self.verb, self.event = to, verb, event
 
     async def begun(self, world: World, wait: timedelta = timedelta(0)) -> Errand:
         """The order, `wait` after it was opened, and then just so far."""
@@ -78,11 +78,11 @@ class Way:
 
 
 WAYS = {
-    "bind": Way("open", bind, 1),
-    "send": Way("key", send, 1),
-    "compare": Way("sent", answer, 1),
-    "accept": Way("sent", answer, 2),
-    "confirm": Way("review", confirm, 1),
+    "bind": Way("open", bind, Event.RA_KEY_BOUND),
+    "send": Way("key", send, Event.RA_CHALLENGE_OPENED),
+    "compare": Way("sent", answer, Event.RA_CODE_CHARGED),
+    "accept": Way("sent", answer, Event.RA_CODE_RIGHT),
+    "confirm": Way("review", confirm, Event.RA_ORDER_SUBMITTED),
 }
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
@@ -113,9 +113,9 @@ async def test_a_verb_whose_order_was_cancelled_meanwhile_changes_nothing(world:
         await cancel(errand)
         after.append(await left(errand))
 
-    turnstile.before_write(way.number, meanwhile)
+    turnstile.before(way.event, meanwhile)
     await way.verb(stopped)
-    assert turnstile.passed == [way.number]
+    assert turnstile.passed == [way.event]
     assert [await left(errand)] == after
     assert (await errand.stored()).state is OrderState.CANCELLED
     assert (await world.audit()).findings == ()
@@ -198,9 +198,9 @@ async def test_a_proof_of_another_login_between_reading_and_submitting_voids_the
     async def meanwhile() -> None:
         await errand.within("LATER0000000000000000TESTS").possess()
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
     await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
     assert await errand.state() is OrderState.BOUND
     assert await world.count("certificates") == 0
 
@@ -214,9 +214,9 @@ async def test_another_key_bound_between_reading_and_submitting_is_not_certified
     async def meanwhile() -> None:
         await errand.bind(second)
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
     await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
     stored = await errand.stored()
     assert (stored.state, stored.spki_sha256) == (OrderState.BOUND, second.spki_sha256.hex())
     assert await world.count("certificates") == 0
@@ -225,9 +225,9 @@ async def test_another_key_bound_between_reading_and_submitting_is_not_certified
 async def test_a_customer_put_on_hold_between_reading_and_sending_gets_no_code(world: World) -> None:
     errand = await world.to_key()
     stopped, turnstile = await at_barrier(errand)
-    turnstile.before_write(1, lambda: lock_codes(world))
+    turnstile.before(Event.RA_CHALLENGE_OPENED, lambda: lock_codes(world))
     made = await send(stopped)
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
     assert isinstance(made, Refusal)
     assert made.kind is Kind.HELD
     assert await world.count("challenges") == 0
@@ -237,9 +237,9 @@ async def test_a_customer_put_on_hold_between_reading_and_sending_gets_no_code(w
 async def test_a_customer_put_on_hold_between_reading_and_comparing_is_not_compared(world: World) -> None:
     errand = await world.to_sent()
     stopped, turnstile = await at_barrier(errand)
-    turnstile.before_write(1, lambda: lock_codes(world))
+    turnstile.before(Event.RA_CODE_CHARGED, lambda: lock_codes(world))
     made = await answer(stopped)
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_CODE_CHARGED]
     assert isinstance(made, Refusal)
     assert made.kind is Kind.HELD
     assert await errand.state() is OrderState.BOUND
@@ -263,9 +263,9 @@ async def test_a_certificate_put_on_hold_while_its_renewal_is_signed_gets_no_suc
     async def meanwhile() -> None:
         await world.house.suspension.hold(old, *PEOPLE)
 
-    turnstile.before_write(4, meanwhile)  # submitted, reserved, recorded; and now it is to be handed over
+    turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
     await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
-    assert turnstile.passed == [4]
+    assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
     assert (await errand.stored()).state is OrderState.REFUSED
     assert (await world.holding(errand)).state is CertificateState.REVOKED
@@ -286,9 +286,9 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
     async def meanwhile() -> None:
         await world.house.suspension.hold(old, *PEOPLE)
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, meanwhile)
     refused = await refusal(stopped.house.rekey.prove(stopped.caller, stopped.id, proof))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
     assert refused.kind is Kind.CONFLICT
     assert await errand.state() is OrderState.ISSUED
     assert (await world.holding_of(old)).state is CertificateState.HELD
@@ -300,9 +300,9 @@ async def test_a_certificate_that_is_revoked_between_reading_and_proving_never_b
     errand = await world.to_issued()
     proof = await errand.install_proof()
     stopped, turnstile = await at_barrier(errand)
-    turnstile.before_write(1, lambda: cancel(errand))
+    turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, lambda: cancel(errand))
     made = await outcome(stopped.house.rekey.prove(stopped.caller, stopped.id, proof))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
     assert isinstance(made, Refusal)
     await world.work()
     assert (await errand.stored()).state is OrderState.CANCELLED
@@ -337,12 +337,52 @@ async def test_a_revocation_that_was_cancelled_meanwhile_revokes_nothing(world: 
     errand = await coded_revocation(world)
     stopped, turnstile = await at_barrier(errand)
     terms = await errand.terms()
-    turnstile.before_write(1, lambda: cancel(errand))
+    turnstile.before_any(lambda: cancel(errand))
     refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert await world.count("holdings", "state = 'active'") == 1
     assert await world.count("certificates", "state = 'issued'") == 1
+
+
+async def test_a_revocation_that_another_login_has_approved_meanwhile_is_not_confirmed_by_this_one(
+    world: World,
+) -> None:
+    errand = await coded_revocation(world)
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+    world.clock.later(minutes=1)
+
+    async def meanwhile() -> None:
+        other = errand.within("LATER0000000000000000TESTS")
+        await other.send(Channel.EMAIL)
+        await other.answer(await other.code())
+
+    turnstile.before_any(meanwhile)
+    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    assert turnstile.passed == [None]
+    assert refused.kind is Kind.CONFLICT
+    assert await world.count("holdings", "state = 'active'") == 1
+
+
+async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_from_being_submitted(
+    world: World,
+) -> None:
+    """The code went to the phone; then a login that used the phone has touched the order (TW-01)."""
+    errand = await renewal(world)
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+    by_phone = errand.within("LATER0000000000000000TESTS", frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
+    world.clock.later(minutes=1)
+
+    async def meanwhile() -> None:
+        await by_phone.send(Channel.EMAIL)
+
+    turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
+    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
+    assert (await errand.stored()).submitted_at is None
+    assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
 
 
 async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world: World) -> None:
@@ -353,9 +393,9 @@ async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world
     async def meanwhile() -> None:
         await world.revoked(ANN, Reason.COMPROMISED)
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before_any(meanwhile)
     refused = await refusal(other.house.suspension.hold(serial, *PEOPLE))
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
@@ -370,9 +410,9 @@ async def test_a_release_whose_certificate_is_revoked_meanwhile_brings_nothing_b
     async def meanwhile() -> None:
         await world.revoked(ANN, Reason.COMPROMISED)
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before_any(meanwhile)
     assert (await refusal(other.house.suspension.release(serial, *PEOPLE))).kind is Kind.CONFLICT
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [None]
     await world.work()
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
@@ -381,9 +421,9 @@ async def test_a_release_whose_certificate_is_revoked_meanwhile_brings_nothing_b
 async def test_a_birth_date_of_an_order_that_was_cancelled_meanwhile_approves_nothing(world: World) -> None:
     errand = await world.to_code()
     stopped, turnstile = await at_barrier(errand)
-    turnstile.before_write(2, lambda: cancel(errand))  # the first charges the attempt
+    turnstile.before(Event.RA_BIRTH_DATE_RIGHT, lambda: cancel(errand))
     made = await outcome(stopped.birth_date())
-    assert turnstile.passed == [2]
+    assert turnstile.passed == [Event.RA_BIRTH_DATE_RIGHT]
     assert isinstance(made, Refusal)
     assert (await errand.stored()).state is OrderState.CANCELLED
     assert await world.leaves(Event.RA_BIRTH_DATE_RIGHT) == []
@@ -397,9 +437,9 @@ async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_comp
         for _ in range(3):
             await refusal(errand.birth_date(START.date()))
 
-    turnstile.before_write(1, meanwhile)
+    turnstile.before_any(meanwhile)
     made = await outcome(stopped.birth_date())
-    assert turnstile.passed == [1]
+    assert turnstile.passed == [None]
     assert isinstance(made, Refusal)
     assert made.kind is Kind.HELD
     assert await errand.state() is OrderState.CODED

@@ -19,6 +19,7 @@ from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.words import Channel, CustomerId, Operation, OrderState, Reason
 from tests.contract.test_delivery import Gateway, delivery
+from tests.contract.test_holds import guess
 from tests.contract.test_races_codes import at_once, verifiers, wrong_codes
 from tests.contract.world import ANN, BEN, DAN, ROWS, START, Errand, World, outcome, refusal, world_fixture
 
@@ -164,6 +165,29 @@ async def test_of_many_guesses_at_once_after_98_failures_ever_two_are_compared(w
     assert await world.house.holds.held(errand.caller.customer) == {"code": "disabled"}
     (row,) = await world.rows("SELECT ever FROM failures WHERE factor = 'code'")
     assert row["ever"] == 100
+
+
+async def test_the_failures_of_another_day_are_counted_from_its_first_one_on(world: World) -> None:
+    await failures(world, ANN, in_window=19, ever=19)
+    world.clock.later(days=1, hours=1)
+    refused = await guess(world, ANN, 19)
+    assert refused is not None
+    assert refused.kind is Kind.WRONG_CODE
+    refused = await guess(world, ANN, 1)
+    assert refused is not None
+    assert refused.kind is Kind.HELD
+
+
+async def test_a_hold_is_told_once_and_its_moment_stands(world: World) -> None:
+    """Whoever goes on guessing neither floods the customer with notices nor moves the hold."""
+    errand = await world.to_sent()
+    await failures(world, ANN, in_window=19, ever=19)
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    before = await world.rows("SELECT * FROM failures"), await world.notices()
+    for seconds in range(1, 4):
+        world.clock.later(seconds=1)
+        assert (await refusal(errand.answer(await errand.wrong_code(seconds)))).kind is Kind.HELD
+    assert (await world.rows("SELECT * FROM failures"), await world.notices()) == before
 
 
 async def test_after_a_hundred_failures_and_a_release_codes_are_as_good_as_new(world: World) -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from chopmark.audit.events import Event
 from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
 from chopmark.errors import Kind, Refusal
 from chopmark.words import OrderState, Serial
-from tests.contract.barrier import at_barrier
+from tests.contract.barrier import at_barrier, stoppable
 from tests.contract.test_issuance import Died, said
 from tests.contract.world import ANN, BEN, World, outcome, world_fixture
 
@@ -27,9 +28,9 @@ async def test_a_certificate_that_was_given_up_between_its_signature_and_its_rec
         world.clock.later(seconds=21)
         assert await world.once("resume") == 1
 
-    turnstile.before_write(3, meanwhile)  # submitted, reserved, signed; and now it is to be recorded
+    turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
     order = (await stopped.house.rekey.confirm(stopped.caller, stopped.id, terms)).order
-    assert turnstile.passed == [3]
+    assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     (lost,) = await world.rows("SELECT serial, der FROM certificates WHERE state = 'orphaned'")
     assert lost["der"] is None
     assert order.serial not in {None, lost["serial"]}
@@ -50,9 +51,9 @@ async def test_the_ca_itself_hands_out_no_certificate_whose_serial_was_given_up_
         world.clock.later(seconds=21)
         made.append(await world.house.issuer.resume(wish))
 
-    turnstile.before_write(2, meanwhile)
+    turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
     answered = await stopped.house.issuer.issue(wish)
-    assert turnstile.passed == [2]
+    assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     assert isinstance(answered, Pending)
     (standing,) = made
     assert isinstance(standing, Certified)
@@ -74,13 +75,13 @@ async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recor
 
     async def meanwhile() -> None:
         world.clock.later(seconds=21)
-        dying.before_write(2, die)
+        dying.before(Event.CA_CERTIFICATE_RESERVED, die)
         with pytest.raises(Died):
             await second.house.issuer.resume(wish)
 
-    turnstile.before_write(2, meanwhile)
+    turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
     assert isinstance(await first.house.issuer.issue(wish), Pending)
-    assert turnstile.passed == [2]
+    assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     (row,) = await world.rows("SELECT serial, state, der FROM certificates")
     assert (row["state"], row["der"]) == ("orphaned", None)
     assert await said(world, row["serial"]) == "revoked"
@@ -101,6 +102,23 @@ async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: Wo
     stored = await errand.stored()
     assert (stored.state, stored.ended) == (OrderState.REFUSED, "revoked")
     assert await world.count("holdings") == 0
+
+
+async def test_of_two_lists_with_one_number_the_second_is_not_published(world: World) -> None:
+    """Two workers make one at the same moment, and a certificate is revoked between them."""
+    await world.to_active()
+    other, turnstile = await stoppable(world)
+    lists: list[object] = []
+
+    async def meanwhile() -> None:
+        await world.revoked()
+        assert await world.once("publish") >= 1
+        lists.append(await world.rows("SELECT * FROM crls ORDER BY shard"))
+
+    turnstile.before(Event.VA_CRL_PUBLISHED, meanwhile)
+    await other.once("publish")
+    assert turnstile.passed == [Event.VA_CRL_PUBLISHED]
+    assert [await world.rows("SELECT * FROM crls ORDER BY shard")] == lists
 
 
 @dataclass

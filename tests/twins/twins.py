@@ -12,6 +12,7 @@ ORDERS = "tests/contract/test_guards_orders.py"
 ISSUANCE = "tests/contract/test_guards_issuance.py"
 BARRIERS = "tests/contract/test_barriers.py"
 BROKEN = "tests/property/pki/test_broken_fields.py"
+TICKETS = "tests/contract/test_guards_tickets.py"
 WHOSE = "tests/contract/test_whose_key.py"
 
 
@@ -208,6 +209,20 @@ TWINS_OF_CODES = (
         "tests/contract/test_launch.py::test_of_many_confirmations_at_once_one_opens_a_session[sqlite]",
     ),
     twin(
+        "a ticket that was taken may be confirmed tomorrow",
+        "store/launches.py",
+        "AND confirmed_at IS NULL AND used_at > :since",
+        "AND confirmed_at IS NULL AND (used_at > :since OR 1 = 1)",
+        f"{TICKETS}::test_a_ticket_that_was_taken_is_confirmed_within_five_minutes[sqlite-0-False]",
+    ),
+    twin(
+        "a disabled client gets tickets",
+        "store/launches.py",
+        "AND a.number = :account AND c.id = :client AND c.disabled_at IS NULL",
+        "AND a.number = :account AND c.id = :client",
+        f"{TICKETS}::test_a_client_that_is_disabled_while_it_asks_gets_no_ticket[sqlite]",
+    ),
+    twin(
         "a session has no end but idleness",
         "store/identity.py",
         "AND seen_at > :idle_since AND ends_at > :now AND",
@@ -287,6 +302,27 @@ TWINS_OF_CERTIFICATES = (
         "AND state = 'coded' AND coded_at > :since AND",
         "AND state = 'coded' AND (coded_at > :since OR 1 = 1) AND",
         f"{BARRIERS}::test_no_certificate_is_revoked_by_a_look_at_the_clock_after_its_approval_grew_too_old[sqlite]",
+    ),
+    twin(
+        "a revocation is confirmed by another login than the one that gave the code",
+        "store/revoking.py",
+        "  AND approved_login = :login AND login_factors = :known",
+        "  AND (approved_login = :login OR 1 = 1) AND login_factors = :known",
+        f"{BARRIERS}::test_a_revocation_that_another_login_has_approved_meanwhile_is_not_confirmed_by_this_one[sqlite]",
+    ),
+    twin(
+        "an order is submitted though its code's channel was a factor of a login",
+        "store/ra.py",
+        "AND {HELD_HERE} AND login_factors = :known AND spki_sha256 = :spki",
+        "AND {HELD_HERE} AND (login_factors = :known OR 1 = 1) AND spki_sha256 = :spki",
+        f"{BARRIERS}::test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_from_being_submitted[sqlite]",
+    ),
+    twin(
+        "two lists have one number",
+        "store/ca.py",
+        "WHERE crls.number < :number RETURNING number",
+        "WHERE (crls.number < :number OR 1 = 1) RETURNING number",
+        f"{ISSUANCE}::test_of_two_lists_with_one_number_the_second_is_not_published[sqlite]",
     ),
     twin(
         "a revocation is confirmed by any terms",

@@ -108,6 +108,15 @@ def users(text: str) -> dict[str, set[str]]:
     return uses
 
 
+def remembered(text: str) -> set[str]:
+    """Return the functions whose answers are kept: they are called once a process, whoever asks."""
+    kept = set[str]()
+    for name, function in _functions(ast.parse(text), ""):
+        marks = function.decorator_list if isinstance(function, ast.FunctionDef) else []
+        kept |= {name} if any("cache" in ast.unparse(mark) for mark in marks) else set()
+    return kept
+
+
 def _functions(node: ast.AST, above: str) -> Iterator[tuple[str, ast.AST]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -117,11 +126,14 @@ def _functions(node: ast.AST, above: str) -> Iterator[tuple[str, ast.AST]]:
             yield from _functions(child, name)
 
 
-def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]]) -> list[str]:
+def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]], kept: set[str]) -> list[str]:
     """Return the tests that come where the fault is, in their order; all where that cannot be told."""
     every = by[""]
     constant = fault.scope.lstrip("_").isupper()
-    if fault.scope in by:
+    elsewhere = constant and not fault.scope.startswith("_")  # other modules may use it
+    if elsewhere or fault.scope in kept or used.get(fault.scope, set()) & kept:  # what is kept is called once
+        wanted = set(every)
+    elif fault.scope in by:
         wanted = set(by[fault.scope])
     elif fault.scope in used:
         wanted = {test for function in used[fault.scope] for test in by.get(function, ())}
@@ -152,11 +164,11 @@ def run(options: argparse.Namespace) -> None:
 def try_all(module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[str], at_once: int) -> None:
     """Run one trial for each fault of a module."""
     text = source(module)
-    by, used = reached(module, chosen), users(text)
+    by, used, kept = reached(module, chosen), users(text), remembered(text)
 
     def trials() -> Iterator[trial.Trial]:
         for name, fault in wanted.items():
-            tests = concerned(fault, by, used)
+            tests = concerned(fault, by, used, kept)
             if not tests:
                 book.add({"name": name, "line": fault.line, "status": "unreached", "seconds": 0, "by": ""})
                 continue

@@ -40,7 +40,8 @@ _STATUS = (
     "tests/property/pki/test_inputs.py",
 )  # fmt: skip
 _IDENTITY = (
-    "tests/unit/identity", "tests/contract/test_sessions.py", "tests/contract/test_entries.py",
+    "tests/unit/identity", "tests/contract/test_guards_tickets.py", "tests/contract/test_sessions.py",
+    "tests/contract/test_entries.py",
     "tests/contract/test_launch.py", "tests/contract/test_registry.py", "tests/contract/test_clients.py",
     "tests/contract/test_key_blocks.py", "tests/contract/test_old_contacts.py", "tests/contract/test_clock.py",
     "tests/web/test_known_browser.py", "tests/web/test_lost_answer.py", "tests/web/test_portal_signin.py",
