@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from chopmark.store.columns import moment_or_none, ms
 from chopmark.store.engine import Engine
@@ -11,6 +11,7 @@ from chopmark.store.script import Script, query
 
 _ANSWERS = "SELECT value FROM installation WHERE name = 'portal'"
 _REVISION = "SELECT version_num FROM alembic_version"
+_CLOCK = "SELECT CURRENT_TIMESTAMP AS now"
 _OLDEST = "SELECT MIN(not_before) AS since FROM work WHERE done_at IS NULL AND not_before <= :now"
 
 
@@ -34,6 +35,16 @@ class Readiness:
         def script() -> Script[bool]:
             rows = yield query(_REVISION)
             return bool(rows) and str(rows[0]["version_num"]) >= RELEASE
+
+        return await self._engine.read(script)
+
+    async def clock(self) -> datetime:
+        """Return the moment by the database's clock; SQLite's is this machine's, in whole seconds."""
+
+        def script() -> Script[datetime]:
+            now = (yield query(_CLOCK))[0]["now"]
+            read = now if isinstance(now, datetime) else datetime.fromisoformat(str(now))
+            return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
         return await self._engine.read(script)
 
