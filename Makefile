@@ -4,6 +4,7 @@
 #   make check                                         static checks, and every test that needs neither browser nor
 #                                                      PostgreSQL nor a process of its own, at most 2 minutes
 #   make soak                                          the long loops
+#   make mutants ARGS="--sample 20 codes"              deliberate faults, and who notices (docs/mutants.md)
 #   make bench ARGS="--quick --only J"                 figures beside their limits (docs/performance.md)
 #   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
 #   make clean                                         removes what make made (not ./data)
@@ -44,6 +45,11 @@ soak: debian setup-dev
 .PHONY: bench
 bench: debian setup-dev
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: mutants
+mutants: debian setup-dev
+	$(BIN)/python -m tools.mutants run --at-once $(WORKERS) $(ARGS)
+	@$(BIN)/python -m tools.mutants table
 
 .PHONY: debian
 debian:

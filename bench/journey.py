@@ -41,6 +41,10 @@ STEPS = (
 class Failed(Exception):
     """The server answered something else than the journey needs."""
 
+    def __init__(self, said: str, answer: Answer | None = None) -> None:
+        super().__init__(said)
+        self.answer = answer
+
 
 def b64(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -211,5 +215,5 @@ class Journey:
         self.cookies.update(answer.cookies)
         if answer.status != status:
             said = re.sub(rb"\s+", b" ", answer.body[:300]).decode(errors="replace")
-            raise Failed(f"{step}: {answer.status} instead of {status}: {said}")
+            raise Failed(f"{step}: {answer.status} instead of {status}: {said}", answer)
         return answer

@@ -19,7 +19,7 @@ from bench.clients import Clients
 from bench.fill import Job, fill, job_of
 from bench.site import CLIENT, Site, ended, founded, free_port, started
 from bench.template import played
-from tests.postgres import Cluster
+from tests.postgres import Started
 from tests.postgres import running as postgres_running
 
 
@@ -52,7 +52,7 @@ class World:
     """The PostgreSQL installation that J, I, O and M share."""
 
     options: Options
-    cluster: Cluster
+    cluster: Started
     site: Site
     job: Job
     dsn: str

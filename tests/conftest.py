@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[postgres.Cluster]:
     """A running PostgreSQL; a module that wants its own databases calls `fresh_database()` on it."""
-    with postgres.running() as cluster:
+    with postgres.shared() as cluster:
         yield cluster
 
 

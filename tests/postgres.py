@@ -22,6 +22,10 @@ from tests.machine import missing
 OWNER = "chopmark"  # the superuser inside the cluster
 START_LIMIT_S = 60
 POLL_S = 0.05
+STANDING = "CHOPMARK_TESTS_CLUSTER"
+"""Names the directory of a cluster that runs already: tools/mutants starts one for all its processes."""
+TEMPLATES = "CHOPMARK_TESTS_TEMPLATES"
+"""Names a folder with installations that are founded already (tests/contract/world.py)."""
 _numbers = itertools.count(1)
 
 
@@ -31,7 +35,6 @@ class Cluster:
 
     programs: Path
     directory: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
 
     def dsn(self, database: str = "postgres") -> str:
         """The address of a database, as asyncpg and SQLAlchemy's asyncpg dialect read it."""
@@ -60,6 +63,13 @@ class Cluster:
             await connection.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Started(Cluster):
+    """A cluster that this process has started."""
+
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+
 def name_in(dsn: str) -> str:
     """The database's name in a dsn of `Cluster.dsn`."""
     return dsn.partition("@/")[2].partition("?")[0]
@@ -77,7 +87,7 @@ def programs() -> Path:
 
 
 @contextmanager
-def running(settings: Sequence[str] = ()) -> Iterator[Cluster]:
+def running(settings: Sequence[str] = ()) -> Iterator[Started]:
     """Start a cluster, with further settings (`name=value`); stop and remove it at the end."""
     bin_ = programs()
     # Not pytest's tmp_path: only root may enter that, and a socket's path is at most 107 bytes.
@@ -99,30 +109,59 @@ def running(settings: Sequence[str] = ()) -> Iterator[Cluster]:
             "-N",
         ]
         subprocess.run(initdb, user=account, group=account, cwd=directory, check=True, capture_output=True)
-        server: list[str | Path] = [
-            bin_ / "postgres",
-            "-D",
-            data,
-            "-k",
-            directory,
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "max_connections=200",
-            *(part for setting in settings for part in ("-c", setting)),
-        ]
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                server, user=account, group=account, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            _await_answer(bin_, directory, process)
-            yield Cluster(bin_, directory, process)
-        finally:
-            process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
-            process.wait()
+        with _serving(bin_, directory, account, settings) as cluster:
+            yield cluster
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def following(primary: Cluster) -> Iterator[Started]:
+    """Start a standby of a cluster, with a socket of its own; stop and remove it at the end."""
+    bin_ = primary.programs
+    directory = Path(tempfile.mkdtemp(prefix="chopmark-pg-"))
+    try:
+        account = _account(directory)
+        copy: list[str | Path] = [
+            *(bin_ / "pg_basebackup", "-D", directory / "data", "-h", primary.directory, "-U", OWNER),
+            *("-R", "-c", "fast"),
+        ]
+        subprocess.run(copy, user=account, group=account, cwd=directory, check=True, capture_output=True)
+        with _serving(bin_, directory, account) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def _serving(bin_: Path, directory: Path, account: str | None, settings: Sequence[str] = ()) -> Iterator[Started]:
+    server: list[str | Path] = [
+        *(bin_ / "postgres", "-D", directory / "data", "-k", directory),
+        *("-c", "listen_addresses=", "-c", "max_connections=200"),
+        *(part for setting in settings for part in ("-c", setting)),
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            server, user=account, group=account, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        port = next((setting.partition("=")[2] for setting in settings if setting.startswith("port=")), "5432")
+        _await_answer(bin_, directory, process, port)
+        yield Started(bin_, directory, process)
+    finally:
+        process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
+        process.wait()
+
+
+@contextmanager
+def shared() -> Iterator[Cluster]:
+    """Use the cluster that stands ready; start one where none does."""
+    standing = os.environ.get(STANDING)
+    if standing is not None:
+        yield Cluster(programs(), Path(standing))
+        return
+    with running() as cluster:
+        yield cluster
 
 
 def _account(directory: Path) -> str | None:
@@ -138,8 +177,8 @@ def _account(directory: Path) -> str | None:
     return "postgres"
 
 
-def _await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes]) -> None:
-    question: list[str | Path] = [bin_ / "pg_isready", "-q", "-h", directory, "-U", OWNER]
+def _await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes], port: str = "5432") -> None:
+    question: list[str | Path] = [bin_ / "pg_isready", "-q", "-h", directory, "-p", port, "-U", OWNER]
     for _ in range(int(START_LIMIT_S / POLL_S)):
         if subprocess.run(question, check=False).returncode == 0:
             return

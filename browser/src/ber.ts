@@ -33,6 +33,12 @@ export function parse(bytes: Uint8Array): Node {
   return node;
 }
 
+/** The first value of `bytes`, whatever follows it: programs and mailboxes add line ends to a file. */
+export function parseFirst(bytes: Uint8Array): Node {
+  const own = new Uint8Array(bytes);
+  return value(own, 0, own.length, 0).node;
+}
+
 function at(bytes: Bytes, position: number, limit: number): number {
   const octet = position < limit ? bytes[position] : undefined;
   if (octet === undefined) throw new BerError("cut short");

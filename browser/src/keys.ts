@@ -5,7 +5,8 @@
  * it; a *file* key is extractable in memory until its .p12 is written, and at rest only its PKCS#8 wrapped by the
  * pass-phrase is kept.
  */
-import { BerError, members, oidOf, parse } from "./ber.ts";
+import { BerError, is, members, octetsOf, oidOf, parse, UNIVERSAL, type Node } from "./ber.ts";
+import * as der from "./der.ts";
 import { type Bytes, hex } from "./der.ts";
 
 export type KeyHome = "browser" | "file";
@@ -28,7 +29,7 @@ export interface WrappedKey {
   readonly ciphertext: Bytes;
 }
 
-export type KeyFault = "wrong-passphrase" | "damaged" | "unsupported-key" | "not-extractable";
+export type KeyFault = "wrong-passphrase" | "damaged" | "unsupported-key" | "not-extractable" | "key-mismatch";
 
 export class KeyError extends Error {
   override readonly name = "KeyError";
@@ -137,6 +138,68 @@ export async function fromPkcs8(pkcs8: Bytes, extractable: boolean): Promise<Key
   const publicKey = await crypto.subtle.importKey("jwk", half, params, true, ["verify"]).catch(unsupported);
   const privateKey = extractable ? open : await crypto.subtle.importKey("pkcs8", pkcs8, params, false, ["sign"]);
   return { algorithm: algorithmOf(publicKey), privateKey, publicKey };
+}
+
+/** A key pair of which the public half stood in a certificate. */
+export interface CertifiedPair extends KeyPair {
+  /** DER PKCS#8 with the public half in it, so that every browser can write it out again. */
+  readonly pkcs8: Bytes;
+}
+
+/**
+ * The pair of a DER PKCS#8 whose public half stands in a certificate: other programs leave it out of the key, and some
+ * browsers then cannot compute it. That they belong together is seen by a signature. KeyError "key-mismatch" when they
+ * do not, "unsupported-key" as in `fromPkcs8`.
+ */
+export async function pairOf(pkcs8: Bytes, spki: Bytes, extractable: boolean): Promise<CertifiedPair> {
+  const params = paramsOf(pkcs8);
+  if (!sameKind(pkcs8, spki)) throw new KeyError("key-mismatch");
+  const whole = completed(pkcs8, spki);
+  const unfit = (cause: unknown): never => {
+    throw new KeyError("unsupported-key", { cause });
+  };
+  const publicKey = await crypto.subtle.importKey("spki", spki, params, true, ["verify"]).catch(unfit);
+  // A browser that compares the halves refuses a pair that does not belong together.
+  const privateKey = await crypto.subtle.importKey("pkcs8", whole, params, extractable, ["sign"]).catch(() => null);
+  if (privateKey === null) {
+    await crypto.subtle.importKey("pkcs8", pkcs8, params, false, ["sign"]).catch(unfit);
+    throw new KeyError("key-mismatch");
+  }
+  const how = params.name === "ECDSA" ? { name: "ECDSA", hash: "SHA-256" } : params;
+  const sample = crypto.getRandomValues(new Uint8Array(32));
+  const signature = await crypto.subtle.sign(how, privateKey, sample);
+  if (!(await crypto.subtle.verify(how, publicKey, signature, sample))) throw new KeyError("key-mismatch");
+  return { algorithm: algorithmOf(publicKey), privateKey, publicKey, pkcs8: whole };
+}
+
+/** Both name the same algorithm and, for an elliptic curve, the same curve. */
+function sameKind(pkcs8: Bytes, spki: Bytes): boolean {
+  const kind = (algorithm: Node | undefined): string => {
+    const [type, parameters] = members(algorithm);
+    return oidOf(type) === OID_EC ? `${OID_EC} ${oidOf(parameters)}` : oidOf(type);
+  };
+  return kind(members(parse(pkcs8))[1]) === kind(members(parse(spki))[0]);
+}
+
+/**
+ * Version, algorithm and key alone, without the attributes that some programs add; an elliptic curve's key in full
+ * length with its public half (RFC 5915).
+ */
+function completed(pkcs8: Bytes, spki: Bytes): Bytes {
+  const [, algorithm, octets] = members(parse(pkcs8));
+  const [, bits] = members(parse(spki));
+  if (algorithm === undefined || octets === undefined || !is(bits, UNIVERSAL.bitString)) throw new KeyError("damaged");
+  if (oidOf(members(algorithm)[0]) !== OID_EC) {
+    return der.sequence(der.integer(0), der.algorithm(OID_RSA, der.nil()), der.octets(octetsOf(octets)));
+  }
+  const number = octetsOf(members(parse(octetsOf(octets)))[1]);
+  const size = (bits.contents.length - 2) / 2;
+  const zeros = number.length - number.findIndex((octet) => octet !== 0);
+  if (number.every((octet) => octet === 0) || zeros > size) throw new KeyError("damaged");
+  const full = new Uint8Array(size);
+  full.set(number.subarray(number.length - zeros), size - zeros);
+  const inner = der.sequence(der.integer(1), der.octets(full), der.explicit(1, bits.raw));
+  return der.sequence(der.integer(0), algorithm.raw, der.octets(inner));
 }
 
 function defined(key: Record<string, string | undefined>): JsonWebKey {

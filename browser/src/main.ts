@@ -8,6 +8,7 @@ import { all } from "./dom.ts";
 import { Orders } from "./orders.ts";
 import type { Page } from "./page.ts";
 import { attachComforts } from "./pages/comforts.ts";
+import { sayNow } from "./pages/later.ts";
 import type { Vault } from "./vault.ts";
 import { showComplaints } from "./summary.ts";
 import { loadWords, t } from "./words.ts";
@@ -24,6 +25,7 @@ const STEPS: Readonly<Record<string, () => Promise<Attach>>> = {
   cancel: async () => (await import("./pages/channel.ts")).attachCancel,
   code: async () => (await import("./pages/code.ts")).attachCode,
   resend: async () => (await import("./pages/code.ts")).attachResend,
+  slip: async () => (await import("./pages/slip.ts")).attachSlip,
   birth_date: async () => (await import("./pages/birth-date.ts")).attachBirthDate,
   review: async () => (await import("./pages/review.ts")).attachReview,
   install: async () => (await import("./pages/install.ts")).attachInstall,
@@ -98,6 +100,7 @@ document.documentElement.classList.add("js-enabled");
 document.body.classList.add("govuk-frontend-supported");
 const page = openPage();
 attachComforts();
+sayNow();
 for (const form of all(document, "form[data-step]", HTMLFormElement)) {
   const load = STEPS[form.dataset["step"] ?? ""];
   if (load !== undefined) void attachStep(page, form, load);

@@ -129,7 +129,7 @@ function decodeTime(value: unknown): Date {
   return new Date(time);
 }
 
-export type Verb = "possession" | "challenges" | "code" | "birth-date" | "confirm" | "cancel" | "dispute";
+export type Verb = "possession" | "challenges" | "code" | "slip" | "birth-date" | "confirm" | "cancel" | "dispute";
 
 /** What was made once with a nonce; sent again as it is when the answer was lost. */
 export interface Prepared {

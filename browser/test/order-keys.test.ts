@@ -1,6 +1,8 @@
 // @vitest-environment happy-dom
 // @vitest-environment-options { "url": "https://portal.example/orders/o-1" }
 import "fake-indexeddb/auto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { fromBase64Url, toBase64Url } from "../src/base64.ts";
 import { readCertificate } from "../src/certificate.ts";
@@ -12,6 +14,7 @@ import { attachDownload, forget, tidy } from "../src/pages/done.ts";
 import { attachInstall } from "../src/pages/install.ts";
 import { attachWhereKept } from "../src/pages/inquiry.ts";
 import { attachKey } from "../src/pages/key.ts";
+import { sayNow } from "../src/pages/later.ts";
 import { attachPossession } from "../src/pages/possession.ts";
 import type { PendingBrowserKey, PendingFileKey } from "../src/vault.ts";
 import { field, form, get, json, no, opened, order, type Sent, SERVER_TIME, stepForm, submit, summary, type } from "./support/page.ts";
@@ -34,7 +37,9 @@ const keyForm = (home: "browser" | "file", section = "") =>
   );
 
 const oldSection = (sha: string) => `<section data-old-key data-sha256="${sha}"><p data-old-key-found hidden><button type="button" data-use-file></button></p>
-  <div data-old-key-file>${field("old_file", '<input type="file" id="old_file">')}${field("old_passphrase", '<input type="password" id="old_passphrase">')}</div></section>`;
+  <div data-old-key-file>${field("old_file", '<input type="file" id="old_file">')}${field("old_passphrase", '<input type="password" id="old_passphrase">')}
+  <div data-old-key-inner hidden>${field("old_key_passphrase", '<input type="password" id="old_key_passphrase">')}</div>
+  <div data-opening hidden><progress data-opening-bar max="1"></progress><button type="button" data-opening-stop></button></div></div></section>`;
 
 /** The server of an order: answers the reads, and each write with `write`. */
 const serving = (shown: Readonly<Record<string, unknown>>, write: (sent: Sent) => Response | null) => (sent: Sent) => {
@@ -93,7 +98,7 @@ function oldFile(name: string, serial: string) {
   tools.identity(name, EC_KEY, serial);
   tools.openssl("pkcs12", "-export", "-inkey", `${name}.key`, "-in", `${name}.pem`, "-certfile", `${name}-chain.pem`,
     "-passout", `pass:${PASSPHRASE}`, "-out", `${name}.p12`);
-  return { der: tools.der(`${name}.pem`), p12: tools.read(`${name}.p12`) };
+  return { der: tools.der(`${name}.pem`), p12: tools.read(`${name}.p12`), tools };
 }
 
 const oldOrder = async (der: Uint8Array) => ({
@@ -252,6 +257,42 @@ describe("a renewal", () => {
     submit("key");
     await until(() => expect(get("#old_file-error").textContent).toMatch(/neighbour.*0b02.*0a01/));
     expect(posts()).toEqual([]);
+  });
+
+  test("with a Java file asks for the pass-phrase of the key in it, when that is another one", async () => {
+    const file = new Uint8Array(readFileSync(join(import.meta.dirname, "../../tests/vectors/p12/10-java-keypass.p12")));
+    const tools = bench();
+    tools.write("java.p12", file);
+    tools.write("old.pem", tools.openssl("pkcs12", "-in", "java.p12", "-clcerts", "-nokeys", "-passin", "pass:Abc-1234-xyz"));
+    const der = tools.der("old.pem");
+    const { page, posts, went } = opened(keyForm("browser", oldSection(hex(await sha256(der)))), serving(await oldOrder(der), bound));
+    attachKey(page, form("key"));
+    await choose(file);
+    type("#old_passphrase", "Abc-1234-xyz");
+    expect(get("[data-old-key-inner]").hasAttribute("hidden")).toBe(true);
+    submit("key");
+    await until(() => expect(get("#old_key_passphrase-error").textContent).toContain("pass-phrase of its own"));
+    expect(get("[data-old-key-inner]").hasAttribute("hidden")).toBe(false);
+    expect(posts()).toEqual([]);
+    type("#old_key_passphrase", "Key-9876-abc");
+    submit("key");
+    await until(() => expect(went).toHaveLength(1));
+    expect(contentOf(writes(posts())[0]?.body["proof"], der)).toContain(utf8("rekey"));
+  });
+
+  test("with a file without a pass-phrase needs none, and one without a MAC is opened with a notice", async () => {
+    const { der, tools } = oldFile("customer", "0x0a01");
+    for (const [options, notice] of [[[], 0], [["-nomac"], 1]] as const) {
+      tools.openssl("pkcs12", "-export", "-inkey", "customer.key", "-in", "customer.pem", "-passout", "pass:", "-out", "bare.p12", ...options);
+      const { page, went } = opened(keyForm("browser", oldSection(hex(await sha256(der)))), serving(await oldOrder(der), bound));
+      attachKey(page, form("key"));
+      await choose(tools.read("bare.p12"));
+      submit("key");
+      await until(() => expect(went).toHaveLength(1));
+      document.body.innerHTML = `<main><form data-step="channel"></form></main>`;
+      sayNow();
+      expect(document.querySelectorAll("[role=status]")).toHaveLength(notice);
+    }
   });
 
   test("with the old key in this browser needs no file", async () => {

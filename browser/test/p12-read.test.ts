@@ -139,12 +139,6 @@ describe("a file that cannot be opened says why", () => {
     await expect(readP12(tools.read("theirs.p12"), "密")).rejects.toMatchObject({ code: "wrong-passphrase" });
   });
 
-  test("no MAC", async () => {
-    const tools = holder();
-    exported(tools, PASSPHRASE, "-nomac");
-    await expect(readP12(tools.read("theirs.p12"), PASSPHRASE)).rejects.toMatchObject({ code: "no-mac" });
-  });
-
   test.each<readonly [string, readonly string[]]>([
     ["PBE-SHA1-RC4-128", pbe("PBE-SHA1-RC4-128")],
     ["Camellia-256-CBC", pbe("CAMELLIA-256-CBC")],
@@ -164,12 +158,11 @@ describe("a file that cannot be opened says why", () => {
 
   test("more iterations than a computer should be made to do", async () => {
     const tools = holder();
-    exported(tools, PASSPHRASE, "-iter", "65537");
-    const file = Buffer.from(tools.read("theirs.p12"));
-    const ours = Buffer.from("0203010001", "hex"); // INTEGER 65537: in both schemes and in the MAC
-    const theirs = Buffer.from("02037fffff", "hex"); // INTEGER 8388607
-    expect(file.lastIndexOf(ours)).toBeGreaterThan(file.length - 8);
-    theirs.copy(file, file.lastIndexOf(ours));
+    exported(tools, PASSPHRASE);
+    const [version, authSafe, macData] = members(parse(tools.read("theirs.p12")));
+    const [digest, salt] = members(macData);
+    if (!version || !authSafe || !digest || !salt) throw new Error("no PFX");
+    const file = der.sequence(version.raw, authSafe.raw, der.sequence(digest.raw, salt.raw, der.integer(20_000_001)));
     await expect(readP12(file, PASSPHRASE)).rejects.toMatchObject({ code: "too-many-iterations" });
   });
 
@@ -190,7 +183,8 @@ describe("a file that cannot be opened says why", () => {
     exported(tools, PASSPHRASE);
     const file = tools.read("theirs.p12");
     await expect(readP12(new Uint8Array(MAX_P12_SIZE + 1), PASSPHRASE)).rejects.toMatchObject({ code: "too-big" });
-    for (const broken of [new Uint8Array(0), file.slice(0, 700), tools.read("holder.pem"), Uint8Array.of(0x30, 0x00)]) {
+    await expect(readP12(new Uint8Array(0), PASSPHRASE)).rejects.toMatchObject({ code: "empty-file" });
+    for (const broken of [file.slice(0, 700), Buffer.from("no certificate"), Uint8Array.of(0x30, 0x00)]) {
       await expect(readP12(broken, PASSPHRASE)).rejects.toMatchObject({ code: "malformed" });
     }
   });
@@ -205,6 +199,6 @@ describe("of two identities", () => {
     tools.openssl("pkcs12", "-export", "-inkey", "holder.key", "-in", "longer.pem", "-certfile", "both.pem", "-passout", `pass:${PASSPHRASE}`, "-out", "two.p12");
     const wanted = createHash("sha256").update(tools.der("holder.pem")).digest();
     expect((await readP12(tools.read("two.p12"), PASSPHRASE)).certificates[0]).toEqual(longer);
-    expect((await readP12(tools.read("two.p12"), PASSPHRASE, wanted)).certificates[0]).toEqual(tools.der("holder.pem"));
+    expect((await readP12(tools.read("two.p12"), PASSPHRASE, { wanted: [wanted] })).certificates[0]).toEqual(tools.der("holder.pem"));
   });
 });

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from chopmark.audit.events import Event
+from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
-from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import IssuerRow, Names
 from chopmark.ca.shipped import profile_named, shipped_profiles
 from chopmark.clock import Clock, Entropy
@@ -25,6 +28,7 @@ from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.lookout import Lookout
+from chopmark.va.overlay import Overlaid
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
@@ -56,6 +60,8 @@ class Means:
     entropy: Entropy
     presigned: Presigned
     approvals: Approvals
+    journal: Journal
+    restorewatch: RestoreWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,8 @@ async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
 
 
 def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], lookout: Lookout) -> Ca:
-    row, settings, clock, status = one.row, means.settings, means.clock, means.status
+    row, settings, clock = one.row, means.settings, means.clock
+    status = Overlaid(means.status, means.restorewatch)
     view = IssuerView.read(row.id, row.certificate)
     try:
         signer = means.keyring.open(row.key_pem, view.spki_der)
@@ -173,8 +180,8 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
 def _issuer(
     means: Means, authority: Authority, blueprint: Blueprint, chains: Mapping[IssuerId, tuple[bytes, ...]]
 ) -> EmbeddedIssuer:
-    ledger, recorder = means.certificates, means.recorder
-    return EmbeddedIssuer(authority, blueprint, ledger, recorder, means.clock, means.entropy, means.approvals, chains)
+    books = Books(means.certificates, means.recorder, CaJournal(means.journal, means.clock))
+    return EmbeddedIssuer(authority, blueprint, books, means.clock, means.entropy, means.approvals, chains)
 
 
 @dataclass(frozen=True, slots=True)

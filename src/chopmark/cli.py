@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
 check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
-db_app = App(name="db", help="The database's schema.")
+db_app = App(name="db", help="The database: its schema, and what follows a restore.")
 customers_app = App(name="customers", help="The directory of customers.")
 clients_app = App(name="clients", help="Programs that may ask for launch tickets.")
 hold_app = App(name="hold", help="Holds after too many failures.")
@@ -132,6 +132,24 @@ def db_upgrade() -> int:
     return asyncio.run(run(_settings()))
 
 
+@db_app.command(name="restored")
+def db_restored(*, by: str, reason: str, dry_run: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Declare that an older copy of the database was restored: says what is lost, and lets the counter work again.
+
+    Parameters
+    ----------
+    by:
+        Staff id of who declares it, for the audit.
+    reason:
+        Why, in one line; it stands in the audit trail for ever.
+    dry_run:
+        Say what is lost and what would be done; change nothing.
+    """
+    from chopmark.operating_restored import restored
+
+    return asyncio.run(restored(_settings(), by, reason, dry_run=dry_run))
+
+
 @customers_app.command(name="import")
 def customers_import(
     file: Path,
@@ -181,6 +199,35 @@ def customers_password(customer: str, *, by: str) -> int:
     from chopmark.operating import password_slip
 
     return asyncio.run(password_slip(_settings(), customer, by))
+
+
+@customers_app.command(name="approval-slip")
+def customers_approval_slip(
+    customer: str,
+    *,
+    papers: Literal["identity-card", "resident-certificate", "passport", "company-papers"],
+    by: str,
+    approved_by: str,
+    key: str | None = None,
+) -> int:
+    """Print an approval slip: it stands in for the code of a customer to whom no code can be sent, for a week and once.
+
+    Parameters
+    ----------
+    customer:
+        The firm's own number of the customer.
+    papers:
+        What was seen of the person who asks for it, in the original; it is recorded.
+    by:
+        Staff id of who has seen it and prints the slip.
+    approved_by:
+        Staff id of who has seen it too and approves.
+    key:
+        The twelve letters of the key that the customer's page shows: then the slip approves that key and no other.
+    """
+    from chopmark.staff import approval_slip
+
+    return asyncio.run(approval_slip(_settings(), customer, by, approved_by, papers, key))
 
 
 @clients_app.command(name="put")

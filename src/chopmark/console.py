@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from chopmark.main import House, opened
 from chopmark.settings import Settings
+from chopmark.store.opening import assert_current
 
 
 def os_user() -> str:
@@ -28,4 +29,15 @@ async def at_console(settings: Settings) -> AsyncIterator[House]:
     """Give the house as `opened` does; whoever acts in it is recorded with the user of the operating system."""
     async with opened(settings) as house:
         house.recorder.at_console(os_user())
+        yield house
+
+
+@asynccontextmanager
+async def looking(settings: Settings) -> AsyncIterator[House]:
+    """Give the house as `at_console` does to a command that only reads: who looks on migrates nothing.
+
+    Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
+    """
+    await assert_current(settings.database_url)
+    async with at_console(settings) as house:
         yield house

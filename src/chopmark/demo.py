@@ -12,7 +12,8 @@ from chopmark.demo_people import PEOPLE, Person
 from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks, write_private
+from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.own_secrets import write_private
 from chopmark.pki import pkcs12
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller

@@ -7,15 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 from chopmark import authorities
 from chopmark.audit.clockwatch import ClockWatch, Machine
 from chopmark.audit.headfile import HeadFile
-from chopmark.audit.headkey import FileHeadSigner, create_head_key
+from chopmark.audit.headkey import FileHeadSigner
+from chopmark.audit.journal import JournalKey
+from chopmark.audit.journalfile import JournalFolder
+from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import AuditKey, AuditKeys
 from chopmark.audit.recorder import Recorder
+from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
 from chopmark.authorities import Ca
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer
@@ -33,6 +36,7 @@ from chopmark.identity.sessions import Door
 from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
+from chopmark.jobs.journal import JournalCheck, unless_behind
 from chopmark.jobs.loop import Task
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.revoke import BATCH as ENDINGS
@@ -41,8 +45,9 @@ from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.keys.shares import Shares, UnfitShares
+from chopmark.keys.shares import Shares
 from chopmark.machine import SystemMachine
+from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -53,12 +58,13 @@ from chopmark.ra.intake import Intake, rules_of
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.program import ProgramDesk
+from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 from chopmark.settings import Settings
 from chopmark.stamps import Stamps, open_stamps
-from chopmark.stepup.derive import OtpKey, OtpKeys
+from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
@@ -72,12 +78,14 @@ from chopmark.store.idempotency import IdempotencyLedger
 from chopmark.store.identity import RecordLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
+from chopmark.store.journaled import JournaledLedger
 from chopmark.store.limits import CounterLedger
 from chopmark.store.lives import LifeLedger
 from chopmark.store.opening import make_current, open_engine
 from chopmark.store.post import WorkLedger
 from chopmark.store.presigned import Presigned
 from chopmark.store.ra import OrderLedger
+from chopmark.store.reentry import ReentryLedger
 from chopmark.store.registry import SqlRegistry
 from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
@@ -87,7 +95,6 @@ from chopmark.words import Secret
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
-SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
 Opening: TypeAlias = Callable[[Settings], Awaitable[Engine]]
 
 
@@ -105,10 +112,6 @@ class SystemEntropy:
     def token(self, size: int) -> bytes:
         """Return `size` random bytes."""
         return secrets.token_bytes(size)
-
-
-class NotReady(Exception):
-    """The installation cannot start; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class House(WithBuiltIn):
     audit_key: AuditKey
     head_signer: FileHeadSigner
     heads: HeadFile
+    journal: Journal
+    restorewatch: RestoreWatch
     people: People
     gate: PasswordGate
     records: RecordLedger
@@ -168,43 +173,6 @@ class House(WithBuiltIn):
         await self.engine.close()
 
 
-def open_secrets(settings: Settings, *, shared: bool = False, founds: bool = False) -> Settings:
-    """Return the settings with every secret set; demo mode makes missing ones in the data directory.
-
-    With the operators' shares (`shared`: at hand) no pass-phrase is needed, nor for another CA unless one is founded.
-    """
-    shared = shared or settings.has_shares or not (founds or settings.issuer == "embedded")
-    folder = settings.data / "secrets"
-    missing = [name for name in SECRET_NAMES if not getattr(settings, name).get_secret_value()]
-    if shared and "ca_passphrase" in missing and not (settings.mode == "demo" and (folder / "ca_passphrase").exists()):
-        missing.remove("ca_passphrase")
-    if not missing:
-        return settings
-    if settings.mode != "demo":
-        raise NotReady(
-            f"these secrets are not set: {', '.join(missing)}. Put each into a file of that name in a directory, "
-            "32 random bytes in hexadecimal, and name it in CHOPMARK_SECRETS_DIR."
-        )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    values: dict[str, str] = {}
-    for name in missing:
-        file = folder / name
-        if not file.exists():
-            write_private(file, secrets.token_hex(32).encode())
-        values[name] = file.read_text()
-    return Settings.model_validate({**settings.model_dump(), **values})
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read."""
-    path.touch(mode=0o600)
-    path.write_bytes(content)
-
-
-def _key(settings: Settings, name: str) -> bytes:
-    return bytes.fromhex(getattr(settings, name).get_secret_value())
-
-
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What everything else stands on: the database, the secrets as working values, the installation's identity."""
@@ -226,38 +194,13 @@ class _Ground:
     clock: Clock
     entropy: Entropy
     approvals: Approvals
+    heads: HeadFile
+    journal: Journal
+    restorewatch: RestoreWatch
 
 
 async def _open(settings: Settings) -> Engine:
     return await open_engine(settings.database_url, pool=settings.pool)
-
-
-async def _otp_keys(settings: Settings, installation: Installation) -> OtpKeys:
-    """Return the code keys; every node must hold the one on record, or have it as the previous one (rotation)."""
-    current = OtpKey.named(_key(settings, "otp_key"))
-    previous = None
-    if settings.otp_key_previous.get_secret_value():
-        previous = OtpKey.named(_key(settings, "otp_key_previous"))
-    agreed = await installation.remember("otp_key", current.check_value())
-    if agreed != current.check_value() and previous is not None and agreed == previous.check_value():
-        agreed = await installation.replace("otp_key", agreed, current.check_value())
-    if agreed != current.check_value():
-        raise NotReady("this node's otp_key is not the one that the other nodes use")
-    return OtpKeys(current, previous)
-
-
-def _shares(settings: Settings) -> Shares | None:
-    """Return the operators' shares from the secrets; None without any. Raises NotReady for one alone."""
-    one, two = settings.ca_share_one.get_secret_value(), settings.ca_share_two.get_secret_value()
-    if not one and not two:
-        return None
-    for name, share in (("ca_share_one", one), ("ca_share_two", two)):
-        if not share:
-            raise NotReady(f"{name} is not set: the CA's key opens with both operators' shares, never with one alone")
-    try:
-        return Shares(Secret(one), Secret(two))
-    except UnfitShares as error:
-        raise NotReady(f"ca_share_one, ca_share_two: {error}") from error
 
 
 async def _ground(
@@ -270,10 +213,13 @@ async def _ground(
     policy = replace(preset, code_digits=settings.code_digits, profile=settings.profile, channels=reached)
     engine = await opening(settings)
     installation = Installation(engine)
-    audit_key = AuditKey("audit-1", _key(settings, "audit_key"))
+    audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
     recorder = Recorder(ledger, audit_key, clock)
     terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
+    heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
+    journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
+    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine))
     return _Ground(
         settings=settings,
         brand=brand,
@@ -281,19 +227,22 @@ async def _ground(
         engine=engine,
         installation=installation,
         portal=await installation.remember("portal", entropy.token(8).hex()),
-        otp_keys=await _otp_keys(settings, installation),
+        otp_keys=await otp_keys_of(settings, installation),
         audit_key=audit_key,
-        sealer=Sealer(SealKey("data-1", _key(settings, "data_key")), _key(settings, "lookup_key")),
+        sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
         ledger=ledger,
         recorder=recorder,
         certificates=certificates,
         status=StatusLedger(engine),
         keyring=Keyring(
-            Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock, shares or _shares(settings)
+            Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock, shares or shares_of(settings)
         ),
         clock=clock,
         entropy=entropy,
         approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
+        heads=heads,
+        journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
+        restorewatch=watch,
     )
 
 
@@ -305,7 +254,7 @@ async def founding(
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
-    settings = open_secrets(settings, shared=shares is not None, founds=True)
+    settings = open_secrets(settings, SystemEntropy(), shared=shares is not None, founds=True)
     ground = await _ground(settings, clock, entropy, opening, shares)
     try:
         yield _means(ground)
@@ -344,6 +293,8 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.entropy,
         Presigned(ground.engine),
         ground.approvals,
+        ground.journal,
+        ground.restorewatch,
     )
 
 
@@ -364,7 +315,7 @@ async def build(
     settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, machine: Machine | None = None
 ) -> House:
     """Return the object graph over a database that is current; without `machine` time is made up. Raises NotReady."""
-    settings = open_secrets(settings)
+    settings = open_secrets(settings, SystemEntropy())
     ground = await _ground(settings, clock, entropy, opening)
     try:
         issuing, earlier = await _cas(ground)
@@ -376,17 +327,25 @@ async def build(
         raise
 
 
+def _desk(ground: _Ground, people: People) -> Desk:
+    engine, clock, entropy = ground.engine, ground.clock, ground.entropy
+    orders, holdings = OrderLedger(engine), HoldingLedger(engine)
+    counters, files, submissions = CounterLedger(engine), FileLedger(engine), SubmissionLedger(engine)
+    policy, portal, journal = ground.policy, ground.portal, ground.journal
+    return Desk(
+        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+    )
+
+
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
-    records, counters = RecordLedger(engine), CounterLedger(engine)
-    people, few = People(records, ground.sealer), (ground.settings.import_percent, ground.settings.import_floor)
-    way = doorway(engine, people, recorder, clock, entropy, _key(ground.settings, "csrf_key"))
-    orders, holdings, files = OrderLedger(engine), HoldingLedger(engine), (FileLedger(engine), SubmissionLedger(engine))
-    desk = Desk(orders, holdings, people, counters, recorder, ground.policy, ground.portal, clock, entropy, *files)
-    challenges, failures = ChallengeLedger(engine), FailureLedger(engine)
+    few = ground.settings.import_percent, ground.settings.import_floor
+    people = People(records := RecordLedger(engine), ground.sealer)
+    way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
+    desk = _desk(ground, people)
+    challenges, failures, requests = ChallengeLedger(engine), FailureLedger(engine), RequestLedger(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
-    inbox, requests, staff = InboxLedger(engine), RequestLedger(engine), StaffLedger(engine)
-    head_signer, heads = _head_signer(ground.settings), HeadFile(ground.settings.data / "heads.jsonl")
+    head_signer, inbox, staff = head_signer_of(ground.settings), InboxLedger(engine), StaffLedger(engine)
     profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
@@ -406,7 +365,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
-        heads=heads,
+        heads=ground.heads,
+        journal=ground.journal,
+        restorewatch=ground.restorewatch,
         people=people,
         gate=way.gate,
         records=records,
@@ -421,7 +382,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         built_in=built_in,
         earlier=earlier,
         requests=requests,
-        stamps=open_stamps(ground, line, heads, head_signer.public_key, watch.trouble),
+        stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
         enrolment=Enrolment(desk),
         rekey=rekey,
@@ -439,14 +400,6 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     )
 
 
-def _head_signer(settings: Settings) -> FileHeadSigner:
-    path = settings.data / "audit-head.key.pem"
-    if not path.exists():
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, create_head_key())
-    return FileHeadSigner.open(path.read_bytes())
-
-
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[House]:
     """Give the house of these settings and close it afterwards; the schema is brought up to date first."""
@@ -455,6 +408,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     await make_current(settings.database_url)
     house = await build(settings, SystemClock(), SystemEntropy(), machine=SystemMachine(settings.kernel_keeps_clock))
     try:
+        await house.restorewatch.look()
         yield house
     finally:
         await house.close()
@@ -483,8 +437,9 @@ def tasks(house: House) -> tuple[Task, ...]:
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
     clean_up = CleanUp(LifeLedger(house.engine), house.clock, holder)
+    journal = JournalCheck(house.restorewatch, reentry_of(house).redo)
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
-    return (
+    every = (
         Task("clock", ClockNote(house.clockwatch.trouble, house.installation, house.settings.node).once, 10.0),
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
         Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.5),
@@ -497,4 +452,14 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait, None, 1.0),
         Task("sequence", sequenced, 1.0, full=None),
         *house.stamps.tasks(holder),
+        Task("journal", journal.once, LOOK_EVERY_S),
     )
+    return unless_behind(every, house.restorewatch)
+
+
+def reentry_of(house: House) -> Reentry:
+    """Return what enters again what the journal has and the database lacks."""
+    verbs = Verbs(house.desk, house.rekey, house.enrolment)
+    engine = house.engine
+    records, states = ReentryLedger(engine), JournaledLedger(engine)
+    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.recorder, verbs)

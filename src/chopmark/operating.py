@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from chopmark import outside
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -18,7 +19,7 @@ from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
 from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.gateways import reach_mail
@@ -29,7 +30,8 @@ from chopmark.identity.scope import scope_of
 from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import House, NotReady, SystemClock, SystemEntropy, found_ca
+from chopmark.main import House, SystemClock, SystemEntropy, found_ca
+from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
@@ -37,9 +39,10 @@ from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
 from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.engine import Engine
+from chopmark.store.engine import Engine, Unfit
 from chopmark.store.failing import FailingJobs
 from chopmark.store.opening import open_engine
+from chopmark.store.readiness import Readiness
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.words import OrderState, text
@@ -63,7 +66,7 @@ async def check(settings: Settings) -> int:
     faults += settings_faults(settings)
     _say_addresses(settings)
     try:
-        async with at_console(settings) as house:
+        async with looking(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.certifier.name}")
             faults += await _issuer_faults(house)
@@ -73,6 +76,7 @@ async def check(settings: Settings) -> int:
             faults += await _mail_faults(house)
             faults += await _check_clock(house)
             faults += await house_faults(house)
+            faults += await _outside_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -82,7 +86,7 @@ async def check(settings: Settings) -> int:
                 say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
             sample = f"【{house.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
-    except NotReady as error:
+    except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
     for fault in faults:
         say(f"NOT READY: {fault}")
@@ -174,6 +178,19 @@ async def _mail_faults(house: House) -> list[str]:
     return []
 
 
+async def _outside_faults(house: House) -> list[str]:
+    """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
+    settings, watch = house.settings, house.restorewatch
+    say(f"signed heads and journal: {settings.outside}")
+    await watch.look()
+    directory = await Readiness(house.engine).directory()
+    faults, notes = outside.standing(watch)
+    for note in notes:
+        say(f"  {note}")
+    reached = await asyncio.to_thread(outside.reach, settings, house.journal.probe)
+    return [*outside.placement(settings, directory), *reached, *faults]
+
+
 async def _failing_jobs(house: House) -> list[str]:
     """Return which jobs go on failing, at every host."""
     return [
@@ -191,7 +208,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
     from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
 
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
         if house.built_in is not None:
             earlier = [ca.issuer.standard() for ca in house.earlier]
@@ -249,7 +266,7 @@ async def put_client(settings: Settings, client: str, name: str, by: str) -> int
 
 async def list_clients(settings: Settings) -> int:
     """Print the clients."""
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         for client in await house.launches.clients():
             state = "disabled" if client.disabled_at else "active"
             say(f"{client.id}  {client.name}  {state}  {client.scope}")
@@ -314,7 +331,7 @@ async def show_holds(settings: Settings, customer: str) -> int:
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         held = await house.holds.held(number)
     for lock, why in held.items():
         say(f"{_LOCKS[lock]}: {_WHY.get(why, why)}")
@@ -339,8 +356,8 @@ async def verify_audit(
         public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
-    async with at_console(settings) as house:
-        heads = await asyncio.to_thread(_heads, head, settings.data / "heads.jsonl")
+    async with looking(settings) as house:
+        heads = await asyncio.to_thread(_heads, head, settings.outside / "heads.jsonl")
         keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
         now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
         if export is not None:
@@ -381,7 +398,7 @@ def _told(found: Report) -> int:
 
 async def audit_key(settings: Settings, file: Path) -> int:
     """Write the public key with which anybody checks the signed heads, PEM."""
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
     say(f"The heads' public key is in {file}.")
     return 0
@@ -389,7 +406,7 @@ async def audit_key(settings: Settings, file: Path) -> int:
 
 async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
-    async with at_console(settings) as house, house.ledger.snapshot() as source:
+    async with looking(settings) as house, house.ledger.snapshot() as source:
         with file.open("w", encoding="utf-8") as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")

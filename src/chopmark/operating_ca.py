@@ -23,7 +23,8 @@ from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
 from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares, new_share
-from chopmark.main import SystemClock, SystemEntropy, founding, write_private
+from chopmark.main import SystemClock, SystemEntropy, founding
+from chopmark.own_secrets import write_private
 from chopmark.pki import crl
 from chopmark.pki.publication import ROOT
 from chopmark.pki.x509 import require_value, serial_hex, spki_der

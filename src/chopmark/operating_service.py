@@ -4,7 +4,7 @@ import re
 from functools import partial
 
 from chopmark.authorities import living
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys.ports import Signer
 from chopmark.main import House
@@ -58,7 +58,7 @@ def withdrawal_of(house: House) -> Withdrawal:
 
 async def list_services(settings: Settings) -> int:
     """Print the services' certificates, a line each, and those that were revoked."""
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         for service in await services_of(house):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
@@ -35,7 +35,7 @@ async def import_customers(
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")
-    async with at_console(settings) as house:
+    async with (looking if dry_run else at_console)(settings) as house:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("customers", total=None)
 

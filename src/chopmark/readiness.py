@@ -3,6 +3,7 @@
 A new check is one more function here and one more line in `checks`.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -20,6 +21,10 @@ _NO_DATABASE = "The database does not answer."
 
 def checks(house: House) -> Mapping[str, Check]:
     """Return the checks of a process that serves, in the order in which they are shown."""
+    return {**_of_database(house), **_of_this_host(house), **_of_workers(house)}
+
+
+def _of_database(house: House) -> Mapping[str, Check]:
     reads = Readiness(house.engine)
 
     async def database() -> str | None:
@@ -36,6 +41,10 @@ def checks(house: House) -> Mapping[str, Check]:
         except Refused:
             return _NO_DATABASE
 
+    return {"database": database, "schema": schema}
+
+
+def _of_this_host(house: House) -> Mapping[str, Check]:
     async def signer() -> str | None:
         """Whether the built-in CA's key can be reached; another CA is asked by nobody, `chopmark check` does that."""
         try:
@@ -49,6 +58,26 @@ def checks(house: House) -> Mapping[str, Check]:
         """Whether this machine's clock can be believed; why not stands in the log and in `chopmark check`."""
         return None if house.clockwatch.trouble() is None else "The clock cannot be believed."
 
+    async def heads() -> str | None:
+        """Whether the database has what signed heads and journal have; why not stands in `chopmark check`."""
+        return "The database is older than what stands outside it." if house.restorewatch.behind else None
+
+    async def journal() -> str | None:
+        """Whether the journal can be read and written: without it nothing is signed or revoked."""
+        if house.restorewatch.unreadable is not None:
+            return "Signed heads or journal cannot be read."
+        try:
+            await asyncio.to_thread(house.journal.probe)
+        except OSError:
+            return "The journal cannot be written."
+        return None
+
+    return {"signer": signer, "clock": clock, "heads": heads, "journal": journal}
+
+
+def _of_workers(house: House) -> Mapping[str, Check]:
+    reads = Readiness(house.engine)
+
     async def queue() -> str | None:
         """Whether messages and revocations are done in time: they are a worker's."""
         now = house.clock.now()
@@ -60,4 +89,4 @@ def checks(house: House) -> Mapping[str, Check]:
             return None
         return f"Work has been waiting for {int((now - since).total_seconds())} seconds: does a worker run?"
 
-    return {"database": database, "schema": schema, "signer": signer, "clock": clock, "queue": queue}
+    return {"queue": queue}

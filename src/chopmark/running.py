@@ -11,8 +11,10 @@ from typing import Any
 import structlog
 import uvicorn
 
+from chopmark.audit.restorewatch import LOOK_EVERY_S
 from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
+from chopmark.connections import bounded
 from chopmark.external import anchors_of, published
 from chopmark.jobs import loop
 from chopmark.main import House, opened, tasks
@@ -20,10 +22,13 @@ from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
+from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.readiness import checks
 from chopmark.settings import Settings
 from chopmark.store.failing import FailingJobs
+from chopmark.store.slips import SlipLedger
+from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
@@ -35,6 +40,7 @@ from chopmark.web.doors import Demo, Doors, PublishedCa
 from chopmark.web.est import Est, EstDoor
 from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
+from chopmark.web.load import Load
 from chopmark.words import IssuerId, Secret
 
 LOGGED = frozenset(
@@ -103,6 +109,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         enrolment=house.enrolment,
         rekey=house.rekey,
         possession=Possession(house.desk),
+        slips=SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine)),
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,
@@ -115,6 +122,8 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         crl=crl,
         issuer_title=house.certifier.name,
         checks=checks(house),
+        require_whole=house.restorewatch.require_whole,
+        load=Load(settings.limits.requests, settings.limits.status_requests),
         demo=demo,
     )
 
@@ -142,15 +151,33 @@ def est_door(house: House) -> Est:
             translator=Translator(load_catalogues()),
             certificate_of=from_tls if house.settings.est_socket is None else from_proxy,
             health=Health(checks(house), house.clock),
+            require_whole=house.restorewatch.require_whole,
+            load=Load(house.settings.limits.requests, house.settings.limits.status_requests),
         )
     )
 
 
 def looks(house: House) -> tuple[loop.Task, ...]:
     """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
+
+    def everywhere() -> None:
+        for seen in {ca.lookout for ca in house.cas}:
+            seen.forget()
+
     changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
     who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
-    return (*changes, *who)
+    return (heads(house, everywhere), *changes, *who)
+
+
+def heads(house: House, changed: Callable[[], None] = lambda: None) -> loop.Task:
+    """Return the look at heads and journal that every process takes; `changed` is called when answers may differ."""
+
+    async def look() -> int:
+        if await house.restorewatch.look():
+            changed()
+        return 0
+
+    return loop.Task("heads", look, LOOK_EVERY_S)
 
 
 def alarms(house: House, process: str) -> FailingJobs:
@@ -193,19 +220,18 @@ class Server:
 
 
 def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn.Config:
-    """Return uvicorn's settings: no access log, no server header, bounded waiting."""
+    """Return uvicorn's settings: no access log, no server header, connections that are bounded."""
     return uvicorn.Config(
         application,
         log_level="warning",
         access_log=False,
         server_header=False,
         date_header=True,
-        timeout_keep_alive=15,
+        timeout_keep_alive=settings.limits.idle_s,
         timeout_graceful_shutdown=30,
-        limit_concurrency=512,
         proxy_headers=False,
         ws="none",
-        **{"host": settings.host, "port": settings.port, "lifespan": "on", **extra},
+        **{"host": settings.host, "port": settings.port, "lifespan": "on", "http": bounded(settings), **extra},
     )
 
 

@@ -12,11 +12,22 @@ from uvicorn.supervisors import Multiprocess
 from chopmark import mutual_tls
 from chopmark.demo import STALE_AFTER, demo_of, prepare
 from chopmark.jobs import loop
-from chopmark.main import NotReady, SystemClock, opened, tasks
-from chopmark.mutual_tls import CertificateProtocol
+from chopmark.main import SystemClock, opened, tasks
+from chopmark.own_secrets import NotReady
 from chopmark.ra.policy_record import record_policy
-from chopmark.running import Server, alarms, ca_certificates, configure_logging, doors, est_door, looks, server_config
+from chopmark.running import (
+    Server,
+    alarms,
+    ca_certificates,
+    configure_logging,
+    doors,
+    est_door,
+    heads,
+    looks,
+    server_config,
+)
 from chopmark.settings import Settings
+from chopmark.store.opening import assert_usable
 from chopmark.web import app
 
 
@@ -78,16 +89,19 @@ async def run_est(settings: Settings) -> int:
     async with opened(settings) as house:
         await record_policy(house.policy, house.installation, house.recorder)
         door, sockets = est_door(house), None
-        tls: dict[str, Any] = {"port": settings.est_port, "http": CertificateProtocol}
+        how: dict[str, Any] = {"port": settings.est_port}
         if settings.est_socket is not None:
-            sockets, tls = [private_socket(settings.est_socket)], {"http": "h11"}
+            sockets = [private_socket(settings.est_socket)]
         elif settings.est_certificate is not None and settings.est_key is not None:
             context = mutual_tls.context(settings.est_certificate, settings.est_key, ca_certificates(house))
-            tls["ssl_context_factory"] = lambda *_: context
-        server = _Announced(server_config(door, settings, lifespan="off", **tls), settings.est_url)
+            how["http"] = mutual_tls.secured(settings, context)
+        server = _Announced(server_config(door, settings, lifespan="off", **how), settings.est_url)
         warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
+        stop = asyncio.Event()
+        looking = asyncio.create_task(loop.run((heads(house),), stop, alarms(house, "est")))
         await server.serve(sockets=sockets)
-        await warming
+        stop.set()
+        await asyncio.gather(warming, looking)
     return 0
 
 
@@ -106,6 +120,7 @@ def run_server(settings: Settings, workers: int) -> int:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
+    asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
     config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()

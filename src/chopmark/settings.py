@@ -38,6 +38,35 @@ class Smtp(BaseSettings):
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
 
 
+class Limits(BaseSettings):
+    """What a process bears of its clients: how long each may take, and how many there may be."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    connections: Annotated[int, Field(ge=16, le=16384, description="Connections that a process holds.")] = 512
+    connections_a_network: Annotated[
+        int,
+        Field(ge=1, le=16384, description="Of these from one address (IPv6: one /64); `trusted_proxies` do not count."),
+    ] = 64
+    requests: Annotated[
+        int,
+        Field(ge=4, le=4096, description="Requests in progress at the portal; at half of them applications wait."),
+    ] = 64
+    status_requests: Annotated[
+        int, Field(ge=4, le=4096, description="OCSP and CRL requests in progress, beside the portal's.")
+    ] = 64
+    head_octets: Annotated[int, Field(ge=4096, le=65536, description="Octets of a request's line and headers.")] = 16384
+    first_byte_s: Annotated[
+        int, Field(ge=1, le=120, description="Seconds from connecting to the first byte; TLS has as many.")
+    ] = 10
+    head_s: Annotated[int, Field(ge=1, le=120, description="Seconds for a request's line and headers.")] = 10
+    body_s: Annotated[int, Field(ge=1, le=120, description="Seconds for a request's body.")] = 20
+    idle_s: Annotated[int, Field(ge=1, le=120, description="Seconds between two requests of a connection.")] = 15
+    answer_s: Annotated[
+        int, Field(ge=1, le=600, description="Seconds until an answer is made, and as many until it is fetched.")
+    ] = 60
+
+
 class Settings(BaseSettings):
     """One installation's settings."""
 
@@ -54,6 +83,10 @@ class Settings(BaseSettings):
         Literal["production", "demo"], Field(description="`production` refuses demo gateways and plain-http cookies.")
     ] = "production"
     data: Annotated[Path, Field(description="Directory for everything kept outside the database.")] = Path("data")
+    journal_dir: Annotated[
+        Path | None,
+        Field(description="Directory of signed heads and journal, on another disk than the database; empty: `data`."),
+    ] = None
     database: Annotated[
         str, Field(description="Database URL; empty: SQLite in the data directory. Or postgresql://...")
     ] = ""
@@ -78,6 +111,7 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],
         Field(description="`kernel`: it knows whether the clock is synchronised; `host`: its host sees to that."),
@@ -193,6 +227,8 @@ class Settings(BaseSettings):
         if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
             raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
         self._check_proxies()
+        if self.limits.requests + self.limits.status_requests >= self.limits.connections:
+            raise ValueError("limits: requests and status_requests together are fewer than connections")
         if self.timestamp_url and not self.timestamp_url.startswith(("http://", "https://")):
             raise ValueError("timestamp_url is an http(s) address")
         if self.timestamp_url and self.timestamp_roots is None:
@@ -262,6 +298,11 @@ class Settings(BaseSettings):
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
+
+    @property
+    def outside(self) -> Path:
+        """Where signed heads and journal are: what the database has to answer to."""
+        return self.journal_dir or self.data
 
     @property
     def database_url(self) -> str:

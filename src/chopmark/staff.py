@@ -1,17 +1,23 @@
-"""What two people at the firm do to one certificate or key: open the house, call one verb, say what happened."""
+"""What two people at the firm do to one certificate, key or customer: open the house, call one verb, say what came."""
 
 import asyncio
 import hashlib
 import re
 from pathlib import Path
 
-from chopmark.console import at_console
+from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.operating import say
+from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand
+from chopmark.ra.slips import Papers, SlipDesk
 from chopmark.settings import Settings
 from chopmark.store.by_hand import HandLedger
+from chopmark.store.slips import SlipLedger
+from chopmark.store.stepup import FailureLedger
+from chopmark.tw.customer_number import parse_customer_number
+from chopmark.tw.zone import TAIPEI
 from chopmark.words import Serial, text
 
 REASONS = {"keyCompromise": "key_compromise", "privilegeWithdrawn": "privilege_withdrawn"}
@@ -63,7 +69,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
-    async with at_console(settings) as house:
+    async with looking(settings) as house:
         found = await ByHand(house.desk, HandLedger(house.engine)).listed()
     for one in found:
         told = "WAITS"
@@ -72,6 +78,32 @@ async def list_by_hand(settings: Settings) -> int:
         say(f"{one.serial}  {one.issuer}  {one.reason}  {told}")
     if not found:
         say("No certificate has to be revoked by a person.")
+    return 0
+
+
+async def approval_slip(
+    settings: Settings, customer: str, by: str, approved_by: str, papers: str, key: str | None
+) -> int:
+    """Print an approval slip, once: it stands in for a code where no contact of the customer can carry one."""
+    number = parse_customer_number(customer)
+    if isinstance(number, Refusal):
+        raise Refused(number)
+    async with at_console(settings) as house:
+        slips = SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine))
+        made = await slips.print(number, by, approved_by, Papers(papers), key)
+        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+    say(f"customer  {number}")
+    say(f"slip      {made.letters.reveal()}")
+    say(f"It is good for one certificate until {made.slip.expires_at.astimezone(TAIPEI):%Y-%m-%d %H:%M} (Taiwan time).")
+    if made.slip.key_words is not None:
+        say(f"It approves the key {made.slip.key_words} and no other.")
+    elif made.open is not None:
+        words = key_words(made.open.spki_sha256 or "")
+        say(
+            f"An order is open; its key is {words}. Does the customer's page show these letters? If not, keep the slip:"
+        )
+        say("somebody else has signed in as this customer. Print a password slip, then another approval slip.")
+    say("Slips before it are void, and the customer will be told wherever an address is on record.")
     return 0
 
 

@@ -130,6 +130,17 @@ def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line} {found[0]}"
 
 
+def postgresql_is_reached_by_one_route(module: Module) -> Iterator[str]:
+    """There the address is judged, and the session's settings are made and read back."""
+    if module.path == "store/postgres_route.py":
+        return
+    for node in module.nodes:
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = module.dotted(node)
+            if name and re.fullmatch(r"asyncpg\.(connection\.connect|connect|create_pool|pool\.create_pool)", name):
+                yield f"{module.path}:{node.lineno} {name}"
+
+
 def everything_is_caught_in_three_homes_only(module: Module) -> Iterator[str]:
     """Cleaning up on the way out is no catching: `except BaseException: ...; raise` lets everything pass."""
     if module.path in CATCH_ALL_HOMES:

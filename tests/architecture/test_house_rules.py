@@ -37,6 +37,11 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
         ("store/x.py", "q = \"SELECT strftime('%s', 'now')\""),
         ("store/x.py", "q = 'SELECT gen_random_uuid()'"),
     ],
+    rules.postgresql_is_reached_by_one_route: [
+        ("store/x.py", "import asyncpg\nc = asyncpg.connect(url)"),
+        ("store/db.py", "from asyncpg import connect\nmake = lambda: connect(url)"),
+        ("store/x.py", "import asyncpg\nc = asyncpg.create_pool(url)"),
+    ],
     rules.everything_is_caught_in_three_homes_only: [
         ("ra/x.py", "try:\n    f()\nexcept Exception:\n    pass"),
         ("ra/x.py", "try:\n    f()\nexcept:\n    pass"),

@@ -1,12 +1,21 @@
 """Both engines, each with an empty database of its own: a contract test runs on every one of them."""
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from chopmark.store.db import open_engine
 from chopmark.store.engine import Engine
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system than the test's own: for what must not lie beside the database."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="chopmark-") as made:
+        assert Path(made).stat().st_dev != tmp_path.stat().st_dev
+        yield Path(made)
 
 
 @pytest.fixture

@@ -237,10 +237,7 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
     built_in = house.issuer
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
         blueprint = Blueprint({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
-        ledger = CertificateLedger(house.engine)
-        issuer = EmbeddedIssuer(
-            house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
-        )
+        issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
         if earlier:
             await world.with_issuer(issuer).to_active(BEN)
         checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
@@ -312,10 +309,7 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
     blueprint = Blueprint({profile.name: profile}, built_in._constants, built_in._publication, 1)
-    ledger = CertificateLedger(house.engine)
-    issuer = EmbeddedIssuer(
-        house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
-    )
+    issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
     await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
     done = await asyncio.to_thread(
         subprocess.run,

@@ -16,8 +16,9 @@ from chopmark import operating
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
-from chopmark.main import NotReady, opened, tasks
+from chopmark.main import opened, tasks
 from chopmark.operating_sheet import import_customers
+from chopmark.own_secrets import NotReady
 from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
@@ -55,9 +56,9 @@ def production(folder: Path) -> Settings:
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
+async def settings(tmp_path: Path, other_disk: Path) -> Settings:
     """An installation with its CA founded."""
-    made = production(tmp_path / "data")
+    made = production(tmp_path / "data").model_copy(update={"journal_dir": other_disk})
     assert await operating.init_ca(made) == 0
     (made.data / "ca" / "root.key.pem").unlink()  # it has gone into the safe
     return made
@@ -183,7 +184,7 @@ async def test_check_says_that_the_worker_does_not_believe_its_clock(
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert await operating.check(production(tmp_path / "none")) == 1
-    assert "there is no CA yet" in capsys.readouterr().out
+    assert "NOT READY: the database has no schema yet" in capsys.readouterr().out
 
 
 async def test_a_sheet_is_imported_wholly_or_not_at_all(
@@ -326,7 +327,7 @@ async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_ins
     assert await operating.verify_audit(settings, None, None, None) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere = Settings(mode="production", data=tmp_path / "nowhere")
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     heads.touch()
     assert await operating.verify_audit(nowhere, exported, heads, key) == 0
     exported.write_text(exported.read_text().replace("ca:ceremony:done", "ca:certificate:issued"))
@@ -346,7 +347,7 @@ async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certific
     assert await operating.export_audit(settings, exported) == 0
     assert await operating.audit_key(settings, key) == 0
     nowhere, root = Settings(mode="production", data=tmp_path / "nowhere"), settings.data / "ca" / "root.cer"
-    heads = settings.data / "heads.jsonl"
+    heads = settings.outside / "heads.jsonl"
     for given, said in ((root, "1 anchor holds"), (None, "Not checked: who signed the anchors")):
         capsys.readouterr()
         assert await operating.verify_audit(nowhere, exported, heads, key, given) == 0

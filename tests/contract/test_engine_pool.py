@@ -130,3 +130,19 @@ async def test_a_closed_pool_waits_for_what_is_lent_and_lends_no_more() -> None:
     assert held.closed
     with pytest.raises(Refused):
         await pool.take()
+
+
+async def test_a_server_that_was_silent_is_doubted_by_both_pools_and_asked_anew() -> None:
+    server = Server()
+    writers, readers = Pool(server.connect, 3), Pool(server.connect, 2)
+    writers.beside, readers.beside = readers, writers
+    silent, idle, read = await writers.take(), await writers.take(), await readers.take()
+    writers.give(idle)
+    readers.give(read)
+    silent.terminate()
+    writers.doubt()
+    writers.give(silent)
+    assert idle.is_closed()
+    assert read.is_closed()
+    fresh = [await writers.take(), await writers.take(), await writers.take(), await readers.take()]
+    assert [connection.number for connection in fresh] == [3, 4, 5, 6]

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.pki.publication import Publication
-from chopmark.store.ca import CertificateLedger
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher, next_number
 from chopmark.words import Operation, Reason
@@ -131,10 +130,7 @@ def sharded(world: World) -> tuple[World, Publisher]:
     built_in = house.issuer
     profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
     blueprint = Blueprint(profiles, built_in._constants, publication, house.settings.node)
-    ledger = CertificateLedger(house.engine)
-    issuer = EmbeddedIssuer(
-        house.authority, blueprint, ledger, house.recorder, world.clock, world.dice, house.approvals
-    )
+    issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
     view, signer = house.authority.view, house.authority.signer
     publisher = Publisher(view, signer, SHARDS, publication, house.status, house.recorder, world.clock)
     return world.with_issuer(issuer), publisher

@@ -6,7 +6,9 @@ import pytest
 
 from chopmark import operating
 from chopmark.audit.findings import Code
+from chopmark.errors import Kind
 from chopmark.ra.intake_ports import Allowed
+from chopmark.stepup.ports import Sequel
 from chopmark.words import CustomerId, Operation, Reason
 from tests.contract.test_issuance import said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, Errand, World, refusal, world_fixture
@@ -243,6 +245,16 @@ async def test_a_lock_by_wrong_codes_is_found_when_it_was_lifted_by_hand(world: 
     await world.change("UPDATE failures SET held_at = NULL, hold = NULL, in_window = 0, ever = 0")
     where = "code of customer C1"
     assert await found(world) == [("lock-lifted", where), ("failures-lowered", where)]
+
+
+async def test_a_right_code_that_comes_too_late_for_its_order_leaves_count_and_records_in_step(world: World) -> None:
+    """Another login takes a step between the charge and the rest: the order's factors are others than those read."""
+    errand = await world.to_sent(ANN)
+    verifier, acting = world.house.verifier, world.house.desk.acting(errand.caller, await errand.order())
+    charged = await verifier._charge(await errand.challenge(), acting, world.house.rekey.rules, ())
+    await world.change("UPDATE orders SET login_factors = 'password+totp' WHERE id = :id", id=errand.id)
+    assert (await refusal(verifier._right(charged, acting, Sequel()))).kind is Kind.STEP_REQUIRED
+    await sound(world)
 
 
 # what the operator sees -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Founding a CA takes a second, so each process founds one for each engine and cop
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -21,7 +22,8 @@ from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import Beside, verify
-from chopmark.ca.embedded import Authority, Blueprint, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal, Refused
@@ -239,6 +241,12 @@ class World:
         changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
+    @property
+    def books(self) -> Books:
+        """Where the house's CA writes."""
+        house = self.house
+        return Books(CertificateLedger(house.engine), house.recorder, CaJournal(house.journal, self.clock))
+
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""
         house, built_in = self.house, self.house.issuer
@@ -248,8 +256,7 @@ class World:
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
             blueprint,
-            CertificateLedger(house.engine),
-            house.recorder,
+            self.books,
             self.clock,
             self.dice,
             house.approvals,
@@ -487,21 +494,32 @@ def _settings(folder: Path, database: str, **settings: Any) -> Settings:
     return Settings(mode="demo", data=folder, database=database, **settings)
 
 
+async def found_template(folder: Path, dsn: str | None) -> None:
+    """Found an installation with a CA and the customers in this folder, and in this database where one is named."""
+    settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
+    clock, dice = Clock(), Dice(Random(1))
+    await db.upgrade(settings.database_url)
+    assert await found_ca(settings, clock, dice)
+    house = await build(settings, clock, dice)
+    report = await house.intake.add(ROWS.values(), "alice")
+    assert report.imported == len(ROWS)
+    await house.close()
+
+
 async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
-    """Found an installation with a CA and the customers, once a process and engine."""
+    """The installation that this process's tests copy, one an engine: founded, or found ready (tools/mutants)."""
     name = ("sqlite", "") if cluster is None else ("postgresql", str(cluster.directory))
     if name not in _templates:
-        folder = Path(tempfile.mkdtemp(dir=base))
-        dsn = None if cluster is None else await cluster.fresh_database()
-        settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
-        clock, dice = Clock(), Dice(Random(1))
-        await db.upgrade(settings.database_url)
-        assert await found_ca(settings, clock, dice)
-        house = await build(settings, clock, dice)
-        report = await house.intake.add(ROWS.values(), "alice")
-        assert report.imported == len(ROWS)
-        await house.close()
-        _templates[name] = _Template(folder, dsn)
+        ready = Path(os.environ.get(postgres.TEMPLATES, base)) / name[0]
+        if cluster is not None and (ready / "dsn").exists():
+            _templates[name] = _Template(ready, (ready / "dsn").read_text(encoding="ascii"))
+        elif cluster is None and (ready / "house.db").exists():
+            _templates[name] = _Template(ready, None)
+        else:
+            folder = Path(tempfile.mkdtemp(dir=base))
+            dsn = None if cluster is None else await cluster.fresh_database()
+            await found_template(folder, dsn)
+            _templates[name] = _Template(folder, dsn)
     return _templates[name]
 
 

@@ -24,7 +24,8 @@ from litestar import Litestar
 from chopmark.client.signing import ClientKey
 from chopmark.demo import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
 from chopmark.demo_people import PEOPLE, Person
-from chopmark.main import House, SystemEntropy, build, found_ca, tasks, write_private
+from chopmark.main import House, SystemEntropy, build, found_ca, tasks
+from chopmark.own_secrets import write_private
 from chopmark.running import doors
 from chopmark.settings import Settings
 from chopmark.store import db

@@ -73,7 +73,7 @@ class World:
             demo=self.brand is DEMO_BRAND,
         )
 
-    def order(self, operation: Operation, step: int, *, can_cancel: bool = True) -> s.OrderHead:
+    def order(self, operation: Operation, step: int, *, can_cancel: bool = True, slip: bool = False) -> s.OrderHead:
         """Return the head of an order page."""
         return s.OrderHead(
             ORDER,
@@ -82,7 +82,7 @@ class World:
             "(期) F014000-0000007",
             self.accounts,
             step,
-            s.steps_of(operation, birth_date_asked=True),
+            s.steps_of(operation, birth_date_asked=True, slip=slip),
             can_cancel,
         )
 
@@ -270,6 +270,7 @@ def steps(w: World) -> dict[str, Page]:
         ),
         "channel-both": s.ChannelStepPage(f, w.order(Operation.REPLACE, 2), (MOBILE, EMAIL), both_codes=True),
         "channel-password": s.ChannelStepPage(f, w.order(rekey, 2), (cooling,), password_alone_helps=True),
+        "slip": s.SlipStepPage(f, w.order(Operation.REPLACE, 2, slip=True), "BCDF-GHJK-LMNP", NOW + timedelta(days=7)),
         "code": s.CodeStepPage(f, w.order(rekey, 2), CHALLENGE),
         "code-over": s.CodeStepPage(f, w.order(rekey, 2), late),
         "code-last": s.CodeStepPage(f, w.order(rekey, 2), replace(CHALLENGE, sends_left=0, attempts_left=1)),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.web.counter import PERSON, URL, Browser, Errand, Route, World, b64, errand, filled, routes
+from tests.web.test_slip import printed, without_contacts
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
     ("POST", f"{ORDER}/possession"): row("possession.sign", "possession.name", session=True, owned="order_id"),
     ("POST", f"{ORDER}/prove"): row("rekey.prove", session=True, owned="order_id"),
+    ("POST", f"{ORDER}/slip"): row("slips.answer", "door.step_up", "door.recognise", session=True, owned="order_id"),
     ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
     ("GET", "/api/v1/status"): READ,
     ("GET", "/brand.css"): READ,
@@ -90,6 +92,7 @@ BODIES: Mapping[str, dict[str, str]] = {
     "challenges": {"channel": "mobile"},
     "dispute": {"channel": "mobile"},
     "code": {"code": "123456"},
+    "slip": {"slip": "BBBBB-BBBBB-BBBBB-BBBBB"},
     "birth-date": {"year": "49", "month": "7", "day": "15"},
     "confirm": {"consent": "x"},
     "prove": {"proof": "AAAA"},
@@ -134,7 +137,7 @@ class Recorder:
         return called
 
 
-PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "revocation", "stopping")
+PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "revocation", "stopping", "slips")
 
 
 def recording(world: World, seen: set[str]) -> World:
@@ -143,7 +146,7 @@ def recording(world: World, seen: set[str]) -> World:
 
 
 async def visit_every_change(world: World, note: Callable[[str, str], None]) -> None:
-    """Walk through both doors, one renewal, one revocation, one dispute and one cancelled order."""
+    """Walk through both doors, one renewal, one revocation, one dispute, one cancelled order and one slip."""
 
     async def form(browser: Browser, path: str, **fields: str) -> Any:
         answer = await browser.form(path, **fields)
@@ -183,6 +186,12 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
             await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")
             await form(order.browser, "/sign-out")
+    await without_contacts(world)
+    order = await (await errand(world, "C10003")).until("slip", "enrol")
+    slip = await printed(world)
+    note("", "")
+    order.browser.client.event_hooks["response"].append(_noting(note))
+    await order.call(f"{order.path}/slip", {"slip": slip.letters.reveal()})
 
 
 def _noting(note: Callable[[str, str], None]) -> Any:

@@ -18,7 +18,7 @@ from chopmark.store.script import Script, query
 from chopmark.web.health import Check, Health
 from tests.web.counter import NOW, World
 
-ALL_WELL = {"database": "ok", "schema": "ok", "signer": "ok", "clock": "ok", "queue": "ok"}
+ALL_WELL = dict.fromkeys(("database", "schema", "signer", "clock", "heads", "journal", "queue"), "ok")
 
 
 class Lost(OnDevice):

@@ -1,7 +1,7 @@
 /** Opens what a pass-phrase encrypted inside a .p12: PBES2 (RFC 8018 s.6.2) and PKCS#12's own schemes (RFC 7292 app. C). */
 import { BerError, is, members, octetsOf, oidOf, parse, small, UNIVERSAL, type Node } from "../ber.ts";
 import type { Bytes } from "../der.ts";
-import { type Budget, type Encoded, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, type WebHash } from "./derive.ts";
+import { type Effort, type Encoded, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, type WebHash } from "./derive.ts";
 import type { LegacyCipher } from "./legacy.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
@@ -32,21 +32,39 @@ const PRFS: Readonly<Record<string, WebHash>> = {
   "1.2.840.113549.2.11": "SHA-512",
 };
 
+/** What was inside, and the pass-phrase that opened it. */
+export interface Unsealed {
+  readonly value: Node;
+  readonly password: Encoded;
+}
+
 /**
- * The value inside `ciphertext`, parsed. P12Error "unsupported-algorithm" for a scheme not known here;
- * "other-passphrase-inside" when the pass-phrase that fits the MAC does not open it.
+ * The value inside `ciphertext`, parsed, by the first pass-phrase that opens it. P12Error "unsupported-algorithm" for a
+ * scheme not known here; "other-passphrase-inside" when none opens it.
  */
-export async function open(scheme: Node | undefined, ciphertext: Bytes, password: Encoded, budget: Budget): Promise<Node> {
+export async function open(scheme: Node | undefined, ciphertext: Bytes, passwords: readonly Encoded[], effort: Effort): Promise<Unsealed> {
   const [type, parameters] = members(scheme);
   const oid = oidOf(type);
-  const attempts = oid === OID.pbes2 ? pbes2(parameters, password, budget) : pkcs12(oid, parameters, password, budget);
-  for (const attempt of attempts) {
-    const plain = await attempt(ciphertext);
-    const value = plain === null ? null : parseOrNull(plain);
-    if (value !== null) return value;
+  const attempt = oid === OID.pbes2 ? pbes2(parameters, effort) : pkcs12(oid, parameters, effort);
+  for (const password of passwords) {
+    effort.check();
+    for await (const plain of attempt(password, ciphertext)) {
+      const value = plain === null ? null : parseOrNull(plain);
+      if (value !== null) return { value, password };
+    }
   }
   throw new P12Error("other-passphrase-inside");
 }
+
+/** Iterations of PKCS#12's KDF that one pass-phrase costs; 0 for a scheme that needs none of them. */
+export function openCost(scheme: Node | undefined): number {
+  const [type, parameters] = members(scheme);
+  const cipher = PKCS12_CIPHERS[oidOf(type)];
+  return cipher === undefined ? 0 : derivations(cipher) * small(members(parameters)[1]);
+}
+
+/** One for each 20 octets of SHA-1 in the key, and one for the IV. */
+const derivations = (cipher: Cipher): number => Math.ceil(cipher.keyLength / 20) + 1;
 
 function parseOrNull(plain: Bytes): Node | null {
   try {
@@ -58,9 +76,10 @@ function parseOrNull(plain: Bytes): Node | null {
   }
 }
 
-type Attempt = (ciphertext: Bytes) => Promise<Bytes | null>;
+/** What comes out, once for each way in which programs use the pass-phrase; null for wrong padding. */
+type Attempt = (password: Encoded, ciphertext: Bytes) => AsyncIterable<Bytes | null>;
 
-function pbes2(parameters: Node | undefined, password: Encoded, budget: Budget): readonly Attempt[] {
+function pbes2(parameters: Node | undefined, effort: Effort): Attempt {
   const [derivation, encryption] = members(parameters);
   const [type, ivNode] = members(encryption);
   const cipher = PBES2_CIPHERS[oidOf(type)];
@@ -69,11 +88,13 @@ function pbes2(parameters: Node | undefined, password: Encoded, budget: Budget):
   if (iv.length !== (cipher.name === "AES-CBC" ? 16 : 8)) throw new P12Error("malformed");
   const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
   if (keyLength !== null && keyLength !== cipher.keyLength) throw new P12Error("malformed");
-  budget.spendPbkdf2(derive.iterations);
-  // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
-  return [password.plain, password.kdf].map(
-    (octets) => async (ciphertext: Bytes) => decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength), iv, ciphertext),
-  );
+  effort.spendPbkdf2(derive.iterations);
+  return async function* (password, ciphertext) {
+    // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
+    for (const octets of [password.plain, password.kdf]) {
+      yield await decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength), iv, ciphertext);
+    }
+  };
 }
 
 /** PBKDF2-params (RFC 8018 app. A.2): the PRF is HMAC-SHA1 when absent. */
@@ -91,19 +112,17 @@ export function pbkdf2Of(node: Node | undefined): { pbkdf2: Pbkdf2Parameters; ke
   };
 }
 
-function pkcs12(oid: string, parameters: Node | undefined, password: Encoded, budget: Budget): readonly Attempt[] {
+function pkcs12(oid: string, parameters: Node | undefined, effort: Effort): Attempt {
   const cipher = PKCS12_CIPHERS[oid];
   if (cipher === undefined) throw unsupported(oid);
   const [saltNode, iterationsNode] = members(parameters);
   const shared = { hash: "SHA-1", salt: octetsOf(saltNode), iterations: small(iterationsNode) } as const;
-  budget.spendKdf(3 * shared.iterations);
-  return [
-    async (ciphertext) => {
-      const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength });
-      const iv = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.iv, length: 8 });
-      return decrypt(cipher, key, iv, ciphertext);
-    },
-  ];
+  effort.spendKdf(derivations(cipher) * shared.iterations);
+  return async function* (password, ciphertext) {
+    const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength }, effort);
+    const iv = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.iv, length: 8 }, effort);
+    yield await decrypt(cipher, key, iv, ciphertext);
+  };
 }
 
 async function decrypt(cipher: Cipher, key: Bytes, iv: Bytes, ciphertext: Bytes): Promise<Bytes | null> {

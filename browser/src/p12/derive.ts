@@ -9,14 +9,32 @@ export type HashName = keyof typeof HASHES;
 /** The ones WebCrypto has. */
 export type WebHash = Exclude<HashName, "SHA-224">;
 
-/** NSS asks for 600,000 in each of its seven derivations when it writes 3DES. */
-const MAX_KDF_ITERATIONS = 5_000_000;
-const MAX_PBKDF2_ITERATIONS = 10_000_000;
+/** A Firefox backup of ten certificates asks for 15 million in its old algorithms; past this it is no backup. */
+const MAX_KDF_ITERATIONS = 20_000_000;
+const MAX_PBKDF2_ITERATIONS = 20_000_000;
 
-/** What one file may make this computer do; "too-many-iterations" past it. */
-export class Budget {
+/** Who waits for a file to be opened: told how far it is, and able to give up. */
+export interface Waiting {
+  /** Between 0 and 1, never less than before. */
+  readonly progress?: (share: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What one file may make this computer do; "too-many-iterations" past it. A derivation is paid for once, whichever
+ * pass-phrases are tried on it.
+ */
+export class Effort {
   #kdf = MAX_KDF_ITERATIONS;
   #pbkdf2 = MAX_PBKDF2_ITERATIONS;
+  readonly #waiting: Waiting;
+  #expected = 0;
+  #done = 0;
+  #shown = 0;
+
+  constructor(waiting: Waiting = {}) {
+    this.#waiting = waiting;
+  }
 
   spendKdf(iterations: number): void {
     this.#kdf -= positive(iterations);
@@ -26,6 +44,24 @@ export class Budget {
   spendPbkdf2(iterations: number): void {
     this.#pbkdf2 -= positive(iterations);
     if (this.#pbkdf2 < 0) throw new P12Error("too-many-iterations");
+  }
+
+  /** Iterations that are still to come, as far as the file shows them. */
+  expect(iterations: number): void {
+    this.#expected += iterations;
+  }
+
+  /** Lets the page draw and hear a cancel; P12Error "cancelled" after one. */
+  async turn(iterations: number): Promise<void> {
+    this.#done += iterations;
+    this.#shown = Math.max(this.#shown, Math.min(this.#done / Math.max(this.#expected, 1), 0.99));
+    this.#waiting.progress?.(this.#shown);
+    await turn();
+    this.check();
+  }
+
+  check(): void {
+    if (this.#waiting.signal?.aborted === true) throw new P12Error("cancelled");
   }
 }
 
@@ -68,17 +104,19 @@ interface KdfParameters {
 const ITERATIONS_AT_ONCE = 5_000;
 
 /** `length` octets; gives the page its turn every few milliseconds. */
-export async function pkcs12Kdf(password: Uint8Array, parameters: KdfParameters): Promise<Bytes> {
+export async function pkcs12Kdf(password: Uint8Array, parameters: KdfParameters, effort = new Effort()): Promise<Bytes> {
   const hash = HASHES[parameters.hash];
+  const [fresh, running] = [hash.create(), hash.create()]; // one state used again: twice as fast as a new one each time
   const block = hash.blockLen;
   const diversifier = new Uint8Array(block).fill(parameters.purpose);
   const input = concat(stretch(parameters.salt, block), stretch(password, block));
   const pieces: Uint8Array[] = [];
   for (let made = 0; made < parameters.length; made += hash.outputLen) {
-    let digest = hash(concat(diversifier, input));
+    const digest = hash(concat(diversifier, input));
     for (let i = 1; i < parameters.iterations; i++) {
-      digest = hash(digest);
-      if (i % ITERATIONS_AT_ONCE === 0) await turn();
+      fresh._cloneInto(running);
+      running.update(digest).digestInto(digest);
+      if (i % ITERATIONS_AT_ONCE === 0) await effort.turn(ITERATIONS_AT_ONCE);
     }
     pieces.push(digest);
     addToBlocks(input, digest, block);

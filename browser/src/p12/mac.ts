@@ -3,7 +3,7 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { is, members, octetsOf, oidOf, small, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, equal } from "../der.ts";
 import { pbkdf2Of } from "./decrypt.ts";
-import { type Budget, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE } from "./derive.ts";
+import { type Effort, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE } from "./derive.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
 const DIGESTS: Readonly<Record<string, HashName>> = {
@@ -24,40 +24,52 @@ const HMACS: Readonly<Record<string, HashName>> = {
 
 const MAX_MAC_KEY = 128;
 
-/** The encoding of the pass-phrase that fits; P12Error "wrong-passphrase" when none does, "no-mac" without a MAC. */
-export async function matching(macData: Node | undefined, content: Bytes, passwords: readonly Encoded[], budget: Budget): Promise<Encoded> {
-  if (macData === undefined) throw new P12Error("no-mac");
-  const [digestInfo, salt, iterationsNode] = members(macData);
+/** The encoding of the pass-phrase that fits; P12Error "wrong-passphrase" when none does. */
+export async function matching(macData: Node, content: Bytes, passwords: readonly Encoded[], effort: Effort): Promise<Encoded> {
+  const [digestInfo, salt] = members(macData);
   const [scheme, digestNode] = members(digestInfo);
   const [type, parameters] = members(scheme);
   const expected = octetsOf(digestNode);
   const compute =
     oidOf(type) === OID.pbmac1
-      ? pbmac1(parameters, budget)
-      : classic(oidOf(type), octetsOf(salt), is(iterationsNode, UNIVERSAL.integer) ? small(iterationsNode) : 1, budget);
+      ? pbmac1(parameters, effort)
+      : classic(oidOf(type), octetsOf(salt), macCost(macData), effort);
   for (const password of passwords) {
     if (equal(await compute(password, content), expected)) return password;
   }
   throw new P12Error("wrong-passphrase");
 }
 
+/** Iterations of PKCS#12's KDF that the check of one pass-phrase costs. */
+export function macCost(macData: Node): number {
+  const iterations = members(macData)[2];
+  return is(iterations, UNIVERSAL.integer) ? small(iterations) : 1;
+}
+
 type Compute = (password: Encoded, content: Bytes) => Promise<Bytes>;
 
-function classic(oid: string, salt: Bytes, iterations: number, budget: Budget): Compute {
+function classic(oid: string, salt: Bytes, iterations: number, effort: Effort): Compute {
   const hash = DIGESTS[oid];
   if (hash === undefined) throw unsupported(oid);
-  budget.spendKdf(iterations);
-  return (password, content) => classicMac(hash, password.kdf, salt, iterations, content);
+  effort.spendKdf(iterations);
+  return (password, content) => classicMac(hash, password.kdf, salt, iterations, content, effort);
 }
 
 /** HMAC under a key of PKCS#12's KDF. */
-export async function classicMac(hash: HashName, password: Uint8Array, salt: Bytes, iterations: number, content: Bytes): Promise<Bytes> {
+export async function classicMac(
+  hash: HashName,
+  password: Uint8Array,
+  salt: Bytes,
+  iterations: number,
+  content: Bytes,
+  effort?: Effort,
+): Promise<Bytes> {
   const length = HASHES[hash].outputLen;
-  const key = await pkcs12Kdf(password, { hash, purpose: PURPOSE.mac, salt, iterations, length });
+  const key = await pkcs12Kdf(password, { hash, purpose: PURPOSE.mac, salt, iterations, length }, effort);
   return new Uint8Array(hmac(HASHES[hash], key, content));
 }
 
-function pbmac1(parameters: Node | undefined, budget: Budget): Compute {
+function pbmac1(parameters: Node | undefined, effort: Effort): Compute {
   const [derivation, scheme] = members(parameters);
   const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
   const name = oidOf(members(scheme)[0]);
@@ -65,7 +77,7 @@ function pbmac1(parameters: Node | undefined, budget: Budget): Compute {
   if (hash === undefined) throw unsupported(name);
   // RFC 9579 s.5: the key length has to be given.
   if (keyLength === null || keyLength < 1 || keyLength > MAX_MAC_KEY) throw new P12Error("malformed");
-  budget.spendPbkdf2(derive.iterations);
+  effort.spendPbkdf2(derive.iterations);
   return async (password, content) =>
     new Uint8Array(hmac(HASHES[hash], await pbkdf2(password.plain, derive, keyLength), content));
 }

@@ -1,5 +1,7 @@
 /** Object identifiers of PKCS#12 (RFC 7292), PKCS#5 (RFC 8018) and RFC 9579, and what the others are called. */
 
+import type { Certificate } from "../certificate.ts";
+
 export const OID = {
   data: "1.2.840.113549.1.7.1",
   encryptedData: "1.2.840.113549.1.7.6",
@@ -51,7 +53,9 @@ export const nameOf = (oid: string): string => NAMES[oid] ?? oid;
 
 export type P12Fault =
   | "too-big"
+  | "empty-file"
   | "malformed"
+  | "other-format"
   | "no-mac"
   | "wrong-passphrase"
   | "unsupported-algorithm"
@@ -59,19 +63,25 @@ export type P12Fault =
   | "other-passphrase-inside"
   | "no-key"
   | "no-certificate"
+  | "other-certificate"
   | "key-mismatch"
   | "unsupported-key"
+  | "cancelled"
   | "not-ascii";
 
-/** Why a .p12 could not be read or written; `algorithm` names the one that is not supported. */
+/** Why a .p12 could not be read or written. */
 export class P12Error extends Error {
   override readonly name = "P12Error";
   readonly code: P12Fault;
+  /** The algorithm or the format that was met. */
   readonly algorithm: string | null;
-  constructor(code: P12Fault, algorithm: string | null = null, options?: ErrorOptions) {
+  /** What the file holds instead of what was wanted; the one that is valid longest first. */
+  readonly found: readonly Certificate[];
+  constructor(code: P12Fault, algorithm: string | null = null, options: ErrorOptions & { found?: readonly Certificate[] } = {}) {
     super(algorithm === null ? code : `${code}: ${algorithm}`, options);
     this.code = code;
     this.algorithm = algorithm;
+    this.found = options.found ?? [];
   }
 }
 

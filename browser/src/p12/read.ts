@@ -2,35 +2,48 @@
 import { BerError, inside, is, members, octetsOf, oidOf, parse, UNIVERSAL, type Node } from "../ber.ts";
 import { type Certificate, chainOf, readCertificate } from "../certificate.ts";
 import { type Bytes, equal } from "../der.ts";
-import { fromPkcs8, KeyError, sha256, spkiOf } from "../keys.ts";
-import { open } from "./decrypt.ts";
-import { Budget, type Encoded, encodings } from "./derive.ts";
-import { matching } from "./mac.ts";
+import { KeyError, pairOf, sha256 } from "../keys.ts";
+import { open, openCost } from "./decrypt.ts";
+import { Effort, type Encoded, encodings, type Waiting } from "./derive.ts";
+import { macCost, matching } from "./mac.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
+import { contentOf, keyTypeOf } from "./text.ts";
+import { meant } from "./typed.ts";
 
 /** The largest file that is looked at, in octets. */
-export const MAX_P12_SIZE = 64 * 1024;
+export const MAX_P12_SIZE = 256 * 1024;
 
 export interface P12Content {
-  /** DER PKCS#8. */
+  /** DER PKCS#8, with its public half. */
   readonly key: Bytes;
   /** DER; the certificate of the key first, then its issuers as far as the file has them. */
   readonly certificates: readonly Bytes[];
   readonly friendlyName: string | null;
+  /** Nothing in the file shows that it is unchanged; that the key is the wanted certificate's was checked. */
+  readonly withoutMac: boolean;
+}
+
+export interface Request {
+  /** Of the certificates that will do, the SHA-256 of the DER; any certificate when absent. */
+  readonly wanted?: readonly Uint8Array[];
+  /** Where the key inside has a pass-phrase of its own. */
+  readonly keyPassphrase?: string;
+  readonly waiting?: Waiting;
 }
 
 /**
- * The key with its certificate. Of several keys, the one whose certificate has this SHA-256, else the one that is valid
- * longest. P12Error says what is wrong: "wrong-passphrase" only when the MAC was understood and does not fit.
+ * The key with its certificate. The certificate is found first, the wanted one that is valid longest, and then only
+ * its key is decrypted; what else is in the file may be unreadable. P12Error says what is wrong.
  */
-export async function readP12(file: Uint8Array, passphrase: string, wantedSha256?: Uint8Array): Promise<P12Content> {
+export async function readP12(file: Uint8Array, passphrase: string, request: Request = {}): Promise<P12Content> {
   if (file.length > MAX_P12_SIZE) throw new P12Error("too-big");
+  const effort = new Effort(request.waiting);
   try {
-    const pfx = members(parse(file));
-    const budget = new Budget();
-    const content = dataOf(pfx[1]);
-    const password = await matching(pfx[2], content, encodings(passphrase), budget);
-    return await choose(await bagsOf(content, password, budget), wantedSha256);
+    const content = contentOf(file);
+    const typed = meant(passphrase).flatMap(encodings);
+    const inner = request.keyPassphrase === undefined ? [] : meant(request.keyPassphrase).flatMap(encodings);
+    const bags = "pfx" in content ? await bagsOf(content.pfx, typed, inner, effort) : bagsOfText(content.blocks, [...typed, ...inner]);
+    return await choose(bags, request.wanted, effort);
   } catch (cause) {
     if (cause instanceof BerError) throw new P12Error("malformed", null, { cause });
     throw cause;
@@ -43,60 +56,116 @@ function dataOf(contentInfo: Node | undefined): Bytes {
   return octetsOf(inside(content, 0));
 }
 
-interface Bag {
-  readonly value: Bytes;
+interface Attributes {
   readonly friendlyName: string | null;
   readonly localKeyId: Bytes | null;
 }
 
+interface KeyBag extends Attributes {
+  /** DER PKCS#8. */
+  readonly open: (effort: Effort) => Promise<Bytes>;
+}
+
+interface CertificateBag extends Attributes {
+  readonly certificate: Certificate;
+}
+
 interface Bags {
-  readonly keys: Bag[];
-  readonly certificates: Bag[];
+  /** The encodings of the pass-phrases, the one that opened something first. */
+  passwords: readonly Encoded[];
+  readonly withMac: boolean;
+  readonly keys: KeyBag[];
+  readonly certificates: CertificateBag[];
+  /** Why parts of the file could not be looked into. */
+  readonly skipped: P12Error[];
 }
 
-async function bagsOf(content: Bytes, password: Encoded, budget: Budget): Promise<Bags> {
-  const found: Bags = { keys: [], certificates: [] };
-  for (const safe of members(parse(content))) {
-    const [type, wrapped] = members(safe);
-    if (oidOf(type) === OID.encryptedData) {
-      const [, info] = members(inside(wrapped, 0));
-      const [, scheme, ciphertext] = members(info);
-      await collect(await open(scheme, octetsOf(ciphertext, 0), password, budget), found, password, budget);
-    } else {
-      await collect(parse(dataOf(safe)), found, password, budget);
-    }
+async function bagsOf(pfx: Node, typed: readonly Encoded[], inner: readonly Encoded[], effort: Effort): Promise<Bags> {
+  const [, authSafe, macData] = members(pfx);
+  const content = dataOf(authSafe);
+  const safes = members(parse(content));
+  effort.expect(planned(macData, safes));
+  const fitting = macData === undefined ? typed : [await matching(macData, content, typed, effort)];
+  const bags: Bags = { passwords: [...fitting, ...inner], withMac: macData !== undefined, keys: [], certificates: [], skipped: [] };
+  for (const safe of safes) await collectSafe(safe, bags, effort);
+  return bags;
+}
+
+/** The iterations that the MAC, the encrypted parts and one key cost: of what a file may ask for, the usual part. */
+function planned(macData: Node | undefined, safes: readonly Node[]): number {
+  const costs = safes.map((safe) => (oidOf(members(safe)[0]) === OID.encryptedData ? openCost(encrypted(safe).scheme) : 0));
+  const mac = macData === undefined ? 0 : macCost(macData);
+  return mac + costs.reduce((sum, cost) => sum + cost, 0) + Math.max(...costs, 3 * mac);
+}
+
+function encrypted(safe: Node): { scheme: Node | undefined; ciphertext: Bytes } {
+  const [, info] = members(inside(members(safe)[1], 0));
+  const [, scheme, ciphertext] = members(info);
+  return { scheme, ciphertext: octetsOf(ciphertext, 0) };
+}
+
+async function collectSafe(safe: Node, bags: Bags, effort: Effort): Promise<void> {
+  if (oidOf(members(safe)[0]) !== OID.encryptedData) return collect(parse(dataOf(safe)), bags);
+  const { scheme, ciphertext } = encrypted(safe);
+  try {
+    const { value, password } = await open(scheme, ciphertext, bags.passwords, effort);
+    const others = bags.passwords.filter((each) => each !== password);
+    bags.passwords = [password, ...others];
+    return collect(value, bags);
+  } catch (error) {
+    if (!(error instanceof P12Error) || !["unsupported-algorithm", "other-passphrase-inside"].includes(error.code)) throw error;
+    bags.skipped.push(error);
   }
-  return found;
 }
 
-async function collect(safeContents: Node, found: Bags, password: Encoded, budget: Budget): Promise<void> {
+function collect(safeContents: Node, bags: Bags): void {
   for (const bag of members(safeContents)) {
     const [type, wrapped, attributes] = members(bag);
     const value = inside(wrapped, 0);
-    const described = (octets: Bytes): Bag => ({ value: octets, ...describe(attributes) });
+    const described = describe(attributes);
     switch (oidOf(type)) {
       case OID.keyBag:
-        found.keys.push(described(value.raw));
+        bags.keys.push({ ...described, open: () => Promise.resolve(value.raw) });
         break;
-      case OID.shroudedKeyBag: {
-        const [scheme, ciphertext] = members(value);
-        found.keys.push(described((await open(scheme, octetsOf(ciphertext), password, budget)).raw));
+      case OID.shroudedKeyBag:
+        bags.keys.push({ ...described, open: unshrouding(value, bags) });
         break;
-      }
-      case OID.certBag: {
-        const [form, certificate] = members(value);
-        if (oidOf(form) === OID.x509Certificate) found.certificates.push(described(octetsOf(inside(certificate, 0))));
+      case OID.certBag:
+        addCertificate(bags, value, described);
         break;
-      }
       case OID.safeContentsBag:
-        await collect(value, found, password, budget);
+        collect(value, bags);
         break;
       default: // revocation lists and secrets are not ours
     }
   }
 }
 
-function describe(attributes: Node | undefined): Pick<Bag, "friendlyName" | "localKeyId"> {
+/** Decrypts once, when it is first asked to. */
+function unshrouding(value: Node, bags: Bags): KeyBag["open"] {
+  let opened: Promise<Bytes> | null = null;
+  const [scheme, ciphertext] = members(value);
+  return (effort) => (opened ??= open(scheme, octetsOf(ciphertext), bags.passwords, effort).then((found) => found.value.raw));
+}
+
+function addCertificate(bags: Bags, value: Node, described: Attributes): void {
+  const [form, octets] = members(value);
+  if (oidOf(form) !== OID.x509Certificate) return;
+  const certificate = readable(octetsOf(inside(octets, 0)));
+  if (certificate !== null) bags.certificates.push({ ...described, certificate });
+}
+
+/** null for a certificate of a form that is not known here: nobody wanted it. */
+function readable(der: Bytes): Certificate | null {
+  try {
+    return readCertificate(der);
+  } catch (error) {
+    if (error instanceof BerError) return null;
+    throw error;
+  }
+}
+
+function describe(attributes: Node | undefined): Attributes {
   let friendlyName: string | null = null;
   let localKeyId: Bytes | null = null;
   for (const attribute of attributes === undefined ? [] : members(attributes)) {
@@ -110,56 +179,97 @@ function describe(attributes: Node | undefined): Pick<Bag, "friendlyName" | "loc
   return { friendlyName, localKeyId };
 }
 
-interface Identity {
-  readonly key: Bag;
-  readonly bag: Bag;
-  readonly certificate: Certificate;
-  readonly sameId: boolean;
-}
-
-async function choose(bags: Bags, wantedSha256: Uint8Array | undefined): Promise<P12Content> {
-  if (bags.keys.length === 0) throw new P12Error("no-key");
-  if (bags.certificates.length === 0) throw new P12Error("no-certificate");
-  const certificates = bags.certificates.map((bag) => ({ bag, certificate: readCertificate(bag.value) }));
-  const identities: Identity[] = [];
-  const refused: KeyError[] = [];
-  for (const key of bags.keys) {
-    const spki = await publicHalf(key.value, refused);
-    for (const { bag, certificate } of certificates) {
-      if (spki === null || !equal(certificate.spki, spki)) continue;
-      const sameId = key.localKeyId !== null && bag.localKeyId !== null && equal(key.localKeyId, bag.localKeyId);
-      identities.push({ key, bag, certificate, sameId });
+/** The blocks of a PEM text, as `openssl pkcs12 -out` and many others write them. */
+function bagsOfText(blocks: readonly { readonly label: string; readonly octets: Bytes }[], passwords: readonly Encoded[]): Bags {
+  const nameless = { friendlyName: null, localKeyId: null };
+  const bags: Bags = { passwords, withMac: false, keys: [], certificates: [], skipped: [] };
+  for (const { label, octets } of blocks) {
+    if (label === "PRIVATE KEY") bags.keys.push({ ...nameless, open: () => Promise.resolve(octets) });
+    else if (label === "ENCRYPTED PRIVATE KEY") {
+      bags.keys.push({ ...nameless, open: unshrouding(parse(octets), bags) });
+    } else {
+      const certificate = readable(octets);
+      if (certificate !== null) bags.certificates.push({ ...nameless, certificate });
     }
   }
-  const best = (await wantedOf(identities, wantedSha256)) ?? [...identities].sort(preference)[0];
-  if (best === undefined) throw new P12Error(refused.length > 0 ? "unsupported-key" : "key-mismatch");
-  const chain = chainOf(best.certificate, certificates.map((one) => one.certificate));
+  return bags;
+}
+
+async function choose(bags: Bags, wanted: readonly Uint8Array[] | undefined, effort: Effort): Promise<P12Content> {
+  const fitting = await fittingOf(bags, wanted);
+  if (fitting.length === 0) throw nothingFits(bags, wanted);
+  if (bags.keys.length === 0) throw bags.skipped[0] ?? new P12Error("no-key");
+  if (!bags.withMac && wanted === undefined) throw new P12Error("no-mac");
+  const faults: P12Error[] = [];
+  for (const leaf of fitting) {
+    for (const bag of keysFor(leaf, bags)) {
+      const key = await keyOf(bag, leaf.certificate, effort, faults);
+      if (key !== null) return content(bags, leaf, bag, key);
+    }
+  }
+  const told = faults.find((fault) => fault.code !== "key-mismatch") ?? faults[0] ?? bags.skipped[0] ?? new P12Error("key-mismatch");
+  // Without a MAC, nothing but the key inside tells whether the pass-phrase is right.
+  throw told.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : told;
+}
+
+function content(bags: Bags, leaf: CertificateBag, key: KeyBag, pkcs8: Bytes): P12Content {
+  const chain = chainOf(leaf.certificate, bags.certificates.map((one) => one.certificate));
   return {
-    key: best.key.value,
+    key: pkcs8,
     certificates: chain.map((one) => one.der),
-    friendlyName: best.bag.friendlyName ?? best.key.friendlyName,
+    friendlyName: leaf.friendlyName ?? key.friendlyName,
+    withoutMac: !bags.withMac,
   };
 }
 
-async function publicHalf(pkcs8: Bytes, refused: KeyError[]): Promise<Bytes | null> {
+/** The certificates that will do, each once, the one that is valid longest first. */
+async function fittingOf(bags: Bags, wanted: readonly Uint8Array[] | undefined): Promise<readonly CertificateBag[]> {
+  const fitting: CertificateBag[] = [];
+  for (const bag of bags.certificates) {
+    const digest = await sha256(bag.certificate.der);
+    const asked = wanted === undefined || wanted.some((each) => equal(each, digest));
+    if (asked && !fitting.some((one) => equal(one.certificate.der, bag.certificate.der))) fitting.push(bag);
+  }
+  return fitting.sort(longest);
+}
+
+const longest = (a: CertificateBag, b: CertificateBag): number => b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime();
+
+function nothingFits(bags: Bags, wanted: readonly Uint8Array[] | undefined): P12Error {
+  const [skipped] = bags.skipped;
+  if (skipped !== undefined) {
+    return skipped.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : skipped;
+  }
+  if (bags.certificates.length === 0 || wanted === undefined) return new P12Error(bags.keys.length === 0 ? "no-key" : "no-certificate");
+  const named = bags.certificates.filter((one) => one.localKeyId !== null);
+  const found = [...(named.length > 0 ? named : bags.certificates)].sort(longest).map((one) => one.certificate);
+  return new P12Error("other-certificate", null, { found });
+}
+
+/** The key of the same localKeyID; where none has it, the keys that are no other certificate's, then all the rest. */
+function keysFor(leaf: CertificateBag, bags: Bags): readonly KeyBag[] {
+  const same = (id: Bytes | null, other: Bytes | null): boolean => id !== null && other !== null && equal(id, other);
+  const own = bags.keys.filter((key) => same(key.localKeyId, leaf.localKeyId));
+  if (own.length > 0) return own;
+  const taken = (key: KeyBag): boolean => bags.certificates.some((one) => same(one.localKeyId, key.localKeyId));
+  return [...bags.keys.filter((key) => !taken(key)), ...bags.keys.filter(taken)];
+}
+
+/** The PKCS#8 when it opens and is this certificate's; null with a word in `faults` when not. */
+async function keyOf(bag: KeyBag, certificate: Certificate, effort: Effort, faults: P12Error[]): Promise<Bytes | null> {
+  let pkcs8: Bytes | null = null;
   try {
-    return await spkiOf((await fromPkcs8(pkcs8, false)).publicKey);
+    pkcs8 = await bag.open(effort);
+    return (await pairOf(pkcs8, certificate.spki, false)).pkcs8;
   } catch (error) {
-    if (!(error instanceof KeyError)) throw error;
-    refused.push(error);
+    if (error instanceof KeyError) {
+      const unfit = error.code === "key-mismatch" ? new P12Error("key-mismatch") : new P12Error("unsupported-key", keyTypeOf(pkcs8 ?? new Uint8Array(0)));
+      faults.push(unfit);
+    } else if (error instanceof P12Error && (error.code === "other-passphrase-inside" || error.code === "unsupported-algorithm")) {
+      faults.push(error);
+    } else {
+      throw error;
+    }
     return null;
   }
-}
-
-async function wantedOf(identities: readonly Identity[], wantedSha256: Uint8Array | undefined): Promise<Identity | null> {
-  if (wantedSha256 === undefined) return null;
-  for (const one of identities) {
-    if (equal(await sha256(one.certificate.der), wantedSha256)) return one;
-  }
-  return null;
-}
-
-/** The localKeyID that agrees first, then the certificate that is valid longest. */
-function preference(a: Identity, b: Identity): number {
-  return Number(b.sameId) - Number(a.sameId) || b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime();
 }

@@ -4,7 +4,7 @@ import type { Page } from "../page.ts";
 import { complain } from "../problems.ts";
 import { run } from "../submit.ts";
 import { t } from "../words.ts";
-import { chainFor, fileName, fileOf, p12Blob } from "./installed.ts";
+import { chainFor, fileName, fileOf, nameWithin, p12Blob } from "./installed.ts";
 import { unwrapped } from "./key.ts";
 
 /** How long a file can be saved again from this browser. */
@@ -32,8 +32,8 @@ export function attachDownload(page: Page, form: HTMLFormElement): void {
       if (pending?.home !== "file") throw complain(null, t("The key of this certificate is not in this browser."));
       const pair = await unwrapped(pending, passphrase);
       const chain = await chainFor(page, await page.orders.get(id));
-      const name = fileName(place, chain[0].serial);
-      page.save(p12Blob(await fileOf(pair, chain, name.replace(/\.p12$/, ""), passphrase)), name);
+      const name = fileName(place, chain[0].serial, valueOf(form, "ending"));
+      page.save(p12Blob(await fileOf(pair, chain, nameWithin(name), passphrase)), name);
       need(form, "input", HTMLInputElement).blur();
       return null;
     });

@@ -9,7 +9,7 @@ import { complain } from "../problems.ts";
 import { onSubmit } from "../submit.ts";
 import type { PendingKey } from "../vault.ts";
 import { t } from "../words.ts";
-import { type Chain, chainFor, fileName, fileOf, p12Blob } from "./installed.ts";
+import { type Chain, chainFor, fileName, fileOf, nameWithin, p12Blob } from "./installed.ts";
 import { portalOfPage, unwrapped } from "./key.ts";
 import { serverTime } from "./server-time.ts";
 
@@ -85,8 +85,8 @@ async function installed(step: InstallStep, order: Order, chain: Chain): Promise
   if (passphrase === "") throw complain("passphrase", t("Please enter your pass-phrase."));
   progress(step, t("Making the certificate file…"));
   const pair = await unwrapped(here, passphrase);
-  const name = fileName(find(step.form, "[data-file-name]", HTMLElement), chain[0].serial);
-  const file = await fileOf(pair, chain, name.replace(/\.p12$/, ""), passphrase);
+  const name = fileName(find(step.form, "[data-file-name]", HTMLElement), chain[0].serial, valueOf(step.form, "ending"));
+  const file = await fileOf(pair, chain, nameWithin(name), passphrase);
   step.page.save(p12Blob(file), name);
   return pair.privateKey;
 }

@@ -29,7 +29,11 @@ export async function fileOf(pair: KeyPair, chain: Chain, name: string, passphra
 
 export const p12Blob = (file: Bytes): Blob => new Blob([file], { type: "application/x-pkcs12" });
 
-/** From the page, else of the serial number. */
-export function fileName(place: HTMLElement | null, serial: string): string {
-  return place?.dataset["fileName"] ?? `certificate-${serial.slice(-8)}.p12`;
+/** The certificate's name, from the page or else of the serial number, with the ending that was chosen. */
+export function fileName(place: HTMLElement | null, serial: string, ending = "p12"): string {
+  const name = place?.dataset["fileName"] ?? `certificate-${serial.slice(-8)}`;
+  return `${nameWithin(name)}.${ending === "pfx" ? "pfx" : "p12"}`;
 }
+
+/** The name that stands inside the file. */
+export const nameWithin = (name: string): string => name.replace(/\.(p12|pfx)$/, "");

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from chopmark.audit.checks import Part, Seen, SeenHead
+from chopmark.audit.checks import Losses, Part, Seen, SeenHead
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Anchored, Code, Finding, Level
 from chopmark.audit.head import Head, head_hash
@@ -32,12 +32,15 @@ _SENTENCES = {
 class AnchorCheck(Part):
     """Every anchor's token holds over its head and is no earlier; each has a leaf, and each leaf its anchor.
 
-    `roots` are certificates, DER; None leaves open who signed. `filed` are the anchors of the heads file.
+    `roots` are certificates, DER; None leaves open who signed. `filed` are the anchors of the heads file. One that a
+    restore has lost with its record holds over the head itself: one that was given up, or one of before the restore.
     """
 
-    def __init__(self, roots: Sequence[bytes] | None, filed: Iterable[StoredAnchor]) -> None:
+    def __init__(self, roots: Sequence[bytes] | None, filed: Iterable[StoredAnchor], losses: Losses) -> None:
         self._roots = roots
-        self._filed = {_digest(anchor): anchor.size for anchor in filed}
+        self._filed = {_digest(anchor): anchor for anchor in filed}
+        self._losses = losses
+        self._heads: dict[int, Head | None] = {anchor.size: None for anchor in self._filed.values()}
         self._told: dict[str, int] = {}
         self._stored: dict[str, int] = {}
         self._newest: Stamp | None = None
@@ -59,8 +62,10 @@ class AnchorCheck(Part):
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Remember since when heads have had no anchor."""
+        """Remember since when heads have had no anchor, and the heads that the heads file has anchors of."""
         at = seen.head.draft.at
+        if seen.head.size in self._heads:
+            self._heads[seen.head.size] = seen.head
         self._open = (at if self._open is None else self._open[0], at)
         return ()
 
@@ -93,13 +98,40 @@ class AnchorCheck(Part):
         for digest, size in self._stored.items():
             if self._told.get(digest) != size:
                 yield Finding(Code.ANCHOR_UNTOLD, f"anchor of size {size}", "The trail does not tell of this anchor.")
-        for digest, size in self._filed.items():
-            if self._stored.get(digest) != size:
-                sentence = "The heads file has this anchor, and it is not here: it was deleted or exchanged."
-                yield Finding(Code.FILE_ANCHOR_MISSING, f"anchor of size {size}", sentence)
+        yield from self._only_filed()
         if self._newest is not None and self._open is not None and self._open[1] - self._open[0] > LATE:
             sentence = "The heads from here on have no anchor: does the time-stamp authority answer?"
             yield Finding(Code.ANCHOR_LATE, f"after size {self._size}", sentence, Level.WARNING)
+
+    def _only_filed(self) -> Iterator[Finding]:
+        lost = 0
+        for digest, anchor in self._filed.items():
+            if self._stored.get(digest) == anchor.size:
+                continue
+            if digest not in self._told and self._is_lost(anchor):
+                lost += 1
+            else:
+                sentence = "The heads file has this anchor, and it is not here: it was deleted or exchanged."
+                yield Finding(Code.FILE_ANCHOR_MISSING, f"anchor of size {anchor.size}", sentence)
+        if lost:
+            sentence = f"{lost} {'anchor' if lost == 1 else 'anchors'} of the heads file were lost with a restore; "
+            yield Finding(
+                Code.ANCHORS_LOST, "the heads file", f"{sentence}each holds over the head that it stamps.", Level.NOTICE
+            )
+
+    def _is_lost(self, anchor: StoredAnchor) -> bool:
+        """Tell whether the token holds over a head that was given up, or over one of before the last restore."""
+        own = self._heads[anchor.size]
+        heads = [head for head in self._losses.given_up.values() if head.size == anchor.size]
+        heads += [own] if own is not None and own.size <= self._losses.kept else []
+        return any(self._holds(anchor, head) for head in heads)
+
+    def _holds(self, anchor: StoredAnchor, head: Head) -> bool:
+        try:
+            tsp_token.verify(_octets(anchor.token), head_hash(head), self._roots)
+        except TokenError:
+            return False
+        return True
 
 
 def _digest(anchor: StoredAnchor) -> str:

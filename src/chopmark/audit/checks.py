@@ -6,9 +6,10 @@ chains, not with leaves.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding, Level
@@ -62,6 +63,20 @@ class Part:
     def finish(self) -> Iterable[Finding]:
         """Say what only the end of all streams shows."""
         return ()
+
+
+class Losses(Protocol):
+    """What restores have lost, as the ledger's successors say."""
+
+    @property
+    def given_up(self) -> Mapping[bytes, Head]:
+        """The heads of the heads file, by hash, that lie on a lost tree; to be asked when all heads have passed."""
+        ...
+
+    @property
+    def kept(self) -> int:
+        """How many leaves the last restore has kept; 0 without one."""
+        ...
 
 
 def see(leaf: StoredLeaf) -> Seen:
@@ -205,7 +220,7 @@ class HeadCheck(Part):
         if not verify_head(head, self._keys):
             yield Finding(Code.HEAD_SIGNATURE_WRONG, place, "The head was not signed by our key, or was edited.")
         previous, self._previous = self._previous, head
-        if head.draft.previous != (head_hash(previous) if previous else FIRST_HEAD):
+        if head.draft.continues != (head_hash(previous) if previous else FIRST_HEAD):
             yield Finding(Code.HEAD_LINK_WRONG, place, "The head does not name the head before it.")
         if previous and (head.size <= previous.size or head.draft.fencing < previous.draft.fencing):
             yield Finding(
@@ -214,32 +229,30 @@ class HeadCheck(Part):
 
 
 class FileCheck(Part):
-    """Every head of the heads file is signed, stands in the ledger and has the tree's root.
+    """Every head of the heads file is signed, stands in the ledger and has the tree's root, but for what was given up.
 
-    Follows `tree`, which must be fed first.
+    Follows `tree`, which must be fed first; `losses` is asked when everything has passed.
     """
 
-    def __init__(self, lines: HeadLines, public_keys: Sequence[HeadPublicKey], tree: TreeCheck) -> None:
+    def __init__(self, lines: HeadLines, public_keys: Sequence[HeadPublicKey], tree: TreeCheck, losses: Losses) -> None:
         self._lines = lines
         self._keys = public_keys
         self._tree = tree
+        self._losses = losses
         self._missing = {encode_head(head): head for head in lines.heads}
         self._by_size: dict[int, list[Head]] = {}
         for head in self._missing.values():
             self._by_size.setdefault(head.size, []).append(head)
-        self._root_reported = False
+        self._differing: list[Head] = []
 
-    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
         """Compare the file's roots of this size with the tree's."""
         leaf = seen.leaf
         tree = self._tree
-        if leaf.index is None or not tree.whole or self._root_reported:
-            return
-        for head in self._by_size.get(tree.size, ()):
-            if head.root != tree.frontier.root():
-                self._root_reported = True
-                sentence = "The heads file has another root for this size: the tree before it was rewritten."
-                yield Finding(Code.FILE_ROOT_WRONG, f"head of size {head.size}", sentence)
+        if leaf.index is not None and tree.whole:
+            heads = self._by_size.get(tree.size, ())
+            self._differing += [head for head in heads if head.root != tree.frontier.root()]
+        return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
         """Tick the head off the list of the file."""
@@ -248,19 +261,26 @@ class FileCheck(Part):
 
     def finish(self) -> Iterator[Finding]:
         """Report what the file has and the ledger has not."""
+        given_up = self._losses.given_up
+        for head in self._differing:
+            if head_hash(head) not in given_up:
+                sentence = "The heads file has another root for this size: the tree before it was rewritten."
+                yield Finding(Code.FILE_ROOT_WRONG, f"head of size {head.size}", sentence)
+                break  # every later root differs too
         for number in self._lines.unreadable:
             yield Finding(Code.FILE_UNREADABLE, f"line {number} of the heads file", "This line is no head.")
         for head in self._lines.heads:
             if not verify_head(head, self._keys):
                 sentence = "This head of the heads file was not signed by our key, or was edited."
                 yield Finding(Code.FILE_SIGNATURE_WRONG, f"head of size {head.size}", sentence)
-        greatest = max((head.size for head in self._lines.heads), default=0)
+        greatest = max((head.size for head in self._lines.heads if head_hash(head) not in given_up), default=0)
         if greatest > self._tree.size:
             sentence = f"The heads file knows {greatest} leaves: those from here on were cut, or an old copy is in use."
             yield Finding(Code.FILE_AHEAD, f"index {self._tree.size}", sentence)
-        if self._missing:
-            first = min(head.size for head in self._missing.values())
-            sentence = f"{len(self._missing)} head(s) of the heads file, from this one on, are not in the ledger."
+        missing = [head for head in self._missing.values() if head_hash(head) not in given_up]
+        if missing:
+            first = min(head.size for head in missing)
+            sentence = f"{len(missing)} head(s) of the heads file, from this one on, are not in the ledger."
             yield Finding(Code.FILE_HEAD_MISSING, f"head of size {first}", sentence)
 
 
@@ -307,8 +327,9 @@ class PlaceCheck(Part):
         placed, self._waiting = self._waiting, []
         if seen.head.draft.previous == FIRST_HEAD:
             return ()  # an installation is founded before its first worker runs
+        successor = seen.head.draft.lost is not None  # its records waited for a person who declared the restore
         for at, place in placed:
-            if seen.head.draft.at - at > self._longest:
+            if seen.head.draft.at - at > self._longest and not successor:
                 self._late.append(place)
             elif at - seen.head.draft.at > self._longest:
                 self._early.append(place)

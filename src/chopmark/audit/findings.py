@@ -10,6 +10,7 @@ class Level(StrEnum):
 
     ERROR = "error"  # the records are not what was written
     WARNING = "warning"  # the records hold, and somebody should look
+    NOTICE = "notice"  # the records hold, and say that something else is lost
 
 
 class Code(StrEnum):
@@ -51,6 +52,11 @@ class Code(StrEnum):
     ANCHOR_UNTOLD = "anchor-untold"
     ANCHOR_LATE = "anchor-late"
     FILE_ANCHOR_MISSING = "file-anchor-missing"
+    SUCCESSOR_WRONG = "successor-wrong"
+    SUCCESSOR_REPEATED = "successor-repeated"
+    SUCCESSOR_UNTOLD = "successor-untold"
+    RECORDS_LOST = "records-lost"
+    ANCHORS_LOST = "anchors-lost"
     ROW_MALFORMED = "row-malformed"
     CERTIFICATE_STATE_WRONG = "certificate-state-wrong"
     CERTIFICATE_ROW_MISSING = "certificate-row-missing"
@@ -59,6 +65,7 @@ class Code(StrEnum):
     COOLDOWN_RESET = "cooldown-reset"
     LOCK_LIFTED = "lock-lifted"
     FAILURES_LOWERED = "failures-lowered"
+    SLIP_WRONG = "slip-wrong"
 
 
 OF_TABLES = frozenset(
@@ -71,6 +78,7 @@ OF_TABLES = frozenset(
         Code.COOLDOWN_RESET,
         Code.LOCK_LIFTED,
         Code.FAILURES_LOWERED,
+        Code.SLIP_WRONG,
     }
 )
 """The findings that say nothing against the records: a table beside them was edited."""
@@ -130,14 +138,19 @@ class Report:
     @property
     def sound(self) -> bool:
         """True when nothing worse than a warning was found."""
-        return not self.omitted and all(finding.level is Level.WARNING for finding in self.findings)
+        return not self.omitted and all(finding.level is not Level.ERROR for finding in self.findings)
 
     @property
     def of_tables_only(self) -> bool:
         """True when whatever is worse than a warning speaks against the tables, and not against the records."""
-        return all(one.level is Level.WARNING or one.code in OF_TABLES | OF_TIMES for one in self.findings)
+        return all(one.level is not Level.ERROR or one.code in OF_TABLES | OF_TIMES for one in self.findings)
 
     @property
     def of_times_only(self) -> bool:
         """True when whatever is worse than a warning speaks against the times of records, and against nothing else."""
-        return all(one.level is Level.WARNING or one.code in OF_TIMES for one in self.findings)
+        return all(one.level is not Level.ERROR or one.code in OF_TIMES for one in self.findings)
+
+    @property
+    def restored(self) -> bool:
+        """True when records were lost with a restore, and the trail says so."""
+        return any(one.code is Code.RECORDS_LOST for one in self.findings)

@@ -3,6 +3,10 @@
 A head is one line of JSON, keys sorted, no spaces. The signature covers a label and the line
 without its signature, so an auditor needs only the public key. A time-stamp token (RFC 3161) over
 the head takes `head_hash` as its message imprint.
+
+A **successor** has one more member, `lost`. It is signed after an older copy of the database was restored: it continues
+the ledger's tree from the head `lost.base`, and names in `previous` the last head of the tree that the copy lacks, so
+that the heads outside the database stay one chain.
 """
 
 import json
@@ -21,6 +25,7 @@ from chopmark.audit.leaf import is_count, parse_stamp, stamp
 
 _LABEL = b"chopmark-head-1\n"
 _MEMBERS = {"at", "fencing", "previous", "root", "signature", "size"}
+_LOST_MEMBERS = {"base", "root", "size"}
 
 FIRST_HEAD = bytes(32)
 """What stands for the previous head's hash in the first head."""
@@ -43,14 +48,29 @@ class HeadSigner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """What a restore has lost: a tree of `size` leaves with `root`; `base` is the hash of the ledger's last head."""
+
+    base: bytes
+    root: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeadDraft:
-    """A head before its signature: `size` leaves with `root`, at an aware UTC time."""
+    """A head before its signature: `size` leaves with `root`, at an aware UTC time; a successor says what is `lost`."""
 
     size: int
     root: bytes
     at: datetime
     previous: bytes
     fencing: int
+    lost: Lost | None = None
+
+    @property
+    def continues(self) -> bytes:
+        """The hash of the head of the same ledger before this one."""
+        return self.previous if self.lost is None else self.lost.base
 
     def message(self) -> bytes:
         """Return the bytes that the signature covers."""
@@ -61,13 +81,17 @@ class HeadDraft:
         return Head(self, signature)
 
     def _members(self) -> dict[str, object]:
-        return {
+        members: dict[str, object] = {
             "at": stamp(self.at),
             "fencing": self.fencing,
             "previous": self.previous.hex(),
             "root": self.root.hex(),
             "size": self.size,
         }
+        if self.lost is not None:
+            lost = self.lost
+            members["lost"] = {"base": lost.base.hex(), "root": lost.root.hex(), "size": lost.size}
+        return members
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +121,7 @@ def decode_head(line: str) -> Head:
     """Return the head that `encode_head` wrote; raises ValueError for any other spelling."""
     try:
         members = json.loads(line)
-        if not isinstance(members, dict) or members.keys() != _MEMBERS:
+        if not isinstance(members, dict) or members.keys() - {"lost"} != _MEMBERS:
             raise ValueError("not the members of a head")
         head = Head(
             HeadDraft(
@@ -106,6 +130,7 @@ def decode_head(line: str) -> Head:
                 at=parse_stamp(members["at"]),
                 previous=bytes.fromhex(members["previous"]),
                 fencing=_count(members["fencing"]),
+                lost=_lost(members["lost"]) if "lost" in members else None,
             ),
             bytes.fromhex(members["signature"]),
         )
@@ -135,6 +160,12 @@ def _holds(head: Head, key: HeadPublicKey) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _lost(members: object) -> Lost:
+    if not isinstance(members, dict) or members.keys() != _LOST_MEMBERS:
+        raise ValueError("not the members of what was lost")
+    return Lost(bytes.fromhex(members["base"]), bytes.fromhex(members["root"]), _count(members["size"]))
 
 
 def _count(value: object) -> int:

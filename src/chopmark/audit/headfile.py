@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from chopmark.audit.appending import append_durably
 from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headlines import HeadLines, encode_anchor, parse_head_lines
 from chopmark.audit.ports import StoredAnchor
@@ -43,21 +44,7 @@ class HeadFile:
         return self._newest(lambda lines: lines.anchors[-1] if lines.anchors else None) == anchor
 
     def _append(self, text: str) -> None:
-        new = not self._path.exists()
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o640)
-        try:
-            line = text.encode() + b"\n"
-            if _is_torn(descriptor):
-                line = b"\n" + line
-            written = os.write(descriptor, line)
-            if written != len(line):
-                raise OSError(f"the heads file took {written} of {len(line)} octets")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if new:
-            _fsync_directory(self._path.parent)
+        append_durably(self._path, [text])
 
     def _newest(self, wanted: Callable[[HeadLines], Found | None]) -> Found | None:
         """Read from the end, each time four times as much, until the wanted is found or the file is over."""
@@ -77,16 +64,3 @@ class HeadFile:
 def read_heads(path: Path) -> HeadLines:
     """Return every line of the file; raises OSError when it cannot be read."""
     return parse_head_lines(path.read_bytes().decode(errors="replace"))
-
-
-def _is_torn(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -80,7 +80,18 @@ class FailureRow:
     held: bool
 
 
-TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow
+@dataclass(frozen=True, slots=True)
+class SlipRow:
+    """An approval slip, without what it is found by; `order` is the one that it was right for."""
+
+    id: str
+    customer: str
+    state: str
+    order: str | None
+    expires_at: datetime
+
+
+TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow | SlipRow
 
 
 class Tables(Protocol):
@@ -170,6 +181,10 @@ class Ledger(Protocol):
 
         Raises ValueError when either cannot be read.
         """
+        ...
+
+    async def head_line(self, size: int) -> str | None:
+        """Return the line of the head that counts so many leaves, as it is stored, or None."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:

@@ -6,7 +6,7 @@ from chopmark.audit.leaf import stamp
 SOUND = 0
 BROKEN = 1
 
-_SIGNS = {Level.ERROR: "ERROR", Level.WARNING: "warning"}
+_SIGNS = {Level.ERROR: "ERROR", Level.WARNING: "warning", Level.NOTICE: "notice"}
 
 
 def lines(report: Report) -> list[str]:
@@ -68,10 +68,13 @@ def _verdict(report: Report) -> str:
         )
     if not report.sound:
         return "The records are NOT the ones that were written. Keep the database as it is and call the auditor."
-    if report.findings:
-        return "The records are the ones that were written. The warnings above need somebody's eye."
+    lost = " But for those that the restores above have lost, they are complete." if report.restored else ""
+    if any(finding.level is Level.WARNING for finding in report.findings):
+        return f"The records are the ones that were written.{lost} The warnings above need somebody's eye."
     if not (report.macs_checked and report.file_checked and report.anchored.chains_checked):
-        return "As far as was checked, the records are the ones that were written."
+        return f"As far as was checked, the records are the ones that were written.{lost}"
+    if lost:
+        return f"The records are the ones that were written, in order.{lost}"
     return "The records are the ones that were written, complete and in order."
 
 

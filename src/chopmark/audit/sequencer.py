@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, head_hash, verify_head
+from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, Lost, head_hash, verify_head
 from chopmark.audit.leaf import StoredLeaf, parse_stamp, stamp
 from chopmark.audit.ports import Batch, HeadLog, Ledger, Placed
+from chopmark.audit.standing import Behind, Filed, Heads, Look, look
 from chopmark.audit.tree import Frontier
 
 LEASE = timedelta(seconds=10)
@@ -19,6 +20,18 @@ MOST_LEAVES = 1000
 
 class LedgerBroken(Exception):
     """The ledger contradicts its own signed head or the heads file: stop, and run the verifier."""
+
+
+class LedgerBehind(LedgerBroken):
+    """The heads file knows a head that the ledger does not hold: `chopmark db restored` is the way on."""
+
+    def __init__(self, behind: Behind) -> None:
+        kept, lost = behind.kept_size, behind.lost_head.size
+        ahead = "is ahead of the ledger" if kept < lost else "has another head than the ledger"
+        super().__init__(
+            f"the heads file {ahead}: it knows {lost} leaves, the ledger has {kept}. Rows and heads were cut, or an "
+            "older copy was restored. If it was restored, `chopmark db restored` is the way on"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +48,17 @@ class Plan:
         return Batch(self.old_size, self.placed, self.draft.signed(signature), self.frontier)
 
 
-def plan(latest: tuple[Head, Frontier] | None, unsequenced: Sequence[StoredLeaf], fencing: int, at: datetime) -> Plan:
+def plan(
+    latest: tuple[Head, Frontier] | None,
+    unsequenced: Sequence[StoredLeaf],
+    fencing: int,
+    at: datetime,
+    lost: Head | None = None,
+) -> Plan:
     """Return places for the leaves, in the order given, after the latest head.
 
-    Raises LedgerBroken when the frontier is not the head's or a leaf is malformed.
+    With the last head of a tree that was `lost` the head is a successor. Raises LedgerBroken when the frontier is not
+    the head's or a leaf is malformed.
     """
     head, frontier = latest or (None, Frontier())
     if head and (frontier.size != head.size or frontier.root() != head.root):
@@ -51,12 +71,14 @@ def plan(latest: tuple[Head, Frontier] | None, unsequenced: Sequence[StoredLeaf]
             frontier = frontier.append(leaf.leaf_hash())
         except ValueError as error:
             raise LedgerBroken(f"the waiting leaf {leaf.leaf_id!r} is malformed") from error
+    base = head_hash(head) if head else FIRST_HEAD
     draft = HeadDraft(
         size=frontier.size,
         root=frontier.root(),
         at=parse_stamp(stamp(at)),
-        previous=head_hash(head) if head else FIRST_HEAD,
+        previous=base if lost is None else head_hash(lost),
         fencing=fencing,
+        lost=None if lost is None else Lost(base, lost.root, lost.size),
     )
     return Plan(old_size, tuple(placed), frontier, draft)
 
@@ -88,13 +110,11 @@ async def sequence_once(
     lease = await ledger.take_lease(holder, now, lease_for)  # 1
     if lease is None:
         return 0
-    filed = await asyncio.to_thread(heads.last)  # 2
-    try:
-        latest = await ledger.latest_head()
-    except ValueError as error:
-        raise LedgerBroken("the latest head or its frontier cannot be read") from error
-    _check_latest(latest[0] if latest else None, filed, [signer.public_key, *former_keys])
-    if latest and latest[0] != filed:  # 3
+    seen = await look_checked(ledger, heads, [signer.public_key, *former_keys])  # 2
+    if isinstance(seen.standing, Behind):
+        raise LedgerBehind(seen.standing)
+    latest = seen.latest
+    if latest and latest[0] != seen.filed:  # 3
         await asyncio.to_thread(heads.append, latest[0])
     waiting = await ledger.unsequenced(limit)
     if not waiting:
@@ -107,12 +127,12 @@ async def sequence_once(
     return len(batch.placed)
 
 
-def _check_latest(latest: Head | None, filed: Head | None, keys: Sequence[HeadPublicKey]) -> None:
-    if latest and not verify_head(latest, keys):
+async def look_checked(ledger: Heads, heads: Filed, keys: Sequence[HeadPublicKey]) -> Look:
+    """Return how the ledger stands to the heads file; LedgerBroken when its newest head is unreadable or not ours."""
+    try:
+        seen = await look(ledger, heads)
+    except ValueError as error:
+        raise LedgerBroken("the latest head or its frontier cannot be read") from error
+    if seen.latest and not verify_head(seen.latest[0], keys):
         raise LedgerBroken("the latest head was not signed by our key")
-    if filed is None:
-        return
-    if latest is None or latest.size < filed.size:
-        raise LedgerBroken("the heads file is ahead of the ledger: rows and heads were cut or restored")
-    if latest.size == filed.size and latest != filed:
-        raise LedgerBroken("the heads file has another head of the same size")
+    return seen

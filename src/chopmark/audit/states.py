@@ -35,7 +35,7 @@ class Rules:
 
     `code` is the factor under which wrong codes are counted, `birth_date` that of wrong birth dates. An earlier release
     counted codes by channel: `factors` says under which factor a channel's were counted.
-    `cooldown`: how long a changed contact carries no code.
+    `cooldown`: how long a changed contact carries no code; `slip_life`: how long an approval slip counts.
     """
 
     limits: Mapping[str, FailureLimit]
@@ -43,6 +43,7 @@ class Rules:
     factors: Mapping[str, str]
     birth_date: str
     cooldown: timedelta
+    slip_life: timedelta
 
 
 AHEAD = timedelta(seconds=60)
@@ -136,6 +137,9 @@ class StateCheck(Part):
             Event.RA_CODE_CHARGED.value: self._code_charged,
             Event.RA_CODE_RIGHT.value: self._code_right,
             Event.RA_CODE_WRONG.value: self._code_wrong,
+            Event.RA_SLIP_CHARGED.value: self._code_charged,
+            Event.RA_SLIP_RIGHT.value: self._code_right,
+            Event.RA_SLIP_WRONG.value: self._code_wrong,
             Event.RA_BIRTH_DATE_WRONG.value: self._birth_date_wrong,
             Event.RA_BIRTH_DATE_RIGHT.value: self._birth_date_right,
             Event.STAFF_HOLD_RELEASED.value: self._lifted,

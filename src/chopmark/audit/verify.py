@@ -29,7 +29,9 @@ from chopmark.audit.findings import MOST_FINDINGS, Anchored, Code, Finding, Repo
 from chopmark.audit.head import Head, HeadPublicKey, decode_head
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys, StoredLeaf, is_count
+from chopmark.audit.losscheck import LossCheck
 from chopmark.audit.ports import Source, StoredAnchor, StoredHead, TableRow, Tables, Unreadable
+from chopmark.audit.slips import SlipCheck
 from chopmark.audit.states import Rules, StateCheck
 
 
@@ -61,13 +63,14 @@ async def verify(
     `head_public_keys` are the present key and those rotated out. Without `keys` or `heads_file`
     the report says so, and without `roots` (certificates, DER) that nobody asked who signed the
     anchors. With `beside` the tables are compared with what the records say. Reads each stream once; memory grows with
-    chains, anchors and heads-file lines only, and by what `StateCheck` keeps.
+    chains, anchors and heads-file lines only, and by what `StateCheck` and `SlipCheck`
+    keep.
     """
     parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay, roots)
     parts.append(PlaceCheck(merge_delay))
     if beside is None:
         return await examine(source, parts)
-    return await examine(source, [*parts, StateCheck(beside.rules)], beside.tables)
+    return await examine(source, [*parts, StateCheck(beside.rules), SlipCheck(beside.rules.slip_life)], beside.tables)
 
 
 def standard_parts(
@@ -79,14 +82,15 @@ def standard_parts(
     roots: Sequence[bytes] | None = None,
 ) -> list[Part]:
     """Return every check that the given material allows."""
-    tree = TreeCheck()
+    tree, losses = TreeCheck(), LossCheck(heads_file)
     parts: list[Part] = [tree, ChainCheck(), HeadCheck(head_public_keys), VocabularyCheck()]
     parts.append(DelayCheck(now, merge_delay))
     if keys is not None:
         parts.append(MacCheck(keys))
     if heads_file is not None:
-        parts.append(FileCheck(heads_file, head_public_keys, tree))
-    parts.append(AnchorCheck(roots, heads_file.anchors if heads_file is not None else ()))
+        parts.append(FileCheck(heads_file, head_public_keys, tree, losses))
+    parts.append(AnchorCheck(roots, heads_file.anchors if heads_file is not None else (), losses))
+    parts.append(losses)
     return parts
 
 

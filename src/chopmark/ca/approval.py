@@ -26,7 +26,7 @@ from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget, Counters
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
-from chopmark.words import KeyEvidence, Operation, OrderId, text
+from chopmark.words import Channel, KeyEvidence, Operation, OrderId, text
 
 MARGIN = timedelta(seconds=30)
 """A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""
@@ -51,6 +51,8 @@ class Distrust(StrEnum):
     KEY_NOT_BOUND = "key_not_bound"
     OLD_KEY_UNNAMED = "old_key_unnamed"
     NO_CODE = "no_code"
+    NO_SLIP = "no_slip"
+    SLIP_NOT_DUE = "slip_not_due"  # an approval slip stood in for a code although a contact could carry one
     NO_BIRTH_DATE = "no_birth_date"
     OTHER_LOGIN = "other_login"
     TOO_LATE = "too_late"
@@ -115,6 +117,8 @@ _ENDS = frozenset(
     }
 )
 """What no order that waits for its certificate has behind it."""
+_CARRIES_NONE = frozenset({"none", "stopped", "changed", "not_sent", "not_alone"})
+"""What the records say of a contact that can carry no code, so that an approval slip stands in for one."""
 _MAY_FOLLOW = frozenset(
     {
         Event.RA_ORDER_PENDING,
@@ -124,6 +128,8 @@ _MAY_FOLLOW = frozenset(
         Event.RA_CODE_WRONG,
         Event.RA_CODE_DEAD,
         Event.RA_CHALLENGE_REFUSED,
+        Event.RA_SLIP_WRONG,
+        Event.RA_SLIP_DEAD,
         Event.RA_BIRTH_DATE_WRONG,
         Event.RA_KEY_REFUSED,
         Event.RA_PROOF_REFUSED,
@@ -139,8 +145,9 @@ def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: 
     """Return what the records of an order show to be approved, or the first thing that is wrong.
 
     1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
-    this customer for this account  4 this key bound, for a renewal by the old key  5 then the code right, then the
-    birth date where it is asked, then submitted, in one login  6 these within `approval_life` of one another.
+    this customer for this account  4 this key bound, for a renewal by the old key  5 then the code right (or the slip,
+    where it was opened for one and no contact could carry a code), then the birth date where it is asked, then
+    submitted, in one login  6 these within `approval_life` of one another.
     `past`: the order's later story may follow, and the old form of the submitted record is read as far as it goes.
     """
     told = _read(order, records, terms.keys)  # 1
@@ -213,12 +220,18 @@ def _unapproved(
     opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: Terms, *, old_form: bool
 ) -> Iterator[Distrust]:
     """Say what is missing between the key and the submission; `bound` is what the key's record says."""
-    at, challenge = _last(steps, Event.RA_CODE_RIGHT), submitted.word("challenge")
-    if at is None or not (old_form or (challenge and steps[at].word("challenge") == challenge)):
-        yield Distrust.NO_CODE
+    checks = (opened.word("checks") or "").split("+")
+    by_slip = "slip" in checks
+    at = _last(steps, Event.RA_SLIP_RIGHT if by_slip else Event.RA_CODE_RIGHT)
+    named = "slip" if by_slip else "challenge"
+    given = submitted.word(named)
+    if at is None or not ((old_form and not by_slip) or (given and steps[at].word(named) == given)):
+        yield Distrust.NO_SLIP if by_slip else Distrust.NO_CODE
         return
-    approved, later = [steps[at], submitted], steps[at + 1 :]
-    checks, first = (opened.word("checks") or "").split("+"), at
+    if by_slip and not (_none_carries(opened) and _none_carries(steps[at])):
+        yield Distrust.SLIP_NOT_DUE
+        return
+    approved, later, first = [steps[at], submitted], steps[at + 1 :], at
     if "both_codes" in checks:
         other = _other_code(steps[:at], steps[at])
         if other is None:
@@ -270,6 +283,12 @@ def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
     places = reversed(range(len(before)))
     right = (place for place in places if before[place].event == Event.RA_CODE_RIGHT)
     return next((place for place in right if before[place].word("channel") not in {None, channel}), None)
+
+
+def _none_carries(one: _Told) -> bool:
+    """Tell whether a record says of every channel that no contact of the customer can carry a code by it."""
+    said = dict(part.split(":", 1) for part in (one.word("contacts") or "").split("+") if ":" in part)
+    return said.keys() == set(Channel) and set(said.values()) <= _CARRIES_NONE
 
 
 def _announced(before: Sequence[_Told], latest: datetime) -> bool:

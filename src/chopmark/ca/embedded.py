@@ -4,7 +4,7 @@ Draft -> Linted -> Reserved -> Issued. Serial, bytes and order are durable befor
 exists at most once a reservation; a reservation of unknown fate is never signed again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.audit.events import Event
+from chopmark.audit.journal import Deed
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.approval import Approvals, Terms
-from chopmark.ca.ports import Certified, Entry, Ledger, Pending, Reservation, Subject, Wish
+from chopmark.ca.journaled import turns
+from chopmark.ca.ports import Certified, Entry, Journal, Ledger, Pending, Reservation, Subject, Wish
 from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal
+from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
@@ -26,7 +28,7 @@ from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
-from chopmark.pki.exemplar import Allowed, Exemplar, Linted, Reserved
+from chopmark.pki.exemplar import Allowed, Exemplar, Issued, Linted, Reserved
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from chopmark.ca.lint import LintFinding
 
 UNKNOWN_FATE_AFTER = timedelta(seconds=20)
+UNWRITTEN_RETRY_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,15 @@ class Standard:
     constants: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where this CA writes: its ledger with the records in the database, and the journal outside it."""
+
+    ledger: Ledger
+    recorder: Recorder
+    journal: Journal
+
+
 class EmbeddedIssuer:
     """Implements `Issuer` with a key of our own."""
 
@@ -91,8 +103,7 @@ class EmbeddedIssuer:
         self,
         authority: Authority,
         blueprint: Blueprint,
-        ledger: Ledger,
-        recorder: Recorder,
+        books: Books,
         clock: Clock,
         entropy: Entropy,
         approvals: Approvals,
@@ -100,6 +111,7 @@ class EmbeddedIssuer:
     ) -> None:
         """Issue with the key of `authority`; `earlier` are the chains of CAs that issued here before, by their id."""
         self._approvals = approvals
+        self._journal = books.journal
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
         self._profiles = blueprint.profiles
@@ -107,8 +119,8 @@ class EmbeddedIssuer:
         self._constants = blueprint.constants
         self._publication = blueprint.publication
         self._node = blueprint.node
-        self._ledger = ledger
-        self._recorder = recorder
+        self._ledger = books.ledger
+        self._recorder = books.recorder
         self._clock = clock
         self._entropy = entropy
         self._exemplars: dict[ExemplarKey, Exemplar] = {}
@@ -156,8 +168,8 @@ class EmbeddedIssuer:
         """Return the order's certificate.
 
         1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
-        the key can be reached  5 [tx] reserve  6 sign once  7 verify and assemble  8 [tx] record. A second caller for
-        the same order waits for the first.
+        the key can be reached  5 [tx] reserve  6 journal: reserved  7 sign once, verify and assemble  8 journal: issued
+        9 [tx] record. A second caller for the same order waits for the first.
         """
         granted = await self._approvals.granted(wish)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
@@ -175,6 +187,8 @@ class EmbeddedIssuer:
         if not isinstance(linted, Linted):
             await self._near_miss(wish.order, linted)
             return _UNLINTED
+        if self._journal.closed:
+            return Pending(UNWRITTEN_RETRY_S)
         try:
             await adapter.ready(self._authority.signer)
         except SignerUnavailable as unavailable:
@@ -183,15 +197,25 @@ class EmbeddedIssuer:
         reservation = self._reservation(linted, wish, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
-        try:
-            signature = await adapter.sign(self._authority.signer, drafted.tbs_der)
-        except SignerUnavailable as unavailable:  # no signature came back, and none is asked for these bytes again
+        issued = await self._sign(Reserved(linted, wish.order, attempt), reservation, wish)
+        if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
-            return Pending(unavailable.retry_after_s)
-        issued = Reserved(linted, wish.order, attempt).issue(signature)
+            return issued
         if not await self._record(reservation, issued.certificate_der):
             return Pending(retry_after_s=1)
         return self._certified(reservation, issued.certificate_der)
+
+    async def _sign(self, reserved: Reserved, reservation: Reservation, wish: Wish) -> Issued | Pending:
+        """Sign once, between the journal's two lines; after Pending no signature is asked for these bytes again."""
+        try:
+            await self._journal.reserved(reservation, wish)
+            issued = reserved.issue(await adapter.sign(self._authority.signer, reservation.tbs))
+            await self._journal.issued(reservation, issued.certificate_der)
+        except SignerUnavailable as unavailable:
+            return Pending(unavailable.retry_after_s)
+        except Refused as unwritten:
+            return Pending(unwritten.refusal.retry_after_s or UNWRITTEN_RETRY_S)
+        return issued
 
     async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
@@ -319,39 +343,46 @@ class EmbeddedIssuer:
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         """Revoke a certificate; twice is once, and the first reason stands (I25)."""
-        order = await self._ledger.order_of(serial)
-        if order is None:
-            return
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen, now: datetime) -> bool:
             leaf = pen.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
-            return await self._ledger.revoke(serial, reason, self._clock.now(), leaf)
+            return await self._ledger.revoke(serial, reason, now, leaf)
 
-        await self._recorder.write(order_chain(order), attempt)
+        await self._turn(serial, Deed.REVOKED, attempt, reason)
 
     async def hold(self, serial: Serial) -> None:
         """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
-        order = await self._ledger.order_of(serial)
-        if order is None:
-            return
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen, now: datetime) -> bool:
             leaf = pen.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
-            return await self._ledger.hold(serial, self._clock.now(), leaf)
+            return await self._ledger.hold(serial, now, leaf)
 
-        await self._recorder.write(order_chain(order), attempt)
+        await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
     async def release(self, serial: Serial) -> None:
         """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
-        order = await self._ledger.order_of(serial)
-        if order is None:
-            return
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(pen: Pen, now: datetime) -> bool:
             leaf = pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
-            return await self._ledger.release(serial, self._clock.now(), leaf)
+            return await self._ledger.release(serial, now, leaf)
 
-        await self._recorder.write(order_chain(order), attempt)
+        await self._turn(serial, Deed.RELEASED, attempt)
+
+    async def _turn(
+        self,
+        serial: Serial,
+        deed: Deed,
+        attempt: Callable[[Pen, datetime], Awaitable[bool]],
+        reason: str | None = None,
+    ) -> None:
+        """Change a certificate's status, where that changes anything: first in the journal, then on record."""
+        entry = await self._ledger.by_serial(serial)
+        if entry is None or not turns(deed, entry):
+            return
+        now = self._clock.now()
+        await self._journal.turned(deed, entry.reservation, now, reason)
+        chain = order_chain(entry.reservation.order)
+        await self._recorder.write(chain, lambda pen: attempt(pen, now))
 
 
 _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from chopmark.audit.journal import Deed
 from chopmark.audit.leaf import Leaf, StoredLeaf, Tip
 from chopmark.errors import Refusal
 from chopmark.words import CertificateState, IssuerId, OrderId, Serial
@@ -161,6 +162,27 @@ class Names:
     title: str
 
 
+class Journal(Protocol):
+    """Writes outside the database what the CA is about to do; raises Refused (UNAVAILABLE) when it could not."""
+
+    @property
+    def closed(self) -> bool:
+        """True while nothing may be signed: the database is known to lack what the journal has."""
+        ...
+
+    async def reserved(self, reservation: Reservation, wish: Wish) -> None:
+        """Write that a reservation has committed and is about to be signed."""
+        ...
+
+    async def issued(self, reservation: Reservation, der: bytes) -> None:
+        """Write that a certificate was signed and is about to be stored."""
+        ...
+
+    async def turned(self, deed: Deed, reservation: Reservation, at: datetime, reason: str | None = None) -> None:
+        """Write that a certificate is about to be revoked, held or released as of `at`."""
+        ...
+
+
 class Ledger(Protocol):
     """Keeps reservations and certificates. Each method is one transaction with its leaf."""
 
@@ -195,8 +217,8 @@ class Ledger(Protocol):
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
         ...
 
-    async def order_of(self, serial: Serial) -> OrderId | None:
-        """Return the order that a serial was reserved for."""
+    async def by_serial(self, serial: Serial) -> Entry | None:
+        """Return the entry of a serial; None when it was never reserved here."""
         ...
 
     async def note(self, leaf: Leaf) -> None:

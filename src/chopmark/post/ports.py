@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     CERTIFICATE_HELD = "certificate_held"
     CERTIFICATE_RELEASED = "certificate_released"
     PASSWORD_PRINTED = "password_printed"
+    SLIP_PRINTED = "slip_printed"
     REPLACING = "replacing"
     ORDER_STOPPED = "order_stopped"
     CERTIFICATE_STOPPED = "certificate_stopped"

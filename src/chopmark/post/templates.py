@@ -301,6 +301,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
             "本公司已於%(at)s為您核發新的初始密碼，先前的密碼與登入均已失效。",
             _NOT_ME_ZH,
         ),
+        Purpose.SLIP_PRINTED: (
+            "已核發憑證核可單",
+            "本公司已於%(at)s核對證件，為您核發憑證核可單。",
+            "若非您本人到場辦理，請立即洽本公司客服。",
+        ),
         Purpose.REPLACING: (
             "有人申請您的新電子憑證",
             "有人申請您的新電子憑證%(account)s，未用舊憑證。",
@@ -386,6 +391,11 @@ _NOTICES: Final[Mapping[Language, Mapping[Purpose, tuple[str, str, str]]]] = {
         Purpose.PASSWORD_PRINTED: (
             "new password slip",
             "On %(at)s we printed a new initial password for you; the one before and all sign-ins have ended.",
+            _NOT_ME_EN,
+        ),
+        Purpose.SLIP_PRINTED: (
+            "approval slip printed",
+            "On %(at)s we saw your papers and printed an approval slip for an e-certificate for you.",
             _NOT_ME_EN,
         ),
         Purpose.REPLACING: (

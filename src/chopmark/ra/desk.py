@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from chopmark.audit.journal import Deed, Line
 from chopmark.audit.recorder import Recorder
 from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
@@ -14,15 +15,18 @@ from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Orders, Submissions
+from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
 from chopmark.words import (
     ActingLogin,
     CertificateState,
     Channel,
     CustomerId,
     FactorClass,
+    IssuerId,
     LoginId,
+    Operation,
     OrderId,
+    Reason,
     Serial,
     text,
 )
@@ -59,6 +63,15 @@ class Desk:
     entropy: Entropy
     files: Files
     submissions: Submissions
+    journal: Lines
+
+    async def proved(self, holding: Holding) -> None:
+        """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
+
+        The line belongs to no CA and to no revocation list: it is the RA's.
+        """
+        deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
+        await self.journal.write(deed)
 
     def now(self) -> datetime:
         """Return the present moment."""
@@ -173,6 +186,16 @@ class Desk:
     def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
         """Return the work row that brings the CA in line with our record of a hold."""
         return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+
+    def hold_old(self, order: Order) -> tuple[Work, ...]:
+        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does.
+
+        It goes with the right code, or the right slip.
+        """
+        lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
+        if not lost or order.old_serial is None:
+            return ()
+        return (self.hold_work(order.old_serial, order.customer, order.id),)
 
     def revoke_work(self, serial: Serial, reason: str, customer: CustomerId, order: OrderId) -> Work:
         """Return the work row that has a certificate revoked at its CA."""

@@ -15,7 +15,7 @@ from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Holding
-from chopmark.ra.replace import CALL_US, Way, demand, without_old_key
+from chopmark.ra.replace import PASSWORD_ALONE, Way, carriers, demand, why_none_carries, without_old_key
 from chopmark.tw.account import last3
 from chopmark.words import (
     AccountNumber,
@@ -77,7 +77,7 @@ class Enrolment:
             login_factors=caller.factors,
             policy=desk.policy.id,
             created_at=now,
-            expires_at=now + desk.policy.order_life,
+            expires_at=now + (desk.policy.slip_life if way is Way.SLIP else desk.policy.order_life),
             birth_date_asked=self._asks_birth_date(file, operation),
             reason=reason or advice.reason,
             nonce=desk.entropy.token(32),
@@ -86,6 +86,7 @@ class Enrolment:
             login=caller.login,
             both_codes=way is Way.BOTH_CODES,
             delay=desk.policy.replace_delay if way is Way.DELAY else timedelta(0),
+            slip_unless=carriers(desk.policy) if way is Way.SLIP else None,
         )
         stored = await self._store(order, file, caller, instead)
         return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
@@ -97,17 +98,22 @@ class Enrolment:
         return file.customer is not None and not self._desk.people.shown(file.customer).company
 
     def _way(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> Way:
-        """Return what approves the order: with one contact only time helps; raise Refused where nothing does.
+        """Return what approves the order: with one contact only time helps, with none that carries codes only a slip.
 
-        Who says *lost* has proved nothing more than who says anything else.
+        Who says *lost* has proved nothing more than who says anything else. A revocation is approved by a code alone.
+        Raises Refused where the login has used up what could carry the codes.
         """
         desk = self._desk
-        if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
+        if operation is Operation.REVOKE:
             return Way.ONE_CODE
         facts = contact_facts(desk.people.masked(file.contacts))
         asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)
+        if asked.way is Way.SLIP:
+            return Way.SLIP
+        if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
+            return Way.ONE_CODE
         if asked.way is Way.CALL_US:
-            raise Refused(CALL_US)
+            raise Refused(PASSWORD_ALONE)
         return asked.way
 
     async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
@@ -118,13 +124,15 @@ class Enrolment:
                 await self._end(found, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
             elif live.id == instead or _gives_way(live, order):
                 await self._give_up(live, caller)
+        contacts = desk.people.masked(file.contacts)
         told = desk.notice_to(
             order.customer,
-            desk.people.masked(file.contacts),
+            contacts,
             "order_opened",
             None,
             account_last3=last3(order.account),
         )
+        why = why_none_carries(desk.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
 
         async def attempt(pen: Pen) -> Order:
             leaf = pen.leaf(
@@ -139,6 +147,7 @@ class Enrolment:
                 old_serial=order.old_serial,
                 login=order.login,
                 checks=_checks(order),
+                contacts=why,
                 door=caller.door,
             )
             return await desk.orders.open(order, told, leaf)
@@ -223,8 +232,9 @@ class Enrolment:
 
 
 def _checks(order: Order) -> str | None:
-    """Return what the order asks for beside one code, as its record says it and the CA demands it."""
+    """Return what the order asks for beside one code, or in its place, as its record says it and the CA demands it."""
     asked = {"birth_date": order.birth_date_asked, "both_codes": order.both_codes, "delay": bool(order.delay)}
+    asked["slip"] = order.wants_slip
     return "+".join(name for name, wanted in asked.items() if wanted) or None
 
 

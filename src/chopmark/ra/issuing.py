@@ -38,7 +38,8 @@ class Issuing:
         """
         desk, order, sent, now = self._desk, file.order, file.sent, self._desk.now()
         since = now - desk.policy.approval_life
-        if sent is None or sent.state is not ChallengeState.CONSUMED:
+        coded = sent is not None and sent.state is ChallengeState.CONSUMED and not order.wants_slip
+        if not coded and (not order.wants_slip or order.slip_id is None):
             raise Refused(_ANOTHER_CODE)
 
         async def attempt(pen: Pen) -> bool:
@@ -50,7 +51,8 @@ class Issuing:
                 operation=order.operation,
                 spki_sha256=order.spki_sha256,
                 old_serial=order.old_serial,
-                challenge=sent.id,
+                challenge=sent.id if coded and sent is not None else None,
+                slip=order.slip_id,
                 login=acting.id,
                 factor="+".join(sorted(acting.union)),
                 channel=order.code_channel,

@@ -1,6 +1,6 @@
 """An order and its states. Pure: transitions return new values, time is an argument.
 
-open -> bound (key) -> coded (right code) -> checked (birth date, if asked) -> submitted -> issued -> active;
+open -> bound (key) -> coded (right code or slip) -> checked (birth date, if asked) -> submitted -> issued -> active;
 a revocation goes open -> coded -> done. `coded` and `checked` lapse to `bound` (a revocation to `open`) after ten
 minutes; an order that was never submitted ends after a day.
 
@@ -60,6 +60,7 @@ class Step(StrEnum):
     KEY = "key"
     POSSESSION = "possession"
     CHANNEL = "channel"
+    SLIP = "slip"
     BIRTH_DATE = "birth_date"
     REVIEW = "review"
     WAIT = "wait"
@@ -116,6 +117,10 @@ class Order:
     second_coded_at: datetime | None = None
     delay: timedelta = timedelta(0)
     announced_at: datetime | None = None
+    slip_unless: frozenset[Channel] | None = None
+    """It asks for an approval slip in place of a code, unless one of these can carry a code; None: it asks for none."""
+    slip_id: str | None = None
+    """The slip that was right."""
     key_is_here: bool = True
     key_is_mine: bool = True
 
@@ -186,6 +191,7 @@ class Order:
             second_channel=None,
             second_coded_at=None,
             announced_at=None,
+            slip_id=None,
             nonce=None if used_nonce else self.nonce,
         )
 
@@ -201,6 +207,7 @@ class Order:
             code_channel=None,
             second_channel=None,
             second_coded_at=None,
+            slip_id=None,
             nonce=None if used_nonce else self.nonce,
             key_is_here=True,
             key_is_mine=True,
@@ -220,6 +227,11 @@ class Order:
             checked_at=None,
             approved_login=login,
         )
+
+    def slipped(self, slip_id: str, login: LoginId, now: datetime) -> "Order":
+        """Return the order after the right approval slip, which stands where others have the right code."""
+        given = replace(self, state=OrderState.CODED, coded_at=now, checked_at=None, approved_login=login)
+        return replace(given, slip_id=slip_id, code_channel=None)
 
     def touched(self, acting: ActingLogin) -> "Order":
         """Return the order with the factor classes of the login that took a step (TW-01)."""
@@ -245,6 +257,11 @@ class Order:
     def rest(self) -> OrderState:
         """The state that a lapsed approval falls back to."""
         return OrderState.OPEN if self.operation is Operation.REVOKE else OrderState.BOUND
+
+    @property
+    def wants_slip(self) -> bool:
+        """Whether it asks for an approval slip where others ask for a code."""
+        return self.slip_unless is not None
 
     @property
     def code_channels(self) -> frozenset[Channel]:
@@ -277,7 +294,9 @@ class Order:
             case OrderState.OPEN:
                 return Step.CHANNEL if self.operation is Operation.REVOKE else Step.KEY
             case OrderState.BOUND:
-                return Step.CHANNEL if self.key_is_here else Step.POSSESSION
+                if not self.key_is_here:
+                    return Step.POSSESSION
+                return Step.SLIP if self.wants_slip else Step.CHANNEL
             case OrderState.CODED if self.wants_second:
                 return Step.CHANNEL
             case OrderState.CODED:

@@ -44,6 +44,7 @@ class Policy:
     replace_by_both: bool = False
     replace_delay: timedelta = timedelta(hours=24)
     stop_life: timedelta = timedelta(hours=72)
+    slip_life: timedelta = timedelta(days=7)
     profile: str = "investor"
     profile_scope: str = "customer"
     permits: tuple[str, ...] = field(default=())

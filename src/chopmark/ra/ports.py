@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chopmark.audit.journal import Line
 from chopmark.audit.leaf import Leaf, StoredLeaf
 from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
@@ -212,6 +213,14 @@ class Submitted:
 
     order: Order | None
     records: tuple[StoredLeaf, ...]
+
+
+class Lines(Protocol):
+    """Writes the journal, which is outside the database."""
+
+    async def write(self, line: Line) -> None:
+        """Write a line; it is on the disk when this returns. Raises Refused (UNAVAILABLE)."""
+        ...
 
 
 class Submissions(Protocol):

@@ -17,4 +17,4 @@ def rules_of(policy: Policy) -> Rules:
     of_birth_dates = FailureLimit(policy.birth_date_mismatches, _EVER, policy.failures_ever)
     factors = {channel.value: channel.factor.value for channel in Channel}
     limits = {**dict.fromkeys((CODE, *factors.values()), of_codes), BIRTH_DATE: of_birth_dates}
-    return Rules(limits, CODE, factors, BIRTH_DATE, policy.contact_cooldown)
+    return Rules(limits, CODE, factors, BIRTH_DATE, policy.contact_cooldown, policy.slip_life)

@@ -16,7 +16,6 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer, Subject
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.pki import csr, est, proof
-from chopmark.post.ports import Work
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
@@ -26,18 +25,19 @@ from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Bound, Holding
 from chopmark.ra.refusals import refused_as
 from chopmark.ra.replace import CALL_US, may_carry, without_old_key
+from chopmark.ra.slips import slip_refused, unless_void
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
 from chopmark.words import (
+    ActingLogin,
     CertificateState,
     Channel,
     KeyEvidence,
     Operation,
     OrderId,
     OrderState,
-    Reason,
     text,
 )
 
@@ -245,7 +245,7 @@ class Rekey:
         if file.sent is not None and file.sent.channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
         told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
-        lost = self._hold_old(order)
+        lost = desk.hold_old(order)
         sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
         since = desk.now() - desk.policy.approval_life
         sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=desk.policy.order_life)
@@ -325,28 +325,29 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         keyless = without_old_key(order.operation, had_one=present is not None)
-        if desk.policy.replace_by_both and keyless and not (order.both_codes or order.delay):
+        if desk.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
         acting = desk.acting(caller, order)
-        if order.code_channel is None or any(used.factor in acting.union for used in order.code_channels):
-            raise Refused(_SAME_FACTOR)
+        refused = self._same_factor(file, acting)
+        if refused is not None:
+            raise Refused(refused)
         submitted = await self._issuing.submit(file, consent, acting)
         if submitted is not None:
             issued = await self._issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
-        return await desk.reread(caller, order_id)
+        return unless_void(await desk.reread(caller, order_id))
+
+    def _same_factor(self, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+        """Refuse an approval by what the order's logins have used already; and a slip where a code can be sent."""
+        if file.order.wants_slip:
+            return slip_refused(self._desk, file, acting)
+        used = file.order.code_channels
+        return _SAME_FACTOR if not used or any(one.factor in acting.union for one in used) else None
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
         return await self._issuing.resume(order_id)
-
-    def _hold_old(self, order: Order) -> tuple[Work, ...]:
-        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does."""
-        lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
-        if not lost or order.old_serial is None:
-            return ()
-        return (self._desk.hold_work(order.old_serial, order.customer, order.id),)
 
     def csr_subject(self, file: OrderFile) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
@@ -358,8 +359,8 @@ class Rekey:
     async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
-        1 the signature holds  2 [tx] activate, notice, work row for the old certificate's revocation (make before
-        break: nothing of the old one changes before this).
+        1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
+        revocation (make before break: nothing of the old one changes before this).
         """
         return await self._prove(caller, order_id, proof_der)
 
@@ -410,6 +411,7 @@ class Rekey:
             )
             return await desk.orders.activate(order, nonce, now, works, leaf)
 
+        await desk.proved(holding)
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)

@@ -2,7 +2,9 @@
 
 Nothing but the customer's factors stands behind such an order, so it is the way of whoever has stolen some of them.
 `tw-broker` is the manual's: one code and the birth date, and the other contact is told at once and can cancel.
-`strict` asks for codes on both contacts, where there is one only for time, and where there is none the firm is called.
+`strict` asks for codes on both contacts, where there is one only for time, and where there is none for a slip that the
+firm has printed after it has seen the customer's papers. A slip stands in for a code where none of the contacts on
+record can carry one, and nowhere else: under `tw-broker` and for a first application and a renewal as well.
 The customer's reason is no argument here: who says *lost* has proved nothing more than who says anything else.
 """
 
@@ -33,7 +35,9 @@ class Way(StrEnum):
     ONE_CODE = "one_code"
     BOTH_CODES = "both_codes"
     DELAY = "delay"
+    SLIP = "slip"
     CALL_US = "call_us"
+    """Codes could be sent, were it not for the factors of the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def demand(
     birth_date = policy.birth_date_asked and has_birth_date
     others = frozenset(contacts) - ({coded_by} if coded_by is not None else frozenset())
     told = others or frozenset(contacts)
+    if login and not can_carry(policy, contacts, now):
+        return Demand(Way.SLIP, frozenset(), birth_date, frozenset(contacts))
     if policy.replace_by_both:
         if len(fit) > 1:
             return Demand(Way.BOTH_CODES, fit, birth_date, frozenset(contacts))
@@ -84,6 +90,39 @@ def demand(
         return Demand(Way.CALL_US, frozenset(), birth_date, frozenset(contacts))
     usable = frozenset(channel for channel in fit if _alone(policy, {channel}))
     return Demand(Way.ONE_CODE if usable else Way.CALL_US, usable, birth_date, told)
+
+
+def carriers(policy: Policy) -> frozenset[Channel]:
+    """Return the channels by one of which alone codes can approve an order here, where its contact can be used."""
+    return frozenset(channel for channel in policy.channels if _alone(policy, {channel}))
+
+
+def can_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> bool:
+    """Tell whether some contact on record can carry a code, in a login that used nothing but the password.
+
+    What a login used beside the password is no reason for a slip: who signs in without it gets a code.
+    """
+    return any(_usable(contacts.get(channel), now) for channel in carriers(policy))
+
+
+def why_none_carries(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> str:
+    """Say for each channel why its contact carries no code, in the words that the order's records have.
+
+    `usable` among them says that one does, and that no slip counts.
+    """
+    return "+".join(f"{channel}:{_why_not(policy, contacts.get(channel), channel, now)}" for channel in sorted(Channel))
+
+
+def _why_not(policy: Policy, contact: ContactFacts | None, channel: Channel, now: datetime) -> str:
+    if contact is None:
+        return "none"
+    if contact.disputed:
+        return "stopped"
+    if now < contact.cool_until:
+        return "changed"
+    if channel not in policy.channels:
+        return "not_sent"
+    return "usable" if channel in carriers(policy) else "not_alone"
 
 
 def may_carry(
@@ -124,7 +163,17 @@ CALL_US = Refusal(
     field="operation",
     code="call_us",
 )
-"""Where policy asks for more than one code and the customer has no contact that can carry one."""
+"""Where an order was opened for less than what policy asks for now."""
+PASSWORD_ALONE = Refusal(
+    Kind.FORBIDDEN,
+    text(
+        "You signed in with more than your trading password, and a code has to come another way than that. Please sign "
+        "out, and sign in with the password alone."
+    ),
+    field="operation",
+    code="password_alone",
+)
+"""Where codes are asked for and the login has used the contacts that could carry them (TW-01)."""
 
 
 def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: datetime) -> bool:
@@ -132,9 +181,12 @@ def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: date
 
     Unknown login factors fail closed.
     """
-    if contact is None or contact.disputed or now < contact.cool_until:
-        return False
-    return bool(login) and contact.channel.factor not in login
+    return contact is not None and _usable(contact, now) and bool(login) and contact.channel.factor not in login
+
+
+def _usable(contact: ContactFacts | None, now: datetime) -> bool:
+    """Whether a contact is on record, not stopped and not changed lately."""
+    return contact is not None and not contact.disputed and now >= contact.cool_until
 
 
 def _alone(policy: Policy, channels: Collection[Channel]) -> bool:

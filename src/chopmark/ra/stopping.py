@@ -61,12 +61,12 @@ class Stopped(StrEnum):
     CERTIFICATE = "certificate"
 
 
-def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel) -> Sequel:
+def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
     """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
     to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
-    asked, both are told with the first.
+    asked, both are told with the first. `coded_by` is None where a slip stands in for the code: then all are told.
     """
     order = file.order
     had_one = present_of(file.holdings, order.profile) is not None

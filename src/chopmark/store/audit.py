@@ -15,6 +15,7 @@ from chopmark.audit.ports import (
     HoldingRow,
     Lease,
     Placed,
+    SlipRow,
     StoredAnchor,
     StoredHead,
     TableRow,
@@ -35,6 +36,15 @@ _WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIM
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
 # Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
+# Takes the lease from whoever has it: what that one is about to write is refused by its fencing number.
+_SEIZE = """
+INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, CAST(:above AS BIGINT) + 1, :until)
+ON CONFLICT (name) DO UPDATE SET
+  fencing = CASE WHEN leases.fencing > CAST(:above AS BIGINT) THEN leases.fencing ELSE CAST(:above AS BIGINT) END + 1,
+  holder = :holder,
+  until = :until
+RETURNING fencing
+"""
 _SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
 _PLACE = {
     "postgresql": """
@@ -54,6 +64,7 @@ FROM (
 WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL RETURNING leaves.version
 """,  # the plus keeps SQLite from looking through all that wait for each of them
 }
+_HEAD_LINE = "SELECT line FROM heads WHERE size = :size"
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
 _ALL_SEQUENCED = f"SELECT {LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
 _ALL_WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
@@ -96,6 +107,16 @@ class AuditLedger:
         rows = await self._engine.read(_rows, _LATEST_HEAD, {})
         return _head_and_frontier(rows[0]) if rows else None
 
+    async def head_line(self, size: int) -> str | None:
+        """Return the line of the head that counts so many leaves, as it is stored, or None."""
+        rows = await self._engine.read(_rows, _HEAD_LINE, {"size": size})
+        return rows[0]["line"] if rows else None
+
+    async def seize(self, holder: str, above: int, now: datetime, ttl: timedelta) -> Lease:
+        """Take the lease from whoever has it; its fencing number is higher than `above` and than any before."""
+        fencing = await self._engine.run(_seize, holder, above, ms(now + ttl))
+        return Lease(holder, fencing, now + ttl)
+
     async def newest_time(self) -> datetime | None:
         """Return the time of the newest head; None without one, and where it cannot be read: `audit verify` says so."""
         try:
@@ -132,6 +153,7 @@ _ALL_CONTACTS = "SELECT customer, channel, version, verified_at, cool_until FROM
 _ALL_FAILURES = """
 SELECT customer, factor, window_start, in_window, ever, held_at FROM failures ORDER BY customer, factor
 """
+_ALL_SLIPS = "SELECT id, customer, state, order_id, expires_at FROM slips ORDER BY id"
 
 
 class AuditSource:
@@ -190,6 +212,11 @@ def _take_lease(holder: str, now: int, until: int) -> Script[Lease | None]:
     return None if fencing is None else Lease(holder, fencing, moment(until))
 
 
+def _seize(holder: str, above: int, until: int) -> Script[int]:
+    rows = yield whole(_SEIZE, name=LEASE_NAME, holder=holder, above=above, until=until)
+    return int(rows[0]["fencing"])
+
+
 def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:
     return (yield script.Query(sql, values, whole=True))
 
@@ -245,10 +272,15 @@ def _failure(row: Row) -> TableRow:
     return FailureRow(row["customer"], row["factor"], *counts, held=row["held_at"] is not None)
 
 
+def _slip(row: Row) -> TableRow:
+    return SlipRow(row["id"], row["customer"], row["state"], row["order_id"], moment(row["expires_at"]))
+
+
 _TABLES: tuple[tuple[str, Callable[[Row], TableRow]], ...] = (
     (_ALL_CERTIFICATES, _certificate),
     (_ALL_REQUESTS, _certificate),
     (_ALL_HOLDINGS, _holding),
     (_ALL_CONTACTS, _contact),
     (_ALL_FAILURES, _failure),
+    (_ALL_SLIPS, _slip),
 )

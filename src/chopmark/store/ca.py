@@ -18,6 +18,7 @@ STATUS_CHANNEL = "status"
 _ENTRY = """serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, der, state, shard,
   not_before, not_after, reserved_at, ended_at, reason"""
 _BY_ORDER = f"SELECT {_ENTRY} FROM certificates WHERE order_id = :order_id"
+_BY_SERIAL = f"SELECT {_ENTRY} FROM certificates WHERE serial = :serial"
 _RESERVE = """
 INSERT INTO certificates (serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, state, shard,
   not_before, not_after, reserved_at)
@@ -34,23 +35,22 @@ UPDATE certificates SET state = 'orphaned', ended_at = :now, reason = 'unspecifi
   answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'reserved' RETURNING serial
 """
-_REVOKE = """
+REVOKE = """
 UPDATE certificates SET state = 'revoked', ended_at = COALESCE(ended_at, :now), reason = :reason, turns = turns + 1,
   answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial
 """
-_HOLD = """
+HOLD = """
 UPDATE certificates SET state = 'held', ended_at = :now, reason = 'certificate_hold', turns = turns + 1,
   answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'issued' RETURNING serial
 """
-_RELEASE = """
+RELEASE = """
 UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1,
   answer_due = :now, changed = {changed}
 WHERE serial = :serial AND state = 'held' RETURNING serial
 """
 _STATUS = "SELECT state, ended_at, reason, turns FROM certificates WHERE issuer = :issuer AND serial = :serial"
-_ORDER_OF = "SELECT order_id FROM certificates WHERE serial = :serial"
 _ISSUERS = """
 SELECT id, name, certificate, chain, key_pem, responder_certificate, responder_key_pem, state FROM issuers
 ORDER BY created_at, id
@@ -174,15 +174,15 @@ class CertificateLedger:
 
     async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
         """Revoke an issued or held certificate; False when it was ended already or never issued (I25)."""
-        return await self._turn(leaf, _REVOKE, serial=serial, reason=reason, now=ms(now))
+        return await self._turn(leaf, REVOKE, serial=serial, reason=reason, now=ms(now))
 
     async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
         """Put an issued certificate on hold; False in any other state."""
-        return await self._turn(leaf, _HOLD, serial=serial, now=ms(now))
+        return await self._turn(leaf, HOLD, serial=serial, now=ms(now))
 
     async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
-        return await self._turn(leaf, _RELEASE, serial=serial, now=ms(now))
+        return await self._turn(leaf, RELEASE, serial=serial, now=ms(now))
 
     async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
         """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""
@@ -197,12 +197,12 @@ class CertificateLedger:
 
         return await self._engine.run(script)
 
-    async def order_of(self, serial: Serial) -> OrderId | None:
-        """Return the order that a serial was reserved for."""
+    async def by_serial(self, serial: Serial) -> Entry | None:
+        """Return the entry of a serial; None when it was never reserved here."""
 
-        def script() -> Script[OrderId | None]:
-            rows = yield whole(_ORDER_OF, serial=serial)
-            return OrderId(rows[0]["order_id"]) if rows else None
+        def script() -> Script[Entry | None]:
+            rows = yield whole(_BY_SERIAL, serial=serial)
+            return entry_of(rows[0]) if rows else None
 
         return await self._engine.read(script)
 

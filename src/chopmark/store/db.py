@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -22,7 +21,9 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import ExecutableDDLElement
 
 from chopmark.store.engine import Engine
-from chopmark.store.opening import is_postgres, open_engine, sqlite_path
+from chopmark.store.opening import is_older, is_postgres, open_engine, schema_of, sqlite_path
+from chopmark.store.postgres_rights import assert_may_migrate
+from chopmark.store.postgres_route import Route
 from chopmark.store.schema import metadata
 from chopmark.store.script import Query, Script
 from chopmark.store.sqlite_connection import connect
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x43484F50  # the advisory lock of migrations: "CHOP"
+SESSION = {"application_name": "chopmark upgrade"}
 
 
 __all__ = ["Fit", "check", "create", "current", "head", "open_engine", "upgrade"]
@@ -54,7 +56,12 @@ async def upgrade(url: str) -> None:
     """The schema is this release's: each missing revision was applied in a transaction of its own.
 
     Others who start at the same moment wait; a database in memory is `create`d instead.
+
+    Raises:
+        Unfit: PostgreSQL's address, a pooler or our role's rights will not do.
     """
+    if is_postgres(url) and is_older(await schema_of(url)):
+        await assert_may_migrate(Route.to(url))
     while await _within(url, _one_revision):
         pass
 
@@ -126,8 +133,9 @@ async def _within(url: str, step: Callable[[Connection], T]) -> T:
     """Run a step in one transaction that nobody else's migration enters."""
     if not is_postgres(url):
         return await asyncio.to_thread(_within_sqlite, sqlite_path(url), step)
+    route = Route.to(url)
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+        "postgresql+asyncpg://", async_creator=lambda: route.connect(SESSION), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:

@@ -92,7 +92,11 @@ class Clash(Exception):
         self.columns = columns
 
 
-class NotDurable(Exception):
+class Unfit(Exception):
+    """The database cannot be used as it is; the text is a sentence for the operator: what is wrong, and the remedy."""
+
+
+class NotDurable(Unfit):
     """The database's settings would let a committed transaction be lost; its text says which."""
 
 

@@ -1,5 +1,7 @@
 """Appending leaves within a change's own transaction: `record` where one statement does it all, else `append`."""
 
+from collections.abc import Sequence
+
 from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip, new_chain, next_tip
 from chopmark.audit.recorder import StaleChain
 from chopmark.store.script import Query, Row, Script, at_once, guard, query
@@ -48,6 +50,21 @@ def append(leaf: Leaf) -> Script[None]:
     if not (yield move):
         raise StaleChain
     yield entry
+
+
+def again(chain: ChainId, records: Sequence[StoredLeaf]) -> Script[bool]:
+    """Append those of a chain's first records that are not here, as they were sealed; raises StaleChain.
+
+    False, and nothing is written, when the chain has gone another way here. ValueError for a malformed record.
+    """
+    tip = tip_of(chain, (yield query(TIP, chain=chain)))
+    if tip.version >= len(records):
+        return True
+    if tip.version and records[tip.version - 1].leaf_hash() != tip.leaf_hash:
+        return False
+    for one in records[tip.version :]:
+        yield from append(one.leaf())
+    return True
 
 
 def record(leaf: Leaf, *parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:

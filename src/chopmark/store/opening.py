@@ -6,16 +6,17 @@ Addresses: `sqlite:///relative.db`, `sqlite:////absolute.db` (`?group=off` commi
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import asyncpg
-
-from chopmark.store.engine import Engine
+from chopmark.errors import Refused
+from chopmark.store import postgres_rights
+from chopmark.store.engine import Engine, Unfit
 from chopmark.store.postgres import POOL, PostgresEngine
+from chopmark.store.postgres_route import Route
 from chopmark.store.sqlite import SqliteEngine
-from chopmark.store.sqlite_connection import MEMORY, connect, translating
+from chopmark.store.sqlite_connection import BUSY_MS, MEMORY, translating
 
 RELEASE = "0016"
 """The last revision of the schema that this release knows; a test holds it to the migrations."""
@@ -31,6 +32,7 @@ async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> En
     Raises:
         ValueError: no address of this kind.
         NotDurable: the database would not keep what it commits.
+        Unfit: it cannot be used for another reason that its text says.
         Refused: UNAVAILABLE, it cannot be reached.
     """
     if is_postgres(url):
@@ -42,17 +44,48 @@ async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> En
         return SqliteEngine(sqlite_path(url), group=group == "on")
 
 
+async def schema_of(url: str) -> str | None:
+    """Return the revision of the database's schema, None where there is none; nothing is made or changed."""
+    if is_postgres(url):
+        return await postgres_rights.schema_of(Route.to(url))
+    return await asyncio.to_thread(_schema_of_sqlite, sqlite_path(url))
+
+
+def is_older(revision: str | None) -> bool:
+    """Tell whether a schema lacks something of this release: revisions are numbered without a gap."""
+    return revision is None or revision < RELEASE
+
+
 async def is_current(url: str) -> bool:
     """Tell whether the database's schema is this release's, without alembic."""
-    if not is_postgres(url):
-        return await asyncio.to_thread(_sqlite_is_current, sqlite_path(url))
-    connection = await asyncpg.connect(url)
-    try:
-        return bool(await connection.fetchval(_REVISION) == RELEASE)
-    except asyncpg.UndefinedTableError:
-        return False
-    finally:
-        await connection.close()
+    return await schema_of(url) == RELEASE
+
+
+async def assert_current(url: str) -> None:
+    """The database holds this release's schema, or a later one (release N-1 runs on schema N); nothing is changed.
+
+    Raises:
+        Unfit: it holds an older one, or none.
+    """
+    found = await schema_of(url)
+    if found is None:
+        raise Unfit("the database has no schema yet: `chopmark db upgrade` makes it; nothing was changed")
+    if is_older(found):
+        raise Unfit(
+            f"the database's schema is {found}, older than this release's {RELEASE}: `chopmark db upgrade` brings it "
+            "up to date; nothing was changed"
+        )
+
+
+async def assert_usable(url: str) -> None:
+    """Nothing keeps a process from using this database, except perhaps its being down just now, or its schema.
+
+    Raises:
+        Unfit: the address, a pooler, a setting or our role's rights will not do.
+    """
+    if is_postgres(url):
+        with suppress(Refused):
+            await (await open_engine(url, pool=1)).close()
 
 
 async def make_current(url: str) -> None:
@@ -64,15 +97,17 @@ async def make_current(url: str) -> None:
     await db.upgrade(url)
 
 
-def _sqlite_is_current(path: str) -> bool:
+def _schema_of_sqlite(path: str) -> str | None:
     if not Path(path).exists():
-        return False
-    with closing(connect(path)) as db:
+        return None
+    # Not `connect`: that makes a database of what it finds.
+    with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=BUSY_MS / 1000)) as db:
+        db.execute("PRAGMA query_only = 1")
         try:
             row = db.execute(_REVISION).fetchone()
         except sqlite3.OperationalError:
-            return False
-        return row is not None and row[0] == RELEASE
+            return None
+        return None if row is None else str(row[0])
 
 
 def is_postgres(url: str) -> bool:

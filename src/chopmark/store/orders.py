@@ -25,7 +25,7 @@ ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, 
   created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,
   code_channel, coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended, login, bound_login,
   proved_login, approved_login, key_evidence, both_codes, second_channel, second_coded_at, delay,
-  announced_at"""
+  announced_at, slip_unless, slip_id"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
 LIVE_ORDERS = f"""
@@ -43,6 +43,16 @@ WAITED = "(delay = 0 OR announced_at + delay <= :now)"
 """The guard that an order which waits has been announced, and has waited."""
 NOT_WAITING = f"(announced_at IS NULL OR {WAITED})"
 """The guard that an order takes a code: one that was announced takes none before its time is over."""
+
+
+CARRIES_NOW = """EXISTS (
+  SELECT 1 FROM contacts carrying WHERE carrying.customer = orders.customer AND carrying.disputed_at IS NULL
+    AND carrying.cool_until <= :now AND orders.slip_unless LIKE '%' || carrying.channel || '%')"""
+"""Whether a contact can carry a code by now, so that no slip counts: `Order.slip_unless` names the channels."""
+SLIP_GIVEN = f"""(slip_unless IS NULL OR (NOT {CARRIES_NOW} AND EXISTS (
+  SELECT 1 FROM slips given WHERE given.id = orders.slip_id AND given.state = 'used' AND given.order_id = orders.id
+    AND given.spki = orders.spki_sha256)))"""
+"""The guard that an order which asks for a slip was given one, for its key, that no newer one has made void."""
 
 
 def by(acting: ActingLogin) -> dict[str, str]:
@@ -95,7 +105,13 @@ def order_of(row: Row) -> Order:
         second_coded_at=moment_or_none(row["second_coded_at"]),
         delay=timedelta(milliseconds=row["delay"]),
         announced_at=moment_or_none(row["announced_at"]),
+        slip_unless=_channels(row["slip_unless"]),
+        slip_id=row["slip_id"],
     )
+
+
+def _channels(stored: str | None) -> frozenset[Channel] | None:
+    return None if stored is None else frozenset(Channel(word) for word in stored.split("+") if word)
 
 
 def _login(stored: str | None) -> LoginId | None:

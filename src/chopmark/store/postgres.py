@@ -9,11 +9,13 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine import Bells, Clash, NotDurable, Snapshot, unavailable
+from chopmark.store.engine import Bells, Clash, Snapshot, Unfit, unavailable
 from chopmark.store.postgres_bell import Bell
 from chopmark.store.postgres_bundle import perform_bundle
 from chopmark.store.postgres_joint import LOST, Alone, Joiner
 from chopmark.store.postgres_pool import Pool
+from chopmark.store.postgres_rights import schema_of
+from chopmark.store.postgres_route import COMMAND_S, Route
 from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
 
 P = ParamSpec("P")
@@ -22,8 +24,6 @@ T = TypeVar("T")
 POOL = 8
 READERS = 4
 RERUNS = 3
-ACQUIRE_S = 5
-COMMAND_S = 15
 SESSION = {
     "application_name": "chopmark",
     "timezone": "UTC",
@@ -39,7 +39,7 @@ UNHURRIED = SESSION | {
     "idle_in_transaction_session_timeout": "0",
     "enable_seqscan": "on",  # whole tables are read
 }
-DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+READING = {"default_transaction_read_only": "on"}
 
 _RERUN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 _UNAVAILABLE = (
@@ -62,13 +62,13 @@ class PostgresEngine:
 
     dialect: Literal["postgresql"] = "postgresql"
 
-    def __init__(self, dsn: str, writers: Pool, readers: Pool) -> None:
-        self._dsn = dsn
+    def __init__(self, route: Route, writers: Pool, readers: Pool) -> None:
+        self._route = route
         self._writers = writers
         self._readers = readers
         self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
         self._bells = Bells()
-        self._bell = Bell(dsn, self._bells)
+        self._bell = Bell(route, self._bells)
         self._closed = False
 
     @classmethod
@@ -77,17 +77,21 @@ class PostgresEngine:
 
         Raises:
             NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
+            Unfit: the address, a pooler or the role's rights will not do.
         """
-        writing = Pool(partial(_connect, dsn, SESSION, durable), pool)
-        reading = Pool(partial(_connect, dsn, SESSION | {"default_transaction_read_only": "on"}, False), readers)
-        with _translating:
+        route = Route.to(dsn)
+        writing = Pool(partial(_connect, route, SESSION, durable), pool)
+        reading = Pool(partial(_connect, route, SESSION | READING, False), readers)
+        writing.beside, reading.beside = reading, writing
+        with _opening:
             try:
+                await schema_of(route)
                 for each in (writing, reading):
                     each.give(await each.take())
             except BaseException:
                 writing.terminate()
                 raise
-        return cls(dsn, writing, reading)
+        return cls(route, writing, reading)
 
     async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
@@ -112,7 +116,7 @@ class PostgresEngine:
         """As `Engine.stream`."""
         statement = compiled(sql)
         with _translating:
-            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+            connection = await self._route.connect(UNHURRIED)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     cursor = await connection.cursor(statement.numbered, *statement.arguments(values))
@@ -125,7 +129,7 @@ class PostgresEngine:
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """As `Engine.snapshot`."""
         with _translating:
-            connection = await asyncpg.connect(self._dsn, timeout=ACQUIRE_S, server_settings=UNHURRIED)
+            connection = await self._route.connect(UNHURRIED)
         try:
             with _translating:
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
@@ -162,6 +166,9 @@ class PostgresEngine:
                 connection = await pool.take()
                 try:
                     await _walk(connection, begin, walk, step)
+                except TimeoutError:
+                    pool.doubt()
+                    raise
                 finally:
                     pool.give(connection)
         finally:
@@ -195,30 +202,15 @@ class _View:
                 yield rows
 
 
-async def _connect(dsn: str, settings: dict[str, str], durable: bool) -> Any:
-    """Return a new connection; raises NotDurable when it has to be durable and is not."""
-    connection = await asyncpg.connect(
-        dsn,
-        timeout=ACQUIRE_S,
+async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any:
+    """Return a new connection of a pool; raises as `Route.connect`."""
+    return await route.connect(
+        settings,
+        durable=durable,
         command_timeout=COMMAND_S,
         statement_cache_size=1024,
         max_cached_statement_lifetime=0,
-        server_settings=settings,
     )
-    try:
-        if durable:
-            await _assert_durable(connection)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
-
-
-async def _assert_durable(connection: Any) -> None:
-    for name in DURABILITY:
-        value = await connection.fetchval("SELECT current_setting($1)", name)
-        if value == "off":
-            raise NotDurable(f"PostgreSQL has {name} = off: a commit could be lost")
 
 
 async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
@@ -266,9 +258,15 @@ async def _perform(connection: Any, step: Statements) -> list[Row]:
 
 
 class _Translating:
-    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is."""
+    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is.
 
-    __slots__ = ()
+    So does Unfit, except at the opening: for a customer it is the database's state, and the operator reads the cause.
+    """
+
+    __slots__ = ("_also",)
+
+    def __init__(self, *also: type[Exception]) -> None:
+        self._also = (*_UNAVAILABLE, *also)
 
     def __enter__(self) -> None:
         """Begin."""
@@ -279,8 +277,9 @@ class _Translating:
             match = _KEY.match(failure.detail or "")
             columns = tuple(match["columns"].split(", ")) if match else ()
             raise Clash(failure.table_name or "", columns) from None
-        if isinstance(failure, _UNAVAILABLE):
+        if isinstance(failure, self._also):
             raise unavailable() from failure
 
 
-_translating = _Translating()
+_translating = _Translating(Unfit)
+_opening = _Translating()

@@ -11,21 +11,22 @@ from typing import Any
 
 import asyncpg
 
-from chopmark.store.engine import Bells
+from chopmark.store.engine import Bells, Unfit
+from chopmark.store.postgres_route import Route
 
-CONNECT_S = 5
 COMMAND_S = 5
 SESSION = {"application_name": "chopmark bell", "synchronous_commit": "off", "lock_timeout": "5s"}
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_FAILURES = (OSError, Unfit, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Bell:
     """Carries the channels of this process's bells to the others and back; connects when first needed, and again."""
 
-    def __init__(self, dsn: str, bells: Bells) -> None:
-        self._dsn = dsn
+    def __init__(self, route: Route, bells: Bells) -> None:
+        self._route = route
         self._bells = bells
         self._connection: Any = None
+        self._session = 0
         self._heard: set[str] = set()
         self._pending: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
@@ -72,14 +73,14 @@ class Bell:
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
             self._heard.clear()
-            self._connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_S, command_timeout=COMMAND_S, server_settings=SESSION
-            )
+            self._connection = await self._route.connect(SESSION, command_timeout=COMMAND_S)
+            # Not `get_server_pid`: behind a pooler that number is the pooler's own.
+            self._session = await self._connection.fetchval("SELECT pg_backend_pid()")
             self._connection.add_termination_listener(self._lost)
         return self._connection
 
-    def _ring(self, connection: Any, pid: int, channel: object, _payload: object) -> None:
-        if pid != connection.get_server_pid():  # our own were rung at once
+    def _ring(self, _connection: Any, pid: int, channel: object, _payload: object) -> None:
+        if pid != self._session:  # our own were rung at once
             self._bells.ring([str(channel)])
 
     def _lost(self, _connection: Any) -> None:

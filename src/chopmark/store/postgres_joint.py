@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from chopmark.errors import Refused
+from chopmark.store.engine import Unfit
 from chopmark.store.postgres_bundle import perform_bundle
 from chopmark.store.postgres_pool import Pool
 from chopmark.store.script import Bundle, Row
@@ -75,7 +76,7 @@ class Joiner:
         try:
             answers = await self._together([bundle for bundle, _ in group])
             told = [(future, answer) for (_, future), answer in zip(group, answers, strict=True)]
-        except (Alone, Refused, OSError, asyncpg.PostgresError) as failure:
+        except (Alone, Refused, Unfit, OSError, asyncpg.PostgresError) as failure:
             failed = failure
         finally:
             for future, answer in told:
@@ -92,7 +93,11 @@ class Joiner:
                 raise Alone from failure  # a mistake, made before anything was sent: whoever made it is told so
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
-        except (asyncio.CancelledError, TimeoutError):
+        except TimeoutError:
+            connection.terminate()
+            self._pool.doubt()
+            raise
+        except asyncio.CancelledError:
             connection.terminate()
             raise
         finally:

@@ -24,6 +24,8 @@ class Pool:
         self._idle: list[Any] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._closed = False
+        self.beside: Pool | None = None
+        """The pool of other connections to the same server: what one of them doubts, the other one does."""
 
     async def take(self) -> Any:
         """Return a connection that nobody else uses until `give`.
@@ -53,6 +55,15 @@ class Pool:
         elif not self._next(connection):
             self._idle.append(connection)
 
+    def doubt(self) -> None:
+        """End the idle connections: the server was silent for longer than it lets a statement run.
+
+        It is cut off or stands still, and each of them would cost somebody the same wait.
+        """
+        self._distrust()
+        if self.beside is not None:
+            self.beside._distrust()  # noqa: SLF001 - a pool of the same class
+
     async def close(self) -> None:
         """End all connections, those on loan when they come back, at the latest after ten seconds."""
         self._closed = True
@@ -72,6 +83,9 @@ class Pool:
     def terminate(self) -> None:
         """End the idle connections at once."""
         self._closed = True
+        self._distrust()
+
+    def _distrust(self) -> None:
         for connection in self._idle:
             connection.terminate()
 

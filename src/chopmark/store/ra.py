@@ -16,7 +16,18 @@ from chopmark.store.credentials import USED_UP, claim, usable
 from chopmark.store.disputes import disputed
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append, note, record
-from chopmark.store.orders import BOTH_GIVEN, HELD_HERE, LIVE, LIVE_ORDERS, ORDER, ORDER_COLUMNS, WAITED, by, order_of
+from chopmark.store.orders import (
+    BOTH_GIVEN,
+    HELD_HERE,
+    LIVE,
+    LIVE_ORDERS,
+    ORDER,
+    ORDER_COLUMNS,
+    SLIP_GIVEN,
+    WAITED,
+    by,
+    order_of,
+)
 from chopmark.store.post import queue, queued, wake
 from chopmark.store.revoking import MOVED_ON, NotRevoked, revoked
 from chopmark.store.script import Query, Row, Script, Value, guard, in_turn, query, whole
@@ -26,10 +37,11 @@ from chopmark.words import ActingLogin, Channel, CustomerId, LoginId, OrderId, O
 
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
-  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, login, both_codes, delay)
+  created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, login, both_codes, delay,
+  slip_unless)
 VALUES (:id, :customer, :operation, :reason, :account, :profile, :key_home, :state, :login_factors, :policy,
   :created_at, :expires_at, :birth_date_asked, :nonce, :nonce_expires_at, :old_serial, :login, :both_codes,
-  :delay)
+  :delay, :slip_unless)
 ON CONFLICT DO NOTHING RETURNING id
 """
 _SAME_PROFILE = f"""
@@ -63,7 +75,7 @@ _USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
 _BIND = """
 UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
   coded_at = NULL, checked_at = NULL, code_channel = NULL, approved_login = NULL, proved_login = NULL,
-  second_channel = NULL, second_coded_at = NULL, announced_at = NULL,
+  second_channel = NULL, second_coded_at = NULL, announced_at = NULL, slip_id = NULL,
   bound_login = :login, key_evidence = :evidence, login_factors = :union,
   nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
 WHERE id = :id AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
@@ -74,7 +86,8 @@ RETURNING id
 _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
 _POSSESS = """
 UPDATE orders SET state = 'bound', proved_login = :login, coded_at = NULL, checked_at = NULL,
-  code_channel = NULL, approved_login = NULL, second_channel = NULL, second_coded_at = NULL, login_factors = :union,
+  code_channel = NULL, approved_login = NULL, second_channel = NULL, second_coded_at = NULL, slip_id = NULL,
+  login_factors = :union,
   nonce = CASE WHEN CAST(:used AS {bytes}) IS NULL THEN nonce ELSE NULL END
 WHERE id = :id AND operation <> 'revoke' AND state IN ('bound', 'coded', 'checked') AND expires_at > :now
   AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used) AND login_factors = :known AND spki_sha256 = :spki
@@ -93,7 +106,7 @@ _SUBMIT = f"""
 UPDATE orders SET state = 'submitted', consent = :consent, submitted_at = :now
 WHERE id = :id AND operation <> 'revoke' AND state = :start AND coded_at > :since AND expires_at > :now
   AND approved_login = :login AND {HELD_HERE} AND login_factors = :known AND spki_sha256 = :spki AND {BOTH_GIVEN}
-  AND {WAITED}
+  AND {WAITED} AND {SLIP_GIVEN}
 RETURNING id
 """
 _PEND = "UPDATE orders SET state = 'pending' WHERE id = :id AND state = 'submitted' RETURNING id"
@@ -193,6 +206,7 @@ class OrderLedger:
                 login=order.login,
                 both_codes=int(order.both_codes),
                 delay=span(order.delay),
+                slip_unless=None if order.slip_unless is None else "+".join(sorted(order.slip_unless)),
             )
             if (yield from record(leaf, new, *queued(works))) is not None:
                 yield from wake(works)

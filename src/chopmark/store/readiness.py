@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from chopmark.store.columns import moment_or_none, ms
 from chopmark.store.engine import Engine
@@ -12,6 +13,11 @@ from chopmark.store.script import Script, query
 _ANSWERS = "SELECT value FROM installation WHERE name = 'portal'"
 _REVISION = "SELECT version_num FROM alembic_version"
 _CLOCK = "SELECT CURRENT_TIMESTAMP AS now"
+_DIRECTORY = {
+    "sqlite": "SELECT file AS directory FROM pragma_database_list WHERE name = 'main'",
+    "postgresql": "SELECT setting AS directory FROM pg_settings WHERE name = 'data_directory'",
+}
+"""PostgreSQL tells it to superusers and to members of pg_read_all_settings alone: to others there is no such row."""
 _OLDEST = "SELECT MIN(not_before) AS since FROM work WHERE done_at IS NULL AND not_before <= :now"
 
 
@@ -47,6 +53,17 @@ class Readiness:
             return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
         return await self._engine.read(script)
+
+    async def directory(self) -> Path | None:
+        """Return the directory of the database's files; None where the server does not tell, or has none."""
+        sql = _DIRECTORY[self._engine.dialect]
+
+        def script() -> Script[Path | None]:
+            rows = yield query(sql)
+            return Path(rows[0]["directory"]) if rows and rows[0]["directory"] else None
+
+        found = await self._engine.read(script)
+        return found.parent if found is not None and self._engine.dialect == "sqlite" else found
 
     async def waiting_since(self, now: datetime) -> datetime | None:
         """Return when the oldest work that is due became due; None when nothing waits."""

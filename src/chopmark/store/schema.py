@@ -164,6 +164,9 @@ orders = Table(
     # One that waits so long from its first right code, which announces it.
     _int("delay", default=0),
     _int("announced_at", null=True),
+    # One that asks for an approval slip, unless one of these channels can carry a code; and the slip that was right.
+    _text("slip_unless", null=True),
+    _text("slip_id", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",

@@ -1,4 +1,4 @@
-"""The tables of the doors: programs that ask for launches, their tickets, budgets, failed entries, stop codes."""
+"""The tables of the doors: programs that ask for launches, their tickets, budgets, failed entries, stops, slips."""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, text
 
@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaD
 def add_to(metadata: MetaData) -> None:
     """Add the tables to those of `schema`."""
     _add_stops(metadata)
+    _add_slips(metadata)
     _add_counts(metadata)
     Table(
         "clients",
@@ -82,6 +83,24 @@ def _add_stops(metadata: MetaData) -> None:
         Column("order_id", Text, ForeignKey("orders.id"), nullable=False),
         Column("until", BigInteger, nullable=False),
         Column("used_at", BigInteger),
+    )
+
+
+def _add_slips(metadata: MetaData) -> None:
+    """Add the approval slips that a branch hands out, as keyed hashes; a newer one voids those before it."""
+    Table(
+        "slips",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("customer", Text, ForeignKey("customers.id"), nullable=False),
+        Column("secret_hash", Text, nullable=False),
+        Column("key_words", Text),
+        Column("printed_at", BigInteger, nullable=False),
+        Column("expires_at", BigInteger, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("order_id", Text, ForeignKey("orders.id")),
+        Column("spki", Text),
+        Index("slips_by_customer", "customer", "printed_at"),
     )
 
 

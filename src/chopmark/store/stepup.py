@@ -105,7 +105,7 @@ RETURNING id
 
 The first one of an order that waits approves nothing: it announces the order, which then has its day after the wait.
 """
-_HOLD_LOST = """
+HOLD_LOST = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
 WHERE state = 'active' AND serial = (
   SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
@@ -323,7 +323,7 @@ class ChallengeLedger:
         )
 
         def script() -> Script[Refusal | None]:
-            hold_lost = query(_HOLD_LOST, order_id=challenge.order, now=ms(now))
+            hold_lost = query(HOLD_LOST, order_id=challenge.order, now=ms(now))
             follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
             if (yield from record(leaf, consume, coded, forgiven, unpaused, *follows)) is not None:
                 yield from wake(sequel.works)
@@ -331,11 +331,11 @@ class ChallengeLedger:
             if not (yield consume):
                 found = yield query(_GET, id=challenge.id)
                 return challenge_of(found[0]).refusal(now) or pure.expired()
-            yield forgiven
             yield unpaused
             if not (yield coded):
-                yield from append(no)
+                yield from append(no)  # which gives no failure back, so that the count does not either
                 return _MOVED
+            yield forgiven
             yield from in_turn(follows)
             yield from wake(sequel.works)
             yield from append(leaf)

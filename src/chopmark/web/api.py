@@ -52,6 +52,7 @@ from chopmark.web.wire import (
     OverviewOut,
     PossessionBody,
     ProveBody,
+    SlipBody,
     StartBody,
     StatusOut,
     from_b64,
@@ -202,6 +203,9 @@ async def overview(request: Req, visit: Visiting, account: FromQuery[str | None]
 @post("/orders", responses=PROBLEMS)
 async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
     """Open an order, or return the one that is open already for the same; another open one is named in `code`."""
+    busy = house(request).load.refuses_applications()
+    if busy is not None and data.operation is Operation.ENROL:
+        raise Refused(busy)
 
     async def do(visit: Visit) -> Response[OrderOut]:
         file = await house(request).enrolment.start(
@@ -287,16 +291,35 @@ async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) 
 
     Where that answer was lost, the very same request with the old id gets it once more, for a minute.
     """
+    wanted = OrderId(order_id)
+    return await _stepping_up(
+        request, wanted, lambda visit: house(request).rekey.answer(visit.caller, wanted, data.code)
+    )
+
+
+@post("/orders/{order_id:str}/slip", status_code=200, responses=PROBLEMS)
+async def slip(request: Req, order_id: FromPath[str], data: JSONBody[SlipBody]) -> Response[OrderOut]:
+    """Check an approval slip in place of a code; a wrong one counts as a wrong code. For the rest as for a code."""
+    wanted = OrderId(order_id)
+    return await _stepping_up(
+        request, wanted, lambda visit: house(request).slips.answer(visit.caller, wanted, data.slip)
+    )
+
+
+async def _stepping_up(
+    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderFile]]
+) -> Response[OrderOut]:
+    """Give the session a new id after the right answer; where that answer was lost, once more for a minute."""
 
     async def do(visit: Visit) -> Response[OrderOut]:
-        response = _order(request, await house(request).rekey.answer(visit.caller, OrderId(order_id), data.code))
+        response = _order(request, await answered(visit))
         lost = None if visit.repeat is None else visit.repeat.digest
         set_session(request, response, await house(request).door.step_up(visit.session, lost))
         await set_known(request, response, visit.session, coded=True)
         return response
 
     try:
-        return await once(request, do, OrderId(order_id))
+        return await once(request, do, order_id)
     except Refused as refused:
         if refused.refusal is not SIGN_IN_AGAIN:
             raise
@@ -420,6 +443,7 @@ ROUTER = Router(
         possession,
         challenge,
         code,
+        slip,
         birth_date,
         confirm,
         prove,

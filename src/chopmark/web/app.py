@@ -23,9 +23,10 @@ from chopmark.web import api, outside, portal, problems, steps, stop
 from chopmark.web.brand import brand_css
 from chopmark.web.doors import Doors
 from chopmark.web.i18n import Translator, load_catalogues
+from chopmark.web.load import Counted
 from chopmark.web.publication import Publication
 from chopmark.web.render import Pages
-from chopmark.web.session import provide_visit
+from chopmark.web.session import KNOWN, cookie_name, provide_visit
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import Assets
 from chopmark.words import text
@@ -44,7 +45,10 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+_PAGES_FILES = ("/static/", "/brand.css")
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_OPEN = ("/launch", "/api/v1/launches", "/static/", "/brand.css")
+"""What a busy process still has for whoever has not signed in: the trading program's customers, and parts of pages."""
 
 
 def static_folder() -> Path:
@@ -71,11 +75,25 @@ def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-async def same_origin(request: AnyRequest) -> None:
-    """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page.
+async def let_in(request: AnyRequest) -> None:
+    """Refuse what cannot be answered now, and what another site asks for.
 
-    Awaits nothing, but the framework runs a hook that is no coroutine in a thread.
+    Awaits nothing, but the framework runs a hook that is no coroutine in a thread. While the counter stands still
+    after a restore, nothing but the files of its pages is served.
     """
+    if not request.scope["path"].startswith(_PAGES_FILES):
+        house(request).require_whole()
+    known = request.scope["path"].startswith(_OPEN) or any(
+        cookie_name(request, name) in request.cookies for name in ("chopmark", KNOWN)
+    )
+    busy = house(request).load.refuses(known=known)
+    if busy is not None:
+        raise Refused(busy)
+    same_origin(request)
+
+
+def same_origin(request: AnyRequest) -> None:
+    """Refuse a change that another site's page asks for (I23); a program without an Origin is not a page."""
     if request.method not in _UNSAFE:
         return
     origin = request.headers.get("origin")
@@ -159,7 +177,7 @@ def create(doors: Doors) -> Built:
 
 def in_front(doors: Doors, portal: Litestar) -> ASGIApp:
     """Return the application: the status services and the headers stand in front of the framework."""
-    return Publication(doors, Headed(Secured(portal, https=doors.https)))
+    return Publication(doors, Counted(doors.load, Headed(Secured(portal, https=doors.https))))
 
 
 def framework(doors: Doors) -> Litestar:
@@ -185,7 +203,7 @@ def framework(doors: Doors) -> Litestar:
             RecursionError: problems.too_deep,
             Exception: problems.unexpected,
         },
-        before_request=same_origin,
+        before_request=let_in,
         csrf_config=CSRFConfig(
             secret=doors.csrf_secret.reveal(),
             cookie_name="__Host-csrf" if doors.https else "csrf",

@@ -18,6 +18,7 @@ from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramDesk
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
+from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
@@ -25,6 +26,7 @@ from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.brand import Brand
 from chopmark.web.client_address import ClientAddresses
 from chopmark.web.health import Check
+from chopmark.web.load import Load
 from chopmark.words import Secret, Text
 
 
@@ -80,6 +82,7 @@ class Doors:
     enrolment: Enrolment
     rekey: Rekey
     possession: Possession
+    slips: SlipDesk
     program: ProgramDesk
     revocation: Revocation
     stopping: StopDesk
@@ -91,6 +94,8 @@ class Doors:
     crl: Callable[[str, int], Awaitable[Crl | None]]
     issuer_title: str
     checks: Mapping[str, Check]
+    require_whole: Callable[[], None]
+    load: Load
     demo: Demo | None = None
 
     def now(self) -> datetime:

@@ -21,6 +21,7 @@ from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, negotiate
+from chopmark.web.load import Load
 from chopmark.web.octets import body_within
 from chopmark.words import OrderState, Secret, Text, text
 
@@ -66,6 +67,8 @@ class EstDoor:
     translator: Translator
     certificate_of: CertificateOf
     health: Health
+    require_whole: Callable[[], None]
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,13 @@ class Est:
             await self._door.health.serve(scope, send)
             return
         try:
-            label, operation = self._operation(scope)
-            answer = await operation(scope, receive)
+            with self._door.load.counted():
+                label, operation = self._operation(scope)
+                self._door.require_whole()
+                busy = self._door.load.refuses(known=operation != self._simpleenroll)
+                if busy is not None:
+                    raise Refused(busy)
+                answer = await operation(scope, receive)
             if label == _FIRST_EDITION:
                 answer = _first_edition(answer)
         except Refused as refused:

@@ -276,6 +276,9 @@ async def apply_page(
     wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
     if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
         wanted = Operation.REPLACE
+    busy = doors.load.refuses_applications()
+    if busy is not None and wanted is Operation.ENROL and not view.live:
+        raise Refused(busy)
     probe = Reason.REPLACE if wanted is Operation.REPLACE else None
     refused = may_start(wanted, probe, view.advice)
     recommended, _ = _actions(view, chosen)

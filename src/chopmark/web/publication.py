@@ -28,6 +28,7 @@ from chopmark.words import text
 MAX_REQUEST = 16 * 1024
 _TYPE = (b"content-type", b"application/ocsp-response")
 _NO_STORE = (b"cache-control", b"no-store")
+_LATER: Headers = [(b"retry-after", b"5")]
 
 
 class Publication:
@@ -45,19 +46,28 @@ class Publication:
             await self._portal(scope, receive, send)
         elif scope["method"] == "GET" and (ready := self._answered.find(scope.get("raw_path"))) is not None:
             await ready.send(scope, send)
-        elif (path := _one_slash(scope["path"])).startswith("/ocsp/"):
-            await self._ocsp(scope, receive, send)
-        elif path.startswith("/pki/"):
-            await self._file(path.removeprefix("/pki/").lstrip("/"), scope, send)
+        elif (path := _one_slash(scope["path"])).startswith(("/ocsp/", "/pki/")):
+            with self._doors.load.status_counted() as can:
+                await (self._status(path, scope, receive, send) if can else _plain(send, 503, b"", _LATER))
         elif scope["path"].startswith(HEALTH):
             await self._health.serve(scope, send)
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
             network = network_of(self._doors.addresses.of(scope))
-            await timestamping.serve(
-                self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
-            )
+            with self._doors.load.counted():
+                if self._doors.load.refuses(known=False) is not None:
+                    await _plain(send, 503, b"", _LATER)
+                    return
+                await timestamping.serve(
+                    self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
+                )
         else:
             await self._portal(scope, receive, send)
+
+    async def _status(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        if path.startswith("/ocsp/"):
+            await self._ocsp(scope, receive, send)
+        else:
+            await self._file(path.removeprefix("/pki/").lstrip("/"), scope, send)
 
     async def _ocsp(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         raw = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0]
@@ -93,7 +103,7 @@ class Publication:
         try:
             found = await self._find(name)
         except Refused:
-            await _plain(send, 503, b"", [(b"retry-after", b"5")])
+            await _plain(send, 503, b"", _LATER)
             return
         if found is None:
             await _plain(send, 404, b"")

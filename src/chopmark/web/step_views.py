@@ -25,18 +25,19 @@ class OrderHead:
 
 STEP_KEY = text("Prepare")
 STEP_CODE = text("Verification code")
+STEP_SLIP = text("Approval slip")
 STEP_BIRTH = text("Date of birth")
 STEP_REVIEW = text("Check and confirm")
 STEP_INSTALL = text("Install")
 STEP_DONE = text("Finished")
 
 
-def steps_of(operation: Operation, *, birth_date_asked: bool) -> tuple[Text, ...]:
+def steps_of(operation: Operation, *, birth_date_asked: bool, slip: bool = False) -> tuple[Text, ...]:
     """Return the line of steps of an order, as customers see it."""
     if operation is Operation.REVOKE:
         return (STEP_CODE, STEP_REVIEW, STEP_DONE)
     birth = (STEP_BIRTH,) if birth_date_asked else ()
-    return (STEP_KEY, STEP_CODE, *birth, STEP_REVIEW, STEP_INSTALL, STEP_DONE)
+    return (STEP_KEY, STEP_SLIP if slip else STEP_CODE, *birth, STEP_REVIEW, STEP_INSTALL, STEP_DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,17 @@ class CodeStepPage:
     frame: Frame
     order: OrderHead
     challenge: ChallengeView
+
+
+@dataclass(frozen=True, slots=True)
+class SlipStepPage:
+    """The approval slip of a branch stands in for a code; `key_words` are what the branch prints it for."""
+
+    TEMPLATE: ClassVar[str] = "order/slip.html"
+    frame: Frame
+    order: OrderHead
+    key_words: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
 from chopmark.identity.people import Person
-from chopmark.pki.key_words import key_name
+from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED
 from chopmark.web.brand import ServiceKey
@@ -35,6 +35,7 @@ from chopmark.web.step_views import (
     STEP_INSTALL,
     STEP_KEY,
     STEP_REVIEW,
+    STEP_SLIP,
     BirthDateStepPage,
     ChallengeView,
     ChannelChoice,
@@ -54,6 +55,7 @@ from chopmark.web.step_views import (
     ProgramStepPage,
     Receipt,
     ReviewStepPage,
+    SlipStepPage,
     WaitStepPage,
     steps_of,
 )
@@ -66,6 +68,7 @@ _STEPS: dict[str, Text] = {
     "channel": STEP_CODE,
     "code": STEP_CODE,
     "passed": STEP_CODE,
+    "slip": STEP_SLIP,
     "birth_date": STEP_BIRTH,
     "review": STEP_REVIEW,
     "wait": STEP_REVIEW,
@@ -74,6 +77,7 @@ _STEPS: dict[str, Text] = {
 }
 _SUBMITTED = frozenset({OrderState.SUBMITTED, OrderState.PENDING, OrderState.ACTIVE, OrderState.DONE})
 _KEY_MAY_CHANGE = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
+_APPROVED = frozenset({OrderState.CODED, OrderState.CHECKED})
 _ENDED: dict[OrderState, tuple[Text, Text]] = {
     OrderState.EXPIRED: (
         text("The order was not finished within its time."),
@@ -145,6 +149,8 @@ def _shown(view: OrderView, wish: str) -> str:
         return "possession"
     if wish == "key" and view.order.state in _KEY_MAY_CHANGE and view.order.operation is not Operation.REVOKE:
         return "key"
+    if view.order.wants_slip and view.order.state in _APPROVED:
+        return "slip" if wish == "slip" else view.next
     passed = view.order.state is OrderState.CODED and not view.order.wants_second
     return "passed" if passed and wish != "apply" else view.next
 
@@ -179,7 +185,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
     person = doors.people.shown(file.customer)
     name = _shown(view, step)
     labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
-    steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked)
+    steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked, slip=order.wants_slip)
     head = OrderHead(
         order_id=order.id,
         operation=order.operation,
@@ -289,6 +295,11 @@ def _code(scene: _Scene) -> Page:
     )
 
 
+def _slip(scene: _Scene) -> Page:
+    order = scene.view.order
+    return SlipStepPage(scene.frame, scene.head, key_words(order.spki_sha256 or ""), order.expires_at)
+
+
 def _passed(scene: _Scene) -> Page:
     return PassedStepPage(scene.frame, scene.head)
 
@@ -369,6 +380,7 @@ _PAGES = {
     "channel": _channel,
     "code": _code,
     "passed": _passed,
+    "slip": _slip,
     "birth_date": _birth_date,
     "review": _review,
     "wait": _wait,

@@ -52,6 +52,12 @@ class CodeBody(Strict):
     code: str
 
 
+class SlipBody(Strict):
+    """POST /orders/{id}/slip: the letters of an approval slip, in any case and grouping."""
+
+    slip: str
+
+
 class BirthDateBody(Strict):
     """POST /orders/{id}/birth-date: three fields as typed."""
 

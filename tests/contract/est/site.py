@@ -9,7 +9,7 @@ import re
 import ssl
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -118,6 +118,7 @@ class Door:
     site: Site
     port: int
     kind: str
+    pid: int = 0
 
     @property
     def host(self) -> str:
@@ -157,13 +158,13 @@ class Door:
 
 
 @contextmanager
-def running(site: Site, kind: str, folder: Path) -> Iterator[Door]:
+def running(site: Site, kind: str, folder: Path, **more: str) -> Iterator[Door]:
     """Run the door: `direct`, or behind nginx, Apache or HAProxy with the sample file."""
     with shared_folder() as shared:
-        yield from _running(site, kind, folder, shared / "door.sock")
+        yield from _running(site, kind, folder, shared / "door.sock", more)
 
 
-def _running(site: Site, kind: str, folder: Path, socket: Path) -> Iterator[Door]:
+def _running(site: Site, kind: str, folder: Path, socket: Path, more: Mapping[str, str]) -> Iterator[Door]:
     port = free_port()
     how = {
         "CHOPMARK_EST_CERTIFICATE": str(site.folder / "server.pem"),
@@ -179,6 +180,7 @@ def _running(site: Site, kind: str, folder: Path, socket: Path) -> Iterator[Door
         "CHOPMARK_DATABASE": site.settings.database,
         "CHOPMARK_EST_URL": f"https://localhost:{port}",
         "CHOPMARK_EST_PORT": str(port),
+        **more,
     }
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -190,10 +192,10 @@ def _running(site: Site, kind: str, folder: Path, socket: Path) -> Iterator[Door
         ready = next((line for line in door.stdout if line.startswith("ready ")), None)
         assert ready is not None, (folder / "est.log").read_text()
         if kind == "direct":
-            yield Door(site, port, kind)
+            yield Door(site, port, kind, door.pid)
         else:
             with proxy(kind, folder, {"est": _sample(site, kind, port, socket)}):
-                yield Door(site, port, kind)
+                yield Door(site, port, kind, door.pid)
     finally:
         for process in processes:
             process.kill()

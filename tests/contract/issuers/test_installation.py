@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from chopmark import operating
-from chopmark.main import House, NotReady, build, found_ca, opened
+from chopmark.main import House, build, found_ca, opened
+from chopmark.own_secrets import NotReady
 from chopmark.running import ca_certificates, doors
 from chopmark.settings import Settings
 from chopmark.store import db

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from chopmark.audit.checks import ChainCheck, FileCheck, HeadCheck, MacCheck, TreeCheck
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
-from chopmark.audit.findings import Report
+from chopmark.audit.findings import Code, Report
+from chopmark.audit.head import encode_head
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId
 from chopmark.audit.sequencer import sequence_once
@@ -22,6 +23,7 @@ from chopmark.audit.verify import examine, standard_parts, verify
 from tests.property.audit import tampering
 from tests.property.audit.tampering import TAMPERINGS
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
+from tests.unit.audit.restores import Restorable
 
 EXAMPLES = int(os.environ.get("CHOPMARK_TAMPER_EXAMPLES", "50"))
 KEY = AuditKey("a1", bytes(range(32)))
@@ -60,6 +62,35 @@ async def _written(rng: Random) -> World:
     return World(ledger.rows, heads.lines(), now)
 
 
+def a_restored_world(seed: int) -> World:
+    """As `a_world`, but an older copy was restored on the way, and declared."""
+    return asyncio.run(_restored(Random(seed)))
+
+
+async def _restored(rng: Random) -> World:
+    world = Restorable(signer=SIGNER)
+
+    async def heads(most: int) -> None:
+        for _ in range(rng.randint(1, most)):
+            for chain in [*CHAINS[:2], *rng.choices(CHAINS, k=rng.randint(0, 3))]:
+                world.ledger.append(chain, rng.choice(list(Event)), world.now, count=rng.randint(0, 9))
+            await world.sequence()
+
+    await heads(3)
+    world.write(rng.randint(0, 2))
+    copy = world.rows.copy()
+    world.write()
+    await heads(3)
+    world.restore(copy)
+    world.write(rng.randint(0, 2))
+    await world.tell()
+    await world.succeed()
+    await heads(3)
+    for chain in (CHAINS[0], CHAINS[1], CHAINS[0]):
+        world.ledger.append(chain, rng.choice(list(Event)), world.now)
+    return World(world.rows, world.heads.lines(), world.now)
+
+
 async def through_an_export(rows: Rows) -> ExportSource:
     out = io.StringIO()
     await write_export(rows, out)
@@ -85,6 +116,33 @@ def test_each_kind_of_tampering_is_found(tamper, seed):
     tamper(rows, Random(seed))
     report = world.verify(rows)
     assert not report.sound, tamper.__name__
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(seed=st.integers(0, 2**32), tamper=st.sampled_from(TAMPERINGS))
+def test_every_tampering_is_found_after_a_restore_too(seed, tamper):
+    world = a_restored_world(seed)
+    sound = world.verify(world.rows)
+    assert [finding.code for finding in sound.findings] == [Code.RECORDS_LOST]
+    rows = world.rows.copy()
+    tamper(rows, Random(seed))
+    assert not world.verify(rows).sound
+    export = asyncio.run(through_an_export(rows))
+    assert not asyncio.run(verify(export, KEYS, [SIGNER.public_key], world.file, world.now)).sound
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(seed=st.integers(0, 2**32), gone=st.integers(0, 2**32))
+def test_no_head_of_the_lost_tree_can_be_taken_out_of_the_file_unseen(seed, gone):
+    world = a_restored_world(seed)
+    heads = list(world.file.heads)
+    held = {stored.line for stored in world.rows.stored_heads}
+    lost = [at for at, head in enumerate(heads) if encode_head(head) not in held]
+    at = lost[gone % len(lost)]
+    report = asyncio.run(
+        verify(world.rows, KEYS, [SIGNER.public_key], HeadLines((*heads[:at], *heads[at + 1 :])), world.now)
+    )
+    assert Code.SUCCESSOR_WRONG in {finding.code for finding in report.findings}
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

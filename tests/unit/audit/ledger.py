@@ -109,6 +109,11 @@ class MemoryLedger:
         self.lease = Lease(holder, fencing, now + ttl)
         return self.lease
 
+    async def seize(self, holder: str, above: int, now: datetime, ttl: timedelta) -> Lease:
+        fencing = max(above, self.lease.fencing if self.lease else 0) + 1
+        self.lease = Lease(holder, fencing, now + ttl)
+        return self.lease
+
     async def unsequenced(self, limit: int) -> list[StoredLeaf]:
         return [leaf for leaf in self.rows.leaves if leaf.index is None][:limit]
 
@@ -117,6 +122,9 @@ class MemoryLedger:
             return None
         stored = max(self.rows.stored_heads, key=lambda head: head.size)
         return decode_head(stored.line), Frontier.from_bytes(stored.size, stored.frontier or b"")
+
+    async def head_line(self, size: int) -> str | None:
+        return next((head.line for head in self.rows.stored_heads if head.size == size), None)
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
         size = max((head.size for head in self.rows.stored_heads), default=0)

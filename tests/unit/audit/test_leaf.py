@@ -167,5 +167,5 @@ def test_an_audit_key_is_long_enough_named_and_never_shown():
 def test_every_event_reads_source_subject_action():
     for event in Event:
         source, subject, action = event.value.split(":")
-        assert source in {"portal", "ra", "post", "ca", "va", "staff"}
+        assert source in {"portal", "ra", "post", "ca", "va", "staff", "audit"}
         assert event.name == f"{source}_{subject}_{action}".upper()

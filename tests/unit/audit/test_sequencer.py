@@ -8,7 +8,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.head import FIRST_HEAD, decode_head, head_hash, verify_head
 from chopmark.audit.leaf import AuditKey, ChainId
-from chopmark.audit.sequencer import LedgerBroken, sequence_once
+from chopmark.audit.sequencer import LedgerBehind, LedgerBroken, sequence_once
 from chopmark.audit.tree import Frontier, root_of
 from chopmark.audit.verify import verify
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger
@@ -123,7 +123,7 @@ async def test_a_ledger_behind_the_heads_file_is_not_continued(ledger):
     before = ledger.rows.copy()
     await run(ledger, heads)
     ledger.rows = before
-    with pytest.raises(LedgerBroken, match="ahead of the ledger"):
+    with pytest.raises(LedgerBehind, match=r"ahead of the ledger.*knows 2 leaves, the ledger has 1.*db restored"):
         await run(ledger, heads)
     ledger.rows.stored_heads.clear()
     with pytest.raises(LedgerBroken, match="ahead of the ledger"):
@@ -137,7 +137,7 @@ async def test_another_head_of_the_same_size_stops_the_sequencer(ledger):
     await run(ledger, heads)
     ledger.rows = before
     await run(ledger, others, seconds=5)
-    with pytest.raises(LedgerBroken, match="another head"):
+    with pytest.raises(LedgerBehind, match="has another head"):
         await run(ledger, heads)
 
 
@@ -167,3 +167,21 @@ async def test_a_tampered_frontier_or_waiting_leaf_stops_the_sequencer(ledger):
     ledger.rows.leaves[1] = type(good.leaves[1])("ORDERA", 2, b"", "", "", "", "", b"")
     with pytest.raises(LedgerBroken, match="ORDERA@2"):
         await run(ledger, heads)
+
+
+async def test_a_longer_ledger_that_lacks_the_files_last_head_is_not_continued(ledger):
+    """A standby that lost seconds and went on: longer by now, and not the ledger that wrote the file."""
+    heads, others = MemoryHeads(), MemoryHeads()
+    write(ledger, A)
+    await run(ledger, heads)
+    write(ledger, A, A)
+    before = ledger.rows.copy()
+    await run(ledger, heads, seconds=1)
+    ledger.rows = before
+    others.heads = heads.heads[:1]
+    write(ledger, B)
+    await run(ledger, others, seconds=2)
+    write(ledger, B)
+    await run(ledger, others, seconds=3)
+    with pytest.raises(LedgerBehind, match="has another head than the ledger"):
+        await run(ledger, heads, seconds=4)

@@ -23,6 +23,7 @@ RULES = Rules(
     {"mobile": "sms"},
     "birth_date",
     7 * DAY,
+    7 * DAY,
 )
 
 

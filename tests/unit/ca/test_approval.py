@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
 from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
 from chopmark.ca.ports import Wish
@@ -226,3 +227,58 @@ def test_a_wish_may_not_go_beyond_what_was_approved() -> None:
     assert differs(approval, replace(wish, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
     assert differs(approval, replace(wish, profile="investor-market")) is Distrust.OTHER_PROFILE
     assert differs(approval, replace(wish, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
+
+
+CANNOT = "email:none+mobile:stopped"
+
+
+def by_slip(opened: dict[str, str | None] | None = None, **right: str | None) -> list[Step]:
+    """The steps of an order that was approved by a slip; the words say what is different about opening and slip."""
+    asked = {**OPENED[1], "checks": "birth_date+slip", "contacts": CANNOT, **(opened or {})}
+    slip: dict[str, Fact] = {"slip": "SLIP", "login": LOGIN, "contacts": CANNOT, "spki_sha256": SPKI, **right}
+    submitted = {**SUBMITTED[1], "challenge": None, "channel": None, "slip": "SLIP"}
+    return [
+        (OPENED[0], asked),
+        BOUND,
+        (Event.RA_SLIP_CHARGED, {"slip": "SLIP", "login": LOGIN}),
+        (Event.RA_SLIP_RIGHT, slip),
+        BIRTH,
+        (SUBMITTED[0], submitted),
+    ]
+
+
+def test_a_slip_stands_in_for_the_code_where_the_order_was_opened_for_one() -> None:
+    assert isinstance(judged(by_slip()), Approval)
+    assert judged(by_slip({"checks": "birth_date"})) is Distrust.NO_CODE
+    assert judged([step for step in by_slip() if step[0] is not Event.RA_SLIP_RIGHT]) is Distrust.NO_SLIP
+    assert judged(by_slip(slip="OTHER")) is Distrust.NO_SLIP
+    assert judged(changed(by_slip(), Event.RA_ORDER_SUBMITTED, slip=None)) is Distrust.NO_SLIP
+    assert judged(changed(STEPS, Event.RA_ORDER_OPENED, checks="birth_date+slip", contacts=CANNOT)) is Distrust.NO_SLIP
+    assert judged([step for step in by_slip() if step is not BIRTH]) is Distrust.NO_BIRTH_DATE
+    opened, bound, charged, right, *rest = by_slip()
+    assert judged([opened, charged, right, bound, *rest]) is Distrust.NO_SLIP, "it was right for an earlier key"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "",
+        "email:none",
+        "email:none+mobile:usable",
+        "email:none+mobile:stopped+fax:none",
+        "email:x+mobile:stopped",
+    ],
+)
+def test_a_slip_counts_only_where_opening_and_slip_say_that_no_contact_can_carry_a_code(said: str | None) -> None:
+    assert judged(by_slip({"contacts": said})) is Distrust.SLIP_NOT_DUE
+    assert judged(by_slip(contacts=said)) is Distrust.SLIP_NOT_DUE
+
+
+def test_a_slip_counts_in_the_one_login_that_holds_the_key() -> None:
+    assert judged(by_slip(login="ANOTHER")) is Distrust.OTHER_LOGIN
+    assert judged(changed(by_slip(), Event.RA_KEY_BOUND, login="L")) is Distrust.OTHER_LOGIN
+    *before, submitted = by_slip()
+    assert judged([*before, PROVED, submitted]) is Distrust.OTHER_LOGIN, "a proof voids the slip before it"
+    for event in (Event.RA_SLIP_WRONG, Event.RA_SLIP_DEAD):
+        assert isinstance(judged([*by_slip(), (event, {})]), Approval)

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from chopmark.ra.policy import STRICT, TW_BROKER, ContactFacts
-from chopmark.ra.replace import Cancelling, Demand, Way, cancelling, demand
+from chopmark.ra.replace import Cancelling, Demand, Way, cancelling, demand, why_none_carries
 from chopmark.words import Channel, FactorClass, OrderState
 
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
@@ -44,16 +44,16 @@ def asked(policy=TW_BROKER, mobile="good", email="good", login=PASSWORD, coded_b
         (TW_BROKER, "good", "none", Way.ONE_CODE, {MOBILE}),
         (TW_BROKER, "none", "good", Way.ONE_CODE, {EMAIL}),
         (TW_BROKER, "stopped", "good", Way.ONE_CODE, {EMAIL}),
-        (TW_BROKER, "cooling", "stopped", Way.CALL_US, set()),
-        (TW_BROKER, "none", "none", Way.CALL_US, set()),
+        (TW_BROKER, "cooling", "stopped", Way.SLIP, set()),
+        (TW_BROKER, "none", "none", Way.SLIP, set()),
         (STRICT, "good", "good", Way.BOTH_CODES, {MOBILE, EMAIL}),
         (STRICT, "good", "none", Way.DELAY, {MOBILE}),
         (STRICT, "good", "stopped", Way.DELAY, {MOBILE}),
         (STRICT, "good", "cooling", Way.DELAY, {MOBILE}),
-        (STRICT, "none", "good", Way.CALL_US, set()),
-        (STRICT, "cooling", "good", Way.CALL_US, set()),
-        (STRICT, "stopped", "cooling", Way.CALL_US, set()),
-        (STRICT, "none", "none", Way.CALL_US, set()),
+        (STRICT, "none", "good", Way.SLIP, set()),
+        (STRICT, "cooling", "good", Way.SLIP, set()),
+        (STRICT, "stopped", "cooling", Way.SLIP, set()),
+        (STRICT, "none", "none", Way.SLIP, set()),
     ],
 )
 def test_the_way_depends_on_the_policy_and_on_the_contacts_that_can_carry_a_code(
@@ -70,7 +70,7 @@ def test_strict_lets_an_email_alone_begin_the_delay_only_where_the_firm_allows_e
 def test_one_code_comes_by_email_only_where_the_firm_allows_email_alone() -> None:
     firm = replace(TW_BROKER, email_alone=False)
     assert asked(firm).channels == {MOBILE}
-    assert asked(firm, "none", "good").way is Way.CALL_US
+    assert asked(firm, "none", "good").way is Way.SLIP
 
 
 def test_a_factor_of_the_login_carries_no_code_so_that_both_contacts_become_one() -> None:
@@ -132,8 +132,29 @@ def test_whoever_has_a_contact_somebody_is_told_and_no_unfit_contact_carries_a_c
         assert bool(made.told) is bool(found)
         assert made.told <= frozenset(found)
         assert all(not found[channel].disputed and found[channel].cool_until <= NOW for channel in made.channels)
-        assert (made.way is Way.CALL_US) is not bool(made.channels)
+        assert (made.way in {Way.CALL_US, Way.SLIP}) is not bool(made.channels)
     assert seen > 200
+
+
+@pytest.mark.parametrize("policy", [TW_BROKER, STRICT])
+def test_what_a_login_has_used_makes_no_slip(policy) -> None:
+    """Whoever could get a code in a login with the password alone is never asked for a slip instead."""
+    states = ("good", "stopped", "cooling", "none")
+    for mobile, email in product(states, states):
+        ways = {
+            login: asked(policy, mobile, email, login=login).way
+            for login in (PASSWORD, PASSWORD | {FactorClass.SMS}, PASSWORD | {FactorClass.SMS, FactorClass.EMAIL})
+        }
+        slips = {way is Way.SLIP for way in ways.values()}
+        assert slips == {"good" not in ({mobile, email} if policy.email_alone else {mobile})}
+
+
+def test_the_records_say_for_each_channel_why_it_carries_no_code() -> None:
+    assert why_none_carries(STRICT, contacts("stopped", "good"), NOW) == "email:not_alone+mobile:stopped"
+    assert why_none_carries(STRICT, contacts("cooling", "none"), NOW) == "email:none+mobile:changed"
+    assert why_none_carries(TW_BROKER, contacts("none", "good"), NOW) == "email:usable+mobile:none"
+    by_mail = replace(TW_BROKER, channels=(EMAIL,))
+    assert why_none_carries(by_mail, contacts("good", "stopped"), NOW) == "email:stopped+mobile:not_sent"
 
 
 # the reference in the notice ------------------------------------------------------------------------------------

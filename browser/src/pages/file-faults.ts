@@ -1,0 +1,89 @@
+/** Why a certificate file cannot be opened, and what to do: for the customer, in whole sentences. */
+import type { OldCertificate } from "../orders.ts";
+import type { P12Error } from "../p12.ts";
+import { slipOf } from "../p12/typed.ts";
+import type { Complaint } from "../problems.ts";
+import { t } from "../words.ts";
+
+export interface Typed {
+  readonly passphrase: string;
+  /** Of the key inside; "" when it was not asked for. */
+  readonly keyPassphrase: string;
+}
+
+/** `old` is the certificate whose file was asked for. */
+export function explainFile(error: P12Error, typed: Typed, old: OldCertificate): Complaint {
+  if (error.code === "wrong-passphrase") return { field: "old_passphrase", sentence: wrong(typed.passphrase) };
+  if (error.code === "other-passphrase-inside") return { field: "old_key_passphrase", sentence: inner(typed.keyPassphrase) };
+  return { field: "old_file", sentence: other(error, old) };
+}
+
+export const tooBig = (): string => t("This file is too big for a certificate file. Please choose the file whose name ends in .p12 or .pfx.");
+
+export const cannotRead = (): Complaint => ({ field: "old_file", sentence: t("The file cannot be read any more. Please choose it again.") });
+
+function wrong(typed: string): string {
+  if (typed === "") return t("Please enter the pass-phrase of this file.");
+  switch (slipOf(typed)) {
+    case "zhuyin":
+      return t("The pass-phrase does not fit this file. Your keyboard is set to Zhuyin: please switch it to English and type the pass-phrase again.");
+    case "full-width":
+      return t("The pass-phrase does not fit this file. It has full-width letters or digits in it: please switch your keyboard to half-width (often Shift and the space bar) and type it again.");
+    case "capitals":
+      return t("The pass-phrase does not fit this file. There are capital letters only: is Caps Lock on?");
+    default:
+      return t("The pass-phrase does not fit this file. Please type it again; capital and small letters differ.");
+  }
+}
+
+function inner(typed: string): string {
+  return typed === ""
+    ? t("The file is open, but the key in it has a pass-phrase of its own, as Java programs make it. Please type that one as well.")
+    : t("The pass-phrase of the key does not fit. Please type it again; capital and small letters differ.");
+}
+
+function other(error: P12Error, old: OldCertificate): string {
+  const algorithm = error.algorithm ?? "";
+  switch (error.code) {
+    case "too-big":
+      return tooBig();
+    case "empty-file":
+      return t("This file is empty; perhaps it was not copied completely. Please choose another copy of it.");
+    case "other-format":
+      return t("This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.", { algorithm });
+    case "no-key":
+      return t("This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.");
+    case "key-mismatch":
+      return t("The key in this file is not the one of your present certificate. Please choose another copy of the file, or apply for a new certificate.");
+    case "no-certificate":
+      return t("There is no certificate in this file. Please choose another file.");
+    case "other-certificate":
+      return another(error, old);
+    case "unsupported-algorithm":
+      return t("This file is protected with %(algorithm)s, which this page cannot open. Please export your certificate again from the program that made the file, with AES-256 or Triple DES; or apply for a new certificate.", { algorithm });
+    case "unsupported-key":
+      return t("The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.", { algorithm: algorithm || "?" });
+    case "too-many-iterations":
+      return t("Opening this file would take this computer too long, because of the way in which it is protected. Please export your own certificate alone, or apply for a new one.");
+    case "no-mac":
+      return t("Nothing in this file shows that it is unchanged. Please choose another copy of it, or apply for a new certificate.");
+    case "cancelled":
+      return t("You have stopped it. Nothing was sent. You can choose another file, or try this one again.");
+    default:
+      return t("This is not a certificate file, or it is damaged. Please choose the file whose name ends in .p12 or .pfx.");
+  }
+}
+
+/** Names what was found, so that the customer knows which file it is not. */
+function another(error: P12Error, old: OldCertificate): string {
+  const [found] = error.found;
+  return t(
+    "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file of your present certificate, serial number %(wanted)s.",
+    {
+      name: found?.commonName ?? "",
+      until: found?.notAfter.toISOString().slice(0, 10) ?? "",
+      serial: found?.serial ?? "",
+      wanted: old.serial,
+    },
+  );
+}

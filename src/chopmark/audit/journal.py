@@ -1,0 +1,152 @@
+"""One line of the journal: what a CA is about to do, kept outside the database so that a restore cannot forget it.
+
+A line is JSON, keys sorted, no spaces. Its MAC is HMAC-SHA-256 over a label and the line without it, under a key that
+is derived from the audit key; its body is compressed and sealed (AES-256-GCM) under a key derived from the data key,
+bound to the rest of the line, because certificates name persons and a shared directory is read by others.
+"""
+
+import hmac
+import json
+import zlib
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from chopmark.audit.leaf import parse_stamp, stamp
+from chopmark.words import IssuerId, OrderId, Serial
+
+NONCE_BYTES = 12
+LARGEST_BODY = 1 << 20
+"""Octets of a body at most; a certificate with the records of its order has some ten thousand."""
+_MAC_LABEL = b"chopmark-journal-1\n"
+_MEMBERS = {"at", "body", "deed", "issuer", "mac", "order", "reason", "serial", "shard", "until"}
+
+
+class Deed(StrEnum):
+    """What a line is about."""
+
+    RESERVED = "reserved"  # written after the reservation has committed, before the key is touched
+    ISSUED = "issued"  # after the signature, before it is stored; the body is the certificate
+    PROVED = "proved"  # the customer has shown the new key; before the certificate counts as active
+    REVOKED = "revoked"  # this and the next two before they commit
+    HELD = "held"
+    RELEASED = "released"
+
+
+TURNS = frozenset({Deed.REVOKED, Deed.HELD, Deed.RELEASED})
+"""What changes the status that the world is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One deed for one serial of one CA: `at` and `until` (the end of its validity) are aware UTC.
+
+    `reason` is an RFC 5280 s.5.3.1 name where the deed has one, `shard` the revocation list that the serial belongs
+    to. What the body holds is the CA's to say.
+    """
+
+    deed: Deed
+    at: datetime
+    issuer: IssuerId
+    serial: Serial
+    order: OrderId
+    shard: int
+    until: datetime
+    reason: str | None = None
+    body: bytes = b""
+
+
+class JournalDamaged(Exception):
+    """A line is torn, edited, or of another installation."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalKey:
+    """What lines are sealed with: 32 bytes each, the audit key's and the data key's secret, from outside the database.
+
+    Both go through HKDF with labels of their own.
+    """
+
+    audit_secret: bytes = field(repr=False)
+    data_secret: bytes = field(repr=False)
+
+    def mac(self, canonical: bytes) -> bytes:
+        """Return HMAC-SHA-256 over the label and the canonical bytes: 32 octets."""
+        return hmac.digest(_derive(self.audit_secret, b"chopmark-journal-mac-1"), _MAC_LABEL + canonical, "sha256")
+
+    def cipher(self) -> AESGCM:
+        """Return the cipher that opens bodies."""
+        return AESGCM(_derive(self.data_secret, b"chopmark-journal-seal-1"))
+
+
+def encode_line(line: Line, key: JournalKey, nonce: bytes) -> str:
+    """Return the line as text, without a line end; `nonce` is 12 fresh random bytes, never used before."""
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError(f"the nonce must have {NONCE_BYTES} bytes")
+    members = _members(line)
+    sealed = nonce + key.cipher().encrypt(nonce, zlib.compress(line.body), _canonical(members)) if line.body else b""
+    members["body"] = b64encode(sealed).decode()
+    members["mac"] = key.mac(_canonical(members)).hex()
+    return _canonical(members).decode()
+
+
+def decode_line(text: str, key: JournalKey) -> Line:
+    """Return the line that `encode_line` wrote; raises JournalDamaged for everything else."""
+    try:
+        members = json.loads(text)
+        if not isinstance(members, dict) or members.keys() != _MEMBERS or _canonical(members) != text.encode():
+            raise JournalDamaged("the line is no line of a journal")
+        mac = bytes.fromhex(members.pop("mac"))
+        if not hmac.compare_digest(mac, key.mac(_canonical(members))):
+            raise JournalDamaged("the line does not match its MAC")
+        sealed = b64decode(members.pop("body"), validate=True)
+        body = _opened(sealed, key, _canonical(members)) if sealed else b""
+        return Line(
+            Deed(members["deed"]),
+            parse_stamp(members["at"]),
+            IssuerId(members["issuer"]),
+            Serial(members["serial"]),
+            OrderId(members["order"]),
+            int(members["shard"]),
+            parse_stamp(members["until"]),
+            members["reason"],
+            body,
+        )
+    except (ValueError, TypeError, RecursionError, InvalidTag, zlib.error) as error:
+        raise JournalDamaged("the line cannot be read") from error
+
+
+def _members(line: Line) -> dict[str, object]:
+    return {
+        "at": stamp(line.at),
+        "deed": line.deed.value,
+        "issuer": line.issuer,
+        "order": line.order,
+        "reason": line.reason,
+        "serial": line.serial,
+        "shard": line.shard,
+        "until": stamp(line.until),
+    }
+
+
+def _opened(sealed: bytes, key: JournalKey, beside: bytes) -> bytes:
+    plain = key.cipher().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], beside)
+    reader = zlib.decompressobj()
+    body = reader.decompress(plain, LARGEST_BODY)
+    if not reader.eof:
+        raise JournalDamaged("the body is larger than any that is written here")
+    return body
+
+
+def _canonical(members: dict[str, object]) -> bytes:
+    return json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _derive(secret: bytes, label: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=label).derive(secret)

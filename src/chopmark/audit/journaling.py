@@ -1,0 +1,82 @@
+"""Writing the journal: a line is outside the database before the deed that it tells of is done.
+
+Lines that come together share one write and one fsync, as the database's commits do.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from chopmark.audit.journal import NONCE_BYTES, JournalKey, Line, encode_line
+from chopmark.audit.journalfile import JournalFolder
+from chopmark.audit.restorewatch import STANDSTILL
+from chopmark.clock import Clock, Entropy
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.words import text
+
+RETRY_AFTER_S = 30
+
+
+class Journal:
+    """Writes lines for one process; `behind` tells whether the database is known to lack what the journal has."""
+
+    def __init__(
+        self, folder: JournalFolder, key: JournalKey, behind: Callable[[], bool], clock: Clock, entropy: Entropy
+    ) -> None:
+        self._folder = folder
+        self._key = key
+        self._behind = behind
+        self._clock = clock
+        self._entropy = entropy
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """True while nothing may be written: the database is known to lack what the journal has."""
+        return self._behind()
+
+    def probe(self) -> None:
+        """See that the directory takes a file; blocking. Raises OSError."""
+        self._folder.probe()
+
+    async def write(self, line: Line) -> None:
+        """Write a line; it is on the disk when this returns.
+
+        Raises Refused (UNAVAILABLE) when the disk does not take it, or while the database is behind the journal: then
+        nothing may be done that a line would tell of.
+        """
+        if self._behind():
+            raise Refused(STANDSTILL)
+        encoded = encode_line(line, self._key, self._entropy.token(NONCE_BYTES))
+        taken = asyncio.get_running_loop().create_future()
+        self._waiting.append((encoded, taken))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        try:
+            await taken
+        except OSError as error:
+            raise Refused(_UNWRITTEN) from error
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            lines, fault = [line for line, _ in batch], None
+            try:
+                await asyncio.to_thread(self._folder.append, lines, self._clock.now().date())
+            except OSError as error:
+                fault = error
+            for _, taken in batch:
+                if taken.done():
+                    continue  # whoever waited for it was cancelled
+                if fault is None:
+                    taken.set_result(None)
+                else:
+                    taken.set_exception(fault)
+
+
+_UNWRITTEN = Refusal(
+    Kind.UNAVAILABLE,
+    text("We cannot do this at the moment. Please try again later."),
+    code="journal.unwritten",
+    retry_after_s=RETRY_AFTER_S,
+)

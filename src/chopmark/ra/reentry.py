@@ -1,0 +1,267 @@
+"""After a restore: what the journal has and the database lost is entered again, each certificate with its order.
+
+An order comes back with its own sealed records and is given its certificate by the same verbs as ever; what was proved
+is active again, what was revoked or on hold is so again, as of its own moment. What cannot be entered is listed.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.journal import TURNS, Deed, Line
+from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
+from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.restorewatch import oldest_first, settled
+from chopmark.ca.journaled import Lost, told
+from chopmark.ca.ports import Ledger, Reservation
+from chopmark.errors import Refused
+from chopmark.ra.desk import Desk
+from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.model import Order
+from chopmark.ra.recalled import Unreadable, recalled
+from chopmark.ra.rekey import Rekey
+from chopmark.words import CertificateState, OrderId, OrderState, Serial
+
+
+class Records(Protocol):
+    """Stores what is entered again."""
+
+    async def rivals(self, order: Order) -> list[Order]:
+        """Return the customer's other orders of this profile that live here: the lost one came after them."""
+        ...
+
+    async def enter(self, order: Order, records: Sequence[StoredLeaf]) -> bool:
+        """Store a submitted order with its records, those that are not here; False when that cannot be."""
+        ...
+
+    async def turn(self, line: Line, leaves: Sequence[Leaf]) -> bool:
+        """Make a change of status, at the CA and for the customer, as of its own moment; False for none."""
+        ...
+
+
+class States(Protocol):
+    """Reads the state of certificates."""
+
+    async def states(self, serials: Collection[Serial]) -> Mapping[Serial, CertificateState]:
+        """Return the state of each of these certificates that is here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReentryLine:
+    """One thing that is, or would be, entered again; `kind` is the deed's word, `why_not` is for a person."""
+
+    kind: str
+    serial: Serial
+    order: OrderId
+    at: datetime
+    reason: str | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The RA's own verbs, through which an order comes to its certificate and to its end."""
+
+    desk: Desk
+    rekey: Rekey
+    enrolment: Enrolment
+
+
+class Reentry:
+    """Enters again what `read` finds in the journal, oldest first."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Sequence[Line]]],
+        records: Records,
+        states: States,
+        ledger: Ledger,
+        recorder: Recorder,
+        verbs: Verbs,
+    ) -> None:
+        self._read = read
+        self._records = records
+        self._states = states
+        self._ledger = ledger
+        self._recorder = recorder
+        self._verbs = verbs
+
+    async def lost(self) -> bool:
+        """Tell whether the journal has a certificate of which the database knows nothing: no crash does that."""
+        return bool(await self._unknown(await self._read()))
+
+    async def plan(self) -> list[ReentryLine]:
+        """Return what would be entered again; changes nothing."""
+        lines = oldest_first(await self._read())
+        lost, strange = await self._lost(lines)
+        made = [_line(one) for one in lost.values()]
+        return [*made, *map(_strange, strange), *(_told(turns[-1]) for turns in await self._unsettled(lines))]
+
+    async def apply(self) -> list[ReentryLine]:
+        """Enter it; return what was entered, and what could not be. Safe to call again after any failure.
+
+        1 each lost certificate with its order; what was proved is active  2 each change of status.
+        """
+        lines = oldest_first(await self._read())
+        lost, strange = await self._lost(lines)
+        proved = {line.serial for line in lines if line.deed is Deed.PROVED}
+        done = [await self._enter(one, proved=serial in proved) for serial, one in lost.items()]  # 1
+        done += map(_strange, strange)
+        for turns in await self._unsettled(lines):  # 2
+            done.append(await self.redo(turns))
+        return done
+
+    async def redo(self, turns: Sequence[Line]) -> ReentryLine:
+        """Make changes of status of one serial, oldest first, that are lacking; return how the last one ended."""
+        for line in turns:
+            await self._turn(line)
+        last = turns[-1]
+        states = await self._states.states([last.serial])
+        if settled(last, states.get(last.serial)):
+            return _told(last)
+        return _not(_told(last), "the certificate is not here, or cannot be changed so")
+
+    async def _unknown(self, lines: Sequence[Line]) -> set[Serial]:
+        reserved = {line.serial for line in lines if line.deed is Deed.RESERVED}
+        return reserved - (await self._states.states(reserved)).keys()
+
+    async def _lost(self, lines: Sequence[Line]) -> tuple[dict[Serial, Lost], list[Line]]:
+        """Return the certificates that are not here, or whose signature is not; and what nobody can read."""
+        known, strange = told(lines)
+        states = await self._states.states({*known, *(line.serial for line in strange)})
+        signed = {serial: one for serial, one in known.items() if one.der is not None}
+        lost = {serial: one for serial, one in known.items() if serial not in states}
+        half = {serial: one for serial, one in signed.items() if states.get(serial) is CertificateState.RESERVED}
+        return {**lost, **half}, [line for line in strange if line.serial not in states]
+
+    async def _unsettled(self, lines: Sequence[Line]) -> list[list[Line]]:
+        """Return each serial's changes of status, oldest first, where the database does not show the last of them."""
+        turns: dict[Serial, list[Line]] = {}
+        for line in lines:
+            before = turns.setdefault(line.serial, []) if line.deed in TURNS else None
+            if before is not None and not (before and before[-1].deed is Deed.REVOKED):
+                before.append(line)
+        states = await self._states.states(turns)
+        return [each for serial, each in turns.items() if not settled(each[-1], states.get(serial))]
+
+    async def _enter(self, one: Lost, *, proved: bool) -> ReentryLine:
+        """Enter a certificate: 1 its order  2 its reservation  3 its bytes, or none  4 the customer's side."""
+        reservation = one.reserved.reservation
+        line = _line(one)
+        try:
+            order = recalled(one.reserved.records, one.reserved.csr)
+        except Unreadable:
+            return _not(line, "its records do not tell whose it is")
+        for rival in await self._records.rivals(order):
+            await self._verbs.enrolment.expire(rival)
+        if not await self._records.enter(order, one.reserved.records):  # 1
+            return _not(line, "its customer is not here, or its order has gone another way here")
+        if not await self._reserve(reservation):  # 2
+            return _not(line, "its CA does not issue here")
+        await self._sign(reservation, one.der)  # 3
+        if one.der is None:
+            return line
+        try:
+            await self._verbs.rekey.resume(order.id)  # 4
+        except Refused as refused:
+            return _not(line, f"the order was refused: {refused.refusal.code or refused.refusal.kind}")
+        if proved:
+            await self._activate(order.id)
+        return line
+
+    async def _reserve(self, reservation: Reservation) -> bool:
+        states = await self._states.states([reservation.serial])
+        if reservation.serial in states:
+            return True
+
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(
+                Event.CA_CERTIFICATE_RESERVED,
+                serial=reservation.serial,
+                issuer=reservation.issuer,
+                profile=f"{reservation.profile}@{reservation.profile_version}",
+                attempt=reservation.attempt,
+                spki_sha256=reservation.spki_sha256,
+            )
+            return await self._ledger.reserve(reservation, leaf)
+
+        return await self._recorder.write(order_chain(reservation.order), attempt)
+
+    async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
+        """Record the certificate, or give the reservation up: whether it was signed is not known."""
+        now = self._verbs.desk.now()
+
+        async def attempt(pen: Pen) -> bool:
+            facts = {"serial": reservation.serial, "issuer": reservation.issuer}
+            if der is None:
+                return await self._ledger.orphan(
+                    reservation.serial, now, pen.leaf(Event.CA_CERTIFICATE_ORPHANED, **facts)
+                )
+            return await self._ledger.record(
+                reservation.serial, der, now, pen.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
+            )
+
+        await self._recorder.write(order_chain(reservation.order), attempt)
+
+    async def _activate(self, order_id: OrderId) -> None:
+        """Let a certificate count as active that its customer had proved, and the one before as superseded."""
+        desk = self._verbs.desk
+        order = await desk.orders.get(order_id)
+        if order is None or order.state is not OrderState.ISSUED or order.serial is None:
+            return
+        old = next(
+            (
+                one
+                for one in await desk.holdings.all(order.customer)
+                if one.profile == order.profile and one.state is CertificateState.ACTIVE
+            ),
+            None,
+        )
+        works = () if old is None else (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+
+        async def attempt(pen: Pen) -> object:
+            leaf = pen.leaf(
+                Event.RA_CERTIFICATE_ACTIVATED,
+                serial=order.serial,
+                old_serial=None if old is None else old.serial,
+                door="batch",
+            )
+            return await desk.orders.activate(order, None, desk.now(), works, leaf)
+
+        await desk.recorder.write(order_chain(order.id), attempt)
+
+    async def _turn(self, line: Line) -> None:
+        events = {
+            Deed.REVOKED: (Event.CA_CERTIFICATE_REVOKED,),
+            Deed.HELD: (Event.CA_CERTIFICATE_HELD,),
+            Deed.RELEASED: (Event.CA_CERTIFICATE_RELEASED, Event.RA_CERTIFICATE_RELEASED),
+        }[line.deed]
+
+        facts = {} if line.reason is None else {"reason": line.reason}
+
+        async def attempt(pen: Pen) -> bool:
+            leaves = [pen.leaf(events[0], serial=line.serial, **facts)]
+            leaves += (pen.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
+            return await self._records.turn(line, leaves)
+
+        await self._recorder.write(order_chain(line.order), attempt)
+
+
+def _told(line: Line) -> ReentryLine:
+    return ReentryLine(line.deed.value, line.serial, line.order, line.at, line.reason)
+
+
+def _strange(line: Line) -> ReentryLine:
+    return _not(_told(line), "another release of Chopmark wrote this line")
+
+
+def _line(one: Lost) -> ReentryLine:
+    reservation, deed = one.reserved.reservation, Deed.RESERVED if one.der is None else Deed.ISSUED
+    return ReentryLine(deed.value, reservation.serial, reservation.order, reservation.reserved_at)
+
+
+def _not(line: ReentryLine, why: str) -> ReentryLine:
+    return ReentryLine(line.kind, line.serial, line.order, line.at, line.reason, why)

@@ -1,0 +1,347 @@
+"""The approval slip: what a branch prints for a customer of whom no contact can carry a code, after it saw the papers.
+
+It stands where others have the right code, beside the password and in a login that holds the order's key, and never
+where a contact can carry a code. Two people at the firm print it: with a password slip it would otherwise make one
+clerk into any customer without contacts. Entries count in the budget of codes and end in their lock (decision 27).
+There is no count of its own that a slip dies of: of 80 bits nobody guesses any, and whoever knows the password could
+send the customer back to the branch by five wrong entries.
+"""
+
+import hmac
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact
+from chopmark.audit.leaf import Leaf, customer_chain, order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.clock import new_id
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
+from chopmark.post.ports import Purpose, Work, WorkKind
+from chopmark.ra.desk import Caller, Desk, contact_facts
+from chopmark.ra.files import OrderFile
+from chopmark.ra.model import Order, Step
+from chopmark.ra.refusals import two_people
+from chopmark.ra.replace import can_carry, why_none_carries
+from chopmark.ra.stopping import announced
+from chopmark.stepup.ports import CODE, FailureLimits, Failures, Sequel
+from chopmark.stepup.verifier import HELD
+from chopmark.words import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
+
+SLIP_LETTERS: Final = 20
+"""Twenty letters out of sixteen are 80 bits; without vowels and digits nobody takes them for a word or a code."""
+_GROUP: Final = 5
+_TO_LETTERS: Final = str.maketrans("0123456789abcdef", LETTERS)
+
+
+class Papers(StrEnum):
+    """What the branch has seen; words, so that nothing of the papers themselves gets into a record."""
+
+    IDENTITY_CARD = "identity-card"
+    RESIDENT_CERTIFICATE = "resident-certificate"
+    PASSPORT = "passport"
+    COMPANY_PAPERS = "company-papers"
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A slip as stored: by a keyed hash only. `key_words` are those of the one key that it approves, if it names one.
+
+    The hash covers customer, end and key words too, so that no other row of the table makes it a better one.
+    """
+
+    id: str
+    customer: CustomerId
+    secret_hash: str
+    key_words: str | None
+    printed_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A new slip: its letters are shown once and exist nowhere else. `open` is the customer's order that waits for it.
+
+    The branch compares that order's key with what the customer's page shows.
+    """
+
+    letters: Secret = field(repr=False)
+    slip: Slip
+    open: Order | None
+
+
+class Slips(Protocol):
+    """Keeps slips; each method is one transaction."""
+
+    async def put(self, slip: Slip, works: tuple[Work, ...], leaf: Leaf) -> None:
+        """Store a slip and queue `works`; the customer's earlier slips are void."""
+        ...
+
+    async def current(self, order: Order, now: datetime) -> Slip | None:
+        """Return the slip that may approve this order: a live one of its customer, or the one it was given already."""
+        ...
+
+    async def charge(
+        self,
+        slip: Slip,
+        order: Order,
+        limits: FailureLimits,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
+        no: Leaf,
+    ) -> Refusal | None:
+        """Take one failure from the budget of codes before anything is compared; refused where none is left.
+
+        The call that finds none left and sets the hold queues `works` and is recorded with `no`.
+
+        Refused too where slip or order have moved on: then nothing is charged, and nothing may be compared.
+        """
+        ...
+
+    async def right(
+        self, slip: Slip, order: Order, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
+        """Use the slip up for this order and key, mark the order coded by this login, do what follows; once.
+
+        The same order may be given it again for the same key: an approval lapses sooner than a slip. Refused, and
+        recorded with `no`, where slip or order have moved on, a contact can carry a code by now, or the login does not
+        hold the order's key.
+        """
+        ...
+
+
+class SlipDesk:
+    """Prints slips, and takes them in the place of codes."""
+
+    def __init__(self, desk: Desk, slips: Slips, failures: Failures) -> None:
+        self._desk = desk
+        self._slips = slips
+        self._failures = failures
+
+    async def print(
+        self, customer: CustomerId, by: str, approved_by: str, papers: Papers, words: str | None = None
+    ) -> Printed:
+        """Return a new slip; the one before is void, and all contacts on record are told.
+
+        1 two different people at the firm  2 the customer, of whom no contact can carry a code  3 [tx] slip, notices,
+        leaf. `words` are the key words that the customer's page shows: then it approves that key and no other.
+        """
+        desk, now = self._desk, self._desk.now()
+        await two_people(desk, by, approved_by, "approval_slip")
+        file = await desk.files.customer(customer)
+        if file.customer is None:
+            raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
+        contacts = desk.people.masked(file.contacts)
+        if can_carry(desk.policy, contact_facts(contacts), now):
+            raise Refused(_NOT_NEEDED)
+        letters = desk.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
+        slip = Slip(new_id(desk.entropy), customer, "", _words(words), now, now + desk.policy.slip_life)
+        slip = replace(slip, secret_hash=self._hash(slip, letters))
+        facts = {"template": Purpose.SLIP_PRINTED.value}
+        works = tuple(
+            desk.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
+            for channel, contact in sorted(contacts.items())
+        )
+
+        async def attempt(pen: Pen) -> None:
+            leaf = pen.leaf(
+                Event.STAFF_SLIP_PRINTED,
+                by=by,
+                approved_by=approved_by,
+                reason=papers,
+                customer=customer,
+                slip=slip.id,
+                key_words=slip.key_words,
+                contacts=why_none_carries(desk.policy, contact_facts(contacts), now),
+            )
+            await self._slips.put(slip, works, leaf)
+
+        await desk.recorder.write(customer_chain(customer), attempt)
+        waiting = (order.at(now, desk.policy) for order in file.live)
+        waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
+        return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
+
+    async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderFile:
+        """Accept the right slip in place of a code; a wrong one costs a failure even though the request fails.
+
+        1 a malformed entry costs nothing  2 the order waits for a slip, and no contact can carry a code  3 [tx] charge
+        one failure  4 compare in constant time  5 [tx] right: the slip is used up for this order and key, the order is
+        coded, the failure given back; wrong: record.
+        """
+        desk, now = self._desk, self._desk.now()
+        letters = _typed(typed, SLIP_LETTERS)
+        if letters is None:
+            raise Refused(_MALFORMED)
+        file = await desk.file(caller, order_id)
+        order = file.order
+        if not (order.wants_slip and order.state in _AGAIN) and (refused := order.require(Step.SLIP)) is not None:
+            raise Refused(refused)
+        acting = desk.acting(caller, order)
+        slip = await self._slips.current(order, now)
+        refused = slip_refused(desk, file, acting) or _unfit(slip, order)
+        if refused is not None or slip is None:
+            raise Refused(refused or _NONE)
+        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
+        await self._charge(slip, order, acting, told)
+        if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
+            raise Refused(await self._wrong(slip, order, acting, told))
+        await self._right(slip, file, acting)
+        if desk.hold_old(order):
+            return await desk.reread(caller, order_id)
+        return file.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
+
+    async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
+        async def attempt(pen: Pen) -> Refusal | None:
+            facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
+            yes, no = pen.leaf(Event.RA_SLIP_CHARGED, **facts), pen.leaf(Event.RA_SLIP_DEAD, **facts)
+            return await self._slips.charge(slip, order, self._limits, self._desk.now(), told, yes, no)
+
+        refused = await self._desk.recorder.write(order_chain(order.id), attempt)
+        if refused is not None:
+            raise Refused(refused)
+
+    async def _right(self, slip: Slip, file: OrderFile, acting: ActingLogin) -> None:
+        desk, order = self._desk, file.order
+        sequel = announced(desk, file, acting, None)
+        sequel = replace(sequel, works=(*sequel.works, *desk.hold_old(order)))
+        facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
+
+        async def attempt(pen: Pen) -> Refusal | None:
+            contacts = contact_facts(desk.people.masked(file.contacts))
+            leaf = pen.leaf(
+                Event.RA_SLIP_RIGHT,
+                **facts,
+                spki_sha256=order.spki_sha256,
+                factor="+".join(sorted(acting.union)),
+                contacts=why_none_carries(desk.policy, contacts, desk.now()),
+            )
+            no = pen.leaf(Event.RA_SLIP_DEAD, **facts)
+            return await self._slips.right(slip, order, acting, desk.now(), sequel, leaf, no)
+
+        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        if refused is not None:
+            raise Refused(refused)
+
+    async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
+        async def attempt(pen: Pen) -> bool:
+            leaf = pen.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
+            return await self._failures.wrong(order.customer, CODE, self._limits, self._desk.now(), told, leaf)
+
+        return HELD if await self._desk.recorder.write(order_chain(order.id), attempt) else _WRONG
+
+    @property
+    def _limits(self) -> FailureLimits:
+        policy = self._desk.policy
+        return FailureLimits(policy.failures_per_day, timedelta(days=1), policy.failures_ever)
+
+    def _hash(self, slip: Slip, letters: str) -> str:
+        """Return the keyed hash of a slip's letters with all that makes it this slip."""
+        said = f"{slip.id}:{slip.customer}:{int(slip.expires_at.timestamp())}:{slip.key_words or ''}:{letters}"
+        return self._desk.people.keyed("approval-slip", said)
+
+
+def slip_refused(desk: Desk, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+    """Refuse an order's slip where the login was opened with one, or where a contact can carry a code by now."""
+    if FactorClass.BRANCH in acting.union:
+        return _SAME_FACTOR
+    if can_carry(desk.policy, contact_facts(desk.people.masked(file.contacts)), desk.now()):
+        return _CODE_INSTEAD
+    return None
+
+
+def unless_void(file: OrderFile) -> OrderFile:
+    """Return the file of an order that could not be submitted as it stood; raise Refused where its slip is void."""
+    if file.order.wants_slip and file.order.next() is Step.REVIEW:
+        raise Refused(_VOID)
+    return file
+
+
+def _unfit(slip: Slip | None, order: Order) -> Refusal | None:
+    if slip is not None and slip.key_words is not None and slip.key_words != key_words(order.spki_sha256 or ""):
+        return _OTHER_KEY
+    return None
+
+
+def _words(typed: str | None) -> str | None:
+    """Return key words as they are shown; raise Refused for what are none."""
+    letters = None if typed is None else _typed(typed, WORD_LETTERS)
+    if typed is not None and letters is None:
+        said = text("The words of a key are twelve letters, as the customer's page shows them.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="key", code="key_words"))
+    return None if letters is None else _grouped(letters, WORD_LETTERS // 3)
+
+
+def _typed(raw: str, length: int) -> str | None:
+    """Return typed letters in capitals, whatever width, case and grouping; None when they cannot be such letters."""
+    folded = unicodedata.normalize("NFKC", raw[:100]).upper()
+    letters = "".join(letter for letter in folded if letter.isalnum())
+    return letters if len(letters) == length and _are(letters) else None
+
+
+def _are(letters: Collection[str]) -> bool:
+    return all(letter in LETTERS for letter in letters)
+
+
+def _grouped(letters: str, size: int) -> str:
+    return "-".join(letters[at : at + size] for at in range(0, len(letters), size))
+
+
+_AGAIN = frozenset({OrderState.CODED, OrderState.CHECKED})
+"""An order that was given a slip takes another one: the branch has printed a newer one meanwhile."""
+_VOID = Refusal(
+    Kind.CONFLICT,
+    text("A newer slip was printed for you meanwhile. Please type the letters of that one."),
+    field="slip",
+    code="slip_void",
+)
+_NOT_NEEDED = Refusal(
+    Kind.CONFLICT,
+    text("A contact of this customer can carry codes: no slip is printed, and none would be taken."),
+    field="customer",
+    code="code_instead",
+)
+_MALFORMED = Refusal(
+    Kind.MALFORMED,
+    text("The slip has twenty letters, in four groups of five. Please type all of them."),
+    field="slip",
+    code="slip_form",
+)
+_NONE = Refusal(
+    Kind.FORBIDDEN,
+    text(
+        "No slip is valid for this request: it was used, its days are over, or a newer one was printed. Please ask "
+        "your branch for a new one."
+    ),
+    field="slip",
+    code="no_slip",
+)
+_WRONG = Refusal(
+    Kind.WRONG_CODE,
+    text("These are not the letters of your slip. Please compare them and type them again."),
+    field="slip",
+    code="slip",
+)
+_OTHER_KEY = Refusal(
+    Kind.FORBIDDEN,
+    text("Your slip was printed for another key than the one of this request. Please ask your branch for a new one."),
+    field="slip",
+    code="slip_key",
+)
+_SAME_FACTOR = Refusal(
+    Kind.FORBIDDEN,
+    text("You signed in with help of the branch already. Please sign in with your trading password alone."),
+    field="slip",
+    code="password_alone",
+)
+_CODE_INSTEAD = Refusal(
+    Kind.CONFLICT,
+    text("A code can be sent to you by now, so that no slip counts. Please end this request and begin again."),
+    field="slip",
+    code="code_instead",
+)

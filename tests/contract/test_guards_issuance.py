@@ -1,0 +1,149 @@
+"""Second guards of the CA and of what asks it: what it answers is not what was asked, or is not good any more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.errors import Kind, Refusal
+from chopmark.words import OrderState, Serial
+from tests.contract.barrier import at_barrier
+from tests.contract.test_issuance import Died, said
+from tests.contract.world import ANN, BEN, World, outcome, world_fixture
+
+world = world_fixture()
+
+
+async def test_a_certificate_that_was_given_up_between_its_signature_and_its_record_is_never_handed_out(
+    world: World,
+) -> None:
+    """A worker takes the process for dead, gives its serial up and has another certificate made."""
+    errand = await world.to_review()
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+
+    async def meanwhile() -> None:
+        world.clock.later(seconds=21)
+        assert await world.once("resume") == 1
+
+    turnstile.before_write(3, meanwhile)  # submitted, reserved, signed; and now it is to be recorded
+    order = (await stopped.house.rekey.confirm(stopped.caller, stopped.id, terms)).order
+    assert turnstile.passed == [3]
+    (lost,) = await world.rows("SELECT serial, der FROM certificates WHERE state = 'orphaned'")
+    assert lost["der"] is None
+    assert order.serial not in {None, lost["serial"]}
+    assert [row["serial"] for row in await world.rows("SELECT serial FROM holdings")] == [order.serial]
+    assert await said(world, lost["serial"]) == "revoked"
+    assert order.serial is not None
+    assert await said(world, order.serial) == "good"
+
+
+async def test_the_ca_itself_hands_out_no_certificate_whose_serial_was_given_up_meanwhile(world: World) -> None:
+    errand = await world.to_review()
+    await errand.submit()
+    wish = await errand.wish()
+    stopped, turnstile = await at_barrier(errand)
+    made: list[object] = []
+
+    async def meanwhile() -> None:
+        world.clock.later(seconds=21)
+        made.append(await world.house.issuer.resume(wish))
+
+    turnstile.before_write(2, meanwhile)
+    answered = await stopped.house.issuer.issue(wish)
+    assert turnstile.passed == [2]
+    assert isinstance(answered, Pending)
+    (standing,) = made
+    assert isinstance(standing, Certified)
+    again = await stopped.house.issuer.issue(wish)
+    assert isinstance(again, Certified)
+    assert again.serial == standing.serial
+
+
+async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recorded(world: World) -> None:
+    """Whoever gave it up died before another one was made: nothing else stands in its place."""
+    errand = await world.to_review()
+    await errand.submit()
+    wish = await errand.wish()
+    first, turnstile = await at_barrier(errand)
+    second, dying = await at_barrier(errand)
+
+    async def die() -> None:
+        raise Died
+
+    async def meanwhile() -> None:
+        world.clock.later(seconds=21)
+        dying.before_write(2, die)
+        with pytest.raises(Died):
+            await second.house.issuer.resume(wish)
+
+    turnstile.before_write(2, meanwhile)
+    assert isinstance(await first.house.issuer.issue(wish), Pending)
+    assert turnstile.passed == [2]
+    (row,) = await world.rows("SELECT serial, state, der FROM certificates")
+    assert (row["state"], row["der"]) == ("orphaned", None)
+    assert await said(world, row["serial"]) == "revoked"
+
+
+async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: World) -> None:
+    errand = await world.to_review()
+    await errand.submit()
+    wish = await errand.wish()
+    made = await world.house.issuer.issue(wish)
+    assert isinstance(made, Certified)
+    await world.house.issuer.revoke(made.serial, "key_compromise")
+    for again in (world.house.issuer.issue(wish), world.house.issuer.resume(wish)):
+        answer = await again
+        assert isinstance(answer, Refusal)
+        assert (answer.kind, answer.code) == (Kind.CONFLICT, "revoked")
+    await outcome(world.house.rekey.resume(errand.id))
+    stored = await errand.stored()
+    assert (stored.state, stored.ended) == (OrderState.REFUSED, "revoked")
+    assert await world.count("holdings") == 0
+
+
+@dataclass
+class Swapping:
+    """A CA that answers with something else than it was asked for."""
+
+    inner: Issuer
+    other: Certified
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def allows_overlap(self) -> bool:
+        return self.inner.allows_overlap
+
+    @property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        return self.inner.needs
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        return self.inner.csr_subject(profile, values)
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        return self.other
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        return self.other
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        await self.inner.revoke(serial, reason)
+
+
+async def test_a_certificate_of_another_key_than_the_orders_is_taken_from_no_ca(world: World) -> None:
+    ben = await world.to_issued(BEN)
+    theirs = await world.holding(ben)
+    wrong = Certified(theirs.serial, theirs.der, theirs.chain, theirs.spki_sha256, theirs.not_before, theirs.not_after)
+    errand = await world.to_review(ANN)
+    other = replace(errand, world=world.with_issuer(Swapping(world.house.issuer, wrong)))
+    with pytest.raises(ValueError, match="another key"):
+        await other.confirm()
+    with pytest.raises(ValueError, match="another key"):
+        await other.house.rekey.resume(errand.id)
+    assert await errand.state() is OrderState.SUBMITTED
+    assert await world.count("holdings", "customer = :ann", ann=ANN) == 0

@@ -1,0 +1,172 @@
+"""Second guards of orders, proofs and endings: each stands behind another check that would hide it."""
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+
+from chopmark.errors import Kind, Refusal
+from chopmark.pki import proof
+from chopmark.pki.proof import Statement
+from chopmark.words import CertificateState, CustomerId, Operation, OrderState, Reason, Serial
+from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
+
+world = world_fixture()
+
+
+async def replacement(world: World, reason: Reason) -> tuple[Serial, Errand]:
+    """A certificate that is there, and its replacement with a code on its way."""
+    await world.to_active()
+    return world.held[ANN].holding.serial, await world.to_sent(ANN, Operation.REPLACE, reason=reason)
+
+
+@pytest.mark.parametrize("reason", [Reason.LOST, Reason.COMPROMISED])
+async def test_what_is_lost_or_compromised_is_held_here_and_at_the_ca_with_the_right_code(
+    world: World, reason: Reason
+) -> None:
+    old, errand = await replacement(world, reason)
+    await refusal(errand.answer(await errand.wrong_code()))
+    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    await errand.answer(await errand.code())
+    assert (await world.holding_of(old)).state is CertificateState.HELD
+    await world.work()
+    assert await world.ca_state(old) == ("held", "certificate_hold")
+
+
+@pytest.mark.parametrize("reason", [Reason.NEW_DEVICE, Reason.REPLACE])
+async def test_what_is_only_replaced_is_held_nowhere(world: World, reason: Reason) -> None:
+    old, errand = await replacement(world, reason)
+    await errand.answer(await errand.code())
+    await world.work()
+    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert await world.ca_state(old) == ("issued", None)
+
+
+async def test_the_code_of_a_revocation_holds_nothing_before_it_is_confirmed(world: World) -> None:
+    await world.to_active()
+    errand = await world.to_revoke(ANN, Reason.LOST)
+    await errand.send()
+    await errand.answer(await errand.code())
+    await world.work()
+    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+
+
+async def test_another_customers_lost_certificate_holds_nobody_elses(world: World) -> None:
+    await world.to_active(BEN)
+    _, errand = await replacement(world, Reason.LOST)
+    await errand.answer(await errand.code())
+    await world.work()
+    assert (await world.holding_of(world.held[BEN].holding.serial)).state is CertificateState.ACTIVE
+
+
+@pytest.mark.parametrize("state", ["revoked", "superseded", "held"])
+async def test_a_certificate_that_was_ended_before_its_proof_never_becomes_active(world: World, state: str) -> None:
+    """Whatever has ended it: its order still waits for the proof."""
+    errand = await world.to_issued()
+    serial = (await world.holding(errand)).serial
+    evidence = await errand.install_proof()
+    await world.change("UPDATE holdings SET state = :state WHERE serial = :serial", state=state, serial=serial)
+    made = await outcome(world.house.rekey.prove(errand.caller, errand.id, evidence))
+    assert isinstance(made, Refusal)
+    assert (await world.holding_of(serial)).state is CertificateState(state)
+    assert await errand.state() is OrderState.ISSUED
+
+
+def stating(errand: Errand, nonce: bytes, certificate: bytes, purpose: str, spki: bytes) -> Statement:
+    """What the key of a certificate is to say for an order; `certificate` is the one that is named."""
+    return Statement(
+        label=proof.LABEL,
+        portal=errand.house.portal,
+        order=errand.id,
+        nonce=nonce,
+        new_spki_sha256=spki,
+        certificate_sha256=hashlib.sha256(certificate).digest(),
+        purpose=purpose,
+        time=errand.world.clock.now(),
+    )
+
+
+async def test_a_renewal_whose_signed_statement_names_another_certificate_is_refused(world: World) -> None:
+    """Signed by the right key, in a message that names the right certificate."""
+    await world.to_active(BEN)
+    await world.to_active(ANN)
+    world.clock.later(days=340)
+    errand = await world.open(ANN, Operation.REKEY)
+    mine, other = world.held[ANN], world.held[BEN].holding.der
+    for named, right in ((other, False), (mine.holding.der, True)):
+        statement = stating(errand, await errand.nonce(), named, "rekey", errand.key.spki_sha256)
+        signed = proof.build(statement, mine.key._key, mine.holding.der)
+        made = await outcome(world.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), signed))
+        assert isinstance(made, Refusal) is not right
+        if isinstance(made, Refusal):
+            assert (made.kind, made.code) == (Kind.BAD_PROOF, "certificate")
+
+
+async def test_an_installation_whose_signed_statement_names_another_certificate_is_refused(world: World) -> None:
+    await world.to_active(BEN)
+    errand = await world.to_issued(ANN)
+    holding, other = await world.holding(errand), world.held[BEN].holding.der
+    spki = bytes.fromhex(holding.spki_sha256)
+    statement = stating(errand, await errand.nonce(), other, "install", spki)
+    signed = proof.build(statement, errand.key._key, holding.der)
+    refused = await refusal(world.house.rekey.prove(errand.caller, errand.id, signed))
+    assert (refused.kind, refused.code) == (Kind.BAD_PROOF, "certificate")
+    assert await errand.state() is OrderState.ISSUED
+
+
+async def coded_revocation(world: World) -> Errand:
+    await world.to_active()
+    errand = await world.to_revoke()
+    await errand.send()
+    await errand.answer(await errand.code())
+    return errand
+
+
+async def test_a_revocation_is_confirmed_by_its_own_terms_only(world: World) -> None:
+    errand = await coded_revocation(world)
+    terms = await errand.terms()
+    other = await (await world.to_review(BEN)).terms()
+    assert other != terms
+    for wrong in ("", other, terms.upper(), terms[:-1]):
+        refused = await refusal(world.house.revocation.confirm(errand.caller, errand.id, wrong))
+        assert (refused.kind, refused.field) == (Kind.CONFLICT, "consent")
+    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.house.revocation.confirm(errand.caller, errand.id, terms)).state is OrderState.DONE
+
+
+async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> None:
+    await world.to_active(BEN)
+    await world.to_active(ANN)
+    world.clock.later(days=340)
+    errand = await world.to_review(ANN, Operation.REKEY)
+    await world.house.revocation.end_renewals(CustomerId(ANN), world.held[BEN].holding.serial)
+    await world.house.revocation.end_renewals(CustomerId(BEN), world.held[ANN].holding.serial)
+    assert await errand.state() is OrderState.CHECKED
+    assert (await errand.confirm()).state is OrderState.ISSUED
+
+
+async def test_the_end_of_a_certificate_ends_no_replacement_of_it(world: World) -> None:
+    await world.to_active()
+    errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
+    await world.house.revocation.end_renewals(CustomerId(ANN), world.held[ANN].holding.serial)
+    assert await errand.state() is OrderState.CHECKED
+
+
+@pytest.mark.parametrize(("days", "revoked"), [(40, False), (335, False), (364, False), (365, True)])
+async def test_twenty_revocations_count_for_a_year(world: World, days: int, revoked: bool) -> None:
+    """Nightly clean-ups lie in between, which forget what has no more to say."""
+    await world.change(
+        "INSERT INTO counters (name, window_start, used) VALUES (:name, :now, 20)",
+        name=f"revoke:{ANN}:1y",
+        now=int(world.clock.at.timestamp() * 1000),
+    )
+    world.clock.later(days=days)
+    while await world.once("clean-up"):
+        pass
+    errand = await coded_revocation(world)
+    made = await outcome(errand.revoke())
+    assert isinstance(made, Refusal) is not revoked
+    if isinstance(made, Refusal):
+        assert (made.kind, made.code) == (Kind.TOO_MANY, "revocations")
+        assert made.retry_after_s == timedelta(days=365 - days).total_seconds()
+    assert await world.count("holdings", "state = 'revoked'") == int(revoked)

@@ -1,0 +1,74 @@
+"""Places of connections: how many, from where, and who makes room."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import pytest
+
+from chopmark.limits.places import Places, counted_as
+
+
+@dataclass(eq=False)
+class Somebody:
+    network: str
+    waits_since: float | None = None
+
+
+def test_whoever_has_waited_the_longest_makes_room_when_all_places_are_taken() -> None:
+    places: Places[Somebody] = Places(3, 3)
+    first, answered, later = Somebody("a", 2.0), Somebody("b"), Somebody("c", 1.0)
+    assert all(places.enter(one).admitted for one in (first, answered, later))
+    newcomer = Somebody("d", 3.0)
+    assert places.enter(newcomer) == (True, later)
+    assert places.enter(Somebody("e", 4.0)) == (True, first)
+    assert places.enter(Somebody("f", 5.0)) == (True, newcomer)
+    assert len(places) == 3
+
+
+def test_nobody_who_is_being_answered_makes_room() -> None:
+    places: Places[Somebody] = Places(2, 2)
+    answered = [Somebody("a"), Somebody("b")]
+    assert all(places.enter(one).admitted for one in answered)
+    assert places.enter(Somebody("c", 1.0)) == (False, None)
+    assert len(places) == 2
+    places.leave(answered[0])
+    assert places.enter(Somebody("c", 1.0)) == (True, None)
+
+
+def test_a_network_that_has_all_its_places_takes_them_from_itself_and_from_nobody_else() -> None:
+    places: Places[Somebody] = Places(10, 2)
+    other, own, busy = Somebody("b", 0.0), Somebody("a", 5.0), Somebody("a")
+    assert all(places.enter(one).admitted for one in (other, own, busy))
+    one = Somebody("a", 6.0)
+    assert places.enter(one) == (True, own)
+    one.waits_since = None
+    assert places.enter(Somebody("a", 7.0)) == (False, None)
+    assert places.enter(Somebody("c", 8.0)) == (True, None)
+
+
+def test_a_proxy_has_as_many_places_as_there_are() -> None:
+    places: Places[Somebody] = Places(10, 2)
+    assert [places.enter(Somebody("", 0.0)) for _ in range(10)] == [(True, None)] * 10
+
+
+def test_a_place_that_was_given_back_twice_is_free_once() -> None:
+    places: Places[Somebody] = Places(1, 1)
+    one = Somebody("a")
+    places.enter(one)
+    places.leave(one)
+    places.leave(one)
+    assert places.enter(Somebody("a")) == (True, None)
+    assert places.enter(Somebody("a")) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+    ],
+)
+def test_a_line_is_an_address_or_a_sixty_four(address: str, counted: str) -> None:
+    assert counted_as(ip_address(address)) == counted

@@ -1,0 +1,64 @@
+"""What a session is told is asked for afterwards, and a session that has something else is not used."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from chopmark.store.engine import NotDurable, Unfit
+from chopmark.store.postgres_route import DURABILITY, _settle
+
+
+@dataclass
+class Session:
+    """Takes settings and says what it has; `loses` are those that do not stay."""
+
+    loses: set[str] = field(default_factory=set)
+    pids: list[int] = field(default_factory=lambda: [7, 7])
+    has: dict[str, str] = field(default_factory=lambda: dict.fromkeys(DURABILITY, "on"))
+
+    async def fetchrow(self, _sql: str, mark: str) -> dict[str, Any]:
+        return {"pid": self.pids[0], "start": "then", "mark": self.has.get(mark)}
+
+    async def fetch(self, _sql: str, names: list[str], values: list[str] | None = None) -> list[dict[str, Any]]:
+        if values is None:
+            return [{"pid": self.pids[1], "name": name, "value": self.has.get(name)} for name in names]
+        for name, value in zip(names, values, strict=True):
+            self.has[name] = "0" if name in self.loses else value
+        return [{"name": name, "value": value} for name, value in zip(names, values, strict=True)]
+
+
+WANTED = {"statement_timeout": "10s", "lock_timeout": "5s"}
+
+
+async def test_a_session_that_keeps_what_it_is_told_is_used():
+    session = Session()
+    await _settle(session, WANTED, durable=True)
+    assert WANTED.items() <= session.has.items()
+
+
+@pytest.mark.parametrize("name", WANTED)
+async def test_a_setting_that_reads_back_otherwise_is_a_sentence_that_names_it(name):
+    wanted = WANTED[name]
+    with pytest.raises(Unfit, match=f"{name} was set to {wanted} and is 0: .*pool_mode = session"):
+        await _settle(Session(loses={name}), WANTED, durable=False)
+
+
+async def test_another_session_at_the_next_question_is_a_sentence():
+    with pytest.raises(Unfit, match="pool_mode = session"):
+        await _settle(Session(pids=[7, 8]), WANTED, durable=False)
+
+
+async def test_a_session_that_was_told_before_is_a_sentence():
+    session = Session()
+    await _settle(session, WANTED, durable=False)
+    with pytest.raises(Unfit, match="server_reset_query"):
+        await _settle(session, WANTED, durable=False)
+
+
+@pytest.mark.parametrize("name", DURABILITY)
+async def test_a_server_that_could_lose_commits_is_found_with_the_same_question(name):
+    session = Session()
+    session.has[name] = "off"
+    with pytest.raises(NotDurable, match=name):
+        await _settle(session, WANTED, durable=True)

@@ -1,0 +1,1 @@
+"""Deliberate faults, one at a time, and whether the tests notice (docs/mutants.md)."""

@@ -1,0 +1,233 @@
+"""Runs faults against the tests that concern them, and says which nobody noticed (docs/mutants.md).
+
+    python -m tools.mutants run [--sample N] [--again] [--engine postgresql] [MODULE ...]
+    python -m tools.mutants table
+    python -m tools.mutants survivors [MODULE ...]
+
+What was found is kept in `.mutants/`: a run that was ended goes on where it stood, and `--again` tries only those once
+more that survived. A module is named as in tools/mutants/modules.py, or by a group of it: codes, issuance ...
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tools.mutants import stage, trial
+from tools.mutants.equivalent import EQUIVALENT
+from tools.mutants.faults import Fault, faults
+from tools.mutants.modules import GROUPS, MODULES, tests_of
+
+KEPT = trial.REPOSITORY / ".mutants"
+LIMIT_S = 300
+NOTICED = {"killed", "broken", "timeout"}
+
+
+def numbered(module: str) -> dict[str, Fault]:
+    """Return a module's faults by names that stay when something else in the module changes."""
+    named: dict[str, Fault] = {}
+    seen = Counter[str]()
+    for fault in faults(source(module)):
+        seen[fault.name] += 1
+        named[f"{fault.name}|{seen[fault.name]}"] = fault
+    return named
+
+
+def source(module: str) -> str:
+    """Return the text of a module."""
+    return (trial.SOURCE / "chopmark" / module).read_text(encoding="utf-8")
+
+
+def sampled(module: str, most: int | None, *, sql: bool) -> dict[str, Fault]:
+    """Return at most so many faults: always the same ones, and more of them when more are asked for."""
+    named = {name: fault for name, fault in numbered(module).items() if not sql or fault.kind.startswith("SQL")}
+    order = sorted(named, key=lambda name: hashlib.sha256(f"{module}|{name}".encode()).digest())
+    return {name: named[name] for name in order[:most]}
+
+
+class Book:
+    """What was found about a module's faults on one engine, a line for each trial; the last line counts."""
+
+    def __init__(self, module: str, engine: str) -> None:
+        self._file = KEPT / engine / f"{module.replace('/', '.')}.jsonl"
+        self.known: dict[str, dict[str, Any]] = {}
+        if self._file.exists():
+            for line in self._file.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                self.known[entry["name"]] = entry
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Note what a trial has shown."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self.known[entry["name"]] = entry
+
+
+def reached(module: str, chosen: Sequence[str]) -> dict[str, list[str]]:
+    """Return each function of a module with the tests that call it, and under no name those that call any, in order.
+
+    Every one of them passes as long as nothing is wrong.
+    """
+    present = [one for one in tests_of(module) if (trial.REPOSITORY / one).exists()]
+    found: list[trial.Outcome] = []
+    one = trial.Trial(module, None, [*chosen, *present], watched=f"chopmark/{module}")
+    trial.run([one], lambda _, outcome: found.append(outcome), limit_s=3600)
+    if found[0].status != "survived":
+        raise SystemExit(f"{module}: its tests do not pass without a fault: {found[0].failed}")
+    by: dict[str, list[str]] = {"": []}
+    for test, functions in found[0].reached.items():
+        by[""] += [test] if functions else []
+        for function in functions:
+            by.setdefault(function.replace(".<locals>", ""), []).append(test)
+    return by
+
+
+def users(text: str) -> dict[str, set[str]]:
+    """Return each name of a module's top level with the functions that use it, through other such names too."""
+    tree = ast.parse(text)
+    uses: dict[str, set[str]] = {}
+    made: dict[str, set[str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and node.value is not None:
+                made[target.id] = {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
+    for function, body in _functions(tree, ""):
+        for one in ast.walk(body):
+            if isinstance(one, ast.Name) and one.id in made:
+                uses.setdefault(one.id, set()).add(function)
+    for _ in made:
+        for name, parts in made.items():
+            for part in parts & made.keys():
+                uses.setdefault(part, set()).update(uses.get(name, set()))
+    return uses
+
+
+def _functions(node: ast.AST, above: str) -> Iterator[tuple[str, ast.AST]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{above}.{child.name}" if above else child.name
+            if not isinstance(child, ast.ClassDef):
+                yield name, child
+            yield from _functions(child, name)
+
+
+def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]]) -> list[str]:
+    """Return the tests that come where the fault is, in their order; all where that cannot be told."""
+    every = by[""]
+    constant = fault.scope.lstrip("_").isupper()
+    if fault.scope in by:
+        wanted = set(by[fault.scope])
+    elif fault.scope in used:
+        wanted = {test for function in used[fault.scope] for test in by.get(function, ())}
+    elif constant or any(name.startswith(f"{fault.scope}.") for name in by):
+        wanted = set(every)
+    else:
+        return []  # a function that no test calls
+    return [test for test in every if test in wanted]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Try the faults that were not tried yet, and write down what became of each."""
+    postgresql = options.engine == "postgresql"
+    with stage.ready(postgresql=postgresql) as chosen:
+        only = [*chosen[:1], "postgres and not browser and not soak"] if postgresql else chosen
+        for module in named_modules(options.modules):
+            book = Book(module, options.engine)
+            wanted = {
+                name: fault
+                for name, fault in sampled(module, options.sample, sql=postgresql).items()
+                if name not in book.known or (options.again and book.known[name]["status"] not in NOTICED)
+            }
+            wanted = {name: fault for name, fault in wanted.items() if (module, name) not in EQUIVALENT}
+            if wanted:
+                try_all(module, wanted, book, only, options.at_once)
+
+
+def try_all(module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[str], at_once: int) -> None:
+    """Run one trial for each fault of a module."""
+    text = source(module)
+    by, used = reached(module, chosen), users(text)
+
+    def trials() -> Iterator[trial.Trial]:
+        for name, fault in wanted.items():
+            tests = concerned(fault, by, used)
+            if not tests:
+                book.add({"name": name, "line": fault.line, "status": "unreached", "seconds": 0, "by": ""})
+                continue
+            yield trial.Trial(name, trial.Change(f"chopmark/{module}", fault.applied(text)), tests)
+
+    def done(one: trial.Trial, outcome: trial.Outcome) -> None:
+        by_whom = outcome.failed[0][0] if outcome.failed else ""
+        entry = {"name": one.name, "line": wanted[one.name].line, "status": outcome.status}
+        book.add({**entry, "seconds": outcome.seconds, "by": by_whom})
+        sys.stdout.write(f"{module}:{wanted[one.name].line} {outcome.status} {outcome.seconds:.0f} s  {one.name}\n")
+        sys.stdout.flush()
+
+    trial.run(trials(), done, at_once=at_once, limit_s=LIMIT_S)
+
+
+def named_modules(names: Sequence[str]) -> list[str]:
+    """Return the modules that are named by themselves or by their group; all where none is."""
+    found = [one for name in names for one in GROUPS.get(name, (name,))]
+    unknown = [one for one in found if one not in MODULES]
+    if unknown:
+        raise SystemExit(f"not in tools/mutants/modules.py: {', '.join(unknown)}")
+    return found or list(MODULES)
+
+
+def standing(module: str, engine: str) -> dict[str, dict[str, Any]]:
+    """Return what is known about faults that the module's present text still has, equivalent ones apart."""
+    present = numbered(module)
+    known = Book(module, engine).known
+    return {name: one for name, one in known.items() if name in present and (module, name) not in EQUIVALENT}
+
+
+def table(options: argparse.Namespace) -> None:
+    """Print how many faults were noticed: for each module and for each group."""
+    rows = {module: standing(module, options.engine) for module in named_modules(options.modules)}
+    print("| module | faults | tried | noticed | survived | score |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for module, found in rows.items():
+        if found:
+            print(_line(f"`{module}`", len(numbered(module)), found))
+    for group, modules in GROUPS.items():
+        found = {f"{one}|{name}": entry for one in modules for name, entry in rows.get(one, {}).items()}
+        if found:
+            print(_line(f"**{group}**", sum(len(numbered(one)) for one in modules), found))
+
+
+def _line(name: str, made: int, found: dict[str, dict[str, Any]]) -> str:
+    noticed = sum(one["status"] in NOTICED for one in found.values())
+    share = f"{100 * noticed / len(found):.0f} %"
+    return f"| {name} | {made} | {len(found)} | {noticed} | {len(found) - noticed} | {share} |"
+
+
+def survivors(options: argparse.Namespace) -> None:
+    """Print the faults that nobody noticed."""
+    for module in named_modules(options.modules):
+        for name, one in standing(module, options.engine).items():
+            if one["status"] not in NOTICED:
+                print(f"{module}:{numbered(module)[name].line} {one['status']} {name}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants")
+    parser.add_argument("what", choices=["run", "table", "survivors"])
+    parser.add_argument("modules", nargs="*")
+    parser.add_argument("--sample", type=int, help="so many faults a module at most, always the same ones")
+    parser.add_argument("--again", action="store_true", help="try survivors again")
+    parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--at-once", type=int, default=2)
+    options = parser.parse_intermixed_args()
+    {"run": run, "table": table, "survivors": survivors}[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

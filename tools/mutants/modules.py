@@ -1,0 +1,135 @@
+"""Which tests concern a module: the table of `make mutants`. Of these, a fault meets those that call its function.
+
+The nearest tests come first: a fault that they notice costs the others nothing.
+"""
+
+_CODES = (
+    "tests/unit/stepup", "tests/contract/test_guards_codes.py", "tests/contract/test_journey_codes.py",
+    "tests/contract/test_both_codes.py", "tests/contract/test_delay.py", "tests/contract/test_holds.py",
+    "tests/contract/test_delivery.py", "tests/contract/test_barriers.py", "tests/contract/test_races_codes.py",
+    "tests/contract/test_clock.py", "tests/contract/test_key_blocks.py", "tests/contract/test_whose_key.py",
+    "tests/contract/test_journey_revocation.py", "tests/contract/test_stops.py",
+)  # fmt: skip
+_ORDERS = (
+    "tests/unit/ra", "tests/contract/test_guards_orders.py", "tests/contract/test_journeys.py",
+    "tests/contract/test_journey_orders.py", "tests/contract/test_journey_keys.py", "tests/contract/test_whose_key.py",
+    "tests/contract/test_both_codes.py", "tests/contract/test_delay.py", "tests/contract/test_endings.py",
+    "tests/contract/test_key_blocks.py", "tests/contract/test_disputes.py", "tests/contract/test_stops.py",
+    "tests/contract/test_barriers.py", "tests/contract/test_races_orders.py", "tests/contract/test_no_overlap.py",
+    "tests/contract/test_issuance.py", "tests/contract/test_program.py", "tests/contract/test_program_rules.py",
+)  # fmt: skip
+_REVOCATION = (
+    "tests/contract/test_guards_orders.py", "tests/contract/test_journey_revocation.py",
+    "tests/contract/test_revocation.py", "tests/contract/test_suspension.py", "tests/contract/test_barriers.py",
+)  # fmt: skip
+_ISSUANCE = (
+    "tests/unit/ca", "tests/contract/test_guards_issuance.py", "tests/contract/test_issuance.py",
+    "tests/contract/test_distrust.py", "tests/contract/test_revocation.py", "tests/contract/test_suspension.py",
+    "tests/contract/test_rollover.py", "tests/contract/issuers/test_conformance.py",
+    "tests/contract/test_presigning.py",    "tests/contract/test_barriers.py", "tests/contract/test_algorithms.py",
+)  # fmt: skip
+_FOREIGN = (
+    "tests/contract/issuers/test_named_requests.py", "tests/contract/issuers/test_conformance.py",
+    "tests/contract/issuers/test_faults.py", "tests/contract/issuers/test_cmp.py", "tests/contract/issuers/test_est.py",
+    "tests/contract/issuers/test_by_hand.py", "tests/contract/issuers/test_stored.py",
+)  # fmt: skip
+_STATUS = (
+    "tests/unit/pki/test_ocsp.py", "tests/contract/test_guards_issuance.py", "tests/contract/test_status.py",
+    "tests/contract/test_presigning.py", "tests/contract/test_lists.py", "tests/contract/test_suspension.py",
+    "tests/contract/test_rollover.py", "tests/contract/test_lookout.py", "tests/web/test_publication.py",
+    "tests/property/pki/test_inputs.py",
+)  # fmt: skip
+_IDENTITY = (
+    "tests/unit/identity", "tests/contract/test_sessions.py", "tests/contract/test_entries.py",
+    "tests/contract/test_launch.py", "tests/contract/test_registry.py", "tests/contract/test_clients.py",
+    "tests/contract/test_key_blocks.py", "tests/contract/test_old_contacts.py", "tests/contract/test_clock.py",
+    "tests/web/test_known_browser.py", "tests/web/test_lost_answer.py", "tests/web/test_portal_signin.py",
+    "tests/web/test_api_keys.py",
+)  # fmt: skip
+_MALFORMED = ("tests/property/pki/test_broken_fields.py",)
+_AUDIT = (
+    "tests/unit/audit", "tests/contract/test_audit_ledger.py", "tests/contract/test_audit_tampering.py",
+    "tests/contract/test_anchors.py", "tests/contract/test_clock.py", "tests/property/audit",
+)  # fmt: skip
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "stepup/challenge.py": ("tests/unit/stepup", "tests/property/stepup", *_CODES[1:]),
+    "stepup/derive.py": _CODES,
+    "stepup/verifier.py": _CODES,
+    "store/stepup.py": _CODES,
+    "store/failures.py": _CODES,
+    "ra/blocking.py": ("tests/contract/test_key_blocks.py",),
+    "ra/consent.py": _ORDERS,
+    "ra/desk.py": (*_ORDERS, *_CODES),
+    "ra/enrolment.py": (*_ORDERS, *_REVOCATION),
+    "ra/issuing.py": (*_ORDERS, *_ISSUANCE),
+    "ra/model.py": (*_ORDERS, "tests/property/ra"),
+    "ra/policy.py": (*_ORDERS, "tests/property/ra"),
+    "ra/possession.py": _ORDERS,
+    "ra/program.py": ("tests/contract/test_program.py", "tests/contract/test_program_rules.py",
+                      "tests/contract/test_program_credentials.py", "tests/web/test_est.py"),
+    "ra/rekey.py": (*_ORDERS, *_CODES),
+    "ra/replace.py": _ORDERS,
+    "ra/revocation.py": _REVOCATION,
+    "ra/stopping.py": ("tests/contract/test_stops.py", *_ORDERS),
+    "ra/suspension.py": _REVOCATION,
+    "pki/proof.py": ("tests/unit/pki/test_proof.py", "tests/unit/pki/test_proof_vectors.py", *_MALFORMED,
+                     "tests/contract/test_journey_keys.py", "tests/property/pki"),
+    "pki/csr.py": ("tests/unit/pki/test_csr.py", *_MALFORMED, "tests/contract/test_journey_keys.py",
+                   "tests/property/pki"),
+    "pki/received.py": ("tests/unit/pki/test_est.py", *_FOREIGN),
+    "pki/cms.py": ("tests/unit/pki/test_proof.py", "tests/unit/pki/test_proof_vectors.py",
+                   "tests/unit/pki/test_possession.py", "tests/unit/pki/test_tsp.py", *_MALFORMED,
+                   "tests/property/pki"),
+    "pki/ocsp.py": ("tests/unit/pki/test_ocsp.py", *_MALFORMED, *_STATUS[1:]),
+    "ca/embedded.py": _ISSUANCE,
+    "ca/approval.py": ("tests/unit/ca/test_approval.py", "tests/contract/test_distrust.py",
+                       "tests/contract/test_issuance.py", "tests/contract/test_delay.py",
+                       "tests/contract/test_both_codes.py"),
+    "ca/foreign.py": _FOREIGN,
+    "ca/cfssl.py": _FOREIGN,
+    "ca/cmp.py": _FOREIGN,
+    "ca/est.py": _FOREIGN,
+    "identity/entries.py": _IDENTITY,
+    "identity/known.py": _IDENTITY,
+    "identity/launching.py": _IDENTITY,
+    "identity/password.py": _IDENTITY,
+    "identity/people.py": _IDENTITY,
+    "identity/scope.py": _IDENTITY,
+    "identity/sealed.py": _IDENTITY,
+    "identity/sessions.py": _IDENTITY,
+    "audit/leaf.py": _AUDIT,
+    "audit/tree.py": _AUDIT,
+    "audit/verify.py": _AUDIT,
+    "va/responder.py": _STATUS,
+    "store/ra.py": (*_ORDERS, *_CODES[1:]),
+    "store/orders.py": (*_ORDERS, *_CODES[1:]),
+    "store/successors.py": _ORDERS,
+    "store/revoking.py": _REVOCATION,
+    "store/stops.py": ("tests/contract/test_stops.py", *_ORDERS),
+    "store/identity.py": _IDENTITY,
+    "store/launches.py": _IDENTITY,
+    "store/ca.py": (*_ISSUANCE, *_STATUS),
+    "store/answers.py": _STATUS,
+    "store/limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
+    "store/post.py": ("tests/contract/test_delivery.py", *_CODES[1:]),
+    "web/session.py": ("tests/web/test_portal_signin.py", "tests/web/test_lost_answer.py",
+                       "tests/web/test_known_browser.py", "tests/web/test_portal.py"),
+    "keys/shares.py": ("tests/unit/keys/test_shares.py",),
+}  # fmt: skip
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "codes": ("stepup/challenge.py", "stepup/derive.py", "stepup/verifier.py", "store/stepup.py", "store/failures.py"),
+    "issuance": (
+        "ra/issuing.py", "ra/rekey.py", "pki/proof.py", "pki/csr.py", "ca/embedded.py", "ca/approval.py",
+        "store/ca.py", "store/ra.py", "store/successors.py",
+    ),
+    "tickets": ("identity/launching.py", "identity/sessions.py", "store/launches.py", "web/session.py"),
+    "status": ("va/responder.py", "store/answers.py", "store/revoking.py", "ra/revocation.py", "ra/suspension.py"),
+}  # fmt: skip
+"""What has to reach nine of ten."""
+
+
+def tests_of(module: str) -> tuple[str, ...]:
+    """Return the files and folders with the tests of a module, each once, the nearest first."""
+    return tuple(dict.fromkeys(MODULES[module]))

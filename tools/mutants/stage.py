@@ -1,0 +1,52 @@
+"""What every trial finds ready: an installation to copy, on each engine, and a PostgreSQL that answers."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.mutants import trial
+
+SQLITE = ("-m", "not postgres and not browser and not soak")
+BOTH = ("-m", "not browser and not soak")
+
+
+@contextmanager
+def ready(*, postgresql: bool) -> Iterator[Sequence[str]]:
+    """Yield pytest's arguments that choose the engine's tests, with everything that they copy founded already."""
+    trial.preload()
+    from tests import postgres  # noqa: PLC0415 - not before our own folders are on the path
+
+    with contextlib.ExitStack() as stack:
+        base = Path(tempfile.mkdtemp(prefix="chopmark-mutants-"))
+        stack.callback(shutil.rmtree, base)
+        (base / "sqlite").mkdir()
+        _in_a_child(base / "sqlite", None)
+        os.environ[postgres.TEMPLATES] = str(base)
+        if postgresql:
+            cluster = stack.enter_context(postgres.running())
+            os.environ[postgres.STANDING] = str(cluster.directory)
+            dsn = asyncio.run(cluster.fresh_database())
+            (base / "postgresql").mkdir()
+            _in_a_child(base / "postgresql", dsn)
+            (base / "postgresql" / "dsn").write_text(dsn, encoding="ascii")
+        yield BOTH if postgresql else SQLITE
+
+
+def _in_a_child(folder: Path, dsn: str | None) -> None:
+    """Found the installation in a process of its own: the house is not to be imported in this one."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            from tests.contract.world import found_template  # noqa: PLC0415
+
+            asyncio.run(found_template(folder, dsn))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise RuntimeError(f"no installation could be founded in {folder}")
