@@ -61,7 +61,9 @@ def demo(
     from chopmark.serving import run_demo
 
     if reset and data.exists():
-        if not (data / "secrets").exists():
+        from chopmark.demo import is_demo_data
+
+        if not is_demo_data(data):
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
             return 2
         shutil.rmtree(data)

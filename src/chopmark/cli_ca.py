@@ -90,6 +90,25 @@ def ca_services() -> int:
     return asyncio.run(list_services(Settings()))
 
 
+@ca_app.command(name="rewrap")
+def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
+    """Write the key files under ca_passphrase anew, so that trying pass-phrases is expensive; or under another one.
+
+    Parameters
+    ----------
+    files:
+        Key files outside the database that are written anew, too: the root's.
+    by:
+        Staff id of who does it, for the audit.
+    new_passphrase:
+        A file with the pass-phrase that is to hold from now on; without it, the present one.
+    """
+    from chopmark.operating_keys import rewrap
+    from chopmark.settings import Settings
+
+    return asyncio.run(rewrap(Settings(), files, new_passphrase, by))
+
+
 @ca_app.command(name="revoke")
 def ca_revoke(
     serial: str,

@@ -3,6 +3,7 @@
 A clock steps from 400 days ago to now; the CA is founded first, then each customer's story happens in time order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,16 @@ from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks
-from chopmark.own_secrets import write_private
+from chopmark.own_secrets import SECRET_NAMES, NotReady, write_private
 from chopmark.pki import pkcs12
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
-from chopmark.store.opening import make_current
+from chopmark.store import db
+from chopmark.store.installation import Installation
+from chopmark.store.opening import make_current, open_engine
 from chopmark.web.doors import Demo, DemoPerson
 from chopmark.words import (
     AccountNumber,
@@ -39,6 +42,9 @@ CLIENT = "demo-trading"
 STALE_AFTER = timedelta(days=10)
 BEGINS = timedelta(days=400)
 PASSWORD = "demo-Pass-2468"
+_BEGUN, _MADE = "demo_begun", "demo_made"
+_AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
+"""The worker's jobs that a past of a year leaves due: a first start would call them late."""
 _DAY = timedelta(days=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 
@@ -83,7 +89,7 @@ class Play:
         self._clock.moment = now
         await self._work()
         await self._house.publisher.publish_due()
-        self._readme()
+        write_readme(self._folder, self._house.settings.portal_url)
 
     async def _act(self, person: Person, what: str) -> None:
         if what == "issue":
@@ -185,38 +191,78 @@ class Play:
                 continue
         await self._house.enrolment.cancel(caller, order.id)
 
-    def _readme(self) -> None:
-        lines = [
-            "Chopmark demo: who is who",
-            "",
-            "All people, numbers and addresses are made up. Everybody's trading password is:",
-            f"    {PASSWORD}",
-            "",
-            "NAME.p12 is the customer's certificate file, NAME.txt its pass-phrase.",
-            "Codes arrive in the demo's phone and mail box: /demo/inbox",
-            "",
-        ]
-        lines += [f"{p.number}  {p.person_id:<11} {p.birth or '-':<11} {p.name}: {p.note}" for p in PEOPLE]
-        (self._folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+def write_readme(folder: Path, url: str) -> None:
+    """Write down where to go and who is who, for a demo that answers at this address."""
+    lines = [
+        "Chopmark demo: where to go, and who is who",
+        "",
+        f"1  Open {url}/demo in a browser: the made-up firm's trading program. Choose a customer there,",
+        f"   or sign in at {url}/sign-in with a number and the password below.",
+        f"2  Codes arrive in the demo's phone and mail box: {url}/demo/inbox",
+        "",
+        "All people, numbers and addresses are made up. Everybody's trading password is:",
+        f"    {PASSWORD}",
+        "",
+        "NAME.p12 is the customer's certificate file, NAME.txt its pass-phrase.",
+        "",
+    ]
+    lines += [f"{p.number}  {p.person_id:<11} {p.birth or '-':<11} {p.name}: {p.note}" for p in PEOPLE]
+    (folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def is_demo_data(data: Path) -> bool:
+    """Whether a directory is a demo's: the first thing that a demo makes there is the folder of its people."""
+    return (data / "demo").is_dir()
+
+
+async def require_demo(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Return when nothing here is a production installation's; raises NotReady before anything is written.
+
+    1 the settings  2 the data directory  3 the database, which is only looked at.
+    """
+    secrets = [name for name in SECRET_NAMES if getattr(settings, name).get_secret_value()]
+    told = {
+        "CHOPMARK_MODE is production": environment.get("CHOPMARK_MODE") == "production",
+        "secrets are set": settings.secrets_dir is not None or bool(secrets),
+        "CHOPMARK_PUBLIC_URL is an https address": settings.public_url.startswith("https://"),
+        "there is an HSM": settings.device is not None,
+        "another CA certifies": settings.issuer != "embedded",
+    }
+    for why, holds in told.items():
+        if holds:
+            raise NotReady(f"these are the settings of a production installation ({why}): a demo takes none of them")
+    if settings.data.exists() and any(settings.data.iterdir()) and not is_demo_data(settings.data):
+        raise NotReady(f"{settings.data} is not a demo's directory: name an empty one, or none yet, with --data")
+    if settings.database and await db.current(settings.database) is not None:
+        engine = await open_engine(settings.database)
+        try:
+            if await Installation(engine).get(_BEGUN) is None and await Installation(engine).get(_MADE) is None:
+                raise NotReady("CHOPMARK_DATABASE is not a demo's database: name an empty one, or leave it out")
+        finally:
+            await engine.close()
 
 
 async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> datetime:
     """Make the demo's installation unless it is there; return when it was made. `rounds` as in `Play`."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (settings.data / "demo").mkdir(exist_ok=True)
     await make_current(settings.database_url)
     now = SystemClock().now()
     clock = SteppingClock(now - BEGINS)
     await found_ca(settings, clock, SystemEntropy())
     house = await build(settings, clock, SystemEntropy())
     try:
-        made = await house.installation.get("demo_made")
+        made = await house.installation.get(_MADE)
         if made is None:
-            folder = settings.data / "demo"
-            folder.mkdir(parents=True, exist_ok=True)
-            await Play(house, clock, folder, rounds).run(now)
+            await house.installation.remember(_BEGUN, now.isoformat())
+            await Play(house, clock, settings.data / "demo", rounds).run(now)
+            for task in tasks(house):
+                if task.name in _AT_LAST:
+                    await task.job()
             credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
             write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
-            made = await house.installation.remember("demo_made", now.isoformat())
+            made = await house.installation.remember(_MADE, now.isoformat())
     finally:
         await house.close()
     return datetime.fromisoformat(made)

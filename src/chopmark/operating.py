@@ -23,6 +23,7 @@ from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.gateways import reach_mail
+from chopmark.house_check import house_faults, settings_faults, unpublished
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.scope import scope_of
@@ -44,7 +45,6 @@ from chopmark.store.opening import open_engine
 from chopmark.store.readiness import Readiness
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.tw.customer_number import parse_customer_number
-from chopmark.va.alarms import Alarm, Subject
 from chopmark.words import OrderState, text
 
 SLIP_LIFE = timedelta(days=30)
@@ -63,6 +63,7 @@ async def check(settings: Settings) -> int:
     if settings.mode == "demo":
         faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
     faults += [settings.proxy_unanswered] if settings.proxy_unanswered else []
+    faults += settings_faults(settings)
     _say_addresses(settings)
     try:
         async with looking(settings) as house:
@@ -74,15 +75,15 @@ async def check(settings: Settings) -> int:
             faults += await _failing_jobs(house)
             faults += await _mail_faults(house)
             faults += await _check_clock(house)
+            faults += await house_faults(house)
             faults += await _outside_faults(house)
             say(f"policy: {house.policy.id}")
             if house.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
             await _in_flight(house.engine)
-            for alarm in [alarm for ca in house.cas for alarm in await ca.watch.look()]:
-                if alarm.subject in {Subject.LIST, Subject.ANSWERS}:
-                    say(f"  {_alarm(alarm)}")
+            for name in await unpublished(house):
+                say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
             sample = f"【{house.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except (NotReady, Unfit, ConnectionError) as error:
@@ -197,14 +198,6 @@ async def _failing_jobs(house: House) -> list[str]:
         f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
         for one in await FailingJobs(house.engine, house.clock, "").all()
     ]
-
-
-def _alarm(alarm: Alarm) -> str:
-    """Return an alarm as a line."""
-    what = f"{alarm.subject} {alarm.name}"
-    hours = int(abs(alarm.left.total_seconds()) // 3600)
-    span = f"{hours // 24} days and {hours % 24} hours"
-    return f"LATE: {what}, since {span}" if alarm.ended else f"ENDS SOON: {what}, in {span}"
 
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:

@@ -1,6 +1,7 @@
 """Starting servers: the production server with its workers, and the demo with everything in one process."""
 
 import asyncio
+import os
 import socket
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from chopmark import mutual_tls
-from chopmark.demo import STALE_AFTER, demo_of, prepare
+from chopmark.demo import STALE_AFTER, demo_of, prepare, require_demo, write_readme
 from chopmark.jobs import loop
 from chopmark.main import SystemClock, opened, tasks
 from chopmark.own_secrets import NotReady
@@ -54,10 +55,13 @@ class _Announced(uvicorn.Server):
 async def run_demo(settings: Settings) -> int:
     """Run server and worker in this process until interrupted; prints `ready URL` when it answers."""
     configure_logging()
+    await require_demo(settings, os.environ)
     made = await prepare(settings)
+    write_readme(settings.data / "demo", settings.portal_url)
     if SystemClock().now() - made > STALE_AFTER:
         say("This demo is more than ten days old; --reset makes its certificates' states fresh again.")
-    say(f"who is who: {settings.data / 'demo' / 'README.txt'}")
+    say(f"where to go, and who is who: {settings.data / 'demo' / 'README.txt'}")
+    say(f"open {settings.portal_url}/demo, or sign in at {settings.portal_url}/sign-in")
     async with opened(settings) as house:
         await record_policy(house.policy, house.installation, house.recorder)
         built = app.create(doors(house, await demo_of(house)))

@@ -109,6 +109,8 @@ class Stamps:
         async def anchored() -> int:
             if keys is not None and await self.not_after() is None:
                 await keys.renew_due()
+                if await self.not_after() is None:
+                    return 0  # another job or worker is founding it at this moment
             return await anchoring.once()
 
         anchor = Task("anchor", anchored, ANCHOR_EVERY_S)

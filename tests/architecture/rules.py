@@ -118,8 +118,14 @@ def sql_stands_in_store(module: Module) -> Iterator[str]:
                 yield f"{module.path}:{line} {literal[:60]!r}"
 
 
+CLOCK_ASKED = ("store/readiness.py", "SELECT CURRENT_TIMESTAMP AS now")
+
+
 def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
+    """But for one question, which `chopmark check` compares with the machine's clock."""
     for line, literal in module.literals:
+        if (module.path, literal) == CLOCK_ASKED:
+            continue
         if module.path.startswith("store/") and (found := CLOCK_IN_SQL.search(literal)):
             yield f"{module.path}:{line} {found[0]}"
 

@@ -94,4 +94,4 @@ async def test_the_check_says_what_ends_soon(world: World, capsys: pytest.Captur
     """The command reads the machine's clock; the list of this world's past is long over by it."""
     await world.once("publish")
     await operating.check(world.house.settings)
-    assert "LATE: list investor-0, since " in capsys.readouterr().out
+    assert "NOT READY: the revocation list investor-0 is late, it has ended at " in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The commands of docs/ca.en.md do what the page says, in the order of the page, on an installation of their own."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import SMTP
+
+from tests.unit.post.test_smtp import Keeping, listening
 
 REPOSITORY = Path(__file__).parents[2]
 SECRETS = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key")
@@ -24,14 +28,24 @@ def sections(language: str) -> list[str]:
 @pytest.fixture
 def installation(tmp_path: Path) -> Path:
     """An empty installation in production, with its secrets but for the CA's."""
-    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets").mkdir(mode=0o700)
     for name in SECRETS:
+        (tmp_path / "secrets" / name).touch(mode=0o600)
         (tmp_path / "secrets" / name).write_text(os.urandom(32).hex())
     return tmp_path
 
 
 def follow(folder: Path, commands: str) -> str:
-    """Run the commands as an operator in this folder; the first that fails ends it."""
+    """Run the commands as an operator in this folder, with a mail server at hand; the first that fails ends it."""
+
+    async def at_hand() -> str:
+        async with listening(lambda: SMTP(Keeping())) as port:
+            return await asyncio.to_thread(_follow, folder, commands, port)
+
+    return asyncio.run(at_hand())
+
+
+def _follow(folder: Path, commands: str, mail_port: int) -> str:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CHOPMARK_")},
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}",
@@ -41,6 +55,10 @@ def follow(folder: Path, commands: str) -> str:
         "CHOPMARK_BEHIND_PROXY": "no",
         "CHOPMARK_CLOCK_KEPT_BY": "host",
         "CHOPMARK_STATUS_URL": "http://pki.example.com",
+        "CHOPMARK_SMTP__HOST": "127.0.0.1",
+        "CHOPMARK_SMTP__PORT": str(mail_port),
+        "CHOPMARK_SMTP__TLS": "none",
+        "CHOPMARK_BRAND": str(REPOSITORY / "deploy" / "brand.toml"),
     }
     program = [sys.executable, "-m", "tests.contract.operator_shell"]
     made = subprocess.run(

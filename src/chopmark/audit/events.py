@@ -137,6 +137,8 @@ class Event(StrEnum):
     """A certificate has to be revoked by hand at a CA whose protocol has no revocation."""
     CA_CEREMONY_DONE = "ca:ceremony:done"
     """Two persons made or changed an issuing key."""
+    CA_KEYS_REWRITTEN = "ca:keys:rewritten"
+    """The stored keys are encrypted anew, or under another pass-phrase; they are the same keys."""
 
     VA_CRL_PUBLISHED = "va:crl:published"
     """A new revocation list is in force."""

@@ -9,22 +9,23 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from chopmark.audit.head import HeadPublicKey
+from chopmark.keys import stretched
 from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS, KeyFileError
 from chopmark.words import Secret
 
 
 def create_head_key(passphrase: Secret | None = None) -> bytes:
-    """Return a fresh Ed25519 key as PKCS #8 PEM, encrypted (PBES2, AES-256-CBC) unless there is no pass-phrase.
+    """Return a fresh Ed25519 key as PKCS #8 PEM, encrypted (PBES2: scrypt, AES-256-CBC) unless there is no pass-phrase.
 
     Raises ValueError for a short pass-phrase. Without one, the file's own protection is all that the key has.
     """
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        if len(passphrase.reveal()) < MIN_PASSPHRASE_CHARACTERS:
-            raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
-        encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    key, plain = Ed25519PrivateKey.generate(), serialization.NoEncryption()
+    if passphrase is None:
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    if len(passphrase.reveal()) < MIN_PASSPHRASE_CHARACTERS:
+        raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
+    return stretched.seal(
+        key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, plain), passphrase
     )
 
 
@@ -42,7 +43,11 @@ class FileHeadSigner:
         """
         password = None if passphrase is None else passphrase.reveal().encode()
         try:
-            key = serialization.load_pem_private_key(pem, password)
+            der = None if passphrase is None else stretched.unseal(pem, passphrase)
+            if der is None:
+                key = serialization.load_pem_private_key(pem, password)
+            else:
+                key = serialization.load_der_private_key(der, None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError("the head key cannot be opened with this pass-phrase") from error
         if not isinstance(key, Ed25519PrivateKey):

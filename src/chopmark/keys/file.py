@@ -3,6 +3,7 @@
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from chopmark.keys import stretched
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import signing
 from chopmark.pki.signing import IssuerKey
@@ -17,19 +18,26 @@ class KeyFileError(ValueError):
 
 
 def create(algorithm: KeyAlgorithm, passphrase: Secret) -> bytes:
-    """Return a fresh key as encrypted PKCS #8 PEM (PBES2, AES-256-CBC); ValueError for a short pass-phrase."""
+    """Return a fresh key as encrypted PKCS #8 PEM (PBES2: scrypt, AES-256-CBC); ValueError for a short pass-phrase."""
     if len(passphrase.reveal()) < MIN_PASSPHRASE_CHARACTERS:
         raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-    if algorithm.is_ec:
-        key = ec.generate_private_key(ec.SECP256R1() if algorithm is KeyAlgorithm.P256 else ec.SECP384R1())
-    else:
-        key = rsa.generate_private_key(65537, _RSA_BITS[algorithm])
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase.reveal().encode()),
-    )
+    return stretched.seal(_plain(_fresh(algorithm)), passphrase)
+
+
+def create_derived(algorithm: KeyAlgorithm, passphrase: Secret) -> bytes:
+    """Return a fresh key under a pass-phrase of 256 bits that is stretched already: trying is hopeless as it is."""
+    encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
+    return _fresh(algorithm).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def rewritten(pem: bytes, passphrase: Secret, following: Secret) -> bytes:
+    """Return a key file as this release writes it, under a pass-phrase that may be another.
+
+    Raises KeyFileError, and ValueError for a short one.
+    """
+    if len(following.reveal()) < MIN_PASSPHRASE_CHARACTERS:
+        raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
+    return stretched.seal(_plain(_opened(pem, passphrase)), following)
 
 
 class FileSigner:
@@ -44,13 +52,7 @@ class FileSigner:
     def open(cls, pem: bytes, passphrase: Secret) -> "FileSigner":
         """Return the signer of an encrypted PKCS #8 PEM; KeyFileError when it cannot be opened or is not encrypted."""
         try:
-            key = serialization.load_pem_private_key(pem, passphrase.reveal().encode())
-        except (ValueError, TypeError) as error:
-            raise KeyFileError("the key file cannot be opened with this pass-phrase") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-            raise KeyFileError("the key is neither EC nor RSA")
-        try:
-            return cls(key)
+            return cls(_opened(pem, passphrase))
         except ValueError as error:
             raise KeyFileError(str(error)) from error
 
@@ -67,3 +69,30 @@ class FileSigner:
     def sign(self, data: bytes) -> bytes:
         """Return the X.509-style signature over `data`."""
         return signing.sign(self._key, data)
+
+
+def _fresh(algorithm: KeyAlgorithm) -> IssuerKey:
+    if algorithm.is_ec:
+        return ec.generate_private_key(ec.SECP256R1() if algorithm is KeyAlgorithm.P256 else ec.SECP384R1())
+    return rsa.generate_private_key(65537, _RSA_BITS[algorithm])
+
+
+def _opened(pem: bytes, passphrase: Secret) -> IssuerKey:
+    """Return the key of an encrypted file, of this release's form or of one before. Raises KeyFileError."""
+    try:
+        der = stretched.unseal(pem, passphrase)
+        if der is None:
+            key = serialization.load_pem_private_key(pem, passphrase.reveal().encode())
+        else:
+            key = serialization.load_der_private_key(der, None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError("the key file cannot be opened with this pass-phrase") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise KeyFileError("the key is neither EC nor RSA")
+    return key
+
+
+def _plain(key: IssuerKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -107,7 +107,7 @@ class Lock:
 
 def create(algorithm: KeyAlgorithm, lock: Lock, passphrase: Secret) -> bytes:
     """Return a fresh key as a key file under this lock; `passphrase` is what `lock.passphrase` made of the shares."""
-    return lock.line + file.create(algorithm, passphrase)
+    return lock.line + file.create_derived(algorithm, passphrase)
 
 
 def _canonical(share: Secret) -> str:

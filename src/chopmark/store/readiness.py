@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from chopmark.store.columns import moment_or_none, ms
@@ -12,6 +12,7 @@ from chopmark.store.script import Script, query
 
 _ANSWERS = "SELECT value FROM installation WHERE name = 'portal'"
 _REVISION = "SELECT version_num FROM alembic_version"
+_CLOCK = "SELECT CURRENT_TIMESTAMP AS now"
 _DIRECTORY = {
     "sqlite": "SELECT file AS directory FROM pragma_database_list WHERE name = 'main'",
     "postgresql": "SELECT setting AS directory FROM pg_settings WHERE name = 'data_directory'",
@@ -40,6 +41,16 @@ class Readiness:
         def script() -> Script[bool]:
             rows = yield query(_REVISION)
             return bool(rows) and str(rows[0]["version_num"]) >= RELEASE
+
+        return await self._engine.read(script)
+
+    async def clock(self) -> datetime:
+        """Return the moment by the database's clock; SQLite's is this machine's, in whole seconds."""
+
+        def script() -> Script[datetime]:
+            now = (yield query(_CLOCK))[0]["now"]
+            read = now if isinstance(now, datetime) else datetime.fromisoformat(str(now))
+            return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
         return await self._engine.read(script)
 
