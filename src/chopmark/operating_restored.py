@@ -21,6 +21,7 @@ _KINDS = {
     Voided.SESSIONS: "sessions",
     Voided.NONCES: "nonces of orders",
     Voided.CREDENTIALS: "one-time credentials of programs",
+    Voided.SLIPS: "approval slips that were printed and not used",
     Voided.ANSWERS: "answers kept for repeated requests",
 }
 

@@ -34,6 +34,7 @@ class Voided(StrEnum):
     SESSIONS = "sessions"
     NONCES = "nonces"
     CREDENTIALS = "credentials"
+    SLIPS = "approval_slips"
     ANSWERS = "repeated_requests"
 
 

@@ -351,6 +351,26 @@ async def test_a_standby_that_lost_the_last_second_is_behind_though_no_signed_he
     await assert_whole(world)
 
 
+async def test_each_node_writes_files_of_its_own_in_the_shared_directory_and_reads_those_of_all(
+    world: World, backups: Backups
+) -> None:
+    await world.to_active(ANN)
+    backup = await backups.take()
+    held, other = world.held[ANN].holding, await world.node(2)
+    await other.house.issuer.revoke(held.serial, "key_compromise")
+    await other.house.close()
+    world.nodes.clear()
+    day = f"{world.clock.now():%Y%m%d}"
+    files = {path.name for path in world.house.settings.outside.glob("journal-*")}
+    assert files == {f"journal-1-{day}.jsonl", f"journal-2-{day}.jsonl"}
+    await world.once("sequence")
+    await backups.put_back(backup)
+    assert (await answer(world, held.der)).certificate_status is REVOKED
+    await end(world)
+    assert await world.ca_state(held.serial) == ("revoked", "key_compromise")
+    await assert_whole(world)
+
+
 async def test_a_second_restore_is_ended_as_the_first_was(world: World, backups: Backups) -> None:
     first = await backups.take()
     await world.to_active(ANN)

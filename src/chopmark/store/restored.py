@@ -52,6 +52,7 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
         Voided.NONCES: _Void("orders", "nonce IS NOT NULL", "UPDATE orders SET nonce = NULL"),
         # A used one too: it stands for its program as long as the order lives.
         Voided.CREDENTIALS: _Void("credentials", "1 = 1", "DELETE FROM credentials"),
+        Voided.SLIPS: _Void("slips", "state = 'live'", "UPDATE slips SET state = 'void'"),
         Voided.ANSWERS: _Void("idempotency", "1 = 1", "DELETE FROM idempotency"),
     }
 )
