@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from alembic.script import ScriptDirectory
 
-from chopmark.store import db
+from chopmark.store import db, opening
 from chopmark.store.engine import Engine
 from chopmark.store.schema import metadata
 from chopmark.store.script import Script, query
@@ -34,6 +34,13 @@ async def test_an_empty_database_becomes_this_releases(engine_url):
     engine = await db.open_engine(engine_url)
     assert await tables_in(engine) == {*metadata.tables, "alembic_version"}
     await engine.close()
+
+
+async def test_a_start_compares_the_schema_with_the_last_revision(engine_url):
+    assert db.head() == opening.RELEASE
+    assert not await opening.is_current(engine_url)
+    await opening.make_current(engine_url)
+    assert await opening.is_current(engine_url)
 
 
 async def test_concurrent_starts_migrate_once(engine_url):
