@@ -1,6 +1,7 @@
 """Customers who renew and revoke while the database fails over: they try again, and note what was promised to them."""
 
 import asyncio
+import json
 import time
 from collections import Counter as Tally
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ PAUSE_S = 0.5
 MOST_PATIENT_S = 120
 SLOW_S = 2.0
 """A step that takes longer has waited, even where it went through in the end."""
-NOT_NOW = "系統暫時無法儲存資料"
-"""The service cannot save anything right now: what a customer reads, on a page or from the API."""
+OUR_PAGE = "客服查詢編號"
+"""What every page of ours that refuses something has: the number to tell the hotline. HAProxy's own has it not."""
+NEVER = ("Traceback", "asyncpg", "Error:", "postgresql://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,10 @@ class Patient(Journey):
 
     def _saw(self, step: str, answer: Answer) -> None:
         said = answer.body.decode(errors="replace")
-        kind = "page" if said.lstrip().startswith("<") else "problem"
-        self.record.pages[f"503 {kind}"] += 1
-        if NOT_NOW not in said or "Traceback" in said or "asyncpg" in said:
+        page = said.lstrip().startswith("<")
+        self.record.pages["503 page" if page else "503 problem"] += 1
+        ours = OUR_PAGE in said if page else json.loads(said)["kind"] == "unavailable"
+        if not ours or any(word in said for word in NEVER):
             self.record.strange.append(f"{step}: {said[:1500]}")
 
     def tell(self, what: str) -> None:

@@ -48,6 +48,8 @@ class RestoreWatch:
         self._standing: Whole | Behind = Whole()
         self._made: dict[Serial, bool] = {}
         """Serials whose reservation was not seen here yet, and whether the journal has their certificate."""
+        self._lacking = False
+        """Whether the database, when it was last asked, did not know one of these; it may be away since."""
         self._turned: dict[Serial, Line] = {}
         """The last change of status of each serial that was not seen here yet."""
         self._missed: frozenset[Line] = frozenset()
@@ -87,7 +89,7 @@ class RestoreWatch:
     @property
     def behind(self) -> bool:
         """True when the database lacks what a crash cannot have kept from it."""
-        return isinstance(self._standing, Behind) or bool(self._made)
+        return isinstance(self._standing, Behind) or self._lacking
 
     def require_whole(self) -> None:
         """Raise Refused (UNAVAILABLE) while the database is behind: the counter stands still."""
@@ -168,6 +170,7 @@ class RestoreWatch:
         asked = {*self._made, *self._turned}
         states = await self._records.states(asked) if asked else {}
         self._made = {serial: issued for serial, issued in self._made.items() if serial not in states}
+        self._lacking = bool(self._made)
         self._turned = {serial: line for serial, line in self._turned.items() if not settled(line, states.get(serial))}
         missed = frozenset(self._turned.values())
         self._undone, self._missed = tuple(oldest_first(missed & self._missed)), missed
