@@ -26,6 +26,8 @@ log = structlog.get_logger()
 MOST_HEADERS: Final = 100
 MOST_PIPELINED: Final = 4
 """Requests that wait behind the one that is answered; browsers send none. uvicorn would keep as many as are sent."""
+STATUS: Final = ("/ocsp/", "/pki/", "/health/")
+"""What is answered from a reserved place too: there a flood of whole requests at the portal ends before it costs."""
 LINGER_S: Final = 2.0
 """How long an answer that ends a connection may take to be fetched."""
 SWEPT_EVERY_S: Final = 0.25
@@ -57,7 +59,9 @@ class Gate:
         self.limits = rules.limits
         self.patience = (rules.limits.answer_s, rules.limits.head_s, rules.limits.body_s)
         self._trusted = rules.trusted
-        self._places: Places[Bounded] = Places(rules.limits.connections, rules.limits.connections_a_network)
+        self._places: Places[Bounded] = Places(
+            rules.limits.connections, rules.limits.connections_a_network, rules.limits.status_requests
+        )
         self._watching = False
         self._ended: dict[str, int] = {}
         self._told_next = 0.0
@@ -79,6 +83,7 @@ class Gate:
         if entry.leaves is not None:
             self.count("room")
             entry.leaves.give_way()
+        guest.reserved = entry.reserved
         if not entry.admitted:
             self.count("full")
         return entry.admitted
@@ -117,6 +122,7 @@ class Bounded(HttpToolsProtocol):
         self.network = ""
         self.waits_since: float | None = None
         self.due = float("inf")
+        self.reserved = False
         self._gate = gate
         self._reading = _NOTHING
         self._head = 0
@@ -207,6 +213,10 @@ class Bounded(HttpToolsProtocol):
         """Hand the request that was held back to the application, whose time begins."""
         if self._held is not None:
             (cycle, app), self._held = self._held, None
+            if self.reserved and not cycle.scope["path"].startswith(STATUS):
+                self._gate.count("full")
+                self._end(503)
+                return
             self._answering, self.waits_since = cycle, None
             self.due = self.loop.time() + self._gate.limits.answer_s
             super()._start_asgi_task(cycle, app)

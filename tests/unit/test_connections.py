@@ -293,11 +293,26 @@ def test_where_everybody_is_being_answered_a_newcomer_is_sent_away(house: House)
     assert wire.ended == "closed"
 
 
+def test_a_portal_full_of_whole_requests_leaves_a_reserve_that_only_status_is_answered_from(house: House) -> None:
+    for number in range(LIMITS.connections):
+        house.connect(f"192.0.2.{number}")[1].data_received(GET)
+    portal, guest = house.connect("198.51.100.1")
+    guest.data_received(GET)
+    assert portal.written.startswith(b"HTTP/1.1 503 ")
+    asked = len(house.loop.tasks)
+    for path in (b"/ocsp/investor/MAA", b"/pki/investor-0.crl", b"/health/live"):
+        status, guest = house.connect("198.51.100.2")
+        guest.data_received(GET.replace(b"/x", path))
+        assert status.open
+    assert len(house.loop.tasks) == asked + 3
+
+
 def test_a_connection_that_is_gone_gives_its_place_back(house: House) -> None:
     guests = [house.connect()[1] for _ in range(3)]
+    for guest in guests:
+        guest.data_received(GET)
     guests[0].connection_lost(None)
-    wires = [house.connect()[0]]
-    assert [wire.ended for wire in wires] == [""]
+    assert house.connect()[0].open
     assert [guest.transport.is_closing() for guest in guests[1:]] == [False, False]
 
 

@@ -21,17 +21,19 @@ G = TypeVar("G", bound=Guest)
 
 
 class Entry(NamedTuple, Generic[G]):
-    """What becomes of a newcomer, and who has to go for it."""
+    """What becomes of a newcomer, and who has to go for it; a reserved place is for certificate status only."""
 
     admitted: bool
     leaves: G | None = None
+    reserved: bool = False
 
 
 class Places(Generic[G]):
     """The places of one process. No I/O and no clock."""
 
-    def __init__(self, most: int, most_a_network: int) -> None:
+    def __init__(self, most: int, most_a_network: int, reserve: int = 0) -> None:
         self._most = most
+        self._reserve = reserve
         self._most_a_network = most_a_network
         self._all: dict[G, None] = {}
         self._by_network: dict[str, dict[G, None]] = {}
@@ -52,7 +54,10 @@ class Places(Generic[G]):
             return Entry(admitted=True)
         leaves = min((one for one in full if one.waits_since is not None), key=_since, default=None)
         if leaves is None:
-            return Entry(admitted=False)
+            if full is neighbours or len(self._all) >= self._most + self._reserve:
+                return Entry(admitted=False)
+            self._seat(guest)
+            return Entry(admitted=True, reserved=True)
         self.leave(leaves)
         self._seat(guest)
         return Entry(admitted=True, leaves=leaves)

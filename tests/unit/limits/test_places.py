@@ -19,9 +19,9 @@ def test_whoever_has_waited_the_longest_makes_room_when_all_places_are_taken() -
     first, answered, later = Somebody("a", 2.0), Somebody("b"), Somebody("c", 1.0)
     assert all(places.enter(one).admitted for one in (first, answered, later))
     newcomer = Somebody("d", 3.0)
-    assert places.enter(newcomer) == (True, later)
-    assert places.enter(Somebody("e", 4.0)) == (True, first)
-    assert places.enter(Somebody("f", 5.0)) == (True, newcomer)
+    assert places.enter(newcomer) == (True, later, False)
+    assert places.enter(Somebody("e", 4.0)) == (True, first, False)
+    assert places.enter(Somebody("f", 5.0)) == (True, newcomer, False)
     assert len(places) == 3
 
 
@@ -29,10 +29,18 @@ def test_nobody_who_is_being_answered_makes_room() -> None:
     places: Places[Somebody] = Places(2, 2)
     answered = [Somebody("a"), Somebody("b")]
     assert all(places.enter(one).admitted for one in answered)
-    assert places.enter(Somebody("c", 1.0)) == (False, None)
+    assert places.enter(Somebody("c", 1.0)) == (False, None, False)
     assert len(places) == 2
     places.leave(answered[0])
-    assert places.enter(Somebody("c", 1.0)) == (True, None)
+    assert places.enter(Somebody("c", 1.0)) == (True, None, False)
+
+
+def test_where_all_are_being_answered_the_reserve_is_left_and_no_network_takes_it_beyond_its_number() -> None:
+    places: Places[Somebody] = Places(2, 2, reserve=1)
+    assert [places.enter(Somebody("a")) for _ in range(2)] == [(True, None, False)] * 2
+    assert places.enter(Somebody("a")) == (False, None, False)
+    assert places.enter(Somebody("b")) == (True, None, True)
+    assert places.enter(Somebody("c")) == (False, None, False)
 
 
 def test_a_network_that_has_all_its_places_takes_them_from_itself_and_from_nobody_else() -> None:
@@ -40,15 +48,15 @@ def test_a_network_that_has_all_its_places_takes_them_from_itself_and_from_nobod
     other, own, busy = Somebody("b", 0.0), Somebody("a", 5.0), Somebody("a")
     assert all(places.enter(one).admitted for one in (other, own, busy))
     one = Somebody("a", 6.0)
-    assert places.enter(one) == (True, own)
+    assert places.enter(one) == (True, own, False)
     one.waits_since = None
-    assert places.enter(Somebody("a", 7.0)) == (False, None)
-    assert places.enter(Somebody("c", 8.0)) == (True, None)
+    assert places.enter(Somebody("a", 7.0)) == (False, None, False)
+    assert places.enter(Somebody("c", 8.0)) == (True, None, False)
 
 
 def test_a_proxy_has_as_many_places_as_there_are() -> None:
     places: Places[Somebody] = Places(10, 2)
-    assert [places.enter(Somebody("", 0.0)) for _ in range(10)] == [(True, None)] * 10
+    assert [places.enter(Somebody("", 0.0)) for _ in range(10)] == [(True, None, False)] * 10
 
 
 def test_a_place_that_was_given_back_twice_is_free_once() -> None:
@@ -57,8 +65,8 @@ def test_a_place_that_was_given_back_twice_is_free_once() -> None:
     places.enter(one)
     places.leave(one)
     places.leave(one)
-    assert places.enter(Somebody("a")) == (True, None)
-    assert places.enter(Somebody("a")) == (False, None)
+    assert places.enter(Somebody("a")) == (True, None, False)
+    assert places.enter(Somebody("a")) == (False, None, False)
 
 
 @pytest.mark.parametrize(
