@@ -47,6 +47,9 @@ _IDENTITY = (
     "tests/web/test_known_browser.py", "tests/web/test_lost_answer.py", "tests/web/test_portal_signin.py",
     "tests/web/test_api_keys.py",
 )  # fmt: skip
+_TICKETS = (
+    "tests/contract/test_guards_tickets.py", "tests/contract/test_launch.py", "tests/contract/test_clients.py",
+)  # fmt: skip
 _MALFORMED = ("tests/property/pki/test_broken_fields.py",)
 _AUDIT = (
     "tests/unit/audit", "tests/contract/test_audit_ledger.py", "tests/contract/test_audit_tampering.py",
@@ -93,7 +96,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ca/est.py": _FOREIGN,
     "identity/entries.py": _IDENTITY,
     "identity/known.py": _IDENTITY,
-    "identity/launching.py": _IDENTITY,
+    "identity/launching.py": (*_TICKETS, *_IDENTITY),
     "identity/password.py": _IDENTITY,
     "identity/people.py": _IDENTITY,
     "identity/scope.py": _IDENTITY,
@@ -109,7 +112,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/revoking.py": _REVOCATION,
     "store/stops.py": ("tests/contract/test_stops.py", *_ORDERS),
     "store/identity.py": _IDENTITY,
-    "store/launches.py": _IDENTITY,
+    "store/launches.py": (*_TICKETS, *_IDENTITY),
     "store/ca.py": (*_ISSUANCE, *_STATUS),
     "store/answers.py": _STATUS,
     "store/limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
