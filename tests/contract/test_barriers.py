@@ -247,6 +247,22 @@ async def test_a_customer_put_on_hold_between_reading_and_comparing_is_not_compa
     assert await world.leaves(Event.RA_CODE_CHARGED) == []
 
 
+async def test_a_login_that_uses_a_channel_meanwhile_keeps_a_code_from_being_sent_there(world: World) -> None:
+    errand = await world.to_key()
+    stopped, turnstile = await at_barrier(errand)
+    by_phone = errand.within("LATER0000000000000000TESTS", frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
+
+    async def meanwhile() -> None:
+        await by_phone.possess()
+
+    turnstile.before(Event.RA_CHALLENGE_OPENED, meanwhile)
+    made = await send(stopped)
+    assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
+    assert isinstance(made, Refusal)
+    assert await world.count("challenges") == 0
+    assert await world.count("work", "kind = 'code'") == 0
+
+
 async def renewal(world: World) -> Errand:
     """A renewal that was submitted and not yet with its CA."""
     await world.to_active()

@@ -227,6 +227,13 @@ async def test_no_two_challenges_share_a_nonce(world: World) -> None:
     assert len({bytes(row["nonce"]) for row in rows}) == len({row["id"] for row in rows}) == 4
 
 
+async def test_a_code_says_when_another_one_may_be_asked_for(world: World) -> None:
+    errand = await world.to_sent()
+    sent = await errand.challenge()
+    assert sent.resend_at - world.clock.at == timedelta(seconds=60)
+    assert sent.expires_at - world.clock.at == timedelta(seconds=300)
+
+
 async def sends(world: World, customer: str, channel: Channel, wanted: int) -> Refusal | None:
     """Have so many codes sent in ever new orders, and type each; return the refusal that ended it."""
     for _ in range(wanted):
@@ -277,6 +284,17 @@ async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: Worl
         refused = await sends(world, customer, Channel.MOBILE, 1)
         assert refused is not None
         assert (refused.kind, refused.code) == (Kind.TOO_MANY, "sends")
+
+
+async def test_a_release_gives_the_customers_own_sends_back_and_nobody_elses(world: World) -> None:
+    for customer in (ANN, BEN):
+        assert await sends(world, customer, Channel.MOBILE, 5) is None
+    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    world.clock.later(milliseconds=1)
+    assert await sends(world, ANN, Channel.MOBILE, 1) is None
+    refused = await sends(world, BEN, Channel.MOBILE, 1)
+    assert refused is not None
+    assert (refused.kind, refused.code) == (Kind.TOO_MANY, "sends")
 
 
 async def test_of_two_codes_asked_for_at_once_for_two_orders_one_is_sent(world: World) -> None:

@@ -1,10 +1,12 @@
 """Second guards of orders, proofs and endings: each stands behind another check that would hide it."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
+from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.pki import proof
 from chopmark.pki.proof import Statement
@@ -49,6 +51,69 @@ async def test_the_code_of_a_revocation_holds_nothing_before_it_is_confirmed(wor
     await errand.answer(await errand.code())
     await world.work()
     assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+
+
+async def test_a_code_for_what_is_lost_does_not_make_a_hold_out_of_a_revocation(world: World) -> None:
+    old, errand = await replacement(world, Reason.LOST)
+    world.clock.later(minutes=2)
+    await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
+    world.clock.later(seconds=1)
+    await outcome(errand.answer(await errand.code()))
+    await world.work()
+    assert (await world.holding_of(old)).state is CertificateState.REVOKED
+    assert await world.ca_state(old) == ("revoked", "cessation_of_operation")
+
+
+TABLES = ("orders", "challenges", "holdings", "failures", "contacts", "accounts", "keys", "sessions", "work")
+
+
+async def rows_of(world: World, customer: str) -> dict[str, list[dict[str, object]]]:
+    """Every row that is a customer's, and the certificates of its orders."""
+    found = {
+        name: await world.rows(f"SELECT * FROM {name} WHERE customer = :c ORDER BY 1, 2", c=customer) for name in TABLES
+    }
+    mine = "SELECT * FROM certificates WHERE order_id IN (SELECT id FROM orders WHERE customer = :c) ORDER BY serial"
+    return {**found, "certificates": await world.rows(mine, c=customer)}
+
+
+async def test_no_step_of_one_customer_touches_a_row_of_another_who_stands_at_the_same_step(world: World) -> None:
+    walked = {customer: await world.open(customer) for customer in (ANN, BEN)}
+
+    async def both(step: Callable[[Errand], Awaitable[object]]) -> None:
+        for customer, other in ((ANN, BEN), (BEN, ANN)):
+            before = await rows_of(world, other)
+            made = await outcome(step(walked[customer]))
+            assert await rows_of(world, other) == before
+            assert not isinstance(made, Refusal) or made.kind is Kind.WRONG_CODE
+        world.clock.later(minutes=1)
+
+    async def wrong(errand: Errand) -> object:
+        return await errand.answer(await errand.wrong_code())
+
+    async def right(errand: Errand) -> object:
+        return await errand.answer(await errand.code())
+
+    async def rebind(errand: Errand) -> object:
+        return await errand.bind(ClientKey.generate())
+
+    async def for_revocation(errand: Errand) -> object:
+        customer = errand.caller.customer
+        walked[customer] = await world.to_revoke(customer, Reason.COMPROMISED)
+        return None
+
+    async def again(errand: Errand) -> object:
+        customer = errand.caller.customer
+        walked[customer] = await world.open(customer)
+        return None
+
+    async def cancel(errand: Errand) -> object:
+        return await world.house.enrolment.cancel(errand.caller, errand.id)
+
+    way = (Errand.bind, Errand.send, wrong, rebind, Errand.send, right, Errand.birth_date, Errand.confirm, Errand.prove)
+    for step in (*way, for_revocation, Errand.send, right, Errand.revoke, again, Errand.bind, cancel):
+        await both(step)
+    for customer in (ANN, BEN):
+        assert await world.count("holdings", "customer = :c AND state = 'revoked'", c=customer) == 1
 
 
 async def test_another_customers_lost_certificate_holds_nobody_elses(world: World) -> None:

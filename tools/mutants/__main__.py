@@ -68,12 +68,12 @@ class Book:
         self.known[entry["name"]] = entry
 
 
-def reached(module: str, chosen: Sequence[str]) -> dict[str, list[str]]:
+def reached(module: str, chosen: Sequence[str], near: int | None) -> dict[str, list[str]]:
     """Return each function of a module with the tests that call it, and under no name those that call any, in order.
 
     Every one of them passes as long as nothing is wrong.
     """
-    present = [one for one in tests_of(module) if (trial.REPOSITORY / one).exists()]
+    present = [one for one in tests_of(module)[:near] if (trial.REPOSITORY / one).exists()]
     found: list[trial.Outcome] = []
     one = trial.Trial(module, None, [*chosen, *present], watched=f"chopmark/{module}")
     trial.run([one], lambda _, outcome: found.append(outcome), limit_s=3600)
@@ -158,13 +158,15 @@ def run(options: argparse.Namespace) -> None:
             }
             wanted = {name: fault for name, fault in wanted.items() if (module, name) not in EQUIVALENT}
             if wanted:
-                try_all(module, wanted, book, only, options.at_once)
+                try_all(module, wanted, book, only, options)
 
 
-def try_all(module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[str], at_once: int) -> None:
+def try_all(
+    module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[str], options: argparse.Namespace
+) -> None:
     """Run one trial for each fault of a module."""
     text = source(module)
-    by, used, kept = reached(module, chosen), users(text), remembered(text)
+    by, used, kept = reached(module, chosen, options.near), users(text), remembered(text)
 
     def trials() -> Iterator[trial.Trial]:
         for name, fault in wanted.items():
@@ -181,7 +183,7 @@ def try_all(module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[
         sys.stdout.write(f"{module}:{wanted[one.name].line} {outcome.status} {outcome.seconds:.0f} s  {one.name}\n")
         sys.stdout.flush()
 
-    trial.run(trials(), done, at_once=at_once, limit_s=LIMIT_S)
+    trial.run(trials(), done, at_once=options.at_once, limit_s=LIMIT_S)
 
 
 def named_modules(names: Sequence[str]) -> list[str]:
@@ -235,6 +237,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*")
     parser.add_argument("--sample", type=int, help="so many faults a module at most, always the same ones")
     parser.add_argument("--again", action="store_true", help="try survivors again")
+    parser.add_argument("--near", type=int, help="only so many of a module's files with tests, the nearest")
     parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_intermixed_args()

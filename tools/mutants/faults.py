@@ -127,7 +127,8 @@ class _Maker:
             return True  # a docstring
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return True
-        called = node.func if isinstance(node, ast.Call) else None
+        step = node.value if isinstance(node, ast.Expr) else node
+        called = step.func if isinstance(step, ast.Call) else None
         name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
         owner = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
         return name in _SILENT or owner == "log"

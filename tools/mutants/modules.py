@@ -4,29 +4,33 @@ The nearest tests come first: a fault that they notice costs the others nothing.
 """
 
 _CODES = (
-    "tests/unit/stepup", "tests/contract/test_guards_codes.py", "tests/contract/test_journey_codes.py",
+    "tests/unit/stepup", "tests/contract/test_guards_codes.py", "tests/contract/test_barriers.py",
+    "tests/contract/test_journey_codes.py",
     "tests/contract/test_both_codes.py", "tests/contract/test_delay.py", "tests/contract/test_holds.py",
-    "tests/contract/test_delivery.py", "tests/contract/test_barriers.py", "tests/contract/test_races_codes.py",
+    "tests/contract/test_delivery.py", "tests/contract/test_races_codes.py",
     "tests/contract/test_clock.py", "tests/contract/test_key_blocks.py", "tests/contract/test_whose_key.py",
     "tests/contract/test_journey_revocation.py", "tests/contract/test_stops.py",
 )  # fmt: skip
 _ORDERS = (
-    "tests/unit/ra", "tests/contract/test_guards_orders.py", "tests/contract/test_journeys.py",
+    "tests/unit/ra", "tests/contract/test_guards_orders.py", "tests/contract/test_barriers.py",
+    "tests/contract/test_journeys.py",
     "tests/contract/test_journey_orders.py", "tests/contract/test_journey_keys.py", "tests/contract/test_whose_key.py",
     "tests/contract/test_both_codes.py", "tests/contract/test_delay.py", "tests/contract/test_endings.py",
     "tests/contract/test_key_blocks.py", "tests/contract/test_disputes.py", "tests/contract/test_stops.py",
-    "tests/contract/test_barriers.py", "tests/contract/test_races_orders.py", "tests/contract/test_no_overlap.py",
+    "tests/contract/test_races_orders.py", "tests/contract/test_no_overlap.py",
     "tests/contract/test_issuance.py", "tests/contract/test_program.py", "tests/contract/test_program_rules.py",
 )  # fmt: skip
 _REVOCATION = (
-    "tests/contract/test_guards_orders.py", "tests/contract/test_journey_revocation.py",
-    "tests/contract/test_revocation.py", "tests/contract/test_suspension.py", "tests/contract/test_barriers.py",
+    "tests/contract/test_guards_orders.py", "tests/contract/test_barriers.py",
+    "tests/contract/test_journey_revocation.py",
+    "tests/contract/test_revocation.py", "tests/contract/test_suspension.py",
 )  # fmt: skip
 _ISSUANCE = (
-    "tests/unit/ca", "tests/contract/test_guards_issuance.py", "tests/contract/test_issuance.py",
+    "tests/unit/ca", "tests/contract/test_guards_issuance.py", "tests/contract/test_barriers.py",
+    "tests/contract/test_issuance.py",
     "tests/contract/test_distrust.py", "tests/contract/test_revocation.py", "tests/contract/test_suspension.py",
     "tests/contract/test_rollover.py", "tests/contract/issuers/test_conformance.py",
-    "tests/contract/test_presigning.py",    "tests/contract/test_barriers.py", "tests/contract/test_algorithms.py",
+    "tests/contract/test_presigning.py", "tests/contract/test_algorithms.py",
 )  # fmt: skip
 _FOREIGN = (
     "tests/contract/issuers/test_named_requests.py", "tests/contract/issuers/test_conformance.py",
@@ -46,6 +50,10 @@ _IDENTITY = (
     "tests/contract/test_key_blocks.py", "tests/contract/test_old_contacts.py", "tests/contract/test_clock.py",
     "tests/web/test_known_browser.py", "tests/web/test_lost_answer.py", "tests/web/test_portal_signin.py",
     "tests/web/test_api_keys.py",
+)  # fmt: skip
+_TICKETS = (
+    "tests/contract/test_guards_tickets.py", "tests/contract/test_launch.py", "tests/contract/test_clients.py",
+    "tests/contract/test_clock.py",
 )  # fmt: skip
 _MALFORMED = ("tests/property/pki/test_broken_fields.py",)
 _AUDIT = (
@@ -93,7 +101,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ca/est.py": _FOREIGN,
     "identity/entries.py": _IDENTITY,
     "identity/known.py": _IDENTITY,
-    "identity/launching.py": _IDENTITY,
+    "identity/launching.py": (*_TICKETS, *_IDENTITY),
     "identity/password.py": _IDENTITY,
     "identity/people.py": _IDENTITY,
     "identity/scope.py": _IDENTITY,
@@ -109,7 +117,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/revoking.py": _REVOCATION,
     "store/stops.py": ("tests/contract/test_stops.py", *_ORDERS),
     "store/identity.py": _IDENTITY,
-    "store/launches.py": _IDENTITY,
+    "store/launches.py": (*_TICKETS, *_IDENTITY),
     "store/ca.py": (*_ISSUANCE, *_STATUS),
     "store/answers.py": _STATUS,
     "store/limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
