@@ -1,5 +1,6 @@
 /** Can this browser do it? Asked before the first step, so that a customer reads a helpful page instead of an error. */
 import { deleteDB, openDB } from "idb";
+import { MAX_SKEW_MS } from "./clock.ts";
 import type { Persistence } from "./vault.ts";
 
 export type Obstacle = "no-secure-context" | "no-webcrypto" | "no-indexeddb";
@@ -9,6 +10,8 @@ export interface Capability {
   /** Nothing can be done before these are gone. */
   readonly obstacles: readonly Obstacle[];
   readonly warnings: readonly Warning[];
+  /** A certificate can live in this browser; without that, the way of the file is still open. */
+  readonly keepsKeys: boolean;
   readonly storage: Persistence;
   /** This computer's clock minus the server's, in milliseconds. */
   readonly clockSkewMs: number;
@@ -24,21 +27,23 @@ export interface Surroundings {
   readonly serverNowMs: number;
 }
 
-export const MAX_SKEW_MS = 120_000;
-
 /** Asks nothing of the customer: whether storage is persistent is read, not requested. */
 export async function probe(around: Surroundings): Promise<Capability> {
   const obstacles: Obstacle[] = [];
   if (!around.secureContext) obstacles.push("no-secure-context");
   const pair = await tryKey(around.subtle);
   if (pair === null) obstacles.push("no-webcrypto");
-  if (pair !== null && !(await keeps(around.indexedDB, pair))) obstacles.push("no-indexeddb");
+  const keepsData = await keeps(around.indexedDB, new Uint8Array(1), (back) => back instanceof Uint8Array);
+  if (pair !== null && !keepsData) obstacles.push("no-indexeddb");
+  // Some browsers keep data and no keys (the Lockdown Mode of Safari).
+  const keepsKeys =
+    pair !== null && keepsData && (await keeps(around.indexedDB, pair.privateKey, (back) => back instanceof CryptoKey && !back.extractable));
   const storage = await persistence(around.storage);
   const clockSkewMs = around.localNowMs - around.serverNowMs;
   const warnings: Warning[] = [];
   if (storage !== "persistent") warnings.push("storage-not-persistent");
   if (Math.abs(clockSkewMs) > MAX_SKEW_MS) warnings.push("clock-skew");
-  return { obstacles, warnings, storage, clockSkewMs };
+  return { obstacles, warnings, keepsKeys, storage, clockSkewMs };
 }
 
 async function tryKey(subtle: SubtleCrypto | undefined): Promise<CryptoKeyPair | null> {
@@ -46,17 +51,17 @@ async function tryKey(subtle: SubtleCrypto | undefined): Promise<CryptoKeyPair |
   return subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]).catch(() => null);
 }
 
-/** A non-extractable key goes in and comes out again: private windows of some browsers refuse just that. */
-async function keeps(factory: IDBFactory | undefined, pair: CryptoKeyPair): Promise<boolean> {
+/** A value goes in and comes out again: private windows of some browsers refuse just that. */
+async function keeps(factory: IDBFactory | undefined, value: unknown, good: (back: unknown) => boolean): Promise<boolean> {
   if (factory === undefined) return false;
   const name = `chopmark-probe-${crypto.randomUUID()}`;
   try {
     const database = await openDB(name, 1, { upgrade: (fresh) => void fresh.createObjectStore("keys") });
-    await database.put("keys", pair.privateKey, "key");
+    await database.put("keys", value, "key");
     const back: unknown = await database.get("keys", "key");
     database.close();
     await deleteDB(name);
-    return back instanceof CryptoKey && !back.extractable;
+    return good(back);
   } catch (error) {
     if (error instanceof DOMException || error instanceof TypeError) return false;
     throw error;

@@ -1,5 +1,8 @@
 /** The server's time in the page, whatever this computer's clock says. */
 
+/** A difference that other programs do not forgive. */
+export const MAX_SKEW_MS = 120_000;
+
 export interface ServerClock {
   readonly now: () => Date;
   /** Milliseconds since the server answered with this page. */

@@ -65,7 +65,9 @@ async function attachStep(page: Page, form: HTMLFormElement, load: () => Promise
   const hold = (event: Event): void => event.preventDefault();
   form.addEventListener("submit", hold);
   try {
-    (await load())(page, form);
+    const attach = await load();
+    for (const each of all(form, "fieldset[data-until-module]", HTMLFieldSetElement)) each.disabled = false;
+    attach(page, form);
   } catch (error) {
     await page.ready;
     const way = { label: t("Load the page again"), act: page.reload };
@@ -89,6 +91,7 @@ async function attachPlaces(page: Page): Promise<void> {
     await (await import("./pages/done.ts")).forget(page, place.dataset["ended"] ?? "");
   }
   for (const place of all(document, "[data-done]", HTMLElement)) {
+    await (await import("./pages/clock-notice.ts")).warnOfClock(page, place);
     await (await import("./pages/done.ts")).tidy(page, place.dataset["done"] ?? "");
   }
   for (const form of all(document, "form[data-launch]", HTMLFormElement)) {
@@ -96,6 +99,7 @@ async function attachPlaces(page: Page): Promise<void> {
   }
 }
 
+for (const each of all(document, "[data-moduleless]", HTMLElement)) each.remove();
 document.documentElement.classList.add("js-enabled");
 document.body.classList.add("govuk-frontend-supported");
 const page = openPage();

@@ -10,6 +10,7 @@ import { makeCsr } from "../src/csr.ts";
 import { hex } from "../src/der.ts";
 import { generate, sha256, spkiOf, spkiSha256, wrap } from "../src/keys.ts";
 import type { Page } from "../src/page.ts";
+import { warnOfClock } from "../src/pages/clock-notice.ts";
 import { attachDownload, forget, tidy } from "../src/pages/done.ts";
 import { attachInstall } from "../src/pages/install.ts";
 import { attachWhereKept } from "../src/pages/inquiry.ts";
@@ -217,6 +218,38 @@ describe("a new key", () => {
     const { page } = opened(keyForm("browser"), serving({ spki_sha256: "cd".repeat(32) }, bound));
     attachKey(page, form("key"));
     await until(() => expect(get("[data-key-notice]").textContent).toContain("in another browser or on another computer"));
+  });
+});
+
+describe("a browser that asks whether it may keep data", () => {
+  test("is not waited for: the key is made and sent while the question is open", async () => {
+    const { page, posts, went } = opened(keyForm("browser"), serving({}, bound));
+    let asked = 0;
+    const asking: Page = { ...page, persist: () => new Promise(() => void asked++) };
+    attachKey(asking, form("key"));
+    submit("key");
+    await until(() => expect(went).toEqual(["/orders/o-1"]));
+    expect(asked).toBe(1);
+    expect(writes(posts())).toHaveLength(1);
+  });
+});
+
+describe("a clock that is wrong", () => {
+  test.each([
+    [121_000, /2 minutes fast.*expired/],
+    [-3 * 3_600_000, /3 hours slow.*not valid yet/],
+    [-400 * 86_400_000, /400 days slow/],
+  ])("by %d ms is said with the difference and the remedy", async (skew, words) => {
+    const { page } = opened(stepForm("install", ""), () => json(200, order()));
+    await warnOfClock(page, form("install"), SERVER_TIME.getTime() + skew);
+    expect(get("[data-clock-notice]").textContent).toMatch(words);
+    expect(get("[data-clock-notice]").textContent).toContain("Sync now");
+  });
+
+  test("by two minutes is nothing to speak of", async () => {
+    const { page } = opened(stepForm("install", ""), () => json(200, order()));
+    await warnOfClock(page, form("install"), SERVER_TIME.getTime() - 120_000);
+    expect(document.querySelector("[data-clock-notice]")).toBeNull();
   });
 });
 

@@ -120,6 +120,33 @@ describe("the start", () => {
     vi.unstubAllGlobals();
   });
 
+  const places = stepForm("start", `<input type="hidden" name="operation" value="enrol"><input type="hidden" name="account" value="F1">
+    <input type="radio" name="key_home" value="browser" checked><p data-forgets hidden></p><p data-keeps-no-keys hidden></p>
+    <input type="radio" name="key_home" value="file"><p data-unsupported hidden></p>`);
+
+  test("recommends the file where the browser may clear the certificate by itself", async () => {
+    vi.stubGlobal("isSecureContext", true);
+    const { page } = opened(places, () => json(201, order()));
+    attachStart(page, form("start"));
+    await until(() => expect(get("[data-forgets]").hasAttribute("hidden")).toBe(false));
+    expect(get<HTMLInputElement>("[value=browser]").disabled).toBe(false);
+    vi.unstubAllGlobals();
+  });
+
+  test("goes on with the file where the browser keeps data and no keys", async () => {
+    vi.stubGlobal("isSecureContext", true);
+    const keyless = new Proxy(indexedDB, { get: (factory, name) => Reflect.get(factory, name, factory) });
+    vi.stubGlobal("CryptoKey", class {}); // what comes back out of the store is no key
+    vi.stubGlobal("indexedDB", keyless);
+    const { page, posts } = opened(places, () => json(201, order()));
+    attachStart(page, form("start"));
+    await until(() => expect(get("[data-keeps-no-keys]").hasAttribute("hidden")).toBe(false));
+    expect(get<HTMLInputElement>("[value=browser]").disabled).toBe(true);
+    submit("start");
+    await until(() => expect(posts()[0]?.body).toMatchObject({ key_home: "file" }));
+    vi.unstubAllGlobals();
+  });
+
   test("stops in a browser that cannot make keys safely", async () => {
     vi.stubGlobal("isSecureContext", false);
     const { page, posts } = opened(start, () => json(201, order()));
@@ -147,13 +174,37 @@ describe("the code", () => {
     expect(get<HTMLInputElement>("#code").value).toBe(code);
   });
 
-  test.each(["012345", "０１２３４５", " 012 345 ", "012-345"])("%j goes to the server as it was typed", async (code) => {
+  test.each(["012345", "０１２３４５", " 012 345 ", "012-345", "驗證碼 012345，5分鐘內有效", "ㄢㄅㄉˇˋㄓ"])("%j goes to the server as the code that it means", async (code) => {
     const { page: made, posts, went } = opened(CODE, () => json(200, order()));
     attachCode(made, form("code"));
     type("#code", code);
     submit("code");
     await until(() => expect(went).toHaveLength(1));
-    expect(posts()[0]?.body).toEqual({ code });
+    expect(posts()[0]?.body).toEqual({ code: "012345" });
+    expect(get<HTMLInputElement>("#code").value).toBe("012345");
+  });
+
+  test.each([
+    ["ㄇㄋㄎ", "set to Zhuyin"],
+    ["111111 222222", "more than one number"],
+  ])("%j is explained", async (code, words) => {
+    const { page: made, posts } = opened(CODE, () => json(200, order()));
+    attachCode(made, form("code"));
+    type("#code", code);
+    submit("code");
+    await until(() => expect(get("#code-error").textContent).toContain(words));
+    expect(posts()).toEqual([]);
+  });
+
+  test("that a keyboard is still composing is left alone until it is composed", () => {
+    const { page: made } = opened(CODE, () => json(200, order()));
+    attachCode(made, form("code"));
+    const input = get<HTMLInputElement>("#code");
+    input.value = "˙˙ˇㄉㄞㄉ";
+    input.dispatchEvent(new InputEvent("input", { isComposing: true }));
+    expect(input.value).toBe("˙˙ˇㄉㄞㄉ");
+    input.dispatchEvent(new Event("compositionend"));
+    expect(input.value).toBe("773292");
   });
 
   test("that is wrong is said at the field, and nothing typed is lost", async () => {

@@ -1,5 +1,5 @@
 import "fake-indexeddb/auto";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { probe, type Surroundings } from "../src/capability.ts";
 import { readCertificate } from "../src/certificate.ts";
 import { makeCsr } from "../src/csr.ts";
@@ -123,6 +123,25 @@ describe("the vault", () => {
   });
 });
 
+/** As Safari's Lockdown Mode: a CryptoKey cannot be cloned into the store. */
+function refuseKeys(database: IDBDatabase): void {
+  const begin = database.transaction.bind(database);
+  database.transaction = (...parameters) => {
+    const transaction = begin(...parameters);
+    const store = transaction.objectStore.bind(transaction);
+    transaction.objectStore = (name) => {
+      const opened = store(name);
+      const put = opened.put.bind(opened);
+      opened.put = (value: unknown, key?: IDBValidKey) => {
+        if (value instanceof CryptoKey) throw new DOMException("a key cannot be cloned", "DataCloneError");
+        return put(value, key);
+      };
+      return opened;
+    };
+    return transaction;
+  };
+}
+
 describe("the capability check", () => {
   const good: Surroundings = {
     secureContext: true,
@@ -134,7 +153,7 @@ describe("the capability check", () => {
   };
 
   test("finds nothing to say about a good browser, and leaves no database behind", async () => {
-    expect(await probe(good)).toEqual({ obstacles: [], warnings: [], storage: "persistent", clockSkewMs: 0 });
+    expect(await probe(good)).toEqual({ obstacles: [], warnings: [], keepsKeys: true, storage: "persistent", clockSkewMs: 0 });
     expect((await indexedDB.databases()).filter(({ name }) => name?.startsWith("chopmark-probe"))).toEqual([]);
   });
 
@@ -153,6 +172,22 @@ describe("the capability check", () => {
     const found = await probe({ ...good, localNowMs: good.serverNowMs + skew });
     expect(found.warnings).toEqual(warnings);
     expect(found.clockSkewMs).toBe(skew);
+  });
+
+  test("a browser that keeps data and no keys still has the way of the file", async () => {
+    const strict = new Proxy(indexedDB, {
+      get: (factory, name) =>
+        name !== "open"
+          ? Reflect.get(factory, name, factory)
+          : (...parameters: [string, number]) => {
+              const request = factory.open(...parameters);
+              request.addEventListener("success", () => refuseKeys(request.result));
+              return request;
+            },
+    });
+    vi.stubGlobal("indexedDB", strict);
+    expect(await probe({ ...good, indexedDB: strict })).toMatchObject({ obstacles: [], keepsKeys: false });
+    vi.unstubAllGlobals();
   });
 
   test("storage that may be cleared is a warning", async () => {

@@ -3,10 +3,13 @@ import { all, find, show } from "../dom.ts";
 import type { Page } from "../page.ts";
 import { type Capability, probe, surroundings } from "../capability.ts";
 import { t } from "../words.ts";
+import { clockSentence } from "./clock-notice.ts";
 
 export async function attachCapability(page: Page, place: HTMLElement): Promise<void> {
-  const found = await probe(surroundings(page.clock.now().getTime(), Date.now()));
   await page.ready;
+  const result = find(place, "[data-check-result]", HTMLElement);
+  if (result !== null) result.textContent = t("Checking…");
+  const found = await probe(surroundings(page.clock.now().getTime(), Date.now()));
   for (const item of all(place, "[data-check]", HTMLElement)) {
     const good = isGood(item.dataset["check"] ?? "", found);
     item.dataset["state"] = good === null ? "unknown" : good ? "good" : "bad";
@@ -14,7 +17,6 @@ export async function attachCapability(page: Page, place: HTMLElement): Promise<
     if (state !== null) state.textContent = good === null ? t("could not be checked") : good ? t("yes") : t("no");
     show(find(item, "[data-check-help]", HTMLElement), good === false);
   }
-  const result = find(place, "[data-check-result]", HTMLElement);
   if (result !== null) result.textContent = verdict(found);
 }
 
@@ -27,6 +29,8 @@ function isGood(check: string, found: Capability): boolean | null {
       return !found.obstacles.includes("no-webcrypto");
     case "indexeddb":
       return found.obstacles.includes("no-webcrypto") ? null : !found.obstacles.includes("no-indexeddb");
+    case "stored-keys":
+      return found.obstacles.length > 0 ? null : found.keepsKeys;
     case "persistent":
       return found.storage === "unknown" ? null : found.storage === "persistent";
     case "clock":
@@ -38,6 +42,8 @@ function isGood(check: string, found: Capability): boolean | null {
 
 function verdict(found: Capability): string {
   if (found.obstacles.length > 0) return t("With this browser you cannot apply for a certificate yet. Below is what to do.");
+  if (!found.keepsKeys) return t("You can apply for a certificate file. This browser cannot keep a certificate itself.");
+  if (found.warnings.includes("clock-skew")) return `${t("You can apply for a certificate. Please look at the marked line as well.")} ${clockSentence(found.clockSkewMs)}`;
   if (found.warnings.length > 0) return t("You can apply for a certificate. Please look at the marked line as well.");
   return t("Everything is in order: you can apply for a certificate with this browser.");
 }

@@ -1,11 +1,13 @@
 /** The code: how long it is valid, typing or pasting it, and a new one. */
 import { NetworkFailure, Problem } from "../api.ts";
+import { bare, codeIn, codesIn, folded } from "../code.ts";
 import { type Countdown, startCountdown } from "../countdown.ts";
 import { element, find, need, numberOf, show, valueOf } from "../dom.ts";
 import { orderAddress, type Page } from "../page.ts";
 import { complain } from "../problems.ts";
 import { onSubmit } from "../submit.ts";
 import { t } from "../words.ts";
+import { latinOf } from "../zhuyin.ts";
 import { warnOfMissingKey } from "./kept-key.ts";
 import { attachPause } from "./resend.ts";
 
@@ -17,14 +19,19 @@ export function attachCode(page: Page, form: HTMLFormElement): void {
   void warnOfMissingKey(page, form);
   void watchDelivery(page, id);
   input.addEventListener("paste", (event) => paste(event, input, digits));
+  // A keyboard's suggestion comes without a paste, and what is still being composed is not ours to change.
+  input.addEventListener("input", (event) => {
+    if (!(event instanceof InputEvent && event.isComposing)) settle(input, digits);
+  });
+  for (const moment of ["compositionend", "change"]) input.addEventListener(moment, () => settle(input, digits));
   const failed = (error: unknown): void => {
     if (!(error instanceof Problem)) return;
     if (error.kind === "code_dead") over(countdown);
   };
   const work = async (): Promise<string> => {
-    const code = folded(input.value);
-    if (!new RegExp(`^\\d{${digits}}$`).test(code)) throw complain("code", lacking(code, digits));
-    return orderAddress((await page.orders.step(id, "code", { code: input.value })).id);
+    const code = codeIn(input.value, digits);
+    if (code === null) throw complain("code", lacking(input.value, digits));
+    return orderAddress((await page.orders.step(id, "code", { code })).id);
   };
   onSubmit(page, form, work, { failed });
   if (input.value === "" && document.activeElement === document.body) input.focus({ preventScroll: true });
@@ -50,23 +57,30 @@ async function watchDelivery(page: Page, id: string): Promise<void> {
   }
 }
 
-/** Full-width digits, spaces and hyphens are fine; the server folds them the same way. */
-function folded(typed: string): string {
-  return typed.normalize("NFKC").replace(/[\s\u200b-\u200f\u2060\ufeff-]/g, "");
-}
-
-function lacking(code: string, digits: number): string {
-  if (code === "") return t("Please enter the verification code.");
+function lacking(typed: string, digits: number): string {
+  const left = bare(folded(typed));
+  if (left === "") return t("Please enter the verification code.");
+  if (latinOf(typed) !== null && !/^[0-9]+$/.test(left)) {
+    return t("Your keyboard is set to Zhuyin. Please switch it to English and type the %(digits)s digits of the code.", { digits });
+  }
+  if (codesIn(typed, digits) > 1) return t("There is more than one number with %(digits)s digits in it. Please type only the code.", { digits });
   return t("The verification code has %(digits)s digits. Please look at the message again.", { digits });
 }
 
-/** A whole message may be pasted: the one number of the right length in it is the code. */
+/** A whole message may be pasted. */
 function paste(event: ClipboardEvent, input: HTMLInputElement, digits: number): void {
-  const text = event.clipboardData?.getData("text").normalize("NFKC") ?? "";
-  const numbers = [...new Set(text.match(/\d+/g)?.filter((each) => each.length === digits))];
-  if (numbers.length !== 1 || numbers[0] === undefined) return;
+  const code = codeIn(event.clipboardData?.getData("text") ?? "", digits);
+  if (code === null) return;
   event.preventDefault();
-  input.value = numbers[0];
+  input.value = code;
+}
+
+/** What a keyboard wrote becomes the code, as soon as it is one; digits that are being typed are left alone. */
+function settle(input: HTMLInputElement, digits: number): void {
+  const typed = input.value;
+  const code = codeIn(typed, digits);
+  if (code !== null && code !== typed) input.value = code;
+  if (code === null && latinOf(typed) !== null && /^[0-9]*$/.test(bare(folded(typed)))) input.value = bare(folded(typed));
 }
 
 function startValidity(page: Page): Countdown | null {

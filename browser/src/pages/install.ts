@@ -11,6 +11,7 @@ import type { PendingKey } from "../vault.ts";
 import { t } from "../words.ts";
 import { type Chain, chainFor, fileName, fileOf, nameWithin, p12Blob } from "./installed.ts";
 import { portalOfPage, unwrapped } from "./key.ts";
+import { warnOfClock } from "./clock-notice.ts";
 import { serverTime } from "./server-time.ts";
 
 interface InstallStep {
@@ -24,6 +25,7 @@ interface InstallStep {
 export function attachInstall(page: Page, form: HTMLFormElement): void {
   const step: InstallStep = { page, form, id: form.dataset["order"] ?? "", unanswered: null };
   void look(step);
+  void warnOfClock(page, form);
   onSubmit(page, form, () => install(step), { failed: () => progress(step, "") });
 }
 

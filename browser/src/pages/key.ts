@@ -105,7 +105,8 @@ async function keyOf(step: KeyStep): Promise<KeyPair> {
   const vault = await step.page.vault();
   const there = await vault.pending(step.id);
   if (there !== null && there.spkiSha256 !== step.given) return openPending(step, there);
-  if (step.home === "browser") await step.page.persist();
+  // Some browsers ask the customer and answer only then: the key does not wait for it.
+  if (step.home === "browser") void step.page.persist().catch(() => undefined);
   const pair = await generate(step.home, "P-256");
   const pending = await pendingOf(step, pair);
   const kept = step.given === null ? await vault.keep(pending) : await vault.replace(pending, step.given);

@@ -11,9 +11,10 @@ const MEMBERS = ["operation", "account", "key_home", "reason", "serial", "instea
 
 export function attachStart(page: Page, form: HTMLFormElement): void {
   const needsKey = valueOf(form, "operation") !== "revoke";
-  const able = needsKey ? look(page, form) : Promise.resolve(true);
+  const able = needsKey ? look(page, form) : Promise.resolve(null);
   onSubmit(page, form, async () => {
-    if (!(await able)) {
+    const missing = await able;
+    if (missing !== null && (missing.all || valueOf(form, "key_home") === "browser")) {
       const way = { label: t("See what is missing and what to do"), href: "/help/browser" };
       throw complain(null, t("This browser cannot make a certificate safely."), way);
     }
@@ -43,9 +44,26 @@ export function openOrder(error: unknown): string | null {
   return error instanceof Problem ? (/^open:(.+)$/.exec(error.code ?? "")?.[1] ?? null) : null;
 }
 
-async function look(page: Page, form: HTMLFormElement): Promise<boolean> {
+/** What this browser lacks: `all` ways, or only the one that keeps the certificate in it. */
+interface Lack {
+  readonly all: boolean;
+}
+
+/** Says at the choice what this browser cannot do or may forget, and recommends the file then. */
+async function look(page: Page, form: HTMLFormElement): Promise<Lack | null> {
   const { probe, surroundings } = await import("../capability.ts");
   const found = await probe(surroundings(page.clock.now().getTime(), Date.now()));
-  show(find(form, "[data-unsupported]", HTMLElement), found.obstacles.length > 0);
-  return found.obstacles.length === 0;
+  const inBrowser = find(form, 'input[name="key_home"][value="browser"]', HTMLInputElement);
+  const file = find(form, 'input[name="key_home"][value="file"]', HTMLInputElement);
+  const all = found.obstacles.length > 0;
+  show(find(form, "[data-unsupported]", HTMLElement), all);
+  if (all) return { all };
+  show(find(form, "[data-forgets]", HTMLElement), found.keepsKeys && found.storage !== "persistent");
+  if (found.keepsKeys) return null;
+  show(find(form, "[data-keeps-no-keys]", HTMLElement), true);
+  if (inBrowser !== null && file !== null) {
+    inBrowser.disabled = true;
+    file.checked = true;
+  }
+  return { all };
 }

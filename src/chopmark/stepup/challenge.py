@@ -6,13 +6,13 @@ when many requests arrive at once.
 
 import hmac
 import math
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from chopmark.errors import Kind, Refusal
+from chopmark.stepup.typed import MOST, bare, code_in, folded, has_zhuyin
 from chopmark.tw.zone import TAIPEI
 from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
 
@@ -24,9 +24,6 @@ MAX_LIFE: Final = timedelta(seconds=600)
 MOST_ATTEMPTS: Final = 5
 REFERENCE_ALPHABET: Final = "BDFGHJKMNPRTWXYZ"
 """Sixteen letters that are not taken for one another and spell no word."""
-
-_RAW_LIMIT: Final = 64
-_DASHES: Final = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 
 
 class ChallengeState(StrEnum):
@@ -135,36 +132,43 @@ class Challenge:
 
 
 def parse_code(raw: str, digits: int) -> Secret | Refusal:
-    """Return the typed code as `digits` ASCII digits, or a hint that costs no attempt.
+    """Return the code in what was typed or pasted, as `digits` ASCII digits, or a hint that costs no attempt.
 
-    Full-width and other compatibility digits count as digits (NFKC); spaces, hyphens and invisible
-    characters from a pasted message are dropped; leading zeros stay.
+    Leading zeros stay. `stepup.typed` says what is understood.
     """
-    if len(raw) > _RAW_LIMIT:
+    if len(raw) > MOST:
         return _unreadable(
             "code_length", text("The code has %(digits)s digits. Please type only the code.", digits=digits)
         )
-    folded = unicodedata.normalize("NFKC", raw)
-    kept = "".join(c for c in folded if not (c.isspace() or c in _DASHES or unicodedata.category(c) == "Cf"))
+    seen = folded(raw)
+    found, kept = code_in(seen, digits), bare(seen)
+    if found is not None:
+        return Secret(found)
     if not kept:
         return _unreadable(
             "code_empty", text("Please type the %(digits)s digits of the code that was sent to you.", digits=digits)
         )
     if not (kept.isascii() and kept.isdigit()):
-        said = text(
-            "The code has only digits, %(digits)s of them. The four letters in the message are the reference, "
-            "not the code.",
+        return _unreadable("code_not_digits", _no_digits(raw, digits))
+    said = text(
+        "The code has %(digits)s digits, and you typed %(typed)s. Please look at the message again.",
+        digits=digits,
+        typed=len(kept),
+    )
+    return _unreadable("code_length", said)
+
+
+def _no_digits(raw: str, digits: int) -> Text:
+    if has_zhuyin(raw):
+        return text(
+            "Your keyboard is set to Zhuyin. Please switch it to English and type the %(digits)s digits of the code.",
             digits=digits,
         )
-        return _unreadable("code_not_digits", said)
-    if len(kept) != digits:
-        said = text(
-            "The code has %(digits)s digits, and you typed %(typed)s. Please look at the message again.",
-            digits=digits,
-            typed=len(kept),
-        )
-        return _unreadable("code_length", said)
-    return Secret(kept)
+    return text(
+        "The code has only digits, %(digits)s of them. The four letters in the message are the reference, "
+        "not the code.",
+        digits=digits,
+    )
 
 
 def matches(expected: Secret, given: Secret) -> bool:
