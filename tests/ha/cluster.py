@@ -188,6 +188,7 @@ def _prepared(members: Mapping[str, Host], folder: Path) -> Cluster:
         **{name: str(free_port()) for name in _PORTS},
         "DATA": f"{folder}/@NAME@",
         "CERTIFICATES": f"{folder}/certificates/@NAME@",
+        "JOURNAL": f"{folder}/outside",
         "PROGRAMS": str(programs()),
         "SHARED_BUFFERS": "16MB",
         "WATCHDOG": "off",

@@ -43,7 +43,7 @@ class Counter:
 
     def environment(self, node: str) -> dict[str, str]:
         """Return the environment of a node's processes: the recipe's settings file, and this installation's secrets."""
-        ours = ("CHOPMARK_DATABASE", "CHOPMARK_PORT", "CHOPMARK_BEHIND_PROXY")
+        ours = ("CHOPMARK_DATABASE", "CHOPMARK_PORT", "CHOPMARK_BEHIND_PROXY", "CHOPMARK_JOURNAL_DIR")
         kept = {name: value for name, value in self.site.environment().items() if name not in ours}
         settings = self.cluster.rendered(node) / "chopmark.toml"
         return {**kept, "CHOPMARK_CONFIG": str(settings), "CHOPMARK_DATA": str(self.folder / node)}
@@ -109,8 +109,13 @@ def opened(cluster: Cluster, customers: int) -> Iterator[Counter]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         counter = Counter(cluster, site, folder, customers)
         stack.callback(counter.stop)
+        outside = Path(cluster.values["JOURNAL"])
+        outside.mkdir()
+        for file in site.settings.outside.glob("*.jsonl"):
+            shutil.copy(file, outside)
+        kept = shutil.ignore_patterns("codes", "*.log", "secrets", "*.jsonl")
         for node in NODES:
-            shutil.copytree(site.data, folder / node, ignore=shutil.ignore_patterns("codes", "*.log", "secrets"))
+            shutil.copytree(site.data, folder / node, ignore=kept)
             counter.start(node)
         counter.start_haproxy()
         awaited("the portal", lambda: answers(counter.portal))
