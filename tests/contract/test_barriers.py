@@ -381,6 +381,25 @@ async def test_a_revocation_that_another_login_has_approved_meanwhile_is_not_con
     assert await world.count("holdings", "state = 'active'") == 1
 
 
+async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_revocation_from_being_confirmed(
+    world: World,
+) -> None:
+    errand = await coded_revocation(world)
+    stopped, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+    by_phone = errand.within("LATER0000000000000000TESTS", frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
+    world.clock.later(minutes=1)
+
+    async def meanwhile() -> None:
+        await by_phone.send(Channel.EMAIL)
+
+    turnstile.before_any(meanwhile)
+    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    assert turnstile.passed == [None]
+    assert refused.kind is Kind.CONFLICT
+    assert await world.count("holdings", "state = 'active'") == 1
+
+
 async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_from_being_submitted(
     world: World,
 ) -> None:

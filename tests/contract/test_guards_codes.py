@@ -227,6 +227,16 @@ async def test_no_two_challenges_share_a_nonce(world: World) -> None:
     assert len({bytes(row["nonce"]) for row in rows}) == len({row["id"] for row in rows}) == 4
 
 
+async def test_a_right_code_neither_prolongs_nor_announces_an_order_that_does_not_wait(world: World) -> None:
+    errand = await world.to_sent()
+    before = await errand.stored()
+    world.clock.later(minutes=1)
+    await errand.answer(await errand.code())
+    after = await errand.stored()
+    assert (after.expires_at, after.announced_at) == (before.expires_at, None)
+    assert after.state is OrderState.CODED
+
+
 async def test_a_code_says_when_another_one_may_be_asked_for(world: World) -> None:
     errand = await world.to_sent()
     sent = await errand.challenge()
