@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 from chopmark import outside
 from chopmark.audit.anchorcheck import LATE
@@ -404,10 +405,17 @@ async def audit_key(settings: Settings, file: Path) -> int:
     return 0
 
 
+def _private(file: Path) -> TextIO:
+    """Open a file for writing that nobody else may read, also where it was there before."""
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    return file.open("w", encoding="utf-8")
+
+
 async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
     async with looking(settings) as house, house.ledger.snapshot() as source:
-        with file.open("w", encoding="utf-8") as out:
+        with _private(file) as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")
     return 0

@@ -1,5 +1,6 @@
 """The installation's secrets as working values: keys, shares and pass-phrases, from settings or the data directory."""
 
+import re
 from pathlib import Path
 
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
@@ -51,8 +52,13 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def key_of(settings: Settings, name: str) -> bytes:
-    """Return a secret that is 32 bytes in hexadecimal, as bytes."""
-    return bytes.fromhex(getattr(settings, name).get_secret_value())
+    """Return a secret that is 32 bytes in hexadecimal, as bytes. Raises NotReady, which names where it is."""
+    written = getattr(settings, name).get_secret_value().strip()
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", written) is None:
+        kept = None if settings.secrets_dir is None else settings.secrets_dir / name
+        where = str(kept) if kept is not None and kept.is_file() else f"the setting {name}"
+        raise NotReady(f"{where} is not 32 bytes in hexadecimal (64 digits and nothing else): `openssl rand -hex 32`")
+    return bytes.fromhex(written)
 
 
 async def otp_keys_of(settings: Settings, installation: Installation) -> OtpKeys:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -66,7 +67,7 @@ def configure_logging() -> None:
             _allowed,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 
@@ -188,8 +189,14 @@ def alarms(house: House, process: str) -> FailingJobs:
 class Server:
     """The ASGI application of one server process: builds its house at start-up, closes it at the end."""
 
-    def __init__(self, settings: Settings, demo: Callable[[House], Awaitable[Demo]] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        demo: Callable[[House], Awaitable[Demo]] | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._settings = settings
+        self._ready = ready
         self._demo = demo
         self._stack = AsyncExitStack()
         self._app: Any = None
@@ -210,6 +217,8 @@ class Server:
         stop = asyncio.Event()
         looking = asyncio.create_task(loop.run(looks(house), stop, alarms(house, "server")))
         await send({"type": "lifespan.startup.complete"})
+        if self._ready is not None:
+            await self._ready()
         if house.built_in is not None:
             await asyncio.to_thread(house.issuer.warm)
         await receive()

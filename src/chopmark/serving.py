@@ -31,6 +31,9 @@ from chopmark.settings import Settings
 from chopmark.store.opening import assert_usable
 from chopmark.web import app
 
+_LOOK_AGAIN_S = 0.05
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - every address is asked at one of them
+
 
 def say(line: str) -> None:
     """Write a line for the operator, at once."""
@@ -110,12 +113,33 @@ async def run_est(settings: Settings) -> int:
 
 
 def production() -> Server:
-    """Return the server application of the environment's settings; uvicorn's workers call this."""
+    """Return the server application of the environment's settings, for a process that is alone."""
     configure_logging()
     settings = Settings()
-    if settings.mode == "demo":
-        return Server(settings, demo_of)
-    return Server(settings)
+    return Server(settings, demo_of if settings.mode == "demo" else None)
+
+
+def one_of_several() -> Server:
+    """Return the same for one of several processes: uvicorn tells nobody when it answers, so this does."""
+    configure_logging()
+    settings = Settings()
+
+    async def ready() -> None:
+        while not await _answers(settings.host, settings.port):  # noqa: ASYNC110 - uvicorn sets no event
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        say(f"ready {settings.portal_url}")
+
+    return Server(settings, demo_of if settings.mode == "demo" else None, ready)
+
+
+async def _answers(host: str, port: int) -> bool:
+    """Whether somebody accepts connections there, this process or one beside it."""
+    try:
+        _, writer = await asyncio.open_connection(_LOCAL.get(host, host), port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def run_server(settings: Settings, workers: int) -> int:
@@ -125,7 +149,8 @@ def run_server(settings: Settings, workers: int) -> int:
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
     asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
-    config = server_config("chopmark.serving:production", settings, factory=True, workers=workers)
+    name = "production" if workers == 1 else "one_of_several"
+    config = server_config(f"chopmark.serving:{name}", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()
     else:

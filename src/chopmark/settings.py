@@ -8,6 +8,7 @@ import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -220,6 +221,10 @@ class Settings(BaseSettings):
         for url in (self.public_url, self.status_url):
             if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
+        for name, url in (("public_url", self.public_url), ("est_url", self.est_url)):
+            _, _, path, query, fragment = urlsplit(url)
+            if path or query or fragment or "@" in url:
+                raise ValueError(f"{name} has a host name, and a port if need be, and no path: pages begin at /")
         if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
             raise ValueError("in production public_url begins with https://")
         if self.est_url and (not self.est_url.startswith("https://") or self.est_url.endswith("/")):
@@ -293,6 +298,7 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
+            _require_readable(Path(secrets), set(cls.model_fields))
             sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
@@ -335,3 +341,22 @@ class Settings(BaseSettings):
     def publication_url(self) -> str:
         """Where certificate status is published: plain http, a literal address in the demo."""
         return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"
+
+
+def _require_readable(folder: Path, names: set[str]) -> None:
+    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
+
+    One line end at the end is no part of a secret.
+    """
+    for path in sorted(folder / name for name in names):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
+        try:
+            written = content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no text in UTF-8") from None
+        if any(character in written.rstrip("\r\n") for character in "\r\n\0"):
+            raise ValueError(f"{path} has more than one line: a secret is one line")

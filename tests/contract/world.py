@@ -62,6 +62,8 @@ from tests import postgres
 
 START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 """Noon in Taipei; certificates made now end on 31 March 2027."""
+EST_URL = "https://est.example.com"
+"""Customers of the tests may have a program."""
 WHENEVER = timedelta(days=9999)
 """A test's sequencer runs when the test says; what `audit verify` demands of a real one is in test_clock.py."""
 PASSWORD_LOGIN = frozenset({FactorClass.PASSWORD})
@@ -491,7 +493,7 @@ _templates: dict[tuple[str, str], _Template] = {}
 
 
 def _settings(folder: Path, database: str, **settings: Any) -> Settings:
-    return Settings(mode="demo", data=folder, database=database, **settings)
+    return Settings(**{"mode": "demo", "data": folder, "database": database, "est_url": EST_URL, **settings})
 
 
 async def found_template(folder: Path, dsn: str | None) -> None:

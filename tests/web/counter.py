@@ -26,6 +26,7 @@ from chopmark.demo import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
 from chopmark.demo_people import PEOPLE, Person
 from chopmark.main import House, SystemEntropy, build, found_ca, tasks
 from chopmark.own_secrets import write_private
+from chopmark.ra.enrolment import Enrolment
 from chopmark.running import doors
 from chopmark.settings import Settings
 from chopmark.store import db
@@ -155,6 +156,8 @@ class World:
 
     def with_doors(self, **changes: Any) -> "World":
         """The same house behind other doors."""
+        if changes.get("est_url"):
+            changes["enrolment"] = Enrolment(self.house.desk, programs=True)
         changed = replace(self.doors, **changes)
         built = app.create(changed)
         return replace(self, doors=changed, asgi=built.asgi, portal=built.portal)

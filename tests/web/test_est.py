@@ -17,7 +17,7 @@ from chopmark.running import est_door
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.est import STATUS, Est
 from chopmark.words import text
-from tests.web.counter import Errand, World, errand, problem
+from tests.web.counter import PERSON, Errand, World, errand, problem
 
 ROOT = "/.well-known/est/"
 URL = "https://est.example.com"
@@ -156,10 +156,14 @@ async def test_a_credential_is_never_kept_for_a_repeated_request(world: World) -
 
 
 async def test_a_firm_without_the_door_gives_no_credential(world: World) -> None:
-    order = await errand(world, "C10003")
+    browser = await world.signed_in("C10003")
+    asked = {"operation": "enrol", "account": PERSON["C10003"].account, "key_home": "helper"}
+    refused = problem(await browser.api("/orders", asked, key="a-program"))
+    assert (refused["status"], refused["code"]) == (400, "no_programs")
+    order = await errand(world.with_doors(est_url=URL), "C10003")
     await order.start("enrol", key_home="helper")
-    refused = problem(await order.browser.api(f"{order.path}/credential"))
-    assert (refused["status"], refused["code"]) == (404, "no_est")
+    shut = await world.signed_in("C10003")
+    assert problem(await shut.api(f"{order.path}/credential"))["code"] == "no_est"
 
 
 async def test_a_program_is_told_in_its_customer_s_language(world: World) -> None:

@@ -3,11 +3,13 @@
 import html
 import re
 
+import httpx2
 import pytest
 
 from chopmark.demo_people import PEOPLE
+from chopmark.ra.consent import consent_for
 from chopmark.store.script import Script, query
-from chopmark.words import ActingLogin, CustomerId
+from chopmark.words import ActingLogin, CustomerId, OrderId
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
 PAGES = ["/home", "/certificates", "/certificates/apply", "/certificates/inquiry", "/certificates/revoke", "/profile"]
@@ -302,3 +304,32 @@ async def test_a_code_that_could_not_be_delivered_is_said_and_the_other_way_is_o
         assert bool(found[1]) is hidden
         answer = await order.call(order.path, method="GET")
         assert answer.json()["challenge"]["undelivered"] is not hidden
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example.com/sign-in", "/%5Cevil.example.com/x", "///evil.example.com", "/%2F/evil.example.com/"]
+)
+async def test_a_path_that_names_another_host_is_no_link_of_the_page(world: World, path: str) -> None:
+    """A browser takes //host/ and /\\host/ for another site; the page that is not found links to itself."""
+    answer = await world.browser().client.get(httpx2.URL(URL).copy_with(raw_path=path.encode()))
+    assert answer.status_code == 404
+    links = re.findall(r'(?:href|action)="([^"]*)"', answer.text)
+    assert any("evil.example.com" in link for link in links), "the switch of languages"
+    for link in links:
+        assert re.match(r"[/\\\\]{2}", html.unescape(link)) is None, link
+
+
+@pytest.mark.parametrize(("lang", "word"), [("zh-TW", "不推定"), ("en", "does not presume")])
+async def test_terms_and_the_ca_s_page_say_what_a_private_ca_s_signature_is_in_law(
+    world: World, lang: str, word: str
+) -> None:
+    """TW-09: presumed the person's own hand's only under a CA that the authority has approved."""
+    page = await world.browser().get(f"/repository?lang={lang}")
+    assert page.text.count(word) == 1
+    order = await errand(world, "C10003")
+    await order.start("enrol")
+    assert (await order.bind()).status_code == 200
+    stored = await world.house.desk.orders.get(OrderId(order.order["id"]))
+    assert stored is not None
+    told = consent_for(stored, "X")
+    assert sum("does not presume" in sentence.msgid for sentence in told.sentences) == 1

@@ -120,14 +120,15 @@ class People:
         return values
 
     async def find(self, claimed: str) -> CustomerRow | None:
-        """Return the customer whom a typed customer number or person id means; None for anybody else."""
-        person = parse_person_id(claimed)
-        if not isinstance(person, Refusal):
+        """Return the customer whom a typed customer number or person id means; None for anybody else.
+
+        A customer number may look like a company number, and is one customer's own: it comes first.
+        """
+        number, person = parse_customer_number(claimed), parse_person_id(claimed)
+        row = None if isinstance(number, Refusal) else await self._records.customer(number)
+        if row is None and not isinstance(person, Refusal):
             row = await self._records.customer_by_person(self.person_hash(person.value))
-            if row is not None:
-                return row
-        number = parse_customer_number(claimed)
-        return None if isinstance(number, Refusal) else await self._records.customer(number)
+        return row
 
     def person_hash(self, person_id: str) -> str:
         """Return the keyed hash by which a person id is looked up."""

@@ -11,7 +11,7 @@ from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import Order
 from chopmark.words import KeyHome, Operation, Reason, Text, text
 
-TERMS_VERSION = 2
+TERMS_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ def _application(order: Order, issuer: str, overlap: bool) -> tuple[Text, ...]:
         text("%(issuer)s issues my certificate; it is valid for one year.", issuer=issuer),
         text("I use it to sign my orders of account %(account)s.", account=order.account),
         home,
+        text(
+            "Unless the competent authority has approved %(issuer)s, my signatures with this certificate are "
+            "electronic signatures that the law does not presume to be my own hand's.",
+            issuer=issuer,
+        ),
     ]
     if order.reason in {Reason.LOST, Reason.COMPROMISED}:
         sentences.append(text("My old certificate is blocked and will be revoked."))

@@ -39,12 +39,20 @@ from chopmark.words import (
     text,
 )
 
+_NO_PROGRAMS = Refusal(
+    Kind.MALFORMED,
+    text("There is no certificate program here. Please choose another place for your key."),
+    field="key_home",
+    code="no_programs",
+)
+
 
 class Enrolment:
-    """Opens, renews the nonce of, cancels and disputes orders."""
+    """Opens, renews the nonce of, cancels and disputes orders; with `programs` there is an EST door for them."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, programs: bool) -> None:
         self._desk = desk
+        self._programs = programs
 
     async def start(
         self,
@@ -65,6 +73,8 @@ class Enrolment:
         """
         desk, now = self._desk, self._desk.now()
         desk.require_password(caller)
+        if key_home is KeyHome.HELPER and not self._programs and operation is not Operation.REVOKE:
+            raise Refused(_NO_PROGRAMS)
         file = await desk.customer_file(caller)
         if all(row.number != account for row in file.accounts):
             raise Refused(NOT_YOURS)

@@ -42,7 +42,7 @@ SELECT (SELECT set_at FROM passwords WHERE customer = :customer) AS set_at,
 """
 _CLAIMANT = """
 SELECT c.id, p.phc, p.kind, p.expires_at, p.set_at,
-  CASE WHEN c.person_id_hash = :person THEN 0 WHEN c.id = :number THEN 1 ELSE 2 END AS nearness
+  CASE WHEN c.id = :number THEN 0 WHEN c.person_id_hash = :person THEN 1 ELSE 2 END AS nearness
 FROM customers c LEFT JOIN passwords p ON p.customer = c.id
 WHERE c.person_id_hash = :person OR c.id = :number OR c.id = :bare ORDER BY nearness LIMIT 1
 """

@@ -1,7 +1,7 @@
 """What surrounds every page: language, menu, greeting, form token."""
 
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from litestar.enums import MediaType
 from litestar.response import Response
@@ -28,6 +28,11 @@ def _csrf_token(request: AnyRequest) -> str:
     return token if isinstance(token, str) else ""
 
 
+def local_path(path: str) -> str:
+    """Return a path as a link of this portal: `//host/…`, which browsers take for another site, has one slash here."""
+    return quote("/" + path.lstrip("/\\"), safe="/-._~!$&'()*+,;=:@")
+
+
 def frame_of(
     request: AnyRequest,
     *,
@@ -39,7 +44,7 @@ def frame_of(
     """Return the frame of a page; with a greeting it carries the menu of the signed-in customer."""
     doors, lang = house(request), lang_of(request)
     kept = [(name, value) for name, value in parse_qsl(request.url.query) if name != "lang"]
-    path = request.scope["path"] + (f"?{urlencode(kept)}" if kept else "")
+    path = local_path(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
     return Frame(
         brand=doors.brand,
         lang=lang,

@@ -51,7 +51,9 @@ class Site:
 
     @property
     def settings(self) -> Settings:
-        return Settings(mode="demo", data=self.folder, database=f"sqlite:///{self.folder / 'house.db'}")
+        return Settings(
+            mode="demo", data=self.folder, est_url="https://localhost", database=f"sqlite:///{self.folder / 'house.db'}"
+        )
 
     async def _found(self) -> None:
         clock = Clock(self.at - timedelta(days=700))
