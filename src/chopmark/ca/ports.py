@@ -124,6 +124,17 @@ class Reservation:
     not_after: datetime
     reserved_at: datetime
 
+    @property
+    def facts(self) -> Mapping[str, str | int]:
+        """What the record says of it."""
+        return {
+            "serial": self.serial,
+            "issuer": self.issuer,
+            "profile": f"{self.profile}@{self.profile_version}",
+            "attempt": self.attempt,
+            "spki_sha256": self.spki_sha256,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

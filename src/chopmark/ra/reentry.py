@@ -178,14 +178,7 @@ class Reentry:
             return True
 
         async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
-                Event.CA_CERTIFICATE_RESERVED,
-                serial=reservation.serial,
-                issuer=reservation.issuer,
-                profile=f"{reservation.profile}@{reservation.profile_version}",
-                attempt=reservation.attempt,
-                spki_sha256=reservation.spki_sha256,
-            )
+            leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
             return await self._ledger.reserve(reservation, leaf)
 
         return await self._recorder.write(order_chain(reservation.order), attempt)
