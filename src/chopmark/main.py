@@ -219,7 +219,7 @@ async def _ground(
     terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
-    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine))
+    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine), clock)
     return _Ground(
         settings=settings,
         brand=brand,

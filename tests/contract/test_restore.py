@@ -351,6 +351,19 @@ async def test_a_standby_that_lost_the_last_second_is_behind_though_no_signed_he
     await assert_whole(world)
 
 
+async def test_a_head_that_a_clock_signed_which_was_ahead_hides_no_line_of_the_days_until_then(
+    world: World, backups: Backups
+) -> None:
+    await world.to_active(ANN)
+    world.clock.later(days=30)
+    await world.once("sequence")
+    world.clock.later(days=-30)
+    backup = await backups.take()
+    await world.house.issuer.revoke(world.held[ANN].holding.serial, "key_compromise")
+    await backups.put_back(backup)
+    assert (await answer(world, world.held[ANN].holding.der)).certificate_status is REVOKED
+
+
 async def test_each_node_writes_files_of_its_own_in_the_shared_directory_and_reads_those_of_all(
     world: World, backups: Backups
 ) -> None:

@@ -16,6 +16,7 @@ from chopmark.audit.head import Head
 from chopmark.audit.journal import TURNS, Deed, JournalDamaged, JournalKey, Line, decode_line
 from chopmark.audit.journalfile import JournalFolder, Tail
 from chopmark.audit.standing import Behind, Filed, Heads, Whole, look
+from chopmark.clock import Clock
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.words import CertificateState, Serial, text
 
@@ -37,7 +38,10 @@ class Records(Protocol):
 class RestoreWatch:
     """One process's view of what the database lacks."""
 
-    def __init__(self, ledger: Heads, heads: Filed, folder: JournalFolder, key: JournalKey, records: Records) -> None:
+    def __init__(
+        self, ledger: Heads, heads: Filed, folder: JournalFolder, key: JournalKey, records: Records, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._ledger = ledger
         self._heads = heads
         self._folder = folder
@@ -131,7 +135,7 @@ class RestoreWatch:
         From an hour before the newest head that the database has in common with the heads file.
         """
         latest = await self._ledger.latest_head()
-        tail = self._folder.tail(since(None if latest is None else latest[0]))
+        tail = self._folder.tail(since(None if latest is None else latest[0], self._clock.now()))
         return self._decoded(await asyncio.to_thread(tail.more))
 
     async def _read_heads(self) -> None:
@@ -143,7 +147,7 @@ class RestoreWatch:
         latest = None if seen.latest is None else seen.latest[0]
         was, self._standing = self._standing, seen.standing
         if self._tail is None or (isinstance(self._standing, Behind) and isinstance(was, Whole)):
-            self._tail = self._folder.tail(since(latest))
+            self._tail = self._folder.tail(since(latest, self._clock.now()))
 
     async def _new_lines(self) -> list[Line]:
         return [] if self._tail is None else self._decoded(await asyncio.to_thread(self._tail.more))
@@ -197,9 +201,12 @@ def oldest_first(lines: Collection[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: line.at)
 
 
-def since(latest: Head | None) -> datetime | None:
-    """Return from when on lines may tell of what a database with this newest head lacks; None: from the first."""
-    return None if latest is None else latest.draft.at - MARGIN
+def since(latest: Head | None, now: datetime) -> datetime | None:
+    """Return from when on lines may tell of what a database with this newest head lacks; None: from the first.
+
+    A head that a clock signed which was ahead says nothing of the days until then.
+    """
+    return None if latest is None else min(latest.draft.at, now) - MARGIN
 
 
 STANDSTILL = Refusal(
