@@ -227,6 +227,18 @@ async def test_no_two_challenges_share_a_nonce(world: World) -> None:
     assert len({bytes(row["nonce"]) for row in rows}) == len({row["id"] for row in rows}) == 4
 
 
+async def test_codes_of_a_clock_that_was_ahead_use_up_no_sends_of_an_order(world: World) -> None:
+    errand, now = await world.to_key(), world.clock.at
+    world.clock.at = now + timedelta(hours=2)
+    for _ in range(3):
+        await errand.send()
+        world.clock.later(seconds=60)
+    assert (await refusal(errand.send())).code == "sends_order"
+    world.clock.at = now
+    await errand.send()
+    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+
+
 async def test_a_right_code_neither_prolongs_nor_announces_an_order_that_does_not_wait(world: World) -> None:
     errand = await world.to_sent()
     before = await errand.stored()

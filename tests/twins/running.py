@@ -22,8 +22,8 @@ def told_fixture(twins: Sequence[Twin]) -> Callable[..., object]:
 
     @pytest.fixture(scope="module")
     def told(request: pytest.FixtureRequest) -> Iterator[Told]:
-        here = [item for item in request.session.items if item.path == request.path]
-        asked = {item.callspec.params["twin"].name for item in here if hasattr(item, "callspec")}
+        here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+        asked = {item.callspec.params["twin"].name for item in here if "twin" in item.callspec.params}
         names = [twin.name for twin in twins if twin.name in asked]
         command = [sys.executable, "-m", "tools.mutants.twins", *names]
         with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:

@@ -117,6 +117,7 @@ class _Ear:
         self.reached: dict[str, list[str]] = {}
         self._file = None if watched is None else str(SOURCE / watched)
         self._called: set[str] = set()
+        self._before: set[str] | None = None
         if watched is not None:
             threading.settrace(self._call)
             sys.settrace(self._call)
@@ -126,11 +127,13 @@ class _Ear:
             self._called.add(frame.f_code.co_qualname)
 
     def pytest_runtest_logstart(self) -> None:
+        if self._before is None:  # what is called while tests are imported is behind all of them
+            self._before = set(self._called)
         self._called.clear()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if self._file is not None:
-            self.reached[nodeid] = sorted(self._called)
+            self.reached[nodeid] = sorted(self._called | (self._before or set()))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
