@@ -20,6 +20,7 @@ from chopmark.words import (
     Channel,
     CustomerId,
     FactorClass,
+    Installed,
     KeyEvidence,
     KeyHome,
     LoginId,
@@ -116,6 +117,7 @@ class Order:
     second_coded_at: datetime | None = None
     delay: timedelta = timedelta(0)
     announced_at: datetime | None = None
+    installed: Installed | None = None
     key_is_here: bool = True
     key_is_mine: bool = True
 

@@ -164,6 +164,7 @@ orders = Table(
     # One that waits so long from its first right code, which announces it.
     _int("delay", default=0),
     _int("announced_at", null=True),
+    _text("installed", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",
