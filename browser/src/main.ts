@@ -19,6 +19,7 @@ type Attach = (page: Page, form: HTMLFormElement) => void;
 const STEPS: Readonly<Record<string, () => Promise<Attach>>> = {
   start: async () => (await import("./pages/start.ts")).attachStart,
   key: async () => (await import("./pages/key.ts")).attachKey,
+  place: async () => (await import("./pages/place.ts")).attachPlace,
   possession: async () => (await import("./pages/possession.ts")).attachPossession,
   channel: async () => (await import("./pages/channel.ts")).attachChannel,
   dispute: async () => (await import("./pages/channel.ts")).attachDispute,

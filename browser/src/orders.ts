@@ -25,6 +25,8 @@ export interface Order {
   /** The step to show. */
   readonly next: string;
   readonly account: string;
+  /** Why a new certificate is asked for; null where no reason is. */
+  readonly reason: string | null;
   readonly portal: string | null;
   readonly nonce: Bytes | null;
   readonly oldCertificate: OldCertificate | null;
@@ -99,6 +101,7 @@ export function decodeOrder(value: unknown): Order {
     state: text(of, "state"),
     next: text(of, "next"),
     account: text(of, "account"),
+    reason: optional(of, "reason", String),
     portal: optional(of, "portal", String),
     nonce: optional(of, "nonce", octets),
     oldCertificate: optional(of, "old_certificate", old),

@@ -16,6 +16,7 @@ import { attachInstall } from "../src/pages/install.ts";
 import { attachWhereKept } from "../src/pages/inquiry.ts";
 import { attachKey } from "../src/pages/key.ts";
 import { sayNow } from "../src/pages/later.ts";
+import { attachPlace } from "../src/pages/place.ts";
 import { attachPossession } from "../src/pages/possession.ts";
 import type { PendingBrowserKey, PendingFileKey } from "../src/vault.ts";
 import { field, form, get, json, no, opened, order, type Sent, SERVER_TIME, stepForm, submit, summary, type } from "./support/page.ts";
@@ -105,6 +106,11 @@ function oldFile(name: string, serial: string) {
 const oldOrder = async (der: Uint8Array) => ({
   old_certificate: { serial: "0A01", sha256: hex(await sha256(new Uint8Array(der))), der: toBase64Url(der) },
 });
+
+function chooseNew(content: Uint8Array): void {
+  const chosen = new File([new Uint8Array(content)], "new.p12");
+  Object.defineProperty(get("#new_file"), "files", { value: [chosen], configurable: true });
+}
 
 async function keep(page: Page, key: PendingBrowserKey | PendingFileKey): Promise<void> {
   await (await page.vault()).keep(key);
@@ -234,6 +240,19 @@ describe("a browser that asks whether it may keep data", () => {
   });
 });
 
+describe("another place for the certificate", () => {
+  test("ends the order and begins the same one anew, in one request", async () => {
+    const place = stepForm("place", '<input type="hidden" name="other_home" value="file">');
+    const shown = { operation: "replace", reason: "lost" };
+    const { page, posts, went } = opened(place, ({ method }) => (method === "POST" ? json(201, order({ id: "o-2" })) : json(200, order(shown))));
+    attachPlace(page, form("place"));
+    submit("place");
+    await until(() => expect(went).toEqual(["/orders/o-2"]));
+    const body = { operation: "replace", reason: "lost", account: "F014000-0000007", key_home: "file", instead: "o-1" };
+    expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders", body]]);
+  });
+});
+
 describe("a clock that is wrong", () => {
   test.each([
     [121_000, /2 minutes fast.*expired/],
@@ -346,8 +365,13 @@ describe("a renewal", () => {
   });
 });
 
+const SAVING = `<div data-save><button type="button" data-saved-before></button></div><div data-saved hidden>
+  ${field("new_file", '<input type="file" id="new_file">')}
+  <div data-other-ways><button type="button" data-save-again></button><button type="button" data-share hidden></button>
+  <button type="button" data-copy-text data-done-label="Copied"></button><textarea data-as-text hidden></textarea><p data-text-hint hidden></p>
+  <button type="button" data-said></button></div></div>`;
 const installForm = (file: boolean) =>
-  `${stepForm("install", `<div data-file-name="certificate-1.p12">${file ? field("passphrase", '<input id="passphrase" name="passphrase">') : ""}<p data-progress></p></div>`)}
+  `${stepForm("install", `<div data-file-name="certificate-1.p12">${file ? `${field("passphrase", '<input id="passphrase" name="passphrase">')}${SAVING}` : ""}<p data-progress></p></div>`)}
    <div data-key-missing hidden></div>`;
 
 function issued(csr: Uint8Array) {
@@ -391,7 +415,7 @@ describe("the new certificate", () => {
     expect(contentOf(writes(posts())[0]?.body["proof"], der)).toContain(utf8("install"));
   });
 
-  test("is saved as a file that openssl opens with the pass-phrase, and proven only then", async () => {
+  test("is saved as a file that openssl opens with the pass-phrase, and proven only when it was opened again", async () => {
     const { csr, ...key } = await fileKey();
     const { tools, der, shown } = issued(csr);
     const { page, posts, saved, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
@@ -405,14 +429,76 @@ describe("the new certificate", () => {
     expect([saved, posts()]).toEqual([[], []]);
     type("#passphrase", PASSPHRASE);
     submit("install");
-    await until(() => expect(went).toHaveLength(1));
+    await until(() => expect(get("[data-saved]").hasAttribute("hidden")).toBe(false));
     expect(saved.map((each) => each.name)).toEqual(["certificate-1.p12"]);
+    expect(posts()).toEqual([]);
+    submit("install");
+    await until(() => expect(get("#new_file-error").textContent).toContain("choose the file that was just saved"));
+    const stranger = oldFile("neighbour", "0x0b02");
+    chooseNew(stranger.p12);
+    submit("install");
+    await until(() => expect(get("#new_file-error").textContent).toContain("another certificate: neighbour"));
+    expect(posts()).toEqual([]);
     tools.write("new.p12", new Uint8Array(await (saved[0]?.file ?? new Blob()).arrayBuffer()));
+    // Another program has taken the file in and written it out again: it opens as well.
+    tools.openssl("pkcs12", "-in", "new.p12", "-passin", `pass:${PASSPHRASE}`, "-noenc", "-out", "all.pem");
+    tools.openssl("pkcs12", "-export", "-legacy", "-in", "all.pem", "-passout", `pass:${PASSPHRASE}`, "-out", "theirs.p12");
+    chooseNew(tools.read("theirs.p12"));
+    submit("install");
+    await until(() => expect(went).toHaveLength(1));
+    expect(writes(posts())[0]?.body["installed"]).toBe("opened");
     const said = tools.openssl("pkcs12", "-in", "new.p12", "-passin", `pass:${PASSPHRASE}`, "-nodes");
     expect(said.match(/BEGIN CERTIFICATE/g)).toHaveLength(3);
     expect(said).toContain("BEGIN PRIVATE KEY");
     expect(contentOf(writes(posts())[0]?.body["proof"], der)).toContain(utf8("install"));
     expect(JSON.stringify(posts())).not.toContain(PASSPHRASE);
+  });
+
+  test("that the customer only says is there is told so to the server", async () => {
+    const { csr, ...key } = await fileKey();
+    const { der, shown } = issued(csr);
+    const { page, posts, saved, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    await keep(page, key);
+    attachInstall(page, form("install"));
+    type("#passphrase", PASSPHRASE);
+    submit("install");
+    await until(() => expect(saved).toHaveLength(1));
+    await until(() => expect(form("install").hasAttribute("data-busy")).toBe(false));
+    get<HTMLButtonElement>("[data-save-again]").click();
+    await until(() => expect(saved).toHaveLength(2));
+    await until(() => expect(form("install").hasAttribute("data-busy")).toBe(false));
+    get<HTMLButtonElement>("[data-copy-text]").click();
+    await until(() => expect(get<HTMLTextAreaElement>("[data-as-text]").value).toContain("BEGIN PKCS12"));
+    await until(() => expect(form("install").hasAttribute("data-busy")).toBe(false));
+    get<HTMLButtonElement>("[data-said]").click();
+    await until(() => expect(went).toHaveLength(1));
+    const [sent] = writes(posts());
+    expect(sent?.body["installed"]).toBe("said");
+    expect(contentOf(sent?.body["proof"], der)).toContain(utf8("install"));
+  });
+
+  test("copied as text proves itself in a browser that never had its key", async () => {
+    const { csr, ...key } = await fileKey();
+    const { shown } = issued(csr);
+    const server = serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven);
+    const first = opened(installForm(true), server);
+    await keep(first.page, key);
+    attachInstall(first.page, form("install"));
+    type("#passphrase", PASSPHRASE);
+    submit("install");
+    await until(() => expect(first.saved).toHaveLength(1));
+    await until(() => expect(form("install").hasAttribute("data-busy")).toBe(false));
+    get<HTMLButtonElement>("[data-copy-text]").click();
+    await until(() => expect(get<HTMLTextAreaElement>("[data-as-text]").value).toContain("END PKCS12"));
+    const text = get<HTMLTextAreaElement>("[data-as-text]").value;
+    const second = opened(installForm(true), server);
+    attachInstall(second.page, form("install"));
+    await until(() => expect(get("[data-key-missing]").hasAttribute("hidden")).toBe(false));
+    type("#passphrase", PASSPHRASE);
+    chooseNew(Buffer.from(text));
+    submit("install");
+    await until(() => expect(second.went).toHaveLength(1));
+    expect(writes(second.posts())[0]?.body["installed"]).toBe("opened");
   });
 
   test("whose key is not in this browser says so and offers to leave", async () => {
@@ -447,7 +533,7 @@ describe("afterwards", () => {
   test.each([
     ["browser", "0C03", "In this browser on this computer"],
     ["browser", "C03", "In this browser on this computer"],
-    ["browser", "0C04", "In another browser or on another computer, not in this one"],
+    ["browser", "0C04", "Not found in this browser"],
     ["file", "0C03", "A file"],
   ])("a certificate kept in %s, serial %s: %s", async (home, serial, said) => {
     const key = await browserKey();
@@ -457,6 +543,8 @@ describe("afterwards", () => {
     await (await page.vault()).install("o-1", [readCertificate(der)], SERVER_TIME);
     await attachWhereKept(page, get("[data-serial]"));
     expect(get("[data-kept-text]").textContent).toBe(said);
+    const way = document.querySelector<HTMLAnchorElement>("[data-serial] a");
+    expect(way?.getAttribute("href") ?? null).toBe(said.startsWith("Not found") ? "/certificates/apply?operation=replace" : null);
   });
 });
 

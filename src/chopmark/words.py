@@ -116,6 +116,15 @@ class KeyEvidence(StrEnum):
     """A one-time credential, shown by a program."""
 
 
+class Installed(StrEnum):
+    """How it is known that a new certificate has arrived where the customer keeps it."""
+
+    OPENED = "opened"
+    """It was opened again there, or its program used it."""
+    SAID = "said"
+    """The customer says so; the old certificate stays for the policy's days."""
+
+
 class OrderState(StrEnum):
     """The states of an order; `ra.model` has the transitions."""
 

@@ -1,6 +1,7 @@
 """A renewal with whatever certificate file the customer has: other makers, other forms, other pass-phrases."""
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,30 @@ def test_a_slow_file_says_so_and_can_be_stopped(visitor: Visitor, tmp_path: Path
     visitor.look()
     visitor.press("停止開啟")
     visitor.refused("已經停止", "old_file")
+
+
+def test_a_file_that_is_only_said_to_be_there_keeps_the_old_certificate_and_can_be_saved_another_way(
+    visitor: Visitor, tmp_path: Path
+) -> None:
+    visitor.sign_in("C10006")
+    visitor.apply("rekey", "browser")
+    visitor.step("key")
+    visitor.page.locator("details[data-place] summary").click()
+    visitor.submit("place")
+    visitor.page.locator("[data-passphrase]").wait_for()
+    visitor.make_key("C10006")
+    visitor.to_review(("69", "8", "8"))
+    visitor.agree()
+    visitor.confirm()
+    visitor.step("install").locator("#passphrase").fill(visitor.passphrase)
+    visitor.look()
+    visitor.save(tmp_path / "lost.p12")
+    visitor.page.locator("[data-other-ways] summary").click()
+    visitor.press("複製成文字")
+    expect(visitor.page.locator("[data-as-text]")).to_have_value(re.compile("^-----BEGIN PKCS12-----\n"))
+    visitor.look()
+    visitor.press("檔案已經在我手上")
+    visitor.page.locator("[data-done]").wait_for()
+    visitor.see("您的舊憑證會保留到")
+    visitor.see("憑證已經生效")
+    visitor.look()

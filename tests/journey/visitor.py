@@ -229,11 +229,18 @@ class Visitor:
             self.submit("install")
         else:
             form.locator("#passphrase").fill(self.passphrase)
-            with self.page.expect_download() as download:
-                self.submit("install")
-            download.value.save_as(keep)
-            self.secrets.update(secrets_of(keep, self.passphrase))
+            self.save(keep)
+            self.page.locator("#new_file").set_input_files(keep)
+            form.locator("[data-saved] button[data-submit]").click()
         self.page.locator("[data-done]").wait_for()
+
+    def save(self, keep: Path) -> None:
+        """Have the new certificate's file saved, and keep it."""
+        with self.page.expect_download() as download:
+            self.submit("install")
+        download.value.save_as(keep)
+        self.secrets.update(secrets_of(keep, self.passphrase))
+        self.page.locator("#new_file").wait_for()
 
     def to_review(self, birth: tuple[str, str, str] | None, channel: str = "mobile", era: str = "roc") -> None:
         """Go from the code to the last look."""

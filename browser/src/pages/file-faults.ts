@@ -1,5 +1,4 @@
 /** Why a certificate file cannot be opened, and what to do: for the customer, in whole sentences. */
-import type { OldCertificate } from "../orders.ts";
 import type { P12Error } from "../p12.ts";
 import { slipOf } from "../p12/typed.ts";
 import type { Complaint } from "../problems.ts";
@@ -11,11 +10,11 @@ export interface Typed {
   readonly keyPassphrase: string;
 }
 
-/** `old` is the certificate whose file was asked for. */
-export function explainFile(error: P12Error, typed: Typed, old: OldCertificate): Complaint {
+/** `wanted` is the certificate whose file was asked for. */
+export function explainFile(error: P12Error, typed: Typed, wanted: Wanted): Complaint {
   if (error.code === "wrong-passphrase") return { field: "old_passphrase", sentence: wrong(typed.passphrase) };
   if (error.code === "other-passphrase-inside") return { field: "old_key_passphrase", sentence: inner(typed.keyPassphrase) };
-  return { field: "old_file", sentence: other(error, old) };
+  return { field: "old_file", sentence: other(error, wanted) };
 }
 
 export const tooBig = (): string => t("This file is too big for a certificate file. Please choose the file whose name ends in .p12 or .pfx.");
@@ -42,7 +41,11 @@ function inner(typed: string): string {
     : t("The pass-phrase of the key does not fit. Please type it again; capital and small letters differ.");
 }
 
-function other(error: P12Error, old: OldCertificate): string {
+interface Wanted {
+  readonly serial: string;
+}
+
+function other(error: P12Error, wanted: Wanted): string {
   const algorithm = error.algorithm ?? "";
   switch (error.code) {
     case "too-big":
@@ -54,11 +57,11 @@ function other(error: P12Error, old: OldCertificate): string {
     case "no-key":
       return t("This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.");
     case "key-mismatch":
-      return t("The key in this file is not the one of your present certificate. Please choose another copy of the file, or apply for a new certificate.");
+      return t("The key in this file is not the one of the certificate in it. Please choose another copy of the file, or apply for a new certificate.");
     case "no-certificate":
       return t("There is no certificate in this file. Please choose another file.");
     case "other-certificate":
-      return another(error, old);
+      return another(error, wanted);
     case "unsupported-algorithm":
       return t("This file is protected with %(algorithm)s, which this page cannot open. Please export your certificate again from the program that made the file, with AES-256 or Triple DES; or apply for a new certificate.", { algorithm });
     case "unsupported-key":
@@ -75,15 +78,15 @@ function other(error: P12Error, old: OldCertificate): string {
 }
 
 /** Names what was found, so that the customer knows which file it is not. */
-function another(error: P12Error, old: OldCertificate): string {
+function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
   return t(
-    "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file of your present certificate, serial number %(wanted)s.",
+    "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file with the serial number %(wanted)s.",
     {
       name: found?.commonName ?? "",
       until: found?.notAfter.toISOString().slice(0, 10) ?? "",
       serial: found?.serial ?? "",
-      wanted: old.serial,
+      wanted: wanted.serial,
     },
   );
 }

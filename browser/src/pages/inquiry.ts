@@ -1,5 +1,5 @@
 /** Where the certificate is kept, as far as this browser can tell. */
-import { find } from "../dom.ts";
+import { element, find } from "../dom.ts";
 import { plainHex } from "../orders.ts";
 import type { Page } from "../page.ts";
 import { t } from "../words.ts";
@@ -11,5 +11,15 @@ export async function attachWhereKept(page: Page, place: HTMLElement): Promise<v
   if (vault === null) return;
   const here = await vault.installed(plainHex(place.dataset["serial"] ?? ""));
   await page.ready;
-  text.textContent = here === null ? t("In another browser or on another computer, not in this one") : t("In this browser on this computer");
+  if (here !== null) {
+    text.textContent = t("In this browser on this computer");
+    return;
+  }
+  text.textContent = t("Not found in this browser");
+  const way = document.createElement("a");
+  way.className = "govuk-link";
+  way.href = "/certificates/apply?operation=replace";
+  way.textContent = t("Apply for a new one");
+  const hint = t("It is in the browser in which you applied, unless that browser has cleared it: then please");
+  text.after(element("p", "govuk-hint", `${hint} `, way));
 }

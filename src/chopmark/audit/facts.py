@@ -53,6 +53,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "message": "The id of the message.",
         "network": "The caller's address, cut to its network.",
         "not_after": "The last moment of the certificate's validity.",
+        "installed": "How it is known that the certificate has arrived: opened again, or said by the customer.",
         "old_serial": "The serial of the certificate that is replaced or that signed the proof.",
         "operation": "What the order asks for.",
         "order": "The id of the order.",

@@ -1,6 +1,6 @@
 """Telling the CA what the RA has ended or put on hold: it is told at once by the verb, and here if that failed."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
 from chopmark.clock import Clock
@@ -17,6 +17,9 @@ LEASE_S = 2
 A CA that takes longer may be told by two workers; what is told twice is told once (I25).
 """
 LONGEST_WAIT_S = 300
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_KEPT = timedelta(days=31)
+"""No policy keeps an old certificate for longer: a row that says so was written by a clock that was ahead."""
 
 
 class Endings:
@@ -46,7 +49,12 @@ class Endings:
         return len(works)
 
     async def _tell(self, work: Work) -> bool:
-        """Tell it; False, and the row is due again later, when the CA says no."""
+        """Tell it; False, and the row is due again later, when it is too early or the CA says no."""
+        now = self._clock.now()
+        left = timedelta(milliseconds=int(work.facts.get("after") or 0)) - (now - EPOCH)
+        if timedelta(0) < left <= MOST_KEPT:
+            await self._works.retry(work, self._holder, now + min(left, timedelta(minutes=30)), "kept")
+            return False
         serial = Serial(str(work.facts["serial"]))
         try:
             if work.kind is WorkKind.HOLD:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.recorder import Recorder
@@ -197,9 +197,24 @@ class Desk:
             return ()
         return (self.hold_work(order.old_serial, order.customer, order.id),)
 
-    def revoke_work(self, serial: Serial, reason: str, customer: CustomerId, order: OrderId) -> Work:
-        """Return the work row that has a certificate revoked at its CA."""
-        return self.work(WorkKind.REVOKE, customer, {"serial": serial, "reason": reason}, order=order)
+    def revoke_work(
+        self,
+        serial: Serial,
+        reason: str,
+        customer: CustomerId,
+        order: OrderId,
+        after: timedelta = timedelta(0),
+    ) -> Work:
+        """Return the work row that has a certificate revoked at its CA, at once or `after` a while.
+
+        The row itself is put off for an hour at most (the store takes a longer wait for a clock that was ahead): who
+        does the work reads `after`, in milliseconds since 1970.
+        """
+        facts: dict[str, str | int] = {"serial": serial, "reason": reason}
+        if after:
+            facts["after"] = int((self.now() + after).timestamp() * 1000)
+        made = self.work(WorkKind.REVOKE, customer, facts, order=order)
+        return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 
 def facts_of(holding: Holding | None) -> HoldingFacts | None:

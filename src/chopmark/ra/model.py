@@ -20,6 +20,7 @@ from chopmark.words import (
     Channel,
     CustomerId,
     FactorClass,
+    Installed,
     KeyEvidence,
     KeyHome,
     LoginId,
@@ -121,6 +122,7 @@ class Order:
     """It asks for an approval slip in place of a code, unless one of these can carry a code; None: it asks for none."""
     slip_id: str | None = None
     """The slip that was right."""
+    installed: Installed | None = None
     key_is_here: bool = True
     key_is_mine: bool = True
 

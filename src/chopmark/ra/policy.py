@@ -37,6 +37,8 @@ class Policy:
     nonce_life: timedelta = timedelta(minutes=10)
     credential_life: timedelta = timedelta(minutes=10)
     unproven_after: timedelta = timedelta(hours=72)
+    kept_when_said: timedelta = timedelta(days=7)
+    """How long the old certificate stays when the customer only says that the new one has arrived."""
     revocations_per_day: int = 5
     revocations_per_year: int = 20
     channels: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)

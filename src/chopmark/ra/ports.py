@@ -16,6 +16,7 @@ from chopmark.words import (
     CertificateState,
     Channel,
     CustomerId,
+    Installed,
     KeyEvidence,
     KeyHome,
     LoginId,
@@ -160,7 +161,13 @@ class Orders(Protocol):
         ...
 
     async def activate(
-        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self,
+        order: Order,
+        nonce: bytes | None,
+        installed: Installed,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once.
 

@@ -22,7 +22,7 @@ from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.model import Order
 from chopmark.ra.recalled import Unreadable, recalled
 from chopmark.ra.rekey import Rekey
-from chopmark.words import CertificateState, OrderId, OrderState, Serial
+from chopmark.words import CertificateState, Installed, OrderId, OrderState, Serial
 
 
 class Records(Protocol):
@@ -222,7 +222,7 @@ class Reentry:
                 old_serial=None if old is None else old.serial,
                 door="batch",
             )
-            return await desk.orders.activate(order, None, desk.now(), works, leaf)
+            return await desk.orders.activate(order, None, Installed.OPENED, desk.now(), works, leaf)
 
         await desk.recorder.write(order_chain(order.id), attempt)
 

@@ -34,6 +34,7 @@ from chopmark.words import (
     ActingLogin,
     CertificateState,
     Channel,
+    Installed,
     KeyEvidence,
     Operation,
     OrderId,
@@ -356,20 +357,25 @@ class Rekey:
             return ()
         return self._issuer.csr_subject(order.profile, self._issuing.named(order, file.customer))
 
-    async def prove(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
+    async def prove(
+        self, caller: Caller, order_id: OrderId, proof_der: bytes, installed: Installed = Installed.OPENED
+    ) -> OrderFile:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
         1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
-        revocation (make before break: nothing of the old one changes before this).
+        revocation (make before break: nothing of the old one changes before this). Where the customer only says that
+        the file has arrived, the old certificate is revoked after the policy's days.
         """
-        return await self._prove(caller, order_id, proof_der)
+        return await self._prove(caller, order_id, proof_der, installed)
 
     async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderFile:
         """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
     @refused_as(Event.RA_PROOF_REFUSED)
-    async def _prove(self, caller: Caller, order_id: OrderId, evidence: bytes | Shown) -> OrderFile:
+    async def _prove(
+        self, caller: Caller, order_id: OrderId, evidence: bytes | Shown, installed: Installed = Installed.OPENED
+    ) -> OrderFile:
         desk = self._desk
         file = await desk.file(caller, order_id)
         order = file.order
@@ -388,9 +394,11 @@ class Rekey:
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
         nonce = None if isinstance(evidence, Shown) else order.nonce
-        return await self._activate(caller, file, holding, nonce)
+        return await self._activate(caller, file, holding, nonce, installed)
 
-    async def _activate(self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None) -> OrderFile:
+    async def _activate(
+        self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None, installed: Installed
+    ) -> OrderFile:
         desk, order, now = self._desk, file.order, self._desk.now()
         works = desk.notice_to(
             order.customer,
@@ -402,20 +410,25 @@ class Rekey:
         )
         old = present_of(file.holdings, desk.policy.profile)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
-            works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+            after = desk.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
+            works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
 
         async def attempt(pen: Pen) -> Refusal | None:
             superseded = None if old is None else old.serial
             leaf = pen.leaf(
-                Event.RA_CERTIFICATE_ACTIVATED, serial=holding.serial, old_serial=superseded, door=caller.door
+                Event.RA_CERTIFICATE_ACTIVATED,
+                serial=holding.serial,
+                old_serial=superseded,
+                installed=installed,
+                door=caller.door,
             )
-            return await desk.orders.activate(order, nonce, now, works, leaf)
+            return await desk.orders.activate(order, nonce, installed, now, works, leaf)
 
         await desk.proved(holding)
         refused = await desk.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return file.activated(order.active(now), now)
+        return file.activated(replace(order.active(now), installed=installed), now)
 
 
 def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:

@@ -11,6 +11,7 @@ from chopmark.words import (
     Channel,
     CustomerId,
     FactorClass,
+    Installed,
     KeyEvidence,
     KeyHome,
     LoginId,
@@ -25,7 +26,7 @@ ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, 
   created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,
   code_channel, coded_at, checked_at, consent, submitted_at, serial, issued_at, activated_at, ended, login, bound_login,
   proved_login, approved_login, key_evidence, both_codes, second_channel, second_coded_at, delay,
-  announced_at, slip_unless, slip_id"""
+  announced_at, slip_unless, slip_id, installed"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
 LIVE_ORDERS = f"""
@@ -107,6 +108,7 @@ def order_of(row: Row) -> Order:
         announced_at=moment_or_none(row["announced_at"]),
         slip_unless=_channels(row["slip_unless"]),
         slip_id=row["slip_id"],
+        installed=None if row["installed"] is None else Installed(row["installed"]),
     )
 
 

@@ -33,7 +33,7 @@ from chopmark.store.revoking import MOVED_ON, NotRevoked, revoked
 from chopmark.store.script import Query, Row, Script, Value, guard, in_turn, query, whole
 from chopmark.store.stops import hold_new
 from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
-from chopmark.words import ActingLogin, Channel, CustomerId, LoginId, OrderId, OrderState, Serial, text
+from chopmark.words import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
 
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
@@ -117,7 +117,7 @@ WHERE id = :id AND state IN ('submitted', 'pending') AND {stopped} RETURNING id
 _FULFIL = _FULFILLED.format(stopped="ended IS NULL")
 _FULFIL_STOPPED = _FULFILLED.format(stopped="ended = 'stopped_by_contact'")
 _ACTIVATE = """
-UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL
+UPDATE orders SET state = 'active', activated_at = :now, nonce = NULL, installed = :installed
 WHERE id = :id AND state = 'issued' AND (CAST(:nonce AS {bytes}) IS NULL OR nonce = :nonce) AND serial = :serial
 RETURNING serial
 """
@@ -417,14 +417,20 @@ class OrderLedger:
         return await self._engine.run(script)
 
     async def activate(
-        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self,
+        order: Order,
+        nonce: bytes | None,
+        installed: Installed,
+        now: datetime,
+        works: tuple[Work, ...],
+        leaf: Leaf,
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
         new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
         supersede = _supersede(order, order.serial or Serial(""), ms(now))
 
         def script() -> Script[Refusal | None]:
-            activate = guard(self._activate, id=order.id, nonce=nonce, **new)
+            activate = guard(self._activate, id=order.id, nonce=nonce, installed=installed.value, **new)
             free = key_free(order.spki_sha256 or "")
             if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
                 found = yield query(ORDER, id=order.id)

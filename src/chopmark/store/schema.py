@@ -167,6 +167,7 @@ orders = Table(
     # One that asks for an approval slip, unless one of these channels can carry a code; and the slip that was right.
     _text("slip_unless", null=True),
     _text("slip_id", null=True),
+    _text("installed", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     Index(
         "orders_one_live",

@@ -363,7 +363,7 @@ async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]
 
     async def do(visit: Visit) -> Response[OrderOut]:
         proof = from_b64(data.proof, "proof")
-        return _order(request, await house(request).rekey.prove(visit.caller, OrderId(order_id), proof))
+        return _order(request, await house(request).rekey.prove(visit.caller, OrderId(order_id), proof, data.installed))
 
     return await once(request, do, OrderId(order_id))
 

@@ -248,6 +248,8 @@ class InstallStepPage:
     certificate: CertificateView
     swapped: bool = False
     """Whether the old certificate has ended already."""
+    kept_days: int = 7
+    """How long the old one stays when the customer only says that the file has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ class DoneStepPage:
     receipt: Receipt
     key_home: KeyHome | None = None
     old_ends: bool = False
+    old_ends_at: datetime | None = None
+    """The old certificate stays until then, because the customer only says that the new one has arrived."""
 
 
 @dataclass(frozen=True, slots=True)

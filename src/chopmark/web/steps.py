@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from litestar import Request, Response, Router, get, post
@@ -60,7 +60,7 @@ from chopmark.web.step_views import (
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Channel, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
+from chopmark.words import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,
@@ -129,6 +129,7 @@ class _Scene:
     overlap: bool
     est_url: str
     password_alone_helps: bool
+    kept_when_said: timedelta
 
     @property
     def key_name(self) -> str | None:
@@ -214,6 +215,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         doors.rekey.overlap,
         doors.est_url,
         name == "channel" and doors.counter.password_alone_helps(file),
+        doors.policy.kept_when_said,
     )
 
 
@@ -340,7 +342,7 @@ def _install(scene: _Scene) -> Page:
     if order.key_home is KeyHome.HELPER:
         return ProgramInstallPage(scene.frame, scene.head, shown)
     swapped = not scene.overlap and order.operation in {Operation.REKEY, Operation.REPLACE}
-    return InstallStepPage(scene.frame, scene.head, order.key_home, shown, swapped)
+    return InstallStepPage(scene.frame, scene.head, order.key_home, shown, swapped, scene.kept_when_said.days)
 
 
 def _done(scene: _Scene) -> Page:
@@ -357,7 +359,15 @@ def _done(scene: _Scene) -> Page:
         Receipt(receipt_number(order), completed, channel, masked),
         None if order.operation is Operation.REVOKE else order.key_home,
         old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},
+        old_ends_at=_old_stays_until(scene, completed),
     )
+
+
+def _old_stays_until(scene: _Scene, completed: datetime) -> datetime | None:
+    """Return until when the certificate before this one stays, where the customer only said that this one arrived."""
+    if scene.view.order.installed is not Installed.SAID or scene.view.old is None:
+        return None
+    return min(completed + scene.kept_when_said, scene.view.old.not_after)
 
 
 def _ended(scene: _Scene) -> Page:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import Channel, KeyHome, Operation, Reason, text
+from chopmark.words import Channel, Installed, KeyHome, Operation, Reason, text
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,9 +74,10 @@ class ConfirmBody(Strict):
 
 
 class ProveBody(Strict):
-    """POST /orders/{id}/prove: the new key's signature."""
+    """POST /orders/{id}/prove: the new key's signature, and how it is known that the certificate has arrived."""
 
     proof: str
+    installed: Installed = Installed.OPENED
 
 
 class LaunchBody(Strict):
