@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from chopmark.cli_ca import ca_app
+from chopmark.cli_staff import certificates_find, certificates_revoke, customers_show
 from chopmark.errors import Refused
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ certificates_app = App(name="certificates", help="Single certificates.")
 keys_app = App(name="keys", help="Keys that nobody may use.")
 for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app, certificates_app, keys_app):
     app.command(sub)
-
+customers_app.command(customers_show, name="show")
+certificates_app.command(certificates_find, name="find")
+certificates_app.command(certificates_revoke, name="revoke")
 
 _WHO = "Say who you are: add --by and your staff id. It is recorded, with the user who is signed in to this machine."
 

@@ -157,6 +157,8 @@ class Event(StrEnum):
 
     STAFF_KEY_BLOCKED = "staff:key:blocked"
     """Two persons blocked a reported key; every certificate with it is revoked."""
+    STAFF_CERTIFICATE_REVOKED = "staff:certificate:revoked"
+    """Two persons ended a certificate for good: a death, a closed account, a court; `paper` names what is on paper."""
     STAFF_HOLD_RELEASED = "staff:hold:released"
     """Two persons released a held customer."""
     STAFF_CUSTOMERS_IMPORTED = "staff:customers:imported"

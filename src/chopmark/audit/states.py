@@ -134,6 +134,7 @@ class StateCheck(Part):
             Event.RA_CERTIFICATE_ACTIVATED.value: self._activated,
             Event.RA_CERTIFICATE_HELD.value: self._held,
             Event.RA_CERTIFICATE_RELEASED.value: self._released,
+            Event.STAFF_CERTIFICATE_REVOKED.value: self._ended,
             Event.RA_CODE_CHARGED.value: self._code_charged,
             Event.RA_CODE_RIGHT.value: self._code_right,
             Event.RA_CODE_WRONG.value: self._code_wrong,

@@ -1,0 +1,100 @@
+"""Ending one certificate for good on the firm's own reasons: a death, a closed account, a court; two people."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from chopmark.audit.events import Event
+from chopmark.audit.leaf import Leaf, order_chain
+from chopmark.audit.recorder import Pen
+from chopmark.ca.ports import Issuer
+from chopmark.errors import Kind, Refusal, Refused
+from chopmark.post.ports import Work
+from chopmark.ra.desk import Desk
+from chopmark.ra.ports import Holding
+from chopmark.ra.refusals import two_people
+from chopmark.ra.revocation import Revocation
+from chopmark.ra.suspension import NO_CERTIFICATE
+from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
+from chopmark.words import Serial, text
+
+
+class Grounds(StrEnum):
+    """Why the firm ends a certificate."""
+
+    DEATH = "death"
+    CLOSED_ACCOUNT = "closed-account"
+    COURT = "court"
+
+
+CA_REASON = {
+    Grounds.DEATH: "cessation_of_operation",
+    Grounds.CLOSED_ACCOUNT: "cessation_of_operation",
+    Grounds.COURT: "privilege_withdrawn",
+}
+"""RFC 5280 s.5.3.1: what the world is told."""
+_PAPER = re.compile(r"[0-9A-Za-z\u4e00-\u9fff][0-9A-Za-z\u4e00-\u9fff./-]{0,39}")
+
+
+class Endings(Protocol):
+    """Ends certificates; one transaction with its leaf."""
+
+    async def end(self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
+        ...
+
+
+class FirmRevocation:
+    """Revokes a certificate that its customer cannot, or may not, revoke."""
+
+    def __init__(self, desk: Desk, records: Endings, issuer: Issuer, revocation: Revocation) -> None:
+        self._desk = desk
+        self._records = records
+        self._issuer = issuer
+        self._revocation = revocation
+
+    async def revoke(self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str) -> Holding:
+        """Return the certificate, revoked for good; `paper` is the firm's own number of what stands on paper.
+
+        1 two people, and a reference that is no person's number  2 [tx] holding, its order, notice, work row, leaf
+        3 the CA revokes, and again by its work row if that fails  4 renewals that built on it end. Raises Refused:
+        MALFORMED, FORBIDDEN (I32), NOT_FOUND, and CONFLICT for one that has ended.
+        """
+        desk = self._desk
+        await two_people(desk, by, approved_by, "certificate_revocation")
+        person = parse_person_id(paper)
+        natural = isinstance(person, PersonId) and person.kind is not PersonIdKind.COMPANY
+        if _PAPER.fullmatch(paper) is None or natural:
+            raise Refused(_PAPER_WANTED)
+        holding = await desk.holdings.get(serial)
+        if holding is None:
+            raise Refused(NO_CERTIFICATE)
+        reason = CA_REASON[grounds]
+        notices = await desk.notice(holding.customer, "revoked", None, serial=serial)
+        works = (*notices, desk.revoke_work(serial, reason, holding.customer, holding.order))
+
+        async def attempt(pen: Pen) -> bool:
+            told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
+            leaf = pen.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
+            return await self._records.end(serial, reason, desk.now(), works, leaf)
+
+        if not await desk.recorder.write(order_chain(holding.order), attempt):
+            raise Refused(_OVER)
+        await self._issuer.revoke(serial, reason)
+        await self._revocation.end_renewals(holding.customer, serial)
+        return await desk.holdings.get(serial) or holding
+
+
+_OVER = Refusal(
+    Kind.CONFLICT,
+    text("This certificate has ended already; nothing was changed."),
+    field="serial",
+    code="over",
+)
+_PAPER_WANTED = Refusal(
+    Kind.MALFORMED,
+    text("Name the paper by your own file number: 1 to 40 letters, digits, dots, hyphens and slashes; no ID number."),
+    field="paper",
+    code="paper",
+)
