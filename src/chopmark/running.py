@@ -46,7 +46,7 @@ from chopmark.words import IssuerId, Secret
 LOGGED = frozenset(
     {
         *("event", "level", "timestamp", "job", "kind", "code", "error", "message", "frames", "cause", "failures"),
-        *("request_id", "at", "address", "count", "seconds", "path", "gateway"),
+        *("request_id", "at", "address", "count", "seconds", "path", "gateway", "order"),
     }
 )
 """The fields a log line may have; anything else is dropped before it is written."""
