@@ -1,8 +1,11 @@
 """Every field that the product logs is on the list of fields that are written: another one would be lost silently."""
 
 import ast
+import json
+import subprocess
+import sys
 
-from chopmark.running import LOGGED
+from chopmark.logs import LOGGED
 from tests.architecture.rules import SOURCE
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
@@ -24,3 +27,19 @@ def test_no_field_of_a_log_line_is_dropped() -> None:
     found = fields()
     assert len(found) > 5
     assert {path: names - LOGGED for path, names in found.items() if names - LOGGED} == {}
+
+
+LINE = """
+from chopmark.logs import configure_logging
+configure_logging()
+import structlog
+structlog.get_logger().error("order distrusted", order="ORDER", code="no_records", name="somebody")
+"""
+
+
+def test_a_line_is_json_on_stderr_and_what_is_not_on_the_list_is_not_in_it() -> None:
+    done = subprocess.run([sys.executable, "-c", LINE], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    line = json.loads(done.stderr)
+    assert line.pop("timestamp")
+    assert line == {"event": "order distrusted", "level": "error", "order": "ORDER", "code": "no_records"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from chopmark.running import LOGGED
+from chopmark.logs import LOGGED
 from chopmark.web.client_address import ClientAddresses, read_address, read_networks
 
 PROXY, CLIENT, STRANGER = "192.0.2.1", "198.51.100.7", "203.0.113.66"
