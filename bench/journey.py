@@ -71,12 +71,14 @@ class Codes:
         return asyncio.create_task(self._read(reader, writer))
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            address, code = line.decode().split()
-            future = self.waiting.pop(address, None)
-            if future is not None and not future.done():
-                future.set_result(code)
-        writer.close()
+        try:
+            while line := await reader.readline():
+                address, code = line.decode().split()
+                future = self.waiting.pop(address, None)
+                if future is not None and not future.done():
+                    future.set_result(code)
+        finally:
+            writer.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import shutil
 import sqlite3
 import ssl
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,21 @@ import asyncpg
 import httpx2
 
 from bench.http import Connection
-from bench.journey import Codes, Means
+from bench.journey import Codes, Failed, Means
 from bench.site import CLIENT, Site
 from chopmark.client.signing import ClientKey
+from tests.ha.checker import until
 from tests.ha.customers import Patient, Record
 from tests.machine import program
 
-PAGE = Path(__file__).parents[3] / "docs" / "operator.en.md"
+PAGES = {language: Path(__file__).parents[3] / "docs" / f"operator.{language}.md" for language in ("en", "zh-TW")}
 LIMIT_S = 120
 CAS = ("root", "investor")
 
 
 def typed(heading: str) -> list[str]:
     """Return the blocks of commands under a heading of the operator's page, in their order."""
-    page = PAGE.read_text(encoding="utf-8")
+    page = PAGES["en"].read_text(encoding="utf-8")
     (part,) = (part for part in re.split(r"^##+ ", page, flags=re.MULTILINE) if part.startswith(f"{heading}\n"))
     return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
 
@@ -49,6 +52,7 @@ class Operator:
     folder: Path
     record: Record = field(default_factory=Record)
     codes: Codes = field(default_factory=Codes)
+    connections: list[Connection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the folder."""
@@ -89,6 +93,27 @@ class Operator:
         on_sqlite, on_postgres = typed("Backup")
         self.done(on_sqlite if self.on_sqlite else on_postgres)
 
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Let customers have their codes meanwhile, and close their connections at the end."""
+        listening = await self.codes.listen(str(self.site.codes), 0, 1)
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            for connection in self.connections:
+                if not connection.closed:
+                    connection.close()
+
+    def begin_anew(self) -> None:
+        """Have an empty folder to work in."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not path.is_symlink():
+                path.unlink()
+
     def put_back(self) -> None:
         """Put the copy where the database was, as the page says; nothing of the installation runs."""
         on_sqlite, on_postgres, *_ = typed("The database was restored from a backup")
@@ -102,6 +127,12 @@ class Operator:
         """Ask the server."""
         async with httpx2.AsyncClient(timeout=30) as client:
             return await client.get(f"http://127.0.0.1:{self.site.port}{path}", headers={"Accept-Language": "en"})
+
+    async def until_anchored(self) -> None:
+        """Wait for the worker's first anchor: the past that was played is older than the last hour's."""
+        async with asyncio.timeout(LIMIT_S):
+            while await self.rows("SELECT COUNT(*) FROM anchors") < [(2,)]:
+                await self.get("/health/live")
 
     async def until_ready(self, status: int, check: str = "", said: str = "") -> None:
         """Ask for readiness until it is so: the processes look once a second."""
@@ -119,6 +150,7 @@ class Operator:
         gate.set()
         secret = self.site.secret.reveal()
         connection = Connection("127.0.0.1", self.site.port)
+        self.connections.append(connection)
         key = ClientKey.generate()
         journey = Patient(
             Means(connection, self.codes, CLIENT, secret, gate, lambda *_: None), number, key, key.request()
@@ -136,6 +168,18 @@ class Operator:
         await journey.prove()
         journey.tell("active")
         return journey
+
+    async def visit(self, number: int) -> None:
+        """Let a customer renew and revoke; whatever keeps the customer from it ends the visit."""
+        try:
+            await self.revoked(await self.renewed(number))
+        except (Failed, TimeoutError) as failure:
+            self.record.broken.append(f"customer {number}: {type(failure).__name__}: {failure}"[:300])
+
+    async def steps(self, count: int) -> None:
+        """Wait until so many more steps of customers have gone through."""
+        wanted = len(self.record.passed) + count
+        await until("customers get through", lambda: len(self.record.passed) >= wanted, LIMIT_S)
 
     async def revoked(self, journey: Patient) -> None:
         """Let the customer revoke the new certificate, in the same session."""
