@@ -101,6 +101,7 @@ class Site:
             "CHOPMARK_SMTP__PORT": str(settings.smtp.port),
             "CHOPMARK_SMTP__TLS": "none",
             "CHOPMARK_SECRETS_DIR": str(self.data / "secrets"),
+            **({} if settings.journal_dir is None else {"CHOPMARK_JOURNAL_DIR": str(settings.journal_dir)}),
             **more,
         }
 
@@ -124,7 +125,7 @@ class Site:
         for _ in range(START_LIMIT_S * 10):
             try:
                 connection = await Connection.open("127.0.0.1", self.port)
-                answer = await connection.request(request("GET", "/api/v1/status", {}))
+                answer = await connection.request(request("GET", "/health/live", {}))
                 connection.close()
                 if answer.status == 200:
                     return
@@ -139,12 +140,21 @@ class Site:
             if name in self.processes:
                 ended(self.processes.pop(name))
 
+    def kill(self) -> None:
+        """Kill server and worker as a power cut would."""
+        for name in ("server", "worker"):
+            process = self.processes.pop(name)
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
     def pids(self) -> dict[str, list[int]]:
         """The roots of the processes by group."""
         return {name: [process.pid] for name, process in self.processes.items()}
 
 
-def settings_of(data: Path, database: str) -> Settings:
+def settings_of(data: Path, database: str, journal_dir: Path | None = None) -> Settings:
     """Return production settings with fresh secrets, which are also written where the processes read them."""
     folder = data / "secrets"
     folder.mkdir(parents=True, mode=0o700)
@@ -158,6 +168,7 @@ def settings_of(data: Path, database: str) -> Settings:
         "mode": "production",
         "data": data,
         "database": database,
+        "journal_dir": journal_dir,
         "port": port,
         "public_url": PUBLIC_URL,
         "status_url": f"http://127.0.0.1:{port}",
@@ -191,14 +202,15 @@ def _gateway(site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def founded(database: str = "", jobs_database: str = "") -> Iterator[Site]:
+def founded(database: str = "", jobs_database: str = "", journal_dir: Path | None = None) -> Iterator[Site]:
     """Give a new installation: schema, CA, a client credential; only the gateway's other end runs yet.
 
-    `{data}` in a database's address is the installation's directory.
+    `{data}` in a database's address is the installation's directory. Heads and journal are in `journal_dir`, if there
+    is one.
     """
     data = Path(tempfile.mkdtemp(prefix="chopmark-bench-"))
     database = database.replace("{data}", str(data))
-    site = Site(data, settings_of(data, database), jobs_database or database)
+    site = Site(data, settings_of(data, database, journal_dir), jobs_database or database)
     asyncio.run(_found(site))
     with _gateway(site):
         yield site

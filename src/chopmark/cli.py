@@ -92,9 +92,8 @@ def worker() -> int:
     """Run the worker: deliveries, revocations, lists, the audit's sequence."""
     import uvloop
 
-    from chopmark.running import configure_logging, work
+    from chopmark.running import work
 
-    configure_logging()
     uvloop.run(work(_settings()))
     return 0
 
@@ -455,6 +454,9 @@ def audit_export(file: Path) -> int:
 
 def main() -> None:
     """Run the command line; a refusal is a sentence on stderr and exit code 1, a wrong call one and exit code 2."""
+    from chopmark.logs import configure_logging
+
+    configure_logging()
     try:
         sys.exit(app(exit_on_error=False, print_error=False))
     except CycloptsError as error:

@@ -1,15 +1,12 @@
 """The processes: the server as an ASGI application, the worker, and both in one for the demo."""
 
 import asyncio
-import logging
 import signal
 import socket
-import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import structlog
 import uvicorn
 
 from chopmark.audit.restorewatch import LOOK_EVERY_S
@@ -43,32 +40,6 @@ from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Load
 from chopmark.words import IssuerId, Secret
-
-LOGGED = frozenset(
-    {
-        *("event", "level", "timestamp", "job", "kind", "code", "error", "message", "frames", "cause", "failures"),
-        *("request_id", "at", "address", "count", "seconds", "path", "gateway"),
-    }
-)
-"""The fields a log line may have; anything else is dropped before it is written."""
-
-
-def _allowed(_: Any, __: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in fields.items() if name in LOGGED}
-
-
-def configure_logging() -> None:
-    """Write one JSON line an event to stderr; fields by allow-list, no access log, no values of exceptions."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _allowed,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
 
 
 def addresses_of(settings: Settings) -> ClientAddresses:

@@ -13,6 +13,7 @@ from uvicorn.supervisors import Multiprocess
 from chopmark import mutual_tls
 from chopmark.demo import STALE_AFTER, demo_of, prepare, require_demo, write_readme
 from chopmark.jobs import loop
+from chopmark.logs import configure_logging
 from chopmark.main import SystemClock, opened, tasks
 from chopmark.own_secrets import NotReady
 from chopmark.ra.policy_record import record_policy
@@ -20,7 +21,6 @@ from chopmark.running import (
     Server,
     alarms,
     ca_certificates,
-    configure_logging,
     doors,
     est_door,
     heads,

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import structlog.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from chopmark.running import LOGGED
+from chopmark.logs import LOGGED
 from chopmark.web.client_address import ClientAddresses, read_address, read_networks
 
 PROXY, CLIENT, STRANGER = "192.0.2.1", "198.51.100.7", "203.0.113.66"
@@ -181,3 +183,32 @@ def test_another_header_of_the_same_request_means_nothing() -> None:
 def test_networks_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"host bits|does not appear"):
         read_networks(text)
+
+
+WRITTEN = st.text(
+    st.characters(max_codepoint=255, exclude_characters="\r\n\0") | st.sampled_from('",;=\\[]:'), max_size=80
+)
+
+
+def chooses_nothing(written: str) -> None:
+    """Whatever a client writes before what the proxy appends, the client is whom the proxy has heard.
+
+    By RFC 7239 a quote that is left open makes all of it unreadable: then it is the proxy's own address.
+    """
+    assert found(f"{written}, {CLIENT}") == CLIENT
+    assert found(f"{written}, for={CLIENT}", header="Forwarded") in {CLIENT, PROXY}
+    assert found(written, CLIENT) == CLIENT
+    assert found(written, peer=STRANGER) == STRANGER
+
+
+@given(WRITTEN)
+@settings(deadline=None)
+def test_whatever_a_client_writes_it_cannot_choose_an_address(written: str) -> None:
+    chooses_nothing(written)
+
+
+@pytest.mark.soak
+@given(WRITTEN)
+@settings(max_examples=20_000, deadline=None)
+def test_drill_of_twenty_thousand_headers_none_chooses_an_address(written: str) -> None:
+    chooses_nothing(written)

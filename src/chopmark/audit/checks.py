@@ -313,6 +313,7 @@ class PlaceCheck(Part):
     def __init__(self, longest: timedelta) -> None:
         self._longest = longest
         self._waiting: list[tuple[datetime, str]] = []
+        self._restored = False
         self._late: list[str] = []
         self._early: list[str] = []
 
@@ -320,16 +321,18 @@ class PlaceCheck(Part):
         """Remember the leaf until the head comes that placed it."""
         if seen.leaf.index is not None:
             self._waiting.append((parse_stamp(seen.leaf.at), place_of(seen.leaf)))
+            self._restored = self._restored or seen.leaf.event == Event.AUDIT_LEDGER_RESTORED
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
         """Compare the times of the leaves that this head placed with its own."""
         placed, self._waiting = self._waiting, []
+        # its records waited for a person who declared the restore
+        restored, self._restored = self._restored or seen.head.draft.lost is not None, False
         if seen.head.draft.previous == FIRST_HEAD:
             return ()  # an installation is founded before its first worker runs
-        successor = seen.head.draft.lost is not None  # its records waited for a person who declared the restore
         for at, place in placed:
-            if seen.head.draft.at - at > self._longest and not successor:
+            if seen.head.draft.at - at > self._longest and not restored:
                 self._late.append(place)
             elif at - seen.head.draft.at > self._longest:
                 self._early.append(place)

@@ -42,6 +42,8 @@ class LossCheck(Part):
         self._named = {head.draft.previous for head in self._filed.values()}
         self._held: dict[bytes, int] = {}
         self._successors: list[_Successor] = []
+        self._seconds: list[tuple[Head, Mapping[str, object]]] = []
+        """Heads that placed the record of a restore which lost no signed head, only what came after the last one."""
         self._told: Mapping[str, object] | None = None
         self._size = 0
 
@@ -62,6 +64,8 @@ class LossCheck(Part):
             self._held[digest] = seen.head.size
         if seen.head.draft.lost is not None:
             self._successors.append(_Successor(seen.head, seen.head.draft.lost, kept, told))
+        elif told is not None:
+            self._seconds.append((seen.head, told))
         return ()
 
     @property
@@ -83,6 +87,13 @@ class LossCheck(Part):
             wrong = list(self._wrong(one, ends, reached))
             ends.add(one.head.draft.previous)
             yield from wrong or [self._notice(one)]
+        for head, facts in self._seconds:
+            sentence = (
+                f"Records that no head had signed yet were lost with the restore of {stamp(head.draft.at)}; "
+                f"{facts.get('count')} certificates and changes of status were entered again. "
+                f"By {facts.get('by')}: {facts.get('reason')}"
+            )
+            yield Finding(Code.RECORDS_LOST, f"head of size {head.size}", sentence, Level.NOTICE)
 
     def _wrong(self, one: _Successor, ends: set[bytes], reached: int) -> Iterator[Finding]:
         end, filed = one.head.draft.previous, self._filed.get(one.head.draft.previous)

@@ -15,7 +15,7 @@ import structlog.testing
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.jobs.loop import FAILING_AT, Task, run
-from chopmark.running import LOGGED
+from chopmark.logs import LOGGED
 from chopmark.words import text
 
 HOUR = 3600.0
