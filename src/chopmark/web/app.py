@@ -1,6 +1,7 @@
 """The web application: routes, headers, limits, and the status services in front of it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,10 +24,10 @@ from chopmark.web import api, outside, portal, problems, steps, stop
 from chopmark.web.brand import brand_css
 from chopmark.web.doors import Doors
 from chopmark.web.i18n import Translator, load_catalogues
-from chopmark.web.load import Counted
+from chopmark.web.load import Counted, busy_of
 from chopmark.web.publication import Publication
 from chopmark.web.render import Pages
-from chopmark.web.session import KNOWN, cookie_name, provide_visit
+from chopmark.web.session import KNOWN, cookie_called, provide_visit
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import Assets
 from chopmark.words import text
@@ -83,19 +84,25 @@ async def let_in(request: AnyRequest) -> None:
     """
     if not request.scope["path"].startswith(_PAGES_FILES):
         house(request).require_whole()
-    load = house(request).load
-    if not load.at_ease and (busy := load.refuses(known=_known(request))) is not None:
+    if (busy := busy_of(request.scope)) is not None:
         raise Refused(busy)
     same_origin(request)
 
 
-def _known(request: AnyRequest) -> bool:
-    """Tell whether a request says that its customer has signed in, here or at the trading program, or is a page's part.
+def knows(doors: Doors) -> Callable[[Scope], bool]:
+    """Return what tells whether a request says that its customer has signed in, here or at the trading program.
 
-    Only what it says: a look-up would cost what is lacking.
+    Or is a page's part. Only what it says: a look-up, or the framework, would cost what is lacking.
     """
-    named = (cookie_name(request, name) for name in ("chopmark", KNOWN))
-    return request.scope["path"].startswith(_OPEN) or any(name in request.cookies for name in named)
+    named = tuple(b"%s=" % cookie_called(name, https=doors.https).encode() for name in ("chopmark", KNOWN))
+
+    def known(scope: Scope) -> bool:
+        if scope["path"].startswith(_OPEN):
+            return True
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        return any(name in value for value in cookies for name in named)
+
+    return known
 
 
 def same_origin(request: AnyRequest) -> None:
@@ -183,7 +190,7 @@ def create(doors: Doors) -> Built:
 
 def in_front(doors: Doors, portal: Litestar) -> ASGIApp:
     """Return the application: the status services and the headers stand in front of the framework."""
-    return Publication(doors, Counted(doors.load, Headed(Secured(portal, https=doors.https))))
+    return Publication(doors, Counted(doors.load, Headed(Secured(portal, https=doors.https)), knows(doors)))
 
 
 def framework(doors: Doors) -> Litestar:

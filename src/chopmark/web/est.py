@@ -106,7 +106,7 @@ class Est:
             with self._door.load.counted():
                 label, operation = self._operation(scope)
                 self._door.require_whole()
-                busy = self._door.load.refuses(known=operation != self._simpleenroll)
+                busy = await self._door.load.turn(known=operation != self._simpleenroll)
                 if busy is not None:
                     raise Refused(busy)
                 answer = await operation(scope, receive)

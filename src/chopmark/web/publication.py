@@ -53,7 +53,7 @@ class Publication:
         elif scope["path"] == timestamping.PATH and self._doors.timestamps:
             network = network_of(self._doors.addresses.of(scope))
             with self._doors.load.counted():
-                if self._doors.load.refuses(known=False) is not None:
+                if await self._doors.load.turn(known=False) is not None:
                     await _plain(send, 503, b"", _LATER)
                     return
                 await timestamping.serve(

@@ -38,7 +38,12 @@ Visiting: TypeAlias = NamedDependency[SkipValidation[Visit]]
 
 def cookie_name(request: AnyRequest, name: str) -> str:
     """Return the cookie's name: `__Host-` on https, so that no other host can set it."""
-    return f"__Host-{name}" if house(request).https else name
+    return cookie_called(name, https=house(request).https)
+
+
+def cookie_called(name: str, *, https: bool) -> str:
+    """Return what a cookie is called on https and without."""
+    return f"__Host-{name}" if https else name
 
 
 def token_of(request: AnyRequest) -> str | None:
