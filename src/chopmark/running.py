@@ -25,6 +25,7 @@ from chopmark.ra.stopping import StopDesk
 from chopmark.readiness import checks
 from chopmark.settings import Settings
 from chopmark.store.failing import FailingJobs
+from chopmark.store.feed import FeedLedger
 from chopmark.store.slips import SlipLedger
 from chopmark.store.stepup import FailureLedger
 from chopmark.store.stops import StopLedger
@@ -94,6 +95,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         crl=crl,
         issuer_title=house.certifier.name,
         checks=checks(house),
+        feed=FeedLedger(house.engine),
         require_whole=house.restorewatch.require_whole,
         load=Load(settings.limits.requests, settings.limits.status_requests),
         demo=demo,

@@ -156,7 +156,7 @@ class World:
 
     def with_doors(self, **changes: Any) -> "World":
         """The same house behind other doors."""
-        if changes.get("est_url"):
+        if changes.get("est_url") and "enrolment" not in changes:
             changes["enrolment"] = Enrolment(self.house.desk, programs=True)
         changed = replace(self.doors, **changes)
         built = app.create(changed)

@@ -41,6 +41,10 @@ class Scope:
             return _outside("wanted")
         return None
 
+    def covers(self, account: AccountNumber) -> bool:
+        """Tell whether an account is one that the client may ask about."""
+        return not self.accounts or any(fnmatchcase(account, pattern) for pattern in self.accounts)
+
     def __str__(self) -> str:
         """Return the scope in one line, for the operator and the audit."""
         parts = (

@@ -406,7 +406,7 @@ async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     doors = house(request)
     customer = parse_customer_number(data.customer)
     asked_for = CustomerId("") if isinstance(customer, Refusal) else customer
-    client = await doors.launches.authenticate(*_basic(request), asked_for, network_of(address_of(request)))
+    client = await doors.launches.authenticate(*basic_of(request), asked_for, network_of(address_of(request)))
     if isinstance(customer, Refusal):
         raise Refused(replace(customer, field="customer"))
     known = {factor.value for factor in FactorClass}
@@ -418,7 +418,7 @@ async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     return LaunchOut(f"{doors.portal_url}/launch#t={ticket.reveal()}", 60)
 
 
-def _basic(request: AnyRequest) -> tuple[str, Secret]:
+def basic_of(request: AnyRequest) -> tuple[str, Secret]:
     """Return client id and secret of a Basic authorization (RFC 7617); empty ones when there is none."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":

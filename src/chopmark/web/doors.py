@@ -11,6 +11,7 @@ from chopmark.identity.sessions import Door
 from chopmark.post.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
+from chopmark.ra.feed import Feed
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
@@ -95,6 +96,7 @@ class Doors:
     issuer_title: str
     checks: Mapping[str, Check]
     require_whole: Callable[[], None]
+    feed: Feed
     load: Load
     demo: Demo | None = None
 

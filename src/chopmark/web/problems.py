@@ -86,7 +86,7 @@ class ProblemBody(msgspec.Struct, omit_defaults=True):
 def wants_json(request: AnyRequest) -> bool:
     """Tell whether a program asked rather than a person's browser for a page."""
     path = request.scope["path"]
-    return path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+    return path.startswith(("/api/", "/backoffice/")) or "application/json" in request.headers.get("accept", "")
 
 
 def request_id(request: AnyRequest) -> str:
