@@ -165,3 +165,33 @@ async def test_a_certificate_of_another_key_than_the_orders_is_taken_from_no_ca(
         await other.house.rekey.resume(errand.id)
     assert await errand.state() is OrderState.SUBMITTED
     assert await world.count("holdings", "customer = :ann", ann=ANN) == 0
+
+
+async def test_a_release_that_met_a_revocation_on_its_way_brings_nothing_back(world: World) -> None:
+    """The CA looks before it writes; what counts is the guard of the writing."""
+    await world.to_active(ANN)
+    serial = world.held[ANN].holding.serial
+    await world.house.issuer.hold(serial)
+    stopped, turnstile = await at_barrier(await world.open(BEN))
+
+    async def meanwhile() -> None:
+        await world.house.issuer.revoke(serial, "key_compromise")
+
+    turnstile.before(Event.CA_CERTIFICATE_RELEASED, meanwhile)
+    await stopped.house.issuer.release(serial)
+    assert turnstile.passed == [Event.CA_CERTIFICATE_RELEASED]
+    assert await world.ca_state(serial) == ("revoked", "key_compromise")
+
+
+async def test_a_revocation_that_met_another_on_its_way_leaves_the_first_ones_reason(world: World) -> None:
+    await world.to_active(ANN)
+    serial = world.held[ANN].holding.serial
+    stopped, turnstile = await at_barrier(await world.open(BEN))
+
+    async def meanwhile() -> None:
+        await world.house.issuer.revoke(serial, "key_compromise")
+
+    turnstile.before(Event.CA_CERTIFICATE_REVOKED, meanwhile)
+    await stopped.house.issuer.revoke(serial, "superseded")
+    assert turnstile.passed == [Event.CA_CERTIFICATE_REVOKED]
+    assert await world.ca_state(serial) == ("revoked", "key_compromise")

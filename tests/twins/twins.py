@@ -379,15 +379,16 @@ TWINS_OF_CERTIFICATES = (
         "store/ca.py",
         "WHERE serial = :serial AND state = 'held' RETURNING serial",
         "WHERE serial = :serial RETURNING serial",
-        "tests/contract/test_suspension.py::"
-        "test_a_held_certificate_can_be_revoked_as_of_its_hold_and_no_release_brings_it_back[sqlite]",
+        "tests/contract/test_guards_issuance.py::"
+        "test_a_release_that_met_a_revocation_on_its_way_brings_nothing_back[sqlite]",
     ),
     twin(
         "a later reason takes the first one's place",
         "store/ca.py",
         "WHERE serial = :serial AND state IN ('issued', 'held') RETURNING serial",
         "WHERE serial = :serial AND state IN ('issued', 'held', 'revoked') RETURNING serial",
-        "tests/contract/test_revocation.py::test_i25_the_first_reason_and_moment_of_a_revocation_stand[sqlite]",
+        "tests/contract/test_guards_issuance.py::"
+        "test_a_revocation_that_met_another_on_its_way_leaves_the_first_ones_reason[sqlite]",
     ),
     twin(
         "a reserved serial is good",
