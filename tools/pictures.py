@@ -303,7 +303,8 @@ def main() -> int:
         taken = Path(scratch) / "album"
         pages = [PICTURES.parents[1] / "README.md", *PICTURES.parent.rglob("*.md")]
         wanted = {found for page in pages for found in USED.findall(page.read_text(encoding="utf-8"))}
-        shutil.rmtree(PICTURES, ignore_errors=True)
+        for language in ("en", "zh-TW"):  # the figures beside them are the bench's
+            shutil.rmtree(PICTURES / language, ignore_errors=True)
         for name in sorted(wanted):
             (PICTURES / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(taken / name, PICTURES / name)
