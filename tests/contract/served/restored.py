@@ -7,7 +7,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +134,12 @@ class Operator:
             while await self.rows("SELECT COUNT(*) FROM anchors") < [(2,)]:
                 await self.get("/health/live")
 
+    async def in_the_tree(self) -> None:
+        """Wait until no record waits for its place."""
+        async with asyncio.timeout(LIMIT_S):
+            while await self.rows("SELECT COUNT(*) FROM leaves WHERE position IS NULL") != [(0,)]:
+                await self.get("/health/live")
+
     async def until_ready(self, status: int, check: str = "", said: str = "") -> None:
         """Ask for readiness until it is so: the processes look once a second."""
         async with asyncio.timeout(LIMIT_S):
@@ -176,10 +182,15 @@ class Operator:
         except (Failed, TimeoutError) as failure:
             self.record.broken.append(f"customer {number}: {type(failure).__name__}: {failure}"[:300])
 
-    async def steps(self, count: int) -> None:
-        """Wait until so many more steps of customers have gone through."""
+    async def steps(self, count: int, crowd: Sequence["asyncio.Task[None]"]) -> None:
+        """Wait until so many more steps of these customers have gone through, or they are all done."""
         wanted = len(self.record.passed) + count
-        await until("customers get through", lambda: len(self.record.passed) >= wanted, LIMIT_S)
+
+        def through() -> bool:
+            return len(self.record.passed) >= wanted or all(one.done() for one in crowd)
+
+        await until("customers get through", through, LIMIT_S)
+        assert self.record.broken == []
 
     async def revoked(self, journey: Patient) -> None:
         """Let the customer revoke the new certificate, in the same session."""

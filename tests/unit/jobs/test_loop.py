@@ -8,6 +8,7 @@ import itertools
 import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
@@ -188,6 +189,43 @@ def test_fewer_failures_are_no_alarm_and_what_a_process_before_left_is_taken_off
 
 def test_an_alarm_that_cannot_be_kept_stops_no_job() -> None:
     assert len(moments([ValueError("x")] * 8, 200, Kept(broken=True))) > 8
+
+
+@pytest.mark.soak
+def test_drill_of_ten_thousand_runs_every_alarm_is_told_and_ended_and_none_is_told_too_early() -> None:
+    random, kept, expected = Random(14), Kept(), []
+    outcomes: list[Exception | None] = []
+    while len(outcomes) < 10_000:
+        failure = random.choice([ValueError("x"), KeyError("x"), Refused(AWAY)])
+        outcomes += [failure] * random.randrange(12) + [None] * random.randrange(1, 4)
+    row, on_record = 0, True
+    for outcome in outcomes:
+        row = 0 if outcome is None else row + 1
+        if outcome is None and on_record:
+            expected.append(("sequence", 0, "well"))
+            on_record = False
+        elif outcome is not None and row >= FAILING_AT:
+            name = "unavailable" if isinstance(outcome, Refused) else type(outcome).__name__
+            expected.append(("sequence", row, name))
+            on_record = True
+    left = iter(outcomes)
+
+    async def working() -> None:
+        stop = asyncio.Event()
+
+        async def job() -> int:
+            outcome = next(left, stop)
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome is stop:
+                stop.set()
+            return 0
+
+        await run((Task("sequence", job, 1.0),), stop, kept)
+
+    with asyncio.Runner(loop_factory=Leaping) as runner, structlog.testing.capture_logs():
+        runner.run(working())
+    assert kept.said == expected
 
 
 def innermost() -> None:

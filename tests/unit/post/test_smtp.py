@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email import policy
 from ipaddress import ip_address
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -359,6 +360,50 @@ async def test_one_full_mailbox_delays_nobody_else() -> None:
             assert (raised.value.reason, raised.value.retryable) == (FaultReason.DEFERRED, True)
             assert (await router.send(other, AT)).gateway == "smtp"
     assert len(handler.envelopes) == 5
+
+
+class Moody(Keeping):
+    """A server with mailboxes that are full or gone, and with some that take a mail only the second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        known = address in self.asked
+        self.asked.add(address)
+        if address.startswith("grey"):
+            return "250 OK" if known else "451 4.7.1 greylisted"
+        return {"full": "452 4.2.2 mailbox full", "gone": "550 5.1.1 no such user"}.get(address[:4], "250 OK")
+
+
+@pytest.mark.soak
+async def test_drill_of_two_thousand_mails_no_mailbox_that_is_full_grey_or_gone_delays_another() -> None:
+    handler, random = Moody(), Random(13)
+    told: dict[str, set[str]] = {}
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway])
+        for number in range(2000):
+            kind = random.choice(("good", "full", "grey", "gone"))
+            message = replace(MESSAGE, message_id=f"D{number}", destination=Secret(f"{kind}{number % 50}@example.com"))
+            first = f"{kind}{number % 50}@example.com" not in handler.asked
+            try:
+                await router.send(message, AT)
+                said = "sent"
+            except GatewayFault as fault:
+                said = fault.reason.value
+            told.setdefault(f"{kind}, first" if kind == "grey" and first else kind, set()).add(said)
+    deferred, destination = FaultReason.DEFERRED.value, FaultReason.DESTINATION.value
+    assert told == {
+        "good": {"sent"},
+        "full": {deferred},
+        "grey, first": {deferred},
+        "grey": {"sent"},
+        "gone": {destination},
+    }
 
 
 @pytest.mark.parametrize(
