@@ -1,6 +1,8 @@
 """A busy process: who waits first, who goes on, and that certificate status has an allowance of its own."""
 
+import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 from chopmark.running import est_door
 from chopmark.settings import Limits, Settings
 from chopmark.web.est import Est
-from chopmark.web.load import Load
+from chopmark.web.load import CROWD, TURNS_BETWEEN, Line, Load
 from tests.web.counter import Answer, Browser, World, errand
 from tests.web.test_est import TYPE, ask
 
@@ -173,3 +175,94 @@ async def test_the_est_door_keeps_renewals_before_first_certificates(
 def test_both_allowances_together_leave_connections_free(requests: int, status_requests: int) -> None:
     with pytest.raises(ValidationError, match="fewer than connections"):
         Settings(mode="demo", limits=Limits(requests=requests, status_requests=status_requests))
+
+
+async def begun(count: int, line: Line, order: list[int]) -> list[asyncio.Task[None]]:
+    """So many who come in the same turn of the event loop, and note when it is theirs."""
+
+    async def one(number: int) -> None:
+        await line.turn()
+        order.append(number)
+
+    tasks = [asyncio.create_task(one(number)) for number in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_of_many_who_come_together_one_goes_at_once_and_the_others_one_by_one_in_their_order() -> None:
+    line, order = Line(), list[int]()
+    tasks = await begun(4, line, order)
+    seen = [list(order)]
+    while len(order) < 4:
+        await asyncio.sleep(0)
+        seen.append(list(order))
+    assert seen[0] == [0]
+    assert order == [0, 1, 2, 3]
+    assert len(seen) > 3 * TURNS_BETWEEN, "status has turns in between"
+    assert all(len(after) - len(before) <= 1 for before, after in pairwise(seen))
+    await asyncio.gather(*tasks)
+
+
+async def test_who_has_gone_takes_no_turn_and_stops_nobody() -> None:
+    line, order = Line(), list[int]()
+    tasks = await begun(4, line, order)
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [0, 2, 3]
+    assert len(line) == 0
+    await line.turn()
+
+
+async def test_pages_that_wait_for_nothing_add_up_while_they_have_not_begun(world: World) -> None:
+    """Of sixty in the same moment some are let in, some read why not, and the rest get a bare 503."""
+    at, load = busy(world, 0)
+    renewal = await errand(at, RENEWS)
+    stranger = at.browser("198.51.100.9")
+    asked = [stranger.get("/sign-in", **EN) for _ in range(60)]
+    customer, *answers = await asyncio.gather(renewal.browser.get("/certificates"), *asked)
+    assert customer.status_code == 200, "a customer does not stand behind strangers"
+    codes = [answer.status_code for answer in answers]
+    assert 0 < codes.count(200) <= THREE_QUARTERS
+    waiting = [answer for answer in answers if answer.status_code == 503]
+    assert len(waiting) + codes.count(200) == 60
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in waiting)
+    told = [answer for answer in waiting if answer.content]
+    assert 0 < len(told) <= REQUESTS + 1
+    assert all("Please come back in half a minute" in answer.text for answer in told)
+    assert all(answer.headers["connection"] == "close" for answer in waiting if not answer.content)
+    assert load.in_progress == 0
+    assert (await stranger.get("/sign-in")).status_code == 200
+
+
+async def test_who_is_refused_takes_nobodys_place_while_that_takes_its_time() -> None:
+    load = Load(REQUESTS, STATUS)
+    load.in_progress = THREE_QUARTERS
+
+    async def stranger() -> object:
+        with load.counted():
+            return await load.turn(known=False)
+
+    tasks = [asyncio.create_task(stranger()) for _ in range(REQUESTS + 3)]
+    await asyncio.sleep(0)
+    assert load.in_progress <= THREE_QUARTERS + 1
+    with load.counted():
+        assert await load.turn(known=True) is None
+    refused = await asyncio.gather(*tasks)
+    assert refused.count(CROWD) == 2
+    assert None not in refused
+    assert load.in_progress == THREE_QUARTERS
+
+
+async def test_a_customer_does_not_stand_behind_strangers() -> None:
+    load = Load(REQUESTS, STATUS)
+
+    async def comes(*, known: bool) -> object:
+        with load.counted():
+            return await load.turn(known=known)
+
+    strangers = [asyncio.create_task(comes(known=False)) for _ in range(HALF)]
+    await asyncio.sleep(0)
+    assert [one.done() for one in strangers] == [True, False, False, False]
+    assert await comes(known=True) is None
+    assert [one.done() for one in strangers] == [True, False, False, False]
+    assert await asyncio.gather(*strangers) == [None] * HALF

@@ -1,7 +1,8 @@
 """Who may stay connected to a process: so many in all, so many from one network, and whoever only waits makes room.
 
 A connection *waits* while no whole request of it has come: opened and silent, half a request, or kept open after an
-answer. Waiting costs a client nothing, so what waits the longest goes first; what is being answered never goes.
+answer. Waiting costs a client nothing, so what waits the longest goes first, of the network that has the most; what is
+being answered never goes.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -36,6 +37,7 @@ class Places(Generic[G]):
         self._reserve = reserve
         self._most_a_network = most_a_network
         self._all: dict[G, None] = {}
+        self._reserved: set[G] = set()
         self._by_network: dict[str, dict[G, None]] = {}
 
     def __len__(self) -> int:
@@ -43,7 +45,10 @@ class Places(Generic[G]):
         return len(self._all)
 
     def enter(self, guest: G) -> Entry[G]:
-        """Give a newcomer a place: a free one, or that of whoever has waited the longest; within its network first."""
+        """Give a newcomer a place: a free one, or that of whoever has waited the longest; within its network first.
+
+        Otherwise within the largest network: a flood that comes again and again pushes out its own, not the others.
+        """
         neighbours = self._by_network.get(guest.network, {}) if guest.network else {}
         if len(neighbours) >= self._most_a_network:
             full = neighbours
@@ -52,15 +57,24 @@ class Places(Generic[G]):
         else:
             self._seat(guest)
             return Entry(admitted=True)
-        leaves = min((one for one in full if one.waits_since is not None), key=_since, default=None)
+        leaves = min((one for one in full if one.waits_since is not None), key=self._staying, default=None)
         if leaves is None:
             if full is neighbours or len(self._all) >= self._most + self._reserve:
                 return Entry(admitted=False)
             self._seat(guest)
+            self._reserved.add(guest)
             return Entry(admitted=True, reserved=True)
+        reserved = leaves in self._reserved  # the reserve stays one, whoever comes and goes
         self.leave(leaves)
         self._seat(guest)
-        return Entry(admitted=True, leaves=leaves)
+        if reserved:
+            self._reserved.add(guest)
+        return Entry(admitted=True, leaves=leaves, reserved=reserved)
+
+    def _staying(self, guest: G) -> tuple[bool, int, float]:
+        """Return what is least for whoever goes first; the reserve is touched last."""
+        since = 0.0 if guest.waits_since is None else guest.waits_since
+        return guest in self._reserved, -len(self._by_network.get(guest.network, ())), since
 
     def _seat(self, guest: G) -> None:
         self._all[guest] = None
@@ -70,6 +84,7 @@ class Places(Generic[G]):
     def leave(self, guest: G) -> None:
         """Give a place back; again is nothing."""
         self._all.pop(guest, None)
+        self._reserved.discard(guest)
         neighbours = self._by_network.get(guest.network, {})
         neighbours.pop(guest, None)
         if not neighbours:
@@ -81,7 +96,3 @@ def counted_as(address: IPv4Address | IPv6Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(ip_network((address, _V6_NETWORK), strict=False))
-
-
-def _since(guest: Guest) -> float:
-    return 0.0 if guest.waits_since is None else guest.waits_since

@@ -11,23 +11,32 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, cast
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from chopmark.errors import Kind, Refusal
 from chopmark.words import text
 
+TURNS_BETWEEN: Final = 8
+
 
 class Line:
-    """Who comes first goes first, one in a turn of the event loop; status is read and answered between two turns.
+    """Who comes first goes first, one at a time, with some turns of the event loop between two who wait.
 
-    A page that waits for nothing is made in one go: five hundred of them would be one turn of half a second.
+    A page that waits for nothing is made in one go: five hundred of them would be one turn of half a second. In the
+    turns between two, connections are accepted (uvloop takes one a turn) and status is read and answered.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = False
+
+    def __len__(self) -> int:
+        """Count those who wait."""
+        return len(self._waiting)
 
     async def turn(self) -> None:
         """Wait until it is one's turn; where nobody has had this one, that is at once."""
@@ -38,16 +47,19 @@ class Line:
             await waiter
         else:
             self._taken = True
-            loop.call_soon(self._next, loop)
+            loop.call_soon(self._pass, loop, 1)
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # who has gone meanwhile takes no turn
-                waiter.set_result(None)
-                loop.call_soon(self._next, loop)
-                return
-        self._taken = False
+    def _pass(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        """Let turns pass, then the first of those who still wait; who has gone meanwhile takes none."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        if not self._waiting:
+            self._taken = False
+        elif turns < TURNS_BETWEEN:
+            loop.call_soon(self._pass, loop, turns + 1)
+        else:
+            self._waiting.popleft().set_result(None)
+            loop.call_soon(self._pass, loop, 1)
 
 
 class Load:
@@ -61,7 +73,8 @@ class Load:
         self.status_requests = status_requests
         self.in_progress = 0
         self.status_in_progress = 0
-        self._begun = Line()
+        self._customers = Line()
+        self._strangers = Line()
         self._refused = Line()
 
     @contextmanager
@@ -91,12 +104,15 @@ class Load:
     async def turn(self, *, known: bool) -> Refusal | None:
         """Wait for a counted request's turn; return why it cannot be answered, or None.
 
-        Refusing costs time too and has a line of its own; who stands there takes nobody's place.
+        Customers do not stand behind strangers. Refusing costs time too; who waits for that takes nobody's place,
+        and where too many do, CROWD is returned at once.
         """
         busy = self.refuses(known=known)
         if busy is None:
-            await self._begun.turn()
+            await (self._customers if known else self._strangers).turn()
             return None
+        if len(self._refused) >= self.requests:
+            return CROWD
         self.in_progress -= 1
         try:
             await self._refused.turn()
@@ -115,8 +131,15 @@ class Counted:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._portal(scope, receive, send)
+            return
         with self._load.counted():
             busy = await self._load.turn(known=self._known(scope))
+            if busy is CROWD:
+                await send({"type": "http.response.start", "status": 503, "headers": _CROWDED})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             if busy is not None:
                 cast("dict[str, Any]", scope)[_BUSY] = busy
             await self._portal(scope, receive, send)
@@ -147,3 +170,6 @@ _FULL = Refusal(
     code=BUSY,
     retry_after_s=5,
 )
+CROWD: Final = replace(_FULL)
+"""For which there is not even time to make a page: a bare 503, and the connection's place is free again."""
+_CROWDED: Final = [(b"content-length", b"0"), (b"connection", b"close"), (b"retry-after", b"5")]

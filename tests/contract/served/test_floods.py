@@ -5,10 +5,14 @@ The short form has small limits; the drill, in `make soak`, has the shipped ones
 
 import asyncio
 import base64
+import json
 import resource
 import ssl
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +25,7 @@ from cryptography.x509 import ocsp
 
 from tests.contract.est.site import Site, running
 from tests.contract.served.clients import ENDS_WITHIN_S, Line, Rude, memory_mib, rude, still_open
-from tests.contract.served.serving import Served, serve
+from tests.contract.served.serving import Served, Visit, serve, session
 from tests.contract.world import BEN, World, world_fixture
 
 world = world_fixture(("sqlite",))
@@ -45,7 +49,8 @@ FLOOD, NETWORKS = 60, 20
 class Asked:
     """What relying parties and monitoring ask, each on a connection of its own."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, token: str) -> None:
+        self.token = token
         leaf = x509.load_der_x509_certificate(world.held[BEN].holding.der)
         issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256())
@@ -63,6 +68,15 @@ class Asked:
         ]
         return [answer.status_code for answer in answers]
 
+    async def status(self, served: Served) -> list[int]:
+        """Only what relying parties ask."""
+        alone = {"connection": "close"}
+        answers = [
+            await served.request("POST", "/ocsp/investor", content=self.question, headers=alone),
+            await served.request("GET", "/pki/investor-0.crl", headers=alone),
+        ]
+        return [answer.status_code for answer in answers]
+
 
 ALL = [200] * 5
 
@@ -72,7 +86,7 @@ async def server(world: World, tmp_path: Path, **limits: str) -> AsyncIterator[t
     """A server with a certificate to ask about."""
     await world.to_active(BEN)
     await world.once("publish")
-    asked = Asked(world)
+    asked = Asked(world, await session(world, BEN))
     await world.close()
     served = serve(world, tmp_path, more=limits, client=httpx2.AsyncClient(timeout=ENDS_WITHIN_S))
     try:
@@ -93,7 +107,7 @@ async def test_whoever_only_waits_makes_room_and_everybody_is_answered(world: Wo
             assert await still_open(lines) <= PLACES
         one = await clients.flood(FLOOD, b"", 1)
         assert await asked.statuses(served) == ALL
-        assert await still_open(one) == A_NETWORK
+        assert 0 < await still_open(one) <= A_NETWORK, "newcomers take the places of whoever has the most"
 
 
 async def test_what_waits_comes_to_its_end_by_itself_and_is_told_why(world: World, tmp_path: Path) -> None:
@@ -163,6 +177,55 @@ async def test_good_clients_notice_nothing(world: World, tmp_path: Path) -> None
         assert (await line.rest())[:12] in {b"HTTP/1.1 413", b"HTTP/1.1 403"}
 
 
+@contextmanager
+def pumping(served: Served, connections: int, networks: int) -> Iterator[Callable[[], dict[str, int]]]:
+    """A process of its own that asks for whole pages without end; gives what ends it and returns what it was told."""
+    arguments = [str(served.port), str(connections), str(networks)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.served.pump", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield lambda: dict(json.loads(process.communicate("", timeout=ENDS_WITHIN_S)[0]))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def strangers_wait(served: Served) -> None:
+    """Wait until the flood is there: until somebody whom we do not know is asked to come again."""
+    async with asyncio.timeout(ENDS_WITHIN_S):
+        while True:
+            answer = await served.request("GET", "/sign-in", headers={"connection": "close"})
+            if answer.status_code == 503:
+                assert int(answer.headers["retry-after"]) > 0
+                return
+
+
+async def renews(visit: Visit) -> int:
+    """Look at one's certificates as a customer who has signed in; return what came of it."""
+    headers = {"Cookie": f"__Host-chopmark={visit.token}", "connection": "close"}
+    return (await visit.served.request("GET", "/certificates", headers=headers)).status_code
+
+
+async def test_a_flood_of_whole_requests_stops_neither_status_nor_customers_and_strangers_are_asked_to_come_again(
+    world: World, tmp_path: Path
+) -> None:
+    limits = {"CHOPMARK_LIMITS__REQUESTS": "8", "CHOPMARK_LIMITS__STATUS_REQUESTS": "4"}
+    async with server(world, tmp_path, **limits) as (served, _, asked):
+        visit = await served.visit(asked.token)
+        with pumping(served, FLOOD, 14) as told:
+            await strangers_wait(served)
+            for _ in range(5):
+                assert await asked.status(served) == [200, 200]
+                assert await renews(visit) == 200
+            said = told()
+        assert said["503 later"] > 0
+        assert said["200"] > 0, "some strangers are let in all the time"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site.make(tmp_path_factory.mktemp("site"))
@@ -198,7 +261,7 @@ def test_the_est_door_counts_from_the_first_packet_on(site: Site, tmp_path: Path
         assert await still_open(never) <= PLACES
         one = await clients.flood(FLOOD, b"", 1, ssl=None)
         assert await live(clients) == b"HTTP/1.1 200 "
-        assert await still_open(one) == A_NETWORK
+        assert 0 < await still_open(one) <= A_NETWORK, "newcomers take the places of whoever has the most"
         halves = await clients.flood(FLOOD, b"GET /", NETWORKS, server_hostname="localhost")
         assert await live(clients) == b"HTTP/1.1 200 "
         assert await still_open(halves) <= PLACES
@@ -266,6 +329,27 @@ async def test_drill_the_server_bears_512_silent_clients_and_endless_ones_with_i
         await poured(clients)
         assert await asked.statuses(served) == ALL
         assert memory_mib(served.processes["server"].pid) - before < GROWS_BY_MIB
+
+
+ANSWERED_WITHIN_S = 2.0
+
+
+@pytest.mark.soak
+async def test_drill_seven_hundred_who_ask_for_whole_pages_leave_status_its_two_seconds(
+    world: World, tmp_path: Path, files: None
+) -> None:
+    async with server(world, tmp_path) as (served, _, asked):
+        visit = await served.visit(asked.token)
+        with pumping(served, 700, 14) as told:
+            await strangers_wait(served)
+            took = []
+            for _ in range(20):
+                began = time.monotonic()
+                assert await asked.status(served) == [200, 200]
+                took.append((time.monotonic() - began) / 2)
+                assert await renews(visit) == 200
+            assert told()["503 later"] > 0
+        assert sorted(took)[len(took) // 2] < ANSWERED_WITHIN_S, took
 
 
 @pytest.mark.soak

@@ -43,6 +43,40 @@ def test_where_all_are_being_answered_the_reserve_is_left_and_no_network_takes_i
     assert places.enter(Somebody("c")) == (False, None, False)
 
 
+def test_the_reserve_stays_one_when_somebody_in_it_makes_room() -> None:
+    places: Places[Somebody] = Places(1, 1, reserve=1)
+    assert places.enter(Somebody("a")) == (True, None, False)
+    first, second = Somebody("b", 1.0), Somebody("c", 2.0)
+    assert places.enter(first) == (True, None, True)
+    assert places.enter(second) == (True, first, True)
+    third = Somebody("d", 3.0)
+    assert places.enter(third) == (True, second, True)
+    places.leave(third)
+    assert places.enter(Somebody("e", 4.0)) == (True, None, True)
+
+
+def test_whoever_was_in_the_reserve_once_comes_back_as_anybody() -> None:
+    places: Places[Somebody] = Places(1, 1, reserve=1)
+    began, came = Somebody("a"), Somebody("b", 1.0)
+    assert [places.enter(began).reserved, places.enter(came).reserved] == [False, True]
+    places.leave(came)
+    places.leave(began)
+    assert places.enter(came) == (True, None, False)
+    assert places.enter(Somebody("c", 2.0)) == (True, came, False)
+
+
+def test_a_flood_that_comes_again_pushes_out_its_own_and_the_reserve_last() -> None:
+    places: Places[Somebody] = Places(3, 3, reserve=1)
+    other, flood, again = Somebody("b", 1.0), Somebody("a"), Somebody("a", 9.0)
+    assert all(places.enter(one).admitted for one in (other, flood, again))
+    assert places.enter(Somebody("a", 10.0)) == (True, again, False)
+    only: Places[Somebody] = Places(1, 1, reserve=1)
+    began, came = Somebody("a"), Somebody("b", 1.0)
+    assert [only.enter(began).reserved, only.enter(came).reserved] == [False, True]
+    began.waits_since = 5.0
+    assert only.enter(Somebody("c", 6.0)) == (True, began, False)
+
+
 def test_a_network_that_has_all_its_places_takes_them_from_itself_and_from_nobody_else() -> None:
     places: Places[Somebody] = Places(10, 2)
     other, own, busy = Somebody("b", 0.0), Somebody("a", 5.0), Somebody("a")
