@@ -33,9 +33,10 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
     async with at_console(settings) as house:
-        restoring = restoring_of(house, reentry_of(house))
+        reentry = reentry_of(house)
+        restoring = restoring_of(house, reentry)
         try:
-            return await (_planned(restoring) if dry_run else _ended(restoring, by, reason))
+            return await (_planned(restoring) if dry_run else _ended(restoring, reentry, by, reason))
         except LedgerBroken as broken:
             say(f"Nothing was changed: {broken}. Keep the database as it is, and run `chopmark audit verify`.")
             return 1
@@ -61,7 +62,7 @@ async def _planned(restoring: Restoring) -> int:
     return 0
 
 
-async def _ended(restoring: Restoring, by: str, reason: str) -> int:
+async def _ended(restoring: Restoring, reentry: Reentry, by: str, reason: str) -> int:
     ended = await restoring.end(by, reason)
     if ended is None:
         say("The database is whole: it has what the heads file and the journal have. Nothing was changed.")
@@ -72,6 +73,9 @@ async def _ended(restoring: Restoring, by: str, reason: str) -> int:
         _say_voided(ended.loss)
     if ended.successor is not None:
         say(f"The successor head of {ended.successor.size} records is signed and in the heads file.")
+    if await reentry.lost():
+        say("The counter stands still until what is FOR A PERSON is here: import its customer, and run this again.")
+        return 1
     say("The counter works again.")
     say("Start every process anew, then run `chopmark check` and `chopmark audit verify`.")
     return 0
