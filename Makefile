@@ -10,7 +10,8 @@
 #   make clean                                         removes what make made (not ./data)
 
 PYTHON ?= python3
-WORKERS ?= 2
+# One more than the cores that it is made for: many tests wait for browsers, servers and clusters.
+WORKERS ?= 3
 ARGS ?=
 
 BIN := .venv/bin

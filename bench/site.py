@@ -23,6 +23,7 @@ from chopmark.store.opening import make_current
 from chopmark.words import Secret
 
 PUBLIC_URL = "https://counter.example.com"
+BRAND = Path(__file__).parents[1] / "deploy" / "brand.toml"
 CLIENT = "bench"
 ENDS_WITHIN_S = 30
 START_LIMIT_S = 300
@@ -95,6 +96,7 @@ class Site:
             "CHOPMARK_DATABASE": settings.database,
             "CHOPMARK_PORT": str(settings.port),
             "CHOPMARK_PUBLIC_URL": PUBLIC_URL,
+            "CHOPMARK_BRAND": str(BRAND),
             "CHOPMARK_BEHIND_PROXY": "no",
             "CHOPMARK_STATUS_URL": settings.status_url,
             "CHOPMARK_SMTP__HOST": settings.smtp.host,
@@ -171,6 +173,7 @@ def settings_of(data: Path, database: str, journal_dir: Path | None = None) -> S
         "journal_dir": journal_dir,
         "port": port,
         "public_url": PUBLIC_URL,
+        "brand": BRAND,
         "status_url": f"http://127.0.0.1:{port}",
         "smtp": Smtp(host="127.0.0.1", port=free_port(), tls="none"),
     }

@@ -13,7 +13,8 @@ MARKED_FOLDERS = ("journey", "soak")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder and by fixture, so that no test can forget its mark."""
+    """Mark by folder and by fixture, so that no test can forget its mark; and begin with what waits longest."""
+    items.sort(key=lambda item: not item.path.is_relative_to(HERE) or not _waits(item.path.relative_to(HERE)))
     for item in items:
         if not item.path.is_relative_to(HERE):
             continue
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("postgres")
         if "chromium" in names:
             item.add_marker("browser")
+
+
+def _waits(path: Path) -> bool:
+    """Whether a file is one of those that take minutes by waiting for browsers, servers and clusters.
+
+    A worker takes a file at a time: at the end these would keep one busy while the others have nothing left.
+    """
+    return path.parts[0] in {"ha", "journey"} or path.parts[:2] in {("contract", "served"), ("contract", "kill")}
 
 
 @pytest.fixture(scope="session")

@@ -65,8 +65,8 @@ class Voids(Protocol):
         """End all of a kind, with the leaf; False, and nothing has happened, when they are not `count`."""
         ...
 
-    async def renew_status(self) -> None:
-        """Have every OCSP answer and every list signed anew, with higher numbers."""
+    async def renew_status(self, now: datetime) -> None:
+        """Have every OCSP answer and every list signed anew, due from now on, with higher numbers."""
         ...
 
     async def free_leases(self, above: int) -> None:
@@ -148,7 +148,7 @@ class Restoring:
             left = await self._succeed()
             return None if left is None else Ended(left, None)
         voided = {kind: await self._void(kind, by) for kind in Voided}  # 1
-        await self._voids.renew_status()
+        await self._voids.renew_status(self._clock.now())
         if behind is not None:
             await self._voids.free_leases(behind.lost_head.draft.fencing)  # 2
         loss = await self._loss(behind, await self._reentry.plan(), voided)

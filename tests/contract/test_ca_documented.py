@@ -26,8 +26,9 @@ def sections(language: str) -> list[str]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Path:
-    """An empty installation in production, with its secrets but for the CA's."""
+def installation(tmp_path: Path, other_disk: Path) -> Path:
+    """An empty installation in production, with its secrets but for the CA's; heads and journal on another disk."""
+    (tmp_path / "outside").symlink_to(other_disk)
     (tmp_path / "secrets").mkdir(mode=0o700)
     for name in SECRETS:
         (tmp_path / "secrets" / name).touch(mode=0o600)
@@ -50,6 +51,7 @@ def _follow(folder: Path, commands: str, mail_port: int) -> str:
         **{name: value for name, value in os.environ.items() if not name.startswith("CHOPMARK_")},
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}",
         "CHOPMARK_DATA": str(folder / "data"),
+        "CHOPMARK_JOURNAL_DIR": str(folder / "outside"),
         "CHOPMARK_SECRETS_DIR": str(folder / "secrets"),
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
         "CHOPMARK_BEHIND_PROXY": "no",

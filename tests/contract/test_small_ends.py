@@ -148,7 +148,7 @@ def test_serve_says_when_it_answers_however_many_processes_it_has(tmp_path: Path
 
 def test_the_log_is_on_stderr_as_the_page_says() -> None:
     code = (
-        "from chopmark.running import configure_logging; configure_logging();"
+        "from chopmark.logs import configure_logging; configure_logging();"
         "import structlog; structlog.get_logger().error('job failed', job='x')"
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

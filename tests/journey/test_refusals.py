@@ -74,9 +74,6 @@ def test_a_wrong_file_or_pass_phrase_is_told_in_the_page_and_nothing_typed_is_lo
             say("請選擇您現有憑證的檔案。", "Please choose the file of your present certificate."), "old_file"
         )
         visitor.refused(
-            say("請輸入這個檔案的憑證密碼。", "Please enter the pass-phrase of this file."), "old_passphrase"
-        )
-        visitor.refused(
             say("請抄下憑證密碼，並勾選確認。", "Please write the pass-phrase down and tick the box."), "written_down"
         )
         look(visitor)

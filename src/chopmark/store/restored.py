@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from chopmark.audit.leaf import Leaf
 from chopmark.restoring import Voided
 from chopmark.store.answers import CHANGES_CHANNEL, NEVER
+from chopmark.store.columns import ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append
 from chopmark.store.script import Notify, Script, at_once, query
@@ -57,7 +59,7 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
     }
 )
 _NO_ANSWERS = "DELETE FROM answers"
-_ANSWERS_DUE = f"UPDATE certificates SET answer_due = 0 WHERE answer_due > 0 AND answer_due < {NEVER}"
+_ANSWERS_DUE = f"UPDATE certificates SET answer_due = :now WHERE answer_due < {NEVER} AND state <> 'reserved'"
 # A list that has seen another number of changes than there are is published anew, with a higher number.
 _LISTS_DUE = "UPDATE crls SET seen_end = -1"
 _FREE = """
@@ -99,12 +101,13 @@ class RestoredLedger:
             return False
         return True
 
-    async def renew_status(self) -> None:
-        """Have every OCSP answer and every list signed anew; numbers of lists only rise."""
+    async def renew_status(self, now: datetime) -> None:
+        """Have every OCSP answer and every list signed anew, due from now on; numbers of lists only rise."""
 
         def script() -> Script[None]:
-            for sql in (_NO_ANSWERS, _ANSWERS_DUE, _LISTS_DUE):
-                yield query(sql)
+            yield query(_NO_ANSWERS)
+            yield query(_ANSWERS_DUE, now=ms(now))
+            yield query(_LISTS_DUE)
             yield Notify(CHANGES_CHANNEL)
 
         await self._engine.run(script)

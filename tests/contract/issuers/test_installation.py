@@ -78,6 +78,8 @@ async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cf
 async def test_check_says_whether_the_other_ca_answers(
     cfssl: Cfssl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "one").mkdir()
+    assert await operating.upgrade(settings_of(cfssl, tmp_path / "one")) == 0
     await operating.check(settings_of(cfssl, tmp_path / "one"))
     told = capsys.readouterr().out
     assert f"protocol: cfssl at {cfssl.url}" in told

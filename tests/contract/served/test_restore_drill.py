@@ -37,6 +37,7 @@ def installation(database: str, outside: Path, customers: int) -> Iterator[Site]
     """Give an installation in production with customers who may renew now; heads and journal are on another disk."""
     with founded(database, "", outside) as site:
         site.workers = 1
+        (site.data / "ca" / "root.key.pem").unlink()  # it is in a safe
         asyncio.run(enrolled(site.settings, datetime.now(UTC), range(1, customers + 1)))
         yield site
 
