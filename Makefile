@@ -10,15 +10,15 @@
 #   make clean                                         removes what make made (not ./data)
 
 PYTHON ?= python3
-# One more than the cores that it is made for: many tests wait for browsers, servers and clusters.
-WORKERS ?= 3
+WORKERS ?= 2
 ARGS ?=
 
 BIN := .venv/bin
 DONE := .venv/done
 BUILD := src/chopmark/web/static/build
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# In the order of tests/conftest.py: xdist would put files with few tests, which take longest, last.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet
 

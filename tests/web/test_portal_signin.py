@@ -41,7 +41,7 @@ async def test_known_and_unknown_customers_are_told_the_same(world: World, one: 
 async def test_known_and_unknown_customers_take_the_same_time(world: World) -> None:
     """Interleaved; the chance that an unknown one takes longer than a known one is near one half (F35)."""
     seconds: dict[str, list[float]] = {KNOWN: [], UNKNOWN: []}
-    for number in range(12):
+    for number in range(24):
         for who in (KNOWN, UNKNOWN) if number % 2 else (UNKNOWN, KNOWN):
             browser = world.browser(f"198.51.{number}.1")
             await browser.get("/sign-in")
