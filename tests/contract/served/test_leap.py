@@ -15,7 +15,7 @@ from tests.contract.served.serving import Served, serve
 from tests.contract.world import ANN, BEN, World, world_fixture
 
 world = world_fixture(("sqlite",))
-LOOKS = 2_000
+LOOKS = 20_000
 QUERY = {"Content-Type": "application/timestamp-query"}
 REFUSED = tsp.rejection(FailInfo.TIME_NOT_AVAILABLE)
 
