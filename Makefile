@@ -2,7 +2,7 @@
 #   make run ARGS="--port 9000 --data DIR --reset"     the demo
 #   make test                                          everything, at most 20 minutes
 #   make check                                         static checks, and every test that needs neither browser nor
-#                                                      PostgreSQL nor a process of its own, at most 2 minutes
+#                                                      PostgreSQL nor a process of its own, some 2 minutes
 #   make soak                                          the long loops
 #   make mutants ARGS="--sample 20 codes"              deliberate faults, and who notices (docs/mutants.md)
 #   make bench ARGS="--quick --only J"                 figures beside their limits (docs/performance.md)

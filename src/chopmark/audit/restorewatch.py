@@ -142,8 +142,7 @@ class RestoreWatch:
         try:
             seen = await look(self._ledger, self._heads)
         except ValueError:
-            self._trouble("the ledger's newest head cannot be read: run `chopmark audit verify`")
-            return
+            raise OSError(0, "the ledger's newest head is damaged: run `chopmark audit verify`") from None
         latest = None if seen.latest is None else seen.latest[0]
         was, self._standing = self._standing, seen.standing
         if self._tail is None or (isinstance(self._standing, Behind) and isinstance(was, Whole)):
