@@ -65,8 +65,9 @@ class Marionette:
     rest: bytes = b""
 
     def command(self, name: str, **parameters: Any) -> Any:
-        """Send `WebDriver:name`."""
-        said = json.dumps([0, next(self.ids), f"WebDriver:{name}", parameters]).encode()
+        """Send `WebDriver:name`, or a command of Marionette's own under its whole name."""
+        whole = name if ":" in name else f"WebDriver:{name}"
+        said = json.dumps([0, next(self.ids), whole, parameters]).encode()
         self.connection.sendall(b"%d:%s" % (len(said), said))
         _, _, error, value = self.receive()
         if error is not None:
@@ -211,7 +212,7 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def firefox(folder: Path) -> Iterator[Engine]:
+def firefox(folder: Path, *options: str) -> Iterator[Engine]:
     """Give Debian's Firefox, without a window, with a fresh profile."""
     profile, downloads = folder / "profile", folder / "downloads"
     profile.mkdir(parents=True)
@@ -220,7 +221,8 @@ def firefox(folder: Path) -> Iterator[Engine]:
     wanted = {**PREFERENCES, "browser.download.dir": str(downloads), "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    command = [_program("firefox-esr"), "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
+    command = [_program("firefox-esr"), "--headless", "--marionette", "--no-remote", *options]
+    command += ["--profile", str(profile)]
     environment = {**os.environ, "HOME": str(folder), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with _started(command, environment, folder / "firefox.log"):
         with _connected(port) as connection:
