@@ -14,9 +14,9 @@ from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.messaging.demo import InboxEntry
 from chopmark.own_secrets import SECRET_NAMES, NotReady, write_private
 from chopmark.pki import pkcs12
-from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.settings import Settings

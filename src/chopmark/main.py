@@ -47,9 +47,9 @@ from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares
 from chopmark.machine import SystemMachine
+from chopmark.messaging.failover import Router
+from chopmark.messaging.templates import Sender
 from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
-from chopmark.post.failover import Router
-from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment

@@ -32,9 +32,9 @@ from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import House, SystemClock, SystemEntropy, found_ca
+from chopmark.messaging.sms import segments
 from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
-from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of

@@ -13,9 +13,9 @@ from chopmark.errors import Kind, Refusal
 from chopmark.identity.entries import Entry, Way, signin_budgets
 from chopmark.jobs.clock import ClockNote, note_of
 from chopmark.main import build
+from chopmark.messaging.ports import WorkKind
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
-from chopmark.post.ports import WorkKind
 from chopmark.store.columns import ms
 from chopmark.store.leases import take
 from chopmark.store.limits import CounterLedger

@@ -14,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind
 from chopmark.main import House, build, tasks
-from chopmark.post.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
 from chopmark.settings import Smtp

@@ -14,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.recorder import Recorder
 from chopmark.errors import Kind, Refusal
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier

@@ -9,7 +9,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checked, Checker
 from chopmark.errors import Kind
-from chopmark.post.ports import WorkKind
+from chopmark.messaging.ports import WorkKind
 from chopmark.ra.suspension import Suspension
 from chopmark.store.checking import CertificateRows
 from chopmark.store.staff import StaffLedger

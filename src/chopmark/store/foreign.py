@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from chopmark.audit.leaf import Leaf
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs
 from chopmark.store.engine import Clash, Engine
 from chopmark.store.leaves import append

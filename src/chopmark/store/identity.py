@@ -18,7 +18,7 @@ from chopmark.identity.ports import (
     Session,
 )
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.store.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import note, record

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from chopmark.post.demo import InboxEntry
-from chopmark.post.ports import Purpose
+from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.ports import Purpose
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.script import Script, whole
@@ -21,7 +21,7 @@ _LIST = "SELECT id, channel, customer, challenge, facts, at FROM inbox ORDER BY 
 
 @dataclass(frozen=True, slots=True)
 class InboxLedger:
-    """Implements `post.demo.InboxPort` and lists what is there."""
+    """Implements `messaging.demo.InboxPort` and lists what is there."""
 
     engine: Engine
 

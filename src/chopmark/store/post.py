@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.store.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import record
@@ -103,7 +103,7 @@ def _work(row: Row) -> Work:
 
 
 class WorkLedger:
-    """Implements `post.ports.Works`."""
+    """Implements `messaging.ports.Works`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -8,7 +8,7 @@ from functools import partial
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.columns import blobs, ms, ms_or_none, span, words

@@ -5,7 +5,7 @@ from datetime import datetime
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.columns import ms, words
 from chopmark.store.leaves import append

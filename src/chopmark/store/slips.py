@@ -7,8 +7,8 @@ from datetime import datetime
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, customer_chain, stamp
 from chopmark.errors import Kind, Refusal
+from chopmark.messaging.ports import Work
 from chopmark.pki.key_words import key_words
-from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.slips import Slip
 from chopmark.stepup.ports import CODE, FailureLimits, Sequel

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.ports import Holding
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine

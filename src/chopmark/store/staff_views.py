@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
 from chopmark.store.columns import moment, moment_or_none, ms

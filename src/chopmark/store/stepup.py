@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel

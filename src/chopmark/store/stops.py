@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.stopping import Stopping
 from chopmark.stepup.ports import Stop

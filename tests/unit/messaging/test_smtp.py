@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.gateways import GatewayUnfit, gateways_of, reach_mail
-from chopmark.post.demo import InboxEntry
-from chopmark.post.failover import Router
-from chopmark.post.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
-from chopmark.post.smtp import SmtpGateway, SmtpSettings, Tls
+from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.failover import Router
+from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
+from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.settings import Settings, Smtp
 from chopmark.web.brand import DEMO_BRAND
 from chopmark.words import Channel, CustomerId, Secret

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from chopmark.post.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt
+from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt
 from chopmark.words import Channel
 
 SAID_AGAIN: Final = timedelta(minutes=10)

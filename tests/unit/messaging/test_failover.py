@@ -7,9 +7,9 @@ import pytest
 import structlog.testing
 
 from chopmark.logs import LOGGED
-from chopmark.post.demo import CODE_GAP, DemoGateway, InboxEntry
-from chopmark.post.failover import Breaker, Router
-from chopmark.post.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
+from chopmark.messaging.demo import CODE_GAP, DemoGateway, InboxEntry
+from chopmark.messaging.failover import Breaker, Router
+from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
 from chopmark.words import ChallengeId, Channel, CustomerId, Secret
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)

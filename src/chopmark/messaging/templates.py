@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from chopmark.post.ports import Purpose
-from chopmark.post.sms import big5_gaps, segments
+from chopmark.messaging.ports import Purpose
+from chopmark.messaging.sms import big5_gaps, segments
 from chopmark.tw.zone import TAIPEI
 from chopmark.words import Channel, Secret
 

@@ -14,7 +14,7 @@ from email.policy import SMTP as WIRE
 from email.utils import format_datetime
 from typing import Final
 
-from chopmark.post.ports import Message
+from chopmark.messaging.ports import Message
 
 _ADDRESS: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 _SPECIAL: Final = frozenset('<>()[]\\,;:"@')

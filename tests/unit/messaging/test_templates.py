@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from chopmark.post.ports import Purpose, code_purpose
-from chopmark.post.sms import segments
-from chopmark.post.templates import CodeParts, Language, Sender, Written, unfit_for_sms, write_code, write_notice
+from chopmark.messaging.ports import Purpose, code_purpose
+from chopmark.messaging.sms import segments
+from chopmark.messaging.templates import CodeParts, Language, Sender, Written, unfit_for_sms, write_code, write_notice
 from chopmark.words import Channel, Operation, Secret
 
 SENDER = Sender("好景期貨", "Haojing Futures", "02-2345-6789")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chopmark.post.sms import big5_gaps, segments, units
+from chopmark.messaging.sms import big5_gaps, segments, units
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from chopmark.post.ports import Message, Purpose, Receipt
+from chopmark.messaging.ports import Message, Purpose, Receipt
 from chopmark.words import ChallengeId, Channel, CustomerId
 
 CODE_GAP: Final = "{code}"

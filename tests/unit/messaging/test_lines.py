@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from chopmark.post.lines import MOST_KEPT, Lines
-from chopmark.post.ports import FaultReason, Receipt
-from chopmark.post.smtp import SmtpGateway, Tls
+from chopmark.messaging.lines import MOST_KEPT, Lines
+from chopmark.messaging.ports import FaultReason, Receipt
+from chopmark.messaging.smtp import SmtpGateway, Tls
 from chopmark.words import Secret
-from tests.unit.post.test_smtp import (
+from tests.unit.messaging.test_smtp import (
     MESSAGE,
     PASSWORD,
     Keeping,
