@@ -25,7 +25,7 @@ from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
 from chopmark.settings import Settings, Smtp
-from chopmark.store.script import Row, Script, query
+from chopmark.store.engine.script import Row, Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
 from tests.unit.post.test_smtp import Keeping, listening
 

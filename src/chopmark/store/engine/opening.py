@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from chopmark.errors import Refused
-from chopmark.store import postgres_rights
-from chopmark.store.engine import Engine, Unfit
-from chopmark.store.postgres import POOL, PostgresEngine
-from chopmark.store.postgres_route import Route
-from chopmark.store.sqlite import SqliteEngine
-from chopmark.store.sqlite_connection import BUSY_MS, MEMORY, translating
+from chopmark.store.engine import postgres_rights
+from chopmark.store.engine.port import Engine, Unfit
+from chopmark.store.engine.postgres import POOL, PostgresEngine
+from chopmark.store.engine.postgres_route import Route
+from chopmark.store.engine.sqlite import SqliteEngine
+from chopmark.store.engine.sqlite_connection import BUSY_MS, MEMORY, translating
 
 RELEASE = "0018"
 """The last revision of the schema that this release knows; a test holds it to the migrations."""

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.store.script import Row, Script, Value
+from chopmark.store.engine.script import Row, Script, Value
 from chopmark.words import text
 
 P = ParamSpec("P")

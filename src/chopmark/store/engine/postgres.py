@@ -9,14 +9,14 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine import Bells, Clash, Snapshot, Unfit, unavailable
-from chopmark.store.postgres_bell import Bell
-from chopmark.store.postgres_bundle import perform_bundle
-from chopmark.store.postgres_joint import LOST, Alone, Joiner
-from chopmark.store.postgres_pool import Pool
-from chopmark.store.postgres_rights import schema_of
-from chopmark.store.postgres_route import COMMAND_S, Route
-from chopmark.store.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
+from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
+from chopmark.store.engine.postgres_bell import Bell
+from chopmark.store.engine.postgres_bundle import perform_bundle
+from chopmark.store.engine.postgres_joint import LOST, Alone, Joiner
+from chopmark.store.engine.postgres_pool import Pool
+from chopmark.store.engine.postgres_rights import schema_of
+from chopmark.store.engine.postgres_route import COMMAND_S, Route
+from chopmark.store.engine.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
 
 P = ParamSpec("P")
 T = TypeVar("T")

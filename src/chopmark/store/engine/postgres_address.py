@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute, SSLMode, _parse_connect_dsn_and_args
 
-from chopmark.store.engine import Unfit
+from chopmark.store.engine.port import Unfit
 
 Host: TypeAlias = str | tuple[str, int]
 """The path of a Unix socket, or a name or IP address with its port."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from chopmark.store.engine import Bells, Unfit
-from chopmark.store.postgres_route import Route
+from chopmark.store.engine.port import Bells, Unfit
+from chopmark.store.engine.postgres_route import Route
 
 COMMAND_S = 5
 SESSION = {"application_name": "chopmark bell", "synchronous_commit": "off", "lock_timeout": "5s"}

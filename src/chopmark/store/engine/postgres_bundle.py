@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from chopmark.store.script import Bundle, Row, Value, compiled
+from chopmark.store.engine.script import Bundle, Row, Value, compiled
 
 FAILED = "nothing was changed: a guard of this statement did not hold"
 

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from chopmark.errors import Refused
-from chopmark.store.engine import Unfit
-from chopmark.store.postgres_bundle import perform_bundle
-from chopmark.store.postgres_pool import Pool
-from chopmark.store.script import Bundle, Row
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.postgres_bundle import perform_bundle
+from chopmark.store.engine.postgres_pool import Pool
+from chopmark.store.engine.script import Bundle, Row
 
 LANES = 2
 """Statements of one shape under way at a time: one that waits for a lock does not hold up everybody."""

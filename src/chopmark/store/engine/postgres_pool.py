@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
 
 TAKE_S = 5
 CLOSE_S = 10

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chopmark.store.engine import Unfit
-from chopmark.store.postgres_route import Route, assert_own_sessions
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.postgres_route import Route, assert_own_sessions
 
 _WHERE = """SELECT current_user AS role, current_database() AS database, COALESCE(current_schema(), 'public') AS schema,
   COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,

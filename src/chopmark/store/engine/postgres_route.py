@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from chopmark.store.engine import NotDurable, Unfit
-from chopmark.store.postgres_address import SETTING, Address, Host, read_address
+from chopmark.store.engine.port import NotDurable, Unfit
+from chopmark.store.engine.postgres_address import SETTING, Address, Host, read_address
 
 CONNECT_S = 5
 HOST_S = 2

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from chopmark.store.engine import Bells, Snapshot, unavailable
-from chopmark.store.script import Query, Row, Script, Value, Walk, query
-from chopmark.store.sqlite_connection import MEMORY, connect, translating, walk_through
-from chopmark.store.sqlite_snapshot import SqliteSnapshot, copied
-from chopmark.store.sqlite_writer import Job, Outcome, Writer
+from chopmark.store.engine.port import Bells, Snapshot, unavailable
+from chopmark.store.engine.script import Query, Row, Script, Value, Walk, query
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, translating, walk_through
+from chopmark.store.engine.sqlite_snapshot import SqliteSnapshot, copied
+from chopmark.store.engine.sqlite_writer import Job, Outcome, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")

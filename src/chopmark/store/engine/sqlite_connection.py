@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chopmark.store.engine import Clash, NotDurable, unavailable
-from chopmark.store.script import Batch, Bundle, Query, Row, Walk, compiled
+from chopmark.store.engine.port import Clash, NotDurable, unavailable
+from chopmark.store.engine.script import Batch, Bundle, Query, Row, Walk, compiled
 
 MEMORY = ":memory:"
 BUSY_MS = 5000

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from chopmark.store.script import Row, Script, Value, query
-from chopmark.store.sqlite_connection import connect, translating
+from chopmark.store.engine.script import Row, Script, Value, query
+from chopmark.store.engine.sqlite_connection import connect, translating
 
 _TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from chopmark.store.engine import NotDurable, unavailable
-from chopmark.store.script import Script, Walk
-from chopmark.store.sqlite_connection import MEMORY, connect, is_io_error, translated, walk_through
+from chopmark.store.engine.port import NotDurable, unavailable
+from chopmark.store.engine.script import Script, Walk
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, is_io_error, translated, walk_through
 
 GROUP_CALLS = 64
 GROUP_S = 0.005

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from chopmark.clock import Clock
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
 
 SHOWN_FOR: Final = timedelta(days=1)
 """A failing job fails at least every few minutes: what is older is of a process or a host that is no more."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chopmark.audit.leaf import Leaf
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import record
-from chopmark.store.script import Script, guard, query, whole
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, guard, query, whole
+from chopmark.store.repositories.leaves import record
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"

@@ -1,7 +1,7 @@
 """Leases: who may do something that only one should do at a time, until when."""
 
-from chopmark.store.columns import SKEW_MS
-from chopmark.store.script import Query, Script, guard, whole
+from chopmark.store.engine.columns import SKEW_MS
+from chopmark.store.engine.script import Query, Script, guard, whole
 
 _TAKE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)

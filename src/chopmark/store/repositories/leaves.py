@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip, new_chain, next_tip
 from chopmark.audit.recorder import StaleChain
-from chopmark.store.script import Query, Row, Script, at_once, guard, query
+from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query
 
 _FIRST = """
 INSERT INTO chains (chain, version, tip) VALUES (:chain, 1, :tip)

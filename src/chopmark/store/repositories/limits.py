@@ -7,10 +7,10 @@ from datetime import datetime
 from chopmark.audit.leaf import Leaf
 from chopmark.identity.entries import CLOSES_AT, Way
 from chopmark.limits.budgets import Budget, Spent
-from chopmark.store.columns import AHEAD, ms, span
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import record
-from chopmark.store.script import Query, Script, at_once, guard, query
+from chopmark.store.engine.columns import AHEAD, ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Script, at_once, guard, query
+from chopmark.store.repositories.leaves import record
 from chopmark.words import CustomerId
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"

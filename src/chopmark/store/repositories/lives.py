@@ -12,10 +12,10 @@ from typing import Final
 
 from chopmark.limits.budgets import LONGEST
 from chopmark.ra.intake_ports import KEPT
-from chopmark.store.columns import ms, span
-from chopmark.store.engine import Engine
-from chopmark.store.leases import taking
-from chopmark.store.script import Script, at_once, query, whole
+from chopmark.store.engine.columns import ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, at_once, query, whole
+from chopmark.store.repositories.leases import taking
 
 BATCH: Final = 200
 """Rows that one transaction deletes at most: it lasts milliseconds, and whoever writes meanwhile waits no longer."""

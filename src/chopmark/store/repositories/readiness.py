@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chopmark.store.columns import moment_or_none, ms
-from chopmark.store.engine import Engine
-from chopmark.store.opening import RELEASE
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import moment_or_none, ms
+from chopmark.store.engine.opening import RELEASE
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
 
 _ANSWERS = "SELECT value FROM installation WHERE name = 'portal'"
 _REVISION = "SELECT version_num FROM alembic_version"

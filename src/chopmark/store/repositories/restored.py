@@ -14,11 +14,11 @@ from typing import Final
 
 from chopmark.audit.leaf import Leaf
 from chopmark.restoring import Voided
-from chopmark.store.answers import CHANGES_CHANNEL, NEVER
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Notify, Script, at_once, query
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Notify, Script, at_once, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.va.answers import CHANGES_CHANNEL, NEVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ so that the tables can be spread by customer.
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from chopmark.store import schema_doors
-from chopmark.store.schema_intake import add_intake
+from chopmark.store.schema import doors
+from chopmark.store.schema.intake import add_intake
 
 metadata = MetaData()
-schema_doors.add_to(metadata)
+doors.add_to(metadata)
 
 
 def _text(name: str, *, null: bool = False) -> Column[str]:
@@ -204,8 +204,8 @@ challenges = Table(
     _int("resend_at"),
     _text("state"),
     _int("sent_at", null=True),
-    schema_doors.partial("challenges_unused", "created_at", "state <> 'consumed'"),
-    schema_doors.partial("challenges_used", "created_at", "state = 'consumed'"),
+    doors.partial("challenges_unused", "created_at", "state <> 'consumed'"),
+    doors.partial("challenges_used", "created_at", "state = 'consumed'"),
     Index("challenges_by_order", "order_id", "created_at"),
     Index("challenges_by_customer", "customer", "created_at"),
     Index(
@@ -432,7 +432,7 @@ work = Table(
     _int("leased_until"),
     _int("done_at", null=True),
     _text("outcome", null=True),
-    schema_doors.partial("work_done", "done_at", "done_at IS NOT NULL"),
+    doors.partial("work_done", "done_at", "done_at IS NOT NULL"),
     Index(
         "work_waiting",
         "not_before",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from chopmark.store.engine import Engine
-from chopmark.store.script import Script, whole
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, whole
 from chopmark.words import CertificateState, Serial
 
 _STATES = {

@@ -23,12 +23,12 @@ from chopmark.audit.ports import (
 )
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
-from chopmark.store import script
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Clash, Engine, Snapshot
-from chopmark.store.leases import take
-from chopmark.store.leaves import LEAF, TIP, leaf_of, tip_of
-from chopmark.store.script import Row, Script, Value, query, whole
+from chopmark.store.engine import script
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Clash, Engine, Snapshot
+from chopmark.store.engine.script import Row, Script, Value, query, whole
+from chopmark.store.repositories.leases import take
+from chopmark.store.repositories.leaves import LEAF, TIP, leaf_of, tip_of
 
 LEASE_NAME = "sequencer"
 

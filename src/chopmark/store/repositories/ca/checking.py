@@ -8,11 +8,11 @@ from contextlib import aclosing
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.checker import Held, Ordered, Stored, Told
-from chopmark.store.ca import entry_of
-from chopmark.store.columns import moment_or_none
-from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, query
-from chopmark.store.submissions import Chains
+from chopmark.store.engine.columns import moment_or_none
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.ca.certificates import entry_of
+from chopmark.store.repositories.ra.submissions import Chains
 from chopmark.words import CertificateState, Serial
 
 _TOLD = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = c.order_id AND l.event = '{event}'

@@ -7,12 +7,12 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.foreign_checker import Row as Judged
 from chopmark.ca.foreign_checker import Said
-from chopmark.store.checking import STRAYS, held_of, ordered_of
-from chopmark.store.columns import unblobs
-from chopmark.store.engine import Engine
-from chopmark.store.foreign import COLUMNS, request_of
-from chopmark.store.script import Row, Script, query
-from chopmark.store.submissions import Chains
+from chopmark.store.engine.columns import unblobs
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.ca.checking import STRAYS, held_of, ordered_of
+from chopmark.store.repositories.ca.foreign import COLUMNS, request_of
+from chopmark.store.repositories.ra.submissions import Chains
 from chopmark.words import Serial
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})

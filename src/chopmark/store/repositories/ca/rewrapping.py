@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chopmark.audit.leaf import Leaf
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Script, query
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
 
 _ALL = """
 SELECT id, 'ca' AS kind, key_pem AS stored FROM issuers

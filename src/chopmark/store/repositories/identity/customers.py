@@ -19,12 +19,12 @@ from chopmark.identity.ports import (
 )
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
-from chopmark.store.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import note, record
-from chopmark.store.limits import OPEN_ALL, taken
-from chopmark.store.post import queued, wake
-from chopmark.store.script import Row, Script, guard, query, whole
+from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, guard, query, whole
+from chopmark.store.repositories.leaves import note, record
+from chopmark.store.repositories.limits import OPEN_ALL, taken
+from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"

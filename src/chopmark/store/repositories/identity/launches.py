@@ -9,12 +9,12 @@ from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import UNKNOWN, Client, Launch
 from chopmark.identity.scope import EVERYTHING, Scope
 from chopmark.limits.budgets import Budget
-from chopmark.store.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
-from chopmark.store.engine import Engine
-from chopmark.store.identity import factors_of
-from chopmark.store.leaves import TIP, note, record, tip_of
-from chopmark.store.limits import take_each, taken
-from chopmark.store.script import Query, Row, Script, at_once, guard, query, whole
+from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
+from chopmark.store.repositories.identity.customers import factors_of
+from chopmark.store.repositories.leaves import TIP, note, record, tip_of
+from chopmark.store.repositories.limits import take_each, taken
 from chopmark.words import AccountNumber, CustomerId, text
 
 _CLIENT = """

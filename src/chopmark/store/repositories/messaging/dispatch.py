@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from chopmark.audit.leaf import ChainId
 from chopmark.post.ports import Work, WorkKind
 from chopmark.ra.dispatch import Papers, chain_of
-from chopmark.store.engine import Engine
-from chopmark.store.identity import contact_of
-from chopmark.store.leaves import tip_of
-from chopmark.store.script import Query, Row, Script, at_once, query
-from chopmark.store.stepup import challenge_of
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, at_once, query
+from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.leaves import tip_of
+from chopmark.store.repositories.stepup.challenges import challenge_of
 
 _LISTED = {
     "sqlite": "IN (SELECT value FROM json_each(:listed))",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from chopmark.post.demo import InboxEntry
 from chopmark.post.ports import Purpose
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.script import Script, whole
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, whole
 from chopmark.words import ChallengeId, Channel, CustomerId
 
 _STORE = """

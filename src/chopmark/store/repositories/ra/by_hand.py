@@ -4,10 +4,10 @@ from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
 from chopmark.ra.by_hand import HandRevocation
-from chopmark.store.columns import moment_or_none, ms
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import moment_or_none, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
 from chopmark.words import IssuerId, OrderId, Serial
 
 _LISTED = """

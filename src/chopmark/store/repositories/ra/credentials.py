@@ -7,10 +7,10 @@ from datetime import datetime
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.ports import Credential
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import record
-from chopmark.store.script import Query, Script, guard, query, whole
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Script, guard, query, whole
+from chopmark.store.repositories.leaves import record
 from chopmark.words import LoginId, OrderId, text
 
 _PUT = """

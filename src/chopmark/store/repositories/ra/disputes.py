@@ -9,11 +9,11 @@ from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
-from chopmark.store.columns import ms
-from chopmark.store.leaves import record
-from chopmark.store.limits import give_back_each, take_each, taken
-from chopmark.store.post import queued, wake
-from chopmark.store.script import Script, guard, query
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.script import Script, guard, query
+from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.limits import give_back_each, take_each, taken
+from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.words import Channel, text
 
 _BEFORE_SUBMISSION = "id = :id AND state IN ('open', 'bound', 'coded', 'checked')"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from chopmark.ra.feed import Change, Changed, serials_of
-from chopmark.store.columns import moment
-from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, query
+from chopmark.store.engine.columns import moment
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
 from chopmark.words import AccountNumber, CertificateState, Serial
 
 MOST = 200

@@ -7,11 +7,10 @@ from datetime import datetime
 
 from chopmark.audit.leaf import customer_chain, order_chain
 from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine
-from chopmark.store.holdings import HOLDINGS, holding_of
-from chopmark.store.idempotency import taken_in
-from chopmark.store.identity import (
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, Value, at_once, guard, query, whole
+from chopmark.store.repositories.identity.customers import (
     ACCOUNTS,
     CONTACTS,
     CUSTOMER,
@@ -24,10 +23,11 @@ from chopmark.store.identity import (
     customer_of,
     session_of,
 )
-from chopmark.store.leaves import TIP, tip_of
-from chopmark.store.orders import LIVE_ORDERS, ORDER, order_of
-from chopmark.store.script import Query, Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.stepup import SENT, challenge_of
+from chopmark.store.repositories.leaves import TIP, tip_of
+from chopmark.store.repositories.ra.holdings import HOLDINGS, holding_of
+from chopmark.store.repositories.ra.idempotency import taken_in
+from chopmark.store.repositories.ra.order_rows import LIVE_ORDERS, ORDER, order_of
+from chopmark.store.repositories.stepup.challenges import SENT, challenge_of
 from chopmark.words import CustomerId, LoginId, OrderId
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chopmark.ra.ports import Holding
-from chopmark.store.columns import moment, moment_or_none, unblobs
-from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, whole
+from chopmark.store.engine.columns import moment, moment_or_none, unblobs
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, whole
 from chopmark.words import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
 
 HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,

@@ -9,9 +9,9 @@ from datetime import datetime
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
-from chopmark.store.columns import AHEAD, ms
-from chopmark.store.engine import Engine
-from chopmark.store.script import Batch, Query, Script, Value, at_once, guard, query, whole
+from chopmark.store.engine.columns import AHEAD, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Batch, Query, Script, Value, at_once, guard, query, whole
 from chopmark.words import CustomerId, text
 
 _BEGIN = """

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from chopmark.ra.model import Order
-from chopmark.store.columns import moment, moment_or_none, words
-from chopmark.store.script import Row
+from chopmark.store.engine.columns import moment, moment_or_none, words
+from chopmark.store.engine.script import Row
 from chopmark.words import (
     AccountNumber,
     ActingLogin,

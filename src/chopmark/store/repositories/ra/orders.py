@@ -11,12 +11,14 @@ from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
-from chopmark.store.columns import blobs, ms, ms_or_none, span, words
-from chopmark.store.credentials import USED_UP, claim, usable
-from chopmark.store.disputes import disputed
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append, note, record
-from chopmark.store.orders import (
+from chopmark.store.engine.columns import blobs, ms, ms_or_none, span, words
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, Value, guard, in_turn, query, whole
+from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.credentials import USED_UP, claim, usable
+from chopmark.store.repositories.ra.disputes import disputed
+from chopmark.store.repositories.ra.order_rows import (
     BOTH_GIVEN,
     HELD_HERE,
     LIVE,
@@ -28,11 +30,9 @@ from chopmark.store.orders import (
     by,
     order_of,
 )
-from chopmark.store.post import queue, queued, wake
-from chopmark.store.revoking import MOVED_ON, NotRevoked, revoked
-from chopmark.store.script import Query, Row, Script, Value, guard, in_turn, query, whole
-from chopmark.store.stops import hold_new
-from chopmark.store.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
+from chopmark.store.repositories.ra.revoking import MOVED_ON, NotRevoked, revoked
+from chopmark.store.repositories.ra.stops import hold_new
+from chopmark.store.repositories.ra.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
 from chopmark.words import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
 
 _INSERT = """

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
 from chopmark.ra.model import Order
-from chopmark.store.answers import CHANGED
-from chopmark.store.ca import HOLD, RELEASE, REVOKE
-from chopmark.store.columns import ms, ms_or_none, span, words
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import again, append
-from chopmark.store.orders import ORDER_COLUMNS, order_of
-from chopmark.store.script import Script, Value, query
+from chopmark.store.engine.columns import ms, ms_or_none, span, words
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, Value, query
+from chopmark.store.repositories.ca.certificates import HOLD, RELEASE, REVOKE
+from chopmark.store.repositories.leaves import again, append
+from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.va.answers import CHANGED
 
 _KNOWN = "SELECT id FROM customers WHERE id = :customer"
 _RIVALS = f"""

@@ -21,12 +21,12 @@ from chopmark.ra.intake_ports import (
     StandingMoved,
     Trait,
 )
-from chopmark.store.columns import moment, moment_or_none, ms, span
-from chopmark.store.engine import Clash, Engine
-from chopmark.store.identity import contact_of
-from chopmark.store.leaves import append
-from chopmark.store.post import queue
-from chopmark.store.script import Batch, Query, Row, Script, Value, query
+from chopmark.store.engine.columns import moment, moment_or_none, ms, span
+from chopmark.store.engine.port import Clash, Engine
+from chopmark.store.engine.script import Batch, Query, Row, Script, Value, query
+from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, text
 
 _LISTED = {

@@ -7,11 +7,11 @@ from chopmark.errors import Kind, Refusal
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
-from chopmark.store.columns import ms, words
-from chopmark.store.leaves import append
-from chopmark.store.limits import take_each
-from chopmark.store.post import queue
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import ms, words
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.limits import take_each
+from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.words import ActingLogin, Reason, text
 
 _REVOKE_ORDER = """

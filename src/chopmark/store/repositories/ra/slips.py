@@ -13,15 +13,15 @@ from chopmark.ra.model import Order
 from chopmark.ra.slips import Slip
 from chopmark.stepup.ports import CODE, FailureLimits, Sequel
 from chopmark.stepup.verifier import HELD
-from chopmark.store.columns import AHEAD, moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.failures import failure, forgive, lock_if_used_up
-from chopmark.store.leaves import append, record
-from chopmark.store.orders import CARRIES_NOW, HELD_HERE, by
-from chopmark.store.post import queue, queued, wake
-from chopmark.store.script import Query, Row, Script, guard, query, whole
-from chopmark.store.stepup import HOLD_LOST
-from chopmark.store.stops import stoppable
+from chopmark.store.engine.columns import AHEAD, moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, guard, query, whole
+from chopmark.store.repositories.leaves import append, record
+from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
+from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.stepup.challenges import HOLD_LOST
+from chopmark.store.repositories.stepup.failures import failure, forgive, lock_if_used_up
 from chopmark.words import ActingLogin, CustomerId, text
 
 _COLUMNS = "id, customer, secret_hash, key_words, printed_at, expires_at"

@@ -9,12 +9,12 @@ from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.stopping import Stopping
 from chopmark.stepup.ports import Stop
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import record
-from chopmark.store.orders import ORDER_COLUMNS, order_of
-from chopmark.store.post import queued, wake
-from chopmark.store.script import Query, Script, guard, query, whole
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Script, guard, query, whole
+from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.messaging.outbox import queued, wake
+from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
 from chopmark.words import OrderId, OrderState, Serial
 
 _ADD = "INSERT INTO stops (reference_hash, order_id, until) VALUES (:reference_hash, :order_id, :until)"

@@ -10,11 +10,11 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Submitted
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine, Snapshot
-from chopmark.store.leaves import LEAF, leaf_of, record
-from chopmark.store.orders import ORDER, order_of
-from chopmark.store.script import Row, Script, Value, at_once, guard, query, whole
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine, Snapshot
+from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
+from chopmark.store.repositories.leaves import LEAF, leaf_of, record
+from chopmark.store.repositories.ra.order_rows import ORDER, order_of
 from chopmark.words import OrderId, OrderState
 
 _RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"

@@ -8,13 +8,13 @@ from datetime import datetime
 from chopmark.audit.leaf import Leaf
 from chopmark.post.ports import Work
 from chopmark.ra.ports import Holding
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine
-from chopmark.store.holdings import HOLDING, holding_of
-from chopmark.store.leaves import append
-from chopmark.store.post import queue
-from chopmark.store.script import Script, query
-from chopmark.store.stops import cleared
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
+from chopmark.store.repositories.ra.stops import cleared
 from chopmark.words import Serial
 
 _HOLD = """

@@ -10,13 +10,13 @@ from chopmark.audit.leaf import Leaf
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
-from chopmark.store.columns import moment, moment_or_none, ms
-from chopmark.store.engine import Engine
-from chopmark.store.holdings import HOLDING, holding_of
-from chopmark.store.leaves import append
-from chopmark.store.orders import ORDER_COLUMNS, order_of
-from chopmark.store.post import queue
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import moment, moment_or_none, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
+from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
 from chopmark.words import CustomerId, Serial
 
 _END = """

@@ -11,9 +11,15 @@ from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
 from chopmark.stepup.verifier import HELD, pause_of
-from chopmark.store.columns import AHEAD, SKEW_MS, moment, ms, span
-from chopmark.store.engine import Engine
-from chopmark.store.failures import (
+from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.limits import give_back, give_back_each, take_each, taken
+from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
+from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.stepup.failures import (
     CODES_LOCKED,
     HELD_ROWS,
     charge_failure,
@@ -23,12 +29,6 @@ from chopmark.store.failures import (
     lock_of,
     unlock,
 )
-from chopmark.store.leaves import append, note, record
-from chopmark.store.limits import give_back, give_back_each, take_each, taken
-from chopmark.store.orders import HELD_HERE, NOT_WAITING, by
-from chopmark.store.post import queue, queued, wake
-from chopmark.store.script import Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.stops import stoppable
 from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 
 _COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,

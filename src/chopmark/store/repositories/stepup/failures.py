@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from chopmark.post.ports import Work
 from chopmark.stepup.ports import CODE, FailureLimits
-from chopmark.store.columns import AHEAD, ms, span
-from chopmark.store.post import queue
-from chopmark.store.script import Query, Script, guard, query
+from chopmark.store.engine.columns import AHEAD, ms, span
+from chopmark.store.engine.script import Query, Script, guard, query
+from chopmark.store.repositories.messaging.outbox import queue
 
 _ELDER: Final = {CODE: ("email", "sms")}
 """The rows of the release before that belong to a lock."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.store.columns import moment, moment_or_none, ms
-from chopmark.store.engine import Engine
-from chopmark.store.script import Row, Script, at_once, query
+from chopmark.store.engine.columns import moment, moment_or_none, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, at_once, query
 from chopmark.va.ports import Changed, Changes, Due, Signed, Status
 from chopmark.words import CertificateState, IssuerId, Serial
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from chopmark.store.columns import ms
-from chopmark.store.engine import Engine
-from chopmark.store.script import Batch, Script, Value, query
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Batch, Script, Value, query
 from chopmark.va.presigning import Kept
 from chopmark.words import IssuerId
 

@@ -1,11 +1,11 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
 from chopmark.audit.leaf import Leaf
-from chopmark.store.ca import STATUS_CHANNEL
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Notify, Script, query
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Notify, Script, query
+from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
+from chopmark.store.repositories.leaves import append
 from chopmark.va.ports import ServiceKey
 from chopmark.va.withdrawal import ServiceKind, Withdrawn
 from chopmark.words import IssuerId, Serial

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from chopmark.audit.head import decode_head
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.ports import KeptAnchor, StoredAnchor
-from chopmark.store.columns import moment, ms
-from chopmark.store.engine import Engine
-from chopmark.store.leases import take
-from chopmark.store.leaves import append
-from chopmark.store.script import Script, query
+from chopmark.store.engine.columns import moment, ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leases import take
+from chopmark.store.repositories.leaves import append
 from chopmark.va.timestamp_ports import TimestampKey
 from chopmark.words import IssuerId
 
