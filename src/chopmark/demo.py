@@ -22,8 +22,8 @@ from chopmark.ra.model import Order
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.installation import Installation
-from chopmark.store.opening import make_current, open_engine
+from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.repositories.installation import Installation
 from chopmark.web.doors import Demo, DemoPerson
 from chopmark.words import (
     AccountNumber,

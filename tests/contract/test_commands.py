@@ -25,7 +25,7 @@ from chopmark.own_secrets import NotReady
 from chopmark.running import addresses_of, alarms
 from chopmark.serving import run_server
 from chopmark.settings import Settings, Smtp
-from chopmark.store.script import Row, Script, query
+from chopmark.store.engine.script import Row, Script, query
 from chopmark.words import CustomerId, FactorClass, Secret
 from tests.unit.messaging.test_smtp import Keeping, listening
 

@@ -13,7 +13,7 @@ from chopmark.main import tasks
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
 from chopmark.messaging.templates import Sender
-from chopmark.store.dispatch import DispatchLedger
+from chopmark.store.repositories.messaging.dispatch import DispatchLedger
 from chopmark.words import Channel
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 

@@ -18,7 +18,7 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, W
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
 from chopmark.settings import Smtp
-from chopmark.store.post import queue
+from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.words import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery

@@ -18,7 +18,7 @@ from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.stepup import ChallengeLedger
+from chopmark.store.repositories.stepup.challenges import ChallengeLedger
 from chopmark.words import ActingLogin, Channel, OrderState, Secret
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
 
