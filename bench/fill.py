@@ -35,7 +35,7 @@ from chopmark.identity.sealed import NONCE_BYTES, Sealer, SealKey
 from chopmark.keys.file import FileSigner
 from chopmark.pki import der as ders
 from chopmark.settings import Settings
-from chopmark.store.opening import is_postgres, sqlite_path
+from chopmark.store.engine.opening import is_postgres, sqlite_path
 from chopmark.va.responder import LIFE
 from chopmark.words import Secret
 

@@ -19,7 +19,7 @@ from chopmark.demo import BEGINS, SteppingClock
 from chopmark.identity.scope import MOST_PER_MINUTE, Scope
 from chopmark.main import SystemClock, SystemEntropy, build, found_ca
 from chopmark.settings import Settings, Smtp
-from chopmark.store.opening import make_current
+from chopmark.store.engine.opening import make_current
 from chopmark.words import Secret
 
 PUBLIC_URL = "https://counter.example.com"

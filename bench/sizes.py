@@ -23,7 +23,7 @@ from bench.world import Options, say
 from chopmark.authorities import ISSUER
 from chopmark.main import House, SystemClock, SystemEntropy, build
 from chopmark.ra.desk import Caller
-from chopmark.store.script import Query, Script
+from chopmark.store.engine.script import Query, Script
 from chopmark.words import CustomerId, FactorClass, LoginId
 from tests.postgres import Cluster
 from tests.postgres import running as postgres_running

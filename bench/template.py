@@ -10,8 +10,8 @@ from chopmark.demo import SteppingClock
 from chopmark.main import House, SystemEntropy, build, tasks
 from chopmark.ra.desk import Caller
 from chopmark.settings import Settings
-from chopmark.store.ca import CertificateLedger
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.ca.certificates import CertificateLedger
 from chopmark.words import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 
 AGE = timedelta(days=345)

@@ -12,8 +12,8 @@ from chopmark.audit.leaf import AuditKey, Leaf, StoredLeaf, make_leaf, new_chain
 from chopmark.ca.ports import Wish
 from chopmark.main import House
 from chopmark.pki.x509 import serial_of
-from chopmark.store.leaves import append
-from chopmark.store.script import Script
+from chopmark.store.engine.script import Script
+from chopmark.store.repositories.leaves import append
 from chopmark.words import OrderId
 
 Step = tuple[Event, dict[str, Fact]]

@@ -6,7 +6,7 @@ from typing import TypeVar
 import asyncpg
 
 from chopmark.errors import Refused
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from tests import postgres
 
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.settings import Settings
-from chopmark.store.ca import CertificateLedger, StatusLedger
-from chopmark.store.presigned import Presigned
+from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
+from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.lookout import Lookout
 from chopmark.va.overlay import Overlaid

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from chopmark.main import House, opened
 from chopmark.settings import Settings
-from chopmark.store.opening import assert_current
+from chopmark.store.engine.opening import assert_current
 
 
 def os_user() -> str:

@@ -14,16 +14,16 @@ from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.messaging.demo import InboxEntry
 from chopmark.own_secrets import SECRET_NAMES, NotReady, write_private
 from chopmark.pki import pkcs12
-from chopmark.post.demo import InboxEntry
 from chopmark.ra.desk import Caller
 from chopmark.ra.model import Order
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.installation import Installation
-from chopmark.store.opening import make_current, open_engine
+from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.repositories.installation import Installation
 from chopmark.web.doors import Demo, DemoPerson
 from chopmark.words import (
     AccountNumber,

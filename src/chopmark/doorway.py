@@ -9,10 +9,10 @@ from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door, Marks
-from chopmark.store.engine import Engine
-from chopmark.store.identity import RecordLedger, SessionLedger
-from chopmark.store.launches import LaunchLedger
-from chopmark.store.limits import CounterLedger
+from chopmark.store.engine.port import Engine
+from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
+from chopmark.store.repositories.identity.launches import LaunchLedger
+from chopmark.store.repositories.limits import CounterLedger
 from chopmark.words import Secret
 
 

@@ -2,9 +2,9 @@
 
 import ssl
 
-from chopmark.post.demo import DemoGateway, InboxPort
-from chopmark.post.ports import FaultReason, Gateway
-from chopmark.post.smtp import SmtpGateway, SmtpSettings, Tls
+from chopmark.messaging.demo import DemoGateway, InboxPort
+from chopmark.messaging.ports import FaultReason, Gateway
+from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.settings import Settings
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile

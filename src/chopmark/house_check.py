@@ -19,7 +19,7 @@ from chopmark.gateways import channels_of
 from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
 from chopmark.main import House
 from chopmark.settings import Settings
-from chopmark.store.readiness import Readiness
+from chopmark.store.repositories.readiness import Readiness
 from chopmark.va.alarms import LIST_LEFT, Subject
 from chopmark.web.brand import DEMO_BRAND
 

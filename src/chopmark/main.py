@@ -47,9 +47,9 @@ from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares
 from chopmark.machine import SystemMachine
+from chopmark.messaging.failover import Router
+from chopmark.messaging.templates import Sender
 from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
-from chopmark.post.failover import Router
-from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
@@ -66,30 +66,30 @@ from chopmark.settings import Settings
 from chopmark.stamps import Stamps, open_stamps
 from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.audit import AuditLedger
-from chopmark.store.ca import CertificateLedger, StatusLedger
-from chopmark.store.credentials import CredentialLedger
-from chopmark.store.dispatch import DispatchLedger
-from chopmark.store.engine import Engine
-from chopmark.store.files import FileLedger
-from chopmark.store.foreign import RequestLedger
-from chopmark.store.holdings import HoldingLedger
-from chopmark.store.idempotency import IdempotencyLedger
-from chopmark.store.identity import RecordLedger
-from chopmark.store.inbox import InboxLedger
-from chopmark.store.installation import Installation
-from chopmark.store.journaled import JournaledLedger
-from chopmark.store.limits import CounterLedger
-from chopmark.store.lives import LifeLedger
-from chopmark.store.opening import make_current, open_engine
-from chopmark.store.post import WorkLedger
-from chopmark.store.presigned import Presigned
-from chopmark.store.ra import OrderLedger
-from chopmark.store.reentry import ReentryLedger
-from chopmark.store.registry import SqlRegistry
-from chopmark.store.staff import StaffLedger
-from chopmark.store.stepup import ChallengeLedger, FailureLedger
-from chopmark.store.submissions import SubmissionLedger
+from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.repositories.audit.journaled import JournaledLedger
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
+from chopmark.store.repositories.ca.foreign import RequestLedger
+from chopmark.store.repositories.identity.customers import RecordLedger
+from chopmark.store.repositories.installation import Installation
+from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.lives import LifeLedger
+from chopmark.store.repositories.messaging.dispatch import DispatchLedger
+from chopmark.store.repositories.messaging.inbox import InboxLedger
+from chopmark.store.repositories.messaging.outbox import WorkLedger
+from chopmark.store.repositories.ra.credentials import CredentialLedger
+from chopmark.store.repositories.ra.files import FileLedger
+from chopmark.store.repositories.ra.holdings import HoldingLedger
+from chopmark.store.repositories.ra.idempotency import IdempotencyLedger
+from chopmark.store.repositories.ra.orders import OrderLedger
+from chopmark.store.repositories.ra.reentry import ReentryLedger
+from chopmark.store.repositories.ra.registry import SqlRegistry
+from chopmark.store.repositories.ra.submissions import SubmissionLedger
+from chopmark.store.repositories.staff.changes import StaffLedger
+from chopmark.store.repositories.stepup.challenges import ChallengeLedger, FailureLedger
+from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 from chopmark.words import Secret
 

@@ -32,19 +32,19 @@ from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.main import House, SystemClock, SystemEntropy, found_ca
+from chopmark.messaging.sms import segments
 from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
-from chopmark.post.sms import segments
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
 from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.engine import Engine, Unfit
-from chopmark.store.failing import FailingJobs
-from chopmark.store.opening import open_engine
-from chopmark.store.readiness import Readiness
-from chopmark.store.submissions import SubmissionLedger
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine, Unfit
+from chopmark.store.repositories.failing import FailingJobs
+from chopmark.store.repositories.ra.submissions import SubmissionLedger
+from chopmark.store.repositories.readiness import Readiness
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.words import OrderState, text
 
@@ -206,8 +206,8 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
     from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
     from chopmark.external import known_of  # noqa: PLC0415
-    from chopmark.store.checking import CertificateRows  # noqa: PLC0415
-    from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
+    from chopmark.store.repositories.ca.checking import CertificateRows  # noqa: PLC0415
+    from chopmark.store.repositories.ca.foreign_checking import ForeignRows  # noqa: PLC0415
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()

@@ -29,7 +29,7 @@ from chopmark.pki import crl
 from chopmark.pki.publication import ROOT
 from chopmark.pki.x509 import require_value, serial_hex, spki_der
 from chopmark.settings import Settings
-from chopmark.store.opening import make_current
+from chopmark.store.engine.opening import make_current
 from chopmark.va.publisher import next_number
 from chopmark.words import IssuerId, Secret
 

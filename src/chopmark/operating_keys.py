@@ -15,7 +15,7 @@ from chopmark.keys.shares import Lock
 from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
 from chopmark.settings import Settings
-from chopmark.store.rewrapping import KeptKeys
+from chopmark.store.repositories.ca.rewrapping import KeptKeys
 from chopmark.words import Secret, text
 
 

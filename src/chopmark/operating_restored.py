@@ -11,7 +11,7 @@ from chopmark.ra.desk import assert_staff
 from chopmark.ra.reentry import ReentryLine
 from chopmark.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.settings import Settings
-from chopmark.store.restored import RestoredLedger
+from chopmark.store.repositories.restored import RestoredLedger
 from chopmark.words import text
 
 LONGEST_REASON = 200

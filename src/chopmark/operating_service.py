@@ -13,7 +13,7 @@ from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people
 from chopmark.settings import Settings
-from chopmark.store.services import ServiceLedger
+from chopmark.store.repositories.va.services import ServiceLedger
 from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
 from chopmark.words import Serial, text
 

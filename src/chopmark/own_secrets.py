@@ -8,7 +8,7 @@ from chopmark.clock import Entropy
 from chopmark.keys.shares import Shares, UnfitShares
 from chopmark.settings import Settings
 from chopmark.stepup.derive import OtpKey, OtpKeys
-from chopmark.store.installation import Installation
+from chopmark.store.repositories.installation import Installation
 from chopmark.words import Secret
 
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")

@@ -11,7 +11,7 @@ from chopmark.errors import Refused
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import SignerUnavailable
 from chopmark.main import House
-from chopmark.store.readiness import Readiness
+from chopmark.store.repositories.readiness import Readiness
 from chopmark.web.health import Check
 
 WAITED_TOO_LONG = timedelta(seconds=120)

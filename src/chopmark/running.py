@@ -24,11 +24,11 @@ from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.readiness import checks
 from chopmark.settings import Settings
-from chopmark.store.failing import FailingJobs
-from chopmark.store.feed import FeedLedger
-from chopmark.store.slips import SlipLedger
-from chopmark.store.stepup import FailureLedger
-from chopmark.store.stops import StopLedger
+from chopmark.store.repositories.failing import FailingJobs
+from chopmark.store.repositories.ra.feed import FeedLedger
+from chopmark.store.repositories.ra.slips import SlipLedger
+from chopmark.store.repositories.ra.stops import StopLedger
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.va import lookout
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY

@@ -28,7 +28,7 @@ from chopmark.running import (
     server_config,
 )
 from chopmark.settings import Settings
-from chopmark.store.opening import assert_usable
+from chopmark.store.engine.opening import assert_usable
 from chopmark.web import app
 
 _LOOK_AGAIN_S = 0.05

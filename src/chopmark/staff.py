@@ -13,9 +13,9 @@ from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand
 from chopmark.ra.slips import Papers, SlipDesk
 from chopmark.settings import Settings
-from chopmark.store.by_hand import HandLedger
-from chopmark.store.slips import SlipLedger
-from chopmark.store.stepup import FailureLedger
+from chopmark.store.repositories.ra.by_hand import HandLedger
+from chopmark.store.repositories.ra.slips import SlipLedger
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.zone import TAIPEI
 from chopmark.words import Serial, text

@@ -10,7 +10,7 @@ from chopmark.ra.ending import FirmRevocation, Grounds
 from chopmark.ra.ports import Holding
 from chopmark.settings import Settings
 from chopmark.staff import serial_of
-from chopmark.store.staff_views import StaffViews
+from chopmark.store.repositories.staff.views import StaffViews
 from chopmark.tw.zone import TAIPEI
 from chopmark.words import CustomerId, OrderId, Serial, text
 

@@ -18,9 +18,9 @@ from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import not_after, read_certificates
 from chopmark.settings import Settings
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.timestamps import AnchorLedger, TimestampLedger
+from chopmark.store.engine.port import Engine
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.va.timestamps import AnchorLedger, TimestampLedger
 from chopmark.va.stamping import Ask, Stamping
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.va.timestamp_key import Certifier, TimestampKeys

@@ -118,7 +118,7 @@ def sql_stands_in_store(module: Module) -> Iterator[str]:
                 yield f"{module.path}:{line} {literal[:60]!r}"
 
 
-CLOCK_ASKED = ("store/readiness.py", "SELECT CURRENT_TIMESTAMP AS now")
+CLOCK_ASKED = ("store/repositories/readiness.py", "SELECT CURRENT_TIMESTAMP AS now")
 
 
 def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
@@ -132,7 +132,7 @@ def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
 
 def postgresql_is_reached_by_one_route(module: Module) -> Iterator[str]:
     """There the address is judged, and the session's settings are made and read back."""
-    if module.path == "store/postgres_route.py":
+    if module.path == "store/engine/postgres_route.py":
         return
     for node in module.nodes:
         if isinstance(node, ast.Name | ast.Attribute):

@@ -23,10 +23,10 @@ from chopmark.ca.lint import Linter
 from chopmark.main import build
 from chopmark.pki import tsp, tsp_token
 from chopmark.store import db
-from chopmark.store.engine import Engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.va.timestamps import TimestampLedger
 from chopmark.store.schema import metadata
-from chopmark.store.script import Script, query
-from chopmark.store.timestamps import TimestampLedger
 from chopmark.va import timestamp_key
 from chopmark.va.stamping import Stamping
 from tests.contract.world import World, world_fixture

@@ -13,8 +13,8 @@ from chopmark.audit.recorder import StaleChain
 from chopmark.audit.sequencer import LedgerBroken, plan
 from chopmark.errors import Refused
 from chopmark.store.db import create, open_engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
 from tests.contract.audit_world import KEY, World
 from tests.unit.audit.ledger import START, KeySigner
 

@@ -13,7 +13,7 @@ from chopmark.ca.checker import Checker
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.model import Step
 from chopmark.ra.policy import TW_BROKER
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason
 from tests.contract.world import ANN, Errand, World, outcome, refusal, world_fixture
 

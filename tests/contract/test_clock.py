@@ -13,12 +13,12 @@ from chopmark.errors import Kind, Refusal
 from chopmark.identity.entries import Entry, Way, signin_budgets
 from chopmark.jobs.clock import ClockNote, note_of
 from chopmark.main import build
+from chopmark.messaging.ports import WorkKind
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
-from chopmark.post.ports import WorkKind
-from chopmark.store.columns import ms
-from chopmark.store.leases import take
-from chopmark.store.limits import CounterLedger
+from chopmark.store.engine.columns import ms
+from chopmark.store.repositories.leases import take
+from chopmark.store.repositories.limits import CounterLedger
 from chopmark.words import AccountNumber, CustomerId, OrderState
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 

@@ -11,8 +11,8 @@ from chopmark.demo import is_demo_data, require_demo
 from chopmark.own_secrets import NotReady
 from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.installation import Installation
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.repositories.installation import Installation
 from tests.journey.counter import free_port
 
 

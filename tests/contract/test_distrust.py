@@ -19,7 +19,7 @@ from chopmark.errors import Refusal
 from chopmark.jobs.resume import BATCH
 from chopmark.main import tasks
 from chopmark.pki import csr
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.words import Operation, OrderId, OrderState
 from tests.approved import leaves, on_record, steps, stored
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, Errand, World, refusal, world_fixture

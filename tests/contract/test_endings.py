@@ -7,7 +7,7 @@ import pytest
 
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.jobs.revoke import Endings
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.ra.revocation import Revocation
 from chopmark.words import Operation, Reason, Serial, text
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture

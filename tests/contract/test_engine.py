@@ -8,8 +8,8 @@ import pytest
 
 from chopmark.errors import Kind, Refusal
 from chopmark.store.db import open_engine
-from chopmark.store.engine import Clash, Engine
-from chopmark.store.script import Batch, Notify, Row, Script, query, whole
+from chopmark.store.engine.port import Clash, Engine
+from chopmark.store.engine.script import Batch, Notify, Row, Script, query, whole
 from chopmark.words import text
 
 NO = Refusal(Kind.CONFLICT, text("No."))

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from chopmark.errors import Refused
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 
 
 def make_tables() -> Script[None]:

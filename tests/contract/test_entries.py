@@ -11,8 +11,8 @@ from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.sessions import Door, Marks, Opened
-from chopmark.store.identity import RecordLedger, SessionLedger
-from chopmark.store.limits import CounterLedger
+from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
+from chopmark.store.repositories.limits import CounterLedger
 from chopmark.words import CustomerId, Secret, text
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 

@@ -14,7 +14,7 @@ from chopmark.keys.stretched import is_stretched
 from chopmark.main import SystemClock, opened
 from chopmark.operating_keys import rewrap
 from chopmark.settings import Settings, Smtp
-from chopmark.store.rewrapping import KeptKeys
+from chopmark.store.repositories.ca.rewrapping import KeptKeys
 from chopmark.words import Secret
 from tests.contract.test_commands import BRAND, production
 from tests.contract.world import World, world_fixture

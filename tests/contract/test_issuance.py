@@ -18,7 +18,7 @@ from chopmark.ca.ports import Certified, Pending, Wish
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import signing
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES
-from chopmark.store.ca import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateLedger
 from chopmark.words import OrderId, OrderState, Reason, Serial
 from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture

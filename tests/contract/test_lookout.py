@@ -19,8 +19,8 @@ from chopmark.jobs import loop
 from chopmark.main import House
 from chopmark.pki import signing
 from chopmark.running import doors, looks
-from chopmark.store.answers import CHANGED
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
+from chopmark.store.repositories.va.answers import CHANGED
 from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder

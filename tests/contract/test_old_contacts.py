@@ -14,11 +14,11 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind
 from chopmark.main import House, build, tasks
-from chopmark.post.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
 from chopmark.settings import Smtp
-from chopmark.store.post import queue
+from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.words import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery

@@ -8,7 +8,7 @@ import pytest
 from cryptography.x509 import ocsp
 
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, SignerUnavailable
-from chopmark.store.presigned import Presigned
+from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va import presigning
 from chopmark.va.presigning import Presigner
 from chopmark.va.responder import Responder, ResponderKey

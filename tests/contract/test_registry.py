@@ -22,10 +22,10 @@ from chopmark.ra.intake_ports import Allowed, Mark, Rules
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet_cells import Dates
 from chopmark.store import db
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.registry import SqlRegistry
-from chopmark.store.script import Row, Script, query
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.ra.registry import SqlRegistry
 from chopmark.words import Channel, CustomerId
 from tests import postgres
 

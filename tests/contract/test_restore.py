@@ -19,7 +19,7 @@ from chopmark.jobs.journal import GOES_ON
 from chopmark.main import reentry_of, tasks
 from chopmark.operating_restored import restoring_of
 from chopmark.restoring import Ended
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.words import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from tests import postgres
 from tests.contract.restores import Backup, backed_up

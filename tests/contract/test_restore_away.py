@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from chopmark.errors import Refused
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
 from chopmark.words import CertificateState, Serial
 from tests.contract.world import World, world_fixture
 

@@ -21,7 +21,7 @@ from chopmark.operating_restored import restored
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.restoring import Ended, Restoring, Voided
-from chopmark.store.restored import RestoredLedger
+from chopmark.store.repositories.restored import RestoredLedger
 from chopmark.words import CustomerId, OrderState
 from tests import postgres
 from tests.contract.programs import Program

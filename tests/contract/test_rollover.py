@@ -27,7 +27,7 @@ from chopmark.operating_root import root_crl
 from chopmark.ra.ports import Holding
 from chopmark.running import doors
 from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app
 from chopmark.words import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from tests.contract.test_issuance import CountingSigner, Died

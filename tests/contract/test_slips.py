@@ -23,10 +23,10 @@ from chopmark.ra.rekey import Shown
 from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
-from chopmark.store.checking import CertificateRows
-from chopmark.store.slips import SlipLedger
-from chopmark.store.stepup import FailureLedger
-from chopmark.store.stops import StopLedger
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.ra.slips import SlipLedger
+from chopmark.store.repositories.ra.stops import StopLedger
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.words import (
     ActingLogin,
     CertificateState,

@@ -24,10 +24,10 @@ from chopmark.main import House, Opening, build, found_ca, tasks
 from chopmark.running import doors
 from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
-from chopmark.store.postgres import SESSION
-from chopmark.store.script import Batch, Bundle, Notify, Script
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.postgres import SESSION
+from chopmark.store.engine.script import Batch, Bundle, Notify, Script
 from chopmark.web import app
 from chopmark.words import AccountNumber, CustomerId, Operation, OrderId, Reason
 from tests import postgres

@@ -13,8 +13,8 @@ from cryptography.x509 import ocsp
 
 from chopmark.audit.leaf import Leaf
 from chopmark.main import House
-from chopmark.store.ca import StatusLedger
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
+from chopmark.store.repositories.ca.certificates import StatusLedger
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.words import IssuerId, Reason, Serial

@@ -14,8 +14,8 @@ from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
 from chopmark.errors import Kind, Refusal
 from chopmark.ra.stopping import OVER_ALL, PER_NETWORK, StopDesk, Stopped
-from chopmark.store.checking import CertificateRows
-from chopmark.store.stops import StopLedger
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.ra.stops import StopLedger
 from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason, Serial
 from tests.contract.test_canary import everything
 from tests.contract.test_no_overlap import OneAtATime

@@ -40,10 +40,10 @@ from chopmark.ra.revocation import Revocation
 from chopmark.settings import Settings
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.ca import CertificateLedger
-from chopmark.store.leaves import LEAF, leaf_of
-from chopmark.store.script import Row, Script, Value, query
-from chopmark.store.stepup import FailureLedger
+from chopmark.store.engine.script import Row, Script, Value, query
+from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.leaves import LEAF, leaf_of
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.words import (
     AccountNumber,

@@ -30,7 +30,7 @@ from chopmark.ra.enrolment import Enrolment
 from chopmark.running import doors
 from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.web import app
 from chopmark.web.doors import Doors
 from chopmark.words import OrderId

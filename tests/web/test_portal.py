@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.demo_people import PEOPLE
 from chopmark.ra.consent import consent_for
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.words import ActingLogin, CustomerId, OrderId
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 

@@ -9,7 +9,7 @@ from chopmark.audit.leaf import Leaf, Tip
 from chopmark.errors import Refusal
 from chopmark.identity.scope import EVERYTHING, Scope
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 UNKNOWN = "launch.unknown"

@@ -23,7 +23,7 @@ from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
 from chopmark.limits.budgets import Budget, Spent
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.words import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 
 IDLE = timedelta(seconds=600)

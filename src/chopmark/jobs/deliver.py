@@ -15,9 +15,8 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.clock import Clock
 from chopmark.identity.people import People
 from chopmark.jobs.loop import Task, Waiting
-from chopmark.pki.key_words import key_name
-from chopmark.post.failover import Router
-from chopmark.post.ports import (
+from chopmark.messaging.failover import Router
+from chopmark.messaging.ports import (
     OTHER_VERSION,
     FaultReason,
     GatewayFault,
@@ -29,7 +28,8 @@ from chopmark.post.ports import (
     Works,
     code_purpose,
 )
-from chopmark.post.templates import CodeParts, Language, Sender, Written, write_code, write_notice
+from chopmark.messaging.templates import CodeParts, Language, Sender, Written, write_code, write_notice
+from chopmark.pki.key_words import key_name
 from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.ra.stop_codes import stop_code
 from chopmark.stepup.challenge import ChallengeState

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from chopmark.audit.leaf import Leaf
 from chopmark.clock import Clock
 from chopmark.errors import Refused
-from chopmark.post.ports import Work, WorkKind, Works
+from chopmark.messaging.ports import Work, WorkKind, Works
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 from chopmark.words import Serial

@@ -11,7 +11,7 @@ from chopmark.clock import Clock, Entropy, new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import Counters
-from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy

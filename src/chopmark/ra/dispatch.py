@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chopmark.audit.leaf import ChainId, Tip, customer_chain, order_chain
 from chopmark.identity.ports import ContactRow
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup.challenge import Challenge
 from chopmark.words import ChallengeId
 

@@ -9,7 +9,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended

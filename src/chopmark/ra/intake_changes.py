@@ -17,7 +17,7 @@ from chopmark.audit.facts import Fact
 from chopmark.clock import Entropy
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.intake_differences import (
     CHANNELS,
     Difference,

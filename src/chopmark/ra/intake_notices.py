@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from chopmark.clock import Entropy
 from chopmark.identity.ports import ContactRow
-from chopmark.post.ports import Purpose, Work, WorkKind
+from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.ra.intake_differences import CHANNELS, Difference, Turn
 from chopmark.ra.intake_ports import Borne, Past, Standing, Trait
 from chopmark.ra.sheet import Column

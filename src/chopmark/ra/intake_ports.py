@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from chopmark.audit.leaf import ChainId, Leaf, Tip
 from chopmark.errors import Refusal
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.words import AccountNumber, Channel, CustomerId
 
 KEPT = timedelta(days=30)

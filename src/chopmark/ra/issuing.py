@@ -14,8 +14,8 @@ from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, Issuer, Pending, Wish
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.identity.ports import CustomerRow
+from chopmark.messaging.ports import Work
 from chopmark.pki import csr
-from chopmark.post.ports import Work
 from chopmark.ra.desk import Desk
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order

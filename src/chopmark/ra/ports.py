@@ -8,7 +8,7 @@ from chopmark.audit.journal import Line
 from chopmark.audit.leaf import Leaf, StoredLeaf
 from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.words import (
     AccountNumber,

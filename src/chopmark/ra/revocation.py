@@ -8,7 +8,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.consent import consent_for
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.model import Order, Step

@@ -25,8 +25,8 @@ from chopmark.audit.leaf import Leaf, customer_chain, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
+from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.post.ports import Purpose, Work, WorkKind
 from chopmark.ra.desk import Caller, Desk, contact_facts
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order, Step

@@ -16,7 +16,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.clock import new_id
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import OTHER_VERSION, Purpose, Work, WorkKind
+from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk, contact_facts
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order

@@ -11,7 +11,7 @@ from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Suspender
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
 from chopmark.ra.refusals import two_people

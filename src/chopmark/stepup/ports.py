@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from chopmark.audit.leaf import Leaf
 from chopmark.errors import Refusal
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.words import ActingLogin, ChallengeId, CustomerId, OrderId
 

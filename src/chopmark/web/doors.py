@@ -8,7 +8,7 @@ from chopmark.clock import Clock, Entropy
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door
-from chopmark.post.demo import InboxEntry
+from chopmark.messaging.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.demo import CODE_GAP
+from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Demo
 from chopmark.web.frames import frame_of, html

@@ -15,7 +15,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.errors import Kind, Refused
 from chopmark.ra.by_hand import ByHand
-from chopmark.store.by_hand import HandLedger
+from chopmark.store.repositories.ra.by_hand import HandLedger
 from chopmark.words import IssuerId, OrderId, Serial
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer

@@ -21,11 +21,11 @@ from chopmark.ca.shipped import shipped_profiles
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refused
 from chopmark.ra.by_hand import ByHand
-from chopmark.store.by_hand import HandLedger
-from chopmark.store.columns import blobs
 from chopmark.store.db import open_engine
-from chopmark.store.foreign_checking import ForeignRows
-from chopmark.store.script import Value
+from chopmark.store.engine.columns import blobs
+from chopmark.store.engine.script import Value
+from chopmark.store.repositories.ca.foreign_checking import ForeignRows
+from chopmark.store.repositories.ra.by_hand import HandLedger
 from chopmark.words import Operation, Reason, Serial
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp

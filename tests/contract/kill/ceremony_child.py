@@ -20,8 +20,8 @@ from chopmark.keys.shares import Shares
 from chopmark.main import founding
 from chopmark.operating_ca import ceremony
 from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
 from tests.contract.kill.plan import KillingEngine, Plan
 from tests.contract.world import Clock, Dice
 

@@ -22,8 +22,8 @@ from chopmark.client.signing import ClientKey
 from chopmark.main import House, build
 from chopmark.pki.publication import Publication
 from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
 from chopmark.va.publisher import Publisher
 from chopmark.words import OrderId
 from tests.contract.kill.plan import KillingEngine, KillingFolder, KillingSigner, Plan

@@ -22,7 +22,7 @@ from chopmark.jobs.revoke import LEASE_S
 from chopmark.main import build
 from chopmark.pki.ocsp import cert_id
 from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.words import Operation, OrderId, OrderState
 from tests import postgres
 from tests.contract.kill.plan import KILLED

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from chopmark.errors import Refused
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
 from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changed, Changes
 from chopmark.words import Serial
