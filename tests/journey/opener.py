@@ -64,6 +64,12 @@ class Opener:
         engine.until("an order, new or begun before", "return location.pathname.includes('/orders/')")
         self.order = engine.url.partition("?")[0]
 
+    def end(self) -> None:
+        """Give the order up, so that another login can begin one."""
+        self.engine.wait("form[data-step=cancel][data-attached]")
+        self.engine.script("document.querySelector('form[data-step=cancel] button[data-submit]').click()")
+        self.engine.until("ended", "return document.querySelector('[data-ended]') !== null")
+
     def open(self, file: Path, passphrase: str) -> str:
         """Give the file to the page: "opened" when the server has taken its key's signature, else what the page says.
 

@@ -26,4 +26,5 @@ def test_files_of_three_makers_open_with_three_kinds_of_key(opener: Opener, tmp_
         PROGRAMS[maker](opener.holder(kind, tmp_path / kind), PASSPHRASES[secret], made)
         opener.begin(kind)
         said[maker] = opener.open(made, PASSPHRASES[secret])
+        opener.end()
     assert said == {maker: "opened" for maker, _, _ in CELLS}
