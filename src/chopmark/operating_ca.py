@@ -10,8 +10,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark import __version__, authorities
-from chopmark.authorities import Means, Named, Taken
+from chopmark import __version__
+from chopmark.app import issuing_cas
+from chopmark.app.foundation import SystemClock, SystemEntropy, founding
+from chopmark.app.issuing_cas import Means, Named, Taken
+from chopmark.app.secrets import write_private
+from chopmark.app.settings import Settings
 from chopmark.ca import plan as plans
 from chopmark.ca.asked import Asked
 from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
@@ -19,19 +23,16 @@ from chopmark.ca.folder import Folder, FolderInUse
 from chopmark.ca.plan import Plan, RootKey
 from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiting
 from chopmark.console import os_user
+from chopmark.core.types import IssuerId, Secret
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
 from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares, new_share
-from chopmark.main import SystemClock, SystemEntropy, founding
-from chopmark.own_secrets import write_private
 from chopmark.pki import crl
 from chopmark.pki.publication import ROOT
 from chopmark.pki.x509 import require_value, serial_hex, spki_der
-from chopmark.settings import Settings
 from chopmark.store.opening import make_current
 from chopmark.va.publisher import next_number
-from chopmark.words import IssuerId, Secret
 
 Ask = Callable[[str], str]
 Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[Means]]
@@ -157,20 +158,20 @@ async def _planned(
     means: Means, folder: Folder, asked: Asked, shares: Shares | None, *, rollover: bool, memory_kib: int
 ) -> Plan:
     """Decide everything that is not a key, and write it down."""
-    line = authorities.lineage(await means.certificates.issuers())
+    line = issuing_cas.lineage(await means.certificates.issuers())
     if bool(line) is not rollover:
         raise Stopped("there is a CA: `chopmark ca rollover`" if line else "there is no CA: `chopmark ca ceremony`")
     _require_same_shares(means, line, shares)
-    number = authorities.successor([one.row for one in line])
+    number = issuing_cas.successor([one.row for one in line])
     now = means.clock.now().replace(microsecond=0)
     root, root_key, last = await _root_of(means, line, number, asked, shares)
     serials = Serials.fresh(means.entropy)
     plan = Plan(
         software=__version__,
         number=number,
-        issuer=authorities.named(number),
+        issuer=issuing_cas.named(number),
         root=root,
-        names=authorities.ca_names(means, number),
+        names=issuing_cas.ca_names(means, number),
         publication=means.settings.publication_url,
         algorithm=KeyAlgorithm(asked.algorithm),
         home=means.settings.signer,
@@ -200,7 +201,7 @@ async def _root_of(
     means: Means, line: list[Named], number: int, asked: Asked, shares: Shares | None
 ) -> tuple[IssuerId, RootKey, int | None]:
     """Return the root's short name, where its key is, and the number of its last list here."""
-    own = authorities.own_root(number)
+    own = issuing_cas.own_root(number)
     known = {one.row.chain[-1]: one.root for one in line}
     if asked.root_elsewhere:
         if asked.root_certificate is not None:
@@ -218,7 +219,7 @@ async def _root_of(
 
 async def _given(means: Means, asked: Asked, shares: Shares | None, root: str) -> Given:
     """Read what comes from outside: an earlier root's key file, or what the other machine made."""
-    line = authorities.lineage(await means.certificates.issuers())
+    line = issuing_cas.lineage(await means.certificates.issuers())
     if asked.root_key is not None:
         signer = root_signer(means, asked.root_key, _root_shares(asked, shares))
         for one in line:
@@ -282,8 +283,8 @@ async def _hold(means: Means, folder: Folder, plan: Plan, asked: Asked, shares: 
         say(f"Carry issuing.csr.pem and issuing.ext from {folder.path} to the root's machine; come back with --resume,")
         say("--issuing-certificate, --root-certificate and --root-crl. Nothing was taken into use yet.")
         return 0
-    taken = Taken(outcome.row, IssuerId(plan.root), authorities.root_list(outcome.root_list), *plan.operators)
-    if not await authorities.take_in(means, taken):
+    taken = Taken(outcome.row, IssuerId(plan.root), issuing_cas.root_list(outcome.root_list), *plan.operators)
+    if not await issuing_cas.take_in(means, taken):
         raise Stopped(f"another CA has become {plan.issuer} meanwhile")
     held.finish()
     say(f"The CA {plan.issuer} issues from now on. Print and sign {folder.path / TRANSCRIPT}.")

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from chopmark.app.foundation import tasks
 from chopmark.limits.budgets import Budget
-from chopmark.main import tasks
 from chopmark.store.columns import ms
 from chopmark.store.lives import BATCH, LIVES, LifeLedger, deletion
 from chopmark.store.script import Batch, Script, Value, compiled

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine
 from chopmark.store.script import Script, at_once, guard, query, whole

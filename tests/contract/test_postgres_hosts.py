@@ -9,7 +9,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.engine import Unfit
 from chopmark.store.opening import is_current, make_current, open_engine, schema_of
 from chopmark.store.postgres import READING, SESSION

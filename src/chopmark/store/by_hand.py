@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.by_hand import HandRevocation
 from chopmark.store.columns import moment_or_none, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append
 from chopmark.store.script import Script, query
-from chopmark.words import IssuerId, OrderId, Serial
 
 _LISTED = """
 SELECT r.serial, r.issuer, r.order_id, r.attempt, r.reason, r.revoked_at, h.by_whom, h.approved_by

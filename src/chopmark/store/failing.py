@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.script import Script, query

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chopmark.audit.leaf import customer_chain, order_chain
+from chopmark.core.types import CustomerId, LoginId, OrderId
 from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine
@@ -28,7 +29,6 @@ from chopmark.store.leaves import TIP, tip_of
 from chopmark.store.orders import LIVE_ORDERS, ORDER, order_of
 from chopmark.store.script import Query, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.stepup import SENT, challenge_of
-from chopmark.words import CustomerId, LoginId, OrderId
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
 _OF_CUSTOMER = (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS, LIVE_ORDERS)

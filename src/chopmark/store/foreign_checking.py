@@ -7,13 +7,13 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.foreign_checker import Row as Judged
 from chopmark.ca.foreign_checker import Said
+from chopmark.core.types import Serial
 from chopmark.store.checking import STRAYS, held_of, ordered_of
 from chopmark.store.columns import unblobs
 from chopmark.store.engine import Engine
 from chopmark.store.foreign import COLUMNS, request_of
 from chopmark.store.script import Row, Script, query
 from chopmark.store.submissions import Chains
-from chopmark.words import Serial
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})
     AND l.facts LIKE '%"' || r.serial || '"%')"""

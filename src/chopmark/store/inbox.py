@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from chopmark.core.types import ChallengeId, Channel, CustomerId
 from chopmark.post.demo import InboxEntry
 from chopmark.post.ports import Purpose
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.script import Script, whole
-from chopmark.words import ChallengeId, Channel, CustomerId
 
 _STORE = """
 INSERT INTO inbox (id, channel, customer, challenge, facts, at)

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, Reason, text
 from chopmark.limits.budgets import Budget
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
@@ -12,7 +13,6 @@ from chopmark.store.leaves import append
 from chopmark.store.limits import take_each
 from chopmark.store.post import queue
 from chopmark.store.script import Script, query
-from chopmark.words import ActingLogin, Reason, text
 
 _REVOKE_ORDER = """
 UPDATE orders SET state = 'done', submitted_at = :now

@@ -1,6 +1,7 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import IssuerId, Serial
 from chopmark.store.ca import STATUS_CHANNEL
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
@@ -8,7 +9,6 @@ from chopmark.store.leaves import append
 from chopmark.store.script import Notify, Script, query
 from chopmark.va.ports import ServiceKey
 from chopmark.va.withdrawal import ServiceKind, Withdrawn
-from chopmark.words import IssuerId, Serial
 
 _ALL = (
     "SELECT serial, issuer, kind, not_after, ended_at, reason FROM service_revocations ORDER BY ended_at DESC, serial"

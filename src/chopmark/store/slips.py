@@ -6,7 +6,8 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, customer_chain, stamp
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, CustomerId, text
 from chopmark.pki.key_words import key_words
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
@@ -22,7 +23,6 @@ from chopmark.store.post import queue, queued, wake
 from chopmark.store.script import Query, Row, Script, guard, query, whole
 from chopmark.store.stepup import HOLD_LOST
 from chopmark.store.stops import stoppable
-from chopmark.words import ActingLogin, CustomerId, text
 
 _COLUMNS = "id, customer, secret_hash, key_words, printed_at, expires_at"
 _SETTLED = f"""

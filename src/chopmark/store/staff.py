@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import Serial
 from chopmark.post.ports import Work
 from chopmark.ra.ports import Holding
 from chopmark.store.columns import ms
@@ -15,7 +16,6 @@ from chopmark.store.leaves import append
 from chopmark.store.post import queue
 from chopmark.store.script import Script, query
 from chopmark.store.stops import cleared
-from chopmark.words import Serial
 
 _HOLD = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import CustomerId, Serial
 from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
@@ -17,7 +18,6 @@ from chopmark.store.leaves import append
 from chopmark.store.orders import ORDER_COLUMNS, order_of
 from chopmark.store.post import queue
 from chopmark.store.script import Script, query
-from chopmark.words import CustomerId, Serial
 
 _END = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from chopmark.audit.head import decode_head
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.ports import KeptAnchor, StoredAnchor
+from chopmark.core.types import IssuerId
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leases import take
 from chopmark.store.leaves import append
 from chopmark.store.script import Script, query
 from chopmark.va.timestamp_ports import TimestampKey
-from chopmark.words import IssuerId
 
 _KEY = "SELECT certificate, stored_key FROM timestamp_keys WHERE issuer = :issuer"
 _FOUND = """

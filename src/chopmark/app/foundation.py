@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
-from chopmark import authorities
+from chopmark.app import issuing_cas
+from chopmark.app.certifying import WithBuiltIn
+from chopmark.app.doorway import doorway
+from chopmark.app.external_ca import ExternalFault, Means, certifier_of
+from chopmark.app.gateways import GatewayUnfit, channels_of, gateways_of
+from chopmark.app.issuing_cas import Ca
+from chopmark.app.machine import SystemMachine
+from chopmark.app.secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
+from chopmark.app.settings import Settings
+from chopmark.app.timestamping import Stamps, open_stamps
 from chopmark.audit.clockwatch import ClockWatch, Machine
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner
@@ -19,15 +28,11 @@ from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import AuditKey, AuditKeys
 from chopmark.audit.recorder import Recorder
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
-from chopmark.authorities import Ca
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
-from chopmark.certifying import WithBuiltIn
-from chopmark.clock import Clock, Entropy
-from chopmark.doorway import doorway
-from chopmark.external import ExternalFault, Means, certifier_of
-from chopmark.gateways import GatewayUnfit, channels_of, gateways_of
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import Secret
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
@@ -46,8 +51,6 @@ from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares
-from chopmark.machine import SystemMachine
-from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
@@ -62,8 +65,6 @@ from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
-from chopmark.settings import Settings
-from chopmark.stamps import Stamps, open_stamps
 from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
@@ -91,7 +92,6 @@ from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
-from chopmark.words import Secret
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
@@ -249,7 +249,7 @@ async def _ground(
 @asynccontextmanager
 async def founding(
     settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = _open, shares: Shares | None = None
-) -> AsyncIterator[authorities.Means]:
+) -> AsyncIterator[issuing_cas.Means]:
     """Give what it takes to found a CA over a database whose schema is current, and close it afterwards.
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
@@ -273,16 +273,16 @@ async def found_ca(
     async with founding(settings, clock, entropy) as means:
         if await means.certificates.issuers():
             return False
-        founded = authorities.found(means, algorithm)
+        founded = issuing_cas.found(means, algorithm)
         folder = settings.data / "ca"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(folder / "root.key.pem", founded.root_key_pem)
         (folder / "root.cer").write_bytes(founded.taken.row.chain[-1])
-        return await authorities.take_in(means, founded.taken)
+        return await issuing_cas.take_in(means, founded.taken)
 
 
-def _means(ground: _Ground) -> authorities.Means:
-    return authorities.Means(
+def _means(ground: _Ground) -> issuing_cas.Means:
+    return issuing_cas.Means(
         ground.settings,
         ground.brand,
         ground.certificates,
@@ -306,8 +306,8 @@ async def _cas(ground: _Ground) -> tuple[Ca | None, tuple[Ca, ...]]:
     if ground.settings.issuer != "embedded" and not await ground.certificates.issuers():
         return None, ()
     try:
-        return await authorities.open_all(_means(ground))
-    except authorities.Unopened as error:
+        return await issuing_cas.open_all(_means(ground))
+    except issuing_cas.Unopened as error:
         raise NotReady(str(error)) from error
 
 
@@ -349,7 +349,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
-    certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
+    certifier = certifier_of(ground.settings, own, profile, issuing_cas.constants(ground.brand), means)
     rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
     return House(
         settings=ground.settings,
@@ -435,7 +435,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
-    for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
+    for_each_ca = partial(issuing_cas.for_each_living, house.cas, house.clock)
     clean_up = CleanUp(LifeLedger(house.engine), house.clock, holder)
     journal = JournalCheck(house.restorewatch, reentry_of(house).redo)
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
