@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chopmark.words import Text, text
+from chopmark.core.types import Text, text
 
 
 @dataclass(frozen=True, slots=True)
