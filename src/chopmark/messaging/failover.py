@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
+from chopmark.core.types import Channel
 from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt
-from chopmark.words import Channel
 
 SAID_AGAIN: Final = timedelta(minutes=10)
 """A reason that lasts has one line in the log in so long, however many messages meet it."""

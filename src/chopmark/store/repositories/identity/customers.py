@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.ports import (
     AccountRow,
     Binding,
@@ -25,7 +26,6 @@ from chopmark.store.engine.script import Row, Script, guard, query, whole
 from chopmark.store.repositories.leaves import note, record
 from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"

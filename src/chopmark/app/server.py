@@ -10,14 +10,12 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from chopmark import mutual_tls
-from chopmark.demo import STALE_AFTER, demo_of, prepare, require_demo, write_readme
-from chopmark.jobs import loop
-from chopmark.logs import configure_logging
-from chopmark.main import SystemClock, opened, tasks
-from chopmark.own_secrets import NotReady
-from chopmark.ra.policy_record import record_policy
-from chopmark.running import (
+from chopmark.app import mutual_tls
+from chopmark.app.foundation import SystemClock, opened, tasks
+from chopmark.app.logs import configure_logging
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
+from chopmark.app.web import (
     Server,
     alarms,
     ca_certificates,
@@ -27,7 +25,9 @@ from chopmark.running import (
     looks,
     server_config,
 )
-from chopmark.settings import Settings
+from chopmark.demo.history import STALE_AFTER, demo_of, prepare, require_demo, write_readme
+from chopmark.jobs import loop
+from chopmark.ra.policy_record import record_policy
 from chopmark.store.engine.opening import assert_usable
 from chopmark.web import app
 
@@ -150,7 +150,7 @@ def run_server(settings: Settings, workers: int) -> int:
         raise NotReady(settings.proxy_unanswered)
     asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
     name = "production" if workers == 1 else "one_of_several"
-    config = server_config(f"chopmark.serving:{name}", settings, factory=True, workers=workers)
+    config = server_config(f"chopmark.app.server:{name}", settings, factory=True, workers=workers)
     if workers == 1:
         _Announced(config, settings.portal_url).run()
     else:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from chopmark.app.settings import Settings
 from chopmark.audit.restorewatch import RestoreWatch
-from chopmark.settings import Settings
 
 UNSET = (
     "journal_dir is not set: signed heads and journal would be restored together with the database, and nobody would "

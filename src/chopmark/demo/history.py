@@ -8,24 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from chopmark.app.foundation import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
+from chopmark.app.settings import Settings
 from chopmark.client.signing import ClientKey
-from chopmark.demo_people import PEOPLE, Person
-from chopmark.errors import Refused
-from chopmark.identity.password import hash_password
-from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.main import House, SystemClock, SystemEntropy, build, found_ca, tasks
-from chopmark.messaging.demo import InboxEntry
-from chopmark.own_secrets import SECRET_NAMES, NotReady, write_private
-from chopmark.pki import pkcs12
-from chopmark.ra.desk import Caller
-from chopmark.ra.model import Order
-from chopmark.settings import Settings
-from chopmark.stepup.challenge import Challenge
-from chopmark.store import db
-from chopmark.store.engine.opening import make_current, open_engine
-from chopmark.store.repositories.installation import Installation
-from chopmark.web.doors import Demo, DemoPerson
-from chopmark.words import (
+from chopmark.core.refusal import Refused
+from chopmark.core.types import (
     AccountNumber,
     Channel,
     CustomerId,
@@ -37,6 +25,18 @@ from chopmark.words import (
     Reason,
     Secret,
 )
+from chopmark.demo.people import PEOPLE, Person
+from chopmark.identity.password import hash_password
+from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.messaging.demo import InboxEntry
+from chopmark.pki import pkcs12
+from chopmark.ra.desk import Caller
+from chopmark.ra.model import Order
+from chopmark.stepup.challenge import Challenge
+from chopmark.store import db
+from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.repositories.installation import Installation
+from chopmark.web.doors import Demo, DemoPerson
 
 CLIENT = "demo-trading"
 STALE_AFTER = timedelta(days=10)

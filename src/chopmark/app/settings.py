@@ -19,8 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
-from chopmark.words import Secret
 
 
 class Smtp(BaseSettings):

@@ -17,8 +17,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_remote_addr
 
+from chopmark.app.settings import Limits, Settings
 from chopmark.limits.places import Places, counted_as
-from chopmark.settings import Limits, Settings
 from chopmark.web.client_address import EVERYWHERE, read_address, read_networks
 
 log = structlog.get_logger()

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chopmark.app.settings import Settings
 from chopmark.audit.anchoring import Anchoring, Places
 from chopmark.audit.clockwatch import Trouble
 from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.recorder import Recorder
 from chopmark.ca.embedded import Authority
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.jobs.loop import Task
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import not_after, read_certificates
-from chopmark.settings import Settings
 from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.log import AuditLedger
 from chopmark.store.repositories.va.timestamps import AnchorLedger, TimestampLedger

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from chopmark.audit.recorder import Recorder
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import Secret
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate, hash_password
@@ -13,7 +14,6 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
 from chopmark.store.repositories.identity.launches import LaunchLedger
 from chopmark.store.repositories.limits import CounterLedger
-from chopmark.words import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
+from chopmark.app.settings import Settings
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
-from chopmark.clock import Entropy
+from chopmark.core.clock import Entropy
+from chopmark.core.types import Secret
 from chopmark.keys.shares import Shares, UnfitShares
-from chopmark.settings import Settings
 from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.store.repositories.installation import Installation
-from chopmark.words import Secret
 
 SECRET_NAMES = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase")
 

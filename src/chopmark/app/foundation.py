@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
-from chopmark import authorities
+from chopmark.app import issuing_cas as authorities
+from chopmark.app.certifying import WithBuiltIn
+from chopmark.app.doorway import doorway
+from chopmark.app.external_ca import ExternalFault, Means, certifier_of
+from chopmark.app.gateways import GatewayUnfit, channels_of, gateways_of
+from chopmark.app.issuing_cas import Ca
+from chopmark.app.machine import SystemMachine
+from chopmark.app.secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
+from chopmark.app.settings import Settings
+from chopmark.app.timestamping import Stamps, open_stamps
 from chopmark.audit.clockwatch import ClockWatch, Machine
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner
@@ -19,15 +28,11 @@ from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import AuditKey, AuditKeys
 from chopmark.audit.recorder import Recorder
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
-from chopmark.authorities import Ca
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
-from chopmark.certifying import WithBuiltIn
-from chopmark.clock import Clock, Entropy
-from chopmark.doorway import doorway
-from chopmark.external import ExternalFault, Means, certifier_of
-from chopmark.gateways import GatewayUnfit, channels_of, gateways_of
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import Secret
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
@@ -46,10 +51,8 @@ from chopmark.jobs.watch import watch
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares
-from chopmark.machine import SystemMachine
 from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
-from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
@@ -62,8 +65,6 @@ from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
-from chopmark.settings import Settings
-from chopmark.stamps import Stamps, open_stamps
 from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.engine.opening import make_current, open_engine
@@ -91,7 +92,6 @@ from chopmark.store.repositories.staff.changes import StaffLedger
 from chopmark.store.repositories.stepup.challenges import ChallengeLedger, FailureLedger
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
-from chopmark.words import Secret
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""

@@ -2,14 +2,14 @@
 
 import ssl
 
+from chopmark.app.settings import Settings
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.demo import DemoGateway, InboxPort
 from chopmark.messaging.ports import FaultReason, Gateway
 from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
-from chopmark.settings import Settings
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.web.brand import Brand
-from chopmark.words import Channel, Secret
 
 
 class GatewayUnfit(Exception):

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
-from chopmark.errors import Refused
+from chopmark.app.foundation import House
+from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import SignerUnavailable
-from chopmark.main import House
 from chopmark.store.repositories.readiness import Readiness
 from chopmark.web.health import Check
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import system_chain
@@ -17,13 +18,13 @@ from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
 from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import IssuerRow, Names
 from chopmark.ca.shipped import profile_named, shipped_profiles
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import IssuerId, Secret
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
-from chopmark.settings import Settings
 from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
@@ -35,7 +36,6 @@ from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
 from chopmark.web.brand import Brand
-from chopmark.words import IssuerId, Secret
 
 ISSUER = IssuerId("investor")
 """The first issuing CA; its successors are investor-2, investor-3 ..."""

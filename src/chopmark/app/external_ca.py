@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from chopmark.app.settings import Settings
 from chopmark.audit.recorder import Recorder
 from chopmark.ca import approval
 from chopmark.ca.approval import Approvals
@@ -18,12 +19,11 @@ from chopmark.ca.foreign_ports import Client, Known, Requests
 from chopmark.ca.ports import Issuer
 from chopmark.ca.succession import Succession
 from chopmark.ca.wire import Address, Said, Wire
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import IssuerId, Secret
 from chopmark.pki.cmp import Shared
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, read_anchors
-from chopmark.settings import Settings
-from chopmark.words import IssuerId, Secret
 
 
 class ExternalFault(Exception):

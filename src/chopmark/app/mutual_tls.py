@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from chopmark.connections import Bounded, bounded
-from chopmark.settings import Settings
+from chopmark.app.connections import Bounded, bounded
+from chopmark.app.settings import Settings
 
 MOST_UNREAD = 64 * 1024
 """Octets of a connection whose handshake has failed, until it is closed whether or not the other side has."""

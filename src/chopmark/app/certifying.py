@@ -1,6 +1,6 @@
 """The built-in CA of a house, which has none when another CA certifies and there never was one."""
 
-from chopmark.authorities import Ca
+from chopmark.app.issuing_cas import Ca
 from chopmark.ca.embedded import Authority, EmbeddedIssuer
 from chopmark.va.alarms import Watch
 from chopmark.va.presigning import Presigner

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chopmark.words import Text
+from chopmark.core.types import Text
 
 
 class Kind(StrEnum):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chopmark.core.types import Text, text
 from chopmark.pki.algorithms import KeyKind
-from chopmark.words import Text, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,22 @@ from typing import Any
 
 import uvicorn
 
+from chopmark.app.connections import bounded
+from chopmark.app.external_ca import anchors_of, published
+from chopmark.app.foundation import House, opened, tasks
+from chopmark.app.issuing_cas import roots, title
+from chopmark.app.readiness import checks
+from chopmark.app.settings import Settings
 from chopmark.audit.restorewatch import LOOK_EVERY_S
-from chopmark.authorities import roots, title
 from chopmark.ca.shipped import profile_named
-from chopmark.connections import bounded
-from chopmark.external import anchors_of, published
+from chopmark.core.types import IssuerId, Secret
 from chopmark.jobs import loop
-from chopmark.main import House, opened, tasks
 from chopmark.pki import est
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
 from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
-from chopmark.readiness import checks
-from chopmark.settings import Settings
 from chopmark.store.repositories.failing import FailingJobs
 from chopmark.store.repositories.ra.feed import FeedLedger
 from chopmark.store.repositories.ra.slips import SlipLedger
@@ -40,7 +41,6 @@ from chopmark.web.est import Est, EstDoor
 from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Load
-from chopmark.words import IssuerId, Secret
 
 
 def addresses_of(settings: Settings) -> ClientAddresses:
