@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     KeySerializationEncryption,
@@ -129,7 +130,17 @@ def gnutls(holder: Holder, passphrase: str, made: Path) -> None:
     made.unlink(missing_ok=True)
     parts = ("--load-privkey", holder.path("key"), "--load-certificate", holder.path("own"), "--p12-name", "own")
     secret = ("--password", passphrase) if passphrase else ("--empty-password",)
-    run("certtool", "--to-p12", *parts, "--load-ca-certificate", holder.path("chain"), *secret, "--outder", "--outfile", made)
+    run(
+        "certtool",
+        "--to-p12",
+        *parts,
+        "--load-ca-certificate",
+        holder.path("chain"),
+        *secret,
+        "--outder",
+        "--outfile",
+        made,
+    )
 
 
 def cryptography(holder: Holder, passphrase: str, made: Path) -> None:
@@ -140,7 +151,7 @@ def cryptography(holder: Holder, passphrase: str, made: Path) -> None:
     how: KeySerializationEncryption = NoEncryption()
     if passphrase:
         how = BestAvailableEncryption(passphrase.encode())
-    if not isinstance(key, pkcs12.PKCS12PrivateKeyTypes):
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise TypeError("a key of another kind")
     made.write_bytes(pkcs12.serialize_key_and_certificates(b"own", key, own, chain, how))
 
@@ -148,7 +159,11 @@ def cryptography(holder: Holder, passphrase: str, made: Path) -> None:
 _BACK_UP = """
 const [source, theirs, made, secret] = arguments;
 const store = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
-const file = (path) => { const f = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile); f.initWithPath(path); return f; };
+const file = (path) => {
+  const made = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
+  made.initWithPath(path);
+  return made;
+};
 const owned = () => store.getCerts().filter((one) => one.certType & Ci.nsIX509Cert.USER_CERT);
 for (const old of owned()) store.deleteCertificate(old);
 const read = store.importPKCS12File(file(source), theirs);

@@ -23,47 +23,53 @@ class Spoken:
     found: dict[str, ElementHandle] = field(default_factory=dict)
     ids: Iterator[int] = field(default_factory=itertools.count)
 
-    def command(self, name: str, **given: Any) -> Any:
+    def command(self, name: str, **parameters: Any) -> Any:
         """Send it; Refused when the browser refuses."""
         try:
-            return getattr(self, f"_{name}")(**given)
+            return self._said(name, parameters)
         except Error as error:
             raise Refused(name, str(error)) from error
 
-    def _Navigate(self, url: str) -> None:
-        self.page.goto(url)
+    def _said(self, name: str, given: dict[str, Any]) -> Any:
+        page, element = self.page, self.found.get(given.get("id", ""))
+        match name:
+            case "Navigate":
+                page.goto(given["url"])
+            case "Refresh":
+                page.reload()
+            case "GetCurrentURL":
+                return page.url
+            case "ExecuteScript":
+                return page.evaluate(
+                    f"(given) => (function () {{ {given['script']} }}).apply(null, given)", given["args"]
+                )
+            case "TakeScreenshot":
+                return base64.b64encode(page.screenshot()).decode()
+            case "FindElement":
+                return self._find(given["value"])
+            case _:
+                if element is None:
+                    raise Refused("unknown command", name)
+                self._to(element, name, given)
+        return None
 
-    def _Refresh(self) -> None:
-        self.page.reload()
-
-    def _GetCurrentURL(self) -> str:
-        return self.page.url
-
-    def _ExecuteScript(self, script: str, args: list[Any], sandbox: None) -> Any:
-        return self.page.evaluate(f"(given) => (function () {{ {script} }}).apply(null, given)", args)
-
-    def _FindElement(self, using: str, value: str) -> dict[str, str]:
-        element = self.page.query_selector(value)
+    def _find(self, selector: str) -> dict[str, str]:
+        element = self.page.query_selector(selector)
         if element is None:
-            raise Refused("no such element", value)
+            raise Refused("no such element", selector)
         name = str(next(self.ids))
         self.found[name] = element
         return {ELEMENT: name}
 
-    def _ElementClick(self, id: str) -> None:
-        self.found[id].click()
-
-    def _ElementClear(self, id: str) -> None:
-        self.found[id].fill("")
-
-    def _ElementSendKeys(self, id: str, text: str, value: list[str]) -> None:
-        if self.found[id].get_attribute("type") == "file":
-            self.found[id].set_input_files(text)
+    def _to(self, element: ElementHandle, name: str, given: dict[str, Any]) -> None:
+        if name == "ElementClick":
+            element.click()
+        elif name == "ElementClear":
+            element.fill("")
+        elif element.get_attribute("type") == "file":
+            element.set_input_files(given["text"])
         else:
-            self.found[id].type(text)
-
-    def _TakeScreenshot(self) -> str:
-        return base64.b64encode(self.page.screenshot()).decode()
+            element.type(given["text"])
 
 
 @contextmanager

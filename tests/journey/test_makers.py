@@ -9,11 +9,17 @@ from tests.journey.counter import Counter
 from tests.journey.makers import PASSPHRASES, PROGRAMS
 from tests.journey.opener import ENGINES, Opener
 
-CELLS = (("NSS (pk12util)", "P-384", "emoji"), ("layout of macOS, BER", "RSA", "none"), ("OpenSSL 3", "P-256", "Chinese"))
+CELLS = (
+    ("NSS (pk12util)", "P-384", "emoji"),
+    ("layout of macOS, BER", "RSA", "none"),
+    ("OpenSSL 3", "P-256", "Chinese"),
+)
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))
-def opener(request: pytest.FixtureRequest, counter: Counter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
+def opener(
+    request: pytest.FixtureRequest, counter: Counter, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opener]:
     """A customer in that browser, with a fresh profile."""
     with ENGINES[request.param](tmp_path_factory.mktemp("engine") / "browser") as engine:
         yield Opener(counter, engine)
