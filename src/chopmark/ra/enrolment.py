@@ -183,7 +183,7 @@ class Enrolment:
         desk, now = self._desk, self._desk.now()
         order = (await desk.file(caller, order_id)).order
         desk.require_password(caller)
-        if not order.live:
+        if not (order.live or order.only_said):
             raise Refused(ended(order))
         nonce = desk.entropy.token(32)
 

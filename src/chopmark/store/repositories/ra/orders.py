@@ -17,6 +17,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, guard, in_turn, query, whole
 from chopmark.store.repositories.leaves import append, note, record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.arrivals import ARRIVE, arrived
 from chopmark.store.repositories.ra.credentials import USED_UP, claim, usable
 from chopmark.store.repositories.ra.disputes import disputed
 from chopmark.store.repositories.ra.order_rows import (
@@ -57,7 +58,8 @@ ORDER BY expires_at LIMIT :most
 """
 _RENONCE = f"""
 UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
-WHERE id = :id AND state IN {LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
+WHERE id = :id AND (state = 'active' AND installed = 'said'
+  OR state IN {LIVE} AND state NOT IN ('submitted', 'pending')) RETURNING id
 """
 _TAKE_KEY = """
 INSERT INTO keys (spki_sha256, customer, first_seen_at)
@@ -179,7 +181,7 @@ class OrderLedger:
         self._engine = engine
         binary = "BYTEA" if engine.dialect == "postgresql" else "BLOB"
         self._bind, self._activate = _BIND.format(bytes=binary), _ACTIVATE.format(bytes=binary)
-        self._possess = _POSSESS.format(bytes=binary)
+        self._possess, self._arrive = _POSSESS.format(bytes=binary), ARRIVE.format(bytes=binary)
 
     async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
         """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
@@ -250,7 +252,7 @@ class OrderLedger:
         await self._engine.run(note, leaf)
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
-        """Give a live order a fresh nonce; the old one is dead."""
+        """Give a live order, or one that waits for its file, a fresh nonce; the old one is dead."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
@@ -483,6 +485,10 @@ class OrderLedger:
             return await self._engine.run(script)
         except _Undo:
             return False
+
+    async def arrive(self, order: Order, nonce: bytes | None, works: tuple[Work, ...], leaf: Leaf) -> Refusal | None:
+        """Note that a certificate which was only said to be there has been opened; as `arrivals.arrived`."""
+        return await self._engine.run(arrived, self._arrive, order, nonce, works, leaf)
 
     async def dispute(
         self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
