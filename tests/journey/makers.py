@@ -1,6 +1,5 @@
 """Who makes certificate files: each program writes one of a customer's key and certificate, under any pass-phrase."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.journey.engines import Engine, firefox
 from tests.journey.layouts import in_pieces, windows
+from tests.machine import program
 
 JARS = ("bcprov", "bcpkix", "bcutil")
 THEIRS = "Abc-1234-xyz"
@@ -211,6 +211,7 @@ PASSPHRASES = {
     "emoji": "🔑🍵👍🏽🔑🍵",
     "none": "",
 }
+FIREFOX = "Firefox (Backup)"
 UNMADE = {
     ("Java's keytool", "Chinese"): "Password is not ASCII",
     ("Java's keytool", "emoji"): "Password is not ASCII",
@@ -219,6 +220,7 @@ UNMADE = {
 """What a program refuses to write, in its own words."""
 
 
-def missing() -> list[str]:
-    """Name the programs that are not installed."""
-    return [name for name in ("keytool", "javac", "pk12util", "certutil", "certtool") if shutil.which(name) is None]
+def require() -> None:
+    """Skip, and in CI fail, where a program is not installed."""
+    for name in ("keytool", "javac", "pk12util", "certutil", "certtool"):
+        program(name)
