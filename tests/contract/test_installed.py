@@ -33,8 +33,8 @@ async def test_what_was_opened_again_ends_the_old_certificate_at_once(world: Wor
 async def test_what_is_only_said_keeps_the_old_certificate_for_the_policys_days_and_no_longer(world: World) -> None:
     old, errand = await renewal(world)
     proof = await errand.install_proof()
-    file = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
-    assert (file.order.state, file.order.installed) == (OrderState.ACTIVE, Installed.SAID)
+    snapshot = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
+    assert (snapshot.order.state, snapshot.order.installed) == (OrderState.ACTIVE, Installed.SAID)
     assert (await errand.order()).installed is Installed.SAID
     assert (await world.holding(errand)).state is CertificateState.ACTIVE
     await world.work()
@@ -63,13 +63,13 @@ async def test_what_was_only_said_and_is_opened_later_ends_the_old_certificate_a
     await world.work()
     assert await world.ca_state(old) == ISSUED
     proof = await errand.install_proof()
-    file = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED)
-    assert file.order.installed is Installed.OPENED
+    snapshot = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED)
+    assert snapshot.order.installed is Installed.OPENED
     assert (await errand.order()).installed is Installed.OPENED
     await world.work()
     assert await world.ca_state(old) == REVOKED
-    (leaf,) = await world.leaves(Event.RA_CERTIFICATE_OPENED)
-    assert json.loads(leaf["facts"])["old_serial"] == old
+    (record,) = await world.records(Event.RA_CERTIFICATE_OPENED)
+    assert json.loads(record["facts"])["old_serial"] == old
     world.clock.later(days=6)
     await world.work()  # the row that waited finds it revoked
     assert await world.ca_state(old) == REVOKED
@@ -86,7 +86,7 @@ async def test_a_proof_brings_the_end_forward_once_and_saying_it_again_does_not(
     proof = await errand.install_proof()
     for _ in range(2):
         await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED)
-    assert len(await world.leaves(Event.RA_CERTIFICATE_OPENED)) == 1
+    assert len(await world.records(Event.RA_CERTIFICATE_OPENED)) == 1
 
 
 async def test_a_signature_over_something_else_brings_nothing_forward(world: World) -> None:

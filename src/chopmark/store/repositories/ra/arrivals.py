@@ -1,11 +1,11 @@
 """A certificate of which the customer only said that it has arrived is opened after all: that is noted, once."""
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.script import Script, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.revoking import MOVED_ON
 
@@ -18,10 +18,10 @@ _FOUND = "SELECT installed FROM orders WHERE id = :id"
 
 
 def arrived(
-    statement: str, order: Order, nonce: bytes | None, works: tuple[Work, ...], leaf: Leaf
+    statement: str, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """Note it and queue `works`, using up the nonce; whoever comes second finds it done."""
-    if (yield from record(leaf, guard(statement, id=order.id, nonce=nonce), *queued(works))) is None:
+    if (yield from write_with_record(record, guard(statement, id=order.id, nonce=nonce), *queued(works))) is None:
         found = yield query(_FOUND, id=order.id)
         return None if found and found[0]["installed"] == "opened" else MOVED_ON
     yield from wake(works)
