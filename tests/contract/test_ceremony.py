@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from chopmark.authorities import Means
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
+from chopmark.cli.operating_ca import ceremony, share
 from chopmark.keys.shares import Lock, Shares
 from chopmark.main import build, founding
-from chopmark.operating_ca import ceremony, share
 from chopmark.own_secrets import NotReady
 from chopmark.settings import Settings
 from chopmark.words import Secret

@@ -12,12 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from chopmark import ca, operating
+from chopmark import ca
 from chopmark.ca.approval import Approvals
 from chopmark.ca.checker import Checked, Checker
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Certified, Wish
 from chopmark.ca.shipped import shipped_profiles
+from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.keys.adapter import as_private_key
 from chopmark.pki.profile import Hours, Lifetime

@@ -13,13 +13,13 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from chopmark import operating, staff
-from chopmark.console import os_user
+from chopmark.cli import operating, staff
+from chopmark.cli.console import os_user
+from chopmark.cli.operating_sheet import import_customers
 from chopmark.errors import Refused
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
 from chopmark.main import opened, tasks
-from chopmark.operating_sheet import import_customers
 from chopmark.own_secrets import NotReady
 from chopmark.post.ports import WorkKind
 from chopmark.running import addresses_of, alarms

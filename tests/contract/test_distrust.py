@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chopmark import operating
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import Distrust, Terms, judge
 from chopmark.ca.ports import Certified, Wish
+from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal
 from chopmark.jobs.resume import BATCH

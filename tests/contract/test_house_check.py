@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from chopmark import house_check, operating
+from chopmark.cli import house_check, operating
+from chopmark.cli.operating_keys import rewrap
 from chopmark.errors import Refused
 from chopmark.keys.file import FileSigner
 from chopmark.keys.stretched import is_stretched
 from chopmark.main import SystemClock, opened
-from chopmark.operating_keys import rewrap
 from chopmark.settings import Settings, Smtp
 from chopmark.store.rewrapping import KeptKeys
 from chopmark.words import Secret

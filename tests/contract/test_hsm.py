@@ -8,12 +8,12 @@ from random import Random
 import pytest
 
 from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.cli.operating_service import services_of, withdrawal_of
 from chopmark.client.signing import ClientKey
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
 from chopmark.main import build, found_ca
-from chopmark.operating_service import services_of, withdrawal_of
 from chopmark.own_secrets import NotReady
 from chopmark.pki import csr, ocsp
 from chopmark.settings import Settings

@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from chopmark import staff
 from chopmark.audit.events import Event
+from chopmark.cli import staff
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refused
 from chopmark.words import CertificateState, Operation, OrderState

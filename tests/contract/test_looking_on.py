@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection
 
-from chopmark import operating, operating_service, operating_sheet, staff
+from chopmark.cli import operating, operating_service, operating_sheet, staff
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.store.engine import Unfit

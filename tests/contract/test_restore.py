@@ -14,11 +14,11 @@ from chopmark.audit.findings import Level
 from chopmark.audit.journal import Deed, Line
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Pending
+from chopmark.cli.operating_restored import restoring_of
 from chopmark.errors import Kind
 from chopmark.jobs.journal import GOES_ON
 from chopmark.main import reentry_of, tasks
-from chopmark.operating_restored import restoring_of
-from chopmark.restoring import Ended
+from chopmark.ra.restoring import Ended
 from chopmark.store.checking import CertificateRows
 from chopmark.words import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from tests import postgres

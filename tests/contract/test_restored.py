@@ -15,12 +15,12 @@ from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import make_leaf
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.sequencer import LedgerBehind
-from chopmark.cli import app
+from chopmark.cli.command_line import app
+from chopmark.cli.operating_restored import restored
 from chopmark.errors import Kind, Refused
-from chopmark.operating_restored import restored
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
-from chopmark.restoring import Ended, Restoring, Voided
+from chopmark.ra.restoring import Ended, Restoring, Voided
 from chopmark.store.restored import RestoredLedger
 from chopmark.words import CustomerId, OrderState
 from tests import postgres

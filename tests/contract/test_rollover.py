@@ -15,15 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark import operating
 from chopmark.ca.asked import Asked, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
+from chopmark.cli import operating
+from chopmark.cli.operating_ca import ceremony
+from chopmark.cli.operating_root import root_crl
 from chopmark.keys.shares import Lock, Shares
 from chopmark.main import House, build, founding
-from chopmark.operating_ca import ceremony
-from chopmark.operating_root import root_crl
 from chopmark.ra.ports import Holding
 from chopmark.running import doors
 from chopmark.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating
+from chopmark.cli import operating
 from chopmark.errors import Refused
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow

@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from chopmark import operating
 from chopmark.audit.findings import Code
+from chopmark.cli import operating
 from chopmark.errors import Kind
 from chopmark.ra.intake_ports import Allowed
 from chopmark.stepup.ports import Sequel

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from chopmark.audit.leaf import Leaf
-from chopmark.restoring import Voided
+from chopmark.ra.restoring import Voided
 from chopmark.store.answers import CHANGES_CHANNEL, NEVER
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine

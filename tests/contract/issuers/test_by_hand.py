@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating, staff
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.cli import operating, staff
 from chopmark.errors import Kind, Refused
 from chopmark.ra.by_hand import ByHand
 from chopmark.store.by_hand import HandLedger

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from chopmark import operating
+from chopmark.cli import operating
 from chopmark.main import House, build, found_ca, opened
 from chopmark.own_secrets import NotReady
 from chopmark.running import ca_certificates, doors

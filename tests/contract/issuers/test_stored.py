@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr
 
-from chopmark import operating
 from chopmark.ca.checker import Checked
 from chopmark.ca.foreign_checker import ForeignChecker
 from chopmark.ca.foreign_ports import Known
 from chopmark.ca.ports import Wish
 from chopmark.ca.shipped import shipped_profiles
+from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refused
 from chopmark.ra.by_hand import ByHand

@@ -16,9 +16,9 @@ from chopmark.authorities import Means
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
 from chopmark.ca.proceedings import Ceremony
+from chopmark.cli.operating_ca import ceremony
 from chopmark.keys.shares import Shares
 from chopmark.main import founding
-from chopmark.operating_ca import ceremony
 from chopmark.settings import Settings
 from chopmark.store.engine import Engine
 from chopmark.store.opening import open_engine

@@ -4,11 +4,11 @@ import re
 from functools import partial
 
 from chopmark.authorities import living
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.operating_ca import say
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys.ports import Signer
 from chopmark.main import House
-from chopmark.operating_ca import say
 from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.operating_ca import say
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.intake_report import Report
@@ -31,7 +31,7 @@ async def import_customers(
     dry_run: bool = False,
 ) -> int:
     """Import a sheet, or say what that would do; show a progress bar on a terminal."""
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")

@@ -20,11 +20,11 @@ from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
 from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.house_check import house_faults, settings_faults, unpublished
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.external import reach
 from chopmark.gateways import reach_mail
-from chopmark.house_check import house_faults, settings_faults, unpublished
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.scope import scope_of
@@ -203,11 +203,11 @@ async def _failing_jobs(house: House) -> list[str]:
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
-    from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
-    from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
-    from chopmark.external import known_of  # noqa: PLC0415
-    from chopmark.store.checking import CertificateRows  # noqa: PLC0415
-    from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
+    from chopmark.ca.checker import Checked, Checker
+    from chopmark.ca.foreign_checker import ForeignChecker
+    from chopmark.external import known_of
+    from chopmark.store.checking import CertificateRows
+    from chopmark.store.foreign_checking import ForeignRows
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()

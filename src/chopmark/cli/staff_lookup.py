@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.operating import say
+from chopmark.cli.staff import serial_of
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.main import House
-from chopmark.operating import say
 from chopmark.ra.ending import FirmRevocation, Grounds
 from chopmark.ra.ports import Holding
 from chopmark.settings import Settings
-from chopmark.staff import serial_of
 from chopmark.store.staff_views import StaffViews
 from chopmark.tw.zone import TAIPEI
 from chopmark.words import CustomerId, OrderId, Serial, text

@@ -3,13 +3,13 @@
 from chopmark.audit.leaf import stamp
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
-from chopmark.console import at_console
+from chopmark.cli.console import at_console
+from chopmark.cli.operating import say
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.main import House, reentry_of
-from chopmark.operating import say
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.reentry import ReentryLine
-from chopmark.restoring import Loss, Reentry, Restoring, Voided
+from chopmark.ra.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.settings import Settings
 from chopmark.store.restored import RestoredLedger
 from chopmark.words import text

@@ -6,13 +6,13 @@ from pathlib import Path
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen
-from chopmark.console import at_console
+from chopmark.cli.console import at_console
+from chopmark.cli.operating_ca import say
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys import file as keyfile
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.shares import Lock
-from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
 from chopmark.settings import Settings
 from chopmark.store.rewrapping import KeptKeys

@@ -5,9 +5,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.operating import say
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.operating import say
 from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand

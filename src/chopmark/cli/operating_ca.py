@@ -18,7 +18,7 @@ from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
 from chopmark.ca.folder import Folder, FolderInUse
 from chopmark.ca.plan import Plan, RootKey
 from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiting
-from chopmark.console import os_user
+from chopmark.cli.console import os_user
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
