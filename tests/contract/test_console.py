@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from chopmark.app.settings import Settings
 from chopmark.cli import operating, staff
 from chopmark.cli.console import os_user
 from chopmark.cli.operating_sheet import import_customers
-from chopmark.errors import Refused
-from chopmark.settings import Settings
+from chopmark.core.refusal import Refused
 from tests.contract.test_commands import SHEET, production
 
 CHANGED = SHEET.replace("A123456789", "A130000019").replace("0922345678", "").replace("0912345678", "0955000111")

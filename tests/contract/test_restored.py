@@ -17,12 +17,12 @@ from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli.command_line import app
 from chopmark.cli.operating_restored import restored
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import CustomerId, OrderState
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.ra.restoring import Ended, Restoring, Voided
-from chopmark.store.restored import RestoredLedger
-from chopmark.words import CustomerId, OrderState
+from chopmark.store.repositories.restored import RestoredLedger
 from tests import postgres
 from tests.contract.programs import Program
 from tests.contract.restores import backed_up, everything, restoring

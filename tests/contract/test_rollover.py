@@ -15,6 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from chopmark.app.foundation import House, build, founding
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.ca.asked import Asked, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
@@ -22,14 +25,11 @@ from chopmark.ca.ports import Certified, Pending
 from chopmark.cli import operating
 from chopmark.cli.operating_ca import ceremony
 from chopmark.cli.operating_root import root_crl
+from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
-from chopmark.main import House, build, founding
 from chopmark.ra.ports import Holding
-from chopmark.running import doors
-from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app
-from chopmark.words import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from tests.contract.test_issuance import CountingSigner, Died
 from tests.contract.world import ANN, BEN, CEO, Dice, World, world_fixture
 from tests.machine import program

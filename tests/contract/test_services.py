@@ -12,8 +12,8 @@ from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
 from chopmark.cli import operating_service
 from chopmark.cli.operating_service import services_of, withdrawal_of
-from chopmark.errors import Kind, Refused
-from chopmark.store.checking import CertificateRows
+from chopmark.core.refusal import Kind, Refused
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.va.withdrawal import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl
 from tests.contract.strangers import Openssl, pem

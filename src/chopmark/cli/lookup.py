@@ -12,8 +12,8 @@ def customers_show(who: str) -> int:
     who:
         Customer number, ID number, serial number of a certificate, or id of an order.
     """
+    from chopmark.app.settings import Settings
     from chopmark.cli.staff_lookup import show_customer
-    from chopmark.settings import Settings
 
     return asyncio.run(show_customer(Settings(), who))
 
@@ -26,8 +26,8 @@ def certificates_find(what: str) -> int:
     what:
         One of these.
     """
+    from chopmark.app.settings import Settings
     from chopmark.cli.staff_lookup import find_certificates
-    from chopmark.settings import Settings
 
     return asyncio.run(find_certificates(Settings(), what))
 
@@ -50,7 +50,7 @@ def certificates_revoke(
     approved_by:
         Staff id of who approves.
     """
+    from chopmark.app.settings import Settings
     from chopmark.cli.staff_lookup import revoke_certificate
-    from chopmark.settings import Settings
 
     return asyncio.run(revoke_certificate(Settings(), serial, reason, paper, by, approved_by))
