@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine.script import Script, query
 from tests import postgres
 

@@ -5,8 +5,8 @@ import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chopmark.main import House, opened
-from chopmark.settings import Settings
+from chopmark.app.foundation import House, opened
+from chopmark.app.settings import Settings
 from chopmark.store.engine.opening import assert_current
 
 

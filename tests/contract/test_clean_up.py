@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from chopmark.app.foundation import tasks
 from chopmark.limits.budgets import Budget
-from chopmark.main import tasks
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
 from chopmark.store.repositories.lives import BATCH, LIVES, LifeLedger, deletion

@@ -14,20 +14,20 @@ from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
 from chopmark import operating, staff
+from chopmark.app.foundation import opened, tasks
+from chopmark.app.secrets import NotReady
+from chopmark.app.server import run_server
+from chopmark.app.settings import Settings, Smtp
+from chopmark.app.web import addresses_of, alarms
 from chopmark.console import os_user
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
-from chopmark.main import opened, tasks
+from chopmark.messaging.ports import WorkKind
 from chopmark.operating_sheet import import_customers
-from chopmark.own_secrets import NotReady
-from chopmark.post.ports import WorkKind
-from chopmark.running import addresses_of, alarms
-from chopmark.serving import run_server
-from chopmark.settings import Settings, Smtp
 from chopmark.store.engine.script import Row, Script, query
-from chopmark.words import CustomerId, FactorClass, Secret
-from tests.unit.post.test_smtp import Keeping, listening
+from tests.unit.messaging.test_smtp import Keeping, listening
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on
 C20001,A123456789,測試甲,1990-07-15,0912345678,one@example.com,(期)F014000-0000001,2025-01-02

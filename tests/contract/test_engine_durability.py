@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 import chopmark
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.db import open_engine
 from chopmark.store.engine.port import Engine, NotDurable
 from chopmark.store.engine.script import Script, query
@@ -25,7 +25,7 @@ SOURCE = Path(chopmark.__file__).parents[1]
 
 CHILD = """
 import asyncio, os, resource, sqlite3, sys
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.db import open_engine
 from chopmark.store.engine.script import query
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.readiness import Readiness
 from tests.postgres import OWNER, Cluster, name_in

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, at_once, guard, query, whole

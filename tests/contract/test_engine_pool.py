@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine.postgres_pool import Pool
 
 

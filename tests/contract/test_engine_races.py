@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 import chopmark
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.db import open_engine
 from chopmark.store.engine.script import Script, query
 

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine.script import Script, query
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store import db
 from chopmark.store.engine.opening import assert_usable, open_engine, schema_of
 from chopmark.store.engine.port import Engine, Unfit

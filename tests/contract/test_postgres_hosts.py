@@ -9,7 +9,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.engine.opening import is_current, make_current, open_engine, schema_of
 from chopmark.store.engine.port import Unfit
 from chopmark.store.engine.postgres import READING, SESSION

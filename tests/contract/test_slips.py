@@ -14,7 +14,18 @@ from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    Operation,
+    OrderState,
+    Reason,
+)
 from chopmark.pki.key_words import LETTERS, key_words
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.model import Order, Step
@@ -27,17 +38,6 @@ from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.store.repositories.ra.slips import SlipLedger
 from chopmark.store.repositories.ra.stops import StopLedger
 from chopmark.store.repositories.stepup.challenges import FailureLedger
-from chopmark.words import (
-    ActingLogin,
-    CertificateState,
-    Channel,
-    CustomerId,
-    FactorClass,
-    KeyHome,
-    Operation,
-    OrderState,
-    Reason,
-)
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, outcome, refusal, world_fixture
 

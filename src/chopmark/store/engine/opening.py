@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine import postgres_rights
 from chopmark.store.engine.port import Engine, Unfit
 from chopmark.store.engine.postgres import POOL, PostgresEngine

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.store.engine.script import Row, Script, Value
-from chopmark.words import text
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.engine.port import Unfit
 from chopmark.store.engine.postgres_bundle import perform_bundle
 from chopmark.store.engine.postgres_pool import Pool

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import text
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 
 Value: TypeAlias = str | int | bytes | None
 """What a column holds on both engines: text, 64-bit integer (times: epoch ms; booleans: 0 and 1), bytes, nothing."""

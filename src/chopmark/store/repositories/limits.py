@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import CustomerId
 from chopmark.identity.entries import CLOSES_AT, Way
 from chopmark.limits.budgets import Budget, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query
 from chopmark.store.repositories.leaves import record
-from chopmark.words import CustomerId
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
 """A window that would begin later than now was opened by a clock that was ahead: it begins anew."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from chopmark.core.types import CertificateState, Serial
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, whole
-from chopmark.words import CertificateState, Serial
 
 _STATES = {
     "postgresql": """

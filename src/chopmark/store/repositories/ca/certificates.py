@@ -6,13 +6,13 @@ from datetime import datetime
 
 from chopmark.audit.leaf import Leaf, Tip, order_chain
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
+from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.leaves import TIP, note, record, tip_of
 from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
-from chopmark.words import CertificateState, IssuerId, OrderId, Serial
 
 STATUS_CHANNEL = "status"
 _ENTRY = """serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, der, state, shard,

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.checker import Held, Ordered, Stored, Told
+from chopmark.core.types import CertificateState, Serial
 from chopmark.store.engine.columns import moment_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
 from chopmark.store.repositories.ca.certificates import entry_of
 from chopmark.store.repositories.ra.submissions import Chains
-from chopmark.words import CertificateState, Serial
 
 _TOLD = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = c.order_id AND l.event = '{event}'
     AND l.facts LIKE '%"' || c.serial || '"%')"""

@@ -7,13 +7,13 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.foreign_checker import Row as Judged
 from chopmark.ca.foreign_checker import Said
+from chopmark.core.types import Serial
 from chopmark.store.engine.columns import unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
 from chopmark.store.repositories.ca.checking import STRAYS, held_of, ordered_of
 from chopmark.store.repositories.ca.foreign import COLUMNS, request_of
 from chopmark.store.repositories.ra.submissions import Chains
-from chopmark.words import Serial
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})
     AND l.facts LIKE '%"' || r.serial || '"%')"""

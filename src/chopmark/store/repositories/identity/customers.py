@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.ports import (
     AccountRow,
     Binding,
@@ -18,14 +19,13 @@ from chopmark.identity.ports import (
     Session,
 )
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
 from chopmark.store.repositories.leaves import note, record
 from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"

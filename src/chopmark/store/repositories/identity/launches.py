@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf, Tip, customer_chain
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber, CustomerId, text
 from chopmark.identity.ports import UNKNOWN, Client, Launch
 from chopmark.identity.scope import EVERYTHING, Scope
 from chopmark.limits.budgets import Budget
@@ -15,7 +16,6 @@ from chopmark.store.engine.script import Query, Row, Script, at_once, guard, que
 from chopmark.store.repositories.identity.customers import factors_of
 from chopmark.store.repositories.leaves import TIP, note, record, tip_of
 from chopmark.store.repositories.limits import take_each, taken
-from chopmark.words import AccountNumber, CustomerId, text
 
 _CLIENT = """
 SELECT c.id, c.name, c.secret_hash, c.previous_hash, c.previous_until, c.disabled_at, s.accounts, s.purposes,

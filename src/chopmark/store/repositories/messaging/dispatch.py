@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from chopmark.audit.leaf import ChainId
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from chopmark.post.demo import InboxEntry
-from chopmark.post.ports import Purpose
+from chopmark.core.types import ChallengeId, Channel, CustomerId
+from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.ports import Purpose
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, whole
-from chopmark.words import ChallengeId, Channel, CustomerId
 
 _STORE = """
 INSERT INTO inbox (id, channel, customer, challenge, facts, at)

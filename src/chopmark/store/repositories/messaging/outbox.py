@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work, WorkKind
+from chopmark.core.types import ChallengeId, Channel, CustomerId, OrderId
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
 from chopmark.store.repositories.leaves import record
-from chopmark.words import ChallengeId, Channel, CustomerId, OrderId
 
 WORK_CHANNEL = "work"
 ENDINGS_CHANNEL = "endings"

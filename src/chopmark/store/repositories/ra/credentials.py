@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import LoginId, OrderId, text
 from chopmark.ra.ports import Credential
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
 from chopmark.store.repositories.leaves import record
-from chopmark.words import LoginId, OrderId, text
 
 _PUT = """
 INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at, login)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, text
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
 from chopmark.store.repositories.leaves import record
 from chopmark.store.repositories.limits import give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
-from chopmark.words import Channel, text
 
 _BEFORE_SUBMISSION = "id = :id AND state IN ('open', 'bound', 'coded', 'checked')"
 _END = f"UPDATE orders SET state = 'cancelled', ended = 'contact_disputed' WHERE {_BEFORE_SUBMISSION} RETURNING id"

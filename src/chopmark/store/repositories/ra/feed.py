@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from chopmark.core.types import AccountNumber, CertificateState, Serial
 from chopmark.ra.feed import Change, Changed, serials_of
 from chopmark.store.engine.columns import moment
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
-from chopmark.words import AccountNumber, CertificateState, Serial
 
 MOST = 200
 """Records that one answer looks at."""

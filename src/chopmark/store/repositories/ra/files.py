@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chopmark.audit.leaf import customer_chain, order_chain
+from chopmark.core.types import CustomerId, LoginId, OrderId
 from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
@@ -28,7 +29,6 @@ from chopmark.store.repositories.ra.holdings import HOLDINGS, holding_of
 from chopmark.store.repositories.ra.idempotency import taken_in
 from chopmark.store.repositories.ra.order_rows import LIVE_ORDERS, ORDER, order_of
 from chopmark.store.repositories.stepup.challenges import SENT, challenge_of
-from chopmark.words import CustomerId, LoginId, OrderId
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
 _OF_CUSTOMER = (CUSTOMER, ACCOUNTS, CONTACTS, HOLDINGS, LIVE_ORDERS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from chopmark.core.types import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
 from chopmark.ra.ports import Holding
 from chopmark.store.engine.columns import moment, moment_or_none, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
-from chopmark.words import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
 
 HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
   not_after, issued_at, activated_at, ended_at, reason, superseded_by"""

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from datetime import datetime
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, text
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.store.engine.columns import AHEAD, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Query, Script, Value, at_once, guard, query, whole
-from chopmark.words import CustomerId, text
 
 _BEGIN = """
 INSERT INTO idempotency (scope, name, body_sha256, created_at) VALUES ({scope}, :name, :body, :now)

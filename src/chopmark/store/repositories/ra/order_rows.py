@@ -2,10 +2,7 @@
 
 from datetime import timedelta
 
-from chopmark.ra.model import Order
-from chopmark.store.engine.columns import moment, moment_or_none, words
-from chopmark.store.engine.script import Row
-from chopmark.words import (
+from chopmark.core.types import (
     AccountNumber,
     ActingLogin,
     Channel,
@@ -21,6 +18,9 @@ from chopmark.words import (
     Reason,
     Serial,
 )
+from chopmark.ra.model import Order
+from chopmark.store.engine.columns import moment, moment_or_none, words
+from chopmark.store.engine.script import Row
 
 ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
   created_at, expires_at, birth_date_asked, nonce, nonce_expires_at, old_serial, spki_sha256, csr, bound_at,

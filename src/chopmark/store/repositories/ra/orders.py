@@ -6,9 +6,10 @@ from datetime import datetime
 from functools import partial
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
 from chopmark.store.engine.columns import blobs, ms, ms_or_none, span, words
@@ -33,7 +34,6 @@ from chopmark.store.repositories.ra.order_rows import (
 from chopmark.store.repositories.ra.revoking import MOVED_ON, NotRevoked, revoked
 from chopmark.store.repositories.ra.stops import hold_new
 from chopmark.store.repositories.ra.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
-from chopmark.words import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
 
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,

@@ -7,7 +7,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from chopmark.audit.leaf import GENESIS, ChainId, Leaf, Tip
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, text
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.ra.intake_ports import (
     KEPT,
@@ -27,7 +28,6 @@ from chopmark.store.engine.script import Batch, Query, Row, Script, Value, query
 from chopmark.store.repositories.identity.customers import contact_of
 from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, text
 
 _LISTED = {
     "sqlite": "(SELECT value FROM json_each(:listed))",

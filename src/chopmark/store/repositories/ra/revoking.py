@@ -3,16 +3,16 @@
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, Reason, text
 from chopmark.limits.budgets import Budget
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.limits import take_each
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.words import ActingLogin, Reason, text
 
 _REVOKE_ORDER = """
 UPDATE orders SET state = 'done', submitted_at = :now

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, customer_chain, stamp
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, CustomerId, text
+from chopmark.messaging.ports import Work
 from chopmark.pki.key_words import key_words
-from chopmark.post.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.slips import Slip
 from chopmark.stepup.ports import CODE, FailureLimits, Sequel
@@ -22,7 +23,6 @@ from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
 from chopmark.store.repositories.ra.stops import stoppable
 from chopmark.store.repositories.stepup.challenges import HOLD_LOST
 from chopmark.store.repositories.stepup.failures import failure, forgive, lock_if_used_up
-from chopmark.words import ActingLogin, CustomerId, text
 
 _COLUMNS = "id, customer, secret_hash, key_words, printed_at, expires_at"
 _SETTLED = f"""

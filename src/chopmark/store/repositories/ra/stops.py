@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.core.types import OrderId, OrderState, Serial
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.stopping import Stopping
 from chopmark.stepup.ports import Stop
@@ -15,7 +16,6 @@ from chopmark.store.engine.script import Query, Script, guard, query, whole
 from chopmark.store.repositories.leaves import record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
-from chopmark.words import OrderId, OrderState, Serial
 
 _ADD = "INSERT INTO stops (reference_hash, order_id, until) VALUES (:reference_hash, :order_id, :until)"
 _FIND = f"""

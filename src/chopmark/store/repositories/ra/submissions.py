@@ -8,6 +8,7 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
+from chopmark.core.types import OrderId, OrderState
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Submitted
 from chopmark.store.engine.columns import ms
@@ -15,7 +16,6 @@ from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.leaves import LEAF, leaf_of, record
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
-from chopmark.words import OrderId, OrderState
 
 _RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 _WITH_CA = f"{ORDER} AND state IN ('submitted', 'pending')"

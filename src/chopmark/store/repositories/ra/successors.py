@@ -1,8 +1,8 @@
 """What the end of a certificate means for its renewal in flight, and for the key that was lost with it."""
 
+from chopmark.core.types import Operation, OrderId, Reason, Serial
 from chopmark.ra.model import Order
 from chopmark.store.engine.script import Query, Script, guard, query
-from chopmark.words import Operation, OrderId, Reason, Serial
 
 _OLD = """
 UPDATE holdings SET state = state

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.core.types import Serial
+from chopmark.messaging.ports import Work
 from chopmark.ra.ports import Holding
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
@@ -15,7 +16,6 @@ from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.stops import cleared
-from chopmark.words import Serial
 
 _HOLD = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chopmark.audit.leaf import Leaf
-from chopmark.post.ports import Work
+from chopmark.core.types import CustomerId, Serial
+from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
 from chopmark.store.engine.columns import moment, moment_or_none, ms
@@ -17,7 +18,6 @@ from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
-from chopmark.words import CustomerId, Serial
 
 _END = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason

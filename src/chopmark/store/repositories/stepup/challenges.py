@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from chopmark.audit.leaf import Leaf
-from chopmark.errors import Kind, Refusal
-from chopmark.post.ports import Work
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
+from chopmark.messaging.ports import Work
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
@@ -29,7 +30,6 @@ from chopmark.store.repositories.stepup.failures import (
     lock_of,
     unlock,
 )
-from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 
 _COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
   attempts, max_attempts, created_at, expires_at, resend_at, state"""

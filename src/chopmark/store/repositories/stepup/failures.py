@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.stepup.ports import CODE, FailureLimits
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.script import Query, Script, guard, query

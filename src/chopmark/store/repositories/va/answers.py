@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, at_once, query
 from chopmark.va.ports import Changed, Changes, Due, Signed, Status
-from chopmark.words import CertificateState, IssuerId, Serial
 
 CHANGES_CHANNEL = "changes"
 CHANGED = {

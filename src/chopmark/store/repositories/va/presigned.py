@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
+from chopmark.core.types import IssuerId
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Script, Value, query
 from chopmark.va.presigning import Kept
-from chopmark.words import IssuerId
 
 _LATER = {
     "postgresql": """

@@ -1,6 +1,7 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import IssuerId, Serial
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, query
@@ -8,7 +9,6 @@ from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
 from chopmark.store.repositories.leaves import append
 from chopmark.va.ports import ServiceKey
 from chopmark.va.withdrawal import ServiceKind, Withdrawn
-from chopmark.words import IssuerId, Serial
 
 _ALL = (
     "SELECT serial, issuer, kind, not_after, ended_at, reason FROM service_revocations ORDER BY ended_at DESC, serial"

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from chopmark.audit.head import decode_head
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.ports import KeptAnchor, StoredAnchor
+from chopmark.core.types import IssuerId
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.leases import take
 from chopmark.store.repositories.leaves import append
 from chopmark.va.timestamp_ports import TimestampKey
-from chopmark.words import IssuerId
 
 _KEY = "SELECT certificate, stored_key FROM timestamp_keys WHERE issuer = :issuer"
 _FOUND = """
