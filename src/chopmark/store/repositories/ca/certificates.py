@@ -11,7 +11,7 @@ from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unb
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.leaves import TIP, note, record, tip_of
-from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
+from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 
 STATUS_CHANNEL = "status"
@@ -117,7 +117,7 @@ def entry_of(row: Row) -> Entry:
     )
 
 
-class CertificateLedger:
+class CertificateRepository:
     """Implements `ca.ports.Ledger`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -251,7 +251,7 @@ class CertificateLedger:
         return await self._engine.run(script)
 
 
-class StatusLedger(AnswerLedger):
+class StatusRepository(AnswerRepository):
     """Implements `va.ports.StatusRecords`."""
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
