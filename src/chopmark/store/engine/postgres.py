@@ -10,9 +10,9 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 import asyncpg
 
 from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
+from chopmark.store.engine.postgres_batcher import LOST, Alone, Batcher
 from chopmark.store.engine.postgres_bell import Bell
 from chopmark.store.engine.postgres_bundle import perform_bundle
-from chopmark.store.engine.postgres_joint import LOST, Alone, Joiner
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.postgres_rights import schema_of
 from chopmark.store.engine.postgres_route import COMMAND_S, Route
@@ -66,7 +66,7 @@ class PostgresEngine:
         self._route = route
         self._writers = writers
         self._readers = readers
-        self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
+        self._batchers = {writers: Batcher(writers), readers: Batcher(readers)}
         self._bells = Bells()
         self._bell = Bell(route, self._bells)
         self._closed = False
@@ -161,7 +161,7 @@ class PostgresEngine:
             step = walk.first()
             if isinstance(step, Bundle) and step.joint:
                 with contextlib.suppress(Alone):
-                    step = walk.bundled(step, await self._joiners[pool].perform(step))
+                    step = walk.bundled(step, await self._batchers[pool].perform(step))
             if step is not None:
                 connection = await pool.take()
                 try:

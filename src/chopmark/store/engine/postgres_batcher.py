@@ -33,7 +33,7 @@ class Alone(Exception):
     """Nothing of the bundle has happened; it has to run by itself."""
 
 
-class Joiner:
+class Batcher:
     """Joins bundles of the same shape on the connections of a pool."""
 
     def __init__(self, pool: Pool) -> None:
