@@ -9,7 +9,7 @@ from chopmark.store.engine.postgres_batcher import LANES, Batcher
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.script import Bundle, query
 
-BUNDLE = Bundle((query("SELECT 'what only these tests ask, since the process remembers its columns'"),), joint=True)
+BUNDLE = Bundle((query("SELECT 'what only these tests ask, since the process remembers its columns'"),), batchable=True)
 
 
 class Prepared:

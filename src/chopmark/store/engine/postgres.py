@@ -159,7 +159,7 @@ class PostgresEngine:
         walk = Walk(make())
         try:
             step = walk.first()
-            if isinstance(step, Bundle) and step.joint:
+            if isinstance(step, Bundle) and step.batchable:
                 with contextlib.suppress(Alone):
                     step = walk.bundled(step, await self._batchers[pool].perform(step))
             if step is not None:

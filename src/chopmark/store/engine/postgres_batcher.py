@@ -1,7 +1,7 @@
 """Bundles that wait at the same moment run as one statement: one round trip, one transaction, one flush for all.
 
 Each still stands or falls alone: where a guard of any of them fails, nothing of the statement stays, and each goes its
-own way as if it had been alone. Only bundles that say so are joined (`joint`): every part writes rows of its own alone
+own way as if it had been alone. Only bundles that say so are joined (`batchable`): every part writes rows of its own alone
 or is a guard, so that what two of them would both write fails as a guard.
 """
 

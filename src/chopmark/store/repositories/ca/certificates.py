@@ -128,7 +128,7 @@ class CertificateRepository:
         chain = order_chain(order)
 
         def script() -> Script[tuple[Entry | None, int, Tip]]:
-            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), joint=True)
+            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), batchable=True)
             rows, tips = found or ([], [])
             standing = [row for row in rows if row["state"] != CertificateState.ORPHANED]
             return entry_of(standing[0]) if standing else None, len(rows), tip_of(chain, tips)
@@ -155,7 +155,7 @@ class CertificateRepository:
                 reserved_at=ms(reservation.reserved_at),
             )
             issues = guard(_ISSUES, id=reservation.issuer)
-            return (yield from record(leaf, issues, reserved, joint=True)) is not None
+            return (yield from record(leaf, issues, reserved, batchable=True)) is not None
 
         return await self._engine.run(script)
 
@@ -164,7 +164,7 @@ class CertificateRepository:
 
         def script() -> Script[bool]:
             recorded = guard(_RECORD, serial=serial, der=der, now=ms(now))
-            return (yield from record(leaf, recorded, joint=True)) is not None
+            return (yield from record(leaf, recorded, batchable=True)) is not None
 
         return await self._engine.run(script)
 
