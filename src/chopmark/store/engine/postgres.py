@@ -9,10 +9,10 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
+from chopmark.store.engine.port import Clash, LocalNotifier, Snapshot, Unfit, unavailable
 from chopmark.store.engine.postgres_batcher import LOST, Alone, Batcher
-from chopmark.store.engine.postgres_bell import Bell
 from chopmark.store.engine.postgres_bundle import perform_bundle
+from chopmark.store.engine.postgres_notifier import Notifier
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.postgres_rights import schema_of
 from chopmark.store.engine.postgres_route import COMMAND_S, Route
@@ -67,8 +67,8 @@ class PostgresEngine:
         self._writers = writers
         self._readers = readers
         self._batchers = {writers: Batcher(writers), readers: Batcher(readers)}
-        self._bells = Bells()
-        self._bell = Bell(route, self._bells)
+        self._local = LocalNotifier()
+        self._notifier = Notifier(route, self._local)
         self._closed = False
 
     @classmethod
@@ -140,18 +140,18 @@ class PostgresEngine:
 
     async def wake(self, channel: str) -> None:
         """As `Engine.wake`; heard by every process on this database."""
-        self._ring([channel])
+        self._notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        await self._bell.listen(channel)
-        return await self._bells.wait(channel, timeout_s)
+        await self._notifier.listen(channel)
+        return await self._local.wait(channel, timeout_s)
 
     async def close(self) -> None:
         """As `Engine.close`."""
         if not self._closed:
             self._closed = True
-            await self._bell.close()
+            await self._notifier.close()
             await self._readers.close()
             await self._writers.close()
 
@@ -173,13 +173,13 @@ class PostgresEngine:
                     pool.give(connection)
         finally:
             walk.close()
-        self._ring(walk.channels)
+        self._notify(walk.channels)
         return walk.answer
 
-    def _ring(self, channels: list[str]) -> None:
+    def _notify(self, channels: list[str]) -> None:
         if channels:
-            self._bells.ring(channels)
-            self._bell.announce(channels)
+            self._local.notify(channels)
+            self._notifier.announce(channels)
 
 
 class _View:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from chopmark.store.engine.port import Bells, Snapshot, unavailable
+from chopmark.store.engine.port import LocalNotifier, Snapshot, unavailable
 from chopmark.store.engine.script import Query, Row, Script, Value, Walk, query
 from chopmark.store.engine.sqlite_connection import MEMORY, connect, translating, walk_through
 from chopmark.store.engine.sqlite_snapshot import SqliteSnapshot, copied
@@ -37,7 +37,7 @@ class SqliteEngine:
     def __init__(self, path: str, *, group: bool = True, readers: int = READERS) -> None:
         self._path = path
         self._loop = asyncio.get_running_loop()
-        self._bells = Bells()
+        self._local = LocalNotifier()
         self._waiting = 0
         self._closed = False
         self._writer = Writer(path, self._loop.time, self._hand_over, group=group)
@@ -95,11 +95,11 @@ class SqliteEngine:
 
     async def wake(self, channel: str) -> None:
         """As `Engine.wake`; heard in this process."""
-        self._bells.ring([channel])
+        self._local.notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        return await self._bells.wait(channel, timeout_s)
+        return await self._local.wait(channel, timeout_s)
 
     async def close(self) -> None:
         """As `Engine.close`."""
@@ -129,7 +129,7 @@ class SqliteEngine:
     def _answer(self, outcomes: list[Outcome]) -> None:
         self._waiting -= len(outcomes)
         for outcome in outcomes:
-            self._bells.ring(outcome.channels)
+            self._local.notify(outcome.channels)
             if outcome.job.answered.done():
                 continue
             if outcome.failure is not None:
