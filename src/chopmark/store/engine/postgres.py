@@ -16,7 +16,7 @@ from chopmark.store.engine.postgres_notifier import Notifier
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.postgres_rights import schema_of
 from chopmark.store.engine.postgres_route import COMMAND_S, Route
-from chopmark.store.engine.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
+from chopmark.store.engine.script import Batch, Bundle, Row, Script, ScriptRun, Statements, Value, compiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -156,25 +156,25 @@ class PostgresEngine:
             await self._writers.close()
 
     async def _transaction(self, pool: Pool, begin: str, make: Callable[[], Script[T]]) -> T:
-        walk = Walk(make())
+        script_run = ScriptRun(make())
         try:
-            step = walk.first()
+            step = script_run.first()
             if isinstance(step, Bundle) and step.batchable:
                 with contextlib.suppress(Alone):
-                    step = walk.bundled(step, await self._batchers[pool].perform(step))
+                    step = script_run.bundled(step, await self._batchers[pool].perform(step))
             if step is not None:
                 connection = await pool.take()
                 try:
-                    await _walk(connection, begin, walk, step)
+                    await _run(connection, begin, script_run, step)
                 except TimeoutError:
                     pool.doubt()
                     raise
                 finally:
                     pool.give(connection)
         finally:
-            walk.close()
-        self._notify(walk.channels)
-        return walk.answer
+            script_run.close()
+        self._notify(script_run.channels)
+        return script_run.answer
 
     def _notify(self, channels: list[str]) -> None:
         if channels:
@@ -213,16 +213,16 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
     )
 
 
-async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
+async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements) -> None:
     """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
     try:
         after: Statements | None = step
         if isinstance(step, Bundle):
-            after = walk.bundled(step, await perform_bundle(connection, step))
-        elif walk.whole:
-            after = walk.next(await _perform(connection, step))
+            after = script_run.bundled(step, await perform_bundle(connection, step))
+        elif script_run.whole:
+            after = script_run.next(await _perform(connection, step))
         if after is not None:
-            await _walk_through(connection, begin, walk, after)
+            await _run_through(connection, begin, script_run, after)
     except LOST as failure:
         if type(failure) in LOST:
             connection.terminate()
@@ -233,11 +233,11 @@ async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) 
         raise
 
 
-async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
+async def _run_through(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements | None) -> None:
     await connection.execute(begin)
     try:
         while step is not None:
-            step = walk.next(await _perform(connection, step))
+            step = script_run.next(await _perform(connection, step))
         await connection.execute("COMMIT")
     except BaseException:
         # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.

@@ -188,7 +188,7 @@ def compiled(sql: str, after: int = 0) -> Statement:
     return Statement(text, tuple(numbers), frozenset(numbers))
 
 
-class Walk(Generic[T]):
+class ScriptRun(Generic[T]):
     """One run of a script: hands its statements to an engine one by one, and keeps its notices and its answer."""
 
     __slots__ = ("_script", "_statements", "answer", "channels", "whole")

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from chopmark.store.engine.port import LocalNotifier, Snapshot, unavailable
-from chopmark.store.engine.script import Query, Row, Script, Value, Walk, query
-from chopmark.store.engine.sqlite_connection import MEMORY, connect, translating, walk_through
+from chopmark.store.engine.script import Query, Row, Script, ScriptRun, Value, query
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, run_through, translating
 from chopmark.store.engine.sqlite_snapshot import SqliteSnapshot, copied
 from chopmark.store.engine.sqlite_writer import Job, Outcome, Writer
 
@@ -141,10 +141,10 @@ class SqliteEngine:
         db = self._readers.get()
         try:
             with translating():
-                walk = Walk(make())
+                script_run = ScriptRun(make())
                 db.execute("BEGIN")
-                walk_through(db, walk)
-                return walk.answer
+                run_through(db, script_run)
+                return script_run.answer
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
