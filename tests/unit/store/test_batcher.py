@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chopmark.store.engine.postgres_batcher import LANES, Batcher
+from chopmark.store.engine.postgres_batcher import WORKERS, Batcher
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.script import Bundle, query
 
@@ -44,7 +44,7 @@ def batcher(gate: asyncio.Event, failure: Exception | None = None) -> Batcher:
     async def connect() -> Connection:
         return Connection(gate, failure)
 
-    return Batcher(Pool(connect, LANES))
+    return Batcher(Pool(connect, WORKERS))
 
 
 async def turns() -> None:
@@ -71,7 +71,7 @@ async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> 
         return [await together.perform(BUNDLE) for _ in range(times)]
 
     users: list[asyncio.Task[Any]] = []
-    for times in (2, *[1] * (LANES - 1)):  # one after the other: a lane for each
+    for times in (2, *[1] * (WORKERS - 1)):  # one after the other: a worker for each
         users.append(asyncio.create_task(again_and_again(times)))
         await turns()
     assert not await left_waiting(users, gate)
@@ -80,7 +80,7 @@ async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> 
 async def test_who_waits_behind_a_lane_that_died_is_told_so() -> None:
     gate = asyncio.Event()
     together = batcher(gate, LookupError("nobody has thought of this"))
-    users: list[asyncio.Task[Any]] = [asyncio.create_task(together.perform(BUNDLE)) for _ in range(LANES * 9)]
+    users: list[asyncio.Task[Any]] = [asyncio.create_task(together.perform(BUNDLE)) for _ in range(WORKERS * 9)]
     await turns()
     assert not await left_waiting(users, gate)
     for user in users:

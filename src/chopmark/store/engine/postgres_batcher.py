@@ -18,7 +18,7 @@ from chopmark.store.engine.postgres_bundle import perform_bundle
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.script import Bundle, Row
 
-LANES = 2
+WORKERS = 2
 """Statements of one shape under way at a time: one that waits for a lock does not hold up everybody."""
 SIZES = (8, 4, 2, 1)
 """How many are joined: each size is a statement that a connection prepares once."""
@@ -39,7 +39,7 @@ class Batcher:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: dict[Shape, Waiting] = {}
-        self._lanes: dict[Shape, set[asyncio.Task[None] | None]] = {}
+        self._workers: dict[Shape, set[asyncio.Task[None] | None]] = {}
 
     async def perform(self, bundle: Bundle) -> Answer:
         """Run the bundle with others or by itself, as `perform_bundle`; raises Alone, and what the driver raises."""
@@ -47,15 +47,15 @@ class Batcher:
         waiting = self._waiting.setdefault(shape, deque())
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting.append((bundle, future))
-        lanes = self._lanes.setdefault(shape, set())
-        if len(lanes) < LANES:
-            lanes.add(asyncio.create_task(self._work(waiting, lanes)))
+        workers = self._workers.setdefault(shape, set())
+        if len(workers) < WORKERS:
+            workers.add(asyncio.create_task(self._work(waiting, workers)))
         return await future
 
-    async def _work(self, waiting: Waiting, lanes: set["asyncio.Task[None] | None"]) -> None:
-        """Run what waits, until nothing does; who comes after that finds the lane free, at once and not a turn later.
+    async def _work(self, waiting: Waiting, workers: set["asyncio.Task[None] | None"]) -> None:
+        """Run what waits, until nothing does; who comes after that finds a worker free, at once and not a turn later.
 
-        A lane that dies leaves what waits to the other one; the last one tells them.
+        A worker that dies leaves what waits to the other one; the last one tells them.
         """
         try:
             while waiting:
@@ -64,8 +64,8 @@ class Batcher:
                 if group:
                     await self._group(group)
         finally:
-            lanes.discard(asyncio.current_task())
-            if not lanes:
+            workers.discard(asyncio.current_task())
+            if not workers:
                 _fail(waiting, ConnectionAbortedError())
                 waiting.clear()
 

@@ -70,18 +70,18 @@ class SqliteEngine:
             for start in range(0, len(rows), batch):
                 yield rows[start : start + batch]
             return
-        lane = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")  # one: a cancelled fetch ends before close
-        lanes = partial(self._loop.run_in_executor, lane)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")  # one: a cancelled fetch ends before close
+        in_thread = partial(self._loop.run_in_executor, thread)
         try:
             with translating():
-                cursor = await lanes(self._cursor, sql, values)
+                cursor = await in_thread(self._cursor, sql, values)
                 try:
-                    while rows := await lanes(cursor.fetchmany, batch):
+                    while rows := await in_thread(cursor.fetchmany, batch):
                         yield rows
                 finally:
-                    lane.submit(cursor.connection.close)
+                    thread.submit(cursor.connection.close)
         finally:
-            lane.shutdown(wait=False)
+            thread.shutdown(wait=False)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
