@@ -60,8 +60,8 @@ class Bundle:
     The engine leaves the rows of each part in `answer`; None when a guard returned no row or a unique value existed
     already: then nothing has happened, and the script goes on as if it had not asked.
 
-    `batchable`: it may share transaction and commit with others of its shape that wait at the same moment. Each part reads,
-    or is a guard, or writes a row that no other such bundle writes.
+    `batchable`: the engine may run it in one statement with other bundles of the same shape that wait at the same
+    moment. Each part then reads, is a guard, or writes a row that no other such bundle writes.
     """
 
     parts: tuple[Query, ...]

@@ -169,7 +169,7 @@ def _refused(job: Job, failure: Exception) -> Outcome:
 class _Savepoint:
     """Keeps the script's work when it returns, takes it back when it raises."""
 
-    __slots__ = ("_db", "_outcome", "walk")
+    __slots__ = ("_db", "_outcome", "script_run")
 
     def __init__(self, db: sqlite3.Connection, outcome: Outcome) -> None:
         self._db = db
