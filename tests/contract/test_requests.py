@@ -15,16 +15,16 @@ from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.audit.log import AuditRepository
-from chopmark.store.repositories.ca.foreign import ExternalRequestRepository
+from chopmark.store.repositories.ca.foreign import RequestRepository
 from tests.contract.world import Clock
 
 AT = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def ledger(engine: Engine) -> ExternalRequestRepository:
+async def ledger(engine: Engine) -> RequestRepository:
     await db.create(engine)
-    return ExternalRequestRepository(engine)
+    return RequestRepository(engine)
 
 
 def request_of(order: str, attempt: int = 1) -> Request:
@@ -36,20 +36,18 @@ async def begin(engine: Engine, request: Request) -> bool:
     recorder = Recorder(AuditRepository(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
 
     async def attempt(pen: Pen) -> bool:
-        return await ExternalRequestRepository(engine).begin(
-            request, pen.leaf(Event.CA_REQUEST_SENT, attempt=request.attempt)
-        )
+        return await RequestRepository(engine).begin(request, pen.leaf(Event.CA_REQUEST_SENT, attempt=request.attempt))
 
     return await recorder.write(order_chain(request.order), attempt)
 
 
-async def stored(ledger: ExternalRequestRepository, order: str) -> Request:
+async def stored(ledger: RequestRepository, order: str) -> Request:
     found = await ledger.newest(OrderId(order))
     assert found is not None
     return found
 
 
-async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: ExternalRequestRepository) -> None:
+async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: RequestRepository) -> None:
     assert await begin(engine, request_of("A1"))
     before = await stored(ledger, "A1")
     assert before == request_of("A1")
@@ -75,7 +73,7 @@ async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: Externa
     assert await ledger.by_serial(Serial("00AC")) is None
 
 
-async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: ExternalRequestRepository) -> None:
+async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: RequestRepository) -> None:
     tries = await asyncio.gather(*(begin(engine, request_of("A1")) for _ in range(5)))
     assert sorted(tries) == [False] * 4 + [True]
     assert not await begin(engine, request_of("A1", attempt=2))
@@ -85,9 +83,7 @@ async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: Exte
     assert (await stored(ledger, "A1")).attempt == 2
 
 
-async def test_of_those_who_change_a_request_at_once_one_does(
-    engine: Engine, ledger: ExternalRequestRepository
-) -> None:
+async def test_of_those_who_change_a_request_at_once_one_does(engine: Engine, ledger: RequestRepository) -> None:
     await begin(engine, request_of("A1"))
     before = await stored(ledger, "A1")
     done = await asyncio.gather(*(ledger.change(before, before.waiting(bytes((n,)), AT)) for n in range(6)))
@@ -96,7 +92,7 @@ async def test_of_those_who_change_a_request_at_once_one_does(
 
 
 async def test_i3_a_serial_that_came_before_is_known_even_to_the_same_order(
-    engine: Engine, ledger: ExternalRequestRepository
+    engine: Engine, ledger: RequestRepository
 ) -> None:
     for order in ("A1", "B1"):
         await begin(engine, request_of(order))
@@ -109,7 +105,7 @@ async def test_i3_a_serial_that_came_before_is_known_even_to_the_same_order(
 
 
 async def test_a_person_is_told_of_what_is_put_aside_and_of_what_is_to_be_ended(
-    engine: Engine, ledger: ExternalRequestRepository
+    engine: Engine, ledger: RequestRepository
 ) -> None:
     for order in ("A1", "B1", "C1"):
         await begin(engine, request_of(order))

@@ -72,7 +72,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journaled import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
-from chopmark.store.repositories.ca.foreign import ExternalRequestRepository
+from chopmark.store.repositories.ca.foreign import RequestRepository
 from chopmark.store.repositories.identity.customers import CustomerRepository
 from chopmark.store.repositories.installation import Installation
 from chopmark.store.repositories.limits import RateLimitRepository
@@ -147,7 +147,7 @@ class House(WithBuiltIn):
     approvals: Approvals
     built_in: Ca | None
     earlier: tuple[Ca, ...]
-    requests: ExternalRequestRepository
+    requests: RequestRepository
     stamps: Stamps
     status: StatusRepository
     enrolment: Enrolment
@@ -343,11 +343,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     people = People(records := CustomerRepository(engine), ground.sealer)
     way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
     desk = _desk(ground, people)
-    challenges, failures, requests = (
-        ChallengeRepository(engine),
-        FailureRepository(engine),
-        ExternalRequestRepository(engine),
-    )
+    challenges, failures, requests = ChallengeRepository(engine), FailureRepository(engine), RequestRepository(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxRepository(engine), StaffRepository(engine)
     profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)

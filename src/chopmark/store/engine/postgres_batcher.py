@@ -25,10 +25,11 @@ from chopmark.store.engine.script import Bundle, Row
 WORKERS = 2
 """So many statements of one shape run at a time, so that one which waits for a lock does not hold up the others."""
 SIZES = (8, 4, 2, 1)
-"""How many bundles one statement holds. Only these sizes occur, so that a connection prepares four statements a shape."""
+"""How many bundles a statement may hold. There are no other sizes, so a connection prepares four statements a shape."""
 LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""asyncpg raises exactly these classes when the connection is closed under us or the server ends it. Their subclasses mean
-that we misused the API, so compare types exactly."""
+"""asyncpg raises exactly these classes when the connection is closed under us or the server ends it.
+
+Their subclasses mean that we misused the API, so compare types exactly."""
 Shape: TypeAlias = tuple[tuple[str, bool], ...]
 Answer: TypeAlias = list[list[Row]] | None
 Waiting: TypeAlias = deque[tuple[Bundle, "asyncio.Future[Answer]"]]
@@ -96,7 +97,7 @@ class Batcher:
             return await _perform(connection, bundles)
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
             if type(failure) not in LOST:
-                raise Alone from failure  # an error in the call, found before anything was sent: it is raised again alone
+                raise Alone from failure  # an error in the call, found before anything was sent
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
         except TimeoutError:
