@@ -19,7 +19,7 @@ from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.limits import RateLimitRepository
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 
 world = world_fixture()
@@ -96,7 +96,7 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
 
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
-    counters, way = CounterLedger(world.house.engine), Way(ANN, Entry.STRANGER)
+    counters, way = RateLimitRepository(world.house.engine), Way(ANN, Entry.STRANGER)
     budgets = signin_budgets(way, "192.0.2.0/24")
     for _ in range(3):
         assert await counters.take(budgets, START + MONTH_AHEAD) is None

@@ -25,7 +25,7 @@ from chopmark.ra.sheet_cells import Dates
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
-from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ra.registry import SqlRegistry
 from tests import postgres
 
@@ -73,7 +73,7 @@ class World:
         return self.intake_of(SqlRegistry(self.engine))
 
     def intake_of(self, registry: SqlRegistry) -> Intake:
-        recorder = Recorder(AuditLedger(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        recorder = Recorder(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
         return Intake(registry, self.sealer, recorder, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:

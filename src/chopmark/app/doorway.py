@@ -11,9 +11,9 @@ from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door, Marks
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
-from chopmark.store.repositories.identity.launches import LaunchLedger
-from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
+from chopmark.store.repositories.identity.launches import LaunchRepository
+from chopmark.store.repositories.limits import RateLimitRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ def doorway(
     engine: Engine, people: People, recorder: Recorder, clock: Clock, entropy: Entropy, secret: bytes
 ) -> Doorway:
     """Return the way in; `secret` lies outside the database, and the cookies of known browsers are signed under it."""
-    records, counters = RecordLedger(engine), CounterLedger(engine)
+    records, counters = CustomerRepository(engine), RateLimitRepository(engine)
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     known = KnownBrowsers(secret, clock, entropy)
-    door = Door(people, records, SessionLedger(engine), counters, Marks(gate, known), recorder, clock, entropy)
-    return Doorway(gate, door, LaunchDesk(LaunchLedger(engine), records, counters, door, recorder, clock, entropy))
+    door = Door(people, records, SessionRepository(engine), counters, Marks(gate, known), recorder, clock, entropy)
+    return Doorway(gate, door, LaunchDesk(LaunchRepository(engine), records, counters, door, recorder, clock, entropy))

@@ -44,7 +44,7 @@ from chopmark.store import db
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine, Unfit
 from chopmark.store.repositories.failing import FailingJobs
-from chopmark.store.repositories.ra.submissions import SubmissionLedger
+from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.readiness import Readiness
 from chopmark.tw.customer_number import parse_customer_number
 
@@ -107,7 +107,7 @@ async def upgrade(settings: Settings) -> int:
 
 async def _in_flight(engine: Engine) -> None:
     """List the orders whose records an earlier release wrote: the CA does not go by them (decision 26)."""
-    for order, state in await SubmissionLedger(engine).of_old_form():
+    for order, state in await SubmissionRepository(engine).of_old_form():
         say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
         if state is OrderState.PENDING:
             say("    and what another CA has made of it by now has to be revoked there")

@@ -12,7 +12,7 @@ from chopmark.core.types import text
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.reentry import ReentryLine
 from chopmark.ra.restoring import Loss, Reentry, Restoring, Voided
-from chopmark.store.repositories.restored import RestoredLedger
+from chopmark.store.repositories.restored import RestoredRepository
 
 LONGEST_REASON = 200
 _KINDS = {
@@ -45,7 +45,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
     files = Files(house.heads, house.head_signer)
-    voids = RestoredLedger(house.engine)
+    voids = RestoredRepository(house.engine)
     return Restoring(house.ledger, files, voids, reentry, house.recorder, house.clock)
 
 

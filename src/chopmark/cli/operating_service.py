@@ -14,7 +14,7 @@ from chopmark.keys.ports import Signer
 from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people
-from chopmark.store.repositories.va.services import ServiceLedger
+from chopmark.store.repositories.va.services import ServiceCertificateRepository
 from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
 
 REASONS = {
@@ -53,7 +53,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceLedger(house.engine), new_key, house.recorder, house.clock)
+    return Withdrawal(ServiceCertificateRepository(house.engine), new_key, house.recorder, house.clock)
 
 
 async def list_services(settings: Settings) -> int:

@@ -67,13 +67,13 @@ def again(chain: ChainId, records: Sequence[StoredLeaf]) -> Script[bool]:
     return True
 
 
-def record(leaf: Leaf, *parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:
+def record(leaf: Leaf, *parts: Query, batchable: bool = False) -> Script[list[list[Row]] | None]:
     """Make a change and append its leaf at once; return the rows of each part.
 
     None, and nothing has happened, when a guard of the change failed: the script may go on to find out why. Raises
-    StaleChain when the chain has moved. `joint` is the bundle's.
+    StaleChain when the chain has moved. `batchable` is the bundle's.
     """
-    done = yield from at_once(*parts, *_parts(leaf), joint=joint)
+    done = yield from at_once(*parts, *_parts(leaf), batchable=batchable)
     if done is None:
         if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))) != Tip(leaf.chain, leaf.version - 1, leaf.previous):
             raise StaleChain

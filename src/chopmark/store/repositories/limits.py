@@ -91,7 +91,7 @@ def give_back(name: str) -> Query:
     return query(_GIVE_BACK, name=name)
 
 
-class CounterLedger:
+class RateLimitRepository:
     """Implements `limits.budgets.Counters` and `identity.entries.Entries`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -44,7 +44,7 @@ _OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
 _OF_VISITORS_ORDER = tuple(sql.replace(":customer", _WHO) for sql in _OF_ORDER)
 
 
-class FileLedger:
+class SnapshotRepository:
     """Implements `ra.files.Files`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -37,7 +37,7 @@ def holding_of(row: Row) -> Holding:
     )
 
 
-class HoldingLedger:
+class SubscriberCertificateRepository:
     """Implements `ra.ports.Holdings`."""
 
     def __init__(self, engine: Engine) -> None:
