@@ -23,7 +23,7 @@ from bench.world import Options, say
 from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
 from chopmark.app.issuing_cas import ISSUER
 from chopmark.core.types import CustomerId, FactorClass, LoginId
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Query, Script
 from tests.postgres import Cluster
 from tests.postgres import running as postgres_running

@@ -10,7 +10,7 @@ from chopmark.app.foundation import House, SystemEntropy, build, tasks
 from chopmark.app.settings import Settings
 from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 from chopmark.demo.history import SteppingClock
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 

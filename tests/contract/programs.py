@@ -100,7 +100,7 @@ class Program:
         if self.given is not None:
             errand = self.errand
             words = key_words(sha256_of_key(self.csr).hex())
-            await Possession(self.world.house.desk).name(errand.caller, errand.id, words)
+            await Possession(self.world.house.context).name(errand.caller, errand.id, words)
 
     async def prove(self) -> Progress:
         """Repeat the request over a connection that the new certificate opened."""

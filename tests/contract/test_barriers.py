@@ -13,7 +13,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from tests.contract.barrier import LeapingClock, at_barrier, stoppable, that_leaps
 from tests.contract.world import ANN, START, Errand, World, outcome, refusal, world_fixture
 

@@ -70,11 +70,11 @@ async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World)
     errand = await begun(world)
     await right(errand, MOBILE)
     house, order = world.house, await errand.order()
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(pen: Pen) -> bool:
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
     assert not await house.recorder.write(order_chain(errand.id), submit)
     await world.change(

@@ -128,15 +128,15 @@ async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
 
 
 async def test_a_launch_ticket_of_a_clock_ahead_is_worth_nothing(world: World) -> None:
-    desk = world.house.launches
-    await desk.put_client("trading", "trading program", "alice")
-    client = (await desk.clients())[0]
+    context = world.house.launches
+    await context.put_client("trading", "trading program", "alice")
+    client = (await context.clients())[0]
     number = AccountNumber("F014000-0000001")
     for ahead, right in ((timedelta(seconds=50), True), (MONTH_AHEAD, False)):
         world.clock.at = START + ahead
-        ticket = await desk.create(client, CustomerId(ANN), number, PASSWORD_LOGIN, None)
+        ticket = await context.create(client, CustomerId(ANN), number, PASSWORD_LOGIN, None)
         world.clock.at = START
-        taken = desk.take(ticket, "visitor")
+        taken = context.take(ticket, "visitor")
         if right:
             await taken
         else:

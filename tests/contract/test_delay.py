@@ -92,11 +92,11 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
     assert (await refusal(house.rekey.challenge(stale, errand.id, Channel.MOBILE))).kind is Kind.STEP_REQUIRED
     await world.change("UPDATE orders SET state = 'coded', coded_at = announced_at WHERE id = :id", id=errand.id)
     order = await errand.stored()
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(pen: Pen) -> bool:
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
     assert not await house.recorder.write(order_chain(errand.id), submit)
 
@@ -149,7 +149,7 @@ async def test_all_contacts_are_told_at_once_and_their_code_stops_it(world: Worl
     errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await right(errand)
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.desk, StopRepository(world.house.engine))
+    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     world.clock.later(hours=24)
     assert (await refusal(errand.send())).code == "order_stopped"

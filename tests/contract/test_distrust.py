@@ -309,7 +309,7 @@ async def test_a_late_receipt_of_the_code_does_not_void_the_order(world: World) 
     await errand.submit()
 
     async def receipt(pen: Pen) -> None:
-        await world.house.desk.orders.note(pen.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
+        await world.house.context.orders.note(pen.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
 
     await world.house.recorder.write(order_chain(errand.id), receipt)
     await resumed(world)
@@ -363,12 +363,12 @@ def spki_of(key: ClientKey) -> bytes:
 
 async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
     """Its record names the terms and the policy, and nothing else."""
-    desk, order, terms, now = world.house.desk, await errand.order(), await errand.terms(), world.clock.now()
-    acting = desk.acting(errand.caller, order)
+    context, order, terms, now = world.house.context, await errand.order(), await errand.terms(), world.clock.now()
+    acting = context.acting(errand.caller, order)
 
     async def attempt(pen: Pen) -> bool:
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
-        return await desk.orders.submit(order, terms, acting, now - desk.policy.approval_life, now, leaf)
+        return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, leaf)
 
     assert await world.house.recorder.write(order_chain(order.id), attempt)
 

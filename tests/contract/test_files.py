@@ -19,7 +19,7 @@ REPEAT = Repeat("key-1", "POST:/api/v1/orders", b"x" * 32)
 
 
 async def assert_recorded(errand: Errand, given: OrderFile) -> None:
-    found = await errand.house.desk.reread(errand.caller, errand.id)
+    found = await errand.house.context.reread(errand.caller, errand.id)
     assert replace(given, tips=()) == replace(found, tips=())
 
 
@@ -57,7 +57,7 @@ async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and
     caller = world.caller(ANN)
     for _ in range(2):
         given = await world.house.enrolment.start(caller, Operation.ENROL, ACCOUNT, KeyHome.FILE)
-        found = await world.house.desk.reread(caller, given.order.id)
+        found = await world.house.context.reread(caller, given.order.id)
         assert replace(given, tips=()) == replace(found, tips=())
 
 
@@ -68,7 +68,7 @@ async def session(world: World, customer: str) -> bytes:
 
 async def enter(world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None) -> Entered | None:
     now = world.clock.now()
-    return await world.house.desk.files.enter(who, order, repeat, now, now - IDLE)
+    return await world.house.context.files.enter(who, order, repeat, now, now - IDLE)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -77,7 +77,7 @@ async def test_whoever_enters_has_the_file_of_their_order(world: World, repeat: 
     found = await enter(world, await session(world, ANN), errand.id, repeat)
     assert found is not None
     assert (found.session.customer, found.begun) == (ANN, repeat is not None)
-    assert found.file == await world.house.desk.files.order(errand.caller.customer, errand.id)
+    assert found.file == await world.house.context.files.order(errand.caller.customer, errand.id)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -86,7 +86,7 @@ async def test_whoever_enters_without_an_order_has_their_own_file(world: World, 
     found = await enter(world, await session(world, ANN), None, repeat)
     assert found is not None
     assert isinstance(found.file, CustomerFile)
-    assert found.file == await world.house.desk.files.customer(world.caller(ANN).customer)
+    assert found.file == await world.house.context.files.customer(world.caller(ANN).customer)
 
 
 async def test_nobody_enters_with_the_file_of_another_customers_order(world: World) -> None:

@@ -36,7 +36,7 @@ def verifier(world: World, keys: OtpKeys) -> Verifier:
 async def given(errand: Errand, sent: Challenge, code: str, by: Verifier | None = None) -> object:
     """Type a code for a challenge as it was read, however long ago."""
     house = errand.house
-    acting = house.desk.acting(errand.caller, await errand.stored())
+    acting = house.context.acting(errand.caller, await errand.stored())
     return await outcome((by or house.verifier).answer(sent, code, acting, house.rekey.rules))
 
 

@@ -107,7 +107,7 @@ def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES)
 async def at_once(nodes: Sequence[Counting], errand: Errand, codes: Sequence[str]) -> list[object]:
     """Send the answers all at once, by turns to each node; a node that is too busy is asked again."""
     rules = errand.house.rekey.rules
-    acting = errand.house.desk.acting(errand.caller, await errand.order())
+    acting = errand.house.context.acting(errand.caller, await errand.order())
     start, sent = asyncio.Event(), await errand.challenge()
 
     async def one(verifier: Counting, code: str) -> object:

@@ -161,7 +161,7 @@ async def test_while_the_database_is_behind_the_counter_stands_still(world: Worl
     assert await world.house.issuer.issue(await with_ca.wish()) == Pending(30)
     assert await world.count("certificates") == 0
     assert {await task.job() for task in tasks(world.house) if task.name not in GOES_ON} == {0}
-    no = await refusal(world.house.desk.journal.write(LINE))
+    no = await refusal(world.house.context.journal.write(LINE))
     assert (no.kind, no.code) == (Kind.UNAVAILABLE, "standstill")
 
 
@@ -192,7 +192,7 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
     assert (await world.holding_of(new.serial)).state is CertificateState.ACTIVE
     assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
     assert (await world.holding_of(new.serial)).der == new.der
-    stored = await world.house.desk.orders.get(errand.id)
+    stored = await world.house.context.orders.get(errand.id)
     assert stored is not None
     assert stored.state is OrderState.ACTIVE
     assert (await answer(world, new.der)).certificate_status is GOOD
@@ -264,7 +264,7 @@ async def test_an_order_begun_after_the_backup_gives_way_to_the_one_that_was_los
     await backups.put_back(backup)
     await end(world)
     await world.work()
-    stored = await world.house.desk.orders.get(first.id)
+    stored = await world.house.context.orders.get(first.id)
     assert stored is not None
     assert stored.state is OrderState.EXPIRED
     assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE

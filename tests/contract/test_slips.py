@@ -48,17 +48,17 @@ REASONS = [Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED]
 STRANGER = "THIEVESLOGIN00000000000000"
 
 
-def desk(world: World) -> SlipDesk:
+def context(world: World) -> SlipDesk:
     house = world.house
-    return SlipDesk(house.desk, SlipRepository(house.engine), FailureRepository(house.engine))
+    return SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
 
 
 async def printed(world: World, customer: str = DAN, key: str | None = None) -> Printed:
-    return await desk(world).print(CustomerId(customer), "alice", "bob", Papers.IDENTITY_CARD, key)
+    return await context(world).print(CustomerId(customer), "alice", "bob", Papers.IDENTITY_CARD, key)
 
 
 async def give(errand: Errand, letters: str) -> Order:
-    return (await desk(errand.world).answer(errand.caller, errand.id, letters)).order
+    return (await context(errand.world).answer(errand.caller, errand.id, letters)).order
 
 
 async def given(errand: Errand, slip: Printed) -> Order:
@@ -157,7 +157,7 @@ async def test_printing_is_recorded_with_both_people_and_all_contacts_are_told(w
 
 async def test_one_person_alone_prints_none_and_that_is_recorded(world: World) -> None:
     await without_contacts(world)
-    alone = desk(world).print(CustomerId(DAN), "alice", "Alice", Papers.PASSPORT)
+    alone = context(world).print(CustomerId(DAN), "alice", "Alice", Papers.PASSPORT)
     assert (await refusal(alone)).kind is Kind.FORBIDDEN
     assert await world.count("slips") == 0
     (leaf,) = await world.leaves(Event.STAFF_ACTION_REFUSED)
@@ -342,11 +342,11 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(errand.confirm())).code == "code_instead"
     house, order = world.house, approved.order
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(pen: Pen) -> bool:
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
     assert not await house.recorder.write(order_chain(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)
@@ -445,7 +445,7 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
     errand = await begun(world, customer=ANN)
     await given(errand, await printed(world, ANN))
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.desk, StopRepository(world.house.engine))
+    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     assert (await refusal(errand.confirm())).code == "order_stopped"
 
@@ -481,7 +481,7 @@ async def test_a_programs_key_is_approved_by_a_slip_once_it_has_been_named(world
     assert (await program.enrol(made.user, made.secret, key.request())).certificate is None
     slip = await printed(world, key=key.words)
     assert (await refusal(given(errand, slip))).code == "possession"
-    await Possession(world.house.desk).name(errand.caller, errand.id, key.words)
+    await Possession(world.house.context).name(errand.caller, errand.id, key.words)
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
     certificate = (await program.enrol(made.user, made.secret, key.request())).certificate
@@ -561,7 +561,7 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, acting = SlipRepository(house.engine), house.desk.acting(errand.caller, order)
+    ledger, acting = SlipRepository(house.engine), house.context.acting(errand.caller, order)
 
     async def charge(pen: Pen) -> Refusal | None:
         leaf = pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
@@ -585,8 +585,8 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, stranger = SlipRepository(house.engine), house.desk.acting(errand.within(STRANGER).caller, order)
-    own = house.desk.acting(errand.caller, order)
+    ledger, stranger = SlipRepository(house.engine), house.context.acting(errand.within(STRANGER).caller, order)
+    own = house.context.acting(errand.caller, order)
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
         async def attempt(pen: Pen) -> Refusal | None:

@@ -105,7 +105,7 @@ async def test_a_customer_number_that_looks_like_a_company_number_is_its_custome
 
 
 async def test_an_order_for_a_program_is_refused_where_there_is_no_door_for_programs(world: World) -> None:
-    without = Enrolment(world.house.desk, programs=False)
+    without = Enrolment(world.house.context, programs=False)
     asked = (world.caller(ANN), Operation.ENROL, AccountNumber("F014000-0000001"))
     with pytest.raises(Refused) as refused:
         await without.start(*asked, KeyHome.HELPER)

@@ -19,7 +19,7 @@ PEOPLE = ("alice", "bob")
 
 def ending(world: World) -> FirmRevocation:
     house = world.house
-    return FirmRevocation(house.desk, StaffViews(house.engine), house.certifier, house.revocation)
+    return FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
 
 
 @pytest.mark.parametrize(

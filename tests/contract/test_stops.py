@@ -28,12 +28,12 @@ CODE = re.compile(r"(?<![A-Z])[BCDFGHJKLMNPRSTW]{5}-[BCDFGHJKLMNPRSTW]{5}(?![A-Z
 PEOPLE = ("alice", "bob")
 
 
-def desk(world: World) -> StopDesk:
-    return StopDesk(world.house.desk, StopRepository(world.house.engine))
+def context(world: World) -> StopDesk:
+    return StopDesk(world.house.context, StopRepository(world.house.engine))
 
 
 async def stop(world: World, typed: str, network: str = NETWORK) -> Stopped | Refusal:
-    made = await outcome(desk(world).stop(typed, network))
+    made = await outcome(context(world).stop(typed, network))
     assert isinstance(made, Stopped | Refusal)
     return made
 

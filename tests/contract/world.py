@@ -43,7 +43,7 @@ from chopmark.core.types import (
     Serial,
 )
 from chopmark.keys.ports import Signer
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.ra.overview import Counter
 from chopmark.ra.ports import Holding
@@ -237,9 +237,9 @@ class World:
     def with_issuer(self, issuer: Issuer) -> "World":
         """The same house with another way to its CA."""
         house = self.house
-        rekey = Rekey(house.desk, house.verifier, FailureRepository(house.engine), issuer)
-        revocation = Revocation(house.desk, issuer)
-        counter = Counter(house.desk, overlap=issuer.allows_overlap)
+        rekey = Rekey(house.context, house.verifier, FailureRepository(house.engine), issuer)
+        revocation = Revocation(house.context, issuer)
+        counter = Counter(house.context, overlap=issuer.allows_overlap)
         changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
@@ -306,12 +306,12 @@ class World:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
     async def holding_of(self, serial: Serial) -> Holding:
-        found = await self.house.desk.holdings.get(serial)
+        found = await self.house.context.holdings.get(serial)
         assert found is not None
         return found
 
     async def holding(self, errand: "Errand") -> Holding:
-        found = [h for h in await self.house.desk.holdings.all(errand.caller.customer) if h.order == errand.id]
+        found = [h for h in await self.house.context.holdings.all(errand.caller.customer) if h.order == errand.id]
         assert len(found) == 1
         return found[0]
 
@@ -362,7 +362,7 @@ class Errand:
         return (await self.order()).state
 
     async def stored(self) -> Order:
-        found = await self.house.desk.orders.get(self.id)
+        found = await self.house.context.orders.get(self.id)
         assert found is not None
         return found
 
@@ -400,7 +400,7 @@ class Errand:
         facts["at"] = self.world.clock.now()
         facts["nonce"] = other.pop("nonce", None) or await self.nonce()
         proof = (key or self.key).possess(**{**facts, **other})
-        return (await Possession(self.house.desk).sign(self.caller, self.id, proof)).order
+        return (await Possession(self.house.context).sign(self.caller, self.id, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""
@@ -434,7 +434,7 @@ class Errand:
 
     async def wish(self) -> Wish:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
-        file = await self.house.desk.files.order(self.caller.customer, self.id)
+        file = await self.house.context.files.order(self.caller.customer, self.id)
         assert file is not None
         records = [leaf_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
@@ -443,7 +443,7 @@ class Errand:
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
         file = await self.house.counter.file(self.caller, self.id)
-        acting = self.house.desk.acting(self.caller, file.order)
+        acting = self.house.context.acting(self.caller, file.order)
         assert await self.house.rekey._issuing.submit(file, await self.terms(), acting) is not None
 
     async def terms(self) -> str:

@@ -69,7 +69,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/stepup/failures.py": _CODES,
     "ra/blocking.py": ("tests/contract/test_key_blocks.py",),
     "ra/consent.py": _ORDERS,
-    "ra/desk.py": (*_ORDERS, *_CODES),
+    "ra/context.py": (*_ORDERS, *_CODES),
     "ra/enrolment.py": (*_ORDERS, *_REVOCATION),
     "ra/issuing.py": (*_ORDERS, *_ISSUANCE),
     "ra/model.py": (*_ORDERS, "tests/property/ra"),

@@ -1,4 +1,4 @@
-"""The way in, built: the gate for passwords, the door and the desk for launches, over one database."""
+"""The way in, built: the gate for passwords, the door and the launch tickets, over one database."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from chopmark.audit.recorder import Recorder
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret
 from chopmark.identity.known import KnownBrowsers
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door, Marks
@@ -22,7 +22,7 @@ class Doorway:
 
     gate: PasswordGate
     door: Door
-    launches: LaunchDesk
+    launches: LaunchTickets
 
 
 def doorway(
@@ -33,4 +33,6 @@ def doorway(
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     known = KnownBrowsers(secret, clock, entropy)
     door = Door(people, records, SessionRepository(engine), counters, Marks(gate, known), recorder, clock, entropy)
-    return Doorway(gate, door, LaunchDesk(LaunchRepository(engine), records, counters, door, recorder, clock, entropy))
+    return Doorway(
+        gate, door, LaunchTickets(LaunchRepository(engine), records, counters, door, recorder, clock, entropy)
+    )

@@ -33,7 +33,7 @@ from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
@@ -54,13 +54,13 @@ from chopmark.keys.shares import Shares
 from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake, rules_of
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -138,8 +138,8 @@ class House(WithBuiltIn):
     gate: PasswordGate
     records: CustomerRepository
     door: Door
-    launches: LaunchDesk
-    desk: Desk
+    launches: LaunchTickets
+    context: RaContext
     verifier: Verifier
     challenges: ChallengeRepository
     works: OutboxRepository
@@ -152,7 +152,7 @@ class House(WithBuiltIn):
     status: StatusRepository
     enrolment: Enrolment
     rekey: Rekey
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
@@ -327,12 +327,12 @@ async def build(
         raise
 
 
-def _desk(ground: _Ground, people: People) -> Desk:
+def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
     orders, holdings = OrderRepository(engine), SubscriberCertificateRepository(engine)
     counters, files, submissions = RateLimitRepository(engine), SnapshotRepository(engine), SubmissionRepository(engine)
     policy, portal, journal = ground.policy, ground.portal, ground.journal
-    return Desk(
+    return RaContext(
         orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
     )
 
@@ -342,7 +342,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := CustomerRepository(engine), ground.sealer)
     way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
-    desk = _desk(ground, people)
+    context = _context(ground, people)
     challenges, failures, requests = ChallengeRepository(engine), FailureRepository(engine), RequestRepository(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxRepository(engine), StaffRepository(engine)
@@ -350,7 +350,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
-    rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
+    rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -373,7 +373,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         records=records,
         door=way.door,
         launches=way.launches,
-        desk=desk,
+        context=context,
         verifier=verifier,
         challenges=challenges,
         works=OutboxRepository(engine),
@@ -384,14 +384,14 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         requests=requests,
         stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
-        enrolment=Enrolment(desk, programs=bool(ground.settings.est_url)),
+        enrolment=Enrolment(context, programs=bool(ground.settings.est_url)),
         rekey=rekey,
-        program=ProgramDesk(desk, rekey, CredentialRepository(engine)),
+        program=ProgramEnrolment(context, rekey, CredentialRepository(engine)),
         revocation=revocation,
-        suspension=Suspension(desk, staff, own),
-        key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk, overlap=certifier.allows_overlap),
-        holds=Holds(desk, failures),
+        suspension=Suspension(context, staff, own),
+        key_blocks=KeyBlocks(context, staff, certifier, revocation),
+        counter=Counter(context, overlap=certifier.allows_overlap),
+        holds=Holds(context, failures),
         intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),
@@ -431,8 +431,8 @@ def tasks(house: House) -> tuple[Task, ...]:
             f"{holder}-{lane}",
         )
 
-    desk = house.desk
-    resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
+    context = house.context
+    resume = Resume(context.orders, context.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
@@ -459,7 +459,7 @@ def tasks(house: House) -> tuple[Task, ...]:
 
 def reentry_of(house: House) -> Reentry:
     """Return what enters again what the journal has and the database lacks."""
-    verbs = Verbs(house.desk, house.rekey, house.enrolment)
+    verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
     records, states = ReentryRepository(engine), JournaledRepository(engine)
     return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.recorder, verbs)

@@ -37,7 +37,7 @@ from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.messaging.sms import segments
 from chopmark.pki.x509 import read_certificates
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
 from chopmark.store import db
@@ -247,7 +247,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.desk.notice(number, "password_printed", None))
+        await house.door.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")

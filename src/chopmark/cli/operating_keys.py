@@ -15,7 +15,7 @@ from chopmark.keys import file as keyfile
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.shares import Lock
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.store.repositories.ca.rewrapping import KeptKeys
 
 

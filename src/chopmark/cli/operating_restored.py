@@ -9,7 +9,7 @@ from chopmark.cli.console import at_console
 from chopmark.cli.operating import say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.reentry import ReentryLine
 from chopmark.ra.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.store.repositories.restored import RestoredRepository

@@ -75,7 +75,7 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     """
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
-        await two_people(house.desk, by, approved_by, "service_revocation")
+        await two_people(house.context, by, approved_by, "service_revocation")
         withdrawal = withdrawal_of(house)
         if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
             raise Refused(_GONE)

@@ -10,7 +10,7 @@ from chopmark.cli.console import at_console, looking
 from chopmark.cli.operating_ca import say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet import Fault, csv_lines

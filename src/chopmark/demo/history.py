@@ -30,7 +30,7 @@ from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
 from chopmark.pki import pkcs12
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db

@@ -42,7 +42,7 @@ class Credential:
     secret: Secret
 
 
-class LaunchDesk:
+class LaunchTickets:
     """Makes and redeems launch tickets, and keeps the clients that may ask for them."""
 
     def __init__(

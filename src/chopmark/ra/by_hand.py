@@ -12,7 +12,7 @@ from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial, text
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.refusals import two_people
 
 
@@ -45,8 +45,8 @@ class HandRevocations(Protocol):
 class ByHand:
     """Lists such revocations and ticks them off."""
 
-    def __init__(self, desk: Desk, records: HandRevocations) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: HandRevocations) -> None:
+        self._context = context
         self._records = records
 
     async def listed(self) -> list[HandRevocation]:
@@ -59,11 +59,11 @@ class ByHand:
         Raises Refused: NOT_FOUND for a serial that nobody was asked to revoke, CONFLICT when it is done already,
         MALFORMED and FORBIDDEN for what are no two people (I32).
         """
-        await two_people(self._desk, by, approved_by, "revoked_by_hand")
+        await two_people(self._context, by, approved_by, "revoked_by_hand")
         found = [one for one in await self._records.listed() if one.serial == serial]
         if not found:
             raise Refused(_NOT_ASKED)
-        waiting, now = found[0], self._desk.now()
+        waiting, now = found[0], self._context.now()
         if waiting.done_at is not None:
             raise Refused(_DONE)
 
@@ -78,7 +78,7 @@ class ByHand:
             )
             return await self._records.done(waiting, now, by, approved_by, leaf)
 
-        if not await self._desk.recorder.write(order_chain(waiting.order), attempt):
+        if not await self._context.recorder.write(order_chain(waiting.order), attempt):
             raise Refused(_DONE)
         return HandRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by

@@ -23,7 +23,7 @@ from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.intake_changes import Import, Plan, Told
 from chopmark.ra.intake_differences import (
     CONTACT_COLUMNS,

@@ -15,7 +15,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
 from chopmark.pki.key_words import are_key_words
-from chopmark.ra.desk import Caller, Desk
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import BEFORE_SUBMISSION, Order
 
@@ -25,8 +25,8 @@ MAX_SKEW = timedelta(minutes=10)
 class Possession:
     """Lets a login show that it holds its order's key."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext) -> None:
+        self._context = context
 
     async def sign(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
         """Return the order's file after its key has signed the order's nonce and this login's id.
@@ -34,13 +34,13 @@ class Possession:
         What other logins have approved is void. Raises Refused: BAD_PROOF when the signature does not hold.
         """
         file = await self._file(caller, order_id)
-        order, now = file.order, self._desk.now()
+        order, now = file.order, self._context.now()
         if order.key_evidence is KeyEvidence.CREDENTIAL:
             raise Refused(_TYPE_THE_WORDS)
         if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
             raise Refused(_TOO_LATE)
         spki_der, digest = _key_of(order)
-        stated = possession.Possession(self._desk.portal, order.id, caller.login, order.nonce, digest, now)
+        stated = possession.Possession(self._context.portal, order.id, caller.login, order.nonce, digest, now)
         refused = possession.verify(proof_der, spki_der, stated, MAX_SKEW)
         if refused is not None:
             raise Refused(refused)
@@ -61,15 +61,15 @@ class Possession:
         return await self._note(caller, file, None)
 
     async def _file(self, caller: Caller, order_id: OrderId) -> OrderFile:
-        file = await self._desk.file(caller, order_id)
+        file = await self._context.file(caller, order_id)
         order = file.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION or order.spki_sha256 is None:
             raise Refused(order.elsewhere())
         return file
 
     async def _note(self, caller: Caller, file: OrderFile, nonce: bytes | None) -> OrderFile:
-        desk, order, now = self._desk, file.order, self._desk.now()
-        acting = desk.acting(caller, order)
+        context, order, now = self._context, file.order, self._context.now()
+        acting = context.acting(caller, order)
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(
@@ -80,10 +80,10 @@ class Possession:
                 factor="+".join(sorted(acting.union)),
                 door=caller.door,
             )
-            return await desk.orders.possess(order, nonce, acting, now, leaf)
+            return await context.orders.possess(order, nonce, acting, now, leaf)
 
-        if not await desk.recorder.write(order_chain(order.id), attempt):
-            raise Refused((await desk.order(caller, order.id)).elsewhere())
+        if not await context.recorder.write(order_chain(order.id), attempt):
+            raise Refused((await context.order(caller, order.id)).elsewhere())
         return file.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
 
 

@@ -18,7 +18,7 @@ from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CertificateState, Installed, OrderId, OrderState, Serial
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.model import Order
 from chopmark.ra.recalled import Unreadable, recalled
@@ -65,7 +65,7 @@ class ReentryLine:
 class Verbs:
     """The RA's own verbs, through which an order comes to its certificate and to its end."""
 
-    desk: Desk
+    context: RaContext
     rekey: Rekey
     enrolment: Enrolment
 
@@ -185,7 +185,7 @@ class Reentry:
 
     async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
         """Record the certificate, or give the reservation up: whether it was signed is not known."""
-        now = self._verbs.desk.now()
+        now = self._verbs.context.now()
 
         async def attempt(pen: Pen) -> bool:
             facts = {"serial": reservation.serial, "issuer": reservation.issuer}
@@ -201,19 +201,19 @@ class Reentry:
 
     async def _activate(self, order_id: OrderId) -> None:
         """Let a certificate count as active that its customer had proved, and the one before as superseded."""
-        desk = self._verbs.desk
-        order = await desk.orders.get(order_id)
+        context = self._verbs.context
+        order = await context.orders.get(order_id)
         if order is None or order.state is not OrderState.ISSUED or order.serial is None:
             return
         old = next(
             (
                 one
-                for one in await desk.holdings.all(order.customer)
+                for one in await context.holdings.all(order.customer)
                 if one.profile == order.profile and one.state is CertificateState.ACTIVE
             ),
             None,
         )
-        works = () if old is None else (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+        works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
         async def attempt(pen: Pen) -> object:
             leaf = pen.leaf(
@@ -222,9 +222,9 @@ class Reentry:
                 old_serial=None if old is None else old.serial,
                 door="batch",
             )
-            return await desk.orders.activate(order, None, Installed.OPENED, desk.now(), works, leaf)
+            return await context.orders.activate(order, None, Installed.OPENED, context.now(), works, leaf)
 
-        await desk.recorder.write(order_chain(order.id), attempt)
+        await context.recorder.write(order_chain(order.id), attempt)
 
     async def _turn(self, line: Line) -> None:
         events = {

@@ -14,7 +14,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
 from chopmark.limits.budgets import Budget
-from chopmark.ra.desk import Caller, Desk, assert_two
+from chopmark.ra.context import Caller, RaContext, assert_two
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,9 +28,9 @@ _RECORDED: Final = frozenset({Kind.BAD_KEY, Kind.BAD_PROOF})
 
 
 class AtDesk(Protocol):
-    """A verb's home: it works with a desk."""
+    """A verb's home: it works with a context."""
 
-    _desk: Desk
+    _context: RaContext
 
 
 SelfT = TypeVar("SelfT", bound=AtDesk)
@@ -52,7 +52,7 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
             except Refused as refused:
                 if refused.refusal.kind in _RECORDED:
                     budget = Budget(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
-                    await _record(self._desk, order_chain(order_id), budget, event, refused, door=caller.door)
+                    await _record(self._context, order_chain(order_id), budget, event, refused, door=caller.door)
                 raise
 
         return recorded
@@ -60,26 +60,26 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
     return around
 
 
-async def two_people(desk: Desk, by: str, approved_by: str, act: str) -> None:
+async def two_people(context: RaContext, by: str, approved_by: str, act: str) -> None:
     """Raise Refused unless these are two different people at the firm (I32), and record what one tried alone."""
     try:
         assert_two(by, approved_by)
     except Refused as refused:
         budget = Budget("record:staff", THE_FIRM, _HOUR)
         facts = {"by": by, "approved_by": approved_by, "purpose": act}
-        await _record(desk, system_chain("staff"), budget, Event.STAFF_ACTION_REFUSED, refused, **facts)
+        await _record(context, system_chain("staff"), budget, Event.STAFF_ACTION_REFUSED, refused, **facts)
         raise
 
 
 async def _record(
-    desk: Desk, chain: ChainId, budget: Budget, event: Event, refused: Refused, **facts: str | None
+    context: RaContext, chain: ChainId, budget: Budget, event: Event, refused: Refused, **facts: str | None
 ) -> None:
-    if await desk.counters.take((budget,), desk.now()) is not None:
+    if await context.counters.take((budget,), context.now()) is not None:
         return
     refusal = refused.refusal
 
     async def attempt(pen: Pen) -> None:
         leaf = pen.leaf(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
-        await desk.orders.note(leaf)
+        await context.orders.note(leaf)
 
-    await desk.recorder.write(chain, attempt)
+    await context.recorder.write(chain, attempt)

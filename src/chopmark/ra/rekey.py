@@ -28,7 +28,7 @@ from chopmark.core.types import (
 )
 from chopmark.pki import csr, est, proof
 from chopmark.ra.consent import Consent, consent_for
-from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
@@ -62,17 +62,17 @@ class OneTime:
 class Rekey:
     """The steps of an order for a certificate."""
 
-    def __init__(self, desk: Desk, verifier: Verifier, failures: Failures, issuer: Issuer) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, verifier: Verifier, failures: Failures, issuer: Issuer) -> None:
+        self._context = context
         self._verifier = verifier
         self._failures = failures
         self._issuer = issuer
-        self._issuing = Issuing(desk, issuer)
+        self._issuing = Issuing(context, issuer)
 
     @property
     def rules(self) -> CodeRules:
         """The policy's numbers for codes."""
-        p = self._desk.policy
+        p = self._context.policy
         failures = FailureLimits(p.failures_per_day, timedelta(days=1), p.failures_ever)
         return CodeRules(
             p.code_digits,
@@ -96,12 +96,12 @@ class Rekey:
         this new key; or the old key opened the TLS connection that carries the request  3 policy allows it still
         4 [tx] order, leaf. A new key on an open order voids its code.
         """
-        desk = self._desk
-        file = await desk.file(caller, order_id)
+        context = self._context
+        file = await context.file(caller, order_id)
         order = file.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
@@ -110,19 +110,23 @@ class Rekey:
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
         old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
-        present = present_of(file.holdings, desk.policy.profile)
-        refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
+        present = present_of(file.holdings, context.policy.profile)
+        refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
         signature = evidence if isinstance(evidence, bytes) else None
         credential = evidence.token_hash if isinstance(evidence, OneTime) else None
-        kind, now = _evidence_of(order, evidence), desk.now()
+        kind, now = _evidence_of(order, evidence), context.now()
         bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, kind, acting, credential)
         told = (
             ()
             if (file.last_login or order.login) == acting.id
-            else desk.notice_to(
-                order.customer, desk.people.masked(file.contacts), "key_bound", None, account_last3=last3(order.account)
+            else context.notice_to(
+                order.customer,
+                context.people.masked(file.contacts),
+                "key_bound",
+                None,
+                account_last3=last3(order.account),
             )
         )
 
@@ -137,9 +141,9 @@ class Rekey:
                 factor="+".join(sorted(acting.union)),
                 door=caller.door,
             )
-            return await desk.orders.bind(order, bound, nonce, now, told, leaf)
+            return await context.orders.bind(order, bound, nonce, now, told, leaf)
 
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
@@ -183,7 +187,7 @@ class Rekey:
         return old, order.nonce
 
     def _verify(self, order: Order, proof_der: bytes, certificate: bytes, spki_sha256: str, purpose: str) -> None:
-        now = self._desk.now()
+        now = self._context.now()
         if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
             raise Refused(
                 Refusal(
@@ -194,7 +198,7 @@ class Rekey:
                 )
             )
         expected = proof.Expected(
-            portal=self._desk.portal,
+            portal=self._context.portal,
             order=order.id,
             nonce=order.nonce,
             new_spki_sha256=bytes.fromhex(spki_sha256),
@@ -208,11 +212,11 @@ class Rekey:
 
     async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderFile:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
-        desk = self._desk
-        file = await desk.at_step(caller, order_id, Step.CHANNEL)
-        order, contacts = file.order, desk.people.masked(file.contacts)
-        facts, acting = contact_facts(contacts), desk.acting(caller, order)
-        why_not = may_carry(desk.policy, order.touched(acting), facts.get(channel), channel, desk.now())
+        context = self._context
+        file = await context.at_step(caller, order_id, Step.CHANNEL)
+        order, contacts = file.order, context.people.masked(file.contacts)
+        facts, acting = contact_facts(contacts), context.acting(caller, order)
+        why_not = may_carry(context.policy, order.touched(acting), facts.get(channel), channel, context.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
@@ -235,57 +239,57 @@ class Rekey:
 
     async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderFile:
         """Accept the right code; a wrong one costs an attempt even though the request fails."""
-        desk = self._desk
-        file = await desk.file(caller, order_id)
+        context = self._context
+        file = await context.file(caller, order_id)
         order = file.order
         if order.state is not OrderState.CODED:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         if file.sent is not None and file.sent.channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
-        lost = desk.hold_old(order)
-        sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
-        since = desk.now() - desk.policy.approval_life
-        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=desk.policy.order_life)
+        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", None)
+        lost = context.hold_old(order)
+        sequel = Sequel() if file.sent is None else announced(context, file, acting, file.sent.channel)
+        since = context.now() - context.policy.approval_life
+        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=context.policy.order_life)
         answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
         if lost or order.delay:
-            return await desk.reread(caller, order_id)
-        return file.coded(order.touched(acting).coded(answered.channel, acting.id, desk.now()), answered)
+            return await context.reread(caller, order_id)
+        return file.coded(order.touched(acting).coded(answered.channel, acting.id, context.now()), answered)
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderFile:
         """Accept the right birth date; mismatches count per customer, charged before comparing."""
-        desk, now = self._desk, self._desk.now()
-        file = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
+        context, now = self._context, self._context.now()
+        file = await context.at_step(caller, order_id, Step.BIRTH_DATE)
         order = file.order
-        desk.require_password(caller)
-        limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", order.code_channel)
+        context.require_password(caller)
+        limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
+        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", order.code_channel)
 
         async def charge(pen: Pen) -> Refusal | None:
             leaf = pen.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
             return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
 
-        refused = await desk.recorder.write(order_chain(order.id), charge)
+        refused = await context.recorder.write(order_chain(order.id), charge)
         if refused is not None:
             raise Refused(refused)
-        if not desk.people.birth_date_matches(file.customer, claimed):
+        if not context.people.birth_date_matches(file.customer, claimed):
 
             async def wrong(pen: Pen) -> bool:
                 leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
                 return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
 
-            held = await desk.recorder.write(order_chain(order.id), wrong)
+            held = await context.recorder.write(order_chain(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
-        since = now - desk.policy.approval_life
+        since = now - context.policy.approval_life
 
         async def check(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
-            return await desk.orders.check(order.id, caller.login, now, since, leaf)
+            return await context.orders.check(order.id, caller.login, now, since, leaf)
 
-        if not await desk.recorder.write(order_chain(order.id), check):
+        if not await context.recorder.write(order_chain(order.id), check):
             raise Refused(_MOVED_ON)
         return file.now_as(order.checked(now))
 
@@ -305,8 +309,8 @@ class Rekey:
         and issues  5 [tx] fulfilled (3 to 5: `ra.issuing`). A repeat, and whoever comes second, gets the order as it
         stands (I2, I42).
         """
-        desk = self._desk
-        file = await desk.file(caller, order_id)
+        context = self._context
+        file = await context.file(caller, order_id)
         order = file.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
@@ -320,15 +324,15 @@ class Rekey:
         # The firm may have moved the account since the order was opened.
         if all(row.number != order.account for row in file.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(file.holdings, desk.policy.profile)
-        advice = advise(desk.policy, facts_of(present), desk.now())
+        present = present_of(file.holdings, context.policy.profile)
+        advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
         keyless = without_old_key(order.operation, had_one=present is not None)
-        if desk.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
+        if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         refused = self._same_factor(file, acting)
         if refused is not None:
             raise Refused(refused)
@@ -337,12 +341,12 @@ class Rekey:
             issued = await self._issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
-        return unless_void(await desk.reread(caller, order_id))
+        return unless_void(await context.reread(caller, order_id))
 
     def _same_factor(self, file: OrderFile, acting: ActingLogin) -> Refusal | None:
         """Refuse an approval by what the order's logins have used already; and a slip where a code can be sent."""
         if file.order.wants_slip:
-            return slip_refused(self._desk, file, acting)
+            return slip_refused(self._context, file, acting)
         used = file.order.code_channels
         return _SAME_FACTOR if not used or any(one.factor in acting.union for one in used) else None
 
@@ -376,10 +380,10 @@ class Rekey:
     async def _prove(
         self, caller: Caller, order_id: OrderId, evidence: bytes | Shown, installed: Installed = Installed.OPENED
     ) -> OrderFile:
-        desk = self._desk
-        file = await desk.file(caller, order_id)
+        context = self._context
+        file = await context.file(caller, order_id)
         order = file.order
-        desk.require_password(caller)
+        context.require_password(caller)
         if order.state is OrderState.ACTIVE:
             return file
         refused = order.require(Step.INSTALL)
@@ -399,19 +403,19 @@ class Rekey:
     async def _activate(
         self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None, installed: Installed
     ) -> OrderFile:
-        desk, order, now = self._desk, file.order, self._desk.now()
-        works = desk.notice_to(
+        context, order, now = self._context, file.order, self._context.now()
+        works = context.notice_to(
             order.customer,
-            desk.people.masked(file.contacts),
+            context.people.masked(file.contacts),
             "activated",
             order.code_channel,
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(file.holdings, desk.policy.profile)
+        old = present_of(file.holdings, context.policy.profile)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
-            after = desk.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
-            works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
+            after = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
+            works += (context.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
 
         async def attempt(pen: Pen) -> Refusal | None:
             superseded = None if old is None else old.serial
@@ -422,10 +426,10 @@ class Rekey:
                 installed=installed,
                 door=caller.door,
             )
-            return await desk.orders.activate(order, nonce, installed, now, works, leaf)
+            return await context.orders.activate(order, nonce, installed, now, works, leaf)
 
-        await desk.proved(holding)
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        await context.proved(holding)
+        refused = await context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         return file.activated(replace(order.active(now), installed=installed), now)

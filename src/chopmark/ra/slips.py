@@ -28,7 +28,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
 from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.ra.desk import Caller, Desk, contact_facts
+from chopmark.ra.context import Caller, RaContext, contact_facts
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
@@ -127,8 +127,8 @@ class Slips(Protocol):
 class SlipDesk:
     """Prints slips, and takes them in the place of codes."""
 
-    def __init__(self, desk: Desk, slips: Slips, failures: Failures) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, slips: Slips, failures: Failures) -> None:
+        self._context = context
         self._slips = slips
         self._failures = failures
 
@@ -141,20 +141,20 @@ class SlipDesk:
         record was changed lately; slip, notices, leaf. `words` are the key words that the customer's page shows: then
         it approves that key and no other.
         """
-        desk, now = self._desk, self._desk.now()
-        await two_people(desk, by, approved_by, "approval_slip")
-        file = await desk.files.customer(customer)
+        context, now = self._context, self._context.now()
+        await two_people(context, by, approved_by, "approval_slip")
+        file = await context.files.customer(customer)
         if file.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = desk.people.masked(file.contacts)
-        if can_carry(desk.policy, contact_facts(contacts), now):
+        contacts = context.people.masked(file.contacts)
+        if can_carry(context.policy, contact_facts(contacts), now):
             raise Refused(_NOT_NEEDED)
-        letters = desk.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
-        slip = Slip(new_id(desk.entropy), customer, "", _words(words), now, now + desk.policy.slip_life)
+        letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
+        slip = Slip(new_id(context.entropy), customer, "", _words(words), now, now + context.policy.slip_life)
         slip = replace(slip, secret_hash=self._hash(slip, letters))
         facts = {"template": Purpose.SLIP_PRINTED.value}
         works = tuple(
-            desk.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
+            context.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
             for channel, contact in sorted(contacts.items())
         )
 
@@ -167,13 +167,13 @@ class SlipDesk:
                 customer=customer,
                 slip=slip.id,
                 key_words=slip.key_words,
-                contacts=why_none_carries(desk.policy, contact_facts(contacts), now),
+                contacts=why_none_carries(context.policy, contact_facts(contacts), now),
             )
-            return await self._slips.put(slip, now - desk.policy.contact_cooldown, works, leaf)
+            return await self._slips.put(slip, now - context.policy.contact_cooldown, works, leaf)
 
-        if not await desk.recorder.write(customer_chain(customer), attempt):
-            raise Refused(_too_new(desk.policy.contact_cooldown))
-        waiting = (order.at(now, desk.policy) for order in file.live)
+        if not await context.recorder.write(customer_chain(customer), attempt):
+            raise Refused(_too_new(context.policy.contact_cooldown))
+        waiting = (order.at(now, context.policy) for order in file.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
         return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
 
@@ -184,83 +184,83 @@ class SlipDesk:
         one failure  4 compare in constant time  5 [tx] right: the slip is used up for this order and key, the order is
         coded, the failure given back; wrong: record.
         """
-        desk, now = self._desk, self._desk.now()
+        context, now = self._context, self._context.now()
         letters = _typed(typed, SLIP_LETTERS)
         if letters is None:
             raise Refused(_MALFORMED)
-        file = await desk.file(caller, order_id)
+        file = await context.file(caller, order_id)
         order = file.order
         if not (order.wants_slip and order.state in _AGAIN) and (refused := order.require(Step.SLIP)) is not None:
             raise Refused(refused)
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         slip = await self._slips.current(order, now)
-        refused = slip_refused(desk, file, acting) or _unfit(slip, order)
+        refused = slip_refused(context, file, acting) or _unfit(slip, order)
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
+        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", None)
         await self._charge(slip, order, acting, told)
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
             raise Refused(await self._wrong(slip, order, acting, told))
         await self._right(slip, file, acting)
-        if desk.hold_old(order):
-            return await desk.reread(caller, order_id)
+        if context.hold_old(order):
+            return await context.reread(caller, order_id)
         return file.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
     async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
         async def attempt(pen: Pen) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
             yes, no = pen.leaf(Event.RA_SLIP_CHARGED, **facts), pen.leaf(Event.RA_SLIP_DEAD, **facts)
-            return await self._slips.charge(slip, order, self._limits, self._desk.now(), told, yes, no)
+            return await self._slips.charge(slip, order, self._limits, self._context.now(), told, yes, no)
 
-        refused = await self._desk.recorder.write(order_chain(order.id), attempt)
+        refused = await self._context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
     async def _right(self, slip: Slip, file: OrderFile, acting: ActingLogin) -> None:
-        desk, order = self._desk, file.order
-        sequel = announced(desk, file, acting, None)
-        sequel = replace(sequel, works=(*sequel.works, *desk.hold_old(order)))
+        context, order = self._context, file.order
+        sequel = announced(context, file, acting, None)
+        sequel = replace(sequel, works=(*sequel.works, *context.hold_old(order)))
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(pen: Pen) -> Refusal | None:
-            contacts = contact_facts(desk.people.masked(file.contacts))
+            contacts = contact_facts(context.people.masked(file.contacts))
             leaf = pen.leaf(
                 Event.RA_SLIP_RIGHT,
                 **facts,
                 spki_sha256=order.spki_sha256,
                 factor="+".join(sorted(acting.union)),
-                contacts=why_none_carries(desk.policy, contacts, desk.now()),
+                contacts=why_none_carries(context.policy, contacts, context.now()),
             )
             no = pen.leaf(Event.RA_SLIP_DEAD, **facts)
-            return await self._slips.right(slip, order, acting, desk.now(), sequel, leaf, no)
+            return await self._slips.right(slip, order, acting, context.now(), sequel, leaf, no)
 
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
     async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
-            return await self._failures.wrong(order.customer, CODE, self._limits, self._desk.now(), told, leaf)
+            return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, leaf)
 
-        return HELD if await self._desk.recorder.write(order_chain(order.id), attempt) else _WRONG
+        return HELD if await self._context.recorder.write(order_chain(order.id), attempt) else _WRONG
 
     @property
     def _limits(self) -> FailureLimits:
-        policy = self._desk.policy
+        policy = self._context.policy
         return FailureLimits(policy.failures_per_day, timedelta(days=1), policy.failures_ever)
 
     def _hash(self, slip: Slip, letters: str) -> str:
         """Return the keyed hash of a slip's letters with all that makes it this slip."""
         said = f"{slip.id}:{slip.customer}:{int(slip.expires_at.timestamp())}:{slip.key_words or ''}:{letters}"
-        return self._desk.people.keyed("approval-slip", said)
+        return self._context.people.keyed("approval-slip", said)
 
 
-def slip_refused(desk: Desk, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+def slip_refused(context: RaContext, file: OrderFile, acting: ActingLogin) -> Refusal | None:
     """Refuse an order's slip where the login was opened with one, or where a contact can carry a code by now."""
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(desk.policy, contact_facts(desk.people.masked(file.contacts)), desk.now()):
+    if can_carry(context.policy, contact_facts(context.people.masked(file.contacts)), context.now()):
         return _CODE_INSTEAD
     return None
 

@@ -18,7 +18,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
 from chopmark.limits.budgets import Budget
 from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
-from chopmark.ra.desk import Desk, contact_facts
+from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
@@ -61,7 +61,7 @@ class Stopped(StrEnum):
     CERTIFICATE = "certificate"
 
 
-def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
+def announced(context: RaContext, file: OrderFile, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
     """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
@@ -73,28 +73,28 @@ def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channe
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
-    contacts, now = desk.people.masked(file.contacts), desk.now()
+    contacts, now = context.people.masked(file.contacts), context.now()
     asked = demand(
-        desk.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
+        context.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
     )
-    stop, works = new_id(desk.entropy), []
+    stop, works = new_id(context.entropy), []
     for channel in sorted(asked.told):
         facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}
         other = (
             {OTHER_VERSION: contacts[channel.other].version} if channel.other in contacts.keys() - asked.told else {}
         )
         version = contacts[channel].version
-        works.append(desk.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
-    reference = stop_code(desk.people, order.id, stop)
-    stored = Stop(order.id, stop_hash(desk.people, reference.reveal()), now + desk.policy.stop_life)
+        works.append(context.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
+    reference = stop_code(context.people, order.id, stop)
+    stored = Stop(order.id, stop_hash(context.people, reference.reveal()), now + context.policy.stop_life)
     return Sequel(tuple(works), stored)
 
 
 class StopDesk:
     """Takes references of customers who have not signed in."""
 
-    def __init__(self, desk: Desk, stops: Stops) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, stops: Stops) -> None:
+        self._context = context
         self._stops = stops
 
     async def stop(self, typed: str, network: str) -> Stopped:
@@ -104,35 +104,35 @@ class StopDesk:
         up; the order ends, or its certificate is on hold; the customer is told by all contacts.
         Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
         """
-        desk = self._desk
+        context = self._context
         budgets = (Budget(f"stop:{network}", PER_NETWORK, _HOUR), Budget("stops", OVER_ALL, _HOUR))
-        spent = await desk.counters.take(budgets, desk.now())
+        spent = await context.counters.take(budgets, context.now())
         if spent is not None:
             raise Refused(Refusal(Kind.TOO_MANY, _LATER, code="stops", retry_after_s=spent.retry_after_s))
-        hashed = stop_hash(desk.people, typed)
+        hashed = stop_hash(context.people, typed)
         for _ in range(_ATTEMPTS):
-            order = await self._stops.find(hashed, desk.now())
+            order = await self._stops.find(hashed, context.now())
             if order is None:
                 break
-            does = cancelling(order.at(desk.now(), desk.policy).state)
+            does = cancelling(order.at(context.now(), context.policy).state)
             if does is Cancelling.NOTHING:
                 break
             if await self._write(hashed, order, does, network):
-                await desk.counters.give_back(budgets)
+                await context.counters.give_back(budgets)
                 return Stopped.ORDER if does is Cancelling.ENDS_ORDER else Stopped.CERTIFICATE
         raise Refused(_NOTHING)
 
     async def _write(self, hashed: str, order: Order, does: Cancelling, network: str) -> bool:
-        desk, ends = self._desk, does is Cancelling.ENDS_ORDER
+        context, ends = self._context, does is Cancelling.ENDS_ORDER
         template = Purpose.ORDER_STOPPED if ends else Purpose.CERTIFICATE_STOPPED
         facts = {"template": template.value, "account_last3": last3(order.account)}
-        contacts = await desk.people.contacts(order.customer)
+        contacts = await context.people.contacts(order.customer)
         works = [
-            desk.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
+            context.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
             for channel, contact in sorted(contacts.items())
         ]
         if order.serial is not None:
-            works.append(desk.hold_work(order.serial, order.customer, order.id))
+            works.append(context.hold_work(order.serial, order.customer, order.id))
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(
@@ -141,9 +141,9 @@ class StopDesk:
                 serial=order.serial,
                 network=network,
             )
-            return await self._stops.stop(hashed, Stopping(order, tuple(works)), desk.now(), leaf)
+            return await self._stops.stop(hashed, Stopping(order, tuple(works)), context.now(), leaf)
 
-        return await desk.recorder.write(order_chain(order.id), attempt)
+        return await context.recorder.write(order_chain(order.id), attempt)
 
 
 _LATER = text("There were too many attempts. Please wait a while and try again, or call us.")

@@ -13,7 +13,7 @@ from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
 from chopmark.messaging.ports import Work
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.ports import Holding
 from chopmark.ra.refusals import two_people
 
@@ -36,8 +36,8 @@ class Suspensions(Protocol):
 class Suspension:
     """Holds and releases certificates; `ca` is None where the CA knows no holds, and they are ours alone."""
 
-    def __init__(self, desk: Desk, records: Suspensions, ca: Suspender | None) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: Suspensions, ca: Suspender | None) -> None:
+        self._context = context
         self._records = records
         self._ca = ca
 
@@ -47,22 +47,22 @@ class Suspension:
         Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
         FORBIDDEN for what are no two people (I32).
         """
-        await two_people(self._desk, by, approved_by, "certificate_hold")
+        await two_people(self._context, by, approved_by, "certificate_hold")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_held")
 
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.hold(serial, self._desk.now(), works, leaf)
+            return await self._records.hold(serial, self._context.now(), works, leaf)
 
-        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.recorder.write(order_chain(holding.order), attempt):
             raise Refused(_NOT_IN_FORCE)
         await self.at_ca(serial)
         return await self._holding(serial)
 
     async def release(self, serial: Serial, by: str, approved_by: str) -> Holding:
         """Return the certificate in force again; raises as `hold` does."""
-        await two_people(self._desk, by, approved_by, "certificate_release")
+        await two_people(self._context, by, approved_by, "certificate_release")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_released")
 
@@ -70,7 +70,7 @@ class Suspension:
             leaf = pen.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
             return await self._records.release(serial, works, leaf)
 
-        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.recorder.write(order_chain(holding.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
         return await self._holding(serial)
@@ -92,14 +92,14 @@ class Suspension:
                 await self._ca.release(serial)
 
     async def _holding(self, serial: Serial) -> Holding:
-        holding = await self._desk.holdings.get(serial)
+        holding = await self._context.holdings.get(serial)
         if holding is None:
             raise Refused(NO_CERTIFICATE)
         return holding
 
     async def _works(self, holding: Holding, template: str) -> tuple[Work, ...]:
-        notices = await self._desk.notice(holding.customer, template, None, serial=holding.serial)
-        return (*notices, self._desk.hold_work(holding.serial, holding.customer, holding.order))
+        notices = await self._context.notice(holding.customer, template, None, serial=holding.serial)
+        return (*notices, self._context.hold_work(holding.serial, holding.customer, holding.order))
 
 
 NO_CERTIFICATE = Refusal(Kind.NOT_FOUND, text("Nobody holds a certificate with this serial number."), field="serial")

@@ -16,7 +16,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
-from chopmark.ra.program import ProgramDesk, Progress
+from chopmark.ra.program import ProgramEnrolment, Progress
 from chopmark.ra.rekey import Shown
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
@@ -60,7 +60,7 @@ Headers = list[tuple[bytes, bytes]]
 class EstDoor:
     """What the door is given: `certificates` are the CA's, DER, the root last; `attributes` are CsrAttrs, DER."""
 
-    program: ProgramDesk
+    program: ProgramEnrolment
     label: str
     certificates: tuple[bytes, ...]
     attributes: bytes | None

@@ -9,7 +9,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountKind, CertificateState, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.pki.key_words import key_name
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent

@@ -28,8 +28,8 @@ world = world_fixture()
 ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
-def desk(world: World) -> ByHand:
-    return ByHand(world.house.desk, ManualRevocationRepository(world.house.engine))
+def context(world: World) -> ByHand:
+    return ByHand(world.house.context, ManualRevocationRepository(world.house.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
@@ -53,9 +53,9 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
 async def test_two_people_tick_a_revocation_off_and_the_list_says_who_and_when(world: World) -> None:
     for serial in (ONE, TWO):
         await asked(world, serial)
-    done = await desk(world).done(ONE, "alice", "bob")
+    done = await context(world).done(ONE, "alice", "bob")
     assert (done.done_at, done.reason) == (world.clock.now(), "superseded")
-    waits, ticked = await desk(world).listed()
+    waits, ticked = await context(world).listed()
     assert (waits.serial, waits.done_at, waits.by) == (TWO, None, None)
     assert ticked == done
     assert await world.house.requests.attention() == {TWO: "revoke_by_hand"}
@@ -70,7 +70,7 @@ async def test_what_does_not_wait_is_refused_and_leaves_no_leaf(world: World) ->
     await world.to_active()
     ours = next(iter(world.held.values())).holding.serial
     for serial in (TWO, ours, Serial("0A03")):
-        refused = await refusal(desk(world).done(serial, "alice", "bob"))
+        refused = await refusal(context(world).done(serial, "alice", "bob"))
         assert (refused.kind, refused.code) == (Kind.NOT_FOUND, "not_waiting")
     assert await world.leaves(Event.CA_CERTIFICATE_REVOKED) == []
 
@@ -78,7 +78,7 @@ async def test_what_does_not_wait_is_refused_and_leaves_no_leaf(world: World) ->
 async def test_i32_one_person_is_not_enough(world: World) -> None:
     await asked(world, ONE)
     for second, kind in (("Alice", Kind.FORBIDDEN), ("", Kind.MALFORMED)):
-        refused = await refusal(desk(world).done(ONE, "alice", second))
+        refused = await refusal(context(world).done(ONE, "alice", second))
         assert (refused.kind, refused.field) == (kind, "approved_by")
     assert await world.house.requests.attention() == {ONE: "revoke_by_hand"}
 
@@ -87,7 +87,7 @@ async def test_it_is_ticked_off_once_however_many_do_it_at_the_same_moment(world
     await asked(world, ONE)
     other = await world.node(2)
     pairs = (("alice", "bob"), ("carol", "dave"), ("erin", "frank"))
-    doing = [desk(house).done(ONE, *pair) for house in (world, other) for pair in pairs]
+    doing = [context(house).done(ONE, *pair) for house in (world, other) for pair in pairs]
     said = await asyncio.gather(*(outcome(one) for one in doing))
     assert sum(getattr(one, "code", "done") == "done" for one in said) == 1
     assert {getattr(one, "code", "done") for one in said} == {"done", "done_already"}

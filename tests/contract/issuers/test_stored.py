@@ -68,7 +68,7 @@ async def history(peer: Foreign) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ByHand(world.house.desk, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
+        await ByHand(world.house.context, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())

@@ -49,7 +49,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RaContext:
     """What a verb works with."""
 
     orders: Orders
