@@ -104,7 +104,7 @@ async def _certified(house: House, clock: SteppingClock, i: int) -> None:
     await house.rekey.answer(caller, order.id, code.reveal())
     order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
     order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await house.counter.holding(caller, order.serial)
+    holding = None if order.serial is None else await house.customer_queries.holding(caller, order.serial)
     if holding is None:
         raise ValueError(f"the order stands at {order.state}")
     nonce, _ = await house.enrolment.nonce(caller, order.id)

@@ -74,7 +74,7 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
     """The first code is right at 12:01 in Taipei on 31 March; another sign-in would not help before noon of 1 April."""
     errand = await begun(world)
     await right(errand)
-    counter = world.house.counter
+    counter = world.house.customer_queries
     file = await counter.file(errand.caller, errand.id)
     (why_not,) = [str(choice.why_not) for choice in counter.channels(file) if choice.masked]
     assert why_not == "Your first code was right. From 2026-04-01 12:01 on a second one can be sent to you."
@@ -84,7 +84,7 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
 async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None:
     """The order as it was read before the first code; then a row that says it was approved."""
     errand = await begun(world)
-    read_before = await errand.house.counter.file(errand.caller, errand.id)
+    read_before = await errand.house.customer_queries.file(errand.caller, errand.id)
     await right(errand)
     world.clock.later(minutes=2)
     house = world.house

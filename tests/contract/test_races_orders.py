@@ -110,7 +110,7 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_no_certificate_wi
     )
     await world.work()
     state = await errand.state()
-    held = [h.state for h in await world.house.counter.holdings(errand.caller)]
+    held = [h.state for h in await world.house.customer_queries.holdings(errand.caller)]
     at_ca = [row["state"] for row in await world.rows("SELECT state FROM certificates")]
     if state is OrderState.ISSUED:
         assert (held, at_ca) == ([CertificateState.ISSUED], ["issued"])

@@ -45,7 +45,7 @@ from chopmark.core.types import (
 from chopmark.keys.ports import Signer
 from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
-from chopmark.ra.overview import Counter
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.ports import Holding
 from chopmark.ra.possession import Possession
 from chopmark.ra.recorded import rules_of
@@ -239,8 +239,8 @@ class World:
         house = self.house
         rekey = Rekey(house.context, house.verifier, FailureRepository(house.engine), issuer)
         revocation = Revocation(house.context, issuer)
-        counter = Counter(house.context, overlap=issuer.allows_overlap)
-        changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
+        counter = CustomerQueries(house.context, overlap=issuer.allows_overlap)
+        changed = replace(house, rekey=rekey, revocation=revocation, customer_queries=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
     @property
@@ -356,7 +356,7 @@ class Errand:
         return self.world.house
 
     async def order(self) -> Order:
-        return await self.house.counter.order(self.caller, self.id)
+        return await self.house.customer_queries.order(self.caller, self.id)
 
     async def state(self) -> OrderState:
         return (await self.order()).state
@@ -385,7 +385,7 @@ class Errand:
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
-        file = await self.house.counter.file(self.caller, self.id)
+        file = await self.house.customer_queries.file(self.caller, self.id)
         proof = self.proof(await self.nonce()) if file.order.operation is Operation.REKEY else None
         csr = self.key.request(self.house.rekey.csr_subject(file))
         return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
@@ -442,7 +442,7 @@ class Errand:
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
-        file = await self.house.counter.file(self.caller, self.id)
+        file = await self.house.customer_queries.file(self.caller, self.id)
         acting = self.house.context.acting(self.caller, file.order)
         assert await self.house.rekey._issuing.submit(file, await self.terms(), acting) is not None
 

@@ -58,7 +58,7 @@ from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake, rules_of
-from chopmark.ra.overview import Counter
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.reentry import Reentry, Verbs
@@ -156,7 +156,7 @@ class House(WithBuiltIn):
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
-    counter: Counter
+    customer_queries: CustomerQueries
     holds: Holds
     intake: Intake
     inbox: InboxRepository
@@ -390,7 +390,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         revocation=revocation,
         suspension=Suspension(context, staff, own),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
-        counter=Counter(context, overlap=certifier.allows_overlap),
+        customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
         holds=Holds(context, failures),
         intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,

@@ -59,7 +59,7 @@ class Sent:
     undelivered: bool
 
 
-class Counter:
+class CustomerQueries:
     """Reads for the portal; changes nothing."""
 
     def __init__(self, context: RaContext, *, overlap: bool = True) -> None:

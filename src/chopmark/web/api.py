@@ -191,8 +191,8 @@ def status(request: Req) -> StatusOut:
 async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
     lang, translate = lang_of(request), request.app.state.pages.translator.translate
     live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
     action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
@@ -237,7 +237,7 @@ async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
     visit, _ = await enter(request, OrderId(order_id))
     doors = house(request)
-    view = order_view(doors, await doors.counter.file(visit.caller, OrderId(order_id)))
+    view = order_view(doors, await doors.customer_queries.file(visit.caller, OrderId(order_id)))
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
     return Response(named_out(doors, view, out))
 
@@ -356,10 +356,10 @@ async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmB
 
     async def do(visit: Visit) -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
-        file = await doors.counter.file(visit.caller, wanted)
+        file = await doors.customer_queries.file(visit.caller, wanted)
         if file.order.operation is Operation.REVOKE:
             await doors.revocation.confirm(visit.caller, wanted, data.consent)
-            return _order(request, await doors.counter.reread(visit.caller, wanted))
+            return _order(request, await doors.customer_queries.reread(visit.caller, wanted))
         file = await doors.rekey.confirm(visit.caller, wanted, data.consent)
         issued = file.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
         return _order(request, file, 201 if issued else 202)
@@ -382,7 +382,7 @@ async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]
 async def cancel(request: Req, visit: Visiting, order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
     order = await house(request).enrolment.cancel(visit.caller, OrderId(order_id))
-    return _order(request, await house(request).counter.reread(visit.caller, order.id))
+    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
@@ -391,20 +391,20 @@ async def dispute(
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order ends and the contact is stopped; once a day."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
-    return _order(request, await house(request).counter.reread(visit.caller, order.id))
+    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
 
 
 @get("/certificates", responses=PROBLEMS)
 async def certificates(request: Req, visit: Visiting) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
     now = house(request).now()
-    return [certificate_out(held, now) for held in await house(request).counter.holdings(visit.caller)]
+    return [certificate_out(held, now) for held in await house(request).customer_queries.holdings(visit.caller)]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
 async def certificate(request: Req, visit: Visiting, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
-    found = await house(request).counter.holding(visit.caller, Serial(serial))
+    found = await house(request).customer_queries.holding(visit.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
     return certificate_out(found, house(request).now(), whole=True, pem=True)

@@ -13,7 +13,7 @@ from chopmark.messaging.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
-from chopmark.ra.overview import Counter
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
 from chopmark.ra.possession import Possession
@@ -87,7 +87,7 @@ class Doors:
     program: ProgramEnrolment
     revocation: Revocation
     stopping: StopDesk
-    counter: Counter
+    customer_queries: CustomerQueries
     idempotency: Idempotency
     responders: Mapping[str, Responder]
     timestamps: TimestampAuthority | None

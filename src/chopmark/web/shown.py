@@ -115,8 +115,8 @@ def order_view(doors: Doors, file: OrderFile) -> OrderView:
     """Return what there is to show of an order."""
     now, order, step = doors.now(), file.order, file.order.next()
     waiting = step is Step.CHANNEL
-    channels = doors.counter.channels(file) if waiting else []
-    sent = doors.counter.sent(file) if waiting else None
+    channels = doors.customer_queries.channels(file) if waiting else []
+    sent = doors.customer_queries.sent(file) if waiting else None
     old, holding = file.holding(order.old_serial), file.holding(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:

@@ -162,7 +162,7 @@ async def order_page(
 ) -> Response[str]:
     """Show the order's next step."""
     visit, _ = await enter(request, OrderId(order_id))
-    name, scene = _scene(request, await house(request).counter.file(visit.caller, OrderId(order_id)), step)
+    name, scene = _scene(request, await house(request).customer_queries.file(visit.caller, OrderId(order_id)), step)
     return html(request, _PAGES[name](scene))
 
 
@@ -172,7 +172,7 @@ async def program_credential(
 ) -> Response[str]:
     """Show a fresh credential for the customer's program, once; the one before is dead."""
     made = await credential_for(house(request), visit.caller, OrderId(order_id))
-    _, scene = _scene(request, await house(request).counter.reread(visit.caller, OrderId(order_id)), "key")
+    _, scene = _scene(request, await house(request).customer_queries.reread(visit.caller, OrderId(order_id)), "key")
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
 
@@ -214,7 +214,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         _notified(doors, file),
         doors.rekey.overlap,
         doors.est_url,
-        name == "channel" and doors.counter.password_alone_helps(file),
+        name == "channel" and doors.customer_queries.password_alone_helps(file),
         doors.policy.kept_when_said,
     )
 
