@@ -258,7 +258,11 @@ async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_ma
     """A row inserted as submitted, signed by a CA that went by rows, and then everything that goes with it."""
     ben, house, key = await world.to_active(BEN), world.house, ClientKey.generate()
     gate = Anybody(
-        house.approvals.terms, CertificateRepository(house.engine), house.context.counters, house.recorder, world.clock
+        house.approvals.terms,
+        CertificateRepository(house.engine),
+        house.context.rate_limits,
+        house.recorder,
+        world.clock,
     )
     house.issuer._approvals = gate
     (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)

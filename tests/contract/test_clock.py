@@ -96,14 +96,14 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
 
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
-    counters, way = RateLimitRepository(world.house.engine), Way(ANN, Entry.STRANGER)
-    budgets = signin_budgets(way, "192.0.2.0/24")
+    rate_limits, way = RateLimitRepository(world.house.engine), Way(ANN, Entry.STRANGER)
+    limits = signin_budgets(way, "192.0.2.0/24")
     for _ in range(3):
-        assert await counters.take(budgets, START + MONTH_AHEAD) is None
-    assert await counters.take(budgets, START + MONTH_AHEAD) is not None
+        assert await rate_limits.take(limits, START + MONTH_AHEAD) is None
+    assert await rate_limits.take(limits, START + MONTH_AHEAD) is not None
     for _ in range(3):
-        assert await counters.take(budgets, START) is None
-    assert (spent := await counters.take(budgets, START)) is not None
+        assert await rate_limits.take(limits, START) is None
+    assert (spent := await rate_limits.take(limits, START)) is not None
     assert spent.retry_after_s <= 30
 
 

@@ -68,7 +68,7 @@ class Site:
         return await outcome(self.door.sign_in(claimed, password, self.address(), replaces, known))
 
     async def fail(self, claimed: str, times: int = CLOSES_AT, known: str | None = None, **how: str) -> list[str]:
-        """Guess so slowly that no short budget stops it."""
+        """Guess so slowly that no short rate limit stops it."""
         codes = []
         for _ in range(times):
             made = await self.guess(claimed, WRONG, known, **how)
@@ -98,8 +98,8 @@ def door_of(world: World, gate: PasswordGate) -> Door:
     """The house's door with another gate."""
     house, known = world.house, KnownBrowsers(SECRET, world.clock, world.dice)
     records, sessions = CustomerRepository(house.engine), SessionRepository(house.engine)
-    counters, marks = RateLimitRepository(house.engine), Marks(gate, known)
-    return Door(house.people, records, sessions, counters, marks, house.recorder, world.clock, world.dice)
+    rate_limits, marks = RateLimitRepository(house.engine), Marks(gate, known)
+    return Door(house.people, records, sessions, rate_limits, marks, house.recorder, world.clock, world.dice)
 
 
 async def site_of(world: World) -> Site:

@@ -12,7 +12,7 @@ WRONG_DATE = date(1961, 7, 16)
 
 
 async def guess(world: World, customer: str, times: int) -> Refusal | None:
-    """Answer wrongly this often, each code in an order of its own, as fast as the send budgets allow."""
+    """Answer wrongly this often, each code in an order of its own, as fast as the send rate limits allow."""
     last: Refusal | None = None
     while times:
         errand = await world.to_sent(customer)

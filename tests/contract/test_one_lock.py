@@ -1,4 +1,4 @@
-"""One failure budget and one lock for all codes of a customer; cancelling and starting again evades nothing.
+"""One failure rate limit and one lock for all codes of a customer; cancelling and starting again evades nothing.
 
 The product reads the time from a clock that these tests move: a pause, an hour and a day pass at once.
 """

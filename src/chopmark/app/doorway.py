@@ -29,10 +29,10 @@ def doorway(
     engine: Engine, people: People, recorder: Recorder, clock: Clock, entropy: Entropy, secret: bytes
 ) -> Doorway:
     """Return the way in; `secret` lies outside the database, and the cookies of known browsers are signed under it."""
-    records, counters = CustomerRepository(engine), RateLimitRepository(engine)
+    records, rate_limits = CustomerRepository(engine), RateLimitRepository(engine)
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     known = KnownBrowsers(secret, clock, entropy)
-    door = Door(people, records, SessionRepository(engine), counters, Marks(gate, known), recorder, clock, entropy)
+    door = Door(people, records, SessionRepository(engine), rate_limits, Marks(gate, known), recorder, clock, entropy)
     return Doorway(
-        gate, door, LaunchTickets(LaunchRepository(engine), records, counters, door, recorder, clock, entropy)
+        gate, door, LaunchTickets(LaunchRepository(engine), records, rate_limits, door, recorder, clock, entropy)
     )

@@ -330,10 +330,25 @@ async def build(
 def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
     orders, holdings = OrderRepository(engine), SubscriberCertificateRepository(engine)
-    counters, files, submissions = RateLimitRepository(engine), SnapshotRepository(engine), SubmissionRepository(engine)
+    rate_limits, files, submissions = (
+        RateLimitRepository(engine),
+        SnapshotRepository(engine),
+        SubmissionRepository(engine),
+    )
     policy, portal, journal = ground.policy, ground.portal, ground.journal
     return RaContext(
-        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+        orders,
+        holdings,
+        people,
+        rate_limits,
+        ground.recorder,
+        policy,
+        portal,
+        clock,
+        entropy,
+        files,
+        submissions,
+        journal,
     )
 
 

@@ -24,13 +24,13 @@ from chopmark.ca.ports import Wish
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, KeyEvidence, Operation, OrderId, text
-from chopmark.limits.budgets import Budget, Counters
+from chopmark.limits.budgets import RateLimit, RateLimits
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 
 MARGIN = timedelta(seconds=30)
 """A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""
-_ALARMS = Budget("ca:distrusted:1h", 60, timedelta(hours=1))
+_ALARMS = RateLimit("ca:distrusted:1h", 60, timedelta(hours=1))
 """How many alarms are recorded; beyond it they stand in the log only, and nobody fills the audit (I41)."""
 
 log = structlog.get_logger()
@@ -371,10 +371,10 @@ class Notes(Protocol):
 class Approvals:
     """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
 
-    def __init__(self, terms: Terms, notes: Notes, counters: Counters, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, terms: Terms, notes: Notes, rate_limits: RateLimits, recorder: Recorder, clock: Clock) -> None:
         self.terms = terms
         self._notes = notes
-        self._counters = counters
+        self._rate_limits = rate_limits
         self._recorder = recorder
         self._clock = clock
 
@@ -391,7 +391,7 @@ class Approvals:
     async def _alarm(self, order: OrderId, wrong: Distrust) -> None:
         """Say it in the log, and in the audit as long as not too many come."""
         log.error("order distrusted", order=order, code=wrong.value)
-        if await self._counters.take((_ALARMS,), self._clock.now()) is not None:
+        if await self._rate_limits.take((_ALARMS,), self._clock.now()) is not None:
             return
 
         async def attempt(pen: Pen) -> None:

@@ -21,7 +21,7 @@ from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Door, Opened, bearer, digest
-from chopmark.limits.budgets import Budget, Counters
+from chopmark.limits.budgets import RateLimit, RateLimits
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)
@@ -49,7 +49,7 @@ class LaunchTickets:
         self,
         launches: Launches,
         records: Records,
-        counters: Counters,
+        rate_limits: RateLimits,
         door: Door,
         recorder: Recorder,
         clock: Clock,
@@ -57,7 +57,7 @@ class LaunchTickets:
     ) -> None:
         self._launches = launches
         self._records = records
-        self._counters = counters
+        self._rate_limits = rate_limits
         self._door = door
         self._recorder = recorder
         self._clock = clock
@@ -85,13 +85,13 @@ class LaunchTickets:
     async def _crowd(self, door: str, network: str, event: Event, refusal: Refusal) -> Refusal:
         """Return the refusal of somebody whom nobody knows, or the one of a network that tries too often.
 
-        It is recorded in one chain for all of them, as long as the budget for records lasts.
+        It is recorded in one chain for all of them, as long as the rate limit for records lasts.
         """
         now = self._clock.now()
-        spent = await self._counters.take((Budget(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
+        spent = await self._rate_limits.take((RateLimit(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
         if spent is not None:
             return _later(spent.retry_after_s)
-        record = (Budget(f"record:{door}", CROWD, _MINUTE),)
+        record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
         await self._recorder.write(
             stranger_chain(door),
             lambda pen: self._records.note_within(pen.leaf(event, network=network, code=refusal.code), record, now),
@@ -122,7 +122,7 @@ class LaunchTickets:
             raise Refused(outside)
         ticket = bearer(self._entropy)
         launch = Launch(digest(ticket), client.id, customer, account, factors, wanted, now, now + TICKET_LIFE)
-        rate = (Budget(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
+        rate = (RateLimit(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
 
         async def attempt(pen: Pen) -> Refusal | None:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
@@ -134,7 +134,7 @@ class LaunchTickets:
         return Secret(ticket)
 
     async def _outside(self, client: Client, refusal: Refusal, now: datetime) -> None:
-        record = (Budget(f"record:client:{client.id}", CROWD, _MINUTE),)
+        record = (RateLimit(f"record:client:{client.id}", CROWD, _MINUTE),)
         facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
         await self._recorder.write(
             stranger_chain("client"),
@@ -160,7 +160,7 @@ class LaunchTickets:
             return found
         if found.code == ports.UNKNOWN:
             raise Refused(await self._crowd("launch", network, Event.PORTAL_LAUNCH_REFUSED, found))
-        record = (Budget(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
+        record = (RateLimit(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
         now, facts = self._clock.now(), {"network": network, "code": found.code}
         await self._recorder.write(
             _ticket_chain(hashed),

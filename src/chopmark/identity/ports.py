@@ -9,7 +9,7 @@ from chopmark.audit.leaf import Leaf, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 
 UNKNOWN = "launch.unknown"
@@ -189,8 +189,8 @@ class Records(Protocol):
         """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
         ...
 
-    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
-        """Write a leaf that goes with no other change, a refusal at the door, as long as its budgets last."""
+    async def note_within(self, leaf: Leaf, limits: tuple[RateLimit, ...], now: datetime) -> bool:
+        """Write a leaf that goes with no other change, a refusal at the door, as long as its rate limits last."""
         ...
 
 
@@ -257,7 +257,7 @@ class Launches(Protocol):
         """Return a client by id, and the tip of the chain of the customer for whom it asks."""
         ...
 
-    async def create(self, launch: Launch, budgets: tuple[Budget, ...], leaf: Leaf) -> Refusal | None:
+    async def create(self, launch: Launch, limits: tuple[RateLimit, ...], leaf: Leaf) -> Refusal | None:
         """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
         ...
 

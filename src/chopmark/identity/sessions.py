@@ -23,7 +23,7 @@ from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import Budget, Spent
+from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.messaging.ports import Work
 
 IDLE = timedelta(seconds=600)
@@ -65,7 +65,7 @@ class Opened:
     session: Session
 
 
-REFUSALS = Budget("record:sign-in", 600, timedelta(minutes=10))
+REFUSALS = RateLimit("record:sign-in", 600, timedelta(minutes=10))
 """How many refused sign-ins are recorded; beyond it the answer is the same, the counters move, and no disk fills."""
 
 
@@ -107,7 +107,7 @@ class Door:
         """Return a session for the right customer and password; raise Refused otherwise.
 
         `replaces` and `known` are what the browser's cookies hold. 1 whom the spelling means, and by which way they
-        come  2 charge the way and the budgets  3 compare, at the same cost for an unknown customer  4 a wrong one is
+        come  2 charge the way and the rate limits  3 compare, at the same cost for an unknown customer  4 a wrong one is
         recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right
         6 open the session.
         """
@@ -115,7 +115,7 @@ class Door:
         claim = self._people.claim(claimed)
         found = await self._records.claimant(claim)
         way = await self._way(claim, found, replaces, known)
-        charged, budgets = await self._charge(way, network)
+        charged, limits = await self._charge(way, network)
         if isinstance(charged, Spent):
             raise Refused(_slow_down(charged.retry_after_s))
         if charged is None:
@@ -123,26 +123,26 @@ class Door:
         stored = None if found is None else found.password
         right = await self._gate.verify(None if stored is None else stored.phc, password)
         if isinstance(right, Refusal):
-            await self._entries.uncharge(way, budgets)
+            await self._entries.uncharge(way, limits)
             raise Refused(right)
         if found is None or stored is None or not right:
             await self._wrong(claim, found, way, charged, network)
             raise Refused(_WRONG)
         if stored.expires_at is not None and now >= stored.expires_at:
             raise Refused(_LAPSED)
-        await self._entries.right(way, budgets)
+        await self._entries.right(way, limits)
         opened = await self.open(found.customer, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
         await self._not_rebound(found, opened)
         return opened
 
-    async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[Budget, ...]]:
-        """Charge an attempt, by the spare budgets where others have used up the network's; return those charged too."""
+    async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[RateLimit, ...]]:
+        """Charge an attempt, by the spare rate limits where others have used up the network's; return those charged too."""
         now = self._clock.now()
-        budgets = signin_budgets(way, "" if network == UNKNOWN else network)
-        charged = await self._entries.charge(way, budgets, now)
+        limits = signin_budgets(way, "" if network == UNKNOWN else network)
+        charged = await self._entries.charge(way, limits, now)
         spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
         if spare is None:
-            return charged, budgets
+            return charged, limits
         again = await self._entries.charge(way, spare, now)
         return (charged if isinstance(again, Spent) else again), spare
 

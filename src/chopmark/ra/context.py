@@ -24,7 +24,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import Counters
+from chopmark.limits.budgets import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
@@ -55,7 +55,7 @@ class RaContext:
     orders: Orders
     holdings: Holdings
     people: People
-    counters: Counters
+    rate_limits: RateLimits
     recorder: Recorder
     policy: Policy
     portal: str

@@ -20,7 +20,7 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
@@ -235,11 +235,11 @@ class Enrolment:
         if not order.live:
             raise Refused(ended(order))
         works = await context.notice(order.customer, "contact_disputed", channel, channel=channel.value)
-        budget = Budget(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
+        limit = RateLimit(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
 
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
-            return await context.orders.dispute(order, channel, budget, now, works, leaf)
+            return await context.orders.dispute(order, channel, limit, now, works, leaf)
 
         refused = await context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:

@@ -21,7 +21,7 @@ from chopmark.core.types import (
     OrderState,
     Serial,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 
@@ -179,7 +179,7 @@ class Orders(Protocol):
         self,
         order: Order,
         acting: ActingLogin,
-        budgets: tuple[Budget, ...],
+        limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
         works: tuple[Work, ...],
@@ -196,11 +196,11 @@ class Orders(Protocol):
         ...
 
     async def dispute(
-        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and every code on its way to it.
 
-        Refused when the budget is spent, when the customer's other contact is stopped already, and where there is no
+        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is no
         such contact.
         """
         ...

@@ -15,7 +15,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 from chopmark.ra.context import Caller, RaContext
@@ -27,7 +27,7 @@ DOOR = "est"
 PROGRAM = LoginId("program")
 """Stands for a program that shows a certificate; no login has such an id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
-_REFUSALS = Budget("est:refused:1m", 60, timedelta(minutes=1))
+_REFUSALS = RateLimit("est:refused:1m", 60, timedelta(minutes=1))
 """How many refused credentials are recorded; beyond it a stranger gets the same answer and fills no disk (I41)."""
 
 
@@ -118,7 +118,7 @@ class ProgramEnrolment:
     async def _unknown(self, code: str) -> Refusal:
         """Record a refused credential, as long as not too many come; nobody's counter moves (I19)."""
         context = self._context
-        if await context.counters.take((_REFUSALS,), context.now()) is None:
+        if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
             async def attempt(pen: Pen) -> None:
                 await context.orders.note(pen.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))

@@ -1,6 +1,6 @@
 """Records of refusals: keys and proofs that do not hold, and what one person at the firm tried alone.
 
-Each has a budget, so that nobody floods the audit: beyond it the answer is the same and nothing is written (I41).
+Each has a rate limit, so that nobody floods the audit: beyond it the answer is the same and nothing is written (I41).
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from chopmark.audit.leaf import ChainId, order_chain, system_chain
 from chopmark.audit.recorder import Pen
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.ra.context import Caller, RaContext, assert_two
 
 P = ParamSpec("P")
@@ -51,8 +51,8 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
                 return await verb(self, caller, order_id, *args, **kwargs)
             except Refused as refused:
                 if refused.refusal.kind in _RECORDED:
-                    budget = Budget(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
-                    await _record(self._context, order_chain(order_id), budget, event, refused, door=caller.door)
+                    limit = RateLimit(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
+                    await _record(self._context, order_chain(order_id), limit, event, refused, door=caller.door)
                 raise
 
         return recorded
@@ -65,16 +65,16 @@ async def two_people(context: RaContext, by: str, approved_by: str, act: str) ->
     try:
         assert_two(by, approved_by)
     except Refused as refused:
-        budget = Budget("record:staff", THE_FIRM, _HOUR)
+        limit = RateLimit("record:staff", THE_FIRM, _HOUR)
         facts = {"by": by, "approved_by": approved_by, "purpose": act}
-        await _record(context, system_chain("staff"), budget, Event.STAFF_ACTION_REFUSED, refused, **facts)
+        await _record(context, system_chain("staff"), limit, Event.STAFF_ACTION_REFUSED, refused, **facts)
         raise
 
 
 async def _record(
-    context: RaContext, chain: ChainId, budget: Budget, event: Event, refused: Refused, **facts: str | None
+    context: RaContext, chain: ChainId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
 ) -> None:
-    if await context.counters.take((budget,), context.now()) is not None:
+    if await context.rate_limits.take((limit,), context.now()) is not None:
         return
     refusal = refused.refusal
 

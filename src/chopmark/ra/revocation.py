@@ -8,7 +8,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.consent import consent_for
 from chopmark.ra.context import Caller, RaContext
@@ -55,9 +55,9 @@ class Revocation:
         serial, reason = order.old_serial, order.reason
         if serial is None or reason is None:
             raise ValueError(f"order {order.id} names no certificate or reason")
-        budgets = (
-            Budget(f"revoke:{order.customer}:1d", context.policy.revocations_per_day, timedelta(days=1)),
-            Budget(f"revoke:{order.customer}:1y", context.policy.revocations_per_year, timedelta(days=365)),
+        limits = (
+            RateLimit(f"revoke:{order.customer}:1d", context.policy.revocations_per_day, timedelta(days=1)),
+            RateLimit(f"revoke:{order.customer}:1y", context.policy.revocations_per_year, timedelta(days=365)),
         )
         ca_reason = CA_REASONS.get(reason, "unspecified")
         acting = context.acting(caller, order)
@@ -68,7 +68,7 @@ class Revocation:
         async def attempt(pen: Pen) -> Refusal | None:
             leaf = pen.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
             since = now - context.policy.approval_life
-            return await context.orders.revoke(order, acting, budgets, since, now, works, leaf)
+            return await context.orders.revoke(order, acting, limits, since, now, works, leaf)
 
         refused = await context.recorder.write(order_chain(order.id), attempt)
         if refused is not None:

@@ -6,7 +6,7 @@ have the certificate at once, and nobody would have read the notices.
 
 It stands where others have the right code, beside the password and in a login that holds the order's key, and never
 where a contact can carry a code. Two people at the firm print it: with a password slip it would otherwise make one
-clerk into any customer without contacts. Entries count in the budget of codes and end in their lock (decision 27).
+clerk into any customer without contacts. Entries count in the rate limit of codes and end in their lock (decision 27).
 There is no count of its own that a slip dies of: of 80 bits nobody guesses any, and whoever knows the password could
 send the customer back to the branch by five wrong entries.
 """
@@ -104,7 +104,7 @@ class Slips(Protocol):
         leaf: Leaf,
         no: Leaf,
     ) -> Refusal | None:
-        """Take one failure from the budget of codes before anything is compared; refused where none is left.
+        """Take one failure from the rate limit of codes before anything is compared; refused where none is left.
 
         The call that finds none left and sets the hold queues `works` and is recorded with `no`.
 

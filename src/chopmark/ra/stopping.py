@@ -16,7 +16,7 @@ from chopmark.audit.recorder import Pen
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.files import OrderFile, present_of
@@ -100,13 +100,13 @@ class StopDesk:
     async def stop(self, typed: str, network: str) -> Stopped:
         """Return what the reference has done.
 
-        1 budgets of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
+        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
         up; the order ends, or its certificate is on hold; the customer is told by all contacts.
         Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
         """
         context = self._context
-        budgets = (Budget(f"stop:{network}", PER_NETWORK, _HOUR), Budget("stops", OVER_ALL, _HOUR))
-        spent = await context.counters.take(budgets, context.now())
+        limits = (RateLimit(f"stop:{network}", PER_NETWORK, _HOUR), RateLimit("stops", OVER_ALL, _HOUR))
+        spent = await context.rate_limits.take(limits, context.now())
         if spent is not None:
             raise Refused(Refusal(Kind.TOO_MANY, _LATER, code="stops", retry_after_s=spent.retry_after_s))
         hashed = stop_hash(context.people, typed)
@@ -118,7 +118,7 @@ class StopDesk:
             if does is Cancelling.NOTHING:
                 break
             if await self._write(hashed, order, does, network):
-                await context.counters.give_back(budgets)
+                await context.rate_limits.give_back(limits)
                 return Stopped.ORDER if does is Cancelling.ENDS_ORDER else Stopped.CERTIFICATE
         raise Refused(_NOTHING)
 

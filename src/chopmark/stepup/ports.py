@@ -7,12 +7,12 @@ from typing import Final, Protocol
 from chopmark.audit.leaf import Leaf
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, CustomerId, OrderId
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 
 CODE: Final = "code"
-"""The failure budget and the lock of all codes of a customer, whatever channel, order and operation."""
+"""The failure rate limit and the lock of all codes of a customer, whatever channel, order and operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SendLimits:
 
     per_order: int
     span: timedelta
-    budgets: tuple[Budget, ...]
+    limits: tuple[RateLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Challenges(Protocol):
         no: Leaf,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13).
+        """Take one attempt and one failure from the rate limits, before anything is compared (I10, I11, I13).
 
         The call that finds no failure left and sets the hold queues `notices`.
         """
@@ -127,7 +127,7 @@ class Failures(Protocol):
         notices: tuple[Work, ...],
         leaf: Leaf,
     ) -> Refusal | None:
-        """Take one failure from the budget before anything is compared.
+        """Take one failure from the rate limit before anything is compared.
 
         A refusal is recorded with `leaf`; the one that sets the hold queues `notices` too.
         """

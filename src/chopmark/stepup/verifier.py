@@ -1,7 +1,7 @@
 """Sending one-time codes and checking them: the verbs around `challenge` (pure) and `derive` (pure).
 
 The code is derived, never stored; an attempt is charged and committed before it is compared, so that no number of
-parallel guesses, sessions or nodes compares more than the budget allows (I10 to I14, I17).
+parallel guesses, sessions or nodes compares more than the rate limit allows (I10 to I14, I17).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
@@ -55,20 +55,20 @@ class CodeFor:
     acting: ActingLogin
 
 
-def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[Budget, ...]:
+def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
     """Return what one message is charged to: destination and customer, by hour and by day, and the pause (OTP-06)."""
     day, hour = timedelta(days=1), timedelta(hours=1)
     return (
-        Budget(f"send:{destination_hash}:1h", rules.per_hour, hour),
-        Budget(f"send:{destination_hash}:1d", rules.per_day, day),
-        Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),
-        Budget(f"send-customer:{customer}:1d", rules.per_day, day),
-        Budget(pause_of(customer), 1, rules.resend_after),
+        RateLimit(f"send:{destination_hash}:1h", rules.per_hour, hour),
+        RateLimit(f"send:{destination_hash}:1d", rules.per_day, day),
+        RateLimit(f"send-customer:{customer}:1h", rules.per_hour, hour),
+        RateLimit(f"send-customer:{customer}:1d", rules.per_day, day),
+        RateLimit(pause_of(customer), 1, rules.resend_after),
     )
 
 
 def pause_of(customer: CustomerId) -> str:
-    """Return the name of the budget that keeps two codes of a customer apart, whatever orders they are for."""
+    """Return the name of the rate limit that keeps two codes of a customer apart, whatever orders they are for."""
     return f"send-pause:{customer}"
 
 

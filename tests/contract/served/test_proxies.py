@@ -231,7 +231,7 @@ def test_the_machine_s_health_is_not_told_outside(front: Front) -> None:
 
 
 def test_who_asks_is_counted_by_the_address_that_the_proxy_sees(front: Front) -> None:
-    """A header that a caller writes changes nothing: the network's budget is used up, and another's is not."""
+    """A header that a caller writes changes nothing: the network's rate limit is used up, and another's is not."""
     number = KINDS.index(front.kind) + 1
     content = b"\x30\x00"
     used, kind = f"127.{number}.1.1", {"Content-Type": "application/timestamp-query"}

@@ -20,7 +20,7 @@ from chopmark.store.schema.identity import (
     sessions,
 )
 from chopmark.store.schema.installation import installation, leases
-from chopmark.store.schema.limits import counters, entries
+from chopmark.store.schema.limits import entries, rate_limits
 from chopmark.store.schema.messaging import inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
 from chopmark.store.schema.stepup import challenges, failures

@@ -18,7 +18,7 @@ from chopmark.identity.ports import (
     PasswordRow,
     Session,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
@@ -232,11 +232,11 @@ class CustomerRepository:
 
         await self._engine.run(script)
 
-    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
-        """Write a leaf that goes with no other change, as long as its budgets last."""
+    async def note_within(self, leaf: Leaf, limits: tuple[RateLimit, ...], now: datetime) -> bool:
+        """Write a leaf that goes with no other change, as long as its rate limits last."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, *taken(budgets, now))) is not None
+            return (yield from record(leaf, *taken(limits, now))) is not None
 
         return await self._engine.run(script)
 

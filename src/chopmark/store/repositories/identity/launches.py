@@ -9,7 +9,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, text
 from chopmark.identity.ports import UNKNOWN, Client, Launch
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
@@ -210,7 +210,7 @@ class LaunchRepository:
 
         return await self._engine.read(script)
 
-    async def create(self, launch: Launch, budgets: tuple[Budget, ...], leaf: Leaf) -> Refusal | None:
+    async def create(self, launch: Launch, limits: tuple[RateLimit, ...], leaf: Leaf) -> Refusal | None:
         """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
         whose = {"customer": launch.customer, "account": launch.account, "client": launch.client}
         change = query(
@@ -225,11 +225,11 @@ class LaunchRepository:
 
         def script() -> Script[Refusal | None]:
             may = guard(_MAY_ASK, **whose)
-            if (yield from record(leaf, may, *taken(budgets, launch.created_at), change)) is not None:
+            if (yield from record(leaf, may, *taken(limits, launch.created_at), change)) is not None:
                 return None
             if not (yield query(_IN_FORCE, client=launch.client)):
                 return _DISABLED
-            spent = yield from take_each(budgets, launch.created_at)
+            spent = yield from take_each(limits, launch.created_at)
             if spent is None:
                 return _NO_ACCOUNT
             return _too_fast(spent.retry_after_s)

@@ -8,7 +8,7 @@ from functools import partial
 from chopmark.audit.leaf import Leaf
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound, Holding, Otherwise
@@ -444,14 +444,14 @@ class OrderRepository:
         self,
         order: Order,
         acting: ActingLogin,
-        budgets: tuple[Budget, ...],
+        limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
         works: tuple[Work, ...],
         leaf: Leaf,
     ) -> Refusal | None:
         """End a holding by its coded revocation order; refused when a quota is used up."""
-        script = partial(revoked, order, acting, budgets, fresh_since, now, works, leaf)
+        script = partial(revoked, order, acting, limits, fresh_since, now, works, leaf)
         try:
             await self._engine.run(script)
         except NotRevoked as refused:
@@ -485,7 +485,7 @@ class OrderRepository:
             return False
 
     async def dispute(
-        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self, order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], leaf: Leaf
     ) -> Refusal | None:
         """End an order that is not submitted and stop the contact; as `disputes.disputed`."""
-        return await self._engine.run(disputed, order, channel, budget, now, works, leaf)
+        return await self._engine.run(disputed, order, channel, limit, now, works, leaf)

@@ -115,7 +115,7 @@ class SlipRepository:
         leaf: Leaf,
         no: Leaf,
     ) -> Refusal | None:
-        """Take one failure from the budget of codes before anything is compared; refused where none is left."""
+        """Take one failure from the rate limit of codes before anything is compared; refused where none is left."""
         good = guard(_MAY_COMPARE, id=slip.id, **_of(order, now))
 
         def script() -> Script[Refusal | None]:

@@ -192,7 +192,7 @@ def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
     now = ms(challenge.created_at)
     return (
         guard(_MAY_SEND, now=now, per_order=limits.per_order, **_sends(challenge, limits)),
-        *taken(limits.budgets, challenge.created_at),
+        *taken(limits.limits, challenge.created_at),
     )
 
 
@@ -207,10 +207,10 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     sent = yield query(f"{_COUNTED} ORDER BY created_at DESC LIMIT :most", most=limits.per_order, **values)
     if len(sent) >= limits.per_order:
         return pure.sent_too_often(moment(sent[-1]["created_at"]) + limits.span, now)
-    spent = yield from take_each(limits.budgets, now)
+    spent = yield from take_each(limits.limits, now)
     if spent is None:
         return None
-    yield from give_back_each(tuple(b for b in limits.budgets if b.name < spent.name))
+    yield from give_back_each(tuple(b for b in limits.limits if b.name < spent.name))
     if spent.name == pause_of(challenge.customer):
         return pure.too_soon(now + timedelta(seconds=spent.retry_after_s), now)
     minutes = -(-spent.retry_after_s // 60)
@@ -286,7 +286,7 @@ class ChallengeRepository:
         no: Leaf,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the budgets, before anything is compared."""
+        """Take one attempt and one failure from the rate limits, before anything is compared."""
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
 
         def script() -> Script[Charged | Refusal]:
@@ -380,7 +380,7 @@ class FailureRepository:
         notices: tuple[Work, ...],
         leaf: Leaf,
     ) -> Refusal | None:
-        """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
+        """Take one failure from the rate limit before anything is compared; a refusal is recorded with `leaf`."""
 
         def script() -> Script[Refusal | None]:
             if (yield from at_once(failure(customer, factor, limits, now))) is not None:
