@@ -24,7 +24,7 @@ from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.core.types import OrderId
 from chopmark.pki import signing
 
@@ -67,9 +67,9 @@ class Issuing:
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
         customer, spki = number(next(self._customers)), next(self._keys)
         records = _records(order, spki, customer, self._house.audit_key)
-        wish = Wish(order, PROFILE, spki, {"customer": customer}, records=records)
+        issuance = IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
         begun = time.perf_counter()
-        made = await self._house.issuer.issue(wish)
+        made = await self._house.issuer.issue(issuance)
         came = time.perf_counter()
         if isinstance(made, Certified):
             tally.told("issue", came, came - begun)

@@ -16,7 +16,7 @@ from chopmark import ca
 from chopmark.ca.approval import Approvals
 from chopmark.ca.checker import Checked, Checker
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
@@ -250,8 +250,8 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
 class Anybody(Approvals):
     """What stood in front of the CA before it read records: nothing."""
 
-    async def granted(self, wish: Wish) -> Wish:
-        return wish
+    async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest:
+        return issuance
 
 
 async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_made(world: World) -> None:
@@ -298,8 +298,8 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
     for customer, modulus in enumerate(moduli, 1):
         key = rsa.RSAPublicNumbers(65537, modulus).public_key()
         spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        wish = Wish(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
-        made = await world.house.issuer.issue(await on_record(world.house, wish))
+        issuance = IssuanceRequest(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
+        made = await world.house.issuer.issue(await on_record(world.house, issuance))
         assert isinstance(made, Certified)
         serials.append(made.serial)
     found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}

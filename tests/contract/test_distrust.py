@@ -13,7 +13,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import Distrust, Terms, judge
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal
@@ -291,12 +291,12 @@ async def test_orders_that_never_end_keep_the_others_waiting_for_one_turn_only(w
 
 
 async def test_a_flood_of_bad_orders_fills_no_audit(world: World) -> None:
-    wishes = [Wish(OrderId(f"{number:026}"), "investor", b"", {}) for number in range(70)]
-    for one in wishes:
+    issuances = [IssuanceRequest(OrderId(f"{number:026}"), "investor", b"", {}) for number in range(70)]
+    for one in issuances:
         assert isinstance(await world.house.issuer.issue(one), Refusal)
     assert len(await world.leaves(Event.CA_ORDER_DISTRUSTED)) == 60
     world.clock.later(hours=1)
-    assert isinstance(await world.house.issuer.issue(wishes[0]), Refusal)
+    assert isinstance(await world.house.issuer.issue(issuances[0]), Refusal)
     assert len(await world.leaves(Event.CA_ORDER_DISTRUSTED)) == 61
 
 
@@ -345,11 +345,11 @@ async def test_a_record_that_the_key_of_the_house_sealed_is_trusted_and_one_of_a
 ) -> None:
     house, key = world.house, ClientKey.generate()
     spki = spki_of(key)
-    wish = await on_record(house, Wish(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
+    issuance = await on_record(house, IssuanceRequest(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
     keys = AuditKeys([AuditKey("audit-2", b"x" * 32)])
     strange = Terms(keys, house.policy.approval_life, house.policy.replace_delay)
-    assert judge(wish.order, wish.records, strange) is Distrust.SEAL
-    assert isinstance(await house.issuer.issue(wish), Certified)
+    assert judge(issuance.order, issuance.records, strange) is Distrust.SEAL
+    assert isinstance(await house.issuer.issue(issuance), Certified)
 
 
 def spki_of(key: ClientKey) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from chopmark.app.foundation import build, found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.cli.operating_service import services_of, withdrawal_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
@@ -174,11 +174,11 @@ async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(wo
     request = csr.parse(ClientKey.generate().request())
     assert isinstance(request, csr.Request)
     subject = dict.fromkeys(issuer.needs["investor"], "C1")
-    wish = await on_record(world.house, Wish(OrderId("ORDER"), "investor", request.spki_der, subject))
-    assert await issuer.issue(wish) == Pending(retry_after_s=7)
+    issuance = await on_record(world.house, IssuanceRequest(OrderId("ORDER"), "investor", request.spki_der, subject))
+    assert await issuer.issue(issuance) == Pending(retry_after_s=7)
     (first,) = await world.rows("SELECT serial, state FROM certificates")
     assert first["state"] == CertificateState.ORPHANED
-    issued = await issuer.resume(wish)
+    issued = await issuer.resume(issuance)
     assert isinstance(issued, Certified)
     assert issued.serial != first["serial"]
     assert len(set(breaking.asked)) == 2

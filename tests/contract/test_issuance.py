@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.core.types import OrderId, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import signing
@@ -124,9 +124,9 @@ async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_late
     signer = CountingSigner(world.house.authority.signer)
     await errand.submit()
     issuer = world.issuer(signer)
-    wish = await errand.wish()
-    made = await issuer.issue(wish)
-    assert (await issuer.issue(wish)) == made
+    issuance = await errand.issuance()
+    made = await issuer.issue(issuance)
+    assert (await issuer.issue(issuance)) == made
     world.clock.later(seconds=21)
     await world.once("resume")
     assert await errand.state() is OrderState.ISSUED
@@ -276,9 +276,9 @@ async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signatur
     signer = CountingSigner(world.house.authority.signer)
     issuer = world.issuer(signer)
     names = [f"ORDER{number:02}" for number in range(24)]
-    wishes = {name: await wish(world, name) for name in names}
+    issuances = {name: await issuance(world, name) for name in names}
     names += ["ORDER03", "ORDER17"] * 4
-    made = await asyncio.gather(*(issuer.issue(wishes[name]) for name in names))
+    made = await asyncio.gather(*(issuer.issue(issuances[name]) for name in names))
     certified = {one.serial: one for one in made if isinstance(one, Certified)}
     assert all(isinstance(one, Certified | Pending) for one in made)
     assert len(certified) == 24
@@ -297,14 +297,14 @@ async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(wo
     issuer = world.issuer(signer)
     issuer.warm()
     world.dice.loaded.extend([b"s" * SERIAL_RANDOM_BYTES] * 3)
-    wishes = [await wish(world, f"ORDER{number:02}") for number in range(10)]
-    made = await asyncio.gather(*(issuer.issue(one) for one in wishes))
+    issuances = [await issuance(world, f"ORDER{number:02}") for number in range(10)]
+    made = await asyncio.gather(*(issuer.issue(one) for one in issuances))
     assert sum(isinstance(one, Certified) for one in made) == 8
     assert signer.signatures == 8
     assert sum(isinstance(one, Pending) for one in made) == 2
     assert (await world.audit()).findings == ()
 
 
-async def wish(world: World, order: str) -> Wish:
+async def issuance(world: World, order: str) -> IssuanceRequest:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    return await on_record(world.house, Wish(OrderId(order), "investor", key, {"customer": "C1"}))
+    return await on_record(world.house, IssuanceRequest(OrderId(order), "investor", key, {"customer": "C1"}))

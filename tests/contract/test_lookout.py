@@ -16,7 +16,7 @@ from cryptography.x509 import ocsp
 
 from chopmark.app.foundation import House
 from chopmark.app.web import doors, looks
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.jobs import loop
 from chopmark.pki import signing
@@ -108,8 +108,8 @@ def answering(responder: Responder, house: House, line: Line, lookout: Lookout) 
 
 async def issued(world: World, number: int) -> Certified:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    wish = Wish(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"})
-    made = await world.house.issuer.issue(await on_record(world.house, wish))
+    issuance = IssuanceRequest(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"})
+    made = await world.house.issuer.issue(await on_record(world.house, issuance))
     assert isinstance(made, Certified)
     return made
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
 from chopmark.ra.model import Order
@@ -24,13 +24,13 @@ class OneAtATime:
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
         return self._inner.csr_subject(profile, values)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
-        for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=wish.order):
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=issuance.order):
             await self._inner.revoke(Serial(row["serial"]), "superseded")
-        return await self._inner.issue(wish)
+        return await self._inner.issue(issuance)
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
-        return await self.issue(wish)
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        return await self.issue(issuance)
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         await self._inner.revoke(serial, reason)

@@ -158,7 +158,7 @@ async def test_while_the_database_is_behind_the_counter_stands_still(world: Worl
     await backups.put_back(backup)
     with_ca = replace(errand, world=world)
     await with_ca.submit()
-    assert await world.house.issuer.issue(await with_ca.wish()) == Pending(30)
+    assert await world.house.issuer.issue(await with_ca.issuance()) == Pending(30)
     assert await world.count("certificates") == 0
     assert {await task.job() for task in tasks(world.house) if task.name not in GOES_ON} == {0}
     no = await refusal(world.house.context.journal.write(LINE))
@@ -447,7 +447,7 @@ class Died(Exception):
 async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, where: str) -> None:
     errand = await world.to_review(ANN)
     await errand.submit()
-    wish = await errand.wish()
+    issuance = await errand.issuance()
     books, authority = world.books, world.house.authority
 
     class Journal:
@@ -478,7 +478,7 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
     issuer = world.issuer(Signer())  # type: ignore[arg-type]
     issuer._journal, issuer._ledger = Journal(), Ledger()  # type: ignore[assignment]
     with pytest.raises(Died):
-        await issuer.issue(wish)
+        await issuer.issue(issuance)
     assert await undone(world) == ()
     assert not world.house.restorewatch.behind
     world.clock.later(minutes=1)
@@ -496,7 +496,7 @@ async def test_without_a_journal_nothing_is_signed_and_nothing_is_revoked(world:
     for path in folder.glob("journal-*"):
         path.unlink()
         path.mkdir()
-    assert await world.house.issuer.issue(await errand.wish()) == Pending(30)
+    assert await world.house.issuer.issue(await errand.issuance()) == Pending(30)
     assert await world.rows("SELECT state FROM certificates WHERE order_id = :id", id=errand.id) == [
         {"state": "orphaned"}
     ]

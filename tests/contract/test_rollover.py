@@ -205,8 +205,8 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     serial = (await errand.order()).serial
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
-    wish = await errand.wish()
-    certified = await after.house.issuer.resume(wish)
+    issuance = await errand.issuance()
+    certified = await after.house.issuer.resume(issuance)
     assert isinstance(certified, Certified)
     assert certified.serial == serial
     assert certified.chain == (await world.holding(errand)).chain
@@ -227,8 +227,8 @@ async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wa
     assert order.state is OrderState.ISSUED
     assert order.serial is not None
     assert await issuer_of(after, order.serial) == "investor-2"
-    wish = await errand.wish()
-    assert isinstance(await world.house.issuer.issue(wish), Pending)  # the old process has not the new one's chain
+    issuance = await errand.issuance()
+    assert isinstance(await world.house.issuer.issue(issuance), Pending)  # the old process has not the new one's chain
 
 
 async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(world: World, tmp_path) -> None:

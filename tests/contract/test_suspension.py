@@ -233,7 +233,7 @@ async def test_a_confirmed_order_whose_certificate_is_held_before_it_is_told_get
     errand = await world.to_issued()
     serial = (await world.holding(errand)).serial
     await world.house.issuer.hold(serial)
-    wish = await errand.wish()
-    again = await world.house.issuer.issue(wish)
+    issuance = await errand.issuance()
+    again = await world.house.issuer.issue(issuance)
     assert getattr(again, "serial", None) == serial
     assert await errand.state() is OrderState.ISSUED

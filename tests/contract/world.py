@@ -26,7 +26,7 @@ from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import Beside, verify
 from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
 from chopmark.ca.journaled import CaJournal
-from chopmark.ca.ports import Issuer, Wish
+from chopmark.ca.ports import IssuanceRequest, Issuer
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal, Refused
 from chopmark.core.types import (
@@ -432,13 +432,13 @@ class Errand:
         known = claimed or date.fromisoformat(ROWS[self.caller.customer]["birth_date"])
         return (await self.house.rekey.birth_date(self.caller, self.id, known)).order
 
-    async def wish(self) -> Wish:
+    async def issuance(self) -> IssuanceRequest:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
         file = await self.house.context.files.order(self.caller.customer, self.id)
         assert file is not None
         records = [leaf_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.house.rekey._issuing.wish(file, tuple(records[:until]))
+        return self.house.rekey._issuing.issuance(file, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""

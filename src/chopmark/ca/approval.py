@@ -20,7 +20,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.tree import hash_leaf
-from chopmark.ca.ports import Wish
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, KeyEvidence, Operation, OrderId, text
@@ -304,22 +304,24 @@ def _last(told: Sequence[_Told], event: Event) -> int | None:
     return next((place for place in reversed(range(len(told))) if told[place].event == event), None)
 
 
-def differs(approval: Approval, wish: Wish) -> Distrust | None:
-    """Say in what a wish goes beyond what was approved; a subject value that no record names cannot be compared.
+def differs(approval: Approval, issuance: IssuanceRequest) -> Distrust | None:
+    """Say in what an issuance request goes beyond what was approved; a subject value that no record names cannot be compared.
 
     Names and person ids stand in no record; they are sealed in the customer's own row and open nowhere else.
     """
-    if hashlib.sha256(wish.spki_der).hexdigest() != approval.spki_sha256:
+    if hashlib.sha256(issuance.spki_der).hexdigest() != approval.spki_sha256:
         return Distrust.OTHER_KEY
-    if wish.csr_der and csr.spki_of(wish.csr_der) != wish.spki_der:
+    if issuance.csr_der and csr.spki_of(issuance.csr_der) != issuance.spki_der:
         return Distrust.OTHER_KEY
-    if wish.subject.get("customer", approval.customer) != approval.customer:
+    if issuance.subject.get("customer", approval.customer) != approval.customer:
         return Distrust.OTHER_CUSTOMER
-    if wish.subject.get("account", approval.account) != approval.account:
+    if issuance.subject.get("account", approval.account) != approval.account:
         return Distrust.OTHER_ACCOUNT
-    if wish.profile != approval.profile:
+    if issuance.profile != approval.profile:
         return Distrust.OTHER_PROFILE
-    if wish.replaces is not None and (approval.old_serial is None or _serial(wish.replaces) != approval.old_serial):
+    if issuance.replaces is not None and (
+        approval.old_serial is None or _serial(issuance.replaces) != approval.old_serial
+    ):
         return Distrust.OTHER_RENEWED
     return None
 
@@ -378,15 +380,15 @@ class Approvals:
         self._recorder = recorder
         self._clock = clock
 
-    async def granted(self, wish: Wish) -> Wish | Refusal:
-        """Return the wish with customer, account, profile and key as the records have them; else the refusal."""
-        approval = judge(wish.order, wish.records, self.terms)
-        wrong = approval if isinstance(approval, Distrust) else differs(approval, wish)
+    async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest | Refusal:
+        """Return the issuance request with customer, account, profile and key as the records have them; else the refusal."""
+        approval = judge(issuance.order, issuance.records, self.terms)
+        wrong = approval if isinstance(approval, Distrust) else differs(approval, issuance)
         if isinstance(approval, Distrust) or wrong is not None:
-            await self._alarm(wish.order, wrong or Distrust.NO_RECORDS)
+            await self._alarm(issuance.order, wrong or Distrust.NO_RECORDS)
             return DISTRUSTED
         recorded = {"customer": approval.customer, "account": approval.account}
-        return replace(wish, profile=approval.profile or "", subject={**wish.subject, **recorded})
+        return replace(issuance, profile=approval.profile or "", subject={**issuance.subject, **recorded})
 
     async def _alarm(self, order: OrderId, wrong: Distrust) -> None:
         """Say it in the log, and in the audit as long as not too many come."""

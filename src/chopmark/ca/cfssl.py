@@ -60,10 +60,12 @@ class CfsslClient:
     async def request(self, asked: Asked) -> Answer:
         """Ask for a certificate: subject and profile are ours, the CSR brings key and proof of possession."""
         pem = x509.load_der_x509_csr(asked.csr_der).public_bytes(serialization.Encoding.PEM).decode()
-        wish = json.dumps({"certificate_request": pem, "subject": _subject(asked.subject), "profile": asked.profile})
+        issuance = json.dumps(
+            {"certificate_request": pem, "subject": _subject(asked.subject), "profile": asked.profile}
+        )
         signed = {
-            "token": self._key.token(wish.encode()),
-            "request": base64.b64encode(wish.encode()).decode(),
+            "token": self._key.token(issuance.encode()),
+            "request": base64.b64encode(issuance.encode()).decode(),
         }
         said = await self._wire.post(f"{_API}authsign", json.dumps(signed).encode(), _JSON)
         return _answer(said) if isinstance(said, Said) else said

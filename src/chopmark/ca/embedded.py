@@ -18,7 +18,7 @@ from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.journaled import turns
-from chopmark.ca.ports import Certified, Entry, Journal, Ledger, Pending, Reservation, Subject, Wish
+from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, text
@@ -164,28 +164,28 @@ class EmbeddedIssuer:
         profiles = {(one.name, one.version): one for one in known}
         return Standard(self._authority.view, profiles, cache(exemplar), self._approvals.terms, self._constants)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's certificate.
 
         1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
         the key can be reached  5 [tx] reserve  6 journal: reserved  7 sign once, verify and assemble  8 journal: issued
         9 [tx] record. A second caller for the same order waits for the first.
         """
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
-    async def _issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
-        known, attempts, tip = await self._ledger.by_order(wish.order)
+        known, attempts, tip = await self._ledger.by_order(issuance.order)
         self._recorder.know(tip)
         if known is not None:
             return self._known(known)
-        drafted = self._draft(wish, self._clock.now())
+        drafted = self._draft(issuance, self._clock.now())
         if isinstance(drafted, Refusal):
             return drafted
-        linted = self._lint(drafted, wish)
+        linted = self._lint(drafted, issuance)
         if not isinstance(linted, Linted):
-            await self._near_miss(wish.order, linted)
+            await self._near_miss(issuance.order, linted)
             return _UNLINTED
         if self._journal.closed:
             return Pending(UNWRITTEN_RETRY_S)
@@ -194,10 +194,10 @@ class EmbeddedIssuer:
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
         attempt = attempts + 1
-        reservation = self._reservation(linted, wish, attempt)
+        reservation = self._reservation(linted, issuance, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
-        issued = await self._sign(Reserved(linted, wish.order, attempt), reservation, wish)
+        issued = await self._sign(Reserved(linted, issuance.order, attempt), reservation, issuance)
         if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
             return issued
@@ -205,10 +205,10 @@ class EmbeddedIssuer:
             return Pending(retry_after_s=1)
         return self._certified(reservation, issued.certificate_der)
 
-    async def _sign(self, reserved: Reserved, reservation: Reservation, wish: Wish) -> Issued | Pending:
+    async def _sign(self, reserved: Reserved, reservation: Reservation, issuance: IssuanceRequest) -> Issued | Pending:
         """Sign once, between the journal's two lines; after Pending no signature is asked for these bytes again."""
         try:
-            await self._journal.reserved(reservation, wish)
+            await self._journal.reserved(reservation, issuance)
             issued = reserved.issue(await adapter.sign(self._authority.signer, reservation.tbs))
             await self._journal.issued(reservation, issued.certificate_der)
         except SignerUnavailable as unavailable:
@@ -217,12 +217,12 @@ class EmbeddedIssuer:
             return Pending(unwritten.refusal.retry_after_s or UNWRITTEN_RETRY_S)
         return issued
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
-        known, *_ = await self._ledger.by_order(wish.order)
+        known, *_ = await self._ledger.by_order(issuance.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
@@ -241,24 +241,24 @@ class EmbeddedIssuer:
             Kind.CONFLICT, text("The certificate of this order was revoked. Please start again."), code="revoked"
         )
 
-    def _draft(self, wish: Wish, now: datetime) -> Draft | Refusal:
-        profile = self._profiles[wish.profile]
+    def _draft(self, issuance: IssuanceRequest, now: datetime) -> Draft | Refusal:
+        profile = self._profiles[issuance.profile]
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
         issuer = self._authority.view
         urls = self._publication.urls(issuer.id, drafts.shard(serial, profile.shards))
         whole = now.replace(microsecond=0)
         try:
             return drafts.draft(
-                profile, issuer, serial, wish.spki_der, {**self._constants, **wish.subject}, whole, urls
+                profile, issuer, serial, issuance.spki_der, {**self._constants, **issuance.subject}, whole, urls
             )
         except DraftError as error:
             said = text("The certificate cannot be made from our records. Please call us; a person will help you.")
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
-    def _lint(self, draft: Draft, wish: Wish) -> Linted | tuple["Finding | LintFinding", ...]:
+    def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
         exemplar = self._exemplars.get(draft.exemplar_key)
         if exemplar is None:
-            made = self._exemplar(self._profiles[wish.profile], fitness.kind(wish.spki_der))
+            made = self._exemplar(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
             if not isinstance(made, Exemplar):
                 return made
             exemplar = self._exemplars[draft.exemplar_key] = made
@@ -283,12 +283,12 @@ class EmbeddedIssuer:
 
         return Linter().exemplar(model, _throw_away(issuer.key), allowed)
 
-    def _reservation(self, linted: Linted, wish: Wish, attempt: int) -> Reservation:
-        draft, profile = linted.draft, self._profiles[wish.profile]
+    def _reservation(self, linted: Linted, issuance: IssuanceRequest, attempt: int) -> Reservation:
+        draft, profile = linted.draft, self._profiles[issuance.profile]
         return Reservation(
             serial=serial_text(draft.serial),
             issuer=draft.issuer.id,
-            order=wish.order,
+            order=issuance.order,
             attempt=attempt,
             profile=profile.name,
             profile_version=profile.version,

@@ -18,7 +18,7 @@ Subject: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class IssuanceRequest:
     """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo.
 
     `csr_der` is the request whose signature proved possession, for a CA that wants to see it; `replaces` is the
@@ -79,14 +79,14 @@ class Issuer(Protocol):
         """
         ...
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's one certificate: the same one however often it is asked for (I2).
 
-        Refused with the code `distrusted`, and an alarm, when the records do not bear the wish out.
+        Refused with the code `distrusted`, and an alarm, when the records do not bear the issuance request out.
         """
         ...
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order whose earlier attempt may have died; a reservation of unknown fate is given up (I4)."""
         ...
 
@@ -181,7 +181,7 @@ class Journal(Protocol):
         """True while nothing may be signed: the database is known to lack what the journal has."""
         ...
 
-    async def reserved(self, reservation: Reservation, wish: Wish) -> None:
+    async def reserved(self, reservation: Reservation, issuance: IssuanceRequest) -> None:
         """Write that a reservation has committed and is about to be signed."""
         ...
 

@@ -11,7 +11,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import DISTRUSTED
-from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 from chopmark.identity.ports import CustomerRow
@@ -72,7 +72,7 @@ class Issuing:
         found = await self._context.submissions.submitted(order.id)
         if found is None:
             return None  # a worker has finished it meanwhile
-        return await self._answered(order, await self._issuer.issue(self.wish(file, found.records)))
+        return await self._answered(order, await self._issuer.issue(self.issuance(file, found.records)))
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for an order, after a crash or while it is pending; False while it is pending.
@@ -86,14 +86,14 @@ class Issuing:
         if order is not None:
             file = await self._context.files.order(order.customer, order.id)
         if order is None or file is None:
-            answer = await self._issuer.resume(Wish(order_id, "", b"", {}, records=found.records))
+            answer = await self._issuer.resume(IssuanceRequest(order_id, "", b"", {}, records=found.records))
             await self._distrusted(order_id, answer)
             return True
-        answer = await self._issuer.resume(self.wish(file.now_as(order), found.records))
+        answer = await self._issuer.resume(self.issuance(file.now_as(order), found.records))
         await self._answered(order, answer)
         return not isinstance(answer, Pending)
 
-    def wish(self, file: OrderFile, records: tuple[StoredLeaf, ...]) -> Wish:
+    def issuance(self, file: OrderFile, records: tuple[StoredLeaf, ...]) -> IssuanceRequest:
         """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
         order = file.order
         request = None if order.csr is None else csr.parse(order.csr)
@@ -102,7 +102,7 @@ class Issuing:
         subject = {**self.named(order, file.customer), "customer": order.customer, "account": order.account}
         old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
         replaces = None if old is None else old.der
-        return Wish(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
+        return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 
     def named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
         """Return what the subject template asks for, from our records."""

@@ -112,7 +112,7 @@ async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: 
     )  # fmt: skip
     assert await staff.list_by_hand(settings) == 0
     assert capsys.readouterr().out == "No certificate has to be revoked by a person.\n"
-    made = await certified(peer, peer.issuer(), peer.applicant().wish)
+    made = await certified(peer, peer.issuer(), peer.applicant().issuance)
     await peer.issuer().revoke(made.serial, "superseded")
     await staff.list_by_hand(settings)
     assert capsys.readouterr().out.endswith("superseded  WAITS\n")

@@ -185,7 +185,7 @@ async def test_a_holder_s_chinese_name_comes_back_as_it_was_asked_for(peer: Est)
     subject = issuer.csr_subject("investor", values)
     assert subject[-1] == ("CN", HOLDER)
     applicant = peer.applicant()
-    wish = replace(applicant.wish, subject=values, csr_der=applicant.key.request(subject))
-    made = await certified(peer, issuer, wish)
+    issuance = replace(applicant.issuance, subject=values, csr_der=applicant.key.request(subject))
+    made = await certified(peer, issuer, issuance)
     assert subject_of(made.der)[-1] == f"CN={HOLDER}"
     assert issuer.csr_subject("investor", {}) == ()  # what our records do not hold cannot be named

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from chopmark.ca.checker import Checked
 from chopmark.ca.foreign_checker import ForeignChecker
 from chopmark.ca.foreign_ports import Known
-from chopmark.ca.ports import Wish
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
@@ -140,14 +140,14 @@ async def _another_subject(peer: Foreign, serial: Serial) -> None:
 
 
 async def _another_use(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="use")
+    issuance = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="use")
     await _certificate(peer, serial, made)
 
 
 async def _ca_certificate(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="ca")
+    issuance = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="ca")
     await _certificate(peer, serial, made)
 
 
@@ -350,7 +350,7 @@ async def test_a_certificate_that_was_confirmed_by_cmp_has_no_fault(peer: Cmp) -
     spki = errand.key._key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    peer.applicants.append((Applicant(errand.key, Wish(errand.id, "investor", spki, {})), ANN))
+    peer.applicants.append((Applicant(errand.key, IssuanceRequest(errand.id, "investor", spki, {})), ANN))
     await errand.confirm()
     await errand.prove()
     assert await checked(peer) == Checked(1, 1, ())

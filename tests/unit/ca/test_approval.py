@@ -9,7 +9,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
 from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
-from chopmark.ca.ports import Wish
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.pki import csr
@@ -217,16 +217,16 @@ def test_a_wish_may_not_go_beyond_what_was_approved() -> None:
     assert spki is not None
     approval = judged(STEPS)
     assert isinstance(approval, Approval)
-    wish = Wish(ORDER, "investor", spki, {"customer": "C1", "account": "F014000-0000001"}, REQUEST)
-    assert differs(approval, wish) is None
+    issuance = IssuanceRequest(ORDER, "investor", spki, {"customer": "C1", "account": "F014000-0000001"}, REQUEST)
+    assert differs(approval, issuance) is None
     other = ClientKey.generate().request()
-    assert differs(approval, replace(wish, spki_der=csr.spki_of(other) or b"")) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, csr_der=other)) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, csr_der=b"no request")) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, subject={"customer": "C2"})) is Distrust.OTHER_CUSTOMER
-    assert differs(approval, replace(wish, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
-    assert differs(approval, replace(wish, profile="investor-market")) is Distrust.OTHER_PROFILE
-    assert differs(approval, replace(wish, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
+    assert differs(approval, replace(issuance, spki_der=csr.spki_of(other) or b"")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, csr_der=other)) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, csr_der=b"no request")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, subject={"customer": "C2"})) is Distrust.OTHER_CUSTOMER
+    assert differs(approval, replace(issuance, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
+    assert differs(approval, replace(issuance, profile="investor-market")) is Distrust.OTHER_PROFILE
+    assert differs(approval, replace(issuance, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
 
 
 CANNOT = "email:none+mobile:stopped"
