@@ -10,8 +10,8 @@ from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip, make_leaf, next_tip
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.audit.ports import HeadLog, Source
-from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.verify import verify
 from chopmark.jobs.sequence import sequence
 from chopmark.store.engine.port import Engine
@@ -53,13 +53,13 @@ class World:
 
     def __post_init__(self) -> None:
         self.ledger = AuditRepository(self.engine)
-        self.recorder = Recorder(self.ledger, KEY, self.clock)
+        self.audit_log = AuditLog(self.ledger, KEY, self.clock)
 
     async def write(self, chain: ChainId, **facts: int) -> None:
         async def attempt(pen: Pen) -> None:
             await self.engine.run(append, pen.leaf(Event.RA_ORDER_OPENED, **facts))
 
-        await self.recorder.write(chain, attempt)
+        await self.audit_log.write(chain, attempt)
 
     async def write_many(self, chain: ChainId, count: int, event: Event = Event.RA_ORDER_OPENED) -> None:
         """Append leaves in one transaction."""

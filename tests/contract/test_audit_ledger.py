@@ -8,8 +8,8 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.headfile import HeadFile, read_heads
 from chopmark.audit.leaf import GENESIS, ChainId, leaf_hash, make_leaf
+from chopmark.audit.log import StaleChain
 from chopmark.audit.ports import Batch, Lease, Placed
-from chopmark.audit.recorder import StaleChain
 from chopmark.audit.sequencer import LedgerBroken, plan
 from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
@@ -30,7 +30,7 @@ async def world(engine):
 
 @pytest.fixture
 async def elsewhere(world, engine_url):
-    """The same ledger as another process sees it: an engine and a recorder of its own."""
+    """The same ledger as another process sees it: an engine and a audit log of its own."""
     engine = await open_engine(engine_url)
     yield World(engine, world.clock, world.heads, world.signer)
     await engine.close()

@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -76,7 +76,7 @@ async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World)
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
         return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_chain(errand.id), submit)
     await world.change(
         "UPDATE orders SET second_channel = 'email', second_coded_at = coded_at WHERE id = :id", id=errand.id
     )

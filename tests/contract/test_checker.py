@@ -261,7 +261,7 @@ async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_ma
         house.approvals.terms,
         CertificateRepository(house.engine),
         house.context.rate_limits,
-        house.recorder,
+        house.audit_log,
         world.clock,
     )
     house.issuer._approvals = gate

@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -98,7 +98,7 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
         return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_chain(errand.id), submit)
 
 
 async def test_the_ca_demands_the_wait_from_the_records(world: World) -> None:

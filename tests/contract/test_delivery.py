@@ -51,7 +51,7 @@ def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Ga
         house.verifier,
         house.people,
         carrier,
-        house.recorder,
+        house.audit_log,
         world.clock,
         holder,
     )

@@ -11,7 +11,7 @@ import pytest
 from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.approval import Distrust, Terms, judge
 from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.cli import operating
@@ -311,7 +311,7 @@ async def test_a_late_receipt_of_the_code_does_not_void_the_order(world: World) 
     async def receipt(pen: Pen) -> None:
         await world.house.context.orders.note(pen.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
 
-    await world.house.recorder.write(order_chain(errand.id), receipt)
+    await world.house.audit_log.write(order_chain(errand.id), receipt)
     await resumed(world)
     assert await errand.state() is OrderState.ISSUED
 
@@ -370,7 +370,7 @@ async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
         return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, leaf)
 
-    assert await world.house.recorder.write(order_chain(order.id), attempt)
+    assert await world.house.audit_log.write(order_chain(order.id), attempt)
 
 
 async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(

@@ -99,7 +99,7 @@ def door_of(world: World, gate: PasswordGate) -> Door:
     house, known = world.house, KnownBrowsers(SECRET, world.clock, world.dice)
     records, sessions = CustomerRepository(house.engine), SessionRepository(house.engine)
     rate_limits, marks = RateLimitRepository(house.engine), Marks(gate, known)
-    return Door(house.people, records, sessions, rate_limits, marks, house.recorder, world.clock, world.dice)
+    return Door(house.people, records, sessions, rate_limits, marks, house.audit_log, world.clock, world.dice)
 
 
 async def site_of(world: World) -> Site:

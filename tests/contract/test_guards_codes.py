@@ -12,7 +12,7 @@ import pytest
 from chopmark.app.foundation import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, CustomerId, Operation, OrderState, Reason
 from chopmark.stepup.challenge import Challenge
@@ -29,8 +29,8 @@ world = world_fixture()
 def verifier(world: World, keys: OtpKeys) -> Verifier:
     """A node with other code keys."""
     house = world.house
-    recorder = Recorder(house.ledger, house.audit_key, world.clock)
-    return Verifier(house.challenges, keys, house.portal, recorder, world.clock, world.dice)
+    audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
+    return Verifier(house.challenges, keys, house.portal, audit_log, world.clock, world.dice)
 
 
 async def given(errand: Errand, sent: Challenge, code: str, by: Verifier | None = None) -> object:

@@ -174,7 +174,7 @@ async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: 
         made = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
         return await stale.record(lost["serial"], b"late", world.clock.now(), made)
 
-    assert not await world.house.recorder.write(order_chain(errand.id), late)
+    assert not await world.house.audit_log.write(order_chain(errand.id), late)
     assert await said(world, lost["serial"]) == "revoked"
 
 

@@ -145,7 +145,7 @@ async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_ke
         leaf = pen.leaf(Event.RA_ORDER_CANCELLED)
         return await house.context.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), leaf)
 
-    assert not await house.recorder.write(order_chain(errand.id), cancelled_blind)
+    assert not await house.audit_log.write(order_chain(errand.id), cancelled_blind)
     assert await errand.state() is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
 

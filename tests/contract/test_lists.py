@@ -132,7 +132,7 @@ def sharded(world: World) -> tuple[World, Publisher]:
     blueprint = Blueprint(profiles, built_in._constants, publication, house.settings.node)
     issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
     view, signer = house.authority.view, house.authority.signer
-    publisher = Publisher(view, signer, SHARDS, publication, house.status, house.recorder, world.clock)
+    publisher = Publisher(view, signer, SHARDS, publication, house.status, house.audit_log, world.clock)
     return world.with_issuer(issuer), publisher
 
 

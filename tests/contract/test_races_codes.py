@@ -12,7 +12,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
 from chopmark.messaging.ports import Work
@@ -97,8 +97,8 @@ def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES)
     keys = house.verifier._keys
     made = []
     for _ in range(nodes):
-        recorder = Recorder(house.ledger, house.audit_key, world.clock)
-        verifier = Counting(challenges, keys, house.portal, recorder, world.clock, world.dice)
+        audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
+        verifier = Counting(challenges, keys, house.portal, audit_log, world.clock, world.dice)
         verifier.count = count
         made.append(verifier)
     return made, count

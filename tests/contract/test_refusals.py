@@ -91,7 +91,7 @@ async def test_a_process_that_starts_under_another_policy_says_so_once(world: Wo
     house = world.house
     changed = replace(TW_BROKER, code_attempts=6)
     started = (TW_BROKER, TW_BROKER, changed, changed, STRICT, TW_BROKER)
-    told = [await record_policy(policy, house.installation, house.recorder) for policy in started]
+    told = [await record_policy(policy, house.installation, house.audit_log) for policy in started]
     assert told == [True, False, True, False, True, True]
     leaves = [json.loads(leaf["facts"]) for leaf in await world.leaves(Event.STAFF_POLICY_CHANGED)]
     assert [leaf["policy"] for leaf in leaves] == ["tw-broker@1", "tw-broker@1", "strict@1", "tw-broker@1"]

@@ -14,7 +14,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, StoredLeaf
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.sealed import Sealer, SealKey
@@ -73,8 +73,8 @@ class World:
         return self.intake_of(SqlRegistry(self.engine))
 
     def intake_of(self, registry: SqlRegistry) -> Intake:
-        recorder = Recorder(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
-        return Intake(registry, self.sealer, recorder, self.clock, self.entropy, self.rules, batch=10)
+        audit_log = AuditLog(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        return Intake(registry, self.sealer, audit_log, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:
         path = self.folder / name

@@ -11,7 +11,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
@@ -261,7 +261,7 @@ async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the
         )
         return await SlipRepository(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
 
-    assert await house.recorder.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_chain(errand.id), charge) is None
     assert await failures(world) == [1]
     assert (await world.audit()).findings == ()
 
@@ -348,7 +348,7 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
         leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
         return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_chain(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)
     await instead.bind()
     assert (await instead.order()).next() is Step.CHANNEL
@@ -572,9 +572,9 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
         no = pen.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
         return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
 
-    assert await house.recorder.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_chain(errand.id), charge) is None
     await house.enrolment.cancel(errand.caller, errand.id)
-    assert isinstance(await house.recorder.write(order_chain(errand.id), right), Refusal)
+    assert isinstance(await house.audit_log.write(order_chain(errand.id), right), Refusal)
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
@@ -593,7 +593,7 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
             yes, no = pen.leaf(Event.RA_SLIP_RIGHT, slip=one.id), pen.leaf(Event.RA_SLIP_DEAD, slip=one.id)
             return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
 
-        return await house.recorder.write(order_chain(errand.id), attempt)
+        return await house.audit_log.write(order_chain(errand.id), attempt)
 
     assert isinstance(await right(slip.slip, stranger), Refusal)
     other = await printed(world, key="BCDF-GHJK-LMNP")

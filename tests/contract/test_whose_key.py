@@ -9,7 +9,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import (
@@ -58,7 +58,7 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
         leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT)
         return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, leaf)
 
-    assert not await world.house.recorder.write(order_chain(errand.id), check)
+    assert not await world.house.audit_log.write(order_chain(errand.id), check)
     await errand.birth_date()
     stored, terms = await errand.stored(), await errand.terms()
     acting = world.house.context.acting(errand.within(STRANGER).caller, stored)
@@ -66,7 +66,7 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
     async def submit(pen: Pen) -> bool:
         return await orders.submit(stored, terms, acting, long_ago, now, pen.leaf(Event.RA_ORDER_SUBMITTED))
 
-    assert not await world.house.recorder.write(order_chain(errand.id), submit)
+    assert not await world.house.audit_log.write(order_chain(errand.id), submit)
     assert await errand.state() is OrderState.CHECKED
     assert (await errand.confirm()).state is OrderState.ISSUED
 

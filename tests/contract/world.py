@@ -247,7 +247,7 @@ class World:
     def books(self) -> Books:
         """Where the house's CA writes."""
         house = self.house
-        return Books(CertificateRepository(house.engine), house.recorder, CaJournal(house.journal, self.clock))
+        return Books(CertificateRepository(house.engine), house.audit_log, CaJournal(house.journal, self.clock))
 
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""

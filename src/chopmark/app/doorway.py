@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret
 from chopmark.identity.known import KnownBrowsers
@@ -26,13 +26,13 @@ class Doorway:
 
 
 def doorway(
-    engine: Engine, people: People, recorder: Recorder, clock: Clock, entropy: Entropy, secret: bytes
+    engine: Engine, people: People, audit_log: AuditLog, clock: Clock, entropy: Entropy, secret: bytes
 ) -> Doorway:
     """Return the way in; `secret` lies outside the database, and the cookies of known browsers are signed under it."""
     records, rate_limits = CustomerRepository(engine), RateLimitRepository(engine)
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     known = KnownBrowsers(secret, clock, entropy)
-    door = Door(people, records, SessionRepository(engine), rate_limits, Marks(gate, known), recorder, clock, entropy)
+    door = Door(people, records, SessionRepository(engine), rate_limits, Marks(gate, known), audit_log, clock, entropy)
     return Doorway(
-        gate, door, LaunchTickets(LaunchRepository(engine), records, rate_limits, door, recorder, clock, entropy)
+        gate, door, LaunchTickets(LaunchRepository(engine), records, rate_limits, door, audit_log, clock, entropy)
     )

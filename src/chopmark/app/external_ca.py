@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from chopmark.app.settings import Settings
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.ca import approval
 from chopmark.ca.approval import Approvals
 from chopmark.ca.cfssl import AuthKey, CfsslClient
@@ -114,7 +114,7 @@ class Means:
     """What an issuer works with."""
 
     requests: Requests
-    recorder: Recorder
+    audit_log: AuditLog
     clock: Clock
     entropy: Entropy
     approvals: Approvals
@@ -145,7 +145,7 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
         constants=constants,
     )
     client = client_of(settings, anchors, means.clock, means.entropy)
-    return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy, means.approvals)
+    return ForeignIssuer(terms, client, means.requests, means.audit_log, means.clock, means.entropy, means.approvals)
 
 
 async def reach(settings: Settings) -> str | None:

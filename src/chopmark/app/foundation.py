@@ -26,7 +26,7 @@ from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import AuditKey, AuditKeys
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer
@@ -127,7 +127,7 @@ class House(WithBuiltIn):
     clockwatch: ClockWatch
     entropy: Entropy
     installation: Installation
-    recorder: Recorder
+    audit_log: AuditLog
     ledger: AuditRepository
     audit_key: AuditKey
     head_signer: FileHeadSigner
@@ -187,7 +187,7 @@ class _Ground:
     audit_key: AuditKey
     sealer: Sealer
     ledger: AuditRepository
-    recorder: Recorder
+    audit_log: AuditLog
     certificates: CertificateRepository
     status: StatusRepository
     keyring: Keyring
@@ -215,7 +215,7 @@ async def _ground(
     installation = Installation(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditRepository(engine), CertificateRepository(engine)
-    recorder = Recorder(ledger, audit_key, clock)
+    audit_log = AuditLog(ledger, audit_key, clock)
     terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
@@ -231,7 +231,7 @@ async def _ground(
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
         ledger=ledger,
-        recorder=recorder,
+        audit_log=audit_log,
         certificates=certificates,
         status=StatusRepository(engine),
         keyring=Keyring(
@@ -239,7 +239,7 @@ async def _ground(
         ),
         clock=clock,
         entropy=entropy,
-        approvals=Approvals(terms, certificates, RateLimitRepository(engine), recorder, clock),
+        approvals=Approvals(terms, certificates, RateLimitRepository(engine), audit_log, clock),
         heads=heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
@@ -287,7 +287,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.brand,
         ground.certificates,
         ground.status,
-        ground.recorder,
+        ground.audit_log,
         ground.keyring,
         ground.clock,
         ground.entropy,
@@ -341,7 +341,7 @@ def _context(ground: _Ground, people: People) -> RaContext:
         holdings,
         people,
         rate_limits,
-        ground.recorder,
+        ground.audit_log,
         policy,
         portal,
         clock,
@@ -353,15 +353,18 @@ def _context(ground: _Ground, people: People) -> RaContext:
 
 
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
-    engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
+    engine, audit_log, clock, entropy = ground.engine, ground.audit_log, ground.clock, ground.entropy
     few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := CustomerRepository(engine), ground.sealer)
-    way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
+    way = doorway(engine, people, audit_log, clock, entropy, key_of(ground.settings, "csrf_key"))
     context = _context(ground, people)
     challenges, failures, requests = ChallengeRepository(engine), FailureRepository(engine), RequestRepository(engine)
-    verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
+    verifier = Verifier(challenges, ground.otp_keys, ground.portal, audit_log, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxRepository(engine), StaffRepository(engine)
-    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
+    profile, means = (
+        profile_named(ground.settings.profile),
+        Means(requests, audit_log, clock, entropy, ground.approvals),
+    )
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
@@ -376,7 +379,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         clockwatch=watch,
         entropy=entropy,
         installation=ground.installation,
-        recorder=recorder,
+        audit_log=audit_log,
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
@@ -407,7 +410,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
         holds=Holds(context, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
+        intake=Intake(SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
@@ -441,7 +444,7 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.verifier,
             house.people,
             Carrier(house.router, sender),
-            house.recorder,
+            house.audit_log,
             house.clock,
             f"{holder}-{lane}",
         )
@@ -477,4 +480,4 @@ def reentry_of(house: House) -> Reentry:
     verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
     records, states = ReentryRepository(engine), JournaledRepository(engine)
-    return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.recorder, verbs)
+    return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.audit_log, verbs)

@@ -11,7 +11,7 @@ from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
 from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
@@ -54,7 +54,7 @@ class Means:
     brand: Brand
     certificates: CertificateRepository
     status: StatusRepository
-    recorder: Recorder
+    audit_log: AuditLog
     keyring: Keyring
     clock: Clock
     entropy: Entropy
@@ -170,8 +170,8 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         responder,
         Presigner(view, responder, status, means.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
-        Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
-        ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),
+        Publisher(view, signer, profile.shards, publication, status, means.audit_log, clock),
+        ResponderRenewal(view, row.chain, signer, settings.node, status, means.audit_log, clock, means.entropy),
         one.root,
         lookout,
     )
@@ -180,7 +180,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
 def _issuer(
     means: Means, authority: Authority, blueprint: Blueprint, chains: Mapping[IssuerId, tuple[bytes, ...]]
 ) -> EmbeddedIssuer:
-    books = Books(means.certificates, means.recorder, CaJournal(means.journal, means.clock))
+    books = Books(means.certificates, means.audit_log, CaJournal(means.journal, means.clock))
     return EmbeddedIssuer(authority, blueprint, books, means.clock, means.entropy, means.approvals, chains)
 
 
@@ -250,7 +250,7 @@ async def take_in(means: Means, taken: Taken) -> bool:
         leaf = pen.leaf(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
         return await means.certificates.add_issuer(taken.row, means.clock.now(), leaf)
 
-    if not await means.recorder.write(system_chain("ca"), add):
+    if not await means.audit_log.write(system_chain("ca"), add):
         rows = await means.certificates.issuers()
         if taken.row.certificate not in (row.certificate for row in rows if row.id == taken.row.id):
             return False
@@ -268,7 +268,7 @@ async def publish_root_list(
         leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
         return await means.status.publish(root, 0, made, leaf)
 
-    return await means.recorder.write(system_chain("ca"), publish)
+    return await means.audit_log.write(system_chain("ca"), publish)
 
 
 def title(ca: Ca) -> str:

@@ -184,7 +184,7 @@ class Server:
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         house = await self._stack.enter_async_context(opened(self._settings))
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         stop = asyncio.Event()
@@ -224,5 +224,5 @@ async def work(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         await loop.run(tasks(house), stop, alarms(house, "worker"))

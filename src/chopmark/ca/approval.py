@@ -18,7 +18,7 @@ import structlog
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.audit.tree import hash_leaf
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
@@ -373,11 +373,11 @@ class Notes(Protocol):
 class Approvals:
     """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
 
-    def __init__(self, terms: Terms, notes: Notes, rate_limits: RateLimits, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, terms: Terms, notes: Notes, rate_limits: RateLimits, audit_log: AuditLog, clock: Clock) -> None:
         self.terms = terms
         self._notes = notes
         self._rate_limits = rate_limits
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest | Refusal:
@@ -399,7 +399,7 @@ class Approvals:
         async def attempt(pen: Pen) -> None:
             await self._notes.note(pen.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
 
-        await self._recorder.write(system_chain("approvals"), attempt)
+        await self._audit_log.write(system_chain("approvals"), attempt)
 
 
 DISTRUSTED = Refusal(

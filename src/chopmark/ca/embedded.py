@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from chopmark.audit.events import Event
 from chopmark.audit.journal import Deed
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
@@ -92,7 +92,7 @@ class Books:
     """Where this CA writes: its ledger with the records in the database, and the journal outside it."""
 
     ledger: Ledger
-    recorder: Recorder
+    audit_log: AuditLog
     journal: Journal
 
 
@@ -120,7 +120,7 @@ class EmbeddedIssuer:
         self._publication = blueprint.publication
         self._node = blueprint.node
         self._ledger = books.ledger
-        self._recorder = books.recorder
+        self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
         self._exemplars: dict[ExemplarKey, Exemplar] = {}
@@ -177,7 +177,7 @@ class EmbeddedIssuer:
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
         known, attempts, tip = await self._ledger.by_order(issuance.order)
-        self._recorder.know(tip)
+        self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
         drafted = self._draft(issuance, self._clock.now())
@@ -305,28 +305,28 @@ class EmbeddedIssuer:
             leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
             return await self._ledger.reserve(reservation, leaf)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
             return await self._ledger.record(reservation.serial, der, self._clock.now(), leaf)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
         async def attempt(pen: Pen) -> bool:
             leaf = pen.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
             return await self._ledger.orphan(reservation.serial, now, leaf)
 
-        await self._recorder.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
         async def attempt(pen: Pen) -> None:
             code = ",".join(finding.code for finding in findings)
             await self._ledger.note(pen.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
 
-        await self._recorder.write(order_chain(order), attempt)
+        await self._audit_log.write(order_chain(order), attempt)
 
     def _certified(self, reservation: Reservation, der: bytes) -> Certified:
         chain = self._chains[reservation.issuer]
@@ -375,7 +375,7 @@ class EmbeddedIssuer:
         now = self._clock.now()
         await self._journal.turned(deed, entry.reservation, now, reason)
         chain = order_chain(entry.reservation.order)
-        await self._recorder.write(chain, lambda pen: attempt(pen, now))
+        await self._audit_log.write(chain, lambda pen: attempt(pen, now))
 
 
 _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})

@@ -17,7 +17,7 @@ from cryptography import x509
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
@@ -81,7 +81,7 @@ class ForeignIssuer:
         terms: Terms,
         client: Client,
         requests: Requests,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
         approvals: Approvals,
@@ -90,7 +90,7 @@ class ForeignIssuer:
         self._terms = terms
         self._client = client
         self._requests = requests
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
         self._linter: Linter | None = None
@@ -241,7 +241,7 @@ class ForeignIssuer:
             )
             return await self._requests.begin(request, leaf)
 
-        if not await self._recorder.write(order_chain(request.order), attempt):
+        if not await self._audit_log.write(order_chain(request.order), attempt):
             return Pending(1)
         return await self._answered(issuance, request, await self._client.request(asked))
 
@@ -426,7 +426,7 @@ class ForeignIssuer:
         async def attempt(pen: Pen) -> Stored:
             return await self._requests.change(before, after, pen.leaf(event, **facts), works)
 
-        return await self._recorder.write(order_chain(before.order), attempt)
+        return await self._audit_log.write(order_chain(before.order), attempt)
 
 
 def _next(request: Request) -> Request:

@@ -54,7 +54,7 @@ def say(line: str) -> None:
 async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
     """Open the installation with the machine's clock and randomness, by whoever is signed in to the machine."""
     async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as means:
-        means.recorder.at_console(os_user())
+        means.audit_log.at_console(os_user())
         yield means
 
 

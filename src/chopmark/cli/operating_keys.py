@@ -6,7 +6,7 @@ from pathlib import Path
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.cli.console import at_console
 from chopmark.cli.operating_ca import say
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -40,7 +40,7 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
             await kept.replace(changes, pen.leaf(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
-            await house.recorder.write(system_chain("ca"), put)
+            await house.audit_log.write(system_chain("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST door again.")

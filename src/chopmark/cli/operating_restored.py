@@ -46,7 +46,7 @@ def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
     files = Files(house.heads, house.head_signer)
     voids = RestoredRepository(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.recorder, house.clock)
+    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 
 
 async def _planned(restoring: Restoring) -> int:

@@ -53,7 +53,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceCertificateRepository(house.engine), new_key, house.recorder, house.clock)
+    return Withdrawal(ServiceCertificateRepository(house.engine), new_key, house.audit_log, house.clock)
 
 
 async def list_services(settings: Settings) -> int:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
@@ -51,7 +51,7 @@ class LaunchTickets:
         records: Records,
         rate_limits: RateLimits,
         door: Door,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -59,7 +59,7 @@ class LaunchTickets:
         self._records = records
         self._rate_limits = rate_limits
         self._door = door
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -71,7 +71,7 @@ class LaunchTickets:
         `customer` is whom it asks for. A right secret is let in whatever others from its network have tried.
         """
         client, tip = await self._launches.asked(client_id, customer)
-        self._recorder.know(tip)
+        self._audit_log.know(tip)
         given = digest(secret.reveal())
         now = self._clock.now()
         if client is not None and client.disabled_at is None:
@@ -92,7 +92,7 @@ class LaunchTickets:
         if spent is not None:
             return _later(spent.retry_after_s)
         record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
-        await self._recorder.write(
+        await self._audit_log.write(
             stranger_chain(door),
             lambda pen: self._records.note_within(pen.leaf(event, network=network, code=refusal.code), record, now),
         )
@@ -128,7 +128,7 @@ class LaunchTickets:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
             return await self._launches.create(launch, rate, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
 
-        refused = await self._recorder.write(customer_chain(customer), attempt)
+        refused = await self._audit_log.write(customer_chain(customer), attempt)
         if refused is not None:
             raise Refused(refused)
         return Secret(ticket)
@@ -136,7 +136,7 @@ class LaunchTickets:
     async def _outside(self, client: Client, refusal: Refusal, now: datetime) -> None:
         record = (RateLimit(f"record:client:{client.id}", CROWD, _MINUTE),)
         facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
-        await self._recorder.write(
+        await self._audit_log.write(
             stranger_chain("client"),
             lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
         )
@@ -144,7 +144,7 @@ class LaunchTickets:
     async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
-        self._recorder.know(new_chain(_ticket_chain(hashed)))
+        self._audit_log.know(new_chain(_ticket_chain(hashed)))
 
         async def attempt(pen: Pen) -> Launch | Refusal:
             return await self._launches.use(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_TAKEN))
@@ -155,14 +155,14 @@ class LaunchTickets:
         self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]], network: str
     ) -> Launch:
         """Return the launch; a refused ticket is recorded in its own chain, one that nobody made in that of all."""
-        found = await self._recorder.write(_ticket_chain(hashed), attempt)
+        found = await self._audit_log.write(_ticket_chain(hashed), attempt)
         if not isinstance(found, Refusal):
             return found
         if found.code == ports.UNKNOWN:
             raise Refused(await self._crowd("launch", network, Event.PORTAL_LAUNCH_REFUSED, found))
         record = (RateLimit(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
         now, facts = self._clock.now(), {"network": network, "code": found.code}
-        await self._recorder.write(
+        await self._audit_log.write(
             _ticket_chain(hashed),
             lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
         )
@@ -213,7 +213,7 @@ class LaunchTickets:
             leaf = pen.leaf(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
             await self._launches.put_client(client, now, leaf)
 
-        await self._recorder.write(staff_chain(by), attempt)
+        await self._audit_log.write(staff_chain(by), attempt)
         return Credential(client_id, Secret(secret))
 
     async def limit(self, client_id: str, scope: Scope, by: str) -> None:
@@ -223,7 +223,7 @@ class LaunchTickets:
             leaf = pen.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
             return await self._launches.put_scope(client_id, scope, leaf)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def disable(self, client_id: str, by: str) -> None:
@@ -233,7 +233,7 @@ class LaunchTickets:
             leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
             return await self._launches.disable(client_id, self._clock.now(), leaf)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def end_previous(self, client_id: str, by: str) -> None:
@@ -243,7 +243,7 @@ class LaunchTickets:
             leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
             return await self._launches.end_previous(client_id, self._clock.now(), leaf)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_PREVIOUS)
 
     async def clients(self) -> list[Client]:

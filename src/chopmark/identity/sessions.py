@@ -14,7 +14,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import customer_chain, stranger_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
@@ -87,7 +87,7 @@ class Door:
         sessions: Sessions,
         entries: Entries,
         marks: Marks,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -97,7 +97,7 @@ class Door:
         self._entries = entries
         self._gate = marks.gate
         self._known = marks.known
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -162,12 +162,12 @@ class Door:
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
         chain = stranger_chain(f"sign-in-{claim.hashed[0]}")
-        await self._recorder.write(
+        await self._audit_log.write(
             chain,
             lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now),
         )
         if in_a_row >= CLOSES_AT:
-            await self._recorder.write(
+            await self._audit_log.write(
                 chain if customer is None else customer_chain(customer),
                 lambda pen: self._entries.close(way, now, pen.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
@@ -186,7 +186,7 @@ class Door:
         """
         binding = await self._records.binding(session.customer)
         if coded and binding.closed and session.door == "launch":
-            await self._recorder.write(
+            await self._audit_log.write(
                 customer_chain(session.customer),
                 lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
             )
@@ -212,7 +212,7 @@ class Door:
             facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
             await self._sessions.open(session, old, pen.leaf(Event.PORTAL_SESSION_OPENED, **facts))
 
-        await self._recorder.write(customer_chain(customer), attempt)
+        await self._audit_log.write(customer_chain(customer), attempt)
         return Opened(Secret(token), session)
 
     async def seen(self, token: str) -> Session | None:
@@ -232,7 +232,7 @@ class Door:
             leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
             return await self._sessions.rotate(session.id_hash, digest(fresh), lost, leaf)
 
-        if not await self._recorder.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_chain(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -248,7 +248,7 @@ class Door:
             leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
             return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, leaf)
 
-        if not await self._recorder.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_chain(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -265,7 +265,7 @@ class Door:
             await self._end(digest(token), customer, "replaced")
 
     async def _end(self, id_hash: bytes, customer: CustomerId, reason: str) -> None:
-        await self._recorder.write(
+        await self._audit_log.write(
             customer_chain(customer),
             lambda pen: self._sessions.close(id_hash, pen.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
@@ -282,7 +282,7 @@ class Door:
             leaf = pen.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
             await self._records.set_password(row, now, works, leaf)
 
-        await self._recorder.write(customer_chain(row.customer), attempt)
+        await self._audit_log.write(customer_chain(row.customer), attempt)
 
 
 def _slow_down(retry_after_s: int) -> Refusal:

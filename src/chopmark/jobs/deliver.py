@@ -11,7 +11,7 @@ from functools import partial
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock
 from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
@@ -76,7 +76,7 @@ class Delivery:
         verifier: Verifier,
         people: People,
         carrier: Carrier,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         holder: str,
     ) -> None:
@@ -86,7 +86,7 @@ class Delivery:
         self._people = people
         self._router = carrier.router
         self._sender = carrier.sender
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._holder = holder
         self.busy = False
@@ -102,7 +102,7 @@ class Delivery:
             if works:
                 papers = await self._dispatches.papers(works)
                 for tip in papers.tips:
-                    self._recorder.know(tip)
+                    self._audit_log.know(tip)
                 ends = await asyncio.gather(*(self._one(work, papers) for work in works), return_exceptions=True)
                 for failure in (end for end in ends if end is not None):
                     raise failure  # after all the others were closed
@@ -199,7 +199,7 @@ class Delivery:
             )
             return await self._works.done(work, self._holder, now, outcome, leaf, instead)
 
-        await self._recorder.write(chain, attempt)
+        await self._audit_log.write(chain, attempt)
 
 
 def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:

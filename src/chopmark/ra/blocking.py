@@ -8,7 +8,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import Leaf, staff_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -94,7 +94,7 @@ class KeyBlocks:
             leaf = pen.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
             return await self._records.block(spki_sha256, reason, context.now(), works, leaf)
 
-        return await context.recorder.write(staff_chain(by), attempt)
+        return await context.audit_log.write(staff_chain(by), attempt)
 
 
 _BUSY = Refusal(

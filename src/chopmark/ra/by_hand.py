@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial, text
 from chopmark.ra.context import RaContext
@@ -78,7 +78,7 @@ class ByHand:
             )
             return await self._records.done(waiting, now, by, approved_by, leaf)
 
-        if not await self._context.recorder.write(order_chain(waiting.order), attempt):
+        if not await self._context.audit_log.write(order_chain(waiting.order), attempt):
             raise Refused(_DONE)
         return HandRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -56,7 +56,7 @@ class RaContext:
     holdings: Holdings
     people: People
     rate_limits: RateLimits
-    recorder: Recorder
+    audit_log: AuditLog
     policy: Policy
     portal: str
     clock: Clock
@@ -115,7 +115,7 @@ class RaContext:
 
     def _counted(self, caller: Caller, found: OrderFile) -> OrderFile:
         for tip in found.tips:
-            self.recorder.know(tip)
+            self.audit_log.know(tip)
         return found.now_as(found.order.at(self.now(), self.policy).within(caller.login))
 
     async def customer_file(self, caller: Caller) -> CustomerFile:

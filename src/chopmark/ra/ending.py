@@ -7,7 +7,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -79,7 +79,7 @@ class FirmRevocation:
             leaf = pen.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
             return await self._records.end(serial, reason, context.now(), works, leaf)
 
-        if not await context.recorder.write(order_chain(holding.order), attempt):
+        if not await context.audit_log.write(order_chain(holding.order), attempt):
             raise Refused(_OVER)
         await self._issuer.revoke(serial, reason)
         await self._revocation.end_renewals(holding.customer, serial)

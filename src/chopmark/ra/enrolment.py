@@ -5,7 +5,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import new_chain, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -171,8 +171,8 @@ class Enrolment:
             )
             return await context.orders.open(order, told, leaf)
 
-        context.recorder.know(new_chain(order_chain(order.id)))
-        stored = await context.recorder.write(order_chain(order.id), attempt)
+        context.audit_log.know(new_chain(order_chain(order.id)))
+        stored = await context.audit_log.write(order_chain(order.id), attempt)
         if stored.id != order.id and not _the_same(stored, order):
             said = text("You have another order open. Please go on with it, or end it and begin this one.")
             raise Refused(Refusal(Kind.CONFLICT, said, code=f"open:{stored.id}"))
@@ -191,7 +191,7 @@ class Enrolment:
             leaf = pen.leaf(Event.RA_NONCE_ISSUED)
             return await context.orders.renonce(order.id, nonce, now + context.policy.nonce_life, leaf)
 
-        if not await context.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_chain(order.id), attempt):
             raise Refused(ended(order))
         return nonce, context.policy.nonce_life
 
@@ -215,7 +215,7 @@ class Enrolment:
         async def attempt(pen: Pen) -> bool:
             return await context.orders.end(order.id, state, event.value, works, pen.leaf(event, **facts))
 
-        await context.recorder.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_chain(order.id), attempt)
 
     async def expire(self, order: Order) -> None:
         """End an order whose day is over, or whose certificate was never proved (72 h); the old one is untouched."""
@@ -241,7 +241,7 @@ class Enrolment:
             leaf = pen.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
             return await context.orders.dispute(order, channel, limit, now, works, leaf)
 
-        refused = await context.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         for other in await context.orders.live(order.customer):

@@ -2,7 +2,7 @@
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.ra.context import RaContext
@@ -33,7 +33,7 @@ class Holds:
             leaf = pen.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
             return await self._failures.release(customer, self._context.now(), leaf, notices)
 
-        return await self._context.recorder.write(customer_chain(customer), attempt)
+        return await self._context.audit_log.write(customer_chain(customer), attempt)
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
         """Return what is on hold and why: "code" for every channel and order, "birth_date"."""

@@ -18,7 +18,7 @@ from typing import IO
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, customer_chain, staff_chain
-from chopmark.audit.recorder import ATTEMPTS, Recorder, StaleChain
+from chopmark.audit.log import ATTEMPTS, AuditLog, StaleChain
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
@@ -72,7 +72,7 @@ class Intake:
         self,
         registry: Registry,
         sealer: Sealer,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
         rules: Rules,
@@ -80,7 +80,7 @@ class Intake:
     ) -> None:
         self._registry = registry
         self._sealer = sealer
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
         self._rules = rules
@@ -312,7 +312,7 @@ class Intake:
         now = self._clock.now()
         chains = {staff_chain(who.staff): None} | {customer_chain(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
-        pens = {chain: self._recorder.pen(tip, now) for chain, tip in tips.items()}
+        pens = {chain: self._audit_log.pen(tip, now) for chain, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
         staff = pens[staff_chain(who.staff)]
         leaves = [staff.leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]

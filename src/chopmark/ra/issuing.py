@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -62,7 +62,7 @@ class Issuing:
             )
             return await context.orders.submit(order, consent, acting, since, now, leaf)
 
-        if not await context.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_chain(order.id), attempt):
             return None
         return file.now_as(order.submitted(consent, now))
 
@@ -119,7 +119,7 @@ class Issuing:
             await self._refuse(order, answer)
             return None
         if isinstance(answer, Pending):
-            await context.recorder.write(
+            await context.audit_log.write(
                 order_chain(order.id), lambda pen: context.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
             )
             return None
@@ -137,7 +137,7 @@ class Issuing:
             otherwise = Otherwise(undone, refused, held)
             return await context.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
 
-        became = await context.recorder.write(order_chain(order.id), attempt)
+        became = await context.audit_log.write(order_chain(order.id), attempt)
         return holding if became is OrderState.ISSUED and overlap and not works else None
 
     def _block_old(self, order: Order) -> tuple[Work, ...]:
@@ -164,7 +164,7 @@ class Issuing:
             return await context.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
 
         if refusal.kind is not Kind.UNAVAILABLE:
-            await context.recorder.write(order_chain(order.id), attempt)
+            await context.audit_log.write(order_chain(order.id), attempt)
         raise Refused(refusal)
 
     async def _distrusted(self, order_id: OrderId, answer: Certified | Pending | Refusal) -> None:
@@ -179,7 +179,7 @@ class Issuing:
             leaf = pen.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
             return await self._context.submissions.refuse(order_id, DISTRUSTED.code or "", leaf)
 
-        await self._context.recorder.write(system_chain("orders"), attempt)
+        await self._context.audit_log.write(system_chain("orders"), attempt)
         raise Refused(DISTRUSTED)
 
 

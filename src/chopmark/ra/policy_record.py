@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.ra.policy import Policy
 
 NAME = "policy"
@@ -30,7 +30,7 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-async def record_policy(policy: Policy, remembered: Remembered, recorder: Recorder) -> bool:
+async def record_policy(policy: Policy, remembered: Remembered, audit_log: AuditLog) -> bool:
     """Record the policy when its id or any of its values differs from the last one on record; tell whether it did."""
     digest = policy_digest(policy)
 
@@ -38,4 +38,4 @@ async def record_policy(policy: Policy, remembered: Remembered, recorder: Record
         leaf = pen.leaf(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
         return await remembered.change(NAME, f"{policy.id} {digest}", leaf)
 
-    return await recorder.write(system_chain(NAME), attempt)
+    return await audit_log.write(system_chain(NAME), attempt)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
@@ -82,7 +82,7 @@ class Possession:
             )
             return await context.orders.possess(order, nonce, acting, now, leaf)
 
-        if not await context.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_chain(order.id), attempt):
             raise Refused((await context.order(caller, order.id)).elsewhere())
         return file.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain, system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
@@ -81,7 +81,7 @@ class ProgramEnrolment:
                 stored, now, pen.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
             )
 
-        if not await context.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_chain(order.id), attempt):
             raise Refused((await context.order(caller, order_id)).elsewhere())
         return Issued(order.id, Secret(secret), context.policy.credential_life)
 
@@ -123,7 +123,7 @@ class ProgramEnrolment:
             async def attempt(pen: Pen) -> None:
                 await context.orders.note(pen.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
 
-            await context.recorder.write(system_chain("est"), attempt)
+            await context.audit_log.write(system_chain("est"), attempt)
         return _UNKNOWN
 
     async def reenrol(self, shown: Shown, csr_der: bytes) -> Progress:

@@ -12,7 +12,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.journal import TURNS, Deed, Line
 from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
@@ -79,14 +79,14 @@ class Reentry:
         records: Records,
         states: States,
         ledger: Ledger,
-        recorder: Recorder,
+        audit_log: AuditLog,
         verbs: Verbs,
     ) -> None:
         self._read = read
         self._records = records
         self._states = states
         self._ledger = ledger
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._verbs = verbs
 
     async def lost(self) -> bool:
@@ -181,7 +181,7 @@ class Reentry:
             leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
             return await self._ledger.reserve(reservation, leaf)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
         """Record the certificate, or give the reservation up: whether it was signed is not known."""
@@ -197,7 +197,7 @@ class Reentry:
                 reservation.serial, der, now, pen.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
             )
 
-        await self._recorder.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _activate(self, order_id: OrderId) -> None:
         """Let a certificate count as active that its customer had proved, and the one before as superseded."""
@@ -224,7 +224,7 @@ class Reentry:
             )
             return await context.orders.activate(order, None, Installed.OPENED, context.now(), works, leaf)
 
-        await context.recorder.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_chain(order.id), attempt)
 
     async def _turn(self, line: Line) -> None:
         events = {
@@ -240,7 +240,7 @@ class Reentry:
             leaves += (pen.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
             return await self._records.turn(line, leaves)
 
-        await self._recorder.write(order_chain(line.order), attempt)
+        await self._audit_log.write(order_chain(line.order), attempt)
 
 
 def _told(line: Line) -> ReentryLine:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.ports import Issuer, Subject
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -143,7 +143,7 @@ class Rekey:
             )
             return await context.orders.bind(order, bound, nonce, now, told, leaf)
 
-        refused = await context.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
@@ -272,7 +272,7 @@ class Rekey:
             leaf = pen.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
             return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
 
-        refused = await context.recorder.write(order_chain(order.id), charge)
+        refused = await context.audit_log.write(order_chain(order.id), charge)
         if refused is not None:
             raise Refused(refused)
         if not context.people.birth_date_matches(file.customer, claimed):
@@ -281,7 +281,7 @@ class Rekey:
                 leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
                 return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
 
-            held = await context.recorder.write(order_chain(order.id), wrong)
+            held = await context.audit_log.write(order_chain(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
         since = now - context.policy.approval_life
 
@@ -289,7 +289,7 @@ class Rekey:
             leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
             return await context.orders.check(order.id, caller.login, now, since, leaf)
 
-        if not await context.recorder.write(order_chain(order.id), check):
+        if not await context.audit_log.write(order_chain(order.id), check):
             raise Refused(_MOVED_ON)
         return file.now_as(order.checked(now))
 
@@ -429,7 +429,7 @@ class Rekey:
             return await context.orders.activate(order, nonce, installed, now, works, leaf)
 
         await context.proved(holding)
-        refused = await context.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         return file.activated(replace(order.active(now), installed=installed), now)

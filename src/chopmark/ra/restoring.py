@@ -14,8 +14,8 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head
 from chopmark.audit.leaf import Leaf
+from chopmark.audit.log import ATTEMPTS, AuditLog, Pen
 from chopmark.audit.losscheck import RESTORED_CHAIN
-from chopmark.audit.recorder import ATTEMPTS, Pen, Recorder
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
 from chopmark.core.clock import Clock
@@ -110,14 +110,14 @@ class Restoring:
         files: Files,
         voids: Voids,
         reentry: Reentry,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._files = files
         self._voids = voids
         self._reentry = reentry
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def plan(self) -> Loss | None:
@@ -185,7 +185,7 @@ class Restoring:
             leaf = pen.leaf(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
             return await self._voids.void(kind, count, leaf)
 
-        return await self._recorder.write(RESTORED_CHAIN, attempt)
+        return await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether a run before has written the record of this restore: it waits, or it would be in a tree."""
@@ -201,7 +201,7 @@ class Restoring:
             told = {"kept": loss.kept, "lost": loss.lost, "count": len(loss.reentered)}
             return await self._voids.tell(pen.leaf(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
 
-        await self._recorder.write(RESTORED_CHAIN, attempt)
+        await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _succeed(self) -> Head | None:
         try:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
@@ -70,7 +70,7 @@ class Revocation:
             since = now - context.policy.approval_life
             return await context.orders.revoke(order, acting, limits, since, now, works, leaf)
 
-        refused = await context.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         await self._issuer.revoke(serial, ca_reason)
@@ -93,7 +93,7 @@ class Revocation:
             leaf = pen.leaf(Event.RA_ORDER_CANCELLED, code="old_revoked")
             return await self._context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, leaf)
 
-        await self._context.recorder.write(order_chain(order.id), attempt)
+        await self._context.audit_log.write(order_chain(order.id), attempt)
 
     async def at_ca(self, serial: Serial, reason: str) -> None:
         """Have the CA revoke a certificate; the job of a REVOKE work row, safe to repeat."""

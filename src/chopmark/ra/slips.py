@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import Leaf, customer_chain, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
@@ -171,7 +171,7 @@ class SlipDesk:
             )
             return await self._slips.put(slip, now - context.policy.contact_cooldown, works, leaf)
 
-        if not await context.recorder.write(customer_chain(customer), attempt):
+        if not await context.audit_log.write(customer_chain(customer), attempt):
             raise Refused(_too_new(context.policy.contact_cooldown))
         waiting = (order.at(now, context.policy) for order in file.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
@@ -212,7 +212,7 @@ class SlipDesk:
             yes, no = pen.leaf(Event.RA_SLIP_CHARGED, **facts), pen.leaf(Event.RA_SLIP_DEAD, **facts)
             return await self._slips.charge(slip, order, self._limits, self._context.now(), told, yes, no)
 
-        refused = await self._context.recorder.write(order_chain(order.id), attempt)
+        refused = await self._context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -234,7 +234,7 @@ class SlipDesk:
             no = pen.leaf(Event.RA_SLIP_DEAD, **facts)
             return await self._slips.right(slip, order, acting, context.now(), sequel, leaf, no)
 
-        refused = await context.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_chain(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -243,7 +243,7 @@ class SlipDesk:
             leaf = pen.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
             return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, leaf)
 
-        return HELD if await self._context.recorder.write(order_chain(order.id), attempt) else _WRONG
+        return HELD if await self._context.audit_log.write(order_chain(order.id), attempt) else _WRONG
 
     @property
     def _limits(self) -> FailureLimits:

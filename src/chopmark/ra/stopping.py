@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
@@ -143,7 +143,7 @@ class StopDesk:
             )
             return await self._stops.stop(hashed, Stopping(order, tuple(works)), context.now(), leaf)
 
-        return await context.recorder.write(order_chain(order.id), attempt)
+        return await context.audit_log.write(order_chain(order.id), attempt)
 
 
 _LATER = text("There were too many attempts. Please wait a while and try again, or call us.")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
@@ -55,7 +55,7 @@ class Suspension:
             leaf = pen.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
             return await self._records.hold(serial, self._context.now(), works, leaf)
 
-        if not await self._context.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_chain(holding.order), attempt):
             raise Refused(_NOT_IN_FORCE)
         await self.at_ca(serial)
         return await self._holding(serial)
@@ -70,7 +70,7 @@ class Suspension:
             leaf = pen.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
             return await self._records.release(serial, works, leaf)
 
-        if not await self._context.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_chain(holding.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
         return await self._holding(serial)

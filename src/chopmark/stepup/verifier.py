@@ -10,7 +10,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
@@ -80,14 +80,14 @@ class Verifier:
         challenges: Challenges,
         keys: OtpKeys,
         tenant: str,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._challenges = challenges
         self._keys = keys
         self._tenant = tenant
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -140,7 +140,7 @@ class Verifier:
             no = pen.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
             return await self._challenges.open(challenge, what.acting, limits, work, yes, no)
 
-        refused = await self._recorder.write(order_chain(what.order), attempt)
+        refused = await self._audit_log.write(order_chain(what.order), attempt)
         if refused is not None:
             raise Refused(refused)
         return challenge
@@ -189,7 +189,7 @@ class Verifier:
             charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
-        result = await self._recorder.write(order_chain(challenge.order), attempt)
+        result = await self._audit_log.write(order_chain(challenge.order), attempt)
         if isinstance(result, Refusal):
             raise Refused(result)
         return result
@@ -203,7 +203,7 @@ class Verifier:
             no = pen.leaf(Event.RA_CODE_DEAD, **facts)
             return await self._challenges.right(challenge, acting, now, sequel, leaf, no)
 
-        refused = await self._recorder.write(order_chain(challenge.order), attempt)
+        refused = await self._audit_log.write(order_chain(challenge.order), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -218,7 +218,7 @@ class Verifier:
             leaf = pen.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
             return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
 
-        held = await self._recorder.write(order_chain(challenge.order), attempt)
+        held = await self._audit_log.write(order_chain(challenge.order), attempt)
         if held:
             return HELD
         return pure.wrong_code(left) if left else pure.dead(challenge.max_attempts)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -41,7 +41,7 @@ class Publisher:
         shards: int,
         publication: Publication,
         records: StatusRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._issuer = issuer
@@ -49,7 +49,7 @@ class Publisher:
         self.shards = shards
         self._publication = publication
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def publish_due(self) -> int:
@@ -85,4 +85,4 @@ class Publisher:
             leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
             return await self._records.publish(self._issuer.id, shard, made, leaf)
 
-        return await self._recorder.write(system_chain(f"crl-{self._issuer.id}-{shard}"), attempt)
+        return await self._audit_log.write(system_chain(f"crl-{self._issuer.id}-{shard}"), attempt)

@@ -7,7 +7,7 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -39,7 +39,7 @@ class ResponderRenewal:
         signer: Signer,
         node: int,
         records: StatusRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -48,7 +48,7 @@ class ResponderRenewal:
         self._signer = signer
         self._node = node
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -69,7 +69,7 @@ class ResponderRenewal:
             leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
             return await self._records.renew_responder(self._issuer.id, old, made, leaf)
 
-        return int(await self._recorder.write(self.chain, replace))
+        return int(await self._audit_log.write(self.chain, replace))
 
     @property
     def chain(self) -> ChainId:
@@ -91,7 +91,7 @@ class ResponderRenewal:
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
             await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
 
-        await self._recorder.write(self.chain, intend)
+        await self._audit_log.write(self.chain, intend)
         key = as_private_key(self._signer)
         made = await made_by(
             self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -57,7 +57,7 @@ class TimestampKeys:
         subject: Attributes,
         new_key: NewKey,
         records: TimestampRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -65,7 +65,7 @@ class TimestampKeys:
         self._subject = subject
         self._new_key = new_key
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -96,7 +96,7 @@ class TimestampKeys:
                 return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
             return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
 
-        return int(await self._recorder.write(self.chain, store))
+        return int(await self._audit_log.write(self.chain, store))
 
     @property
     def chain(self) -> ChainId:
@@ -117,7 +117,7 @@ class TimestampKeys:
             spki = hashlib.sha256(key_der).hexdigest()
             await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
-        await self._recorder.write(self.chain, intend)
+        await self._audit_log.write(self.chain, intend)
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
         made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))
         chain_der = (issuer.certificate_der, *by.above[:-1])

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, Leaf
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, Pen
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import Signer
@@ -77,12 +77,12 @@ class Withdrawal:
         self,
         records: WithdrawalRecords,
         new_key: Callable[[Service, int], tuple[Signer, bytes]],
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._records = records
         self._new_key = new_key
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def withdrawn(self) -> list[Withdrawn]:
@@ -118,7 +118,7 @@ class Withdrawal:
             after = ServiceKey(made, stored)
             return await self._records.withdraw(gone, service.certificate, after, (ended, begun))
 
-        return made if await self._recorder.write(service.chain, attempt) else None
+        return made if await self._audit_log.write(service.chain, attempt) else None
 
 
 def _of(service: Service) -> tuple[ServiceKind, IssuerId]:

@@ -171,7 +171,7 @@ class Foreign(Peer):
             **self.settings,
             **other,
         }
-        means = Means(house.requests, house.recorder, self.world.clock, self.world.dice, house.approvals)
+        means = Means(house.requests, house.audit_log, self.world.clock, self.world.dice, house.approvals)
         return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, means)
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import Pen
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
@@ -46,7 +46,7 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
         leaf = pen.leaf(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
         return await world.house.requests.begin(request, leaf)
 
-    assert await world.house.recorder.write(order_chain(request.order), begin)
+    assert await world.house.audit_log.write(order_chain(request.order), begin)
     assert await world.house.requests.change(before, after) is Stored.YES
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip, new_chain, next_tip
-from chopmark.audit.recorder import StaleChain
+from chopmark.audit.log import StaleChain
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query
 
 _FIRST = """

@@ -78,7 +78,7 @@ class _Overtaken(Exception):
 
 
 class AuditRepository:
-    """Implements `audit.ports.Ledger` and `audit.recorder.Tips`.
+    """Implements `audit.ports.Ledger` and `audit.audit_log.Tips`.
 
     The lease belongs to a holder, so a holder's name is used by one process only.
     """

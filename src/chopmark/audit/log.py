@@ -65,7 +65,7 @@ class Pen:
         return Pen(next_tip(leaf), self._at, self._key, self._beside)
 
 
-class Recorder:
+class AuditLog:
     """Lets a verb write its change and its leaf together, again when the chain has moved.
 
     A tip that was read or written a moment ago is tried before the store is asked: a guess, which costs a second
@@ -107,7 +107,7 @@ class Recorder:
     async def write(self, chain: ChainId, attempt: Callable[[Pen], Awaitable[T]]) -> T:
         """Return what `attempt` returned with a pen whose leaf was accepted.
 
-        Those who write to one chain through this recorder take turns, so that only other processes can be faster;
+        Those who write to one chain through this audit log take turns, so that only other processes can be faster;
         an attempt must not write to its own chain again. Raises Refused (CONFLICT) when eight attempts in a row
         found the chain moved.
         """
