@@ -10,7 +10,7 @@ from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip, make_leaf, next_tip
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import HeadLog, Source
 from chopmark.audit.verify import verify
 from chopmark.jobs.sequence import sequence
@@ -56,8 +56,8 @@ class World:
         self.audit_log = AuditLog(self.ledger, KEY, self.clock)
 
     async def write(self, chain: ChainId, **facts: int) -> None:
-        async def attempt(pen: Pen) -> None:
-            await self.engine.run(append, pen.leaf(Event.RA_ORDER_OPENED, **facts))
+        async def attempt(builder: RecordBuilder) -> None:
+            await self.engine.run(append, builder.leaf(Event.RA_ORDER_OPENED, **facts))
 
         await self.audit_log.write(chain, attempt)
 

@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -94,8 +94,8 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
     order = await errand.stored()
     acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
-    async def submit(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
+    async def submit(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.RA_ORDER_SUBMITTED)
         return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
     assert not await house.audit_log.write(order_chain(errand.id), submit)

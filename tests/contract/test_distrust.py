@@ -11,7 +11,7 @@ import pytest
 from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.approval import Distrust, Terms, judge
 from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.cli import operating
@@ -308,8 +308,8 @@ async def test_a_late_receipt_of_the_code_does_not_void_the_order(world: World) 
     errand = await world.to_review(ANN)
     await errand.submit()
 
-    async def receipt(pen: Pen) -> None:
-        await world.house.context.orders.note(pen.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
+    async def receipt(builder: RecordBuilder) -> None:
+        await world.house.context.orders.note(builder.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
 
     await world.house.audit_log.write(order_chain(errand.id), receipt)
     await resumed(world)
@@ -366,8 +366,8 @@ async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
     context, order, terms, now = world.house.context, await errand.order(), await errand.terms(), world.clock.now()
     acting = context.acting(errand.caller, order)
 
-    async def attempt(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
+    async def attempt(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
         return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, leaf)
 
     assert await world.house.audit_log.write(order_chain(order.id), attempt)

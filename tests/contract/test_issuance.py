@@ -170,8 +170,8 @@ async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: 
     stale = CertificateRepository(world.house.engine)
     assert leaf["chain"] == errand.id
 
-    async def late(pen):
-        made = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
+    async def late(builder):
+        made = builder.leaf(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
         return await stale.record(lost["serial"], b"late", world.clock.now(), made)
 
     assert not await world.house.audit_log.write(order_chain(errand.id), late)

@@ -141,8 +141,8 @@ async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_ke
     errand = await world.to_issued()
     house = world.house
 
-    async def cancelled_blind(pen):
-        leaf = pen.leaf(Event.RA_ORDER_CANCELLED)
+    async def cancelled_blind(builder):
+        leaf = builder.leaf(Event.RA_ORDER_CANCELLED)
         return await house.context.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), leaf)
 
     assert not await house.audit_log.write(order_chain(errand.id), cancelled_blind)

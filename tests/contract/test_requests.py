@@ -8,7 +8,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, order_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store import db
@@ -35,8 +35,10 @@ async def begin(engine: Engine, request: Request) -> bool:
     """Begin a request with its leaf."""
     audit_log = AuditLog(AuditRepository(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
 
-    async def attempt(pen: Pen) -> bool:
-        return await RequestRepository(engine).begin(request, pen.leaf(Event.CA_REQUEST_SENT, attempt=request.attempt))
+    async def attempt(builder: RecordBuilder) -> bool:
+        return await RequestRepository(engine).begin(
+            request, builder.leaf(Event.CA_REQUEST_SENT, attempt=request.attempt)
+        )
 
     return await audit_log.write(order_chain(request.order), attempt)
 

@@ -11,7 +11,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
@@ -254,10 +254,10 @@ async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the
     house, order = world.house, await errand.order()
     limits = house.rekey.rules.failures
 
-    async def charge(pen: Pen) -> Refusal | None:
+    async def charge(builder: RecordBuilder) -> Refusal | None:
         yes, no = (
-            pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
-            pen.leaf(Event.RA_SLIP_DEAD),
+            builder.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
+            builder.leaf(Event.RA_SLIP_DEAD),
         )
         return await SlipRepository(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
 
@@ -344,8 +344,8 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     house, order = world.house, approved.order
     acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
-    async def submit(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
+    async def submit(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.RA_ORDER_SUBMITTED)
         return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
 
     assert not await house.audit_log.write(order_chain(errand.id), submit)
@@ -563,13 +563,13 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     house, order = world.house, await errand.order()
     ledger, acting = SlipRepository(house.engine), house.context.acting(errand.caller, order)
 
-    async def charge(pen: Pen) -> Refusal | None:
-        leaf = pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
+    async def charge(builder: RecordBuilder) -> Refusal | None:
+        leaf = builder.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
         return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), leaf, leaf)
 
-    async def right(pen: Pen) -> Refusal | None:
-        yes = pen.leaf(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
-        no = pen.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
+    async def right(builder: RecordBuilder) -> Refusal | None:
+        yes = builder.leaf(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
+        no = builder.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
         return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
 
     assert await house.audit_log.write(order_chain(errand.id), charge) is None
@@ -589,8 +589,8 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
     own = house.context.acting(errand.caller, order)
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
-        async def attempt(pen: Pen) -> Refusal | None:
-            yes, no = pen.leaf(Event.RA_SLIP_RIGHT, slip=one.id), pen.leaf(Event.RA_SLIP_DEAD, slip=one.id)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            yes, no = builder.leaf(Event.RA_SLIP_RIGHT, slip=one.id), builder.leaf(Event.RA_SLIP_DEAD, slip=one.id)
             return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
 
         return await house.audit_log.write(order_chain(errand.id), attempt)

@@ -9,7 +9,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import (
@@ -54,8 +54,8 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
     errand = await world.to_code(login=CUSTOMER)
     long_ago = now - timedelta(minutes=10)
 
-    async def check(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT)
+    async def check(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.RA_BIRTH_DATE_RIGHT)
         return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, leaf)
 
     assert not await world.house.audit_log.write(order_chain(errand.id), check)
@@ -63,8 +63,8 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
     stored, terms = await errand.stored(), await errand.terms()
     acting = world.house.context.acting(errand.within(STRANGER).caller, stored)
 
-    async def submit(pen: Pen) -> bool:
-        return await orders.submit(stored, terms, acting, long_ago, now, pen.leaf(Event.RA_ORDER_SUBMITTED))
+    async def submit(builder: RecordBuilder) -> bool:
+        return await orders.submit(stored, terms, acting, long_ago, now, builder.leaf(Event.RA_ORDER_SUBMITTED))
 
     assert not await world.house.audit_log.write(order_chain(errand.id), submit)
     assert await errand.state() is OrderState.CHECKED

@@ -11,7 +11,7 @@ from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.journaling import Journal
 from chopmark.audit.leaf import system_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
 from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
@@ -245,9 +245,9 @@ def root_list(der: bytes) -> Crl:
 async def take_in(means: Means, taken: Taken) -> bool:
     """Have a CA issue from now on, and publish its root's list; False when another CA has its id. Twice is once."""
 
-    async def add(pen: Pen) -> bool:
+    async def add(builder: RecordBuilder) -> bool:
         people = {"by": taken.by, "approved_by": taken.approved_by} if taken.by else {}
-        leaf = pen.leaf(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
+        leaf = builder.leaf(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
         return await means.certificates.add_issuer(taken.row, means.clock.now(), leaf)
 
     if not await means.audit_log.write(system_chain("ca"), add):
@@ -264,8 +264,8 @@ async def publish_root_list(
     """Publish a root's list; False when one with the same or a higher number is there."""
     people = {"by": by, "approved_by": approved_by} if by else {}
 
-    async def publish(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
+    async def publish(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
         return await means.status.publish(root, 0, made, leaf)
 
     return await means.audit_log.write(system_chain("ca"), publish)

@@ -10,7 +10,7 @@ from typing import Protocol
 from chopmark.audit.anchorcheck import ANCHOR_CHAIN
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head, HeadPublicKey, head_hash, verify_head
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import AnchorLog, Anchors, KeptAnchor, Stamper, StoredAnchor
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
@@ -80,9 +80,9 @@ class Anchoring:
         token, at = await self._stamper.stamp(head_hash(head))  # 3
         kept = KeptAnchor(StoredAnchor(head.size, token), hour, at)
 
-        async def keep(pen: Pen) -> bool:
+        async def keep(builder: RecordBuilder) -> bool:
             digest = sha256(token).hexdigest()
-            leaf = pen.leaf(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
+            leaf = builder.leaf(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
             return await self._places.anchors.keep(kept, leaf)
 
         if not await self._audit_log.write(ANCHOR_CHAIN, keep):  # 4

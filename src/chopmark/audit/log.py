@@ -37,7 +37,7 @@ class Tips(Protocol):
         ...
 
 
-class Pen:
+class RecordBuilder:
     """Makes leaves that continue one tip, at one moment; one that names who acted (`by`) also says what is `beside`."""
 
     __slots__ = ("_at", "_beside", "_key", "_tip", "first")
@@ -60,9 +60,9 @@ class Pen:
         told = {**self._beside, **facts} if facts.get("by") else facts
         return make_leaf(self._tip, event, told, self._at, self._key)
 
-    def after(self, leaf: Leaf) -> "Pen":
-        """Return a pen that continues `leaf`, for a transaction that writes both."""
-        return Pen(next_tip(leaf), self._at, self._key, self._beside)
+    def after(self, leaf: Leaf) -> "RecordBuilder":
+        """Return a record builder that continues `leaf`, for a transaction that writes both."""
+        return RecordBuilder(next_tip(leaf), self._at, self._key, self._beside)
 
 
 class AuditLog:
@@ -87,9 +87,9 @@ class AuditLog:
         """
         self._beside = {"os_user": os_user}
 
-    def pen(self, tip: Tip, at: datetime) -> Pen:
-        """Return a pen for a caller that reads its tips and writes its leaves itself."""
-        return Pen(tip, at, self._key, self._beside)
+    def builder(self, tip: Tip, at: datetime) -> RecordBuilder:
+        """Return a record builder for a caller that reads its tips and writes its leaves itself."""
+        return RecordBuilder(tip, at, self._key, self._beside)
 
     def know(self, tip: Tip) -> None:
         """Remember for a moment that this is a chain's tip."""
@@ -104,8 +104,8 @@ class AuditLog:
             return tip
         return await self._tips.tip(chain)
 
-    async def write(self, chain: ChainId, attempt: Callable[[Pen], Awaitable[T]]) -> T:
-        """Return what `attempt` returned with a pen whose leaf was accepted.
+    async def write(self, chain: ChainId, attempt: Callable[[RecordBuilder], Awaitable[T]]) -> T:
+        """Return what `attempt` returned with a record builder whose leaf was accepted.
 
         Those who write to one chain through this audit log take turns, so that only other processes can be faster;
         an attempt must not write to its own chain again. Raises Refused (CONFLICT) when eight attempts in a row
@@ -115,13 +115,13 @@ class AuditLog:
         async with turn:
             for _ in range(ATTEMPTS):
                 tip = await self._tip(chain)
-                pen = self.pen(tip, self._clock.now())
+                builder = self.builder(tip, self._clock.now())
                 try:
-                    answer = await attempt(pen)
+                    answer = await attempt(builder)
                 except StaleChain:
                     continue
                 if not isinstance(answer, Refusal):
-                    self.know(tip if pen.first is None or answer is False else next_tip(pen.first))
+                    self.know(tip if builder.first is None or answer is False else next_tip(builder.first))
                 return answer
         raise Refused(
             Refusal(Kind.CONFLICT, text("Too much is happening at once here. Please try again."), code="busy")

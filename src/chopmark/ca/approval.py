@@ -18,7 +18,7 @@ import structlog
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.tree import hash_leaf
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
@@ -396,8 +396,8 @@ class Approvals:
         if await self._rate_limits.take((_ALARMS,), self._clock.now()) is not None:
             return
 
-        async def attempt(pen: Pen) -> None:
-            await self._notes.note(pen.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
+        async def attempt(builder: RecordBuilder) -> None:
+            await self._notes.note(builder.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
 
         await self._audit_log.write(system_chain("approvals"), attempt)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from chopmark.audit.events import Event
 from chopmark.audit.journal import Deed
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
@@ -301,30 +301,30 @@ class EmbeddedIssuer:
         )
 
     async def _reserve(self, reservation: Reservation) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
             return await self._ledger.reserve(reservation, leaf)
 
         return await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
             return await self._ledger.record(reservation.serial, der, self._clock.now(), leaf)
 
         return await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
             return await self._ledger.orphan(reservation.serial, now, leaf)
 
         await self._audit_log.write(order_chain(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
-        async def attempt(pen: Pen) -> None:
+        async def attempt(builder: RecordBuilder) -> None:
             code = ",".join(finding.code for finding in findings)
-            await self._ledger.note(pen.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
+            await self._ledger.note(builder.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
 
         await self._audit_log.write(order_chain(order), attempt)
 
@@ -337,8 +337,8 @@ class EmbeddedIssuer:
     async def revoke(self, serial: Serial, reason: str) -> None:
         """Revoke a certificate; twice is once, and the first reason stands (I25)."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
             return await self._ledger.revoke(serial, reason, now, leaf)
 
         await self._turn(serial, Deed.REVOKED, attempt, reason)
@@ -346,8 +346,8 @@ class EmbeddedIssuer:
     async def hold(self, serial: Serial) -> None:
         """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
             return await self._ledger.hold(serial, now, leaf)
 
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
@@ -355,8 +355,8 @@ class EmbeddedIssuer:
     async def release(self, serial: Serial) -> None:
         """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
             return await self._ledger.release(serial, now, leaf)
 
         await self._turn(serial, Deed.RELEASED, attempt)
@@ -365,7 +365,7 @@ class EmbeddedIssuer:
         self,
         serial: Serial,
         deed: Deed,
-        attempt: Callable[[Pen, datetime], Awaitable[bool]],
+        attempt: Callable[[RecordBuilder, datetime], Awaitable[bool]],
         reason: str | None = None,
     ) -> None:
         """Change a certificate's status, where that changes anything: first in the journal, then on record."""
@@ -375,7 +375,7 @@ class EmbeddedIssuer:
         now = self._clock.now()
         await self._journal.turned(deed, entry.reservation, now, reason)
         chain = order_chain(entry.reservation.order)
-        await self._audit_log.write(chain, lambda pen: attempt(pen, now))
+        await self._audit_log.write(chain, lambda builder: attempt(builder, now))
 
 
 _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})

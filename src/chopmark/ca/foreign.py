@@ -17,7 +17,7 @@ from cryptography import x509
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
@@ -231,8 +231,8 @@ class ForeignIssuer:
         if isinstance(asked, Refusal):
             return asked
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.CA_REQUEST_SENT,
                 issuer=request.issuer,
                 profile=f"{issuance.profile}@{self._terms.profiles[issuance.profile].version}",
@@ -423,8 +423,8 @@ class ForeignIssuer:
         if event is None:
             return await self._requests.change(before, after, None, works)
 
-        async def attempt(pen: Pen) -> Stored:
-            return await self._requests.change(before, after, pen.leaf(event, **facts), works)
+        async def attempt(builder: RecordBuilder) -> Stored:
+            return await self._requests.change(before, after, builder.leaf(event, **facts), works)
 
         return await self._audit_log.write(order_chain(before.order), attempt)
 

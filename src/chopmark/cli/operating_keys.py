@@ -6,7 +6,7 @@ from pathlib import Path
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.cli.console import at_console
 from chopmark.cli.operating_ca import say
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -36,8 +36,8 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
         for path, pem in written:
             await asyncio.to_thread(_in_place, path, pem)
 
-        async def put(pen: Pen) -> None:
-            await kept.replace(changes, pen.leaf(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
+        async def put(builder: RecordBuilder) -> None:
+            await kept.replace(changes, builder.leaf(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
             await house.audit_log.write(system_chain("ca"), put)

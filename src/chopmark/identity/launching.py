@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
@@ -94,7 +94,9 @@ class LaunchTickets:
         record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
         await self._audit_log.write(
             stranger_chain(door),
-            lambda pen: self._records.note_within(pen.leaf(event, network=network, code=refusal.code), record, now),
+            lambda builder: self._records.note_within(
+                builder.leaf(event, network=network, code=refusal.code), record, now
+            ),
         )
         return refusal
 
@@ -124,9 +126,9 @@ class LaunchTickets:
         launch = Launch(digest(ticket), client.id, customer, account, factors, wanted, now, now + TICKET_LIFE)
         rate = (RateLimit(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
-            return await self._launches.create(launch, rate, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
+            return await self._launches.create(launch, rate, builder.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
 
         refused = await self._audit_log.write(customer_chain(customer), attempt)
         if refused is not None:
@@ -138,7 +140,7 @@ class LaunchTickets:
         facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
         await self._audit_log.write(
             stranger_chain("client"),
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
+            lambda builder: self._records.note_within(builder.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
         )
 
     async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
@@ -146,13 +148,13 @@ class LaunchTickets:
         hashed, now = digest(ticket.reveal()), self._clock.now()
         self._audit_log.know(new_chain(_ticket_chain(hashed)))
 
-        async def attempt(pen: Pen) -> Launch | Refusal:
-            return await self._launches.use(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_TAKEN))
+        async def attempt(builder: RecordBuilder) -> Launch | Refusal:
+            return await self._launches.use(hashed, digest(visitor), now, builder.leaf(Event.PORTAL_LAUNCH_TAKEN))
 
         return await self._settle(hashed, attempt, network)
 
     async def _settle(
-        self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]], network: str
+        self, hashed: bytes, attempt: Callable[[RecordBuilder], Awaitable[Launch | Refusal]], network: str
     ) -> Launch:
         """Return the launch; a refused ticket is recorded in its own chain, one that nobody made in that of all."""
         found = await self._audit_log.write(_ticket_chain(hashed), attempt)
@@ -164,7 +166,7 @@ class LaunchTickets:
         now, facts = self._clock.now(), {"network": network, "code": found.code}
         await self._audit_log.write(
             _ticket_chain(hashed),
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
+            lambda builder: self._records.note_within(builder.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
         )
         raise Refused(found)
 
@@ -174,8 +176,8 @@ class LaunchTickets:
         """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
 
-        async def attempt(pen: Pen) -> Launch | Refusal:
-            return await self._launches.confirm(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_USED))
+        async def attempt(builder: RecordBuilder) -> Launch | Refusal:
+            return await self._launches.confirm(hashed, digest(visitor), now, builder.leaf(Event.PORTAL_LAUNCH_USED))
 
         found = await self._settle(hashed, attempt, network)
         opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
@@ -209,8 +211,8 @@ class LaunchTickets:
                 previous_until=now + ROTATION_OVERLAP if overlaps else None,
             )
 
-        async def attempt(pen: Pen) -> None:
-            leaf = pen.leaf(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
+        async def attempt(builder: RecordBuilder) -> None:
+            leaf = builder.leaf(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
             await self._launches.put_client(client, now, leaf)
 
         await self._audit_log.write(staff_chain(by), attempt)
@@ -219,8 +221,8 @@ class LaunchTickets:
     async def limit(self, client_id: str, scope: Scope, by: str) -> None:
         """Set what a client may ask for from now on, in place of what was set before."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
             return await self._launches.put_scope(client_id, scope, leaf)
 
         if not await self._audit_log.write(staff_chain(by), attempt):
@@ -229,8 +231,8 @@ class LaunchTickets:
     async def disable(self, client_id: str, by: str) -> None:
         """End a client at once: its secrets, and the tickets that were not confirmed."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
             return await self._launches.disable(client_id, self._clock.now(), leaf)
 
         if not await self._audit_log.write(staff_chain(by), attempt):
@@ -239,8 +241,8 @@ class LaunchTickets:
     async def end_previous(self, client_id: str, by: str) -> None:
         """End a client's previous secret at once, and the tickets that were not confirmed."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
             return await self._launches.end_previous(client_id, self._clock.now(), leaf)
 
         if not await self._audit_log.write(staff_chain(by), attempt):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import customer_chain, stranger_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
@@ -164,12 +164,14 @@ class Door:
         chain = stranger_chain(f"sign-in-{claim.hashed[0]}")
         await self._audit_log.write(
             chain,
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now),
+            lambda builder: self._records.note_within(
+                builder.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
+            ),
         )
         if in_a_row >= CLOSES_AT:
             await self._audit_log.write(
                 chain if customer is None else customer_chain(customer),
-                lambda pen: self._entries.close(way, now, pen.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
+                lambda builder: self._entries.close(way, now, builder.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
 
     async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
@@ -188,7 +190,9 @@ class Door:
         if coded and binding.closed and session.door == "launch":
             await self._audit_log.write(
                 customer_chain(session.customer),
-                lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
+                lambda builder: self._entries.reopen(
+                    session.customer, builder.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")
+                ),
             )
         return self._known.token(session.customer, binding.bound_at)
 
@@ -208,9 +212,9 @@ class Door:
         session = Session(digest(token), login, customer, factors, account, door, now, now, now + ABSOLUTE)
         old = None if replaces is None else digest(replaces)
 
-        async def attempt(pen: Pen) -> None:
+        async def attempt(builder: RecordBuilder) -> None:
             facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
-            await self._sessions.open(session, old, pen.leaf(Event.PORTAL_SESSION_OPENED, **facts))
+            await self._sessions.open(session, old, builder.leaf(Event.PORTAL_SESSION_OPENED, **facts))
 
         await self._audit_log.write(customer_chain(customer), attempt)
         return Opened(Secret(token), session)
@@ -228,8 +232,8 @@ class Door:
         fresh = bearer(self._entropy)
         lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
             return await self._sessions.rotate(session.id_hash, digest(fresh), lost, leaf)
 
         if not await self._audit_log.write(customer_chain(session.customer), attempt):
@@ -244,8 +248,8 @@ class Door:
         """Return another token of a session whose last one never arrived; once, else Refused (UNAUTHENTICATED)."""
         fresh, now = bearer(self._entropy), self._clock.now()
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
             return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, leaf)
 
         if not await self._audit_log.write(customer_chain(session.customer), attempt):
@@ -267,7 +271,7 @@ class Door:
     async def _end(self, id_hash: bytes, customer: CustomerId, reason: str) -> None:
         await self._audit_log.write(
             customer_chain(customer),
-            lambda pen: self._sessions.close(id_hash, pen.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
+            lambda builder: self._sessions.close(id_hash, builder.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
     async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
@@ -278,8 +282,8 @@ class Door:
         """
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> None:
-            leaf = pen.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
+        async def attempt(builder: RecordBuilder) -> None:
+            leaf = builder.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
             await self._records.set_password(row, now, works, leaf)
 
         await self._audit_log.write(customer_chain(row.customer), attempt)

@@ -11,7 +11,7 @@ from functools import partial
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock
 from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
@@ -187,9 +187,9 @@ class Delivery:
             await self._works.done(work, self._holder, now, outcome, None, instead)
             return
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             event = Event.POST_MESSAGE_FAILED if receipt is None else Event.POST_MESSAGE_SENT
-            leaf = pen.leaf(
+            leaf = builder.leaf(
                 event,
                 message=work.id,
                 channel=work.channel,

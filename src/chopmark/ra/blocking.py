@@ -8,7 +8,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import Leaf, staff_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -90,8 +90,8 @@ class KeyBlocks:
             )
         facts: dict[str, Fact] = {"spki_sha256": spki_sha256, "reason": reason, "count": len(found)}
 
-        async def attempt(pen: Pen) -> bool | None:
-            leaf = pen.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
+        async def attempt(builder: RecordBuilder) -> bool | None:
+            leaf = builder.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
             return await self._records.block(spki_sha256, reason, context.now(), works, leaf)
 
         return await context.audit_log.write(staff_chain(by), attempt)

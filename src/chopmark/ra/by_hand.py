@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial, text
 from chopmark.ra.context import RaContext
@@ -67,8 +67,8 @@ class ByHand:
         if waiting.done_at is not None:
             raise Refused(_DONE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.CA_CERTIFICATE_REVOKED,
                 serial=serial,
                 issuer=waiting.issuer,

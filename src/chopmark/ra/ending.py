@@ -7,7 +7,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -74,9 +74,9 @@ class FirmRevocation:
         notices = await context.notice(holding.customer, "revoked", None, serial=serial)
         works = (*notices, context.revoke_work(serial, reason, holding.customer, holding.order))
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
-            leaf = pen.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
+            leaf = builder.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
             return await self._records.end(serial, reason, context.now(), works, leaf)
 
         if not await context.audit_log.write(order_chain(holding.order), attempt):

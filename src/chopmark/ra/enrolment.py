@@ -5,7 +5,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import new_chain, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -153,8 +153,8 @@ class Enrolment:
         )
         why = why_none_carries(context.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
 
-        async def attempt(pen: Pen) -> Order:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> Order:
+            leaf = builder.leaf(
                 Event.RA_ORDER_OPENED,
                 customer=order.customer,
                 operation=order.operation,
@@ -187,8 +187,8 @@ class Enrolment:
             raise Refused(ended(order))
         nonce = context.entropy.token(32)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_NONCE_ISSUED)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_NONCE_ISSUED)
             return await context.orders.renonce(order.id, nonce, now + context.policy.nonce_life, leaf)
 
         if not await context.audit_log.write(order_chain(order.id), attempt):
@@ -212,8 +212,8 @@ class Enrolment:
         if order.serial is not None:
             works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 
-        async def attempt(pen: Pen) -> bool:
-            return await context.orders.end(order.id, state, event.value, works, pen.leaf(event, **facts))
+        async def attempt(builder: RecordBuilder) -> bool:
+            return await context.orders.end(order.id, state, event.value, works, builder.leaf(event, **facts))
 
         await context.audit_log.write(order_chain(order.id), attempt)
 
@@ -237,8 +237,8 @@ class Enrolment:
         works = await context.notice(order.customer, "contact_disputed", channel, channel=channel.value)
         limit = RateLimit(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            leaf = builder.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
             return await context.orders.dispute(order, channel, limit, now, works, leaf)
 
         refused = await context.audit_log.write(order_chain(order.id), attempt)

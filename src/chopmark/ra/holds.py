@@ -2,7 +2,7 @@
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.ra.context import RaContext
@@ -29,8 +29,8 @@ class Holds:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
         notices = await self._context.notice(customer, "hold_released", None)
 
-        async def attempt(pen: Pen) -> int:
-            leaf = pen.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
+        async def attempt(builder: RecordBuilder) -> int:
+            leaf = builder.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
             return await self._failures.release(customer, self._context.now(), leaf, notices)
 
         return await self._context.audit_log.write(customer_chain(customer), attempt)

@@ -312,14 +312,14 @@ class Intake:
         now = self._clock.now()
         chains = {staff_chain(who.staff): None} | {customer_chain(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
-        pens = {chain: self._audit_log.pen(tip, now) for chain, tip in tips.items()}
+        builders = {chain: self._audit_log.builder(tip, now) for chain, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
-        staff = pens[staff_chain(who.staff)]
+        staff = builders[staff_chain(who.staff)]
         leaves = [staff.leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
             chain = customer_chain(one.customer)
-            leaf = pens[chain].leaf(one.event, by=who.staff, **one.facts)
-            pens[chain] = pens[chain].after(leaf)
+            leaf = builders[chain].leaf(one.event, by=who.staff, **one.facts)
+            builders[chain] = builders[chain].after(leaf)
             leaves.append(leaf)
         return leaves
 

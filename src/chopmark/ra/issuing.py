@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -42,8 +42,8 @@ class Issuing:
         if not coded and (not order.wants_slip or order.slip_id is None):
             raise Refused(_ANOTHER_CODE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.RA_ORDER_SUBMITTED,
                 customer=order.customer,
                 account=order.account,
@@ -120,7 +120,8 @@ class Issuing:
             return None
         if isinstance(answer, Pending):
             await context.audit_log.write(
-                order_chain(order.id), lambda pen: context.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
+                order_chain(order.id),
+                lambda builder: context.orders.pend(order.id, builder.leaf(Event.RA_ORDER_PENDING)),
             )
             return None
         if answer.spki_sha256 != order.spki_sha256:
@@ -131,9 +132,9 @@ class Issuing:
         held = (context.hold_work(answer.serial, order.customer, order.id), *(() if overlap else works))
         holding = _holding(order, answer, context.now())
 
-        async def attempt(pen: Pen) -> OrderState | None:
-            leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
+        async def attempt(builder: RecordBuilder) -> OrderState | None:
+            leaf = builder.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
+            refused = builder.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
             otherwise = Otherwise(undone, refused, held)
             return await context.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
 
@@ -159,8 +160,8 @@ class Issuing:
         context = self._context
         await self._distrusted(order.id, refusal)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
             return await context.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
 
         if refusal.kind is not Kind.UNAVAILABLE:
@@ -175,8 +176,8 @@ class Issuing:
         if answer != DISTRUSTED:
             return
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
             return await self._context.submissions.refuse(order_id, DISTRUSTED.code or "", leaf)
 
         await self._context.audit_log.write(system_chain("orders"), attempt)

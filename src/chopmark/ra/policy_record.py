@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, system_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.ra.policy import Policy
 
 NAME = "policy"
@@ -34,8 +34,8 @@ async def record_policy(policy: Policy, remembered: Remembered, audit_log: Audit
     """Record the policy when its id or any of its values differs from the last one on record; tell whether it did."""
     digest = policy_digest(policy)
 
-    async def attempt(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
+    async def attempt(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
         return await remembered.change(NAME, f"{policy.id} {digest}", leaf)
 
     return await audit_log.write(system_chain(NAME), attempt)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
@@ -71,8 +71,8 @@ class Possession:
         context, order, now = self._context, file.order, self._context.now()
         acting = context.acting(caller, order)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.RA_KEY_PROVED,
                 spki_sha256=order.spki_sha256,
                 login=acting.id,

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain, system_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
@@ -76,9 +76,9 @@ class ProgramEnrolment:
         secret = bearer(context.entropy)
         stored = Credential(order.id, digest(secret), now + context.policy.credential_life, login)
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             return await self._credentials.put(
-                stored, now, pen.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
+                stored, now, builder.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
             )
 
         if not await context.audit_log.write(order_chain(order.id), attempt):
@@ -120,8 +120,8 @@ class ProgramEnrolment:
         context = self._context
         if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
-            async def attempt(pen: Pen) -> None:
-                await context.orders.note(pen.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
+            async def attempt(builder: RecordBuilder) -> None:
+                await context.orders.note(builder.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
 
             await context.audit_log.write(system_chain("est"), attempt)
         return _UNKNOWN

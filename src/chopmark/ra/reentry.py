@@ -12,7 +12,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.journal import TURNS, Deed, Line
 from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
@@ -177,8 +177,8 @@ class Reentry:
         if reservation.serial in states:
             return True
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
             return await self._ledger.reserve(reservation, leaf)
 
         return await self._audit_log.write(order_chain(reservation.order), attempt)
@@ -187,14 +187,14 @@ class Reentry:
         """Record the certificate, or give the reservation up: whether it was signed is not known."""
         now = self._verbs.context.now()
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             facts = {"serial": reservation.serial, "issuer": reservation.issuer}
             if der is None:
                 return await self._ledger.orphan(
-                    reservation.serial, now, pen.leaf(Event.CA_CERTIFICATE_ORPHANED, **facts)
+                    reservation.serial, now, builder.leaf(Event.CA_CERTIFICATE_ORPHANED, **facts)
                 )
             return await self._ledger.record(
-                reservation.serial, der, now, pen.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
+                reservation.serial, der, now, builder.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
             )
 
         await self._audit_log.write(order_chain(reservation.order), attempt)
@@ -215,8 +215,8 @@ class Reentry:
         )
         works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
-        async def attempt(pen: Pen) -> object:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> object:
+            leaf = builder.leaf(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=order.serial,
                 old_serial=None if old is None else old.serial,
@@ -235,9 +235,9 @@ class Reentry:
 
         facts = {} if line.reason is None else {"reason": line.reason}
 
-        async def attempt(pen: Pen) -> bool:
-            leaves = [pen.leaf(events[0], serial=line.serial, **facts)]
-            leaves += (pen.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaves = [builder.leaf(events[0], serial=line.serial, **facts)]
+            leaves += (builder.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
             return await self._records.turn(line, leaves)
 
         await self._audit_log.write(order_chain(line.order), attempt)

@@ -10,7 +10,7 @@ from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, order_chain, system_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
 from chopmark.limits.budgets import RateLimit
@@ -78,8 +78,8 @@ async def _record(
         return
     refusal = refused.refusal
 
-    async def attempt(pen: Pen) -> None:
-        leaf = pen.leaf(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
+    async def attempt(builder: RecordBuilder) -> None:
+        leaf = builder.leaf(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
         await context.orders.note(leaf)
 
     await context.audit_log.write(chain, attempt)

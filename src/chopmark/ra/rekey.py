@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.ports import Issuer, Subject
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -130,8 +130,8 @@ class Rekey:
             )
         )
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            leaf = builder.leaf(
                 Event.RA_KEY_BOUND,
                 spki_sha256=request.spki_sha256,
                 key_algorithm=request.key.value,
@@ -268,8 +268,8 @@ class Rekey:
         limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
         told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", order.code_channel)
 
-        async def charge(pen: Pen) -> Refusal | None:
-            leaf = pen.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
+        async def charge(builder: RecordBuilder) -> Refusal | None:
+            leaf = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
             return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
 
         refused = await context.audit_log.write(order_chain(order.id), charge)
@@ -277,16 +277,16 @@ class Rekey:
             raise Refused(refused)
         if not context.people.birth_date_matches(file.customer, claimed):
 
-            async def wrong(pen: Pen) -> bool:
-                leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
+            async def wrong(builder: RecordBuilder) -> bool:
+                leaf = builder.leaf(Event.RA_BIRTH_DATE_WRONG)
                 return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
 
             held = await context.audit_log.write(order_chain(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
         since = now - context.policy.approval_life
 
-        async def check(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
+        async def check(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
             return await context.orders.check(order.id, caller.login, now, since, leaf)
 
         if not await context.audit_log.write(order_chain(order.id), check):
@@ -417,9 +417,9 @@ class Rekey:
             after = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
             works += (context.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             superseded = None if old is None else old.serial
-            leaf = pen.leaf(
+            leaf = builder.leaf(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=holding.serial,
                 old_serial=superseded,

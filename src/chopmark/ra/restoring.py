@@ -14,7 +14,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head
 from chopmark.audit.leaf import Leaf
-from chopmark.audit.log import ATTEMPTS, AuditLog, Pen
+from chopmark.audit.log import ATTEMPTS, AuditLog, RecordBuilder
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
@@ -181,8 +181,8 @@ class Restoring:
         raise Refused(_BUSY)
 
     async def _void_counted(self, kind: Voided, count: int, by: str) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
             return await self._voids.void(kind, count, leaf)
 
         return await self._audit_log.write(RESTORED_CHAIN, attempt)
@@ -197,9 +197,9 @@ class Restoring:
         return False
 
     async def _tell(self, loss: Loss, by: str, reason: str) -> None:
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             told = {"kept": loss.kept, "lost": loss.lost, "count": len(loss.reentered)}
-            return await self._voids.tell(pen.leaf(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
+            return await self._voids.tell(builder.leaf(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
 
         await self._audit_log.write(RESTORED_CHAIN, attempt)
 

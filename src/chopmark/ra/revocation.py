@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
@@ -65,8 +65,8 @@ class Revocation:
         works += (context.revoke_work(serial, ca_reason, order.customer, order.id),)
         now = context.now()
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            leaf = builder.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
             since = now - context.policy.approval_life
             return await context.orders.revoke(order, acting, limits, since, now, works, leaf)
 
@@ -89,8 +89,8 @@ class Revocation:
             await self._end(order, works)
 
     async def _end(self, order: Order, works: tuple[Work, ...]) -> None:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_CANCELLED, code="old_revoked")
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_ORDER_CANCELLED, code="old_revoked")
             return await self._context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, leaf)
 
         await self._context.audit_log.write(order_chain(order.id), attempt)

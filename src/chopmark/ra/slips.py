@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import Leaf, customer_chain, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
@@ -158,8 +158,8 @@ class SlipDesk:
             for channel, contact in sorted(contacts.items())
         )
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.STAFF_SLIP_PRINTED,
                 by=by,
                 approved_by=approved_by,
@@ -207,9 +207,9 @@ class SlipDesk:
         return file.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
     async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
-            yes, no = pen.leaf(Event.RA_SLIP_CHARGED, **facts), pen.leaf(Event.RA_SLIP_DEAD, **facts)
+            yes, no = builder.leaf(Event.RA_SLIP_CHARGED, **facts), builder.leaf(Event.RA_SLIP_DEAD, **facts)
             return await self._slips.charge(slip, order, self._limits, self._context.now(), told, yes, no)
 
         refused = await self._context.audit_log.write(order_chain(order.id), attempt)
@@ -222,16 +222,16 @@ class SlipDesk:
         sequel = replace(sequel, works=(*sequel.works, *context.hold_old(order)))
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             contacts = contact_facts(context.people.masked(file.contacts))
-            leaf = pen.leaf(
+            leaf = builder.leaf(
                 Event.RA_SLIP_RIGHT,
                 **facts,
                 spki_sha256=order.spki_sha256,
                 factor="+".join(sorted(acting.union)),
                 contacts=why_none_carries(context.policy, contacts, context.now()),
             )
-            no = pen.leaf(Event.RA_SLIP_DEAD, **facts)
+            no = builder.leaf(Event.RA_SLIP_DEAD, **facts)
             return await self._slips.right(slip, order, acting, context.now(), sequel, leaf, no)
 
         refused = await context.audit_log.write(order_chain(order.id), attempt)
@@ -239,8 +239,8 @@ class SlipDesk:
             raise Refused(refused)
 
     async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
             return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, leaf)
 
         return HELD if await self._context.audit_log.write(order_chain(order.id), attempt) else _WRONG

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
@@ -134,8 +134,8 @@ class StopDesk:
         if order.serial is not None:
             works.append(context.hold_work(order.serial, order.customer, order.id))
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(
                 Event.RA_ORDER_STOPPED,
                 state="cancelled" if ends else "held",
                 serial=order.serial,

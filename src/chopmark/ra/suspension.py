@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
@@ -51,8 +51,8 @@ class Suspension:
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_held")
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
             return await self._records.hold(serial, self._context.now(), works, leaf)
 
         if not await self._context.audit_log.write(order_chain(holding.order), attempt):
@@ -66,8 +66,8 @@ class Suspension:
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_released")
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
+        async def attempt(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
             return await self._records.release(serial, works, leaf)
 
         if not await self._context.audit_log.write(order_chain(holding.order), attempt):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
@@ -130,14 +130,16 @@ class Verifier:
             rules.per_order, rules.sends_span, send_budgets(what.customer, what.destination_hash, rules)
         )
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {
                 "challenge": challenge.id,
                 "channel": what.channel,
                 "contact_version": what.contact_version,
             }
-            yes = pen.leaf(Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id)
-            no = pen.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
+            yes = builder.leaf(
+                Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id
+            )
+            no = builder.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
             return await self._challenges.open(challenge, what.acting, limits, work, yes, no)
 
         refused = await self._audit_log.write(order_chain(what.order), attempt)
@@ -183,9 +185,9 @@ class Verifier:
     ) -> Challenge:
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> Challenge | Refusal:
+        async def attempt(builder: RecordBuilder) -> Challenge | Refusal:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
+            yes, no = builder.leaf(Event.RA_CODE_CHARGED, **facts), builder.leaf(Event.RA_CODE_DEAD, **facts)
             charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
@@ -197,10 +199,10 @@ class Verifier:
     async def _right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = pen.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
-            no = pen.leaf(Event.RA_CODE_DEAD, **facts)
+            leaf = builder.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
+            no = builder.leaf(Event.RA_CODE_DEAD, **facts)
             return await self._challenges.right(challenge, acting, now, sequel, leaf, no)
 
         refused = await self._audit_log.write(order_chain(challenge.order), attempt)
@@ -213,9 +215,9 @@ class Verifier:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = pen.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
+            leaf = builder.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
             return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
 
         held = await self._audit_log.write(order_chain(challenge.order), attempt)

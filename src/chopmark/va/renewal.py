@@ -7,7 +7,7 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -65,8 +65,8 @@ class ResponderRenewal:
             return 0
         made = await self.certified(old, spki_der(old))
 
-        async def replace(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
+        async def replace(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
             return await self._records.renew_responder(self._issuer.id, old, made, leaf)
 
         return int(await self._audit_log.write(self.chain, replace))
@@ -86,10 +86,10 @@ class ResponderRenewal:
         terms = Terms(make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until)
         serial = serial_hex(terms.serial)
 
-        async def intend(pen: Pen) -> None:
+        async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
-            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
+            await self._records.note(builder.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
 
         await self._audit_log.write(self.chain, intend)
         key = as_private_key(self._signer)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -90,8 +90,8 @@ class TimestampKeys:
         made = await self.certified(key_der)
         serial = serial_of(made)
 
-        async def store(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
+        async def store(builder: RecordBuilder) -> bool:
+            leaf = builder.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
             if old is None:
                 return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
             return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
@@ -113,9 +113,9 @@ class TimestampKeys:
         terms = Terms(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
         facts = {"serial": serial_hex(terms.serial), "issuer": issuer.id, "profile": "timestamping"}
 
-        async def intend(pen: Pen) -> None:
+        async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
-            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
+            await self._records.note(builder.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
         await self._audit_log.write(self.chain, intend)
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, Leaf
-from chopmark.audit.log import AuditLog, Pen
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import Signer
@@ -105,8 +105,8 @@ class Withdrawal:
             ServiceKind.TIMESTAMP: Event.VA_TIMESTAMP_CHANGED,
         }[service.kind]
 
-        async def attempt(pen: Pen) -> bool:
-            ended = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            ended = builder.leaf(
                 Event.CA_CERTIFICATE_REVOKED,
                 serial=gone.serial,
                 issuer=gone.issuer,
@@ -114,7 +114,9 @@ class Withdrawal:
                 by=by,
                 approved_by=approved_by,
             )
-            begun = pen.after(ended).leaf(changed, serial=serial_of(made), issuer=gone.issuer, old_serial=gone.serial)
+            begun = builder.after(ended).leaf(
+                changed, serial=serial_of(made), issuer=gone.issuer, old_serial=gone.serial
+            )
             after = ServiceKey(made, stored)
             return await self._records.withdraw(gone, service.certificate, after, (ended, begun))
 

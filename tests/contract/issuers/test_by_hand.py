@@ -10,7 +10,7 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.audit.log import Pen
+from chopmark.audit.log import RecordBuilder
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
@@ -42,8 +42,8 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
         revoked_at=None if by_hand else now,
     )  # fmt: skip
 
-    async def begin(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
+    async def begin(builder: RecordBuilder) -> bool:
+        leaf = builder.leaf(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
         return await world.house.requests.begin(request, leaf)
 
     assert await world.house.audit_log.write(order_chain(request.order), begin)
