@@ -244,7 +244,7 @@ async def test_a_customer_put_on_hold_between_reading_and_comparing_is_not_compa
     assert made.kind is Kind.HELD
     assert await errand.state() is OrderState.BOUND
     assert await world.count("challenges", "state = 'consumed'") == 0
-    assert await world.leaves(Event.RA_CODE_CHARGED) == []
+    assert await world.records(Event.RA_CODE_CHARGED) == []
 
 
 async def test_a_login_that_uses_a_channel_meanwhile_keeps_a_code_from_being_sent_there(world: World) -> None:
@@ -461,7 +461,7 @@ async def test_a_birth_date_of_an_order_that_was_cancelled_meanwhile_approves_no
     assert turnstile.passed == [Event.RA_BIRTH_DATE_RIGHT]
     assert isinstance(made, Refusal)
     assert (await errand.stored()).state is OrderState.CANCELLED
-    assert await world.leaves(Event.RA_BIRTH_DATE_RIGHT) == []
+    assert await world.records(Event.RA_BIRTH_DATE_RIGHT) == []
 
 
 async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_compares_nothing(world: World) -> None:

@@ -205,9 +205,9 @@ def test_nothing_in_the_folder_but_the_root_s_locked_key_file_is_secret(founded:
 async def test_both_operators_stand_in_the_audit(founded: Path) -> None:
     house = await build(with_shares(settings(founded)), Clock(), Dice(Random(8)))
     world = World(house, Clock(), Dice(Random(8)), house.settings.database_url)
-    (leaf,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
-    assert '"approved_by":"Ben Wu"' in leaf["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
-    assert "Amy Chen" in leaf["facts"]
+    (record,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
+    assert '"approved_by":"Ben Wu"' in record["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
+    assert "Amy Chen" in record["facts"]
     await world.close()
 
 

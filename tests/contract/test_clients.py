@@ -40,7 +40,7 @@ async def test_a_disabled_client_gets_nothing_more_on_any_node_even_when_it_was_
         refused = await refusal(context.create(client, WHOM, ACCOUNT, PASSWORD, None))
         assert refused.kind is Kind.UNAUTHENTICATED
     assert await world.count("launches") == 0
-    assert len(await world.leaves(Event.STAFF_CLIENT_REMOVED)) == 1
+    assert len(await world.records(Event.STAFF_CLIENT_REMOVED)) == 1
 
 
 async def test_the_tickets_of_a_disabled_client_are_dead_at_once_taken_or_not(world: World) -> None:
@@ -110,7 +110,7 @@ async def test_what_is_outside_the_scope_is_refused_and_recorded(
     refused = await refusal(ticket(world, client, **other))
     assert (refused.kind, refused.code, refused.field) == (Kind.FORBIDDEN, "scope", field)
     assert await world.count("launches") == 0
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == 1
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == 1
 
 
 async def test_what_is_inside_the_scope_is_let_through(world: World) -> None:
@@ -164,7 +164,7 @@ async def test_i41_tickets_that_nobody_made_write_one_chain_and_a_bounded_number
     for n in range(CROWD):
         await refusal(context.confirm(Secret(f"{n:043}"), "visitor", None, f"198.51.{n}.0/24"))
     assert await world.count("chains") == before + 1
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == CROWD
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == CROWD
     refused = await refusal(context.take(Secret("A" * 43), "visitor", "192.0.2.0/24"))
     assert refused.retry_after_s == 60
 
@@ -185,7 +185,7 @@ async def test_i41_client_ids_without_end_write_one_chain_and_a_bounded_number_o
         refused = await refusal(context.authenticate(f"client-{n}", Secret("A" * 43), WHOM, f"198.51.{n}.0/24"))
         assert refused.kind is Kind.UNAUTHENTICATED
     assert await world.count("chains") == before + 1
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == CROWD
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == CROWD
 
 
 async def test_i41_a_ticket_that_is_replayed_without_end_writes_a_bounded_number_of_records(world: World) -> None:
@@ -194,5 +194,5 @@ async def test_i41_a_ticket_that_is_replayed_without_end_writes_a_bounded_number
     await world.house.launches.take(used, "visitor")
     for _ in range(REPLAYS + 10):
         assert (await refusal(world.house.launches.take(used, "thief"))).code == "launch.used"
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == REPLAYS
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == REPLAYS
     assert not (await world.audit()).findings

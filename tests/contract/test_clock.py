@@ -8,7 +8,7 @@ import pytest
 from chopmark.app.foundation import build
 from chopmark.audit.findings import Code, Level
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, OrderState

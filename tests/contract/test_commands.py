@@ -358,8 +358,8 @@ async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_doe
     assert await operating.verify_audit(settings, None, None, None) == 0
     assert await operating.verify_audit(settings, exported, None, None) == 0
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
-    leaf = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
-    exported.write_text("".join(lines[:leaf] + lines[leaf + 1 :]), encoding="utf-8")
+    record = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
+    exported.write_text("".join(lines[:record] + lines[record + 1 :]), encoding="utf-8")
     assert await operating.verify_audit(settings, exported, None, None) == 1
     capsys.readouterr()
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -54,7 +54,7 @@ async def test_a_second_code_a_day_after_the_first_approves_it(world: World, rea
     standard = world.house.issuer.standard()
     assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
     assert (await world.audit()).findings == ()
-    opened = [one for one in await world.leaves(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
+    opened = [one for one in await world.records(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
     assert [json.loads(one["facts"])["checks"] for one in opened] == ["delay"]
 
 
@@ -95,10 +95,10 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
     acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+        record = builder.record(Event.RA_ORDER_SUBMITTED)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.audit_log.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_stream(errand.id), submit)
 
 
 async def test_the_ca_demands_the_wait_from_the_records(world: World) -> None:

@@ -43,7 +43,7 @@ async def given(errand: Errand, sent: Challenge, code: str, by: Verifier | None 
 async def spent(world: World) -> tuple[object, ...]:
     """What wrong codes have cost so far."""
     attempts = await world.rows("SELECT id, attempts FROM challenges ORDER BY id")
-    return attempts, await world.rows("SELECT * FROM failures"), len(await world.leaves(Event.RA_CODE_CHARGED))
+    return attempts, await world.rows("SELECT * FROM failures"), len(await world.records(Event.RA_CODE_CHARGED))
 
 
 async def test_when_its_key_is_destroyed_no_code_is_right(world: World) -> None:
@@ -120,7 +120,7 @@ async def test_an_older_code_that_somehow_lives_again_is_not_its_orders_code(wor
     assert isinstance(made, Refusal)
     assert made.kind is Kind.CODE_DEAD
     assert await errand.state() is OrderState.BOUND
-    assert await world.leaves(Event.RA_CODE_CHARGED) == []
+    assert await world.records(Event.RA_CODE_CHARGED) == []
 
 
 async def failures(world: World, customer: str, *, in_window: int, ever: int) -> None:

@@ -84,7 +84,7 @@ async def test_i11_a_hundred_failures_in_months_disable_the_codes(world: World) 
     world.clock.later(days=3650)
     errand = await world.to_key(DAN)
     assert (await refusal(errand.send())).kind is Kind.HELD
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 100
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 100
 
 
 async def test_i19_failures_of_one_customer_hold_nobody_else(world: World) -> None:
@@ -103,8 +103,8 @@ async def test_three_wrong_birth_dates_are_a_hold_and_the_right_one_does_not_hel
     assert await held(world) == {"birth_date": "held"}
     assert (await refusal(errand.birth_date())).kind is Kind.HELD
     assert await errand.state() is OrderState.CODED
-    assert len(await world.leaves(Event.RA_BIRTH_DATE_WRONG)) == 3
-    assert len(await world.leaves(Event.RA_BIRTH_DATE_RIGHT)) == 0
+    assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) == 3
+    assert len(await world.records(Event.RA_BIRTH_DATE_RIGHT)) == 0
 
 
 async def test_wrong_birth_dates_count_over_orders(world: World) -> None:
@@ -146,12 +146,12 @@ async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world:
             refused = await refusal(release(CustomerId(ANN), by, approved_by))
             assert (refused.kind, refused.field) == (Kind.MALFORMED, field)
     assert await held(world) == {"code": "held"}
-    assert await world.leaves(Event.STAFF_HOLD_RELEASED) == []
+    assert await world.records(Event.STAFF_HOLD_RELEASED) == []
     assert await release(CustomerId(ANN), "alice", "bob") == 1
     assert await held(world) == {}
-    (leaf,) = await world.leaves(Event.STAFF_HOLD_RELEASED)
-    assert '"by":"alice"' in leaf["facts"]
-    assert '"approved_by":"bob"' in leaf["facts"]
+    (record,) = await world.records(Event.STAFF_HOLD_RELEASED)
+    assert '"by":"alice"' in record["facts"]
+    assert '"approved_by":"bob"' in record["facts"]
     told_of_hold, told_of_release = await world.notices()
     assert '"hold"' in told_of_hold["facts"]
     assert "hold_released" in told_of_release["facts"]

@@ -85,12 +85,12 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     await errand.confirm()
     await errand.prove()
     holding = await world.holding(errand)
-    root, issuing, leaf = tmp_path / "root.pem", tmp_path / "i.pem", tmp_path / "leaf.pem"
-    leaf.write_bytes(pem(holding.der))
+    root, issuing, record = tmp_path / "root.pem", tmp_path / "i.pem", tmp_path / "leaf.pem"
+    record.write_bytes(pem(holding.der))
     issuing.write_bytes(pem(holding.chain[0]))
     root.write_bytes(pem(holding.chain[1]))
     at = int(world.clock.now().timestamp())
-    told = openssl("verify", "-x509_strict", "-attime", at, "-CAfile", root, "-untrusted", issuing, leaf)
+    told = openssl("verify", "-x509_strict", "-attime", at, "-CAfile", root, "-untrusted", issuing, record)
     assert told.returncode == 0, told.stderr
     (row,) = await world.rows("SELECT key_pem, responder_key_pem FROM issuers")
     assert bytes(row["key_pem"]) == PREFIX + b"chopmark-investor"

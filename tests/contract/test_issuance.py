@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
+from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.core.types import OrderId, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, Signer
@@ -104,7 +104,7 @@ async def test_i1_i4_a_crash_around_the_signature_orphans_the_serial_and_the_ord
     assert await said(world, lost["serial"]) == "revoked"
     assert await said(world, order.serial) == "good"
     assert (await errand.prove()).state is OrderState.ACTIVE
-    assert len(await world.leaves(Event.CA_CERTIFICATE_ORPHANED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_ORPHANED)) == 1
     assert signer.signatures <= 1
 
 
@@ -166,15 +166,15 @@ async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: 
     (lost,) = await world.rows("SELECT serial FROM certificates")
     world.clock.later(seconds=21)
     await world.once("resume")
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_ORPHANED)
+    (record,) = await world.records(Event.CA_CERTIFICATE_ORPHANED)
     stale = CertificateRepository(world.house.engine)
-    assert leaf["chain"] == errand.id
+    assert record["chain"] == errand.id
 
     async def late(builder):
-        made = builder.leaf(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
+        made = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
         return await stale.record(lost["serial"], b"late", world.clock.now(), made)
 
-    assert not await world.house.audit_log.write(order_chain(errand.id), late)
+    assert not await world.house.audit_log.write(order_stream(errand.id), late)
     assert await said(world, lost["serial"]) == "revoked"
 
 
@@ -288,7 +288,7 @@ async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signatur
     assert sorted(signer.tbs) == sorted(bytes(row["tbs"]) for row in rows)
     assert {row["serial"]: bytes(row["der"]) for row in rows} == {one.serial: one.der for one in certified.values()}
     for event in (Event.CA_CERTIFICATE_RESERVED, Event.CA_CERTIFICATE_ISSUED):
-        assert sorted(leaf["chain"] for leaf in await world.leaves(event)) == sorted(set(names))
+        assert sorted(record["chain"] for record in await world.records(event)) == sorted(set(names))
     assert (await world.audit()).findings == ()
 
 

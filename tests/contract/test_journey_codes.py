@@ -33,8 +33,8 @@ async def test_i10_a_wrong_code_costs_an_attempt_even_though_the_request_fails(w
     refused = await refusal(errand.answer(await errand.code()))
     assert (refused.kind, refused.code) == (Kind.CODE_DEAD, "code_blocked")
     assert await errand.state() is OrderState.BOUND
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 5
-    assert len(await world.leaves(Event.RA_CODE_DEAD)) == 1
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 5
+    assert len(await world.records(Event.RA_CODE_DEAD)) == 1
 
 
 async def test_the_fifth_answer_may_be_the_right_one(world: World) -> None:
@@ -165,7 +165,7 @@ async def test_i16_three_codes_an_order(world: World) -> None:
     refused = await refusal(errand.send())
     assert (refused.kind, refused.code) == (Kind.TOO_MANY, "sends_order")
     assert await world.count("work", "kind = 'code'") == 3
-    assert len(await world.leaves(Event.RA_CHALLENGE_REFUSED)) == 1
+    assert len(await world.records(Event.RA_CHALLENGE_REFUSED)) == 1
     # the refusal has not killed the newest code
     assert (await errand.answer(await errand.code())).state is OrderState.CODED
 

@@ -42,7 +42,7 @@ async def test_f24_of_fifty_uses_at_once_one_is_taken(world: World) -> None:
     assert sum(isinstance(made, Launch) for made in outcomes) == 1
     refused = [made for made in outcomes if isinstance(made, Refusal)]
     assert {made.kind for made in refused} <= {Kind.FORBIDDEN, Kind.CONFLICT}
-    replays = await world.leaves(Event.PORTAL_LAUNCH_REFUSED)
+    replays = await world.records(Event.PORTAL_LAUNCH_REFUSED)
     assert len(replays) == sum(made.code == "launch.used" for made in refused)
 
 
@@ -73,7 +73,7 @@ async def test_a_replayed_ticket_is_refused_and_recorded_even_to_its_own_visitor
     await world.house.launches.take(secret, "visitor")
     for visitor in ("visitor", "thief"):
         assert (await refusal(world.house.launches.take(secret, visitor))).code == "launch.used"
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == 2
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == 2
     assert secret.reveal() not in str(await world.rows("SELECT * FROM leaves"))
 
 
@@ -127,4 +127,4 @@ async def test_a_wrong_credential_is_refused_and_recorded_as_an_unknown_client_i
     known = await refusal(context.authenticate("trading", Secret("A" * 43), WHOM))
     unknown = await refusal(context.authenticate("nobody", Secret("A" * 43), WHOM))
     assert known == unknown
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == 2
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == 2

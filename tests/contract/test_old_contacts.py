@@ -96,8 +96,8 @@ async def outcomes(world: World) -> list[tuple[str, str]]:
 
 
 async def failures(world: World) -> list[tuple[str, str]]:
-    found = await world.leaves(Event.POST_MESSAGE_FAILED)
-    facts = [json.loads(leaf["facts"]) for leaf in found]
+    found = await world.records(Event.POST_MESSAGE_FAILED)
+    facts = [json.loads(record["facts"]) for record in found]
     return [(one["channel"], one["code"]) for one in facts]
 
 

@@ -68,7 +68,7 @@ async def test_i11_failures_by_sms_and_by_email_are_one_budget(world: World) -> 
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
     assert await held(world) == {"code": "held"}
     assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 20
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 20
     world.clock.later(hours=2)
     for channel in Channel:
         assert (await refusal(errand.send(channel))).kind is Kind.HELD
@@ -137,11 +137,11 @@ async def test_i11_two_tabs_and_two_channels_at_once_share_the_last_failures(wor
     world.clock.later(seconds=60)
     other = await world.to_revoke()
     await other.send(EMAIL)
-    before = len(await world.leaves(Event.RA_CODE_CHARGED))
+    before = len(await world.records(Event.RA_CODE_CHARGED))
     doing = [errand.answer(await errand.wrong_code(step)) for errand in (one, other) for step in range(1, 5)]
     made = await asyncio.gather(*(outcome(each) for each in doing))
     assert all(isinstance(each, Refusal) for each in made)
-    assert len(await world.leaves(Event.RA_CODE_CHARGED)) - before == 2
+    assert len(await world.records(Event.RA_CODE_CHARGED)) - before == 2
     (row,) = await world.rows("SELECT in_window, ever FROM failures WHERE factor = 'code'")
     assert (row["in_window"], row["ever"]) == (20, 20)
     assert await held(world) == {"code": "held"}
@@ -205,7 +205,7 @@ async def test_a_hundred_failures_ever_before_the_upgrade_let_no_answer_be_compa
     errand = await world.to_sent()
     assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
     assert await held(world) == {"code": "disabled"}
-    assert await world.leaves(Event.RA_CODE_RIGHT) == []
+    assert await world.records(Event.RA_CODE_RIGHT) == []
 
 
 async def test_failures_of_more_than_a_day_ago_count_only_towards_those_ever(world: World) -> None:
@@ -432,4 +432,4 @@ async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_th
     assert (await refusal(errand.send())).code == "sends"
     await world.house.holds.release(CustomerId(ANN), "alice", "bob")
     await errand.send()
-    assert len(await world.leaves(Event.STAFF_HOLD_RELEASED)) == 1
+    assert len(await world.records(Event.STAFF_HOLD_RELEASED)) == 1

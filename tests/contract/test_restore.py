@@ -436,7 +436,7 @@ async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_witho
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     assert await undone(world) == ()
     assert row["state"] == "issued"
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
 
 
 class Died(Exception):

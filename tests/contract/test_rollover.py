@@ -106,10 +106,10 @@ def addresses(der: bytes) -> tuple[str, str]:
 async def judged(world: World, holding: Holding, folder: Path) -> tuple[str, str]:
     """What openssl says of a certificate with its own chain: by its OCSP address, and by the lists it leads to."""
     house, at = world.house, ("-attime", int(world.clock.now().timestamp()))
-    leaf, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
-    for name, der in (("leaf", leaf), ("issuing", issuing), ("root", root)):
+    record, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
+    for name, der in (("leaf", record), ("issuing", issuing), ("root", root)):
         (folder / f"{name}.pem").write_bytes(pem(der))
-    ocsp_path, crl_path = addresses(leaf)
+    ocsp_path, crl_path = addresses(record)
     for name, path in (("crl", crl_path), ("root-crl", addresses_of_root(issuing))):
         got = await served(house, "GET", path)
         assert got.status_code == 200, path
@@ -372,8 +372,10 @@ async def test_a_root_under_both_shares_makes_its_list_with_both(world: World, t
     assert await relist(world, root_key=key) == 0
     made = await newest(world, "root-2")
     assert made.number > before.number
-    (leaf,) = [leaf for leaf in await world.rows("SELECT facts FROM leaves") if str(made.number) in leaf["facts"]]
-    assert '"Amy"' in leaf["facts"]
+    (record,) = [
+        record for record in await world.rows("SELECT facts FROM leaves") if str(made.number) in record["facts"]
+    ]
+    assert '"Amy"' in record["facts"]
 
 
 async def test_a_list_from_the_root_s_machine_is_taken_when_it_follows_the_last_one(world, tmp_path, capsys) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
@@ -94,7 +94,7 @@ async def failures(world: World, customer: str = DAN) -> list[int]:
 
 
 async def facts(world: World, event: Event, errand: Errand) -> list[dict[str, Any]]:
-    return [json.loads(one["facts"]) for one in await world.leaves(event) if one["chain"] == errand.id]
+    return [json.loads(one["facts"]) for one in await world.records(event) if one["chain"] == errand.id]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -148,8 +148,8 @@ async def test_what_is_stored_is_a_keyed_hash_and_the_letters_stand_nowhere(worl
 async def test_printing_is_recorded_with_both_people_and_all_contacts_are_told(world: World) -> None:
     await stop(world, ANN)
     slip = await printed(world, ANN)
-    (leaf,) = await world.leaves(Event.STAFF_SLIP_PRINTED)
-    said = json.loads(leaf["facts"])
+    (record,) = await world.records(Event.STAFF_SLIP_PRINTED)
+    said = json.loads(record["facts"])
     assert (said["by"], said["approved_by"], said["reason"]) == ("alice", "bob", "identity-card")
     assert (said["customer"], said["slip"], said["contacts"]) == (ANN, slip.slip.id, "email:stopped+mobile:stopped")
     assert sorted(row["channel"] for row in await world.notices("slip_printed")) == ["email", "mobile"]
@@ -160,8 +160,8 @@ async def test_one_person_alone_prints_none_and_that_is_recorded(world: World) -
     alone = context(world).print(CustomerId(DAN), "alice", "Alice", Papers.PASSPORT)
     assert (await refusal(alone)).kind is Kind.FORBIDDEN
     assert await world.count("slips") == 0
-    (leaf,) = await world.leaves(Event.STAFF_ACTION_REFUSED)
-    assert json.loads(leaf["facts"])["purpose"] == "approval_slip"
+    (record,) = await world.records(Event.STAFF_ACTION_REFUSED)
+    assert json.loads(record["facts"])["purpose"] == "approval_slip"
 
 
 async def test_none_is_printed_for_who_can_get_a_code_or_is_no_customer(world: World) -> None:
@@ -256,12 +256,12 @@ async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the
 
     async def charge(builder: RecordBuilder) -> Refusal | None:
         yes, no = (
-            builder.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
-            builder.leaf(Event.RA_SLIP_DEAD),
+            builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
+            builder.record(Event.RA_SLIP_DEAD),
         )
         return await SlipRepository(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
 
-    assert await house.audit_log.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_stream(errand.id), charge) is None
     assert await failures(world) == [1]
     assert (await world.audit()).findings == ()
 
@@ -345,10 +345,10 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+        record = builder.record(Event.RA_ORDER_SUBMITTED)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.audit_log.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_stream(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)
     await instead.bind()
     assert (await instead.order()).next() is Step.CHANNEL
@@ -564,17 +564,17 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     ledger, acting = SlipRepository(house.engine), house.context.acting(errand.caller, order)
 
     async def charge(builder: RecordBuilder) -> Refusal | None:
-        leaf = builder.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
-        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), leaf, leaf)
+        record = builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
+        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), record, record)
 
     async def right(builder: RecordBuilder) -> Refusal | None:
-        yes = builder.leaf(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
-        no = builder.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
+        yes = builder.record(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
+        no = builder.record(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
         return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
 
-    assert await house.audit_log.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_stream(errand.id), charge) is None
     await house.enrolment.cancel(errand.caller, errand.id)
-    assert isinstance(await house.audit_log.write(order_chain(errand.id), right), Refusal)
+    assert isinstance(await house.audit_log.write(order_stream(errand.id), right), Refusal)
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
@@ -590,10 +590,10 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            yes, no = builder.leaf(Event.RA_SLIP_RIGHT, slip=one.id), builder.leaf(Event.RA_SLIP_DEAD, slip=one.id)
+            yes, no = builder.record(Event.RA_SLIP_RIGHT, slip=one.id), builder.record(Event.RA_SLIP_DEAD, slip=one.id)
             return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
 
-        return await house.audit_log.write(order_chain(errand.id), attempt)
+        return await house.audit_log.write(order_stream(errand.id), attempt)
 
     assert isinstance(await right(slip.slip, stranger), Refusal)
     other = await printed(world, key="BCDF-GHJK-LMNP")

@@ -190,8 +190,8 @@ async def test_it_ends_an_order_that_is_not_submitted_and_leaves_the_old_certifi
     assert (said.kind, said.code) == (Kind.CONFLICT, "order_stopped")
     told = await messages(world, "order_stopped")
     assert {channel for channel, _ in told} == {"mobile", "email"}
-    (leaf,) = await world.leaves(Event.RA_ORDER_STOPPED)
-    assert json.loads(leaf["facts"]) == {"network": NETWORK, "serial": None, "state": "cancelled"}
+    (record,) = await world.records(Event.RA_ORDER_STOPPED)
+    assert json.loads(record["facts"]) == {"network": NETWORK, "serial": None, "state": "cancelled"}
     assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
     await in_order(world)
 
@@ -236,8 +236,8 @@ async def test_an_active_certificate_goes_on_hold_and_people_release_it(world: W
     assert await state_of(world, serial) is CertificateState.HELD
     await world.work()
     assert await world.ca_state(serial) == ("held", "certificate_hold")
-    (leaf,) = await world.leaves(Event.RA_ORDER_STOPPED)
-    assert json.loads(leaf["facts"]) == {"network": NETWORK, "serial": serial, "state": "held"}
+    (record,) = await world.records(Event.RA_ORDER_STOPPED)
+    assert json.loads(record["facts"]) == {"network": NETWORK, "serial": serial, "state": "held"}
     await world.house.suspension.release(serial, *PEOPLE)
     assert await state_of(world, serial) is CertificateState.ACTIVE
     assert (await errand.stored()).ended is None
@@ -372,7 +372,7 @@ async def test_unknown_used_old_and_ended_references_get_one_and_the_same_answer
     assert await stop(world, code) is Stopped.ORDER
     assert await stop(world, code) == unknown
     assert (await again.stored()).ended == "stopped_by_contact"
-    assert len(await world.leaves(Event.RA_ORDER_STOPPED)) == 1
+    assert len(await world.records(Event.RA_ORDER_STOPPED)) == 1
 
 
 async def test_it_works_for_72_hours_from_the_right_code(world: World) -> None:
@@ -423,7 +423,7 @@ async def test_ten_at_once_stop_it_once(world: World) -> None:
     code = await reference(world)
     made = await asyncio.gather(*(stop(world, code, f"net-{number}") for number in range(10)))
     assert [one for one in made if isinstance(one, Stopped)] == [Stopped.ORDER]
-    assert len(await world.leaves(Event.RA_ORDER_STOPPED)) == 1
+    assert len(await world.records(Event.RA_ORDER_STOPPED)) == 1
 
 
 # who can see it ----------------------------------------------------------------------------------------------------

@@ -122,9 +122,9 @@ async def test_i32_a_hold_and_a_release_need_two_people_and_a_certificate_in_the
     assert (await refusal(suspension.release(serial, *PEOPLE))).code == "not_on_hold"
     await suspension.hold(serial, *PEOPLE)
     assert (await refusal(suspension.hold(serial, *PEOPLE))).code == "not_in_force"
-    (leaf,) = await world.leaves(Event.RA_CERTIFICATE_HELD)
-    assert '"by":"alice"' in leaf["facts"]
-    assert '"approved_by":"bob"' in leaf["facts"]
+    (record,) = await world.records(Event.RA_CERTIFICATE_HELD)
+    assert '"by":"alice"' in record["facts"]
+    assert '"approved_by":"bob"' in record["facts"]
 
 
 async def test_a_certificate_on_hold_renews_nothing_and_its_replacement_ends_it(world: World) -> None:

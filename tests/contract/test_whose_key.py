@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import (
@@ -55,18 +55,18 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
     long_ago = now - timedelta(minutes=10)
 
     async def check(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.RA_BIRTH_DATE_RIGHT)
-        return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, leaf)
+        record = builder.record(Event.RA_BIRTH_DATE_RIGHT)
+        return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, record)
 
-    assert not await world.house.audit_log.write(order_chain(errand.id), check)
+    assert not await world.house.audit_log.write(order_stream(errand.id), check)
     await errand.birth_date()
     stored, terms = await errand.stored(), await errand.terms()
     acting = world.house.context.acting(errand.within(STRANGER).caller, stored)
 
     async def submit(builder: RecordBuilder) -> bool:
-        return await orders.submit(stored, terms, acting, long_ago, now, builder.leaf(Event.RA_ORDER_SUBMITTED))
+        return await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED))
 
-    assert not await world.house.audit_log.write(order_chain(errand.id), submit)
+    assert not await world.house.audit_log.write(order_stream(errand.id), submit)
     assert await errand.state() is OrderState.CHECKED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -84,7 +84,7 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
     assert isinstance(done, Refusal)
     assert await customers.state() is OrderState.BOUND
     assert (await world.rows("SELECT approved_login FROM orders"))[0]["approved_login"] is None
-    assert await world.leaves(Event.RA_CODE_RIGHT) == []
+    assert await world.records(Event.RA_CODE_RIGHT) == []
 
 
 async def launched(world: World) -> tuple[LoginId, str]:
@@ -199,7 +199,7 @@ async def test_of_many_proofs_with_one_nonce_one_counts(world: World) -> None:
     nonce = await later.nonce()
     done = await asyncio.gather(*(outcome(later.possess(nonce=nonce)) for _ in range(8)))
     assert sum(not isinstance(one, Refusal) for one in done) == 1
-    assert len(await world.leaves(Event.RA_KEY_PROVED)) == 1
+    assert len(await world.records(Event.RA_KEY_PROVED)) == 1
 
 
 async def test_a_renewal_whose_key_the_old_key_has_signed_is_approved_in_any_one_login(world: World) -> None:

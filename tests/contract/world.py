@@ -22,7 +22,7 @@ from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import Beside, verify
 from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
 from chopmark.ca.journaled import CaJournal
@@ -55,7 +55,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.engine.script import Row, Script, Value, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
-from chopmark.store.repositories.leaves import LEAF, leaf_of
+from chopmark.store.repositories.leaves import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
@@ -302,7 +302,7 @@ class World:
     async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
         return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
 
-    async def leaves(self, event: Event) -> list[dict[str, Any]]:
+    async def records(self, event: Event) -> list[dict[str, Any]]:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
     async def holding_of(self, serial: Serial) -> Holding:
@@ -326,7 +326,7 @@ class World:
         return [row for name, row in told if name == template or (not template and name != "order_opened")]
 
     async def audit(self) -> Report:
-        """Give every leaf its place and verify the whole record against the heads file."""
+        """Give every record its place and verify the whole record against the heads file."""
         await self.once("sequence")
         house = self.house
         lines = read_heads(house.settings.data / "heads.jsonl")
@@ -436,7 +436,7 @@ class Errand:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
         file = await self.house.context.files.order(self.caller.customer, self.id)
         assert file is not None
-        records = [leaf_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
+        records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
         return self.house.rekey._issuing.issuance(file, tuple(records[:until]))
 

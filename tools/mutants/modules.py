@@ -107,7 +107,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "identity/scope.py": _IDENTITY,
     "identity/sealed.py": _IDENTITY,
     "identity/sessions.py": _IDENTITY,
-    "audit/leaf.py": _AUDIT,
+    "audit/record.py": _AUDIT,
     "audit/tree.py": _AUDIT,
     "audit/verify.py": _AUDIT,
     "va/responder.py": _STATUS,

@@ -25,8 +25,8 @@ from chopmark.audit.headkey import FileHeadSigner
 from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import AuditKey, AuditKeys
 from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, AuditKeys
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.ports import Issuer

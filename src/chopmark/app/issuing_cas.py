@@ -10,8 +10,8 @@ from cryptography import x509
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
 from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
@@ -247,10 +247,10 @@ async def take_in(means: Means, taken: Taken) -> bool:
 
     async def add(builder: RecordBuilder) -> bool:
         people = {"by": taken.by, "approved_by": taken.approved_by} if taken.by else {}
-        leaf = builder.leaf(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
-        return await means.certificates.add_issuer(taken.row, means.clock.now(), leaf)
+        record = builder.record(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
+        return await means.certificates.add_issuer(taken.row, means.clock.now(), record)
 
-    if not await means.audit_log.write(system_chain("ca"), add):
+    if not await means.audit_log.write(system_stream("ca"), add):
         rows = await means.certificates.issuers()
         if taken.row.certificate not in (row.certificate for row in rows if row.id == taken.row.id):
             return False
@@ -265,10 +265,10 @@ async def publish_root_list(
     people = {"by": by, "approved_by": approved_by} if by else {}
 
     async def publish(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
-        return await means.status.publish(root, 0, made, leaf)
+        record = builder.record(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
+        return await means.status.publish(root, 0, made, record)
 
-    return await means.audit_log.write(system_chain("ca"), publish)
+    return await means.audit_log.write(system_stream("ca"), publish)
 
 
 def title(ca: Ca) -> str:

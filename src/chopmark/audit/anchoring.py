@@ -82,8 +82,8 @@ class Anchoring:
 
         async def keep(builder: RecordBuilder) -> bool:
             digest = sha256(token).hexdigest()
-            leaf = builder.leaf(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
-            return await self._places.anchors.keep(kept, leaf)
+            record = builder.record(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
+            return await self._places.anchors.keep(kept, record)
 
         if not await self._audit_log.write(ANCHOR_CHAIN, keep):  # 4
             return 0

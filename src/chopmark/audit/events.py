@@ -1,4 +1,4 @@
-"""The catalogue of audit events: every state change and every refusal that a leaf can record.
+"""The catalogue of audit events: every state change and every refusal that a record can record.
 
 A name reads `source:subject:action`: the authority that acts, what it acts on, what was done.
 NIST NSR 5.4.1 and OWASP ASVS 16.3 list what has to be recorded; refusals are recorded too.
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Event(StrEnum):
-    """What one leaf records."""
+    """What one record records."""
 
     PORTAL_SESSION_OPENED = "portal:session:opened"
     """A customer signed in and has a session."""

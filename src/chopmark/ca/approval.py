@@ -17,8 +17,16 @@ from typing import Protocol
 import structlog
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import (
+    GENESIS,
+    AuditKeys,
+    AuditRecord,
+    StoredRecord,
+    order_stream,
+    parse_stamp,
+    system_stream,
+)
 from chopmark.audit.tree import hash_leaf
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
@@ -144,7 +152,7 @@ A customer's order does not fail because a receipt came late.
 """
 
 
-def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: bool = False) -> Approval | Distrust:
+def judge(order: OrderId, records: Sequence[StoredRecord], terms: Terms, *, past: bool = False) -> Approval | Distrust:
     """Return what the records of an order show to be approved, or the first thing that is wrong.
 
     1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
@@ -165,7 +173,7 @@ def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: 
     return _approval(order, before, submitted, terms, past=past)
 
 
-def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> list[_Told] | Distrust:
+def _read(order: OrderId, records: Sequence[StoredRecord], keys: AuditKeys) -> list[_Told] | Distrust:
     if not records:
         return Distrust.NO_RECORDS
     told: list[_Told] = []
@@ -175,7 +183,7 @@ def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> lis
             canonical = record.canonical()
         except ValueError:
             return Distrust.MALFORMED
-        if (record.chain, record.version, record.previous) != (order_chain(order), version, previous):
+        if (record.chain, record.version, record.previous) != (order_stream(order), version, previous):
             return Distrust.BROKEN_CHAIN
         key = keys.get(record.kid)
         if key is None or not hmac.compare_digest(key.mac(canonical), record.mac):
@@ -344,7 +352,7 @@ class Claimed:
     spki_sha256: str
 
 
-def unapproved(records: Sequence[StoredLeaf], terms: Terms, claimed: Claimed) -> Iterator[str]:
+def unapproved(records: Sequence[StoredRecord], terms: Terms, claimed: Claimed) -> Iterator[str]:
     """Say what of a stored certificate its order's records do not bear out, as `approval.` and a word of `Distrust`.
 
     What an earlier release recorded is held to what it names: customer, account and key, and no profile.
@@ -365,8 +373,8 @@ def unapproved(records: Sequence[StoredLeaf], terms: Terms, claimed: Claimed) ->
 class Notes(Protocol):
     """Keeps records that go with no other change."""
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record."""
         ...
 
 
@@ -397,9 +405,9 @@ class Approvals:
             return
 
         async def attempt(builder: RecordBuilder) -> None:
-            await self._notes.note(builder.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
+            await self._notes.note(builder.record(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
 
-        await self._audit_log.write(system_chain("approvals"), attempt)
+        await self._audit_log.write(system_stream("approvals"), attempt)
 
 
 DISTRUSTED = Refusal(

@@ -85,10 +85,10 @@ class CfsslClient:
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
         """Have a certificate revoked. A cfssl built with a newer Go keeps its certificates without a key identifier."""
-        leaf = x509.load_der_x509_certificate(certificate_der)
-        for identifier in dict.fromkeys((_authority(leaf), "")):
+        record = x509.load_der_x509_certificate(certificate_der)
+        for identifier in dict.fromkeys((_authority(record), "")):
             body = {
-                "serial": str(leaf.serial_number),
+                "serial": str(record.serial_number),
                 "authority_key_id": identifier,
                 "reason": _REASONS.get(reason, "unspecified"),
             }
@@ -114,9 +114,9 @@ def _subject(pairs: tuple[tuple[str, str], ...]) -> Json:
     return subject
 
 
-def _authority(leaf: x509.Certificate) -> str:
+def _authority(record: x509.Certificate) -> str:
     try:
-        identifier = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        identifier = record.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         return ""
     return "" if identifier is None else identifier.hex()

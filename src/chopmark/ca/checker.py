@@ -14,7 +14,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-from chopmark.audit.leaf import StoredLeaf
+from chopmark.audit.record import StoredRecord
 from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.embedded import Standard
 from chopmark.ca.lint import Linter
@@ -63,7 +63,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many leaves of the order's audit chain name this serial, by what they say."""
+    """How many records of the order's audit stream name this serial, by what they say."""
 
     reserved: int
     issued: int
@@ -80,8 +80,8 @@ class Stored:
     entry: Entry
     holding: Held | None
     order: Ordered | None
-    leaves: Told
-    records: tuple[StoredLeaf, ...] = ()
+    told: Told
+    records: tuple[StoredRecord, ...] = ()
     """Of the order, from the first one on."""
 
 
@@ -165,7 +165,7 @@ class Checker:
             yield from _signed(standard.issuer, entry.reservation.tbs, entry.der)
         yield from _states(entry, now)
         yield from _correspondence(row, now)
-        yield from _audited(entry.state, row.leaves)
+        yield from _audited(entry.state, row.told)
         yield from _approved(standard, row)
 
 
@@ -284,18 +284,18 @@ def _endings(entry: Entry, held: Held, now: datetime) -> Iterator[str]:
         yield "ended_and_not_revoked"
 
 
-def _audited(state: CertificateState, leaves: Told) -> Iterator[str]:
-    """Whether the audit trail tells the same state: exactly one leaf for each step, none for a step not taken."""
-    on_hold = leaves.held - leaves.released
+def _audited(state: CertificateState, told: Told) -> Iterator[str]:
+    """Whether the audit trail tells the same state: exactly one record for each step, none for a step not taken."""
+    on_hold = told.held - told.released
     wanted = Told(
         reserved=1,
         issued=int(state in _SIGNED),
         revoked=int(state is CertificateState.REVOKED),
         orphaned=int(state is CertificateState.ORPHANED),
-        held=leaves.released + (on_hold == 1 if state is CertificateState.REVOKED else state is CertificateState.HELD),
-        released=leaves.released,
+        held=told.released + (on_hold == 1 if state is CertificateState.REVOKED else state is CertificateState.HELD),
+        released=told.released,
     )
-    if leaves != wanted:
+    if told != wanted:
         yield "audit_differs"
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.audit.events import Event
 from chopmark.audit.journal import Deed
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
@@ -302,31 +302,31 @@ class EmbeddedIssuer:
 
     async def _reserve(self, reservation: Reservation) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+            return await self._ledger.reserve(reservation, record)
 
-        return await self._audit_log.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.record(reservation.serial, der, self._clock.now(), leaf)
+            record = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.record(reservation.serial, der, self._clock.now(), record)
 
-        return await self._audit_log.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.orphan(reservation.serial, now, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.orphan(reservation.serial, now, record)
 
-        await self._audit_log.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
         async def attempt(builder: RecordBuilder) -> None:
             code = ",".join(finding.code for finding in findings)
-            await self._ledger.note(builder.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
+            await self._ledger.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
 
-        await self._audit_log.write(order_chain(order), attempt)
+        await self._audit_log.write(order_stream(order), attempt)
 
     def _certified(self, reservation: Reservation, der: bytes) -> Certified:
         chain = self._chains[reservation.issuer]
@@ -338,8 +338,8 @@ class EmbeddedIssuer:
         """Revoke a certificate; twice is once, and the first reason stands (I25)."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
-            return await self._ledger.revoke(serial, reason, now, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
+            return await self._ledger.revoke(serial, reason, now, record)
 
         await self._turn(serial, Deed.REVOKED, attempt, reason)
 
@@ -347,8 +347,8 @@ class EmbeddedIssuer:
         """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
-            return await self._ledger.hold(serial, now, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
+            return await self._ledger.hold(serial, now, record)
 
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
@@ -356,8 +356,8 @@ class EmbeddedIssuer:
         """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
-            return await self._ledger.release(serial, now, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_RELEASED, serial=serial)
+            return await self._ledger.release(serial, now, record)
 
         await self._turn(serial, Deed.RELEASED, attempt)
 
@@ -374,7 +374,7 @@ class EmbeddedIssuer:
             return
         now = self._clock.now()
         await self._journal.turned(deed, entry.reservation, now, reason)
-        chain = order_chain(entry.reservation.order)
+        chain = order_stream(entry.reservation.order)
         await self._audit_log.write(chain, lambda builder: attempt(builder, now))
 
 

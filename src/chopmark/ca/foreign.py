@@ -16,8 +16,8 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
@@ -232,16 +232,16 @@ class ForeignIssuer:
             return asked
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.CA_REQUEST_SENT,
                 issuer=request.issuer,
                 profile=f"{issuance.profile}@{self._terms.profiles[issuance.profile].version}",
                 attempt=request.attempt,
                 spki_sha256=request.spki_sha256,
             )
-            return await self._requests.begin(request, leaf)
+            return await self._requests.begin(request, record)
 
-        if not await self._audit_log.write(order_chain(request.order), attempt):
+        if not await self._audit_log.write(order_stream(request.order), attempt):
             return Pending(1)
         return await self._answered(issuance, request, await self._client.request(asked))
 
@@ -424,9 +424,9 @@ class ForeignIssuer:
             return await self._requests.change(before, after, None, works)
 
         async def attempt(builder: RecordBuilder) -> Stored:
-            return await self._requests.change(before, after, builder.leaf(event, **facts), works)
+            return await self._requests.change(before, after, builder.record(event, **facts), works)
 
-        return await self._audit_log.write(order_chain(before.order), attempt)
+        return await self._audit_log.write(order_stream(before.order), attempt)
 
 
 def _next(request: Request) -> Request:
@@ -444,7 +444,7 @@ def _serial(der: bytes) -> Serial | None:
 
 def _kept(request: Request, answer: Received, chain: tuple[bytes, ...]) -> Request:
     """Return the request with the certificate that came for it."""
-    leaf = x509.load_der_x509_certificate(answer.der)
+    record = x509.load_der_x509_certificate(answer.der)
     return replace(
         request,
         state=RequestState.RECEIVED,
@@ -453,8 +453,8 @@ def _kept(request: Request, answer: Received, chain: tuple[bytes, ...]) -> Reque
         serial=_serial(answer.der),
         der=answer.der,
         chain=chain,
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
+        not_before=record.not_valid_before_utc,
+        not_after=record.not_valid_after_utc,
     )
 
 

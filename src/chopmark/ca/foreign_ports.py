@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.ca.approval import Terms
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work
@@ -203,7 +203,7 @@ class Stored(StrEnum):
 
 
 class Requests(Protocol):
-    """Keeps requests to other CAs. Each method is one transaction, with its leaf."""
+    """Keeps requests to other CAs. Each method is one transaction, with its record."""
 
     async def newest(self, order: OrderId) -> Request | None:
         """Return the order's newest attempt."""
@@ -213,12 +213,12 @@ class Requests(Protocol):
         """Return the request that a certificate came of; of several the one that counts."""
         ...
 
-    async def begin(self, request: Request, leaf: Leaf) -> bool:
+    async def begin(self, request: Request, record: AuditRecord) -> bool:
         """Store an attempt before it is sent; False when the order has one that is not over."""
         ...
 
     async def change(
-        self, before: Request, after: Request, leaf: Leaf | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
         """Put `after` in the place of `before`, with its work."""
         ...

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.leaf import StoredLeaf
+from chopmark.audit.record import StoredRecord
 from chopmark.ca.ports import Entry, IssuanceRequest, Reservation
 from chopmark.core.clock import Clock
 from chopmark.core.types import CertificateState, Serial
@@ -20,7 +20,7 @@ class Reserved:
 
     reservation: Reservation
     csr: bytes
-    records: tuple[StoredLeaf, ...]
+    records: tuple[StoredRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)

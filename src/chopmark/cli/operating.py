@@ -21,7 +21,7 @@ from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.headkey import read_public
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
 from chopmark.ca.shipped import shipped_profiles

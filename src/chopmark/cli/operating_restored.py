@@ -2,7 +2,7 @@
 
 from chopmark.app.foundation import House, reentry_of
 from chopmark.app.settings import Settings
-from chopmark.audit.leaf import stamp
+from chopmark.audit.record import stamp
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
 from chopmark.cli.console import at_console

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
 from chopmark.limits.budgets import RateLimit, Spent
 
@@ -88,10 +88,10 @@ class Entries(Protocol):
         """Begin counting anew after a right password, unless the entry was closed meanwhile; give the rate limits back."""
         ...
 
-    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
-        """Close an entry that has failed `CLOSES_AT` times in a row, with its leaf; False when it is closed already."""
+    async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
+        """Close an entry that has failed `CLOSES_AT` times in a row, with its record; False when it is closed already."""
         ...
 
-    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
-        """Open all entries of the customer and count anew, with the leaf; False when none was closed."""
+    async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:
+        """Open all entries of the customer and count anew, with the record; False when none was closed."""
         ...

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_chain, stranger_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
@@ -93,9 +93,9 @@ class LaunchTickets:
             return _later(spent.retry_after_s)
         record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
         await self._audit_log.write(
-            stranger_chain(door),
+            stranger_stream(door),
             lambda builder: self._records.note_within(
-                builder.leaf(event, network=network, code=refusal.code), record, now
+                builder.record(event, network=network, code=refusal.code), record, now
             ),
         )
         return refusal
@@ -128,9 +128,9 @@ class LaunchTickets:
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
-            return await self._launches.create(launch, rate, builder.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
+            return await self._launches.create(launch, rate, builder.record(Event.PORTAL_LAUNCH_CREATED, **facts))
 
-        refused = await self._audit_log.write(customer_chain(customer), attempt)
+        refused = await self._audit_log.write(customer_stream(customer), attempt)
         if refused is not None:
             raise Refused(refused)
         return Secret(ticket)
@@ -139,17 +139,19 @@ class LaunchTickets:
         record = (RateLimit(f"record:client:{client.id}", CROWD, _MINUTE),)
         facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
         await self._audit_log.write(
-            stranger_chain("client"),
-            lambda builder: self._records.note_within(builder.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
+            stranger_stream("client"),
+            lambda builder: self._records.note_within(
+                builder.record(Event.PORTAL_CLIENT_REFUSED, **facts), record, now
+            ),
         )
 
     async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
-        self._audit_log.know(new_chain(_ticket_chain(hashed)))
+        self._audit_log.know(new_stream(_ticket_chain(hashed)))
 
         async def attempt(builder: RecordBuilder) -> Launch | Refusal:
-            return await self._launches.use(hashed, digest(visitor), now, builder.leaf(Event.PORTAL_LAUNCH_TAKEN))
+            return await self._launches.use(hashed, digest(visitor), now, builder.record(Event.PORTAL_LAUNCH_TAKEN))
 
         return await self._settle(hashed, attempt, network)
 
@@ -166,7 +168,9 @@ class LaunchTickets:
         now, facts = self._clock.now(), {"network": network, "code": found.code}
         await self._audit_log.write(
             _ticket_chain(hashed),
-            lambda builder: self._records.note_within(builder.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
+            lambda builder: self._records.note_within(
+                builder.record(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now
+            ),
         )
         raise Refused(found)
 
@@ -177,7 +181,7 @@ class LaunchTickets:
         hashed, now = digest(ticket.reveal()), self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Launch | Refusal:
-            return await self._launches.confirm(hashed, digest(visitor), now, builder.leaf(Event.PORTAL_LAUNCH_USED))
+            return await self._launches.confirm(hashed, digest(visitor), now, builder.record(Event.PORTAL_LAUNCH_USED))
 
         found = await self._settle(hashed, attempt, network)
         opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
@@ -212,8 +216,8 @@ class LaunchTickets:
             )
 
         async def attempt(builder: RecordBuilder) -> None:
-            leaf = builder.leaf(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
-            await self._launches.put_client(client, now, leaf)
+            record = builder.record(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
+            await self._launches.put_client(client, now, record)
 
         await self._audit_log.write(staff_chain(by), attempt)
         return Credential(client_id, Secret(secret))
@@ -222,8 +226,8 @@ class LaunchTickets:
         """Set what a client may ask for from now on, in place of what was set before."""
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
-            return await self._launches.put_scope(client_id, scope, leaf)
+            record = builder.record(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
+            return await self._launches.put_scope(client_id, scope, record)
 
         if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
@@ -232,8 +236,8 @@ class LaunchTickets:
         """End a client at once: its secrets, and the tickets that were not confirmed."""
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
-            return await self._launches.disable(client_id, self._clock.now(), leaf)
+            record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
+            return await self._launches.disable(client_id, self._clock.now(), record)
 
         if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
@@ -242,8 +246,8 @@ class LaunchTickets:
         """End a client's previous secret at once, and the tickets that were not confirmed."""
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
-            return await self._launches.end_previous(client_id, self._clock.now(), leaf)
+            record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
+            return await self._launches.end_previous(client_id, self._clock.now(), record)
 
         if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_PREVIOUS)
@@ -253,8 +257,8 @@ class LaunchTickets:
         return await self._launches.clients()
 
 
-def _ticket_chain(hashed: bytes) -> ChainId:
-    return stranger_chain(f"ticket-{hashed.hex()[:16]}")
+def _ticket_chain(hashed: bytes) -> StreamId:
+    return stranger_stream(f"ticket-{hashed.hex()[:16]}")
 
 
 def _later(seconds: int) -> Refusal:

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import customer_chain, stranger_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
@@ -157,21 +157,21 @@ class Door:
         return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
 
     async def _wrong(self, claim: Claim, found: Claimant | None, way: Way, in_a_row: int, network: str) -> None:
-        """Record a wrong password; the leaf goes to one of sixteen chains, whoever and how many are named."""
+        """Record a wrong password; the record goes to one of sixteen chains, whoever and how many are named."""
         customer, now = None if found is None else found.customer, self._clock.now()
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
-        chain = stranger_chain(f"sign-in-{claim.hashed[0]}")
+        chain = stranger_stream(f"sign-in-{claim.hashed[0]}")
         await self._audit_log.write(
             chain,
             lambda builder: self._records.note_within(
-                builder.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
+                builder.record(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
             ),
         )
         if in_a_row >= CLOSES_AT:
             await self._audit_log.write(
-                chain if customer is None else customer_chain(customer),
-                lambda builder: self._entries.close(way, now, builder.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
+                chain if customer is None else customer_stream(customer),
+                lambda builder: self._entries.close(way, now, builder.record(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
 
     async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
@@ -189,9 +189,9 @@ class Door:
         binding = await self._records.binding(session.customer)
         if coded and binding.closed and session.door == "launch":
             await self._audit_log.write(
-                customer_chain(session.customer),
+                customer_stream(session.customer),
                 lambda builder: self._entries.reopen(
-                    session.customer, builder.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")
+                    session.customer, builder.record(Event.PORTAL_ENTRY_OPENED, door="launch")
                 ),
             )
         return self._known.token(session.customer, binding.bound_at)
@@ -214,9 +214,9 @@ class Door:
 
         async def attempt(builder: RecordBuilder) -> None:
             facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
-            await self._sessions.open(session, old, builder.leaf(Event.PORTAL_SESSION_OPENED, **facts))
+            await self._sessions.open(session, old, builder.record(Event.PORTAL_SESSION_OPENED, **facts))
 
-        await self._audit_log.write(customer_chain(customer), attempt)
+        await self._audit_log.write(customer_stream(customer), attempt)
         return Opened(Secret(token), session)
 
     async def seen(self, token: str) -> Session | None:
@@ -233,10 +233,10 @@ class Door:
         lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
-            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, leaf)
+            record = builder.record(Event.PORTAL_SESSION_RENEWED, login=session.login)
+            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, record)
 
-        if not await self._audit_log.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_stream(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -249,10 +249,10 @@ class Door:
         fresh, now = bearer(self._entropy), self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
-            return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, leaf)
+            record = builder.record(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
+            return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, record)
 
-        if not await self._audit_log.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_stream(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -270,8 +270,8 @@ class Door:
 
     async def _end(self, id_hash: bytes, customer: CustomerId, reason: str) -> None:
         await self._audit_log.write(
-            customer_chain(customer),
-            lambda builder: self._sessions.close(id_hash, builder.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
+            customer_stream(customer),
+            lambda builder: self._sessions.close(id_hash, builder.record(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
     async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
@@ -283,10 +283,10 @@ class Door:
         now = self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> None:
-            leaf = builder.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
-            await self._records.set_password(row, now, works, leaf)
+            record = builder.record(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
+            await self._records.set_password(row, now, works, record)
 
-        await self._audit_log.write(customer_chain(row.customer), attempt)
+        await self._audit_log.write(customer_stream(row.customer), attempt)
 
 
 def _slow_down(retry_after_s: int) -> Refusal:

@@ -1,4 +1,4 @@
-"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a leaf.
+"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a record.
 
 The code exists here for the length of one call. A retry derives the same code again (architecture rule 6).
 """
@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord
 from chopmark.core.clock import Clock
 from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
@@ -71,7 +71,7 @@ class Delivery:
 
     def __init__(
         self,
-        works: Works[Leaf],
+        works: Works[AuditRecord],
         dispatches: Dispatches,
         verifier: Verifier,
         people: People,
@@ -189,7 +189,7 @@ class Delivery:
 
         async def attempt(builder: RecordBuilder) -> bool:
             event = Event.POST_MESSAGE_FAILED if receipt is None else Event.POST_MESSAGE_SENT
-            leaf = builder.leaf(
+            record = builder.record(
                 event,
                 message=work.id,
                 channel=work.channel,
@@ -197,7 +197,7 @@ class Delivery:
                 receipt=None if receipt is None else receipt.provider_id,
                 code=outcome if receipt is None else None,
             )
-            return await self._works.done(work, self._holder, now, outcome, leaf, instead)
+            return await self._works.done(work, self._holder, now, outcome, record, instead)
 
         await self._audit_log.write(chain, attempt)
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import Leaf, staff_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, staff_chain
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -29,7 +29,12 @@ class BlockedKeys(Protocol):
         ...
 
     async def block(
-        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+        self,
+        spki_sha256: str,
+        reason: str,
+        now: datetime,
+        works: Mapping[Serial, tuple[Work, ...]],
+        record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key.
 
@@ -91,8 +96,8 @@ class KeyBlocks:
         facts: dict[str, Fact] = {"spki_sha256": spki_sha256, "reason": reason, "count": len(found)}
 
         async def attempt(builder: RecordBuilder) -> bool | None:
-            leaf = builder.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
-            return await self._records.block(spki_sha256, reason, context.now(), works, leaf)
+            record = builder.record(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
+            return await self._records.block(spki_sha256, reason, context.now(), works, record)
 
         return await context.audit_log.write(staff_chain(by), attempt)
 

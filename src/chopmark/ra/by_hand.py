@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial, text
 from chopmark.ra.context import RaContext
@@ -37,8 +37,8 @@ class HandRevocations(Protocol):
         """Return all of them, those that wait first, then the newest that is done."""
         ...
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, leaf: Leaf) -> bool:
-        """Record that it is done, with its leaf in the same transaction; False when it does not wait any more."""
+    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord) -> bool:
+        """Record that it is done, with its record in the same transaction; False when it does not wait any more."""
         ...
 
 
@@ -68,7 +68,7 @@ class ByHand:
             raise Refused(_DONE)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.CA_CERTIFICATE_REVOKED,
                 serial=serial,
                 issuer=waiting.issuer,
@@ -76,9 +76,9 @@ class ByHand:
                 by=by,
                 approved_by=approved_by,
             )
-            return await self._records.done(waiting, now, by, approved_by, leaf)
+            return await self._records.done(waiting, now, by, approved_by, record)
 
-        if not await self._context.audit_log.write(order_chain(waiting.order), attempt):
+        if not await self._context.audit_log.write(order_stream(waiting.order), attempt):
             raise Refused(_DONE)
         return HandRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -38,9 +38,11 @@ _PAPER = re.compile(r"[0-9A-Za-z\u4e00-\u9fff][0-9A-Za-z\u4e00-\u9fff./-]{0,39}"
 
 
 class Endings(Protocol):
-    """Ends certificates; one transaction with its leaf."""
+    """Ends certificates; one transaction with its record."""
 
-    async def end(self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(
+        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    ) -> bool:
         """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
         ...
 
@@ -76,10 +78,10 @@ class FirmRevocation:
 
         async def attempt(builder: RecordBuilder) -> bool:
             told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
-            leaf = builder.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
-            return await self._records.end(serial, reason, context.now(), works, leaf)
+            record = builder.record(Event.STAFF_CERTIFICATE_REVOKED, **told)
+            return await self._records.end(serial, reason, context.now(), works, record)
 
-        if not await context.audit_log.write(order_chain(holding.order), attempt):
+        if not await context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_OVER)
         await self._issuer.revoke(serial, reason)
         await self._revocation.end_renewals(holding.customer, serial)

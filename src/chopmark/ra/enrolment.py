@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import new_chain, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import new_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -154,7 +154,7 @@ class Enrolment:
         why = why_none_carries(context.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
 
         async def attempt(builder: RecordBuilder) -> Order:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_ORDER_OPENED,
                 customer=order.customer,
                 operation=order.operation,
@@ -169,10 +169,10 @@ class Enrolment:
                 contacts=why,
                 door=caller.door,
             )
-            return await context.orders.open(order, told, leaf)
+            return await context.orders.open(order, told, record)
 
-        context.audit_log.know(new_chain(order_chain(order.id)))
-        stored = await context.audit_log.write(order_chain(order.id), attempt)
+        context.audit_log.know(new_stream(order_stream(order.id)))
+        stored = await context.audit_log.write(order_stream(order.id), attempt)
         if stored.id != order.id and not _the_same(stored, order):
             said = text("You have another order open. Please go on with it, or end it and begin this one.")
             raise Refused(Refusal(Kind.CONFLICT, said, code=f"open:{stored.id}"))
@@ -188,10 +188,10 @@ class Enrolment:
         nonce = context.entropy.token(32)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_NONCE_ISSUED)
-            return await context.orders.renonce(order.id, nonce, now + context.policy.nonce_life, leaf)
+            record = builder.record(Event.RA_NONCE_ISSUED)
+            return await context.orders.renonce(order.id, nonce, now + context.policy.nonce_life, record)
 
-        if not await context.audit_log.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             raise Refused(ended(order))
         return nonce, context.policy.nonce_life
 
@@ -213,9 +213,9 @@ class Enrolment:
             works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            return await context.orders.end(order.id, state, event.value, works, builder.leaf(event, **facts))
+            return await context.orders.end(order.id, state, event.value, works, builder.record(event, **facts))
 
-        await context.audit_log.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_stream(order.id), attempt)
 
     async def expire(self, order: Order) -> None:
         """End an order whose day is over, or whose certificate was never proved (72 h); the old one is untouched."""
@@ -238,10 +238,10 @@ class Enrolment:
         limit = RateLimit(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            leaf = builder.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
-            return await context.orders.dispute(order, channel, limit, now, works, leaf)
+            record = builder.record(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
+            return await context.orders.dispute(order, channel, limit, now, works, record)
 
-        refused = await context.audit_log.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         for other in await context.orders.live(order.customer):

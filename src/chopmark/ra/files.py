@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from chopmark.audit.leaf import Tip
+from chopmark.audit.record import Tip
 from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
@@ -32,7 +32,7 @@ class CustomerFile:
 class OrderFile:
     """An order with what its steps look at; `sent` is its newest code, `codes` how many were sent.
 
-    `tips` are those of the audit chains that a step continues: the order's and the customer's. `last_login` is the
+    `tips` are those of the audit streams that a step continues: the order's and the customer's. `last_login` is the
     customer's newest login; None when no session of theirs is stored any more.
     """
 

@@ -1,8 +1,8 @@
 """Locks after too many failures. Lifting one: two people at the firm, recorded, and the customer is told."""
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import customer_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import customer_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.ra.context import RaContext
@@ -30,10 +30,10 @@ class Holds:
         notices = await self._context.notice(customer, "hold_released", None)
 
         async def attempt(builder: RecordBuilder) -> int:
-            leaf = builder.leaf(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
-            return await self._failures.release(customer, self._context.now(), leaf, notices)
+            record = builder.record(Event.STAFF_HOLD_RELEASED, by=by, approved_by=approved_by, customer=customer)
+            return await self._failures.release(customer, self._context.now(), record, notices)
 
-        return await self._context.audit_log.write(customer_chain(customer), attempt)
+        return await self._context.audit_log.write(customer_stream(customer), attempt)
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
         """Return what is on hold and why: "code" for every channel and order, "birth_date"."""

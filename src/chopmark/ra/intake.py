@@ -1,7 +1,7 @@
 """Taking customers in: a sheet is checked to its last line, and then written wholly or not at all.
 
 Pass 1 checks every line by itself, against the others and against the directory, and puts the rows into a sealed
-spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows, each with its audit leaves and
+spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows, each with its audit records and
 the file's mark in one transaction: a run that is killed goes on where the mark stands, and ends in the same rows.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, customer_chain, staff_chain
-from chopmark.audit.log import ATTEMPTS, AuditLog, StaleChain
+from chopmark.audit.log import ATTEMPTS, AuditLog, StaleStream
+from chopmark.audit.record import AuditRecord, customer_stream, staff_chain
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
@@ -289,7 +289,7 @@ class Intake:
         return tuple(absent), count
 
     async def _write(self, rows: Sequence[Waiting], who: _By, mark: Mark | None) -> None:
-        """The rows are in the directory with their leaves: read, seal outside, write if nobody was faster."""
+        """The rows are in the directory with their records: read, seal outside, write if nobody was faster."""
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             known = await self._registry.standing([one.row.customer for one in rows])
@@ -298,30 +298,30 @@ class Intake:
                 raise Refused(_BUSY)  # somebody else has changed the directory since the check
             plan = Plan(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
             changes = plan.changes(rows)
-            leaves = await self._leaves(plan.told, who, len(rows))
+            records = await self._records(plan.told, who, len(rows))
             try:
-                refused = await self._registry.write(changes, leaves, now, mark)
-            except (StaleChain, StandingMoved):
+                refused = await self._registry.write(changes, records, now, mark)
+            except (StaleStream, StandingMoved):
                 continue
             if refused is not None:
                 raise Refused(refused)
             return
         raise Refused(_BUSY)
 
-    async def _leaves(self, told: Sequence[Told], who: _By, count: int) -> list[Leaf]:
+    async def _records(self, told: Sequence[Told], who: _By, count: int) -> list[AuditRecord]:
         now = self._clock.now()
-        chains = {staff_chain(who.staff): None} | {customer_chain(one.customer): None for one in told}
+        chains = {staff_chain(who.staff): None} | {customer_stream(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
         builders = {chain: self._audit_log.builder(tip, now) for chain, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
         staff = builders[staff_chain(who.staff)]
-        leaves = [staff.leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
+        records = [staff.record(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
-            chain = customer_chain(one.customer)
-            leaf = builders[chain].leaf(one.event, by=who.staff, **one.facts)
-            builders[chain] = builders[chain].after(leaf)
-            leaves.append(leaf)
-        return leaves
+            chain = customer_stream(one.customer)
+            record = builders[chain].record(one.event, by=who.staff, **one.facts)
+            builders[chain] = builders[chain].after(record)
+            records.append(record)
+        return records
 
 
 def _clashes(one: Waiting, owners: Owners) -> Iterator[Fault]:

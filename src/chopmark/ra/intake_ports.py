@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from chopmark.audit.leaf import ChainId, Leaf, Tip
+from chopmark.audit.record import AuditRecord, StreamId, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
@@ -168,16 +168,18 @@ class Registry(Protocol):
         """Return those of the customers that are in the directory."""
         ...
 
-    async def tips(self, chains: Sequence[ChainId]) -> dict[ChainId, Tip]:
-        """Return the tip of each chain; version 0 where it has no leaf yet."""
+    async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
+        """Return the tip of each chain; version 0 where it has no record yet."""
         ...
 
     async def begin(self, file_sha256: str, now: datetime) -> int:
         """Return how many lines of this file are in; a file that was finished begins anew at 0."""
         ...
 
-    async def write(self, changes: Changes, leaves: Sequence[Leaf], now: datetime, mark: Mark | None) -> Refusal | None:
-        """Write a batch, its leaves and the file's mark, all or nothing; refused where another import has the file.
+    async def write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: datetime, mark: Mark | None
+    ) -> Refusal | None:
+        """Write a batch, its records and the file's mark, all or nothing; refused where another import has the file.
 
         Raises:
             StandingMoved: a customer, or a number in it, is not as `changes.known` says any more.

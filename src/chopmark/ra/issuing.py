@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import StoredRecord, order_stream, system_stream
 from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -43,7 +43,7 @@ class Issuing:
             raise Refused(_ANOTHER_CODE)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_ORDER_SUBMITTED,
                 customer=order.customer,
                 account=order.account,
@@ -60,9 +60,9 @@ class Issuing:
                 policy=context.policy.id,
                 home=order.key_home,
             )
-            return await context.orders.submit(order, consent, acting, since, now, leaf)
+            return await context.orders.submit(order, consent, acting, since, now, record)
 
-        if not await context.audit_log.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             return None
         return file.now_as(order.submitted(consent, now))
 
@@ -93,7 +93,7 @@ class Issuing:
         await self._answered(order, answer)
         return not isinstance(answer, Pending)
 
-    def issuance(self, file: OrderFile, records: tuple[StoredLeaf, ...]) -> IssuanceRequest:
+    def issuance(self, file: OrderFile, records: tuple[StoredRecord, ...]) -> IssuanceRequest:
         """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
         order = file.order
         request = None if order.csr is None else csr.parse(order.csr)
@@ -120,8 +120,8 @@ class Issuing:
             return None
         if isinstance(answer, Pending):
             await context.audit_log.write(
-                order_chain(order.id),
-                lambda builder: context.orders.pend(order.id, builder.leaf(Event.RA_ORDER_PENDING)),
+                order_stream(order.id),
+                lambda builder: context.orders.pend(order.id, builder.record(Event.RA_ORDER_PENDING)),
             )
             return None
         if answer.spki_sha256 != order.spki_sha256:
@@ -133,12 +133,12 @@ class Issuing:
         holding = _holding(order, answer, context.now())
 
         async def attempt(builder: RecordBuilder) -> OrderState | None:
-            leaf = builder.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            refused = builder.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
+            record = builder.record(Event.RA_ORDER_ISSUED, serial=answer.serial)
+            refused = builder.record(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
             otherwise = Otherwise(undone, refused, held)
-            return await context.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
+            return await context.orders.fulfil(order, holding, works, record, otherwise, swap=not overlap)
 
-        became = await context.audit_log.write(order_chain(order.id), attempt)
+        became = await context.audit_log.write(order_stream(order.id), attempt)
         return holding if became is OrderState.ISSUED and overlap and not works else None
 
     def _block_old(self, order: Order) -> tuple[Work, ...]:
@@ -161,11 +161,11 @@ class Issuing:
         await self._distrusted(order.id, refusal)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
-            return await context.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
+            record = builder.record(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
+            return await context.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), record)
 
         if refusal.kind is not Kind.UNAVAILABLE:
-            await context.audit_log.write(order_chain(order.id), attempt)
+            await context.audit_log.write(order_stream(order.id), attempt)
         raise Refused(refusal)
 
     async def _distrusted(self, order_id: OrderId, answer: Certified | Pending | Refusal) -> None:
@@ -177,10 +177,10 @@ class Issuing:
             return
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
-            return await self._context.submissions.refuse(order_id, DISTRUSTED.code or "", leaf)
+            record = builder.record(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
+            return await self._context.submissions.refuse(order_id, DISTRUSTED.code or "", record)
 
-        await self._context.audit_log.write(system_chain("orders"), attempt)
+        await self._context.audit_log.write(system_stream("orders"), attempt)
         raise Refused(DISTRUSTED)
 
 

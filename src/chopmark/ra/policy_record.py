@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord, system_stream
 from chopmark.ra.policy import Policy
 
 NAME = "policy"
@@ -17,8 +17,8 @@ NAME = "policy"
 class Remembered(Protocol):
     """Keeps what the installation was last found to be."""
 
-    async def change(self, name: str, value: str, leaf: Leaf) -> bool:
-        """Put the value on record, with its leaf; False, and nothing written, when it is the one on record."""
+    async def change(self, name: str, value: str, record: AuditRecord) -> bool:
+        """Put the value on record, with its record; False, and nothing written, when it is the one on record."""
         ...
 
 
@@ -35,7 +35,7 @@ async def record_policy(policy: Policy, remembered: Remembered, audit_log: Audit
     digest = policy_digest(policy)
 
     async def attempt(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
-        return await remembered.change(NAME, f"{policy.id} {digest}", leaf)
+        record = builder.record(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
+        return await remembered.change(NAME, f"{policy.id} {digest}", record)
 
-    return await audit_log.write(system_chain(NAME), attempt)
+    return await audit_log.write(system_stream(NAME), attempt)

@@ -9,8 +9,8 @@ key words that the program shows.
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
@@ -72,7 +72,7 @@ class Possession:
         acting = context.acting(caller, order)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_KEY_PROVED,
                 spki_sha256=order.spki_sha256,
                 login=acting.id,
@@ -80,9 +80,9 @@ class Possession:
                 factor="+".join(sorted(acting.union)),
                 door=caller.door,
             )
-            return await context.orders.possess(order, nonce, acting, now, leaf)
+            return await context.orders.possess(order, nonce, acting, now, record)
 
-        if not await context.audit_log.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             raise Refused((await context.order(caller, order.id)).elsewhere())
         return file.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain, system_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream, system_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
@@ -78,10 +78,10 @@ class ProgramEnrolment:
 
         async def attempt(builder: RecordBuilder) -> bool:
             return await self._credentials.put(
-                stored, now, builder.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
+                stored, now, builder.record(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
             )
 
-        if not await context.audit_log.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             raise Refused((await context.order(caller, order_id)).elsewhere())
         return Issued(order.id, Secret(secret), context.policy.credential_life)
 
@@ -121,9 +121,9 @@ class ProgramEnrolment:
         if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
             async def attempt(builder: RecordBuilder) -> None:
-                await context.orders.note(builder.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
+                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
 
-            await context.audit_log.write(system_chain("est"), attempt)
+            await context.audit_log.write(system_stream("est"), attempt)
         return _UNKNOWN
 
     async def reenrol(self, shown: Shown, csr_der: bytes) -> Progress:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.journal import TURNS, Deed, Line
-from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
@@ -32,11 +32,11 @@ class Records(Protocol):
         """Return the customer's other orders of this profile that live here: the lost one came after them."""
         ...
 
-    async def enter(self, order: Order, records: Sequence[StoredLeaf]) -> bool:
+    async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
         """Store a submitted order with its records, those that are not here; False when that cannot be."""
         ...
 
-    async def turn(self, line: Line, leaves: Sequence[Leaf]) -> bool:
+    async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
         """Make a change of status, at the CA and for the customer, as of its own moment; False for none."""
         ...
 
@@ -178,10 +178,10 @@ class Reentry:
             return True
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, leaf)
+            record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+            return await self._ledger.reserve(reservation, record)
 
-        return await self._audit_log.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
         """Record the certificate, or give the reservation up: whether it was signed is not known."""
@@ -191,13 +191,13 @@ class Reentry:
             facts = {"serial": reservation.serial, "issuer": reservation.issuer}
             if der is None:
                 return await self._ledger.orphan(
-                    reservation.serial, now, builder.leaf(Event.CA_CERTIFICATE_ORPHANED, **facts)
+                    reservation.serial, now, builder.record(Event.CA_CERTIFICATE_ORPHANED, **facts)
                 )
             return await self._ledger.record(
-                reservation.serial, der, now, builder.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
+                reservation.serial, der, now, builder.record(Event.CA_CERTIFICATE_ISSUED, **facts)
             )
 
-        await self._audit_log.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _activate(self, order_id: OrderId) -> None:
         """Let a certificate count as active that its customer had proved, and the one before as superseded."""
@@ -216,15 +216,15 @@ class Reentry:
         works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
         async def attempt(builder: RecordBuilder) -> object:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=order.serial,
                 old_serial=None if old is None else old.serial,
                 door="batch",
             )
-            return await context.orders.activate(order, None, Installed.OPENED, context.now(), works, leaf)
+            return await context.orders.activate(order, None, Installed.OPENED, context.now(), works, record)
 
-        await context.audit_log.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_stream(order.id), attempt)
 
     async def _turn(self, line: Line) -> None:
         events = {
@@ -236,11 +236,11 @@ class Reentry:
         facts = {} if line.reason is None else {"reason": line.reason}
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaves = [builder.leaf(events[0], serial=line.serial, **facts)]
-            leaves += (builder.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
-            return await self._records.turn(line, leaves)
+            records = [builder.record(events[0], serial=line.serial, **facts)]
+            records += (builder.after(records[0]).record(event, serial=line.serial) for event in events[1:])
+            return await self._records.turn(line, records)
 
-        await self._audit_log.write(order_chain(line.order), attempt)
+        await self._audit_log.write(order_stream(line.order), attempt)
 
 
 def _told(line: Line) -> ReentryLine:

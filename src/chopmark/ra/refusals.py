@@ -9,8 +9,8 @@ from functools import wraps
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, order_chain, system_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import StreamId, order_stream, system_stream
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
 from chopmark.limits.budgets import RateLimit
@@ -52,7 +52,7 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
             except Refused as refused:
                 if refused.refusal.kind in _RECORDED:
                     limit = RateLimit(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
-                    await _record(self._context, order_chain(order_id), limit, event, refused, door=caller.door)
+                    await _record(self._context, order_stream(order_id), limit, event, refused, door=caller.door)
                 raise
 
         return recorded
@@ -67,19 +67,19 @@ async def two_people(context: RaContext, by: str, approved_by: str, act: str) ->
     except Refused as refused:
         limit = RateLimit("record:staff", THE_FIRM, _HOUR)
         facts = {"by": by, "approved_by": approved_by, "purpose": act}
-        await _record(context, system_chain("staff"), limit, Event.STAFF_ACTION_REFUSED, refused, **facts)
+        await _record(context, system_stream("staff"), limit, Event.STAFF_ACTION_REFUSED, refused, **facts)
         raise
 
 
 async def _record(
-    context: RaContext, chain: ChainId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
+    context: RaContext, chain: StreamId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
 ) -> None:
     if await context.rate_limits.take((limit,), context.now()) is not None:
         return
     refusal = refused.refusal
 
     async def attempt(builder: RecordBuilder) -> None:
-        leaf = builder.leaf(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
-        await context.orders.note(leaf)
+        record = builder.record(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
+        await context.orders.note(record)
 
     await context.audit_log.write(chain, attempt)

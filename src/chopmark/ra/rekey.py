@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer, Subject
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -131,7 +131,7 @@ class Rekey:
         )
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_KEY_BOUND,
                 spki_sha256=request.spki_sha256,
                 key_algorithm=request.key.value,
@@ -141,9 +141,9 @@ class Rekey:
                 factor="+".join(sorted(acting.union)),
                 door=caller.door,
             )
-            return await context.orders.bind(order, bound, nonce, now, told, leaf)
+            return await context.orders.bind(order, bound, nonce, now, told, record)
 
-        refused = await context.audit_log.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
@@ -269,27 +269,27 @@ class Rekey:
         told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", order.code_channel)
 
         async def charge(builder: RecordBuilder) -> Refusal | None:
-            leaf = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
-            return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
+            record = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
+            return await self._failures.charge(order.customer, "birth_date", limits, now, told, record)
 
-        refused = await context.audit_log.write(order_chain(order.id), charge)
+        refused = await context.audit_log.write(order_stream(order.id), charge)
         if refused is not None:
             raise Refused(refused)
         if not context.people.birth_date_matches(file.customer, claimed):
 
             async def wrong(builder: RecordBuilder) -> bool:
-                leaf = builder.leaf(Event.RA_BIRTH_DATE_WRONG)
-                return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
+                record = builder.record(Event.RA_BIRTH_DATE_WRONG)
+                return await self._failures.wrong(order.customer, "birth_date", limits, now, told, record)
 
-            held = await context.audit_log.write(order_chain(order.id), wrong)
+            held = await context.audit_log.write(order_stream(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
         since = now - context.policy.approval_life
 
         async def check(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
-            return await context.orders.check(order.id, caller.login, now, since, leaf)
+            record = builder.record(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
+            return await context.orders.check(order.id, caller.login, now, since, record)
 
-        if not await context.audit_log.write(order_chain(order.id), check):
+        if not await context.audit_log.write(order_stream(order.id), check):
             raise Refused(_MOVED_ON)
         return file.now_as(order.checked(now))
 
@@ -419,17 +419,17 @@ class Rekey:
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             superseded = None if old is None else old.serial
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=holding.serial,
                 old_serial=superseded,
                 installed=installed,
                 door=caller.door,
             )
-            return await context.orders.activate(order, nonce, installed, now, works, leaf)
+            return await context.orders.activate(order, nonce, installed, now, works, record)
 
         await context.proved(holding)
-        refused = await context.audit_log.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         return file.activated(replace(order.active(now), installed=installed), now)

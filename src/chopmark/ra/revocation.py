@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
@@ -66,11 +66,11 @@ class Revocation:
         now = context.now()
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            leaf = builder.leaf(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
+            record = builder.record(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
             since = now - context.policy.approval_life
-            return await context.orders.revoke(order, acting, limits, since, now, works, leaf)
+            return await context.orders.revoke(order, acting, limits, since, now, works, record)
 
-        refused = await context.audit_log.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         await self._issuer.revoke(serial, ca_reason)
@@ -90,10 +90,10 @@ class Revocation:
 
     async def _end(self, order: Order, works: tuple[Work, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_ORDER_CANCELLED, code="old_revoked")
-            return await self._context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, leaf)
+            record = builder.record(Event.RA_ORDER_CANCELLED, code="old_revoked")
+            return await self._context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, record)
 
-        await self._context.audit_log.write(order_chain(order.id), attempt)
+        await self._context.audit_log.write(order_stream(order.id), attempt)
 
     async def at_ca(self, serial: Serial, reason: str) -> None:
         """Have the CA revoke a certificate; the job of a REVOKE work row, safe to repeat."""

@@ -21,8 +21,8 @@ from typing import Final, Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import Leaf, customer_chain, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
@@ -82,7 +82,7 @@ class Printed:
 class Slips(Protocol):
     """Keeps slips; each method is one transaction."""
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Store a slip and queue `works`; the customer's earlier slips are void.
 
         False, and nothing is stored, when a contact cools down, or when contacts, id or accounts of the customer were
@@ -101,8 +101,8 @@ class Slips(Protocol):
         limits: FailureLimits,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Take one failure from the rate limit of codes before anything is compared; refused where none is left.
 
@@ -113,7 +113,14 @@ class Slips(Protocol):
         ...
 
     async def right(
-        self, slip: Slip, order: Order, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        slip: Slip,
+        order: Order,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Use the slip up for this order and key, mark the order coded by this login, do what follows; once.
 
@@ -159,7 +166,7 @@ class SlipDesk:
         )
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.STAFF_SLIP_PRINTED,
                 by=by,
                 approved_by=approved_by,
@@ -169,9 +176,9 @@ class SlipDesk:
                 key_words=slip.key_words,
                 contacts=why_none_carries(context.policy, contact_facts(contacts), now),
             )
-            return await self._slips.put(slip, now - context.policy.contact_cooldown, works, leaf)
+            return await self._slips.put(slip, now - context.policy.contact_cooldown, works, record)
 
-        if not await context.audit_log.write(customer_chain(customer), attempt):
+        if not await context.audit_log.write(customer_stream(customer), attempt):
             raise Refused(_too_new(context.policy.contact_cooldown))
         waiting = (order.at(now, context.policy) for order in file.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
@@ -209,10 +216,10 @@ class SlipDesk:
     async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
-            yes, no = builder.leaf(Event.RA_SLIP_CHARGED, **facts), builder.leaf(Event.RA_SLIP_DEAD, **facts)
+            yes, no = builder.record(Event.RA_SLIP_CHARGED, **facts), builder.record(Event.RA_SLIP_DEAD, **facts)
             return await self._slips.charge(slip, order, self._limits, self._context.now(), told, yes, no)
 
-        refused = await self._context.audit_log.write(order_chain(order.id), attempt)
+        refused = await self._context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -224,26 +231,26 @@ class SlipDesk:
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             contacts = contact_facts(context.people.masked(file.contacts))
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
                 spki_sha256=order.spki_sha256,
                 factor="+".join(sorted(acting.union)),
                 contacts=why_none_carries(context.policy, contacts, context.now()),
             )
-            no = builder.leaf(Event.RA_SLIP_DEAD, **facts)
-            return await self._slips.right(slip, order, acting, context.now(), sequel, leaf, no)
+            no = builder.record(Event.RA_SLIP_DEAD, **facts)
+            return await self._slips.right(slip, order, acting, context.now(), sequel, record, no)
 
-        refused = await context.audit_log.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
     async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
-            return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, leaf)
+            record = builder.record(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
+            return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, record)
 
-        return HELD if await self._context.audit_log.write(order_chain(order.id), attempt) else _WRONG
+        return HELD if await self._context.audit_log.write(order_stream(order.id), attempt) else _WRONG
 
     @property
     def _limits(self) -> FailureLimits:

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
@@ -49,7 +49,7 @@ class Stops(Protocol):
         """Return the order that a reference stops; None for one that is unknown, too old or used."""
         ...
 
-    async def stop(self, reference_hash: str, one: Stopping, now: datetime, leaf: Leaf) -> bool:
+    async def stop(self, reference_hash: str, one: Stopping, now: datetime, record: AuditRecord) -> bool:
         """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
         ...
 
@@ -135,15 +135,15 @@ class StopDesk:
             works.append(context.hold_work(order.serial, order.customer, order.id))
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(
+            record = builder.record(
                 Event.RA_ORDER_STOPPED,
                 state="cancelled" if ends else "held",
                 serial=order.serial,
                 network=network,
             )
-            return await self._stops.stop(hashed, Stopping(order, tuple(works)), context.now(), leaf)
+            return await self._stops.stop(hashed, Stopping(order, tuple(works)), context.now(), record)
 
-        return await context.audit_log.write(order_chain(order.id), attempt)
+        return await context.audit_log.write(order_stream(order.id), attempt)
 
 
 _LATER = text("There were too many attempts. Please wait a while and try again, or call us.")

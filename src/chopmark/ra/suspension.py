@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
@@ -19,13 +19,13 @@ from chopmark.ra.refusals import two_people
 
 
 class Suspensions(Protocol):
-    """Keeps holds of certificates; each method is one transaction with its leaf."""
+    """Keeps holds of certificates; each method is one transaction with its record."""
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
         ...
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Let a held certificate count again as before its hold: active, or issued and still to be proved.
 
         False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
@@ -52,10 +52,10 @@ class Suspension:
         works = await self._works(holding, "certificate_held")
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.hold(serial, self._context.now(), works, leaf)
+            record = builder.record(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.hold(serial, self._context.now(), works, record)
 
-        if not await self._context.audit_log.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_NOT_IN_FORCE)
         await self.at_ca(serial)
         return await self._holding(serial)
@@ -67,10 +67,10 @@ class Suspension:
         works = await self._works(holding, "certificate_released")
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.release(serial, works, leaf)
+            record = builder.record(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.release(serial, works, record)
 
-        if not await self._context.audit_log.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
         return await self._holding(serial)

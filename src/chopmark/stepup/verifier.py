@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
@@ -136,13 +136,13 @@ class Verifier:
                 "channel": what.channel,
                 "contact_version": what.contact_version,
             }
-            yes = builder.leaf(
+            yes = builder.record(
                 Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id
             )
-            no = builder.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
+            no = builder.record(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
             return await self._challenges.open(challenge, what.acting, limits, work, yes, no)
 
-        refused = await self._audit_log.write(order_chain(what.order), attempt)
+        refused = await self._audit_log.write(order_stream(what.order), attempt)
         if refused is not None:
             raise Refused(refused)
         return challenge
@@ -187,11 +187,11 @@ class Verifier:
 
         async def attempt(builder: RecordBuilder) -> Challenge | Refusal:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            yes, no = builder.leaf(Event.RA_CODE_CHARGED, **facts), builder.leaf(Event.RA_CODE_DEAD, **facts)
+            yes, no = builder.record(Event.RA_CODE_CHARGED, **facts), builder.record(Event.RA_CODE_DEAD, **facts)
             charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
-        result = await self._audit_log.write(order_chain(challenge.order), attempt)
+        result = await self._audit_log.write(order_stream(challenge.order), attempt)
         if isinstance(result, Refusal):
             raise Refused(result)
         return result
@@ -201,11 +201,11 @@ class Verifier:
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = builder.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
-            no = builder.leaf(Event.RA_CODE_DEAD, **facts)
-            return await self._challenges.right(challenge, acting, now, sequel, leaf, no)
+            record = builder.record(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
+            no = builder.record(Event.RA_CODE_DEAD, **facts)
+            return await self._challenges.right(challenge, acting, now, sequel, record, no)
 
-        refused = await self._audit_log.write(order_chain(challenge.order), attempt)
+        refused = await self._audit_log.write(order_stream(challenge.order), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -217,10 +217,10 @@ class Verifier:
 
         async def attempt(builder: RecordBuilder) -> bool:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = builder.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
-            return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
+            record = builder.record(Event.RA_CODE_WRONG, **facts, attempts_left=left)
+            return await self._challenges.wrong(challenge, rules.failures, now, on_hold, record)
 
-        held = await self._audit_log.write(order_chain(challenge.order), attempt)
+        held = await self._audit_log.write(order_stream(challenge.order), attempt)
         if held:
             return HELD
         return pure.wrong_code(left) if left else pure.dead(challenge.max_attempts)

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.core.clock import Clock
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -82,7 +82,7 @@ class Publisher:
         made = Crl(number, der, now, now + LIFE, present.turns)
 
         async def attempt(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
-            return await self._records.publish(self._issuer.id, shard, made, leaf)
+            record = builder.record(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
+            return await self._records.publish(self._issuer.id, shard, made, record)
 
-        return await self._audit_log.write(system_chain(f"crl-{self._issuer.id}-{shard}"), attempt)
+        return await self._audit_log.write(system_stream(f"crl-{self._issuer.id}-{shard}"), attempt)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from cryptography import x509
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, system_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -66,15 +66,15 @@ class ResponderRenewal:
         made = await self.certified(old, spki_der(old))
 
         async def replace(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
-            return await self._records.renew_responder(self._issuer.id, old, made, leaf)
+            record = builder.record(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
+            return await self._records.renew_responder(self._issuer.id, old, made, record)
 
         return int(await self._audit_log.write(self.chain, replace))
 
     @property
-    def chain(self) -> ChainId:
+    def chain(self) -> StreamId:
         """The audit's chain of this responder."""
-        return system_chain(f"responder-{self._issuer.id}")
+        return system_stream(f"responder-{self._issuer.id}")
 
     async def certified(self, old: bytes, key_der: bytes) -> bytes:
         """Return a new certificate, DER, for a key (SubjectPublicKeyInfo) under the name of the `old` one.
@@ -89,7 +89,7 @@ class ResponderRenewal:
         async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
-            await self._records.note(builder.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
+            await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts))
 
         await self._audit_log.write(self.chain, intend)
         key = as_private_key(self._signer)

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, system_chain
 from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, system_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -91,17 +91,17 @@ class TimestampKeys:
         serial = serial_of(made)
 
         async def store(builder: RecordBuilder) -> bool:
-            leaf = builder.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
+            record = builder.record(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
             if old is None:
-                return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
-            return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
+                return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, record)
+            return await self._records.renew(self._by.issuer.id, old.certificate, made, record)
 
         return int(await self._audit_log.write(self.chain, store))
 
     @property
-    def chain(self) -> ChainId:
+    def chain(self) -> StreamId:
         """The audit's chain of this authority."""
-        return system_chain(f"timestamp-{self._by.issuer.id}")
+        return system_stream(f"timestamp-{self._by.issuer.id}")
 
     async def certified(self, key_der: bytes) -> bytes:
         """Return a new certificate, DER, for a key (SubjectPublicKeyInfo); raises NotCertified and SignerUnavailable.
@@ -115,7 +115,7 @@ class TimestampKeys:
 
         async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
-            await self._records.note(builder.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
+            await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
         await self._audit_log.write(self.chain, intend)
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)

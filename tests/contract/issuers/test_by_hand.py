@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
 from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
@@ -43,10 +43,10 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
     )  # fmt: skip
 
     async def begin(builder: RecordBuilder) -> bool:
-        leaf = builder.leaf(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
-        return await world.house.requests.begin(request, leaf)
+        record = builder.record(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
+        return await world.house.requests.begin(request, record)
 
-    assert await world.house.audit_log.write(order_chain(request.order), begin)
+    assert await world.house.audit_log.write(order_stream(request.order), begin)
     assert await world.house.requests.change(before, after) is Stored.YES
 
 
@@ -59,8 +59,8 @@ async def test_two_people_tick_a_revocation_off_and_the_list_says_who_and_when(w
     assert (waits.serial, waits.done_at, waits.by) == (TWO, None, None)
     assert ticked == done
     assert await world.house.requests.attention() == {TWO: "revoke_by_hand"}
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_REVOKED)
-    assert all(f'"{word}"' in leaf["facts"] for word in ("alice", "bob", ONE, "superseded", "est-1"))
+    (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
+    assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", ONE, "superseded", "est-1"))
     assert (await world.audit()).findings == ()
 
 
@@ -72,7 +72,7 @@ async def test_what_does_not_wait_is_refused_and_leaves_no_leaf(world: World) ->
     for serial in (TWO, ours, Serial("0A03")):
         refused = await refusal(context(world).done(serial, "alice", "bob"))
         assert (refused.kind, refused.code) == (Kind.NOT_FOUND, "not_waiting")
-    assert await world.leaves(Event.CA_CERTIFICATE_REVOKED) == []
+    assert await world.records(Event.CA_CERTIFICATE_REVOKED) == []
 
 
 async def test_i32_one_person_is_not_enough(world: World) -> None:
@@ -91,7 +91,7 @@ async def test_it_is_ticked_off_once_however_many_do_it_at_the_same_moment(world
     said = await asyncio.gather(*(outcome(one) for one in doing))
     assert sum(getattr(one, "code", "done") == "done" for one in said) == 1
     assert {getattr(one, "code", "done") for one in said} == {"done", "done_already"}
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
     assert await world.count("hand_revocations") == 1
 
 

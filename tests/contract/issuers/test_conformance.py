@@ -39,12 +39,12 @@ def verified(folder: Path, made: Certified) -> None:
 async def test_a_certificate_is_of_the_wished_key_and_name_and_its_chain_holds(peer: Peer, tmp_path: Path) -> None:
     applicant = peer.applicant("C7")
     made = await certified(peer, peer.issuer(), applicant.issuance)
-    leaf = x509.load_der_x509_certificate(made.der)
-    names = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    record = x509.load_der_x509_certificate(made.der)
+    names = record.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     assert [name.value for name in names] == ["C7"]
     assert openssl("x509", "-inform", "DER", "-noout", "-pubkey", given=made.der) == applicant.pem
-    assert made.serial == Serial(f"{leaf.serial_number:X}".rjust(len(made.serial), "0"))
-    assert (made.not_before, made.not_after) == (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    assert made.serial == Serial(f"{record.serial_number:X}".rjust(len(made.serial), "0"))
+    assert (made.not_before, made.not_after) == (record.not_valid_before_utc, record.not_valid_after_utc)
     verified(tmp_path, made)
 
 
@@ -101,8 +101,8 @@ async def test_i25_a_revocation_reaches_the_ca_and_twice_is_once(peer: Peer) -> 
     await issuer.revoke(made.serial, "superseded")
     await peer.issuer().revoke(made.serial, "key_compromise")
     assert peer.revoked(made.der)
-    (leaf,) = await peer.world.leaves(peer.ended)
-    assert '"superseded"' in leaf["facts"]
+    (record,) = await peer.world.records(peer.ended)
+    assert '"superseded"' in record["facts"]
     gone = await issuer.issue(issuance)
     assert isinstance(gone, Refusal)
     assert gone.code == "revoked"
@@ -112,7 +112,7 @@ async def test_an_unknown_serial_is_nobodys_and_nothing_happens(peer: Peer) -> N
     heard = len(peer.proxy.heard)
     await peer.issuer().revoke(Serial("00FFEE"), "superseded")
     assert len(peer.proxy.heard) == heard
-    assert await peer.world.leaves(peer.ended) == []
+    assert await peer.world.records(peer.ended) == []
 
 
 async def test_a_wish_whose_name_no_certificate_can_have_is_refused_before_the_ca_hears_of_it(peer: Peer) -> None:
@@ -143,14 +143,14 @@ async def test_a_wish_that_its_records_do_not_bear_out_is_refused_before_the_ca_
             assert answer.code == "distrusted"
     assert peer.made() == 0
     assert len(peer.proxy.heard) == heard
-    assert len(await peer.world.leaves(Event.CA_ORDER_DISTRUSTED)) == 14
+    assert len(await peer.world.records(Event.CA_ORDER_DISTRUSTED)) == 14
     assert isinstance(await certified(peer, peer.issuer(), ours), Certified)
 
 
 async def test_every_certificate_has_its_leaves_and_the_record_verifies(peer: Peer) -> None:
     made = await certified(peer, peer.issuer(), peer.applicant().issuance)
-    (leaf,) = await peer.world.leaves(Event.CA_CERTIFICATE_ISSUED)
-    assert f'"{made.serial}"' in leaf["facts"]
+    (record,) = await peer.world.records(Event.CA_CERTIFICATE_ISSUED)
+    assert f'"{made.serial}"' in record["facts"]
     assert (await peer.world.audit()).findings == ()
 
 

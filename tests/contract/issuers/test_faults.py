@@ -184,18 +184,18 @@ async def test_f19_a_certificate_that_does_not_fit_is_put_aside_and_never_shown(
         assert bytes(row["der"]) == der(wrong)
         works = await foreign.world.rows("SELECT facts FROM work WHERE order_id = :id", id=ours.issuance.order)
         assert [row["serial"] in work["facts"] for work in works] == [True] * revoked, name
-    assert len(await foreign.world.leaves(Event.CA_CERTIFICATE_QUARANTINED)) == len(MISFITS)
-    assert await foreign.world.leaves(Event.CA_CERTIFICATE_ISSUED) == []
+    assert len(await foreign.world.records(Event.CA_CERTIFICATE_QUARANTINED)) == len(MISFITS)
+    assert await foreign.world.records(Event.CA_CERTIFICATE_ISSUED) == []
 
 
 async def test_f19_another_orders_certificate_is_refused_and_stays_good(foreign: Foreign) -> None:
     """The CA repeats what it answered before: same customer, so the name fits and the key does not."""
     issuer = foreign.issuer()
     first = await certified(foreign, issuer, foreign.applicant("C1").issuance)
-    leaf = foreign.folder / "first.pem"
-    leaf.write_bytes(stranger.openssl("x509", "-inform", "DER", given=first.der))
+    record = foreign.folder / "first.pem"
+    record.write_bytes(stranger.openssl("x509", "-inform", "DER", given=first.der))
     second = foreign.applicant("C1").issuance
-    foreign.proxy.next(foreign.answers(leaf))
+    foreign.proxy.next(foreign.answers(record))
     answer = await issuer.issue(second)
     assert isinstance(answer, Refusal)
     await foreign.world.with_issuer(issuer).once("revoke")

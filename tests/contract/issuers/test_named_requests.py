@@ -77,7 +77,7 @@ class Errand(counter.Errand):
         return await self.call(f"{self.path}/code", {"code": code.reveal()})
 
     @property
-    def leaf(self) -> bytes:
+    def record(self) -> bytes:
         return counter.unb64(self.order["certificate"]["der"])
 
 
@@ -152,7 +152,7 @@ async def test_the_names_that_an_order_says_are_what_the_ca_certifies_and_stand_
         assert await made.subject() == wanted
         await made.until("done", "enrol")
         assert made.order["state"] == "active"
-        assert subject_of(made.leaf) == [f"{short}={value}" for short, value in wanted]
+        assert subject_of(made.record) == [f"{short}={value}" for short, value in wanted]
         assert await made.subject() == []  # nobody makes a key for it any more
         told = [answer.text for answer in made.answers] + [str(request.url) for request in made.browser.sent]
         told += [heard.line for heard in peer.proxy.heard] + [repr(logged)]

@@ -7,13 +7,13 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
+from chopmark.audit.record import AuditKey, AuditKeys, StoredRecord, make_record, new_stream, next_tip, order_stream
 from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.pki import csr
-from tests.approved import LOGIN, Step, changed, leaves, steps, stored
+from tests.approved import LOGIN, Step, changed, records, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))
 LIFE = timedelta(minutes=10)
@@ -30,19 +30,19 @@ PROVED: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": LOGIN, "evid
 PROVED_ELSEWHERE: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": "L", "evidence": "signature"})
 
 
-def records(told: list[Step], key: AuditKey = KEY) -> tuple[StoredLeaf, ...]:
-    return stored(leaves(ORDER, told, NOW, key))
+def sealed(told: list[Step], key: AuditKey = KEY) -> tuple[StoredRecord, ...]:
+    return stored(records(ORDER, told, NOW, key))
 
 
 def judged(told: list[Step], *, past: bool = False) -> Approval | Distrust:
-    return judge(ORDER, records(told), TERMS, past=past)
+    return judge(ORDER, sealed(told), TERMS, past=past)
 
 
-def timed(minutes: list[float]) -> tuple[StoredLeaf, ...]:
+def timed(minutes: list[float]) -> tuple[StoredRecord, ...]:
     """The steps, each so many minutes after the first."""
-    tip, made = new_chain(order_chain(ORDER)), []
+    tip, made = new_stream(order_stream(ORDER)), []
     for (event, facts), late in zip(STEPS, minutes, strict=True):
-        made.append(make_leaf(tip, event, facts, NOW + timedelta(minutes=late), KEY))
+        made.append(make_record(tip, event, facts, NOW + timedelta(minutes=late), KEY))
         tip = next_tip(made[-1])
     return stored(made)
 
@@ -160,10 +160,10 @@ def test_where_codes_on_both_contacts_are_asked_both_are_demanded_of_one_login()
 def waited(minutes: float, *between: Step, announced: Step = CODE) -> Approval | Distrust:
     """What comes of an order that waits, whose code was right so many minutes after the one that announced it."""
     told: list[Step] = [(OPENED[0], {**OPENED[1], "checks": "delay"}), BOUND, announced, *between, CODE, SUBMITTED]
-    tip, made = new_chain(order_chain(ORDER)), []
+    tip, made = new_stream(order_stream(ORDER)), []
     for place, (event, facts) in enumerate(told):
         at = NOW + timedelta(minutes=minutes if place >= len(told) - 2 else 0)
-        made.append(make_leaf(tip, event, facts, at, KEY))
+        made.append(make_record(tip, event, facts, at, KEY))
         tip = next_tip(made[-1])
     return judge(ORDER, stored(made), TERMS)
 
@@ -188,10 +188,10 @@ def test_code_birth_date_and_submission_lie_within_the_life_of_an_approval_and_t
 
 
 def test_every_seal_every_version_and_every_link_counts() -> None:
-    whole = records(STEPS)
+    whole = sealed(STEPS)
     assert judge(ORDER, (), TERMS) is Distrust.NO_RECORDS
-    assert judge(ORDER, records(STEPS, AuditKey("audit-1", b"x" * 32)), TERMS) is Distrust.SEAL
-    assert judge(ORDER, records(STEPS, AuditKey("audit-2", bytes(range(32)))), TERMS) is Distrust.SEAL
+    assert judge(ORDER, sealed(STEPS, AuditKey("audit-1", b"x" * 32)), TERMS) is Distrust.SEAL
+    assert judge(ORDER, sealed(STEPS, AuditKey("audit-2", bytes(range(32)))), TERMS) is Distrust.SEAL
     assert judge(OrderId("B" * 26), whole, TERMS) is Distrust.BROKEN_CHAIN
     for place, record in enumerate(whole):
         others = whole[:place], whole[place + 1 :]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
 from chopmark.identity.entries import CLOSES_AT, Way
 from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
 """A window that would begin later than now was opened by a clock that was ahead: it begins anew."""
@@ -152,19 +152,19 @@ class RateLimitRepository:
         backs = (query(_GIVE_BACK, name=limit.name) for limit in _in_order(limits))
         yield from at_once(*backs, query(sql, subject=way.subject, entry=way.entry.value))
 
-    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
+    async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
         """Close an entry that has failed too often; False when it is closed already."""
         close = guard(_CLOSE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, close)) is not None
+            return (yield from write_with_record(record, close)) is not None
 
         return await self._engine.run(script)
 
-    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
+    async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:
         """Open all entries of the customer; False when none was closed."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_REOPEN, customer=customer))) is not None
+            return (yield from write_with_record(record, guard(_REOPEN, customer=customer))) is not None
 
         return await self._engine.run(script)

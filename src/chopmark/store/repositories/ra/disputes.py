@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, text
 from chopmark.limits.budgets import RateLimit
@@ -12,7 +12,7 @@ from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.limits import give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
 
@@ -33,13 +33,13 @@ _CONTACTS = "SELECT channel, disputed_at FROM contacts WHERE customer = :custome
 
 
 def disputed(
-    order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """End the order, stop the contact and every code on its way to it; refused when the other one is stopped."""
     end = guard(_END, id=order.id)
     stop = guard(_STOP, customer=order.customer, channel=channel.value, now=ms(now))
     kill = query(_KILL_CODES, customer=order.customer, channel=channel.value, id=order.id)
-    if (yield from record(leaf, end, stop, *taken((limit,), now), kill, *queued(works))) is not None:
+    if (yield from write_with_record(record, end, stop, *taken((limit,), now), kill, *queued(works))) is not None:
         yield from wake(works)
         return None
     if not (yield query(_OPEN, id=order.id)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from chopmark.audit.leaf import customer_chain, order_chain
+from chopmark.audit.record import customer_stream, order_stream
 from chopmark.core.types import CustomerId, LoginId, OrderId
 from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
 from chopmark.store.engine.columns import ms
@@ -37,7 +37,7 @@ _OF_ORDER = (
     ACCOUNTS,
     CONTACTS,
     HOLDINGS,
-    TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || :customer"),
+    TIP.replace(":chain", f"'{customer_stream(CustomerId(''))}' || :customer"),
     LAST_LOGIN,
 )
 _OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
@@ -114,7 +114,7 @@ def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple
     return (
         query(ORDER, id=order),
         query(SENT, order_id=order),
-        query(TIP, chain=order_chain(order)),
+        query(TIP, chain=order_stream(order)),
         *(query(sql, **value) for sql in sqls),
     )
 
@@ -132,6 +132,6 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),
-        tips=(tip_of(order_chain(order), tip), tip_of(customer_chain(customer), customers_tip)),
+        tips=(tip_of(order_stream(order), tip), tip_of(customer_stream(customer), customers_tip)),
         last_login=LoginId(logins[0]["login"]) if logins else None,
     )

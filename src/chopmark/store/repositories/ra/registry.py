@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
-from chopmark.audit.leaf import GENESIS, ChainId, Leaf, Tip
+from chopmark.audit.record import GENESIS, AuditRecord, StreamId, Tip
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, text
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
@@ -161,12 +161,12 @@ class SqlRegistry:
         """As `Registry.standing`."""
         return await self._engine.read(self._standing, customers)
 
-    async def tips(self, chains: Sequence[ChainId]) -> dict[ChainId, Tip]:
+    async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
         """As `Registry.tips`."""
         sql = f"SELECT chain, version, tip FROM chains WHERE chain IN {self._listed}"
         rows = await self._engine.read(_rows, query(sql, listed=json.dumps(list(chains))))
         return {chain: Tip(chain, 0, GENESIS) for chain in chains} | {
-            ChainId(row["chain"]): Tip(ChainId(row["chain"]), row["version"], bytes(row["tip"])) for row in rows
+            StreamId(row["chain"]): Tip(StreamId(row["chain"]), row["version"], bytes(row["tip"])) for row in rows
         }
 
     async def begin(self, file_sha256: str, now: datetime) -> int:
@@ -175,10 +175,12 @@ class SqlRegistry:
         done: int = rows[0]["lines_done"]
         return done
 
-    async def write(self, changes: Changes, leaves: Sequence[Leaf], now: datetime, mark: Mark | None) -> Refusal | None:
+    async def write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: datetime, mark: Mark | None
+    ) -> Refusal | None:
         """As `Registry.write`."""
         try:
-            return await self._engine.run(self._write, changes, leaves, ms(now), mark)
+            return await self._engine.run(self._write, changes, records, ms(now), mark)
         except Clash as clash:
             raise StandingMoved from clash
 
@@ -258,7 +260,9 @@ class SqlRegistry:
             for row in rows
         }
 
-    def _write(self, changes: Changes, leaves: Sequence[Leaf], now: int, mark: Mark | None) -> Script[Refusal | None]:
+    def _write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: int, mark: Mark | None
+    ) -> Script[Refusal | None]:
         """The mark first: who has not got the file writes nothing."""
         if mark is not None:
             moved = yield query(_MARK, file=mark.file_sha256, start=mark.start, end=mark.end)
@@ -270,8 +274,8 @@ class SqlRegistry:
                 yield Batch(sql, values)
         yield query(_PURGE, before=now - span(KEPT))
         yield from queue(tuple(changes.works))
-        for leaf in leaves:
-            yield from append(leaf)
+        for record in records:
+            yield from append(record)
         return None
 
     def _unmoved(self, changes: Changes) -> Script[None]:

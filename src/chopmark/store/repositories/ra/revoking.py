@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Reason, text
 from chopmark.limits.budgets import RateLimit
@@ -48,7 +48,7 @@ def revoked(
     fresh_since: datetime,
     now: datetime,
     works: tuple[Work, ...],
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[None]:
     """End a holding by its coded revocation order; raises NotRevoked, and nothing has happened."""
     serial, reason = order.old_serial, order.reason
@@ -74,4 +74,4 @@ def revoked(
     if reason in {Reason.COMPROMISED, Reason.LOST}:
         yield query(_BLOCK_KEY, spki=ended[0]["spki_sha256"], reason=reason.value)
     yield from queue(works)
-    yield from append(leaf)
+    yield from append(record)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
@@ -91,7 +91,9 @@ class StaffViews:
 
         return await self._engine.read(script)
 
-    async def end(self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(
+        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    ) -> bool:
         """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
 
         def script() -> Script[bool]:
@@ -99,7 +101,7 @@ class StaffViews:
             if rows:
                 yield query(_END_ORDER, id=rows[0]["order_id"])
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
