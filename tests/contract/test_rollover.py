@@ -27,7 +27,7 @@ from chopmark.cli.operating_ca import ceremony
 from chopmark.cli.operating_root import root_crl
 from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app
 from tests.contract.test_issuance import CountingSigner, Died
@@ -103,7 +103,7 @@ def addresses(der: bytes) -> tuple[str, str]:
     return tuple(url.split(":8080")[1] for url in (asked[0], name.value))
 
 
-async def judged(world: World, holding: Holding, folder: Path) -> tuple[str, str]:
+async def judged(world: World, holding: SubscriberCertificate, folder: Path) -> tuple[str, str]:
     """What openssl says of a certificate with its own chain: by its OCSP address, and by the lists it leads to."""
     house, at = world.house, ("-attime", int(world.clock.now().timestamp()))
     record, issuing, root = holding.der, holding.chain[0], holding.chain[-1]

@@ -46,7 +46,7 @@ from chopmark.keys.ports import Signer
 from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.ra.overview import CustomerQueries
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.possession import Possession
 from chopmark.ra.recorded import rules_of
 from chopmark.ra.rekey import Rekey
@@ -133,7 +133,7 @@ class Held:
     """A certificate with its key, as the customer's computer keeps it."""
 
     key: ClientKey
-    holding: Holding
+    holding: SubscriberCertificate
 
 
 @dataclass
@@ -305,12 +305,12 @@ class World:
     async def records(self, event: Event) -> list[dict[str, Any]]:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
-    async def holding_of(self, serial: Serial) -> Holding:
+    async def holding_of(self, serial: Serial) -> SubscriberCertificate:
         found = await self.house.context.holdings.get(serial)
         assert found is not None
         return found
 
-    async def holding(self, errand: "Errand") -> Holding:
+    async def holding(self, errand: "Errand") -> SubscriberCertificate:
         found = [h for h in await self.house.context.holdings.all(errand.caller.customer) if h.order == errand.id]
         assert len(found) == 1
         return found[0]

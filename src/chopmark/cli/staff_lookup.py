@@ -10,7 +10,7 @@ from chopmark.cli.staff import serial_of
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, OrderId, Serial, text
 from chopmark.ra.ending import FirmRevocation, Grounds
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.repositories.staff.views import StaffViews
 from chopmark.tw.zone import TAIPEI
 
@@ -84,7 +84,7 @@ async def _customer(house: House, who: str) -> CustomerId:
     raise Refused(_NOBODY)
 
 
-def _line(holding: Holding) -> str:
+def _line(holding: SubscriberCertificate) -> str:
     ended = f", ended {_at(holding.ended_at)}: {holding.reason}" if holding.ended_at is not None else ""
     return f"certificate {holding.serial}  {holding.state}  {holding.account}  until {_at(holding.not_after)}{ended}"
 

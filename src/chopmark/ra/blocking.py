@@ -14,7 +14,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 
@@ -24,7 +24,7 @@ ATTEMPTS = 3
 class BlockedKeys(Protocol):
     """Keeps the keys that nobody may use."""
 
-    async def holders(self, spki_sha256: str) -> list[Holding]:
+    async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
         ...
 
@@ -49,7 +49,7 @@ class Blocked:
     """What a block did: whether anything was changed, and the certificates that it revoked."""
 
     changed: bool
-    revoked: tuple[Holding, ...]
+    revoked: tuple[SubscriberCertificate, ...]
 
 
 class KeyBlocks:
@@ -83,7 +83,7 @@ class KeyBlocks:
         return Blocked(done, tuple(found))
 
     async def _block(
-        self, spki_sha256: str, reason: str, by: str, approved_by: str, found: list[Holding]
+        self, spki_sha256: str, reason: str, by: str, approved_by: str, found: list[SubscriberCertificate]
     ) -> bool | None:
         context = self._context
         works = {}

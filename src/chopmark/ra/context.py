@@ -28,8 +28,8 @@ from chopmark.limits.budgets import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
 from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
-from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
+from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
+from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RaContext:
     """What a verb works with."""
 
     orders: Orders
-    holdings: Holdings
+    holdings: SubscriberCertificates
     people: People
     rate_limits: RateLimits
     audit_log: AuditLog
@@ -65,7 +65,7 @@ class RaContext:
     submissions: Submissions
     journal: Lines
 
-    async def proved(self, holding: Holding) -> None:
+    async def proved(self, holding: SubscriberCertificate) -> None:
         """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
 
         The line belongs to no CA and to no revocation list: it is the RA's.
@@ -217,13 +217,13 @@ class RaContext:
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 
-def facts_of(holding: Holding | None) -> HoldingFacts | None:
+def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
     """Return what policy may know of a holding."""
     if holding is None:
         return None
     usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
     held = holding.state is CertificateState.HELD
-    return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
+    return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
 
 
 def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:

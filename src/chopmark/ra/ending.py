@@ -13,7 +13,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import NO_CERTIFICATE
@@ -56,7 +56,9 @@ class FirmRevocation:
         self._issuer = issuer
         self._revocation = revocation
 
-    async def revoke(self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str) -> Holding:
+    async def revoke(
+        self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str
+    ) -> SubscriberCertificate:
         """Return the certificate, revoked for good; `paper` is the firm's own number of what stands on paper.
 
         1 two people, and a reference that is no person's number  2 [tx] holding, its order, notice, work row, leaf

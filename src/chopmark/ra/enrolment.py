@@ -26,7 +26,7 @@ from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, fac
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import (
     CALL_US,
     PASSWORD_ALONE,
@@ -116,7 +116,9 @@ class Enrolment:
             return False
         return file.customer is not None and not self._context.people.shown(file.customer).company
 
-    def _way(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> Way:
+    def _way(
+        self, file: CustomerFile, caller: Caller, operation: Operation, present: SubscriberCertificate | None
+    ) -> Way:
         """Return what approves the order: with one contact only time helps, with none that carries codes only a slip.
 
         Who says *lost* has proved nothing more than who says anything else. A revocation is approved by a code alone.
@@ -278,7 +280,11 @@ def _gives_way(live: Order, wanted: Order) -> bool:
 
 
 def _old(
-    file: CustomerFile, present: Holding | None, operation: Operation, reason: Reason | None, serial: Serial | None
+    file: CustomerFile,
+    present: SubscriberCertificate | None,
+    operation: Operation,
+    reason: Reason | None,
+    serial: Serial | None,
 ) -> Serial | None:
     """Return the certificate that the order is about: the present one, or the one to be revoked."""
     if operation is not Operation.REVOKE:

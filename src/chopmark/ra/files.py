@@ -9,7 +9,7 @@ from chopmark.audit.record import Tip
 from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.stepup.challenge import Challenge, ChallengeState
 
 
@@ -20,7 +20,7 @@ class CustomerFile:
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[Holding, ...]
+    holdings: tuple[SubscriberCertificate, ...]
     live: tuple[Order, ...]
 
     def opened(self, order: Order) -> "OrderFile":
@@ -40,7 +40,7 @@ class OrderFile:
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[Holding, ...]
+    holdings: tuple[SubscriberCertificate, ...]
     sent: Challenge | None
     codes: int
     tips: tuple[Tip, ...]
@@ -48,7 +48,7 @@ class OrderFile:
     undelivered: bool = False
     """No gateway took the message with the newest code, and it is tried no more."""
 
-    def holding(self, serial: Serial | None) -> Holding | None:
+    def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
         """Return one of the customer's certificates."""
         return next((held for held in self.holdings if held.serial == serial), None)
 
@@ -71,7 +71,7 @@ class OrderFile:
         """Return the file after the right code, which is used up."""
         return replace(self, order=order, sent=replace(sent, state=ChallengeState.CONSUMED))
 
-    def issued(self, order: Order, holding: Holding) -> "OrderFile":
+    def issued(self, order: Order, holding: SubscriberCertificate) -> "OrderFile":
         """Return the file with the order's new certificate."""
         return replace(self, order=order, holdings=(holding, *self.holdings))
 
@@ -80,7 +80,7 @@ class OrderFile:
         return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
 
 
-def _after(order: Order, held: Holding, now: datetime) -> Holding:
+def _after(order: Order, held: SubscriberCertificate, now: datetime) -> SubscriberCertificate:
     if held.serial == order.serial:
         return replace(held, state=CertificateState.ACTIVE, activated_at=now)
     if held.profile != order.profile or held.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
@@ -139,7 +139,7 @@ class Files(Protocol):
         ...
 
 
-def present_of(holdings: tuple[Holding, ...], profile: str) -> Holding | None:
+def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
     """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
     held = [h for h in holdings if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]

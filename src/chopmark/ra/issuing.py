@@ -20,7 +20,7 @@ from chopmark.pki import csr
 from chopmark.ra.context import RaContext
 from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding, Otherwise
+from chopmark.ra.ports import Otherwise, SubscriberCertificate
 from chopmark.stepup.challenge import ChallengeState
 
 
@@ -66,7 +66,7 @@ class Issuing:
             return None
         return file.now_as(order.submitted(consent, now))
 
-    async def certify(self, file: OrderFile) -> Holding | None:
+    async def certify(self, file: OrderFile) -> SubscriberCertificate | None:
         """Ask the CA for a submitted order's certificate; return it where it is all that has changed."""
         order = file.order
         found = await self._context.submissions.submitted(order.id)
@@ -112,7 +112,7 @@ class Issuing:
             subject["account"] = order.account
         return subject
 
-    async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> Holding | None:
+    async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> SubscriberCertificate | None:
         """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
         context = self._context
         if isinstance(answer, Refusal):
@@ -184,8 +184,8 @@ class Issuing:
         raise Refused(DISTRUSTED)
 
 
-def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
-    return Holding(
+def _holding(order: Order, certified: Certified, now: datetime) -> SubscriberCertificate:
+    return SubscriberCertificate(
         serial=certified.serial,
         customer=order.customer,
         profile=order.profile,

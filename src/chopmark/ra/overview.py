@@ -20,7 +20,7 @@ from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, fa
 from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
@@ -31,7 +31,7 @@ class Overview:
     """The overview of one customer at one moment."""
 
     accounts: list[AccountRow]
-    present: Holding | None
+    present: SubscriberCertificate | None
     advice: Advice
     live: list[Order]
     now: datetime
@@ -85,11 +85,11 @@ class CustomerQueries:
         """Return the caller's order as it counts now."""
         return await self._context.order(caller, order)
 
-    async def holdings(self, caller: Caller) -> list[Holding]:
+    async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
         return await self._context.holdings.all(caller.customer)
 
-    async def holding(self, caller: Caller, serial: Serial) -> Holding | None:
+    async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for anybody else's."""
         found = await self._context.holdings.get(serial)
         return found if found is not None and found.customer == caller.customer else None

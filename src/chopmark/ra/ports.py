@@ -27,7 +27,7 @@ from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class SubscriberCertificate:
     """A certificate that a customer holds or held; `state` is ours, not the CA's."""
 
     serial: Serial
@@ -149,7 +149,7 @@ class Orders(Protocol):
     async def fulfil(
         self,
         order: Order,
-        holding: Holding,
+        holding: SubscriberCertificate,
         works: tuple[Work, ...],
         record: AuditRecord,
         otherwise: Otherwise,
@@ -271,14 +271,14 @@ class Credentials(Protocol):
         ...
 
 
-class Holdings(Protocol):
+class SubscriberCertificates(Protocol):
     """Reads what customers hold."""
 
-    async def all(self, customer: CustomerId) -> list[Holding]:
+    async def all(self, customer: CustomerId) -> list[SubscriberCertificate]:
         """Return the customer's certificates, newest first."""
         ...
 
-    async def get(self, serial: Serial) -> Holding | None:
+    async def get(self, serial: Serial) -> SubscriberCertificate | None:
         """Return one certificate by serial."""
         ...
 

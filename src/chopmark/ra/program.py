@@ -20,7 +20,7 @@ from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
-from chopmark.ra.ports import Credential, Credentials, Holding
+from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
 from chopmark.ra.rekey import OneTime, Rekey, Shown
 
 DOOR = "est"
@@ -151,7 +151,7 @@ class ProgramEnrolment:
             raise Refused(_OTHER_KEY)
         return await self._progress(order)
 
-    async def _known(self, shown: Shown) -> Holding:
+    async def _known(self, shown: Shown) -> SubscriberCertificate:
         try:
             serial = serial_of(shown.certificate)
         except ValueError as error:
@@ -161,11 +161,11 @@ class ProgramEnrolment:
             raise Refused(_NOT_OURS)
         return holding
 
-    async def _proved(self, holding: Holding, shown: Shown) -> Progress:
+    async def _proved(self, holding: SubscriberCertificate, shown: Shown) -> Progress:
         order = await self._order(holding)
         return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 
-    async def _may_renew(self, holding: Holding) -> Refusal | None:
+    async def _may_renew(self, holding: SubscriberCertificate) -> Refusal | None:
         """Refuse what has ended, is on hold or not proved (incident 18), expired to the second included."""
         if holding.state is CertificateState.ISSUED:
             return _PROVE_FIRST
@@ -173,7 +173,7 @@ class ProgramEnrolment:
             return _NOT_VALID
         return None
 
-    async def _renewal_of(self, holding: Holding) -> Order | None:
+    async def _renewal_of(self, holding: SubscriberCertificate) -> Order | None:
         """Return the live renewal of this certificate whose key a program makes."""
         for order in await self._context.orders.live(holding.customer):
             counts = order.at(self._context.now(), self._context.policy)
@@ -182,7 +182,7 @@ class ProgramEnrolment:
                 return counts
         return None
 
-    async def _order(self, holding: Holding) -> Order:
+    async def _order(self, holding: SubscriberCertificate) -> Order:
         order = await self._context.orders.get(holding.order)
         if order is None:
             raise ValueError(f"certificate {holding.serial} of no order")

@@ -33,7 +33,7 @@ from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start
-from chopmark.ra.ports import Bound, Holding
+from chopmark.ra.ports import Bound, SubscriberCertificate
 from chopmark.ra.refusals import refused_as
 from chopmark.ra.replace import CALL_US, may_carry, without_old_key
 from chopmark.ra.slips import slip_refused, unless_void
@@ -151,7 +151,7 @@ class Rekey:
 
     def _old_key(
         self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
-    ) -> tuple[Holding | None, bytes | None]:
+    ) -> tuple[SubscriberCertificate | None, bytes | None]:
         """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
 
         No certificate when the order needs no old key; no nonce where TLS was the proof.
@@ -401,7 +401,7 @@ class Rekey:
         return await self._activate(caller, file, holding, nonce, installed)
 
     async def _activate(
-        self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None, installed: Installed
+        self, caller: Caller, file: OrderFile, holding: SubscriberCertificate, nonce: bytes | None, installed: Installed
     ) -> OrderFile:
         context, order, now = self._context, file.order, self._context.now()
         works = context.notice_to(

@@ -14,7 +14,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 
 
@@ -41,7 +41,7 @@ class Suspension:
         self._records = records
         self._ca = ca
 
-    async def hold(self, serial: Serial, by: str, approved_by: str) -> Holding:
+    async def hold(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Return the certificate on hold: whoever asks is told that it is revoked for now, until it is released.
 
         Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
@@ -60,7 +60,7 @@ class Suspension:
         await self.at_ca(serial)
         return await self._holding(serial)
 
-    async def release(self, serial: Serial, by: str, approved_by: str) -> Holding:
+    async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Return the certificate in force again; raises as `hold` does."""
         await two_people(self._context, by, approved_by, "certificate_release")
         holding = await self._holding(serial)
@@ -91,13 +91,13 @@ class Suspension:
             elif state in {CertificateState.ACTIVE, CertificateState.ISSUED}:
                 await self._ca.release(serial)
 
-    async def _holding(self, serial: Serial) -> Holding:
+    async def _holding(self, serial: Serial) -> SubscriberCertificate:
         holding = await self._context.holdings.get(serial)
         if holding is None:
             raise Refused(NO_CERTIFICATE)
         return holding
 
-    async def _works(self, holding: Holding, template: str) -> tuple[Work, ...]:
+    async def _works(self, holding: SubscriberCertificate, template: str) -> tuple[Work, ...]:
         notices = await self._context.notice(holding.customer, template, None, serial=holding.serial)
         return (*notices, self._context.hold_work(holding.serial, holding.customer, holding.order))
 

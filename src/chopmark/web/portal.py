@@ -14,7 +14,7 @@ from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.overview import Overview
 from chopmark.ra.policy import may_start
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
@@ -209,7 +209,7 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
     return next((account_label(row, lang_of(request)) for row in view.accounts if row.number == number), number)
 
 
-def _certificate(request: Req, view: Overview, holding: Holding) -> CertificateView:
+def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -> CertificateView:
     return certificate_view(holding, _label(request, view, holding.account), view.now)
 
 

@@ -13,7 +13,7 @@ from chopmark.ra.context import Caller
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.program import Issued
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
@@ -59,19 +59,21 @@ def seconds_until(moment: datetime, now: datetime) -> int:
     return max(0, int((moment - now).total_seconds()))
 
 
-def days_left(holding: Holding, now: datetime) -> int:
+def days_left(holding: SubscriberCertificate, now: datetime) -> int:
     """Return the days that a certificate is still valid, rounded up; 0 when it is over."""
     return max(0, -((now - holding.not_after) // timedelta(days=1)))
 
 
-def state_now(holding: Holding, now: datetime) -> CertificateState:
+def state_now(holding: SubscriberCertificate, now: datetime) -> CertificateState:
     """Return the state at this moment: an active certificate past its end is expired."""
     if holding.state is CertificateState.ACTIVE and now > holding.not_after:
         return CertificateState.EXPIRED
     return holding.state
 
 
-def certificate_out(holding: Holding, now: datetime, *, whole: bool = False, pem: bool = False) -> CertificateOut:
+def certificate_out(
+    holding: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
+) -> CertificateOut:
     """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too."""
     return CertificateOut(
         serial=holding.serial,
@@ -98,8 +100,8 @@ class OrderView:
     next: str
     channels: list[ChannelChoice]
     sent: Sent | None
-    old: Holding | None
-    holding: Holding | None
+    old: SubscriberCertificate | None
+    holding: SubscriberCertificate | None
     now: datetime
     file: OrderFile
 
@@ -228,7 +230,7 @@ def account_label(account: AccountRow, lang: Lang) -> str:
     return f"{market} {account.number}"
 
 
-def certificate_view(holding: Holding, account: str, now: datetime) -> CertificateView:
+def certificate_view(holding: SubscriberCertificate, account: str, now: datetime) -> CertificateView:
     """Return a certificate as pages show it; `account` is its label."""
     return CertificateView(
         holding.serial,

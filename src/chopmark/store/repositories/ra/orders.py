@@ -11,7 +11,7 @@ from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, Log
 from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
-from chopmark.ra.ports import Bound, Holding, Otherwise
+from chopmark.ra.ports import Bound, Otherwise, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, guard, in_turn, query, whole
@@ -173,7 +173,7 @@ class _Undo(Exception):
 
 
 class OrderRepository:
-    """Implements `ra.ports.Orders` and `ra.ports.Holdings`."""
+    """Implements `ra.ports.Orders` and `ra.ports.SubscriberCertificates`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -365,7 +365,7 @@ class OrderRepository:
     async def fulfil(
         self,
         order: Order,
-        holding: Holding,
+        holding: SubscriberCertificate,
         works: tuple[Work, ...],
         record: AuditRecord,
         otherwise: Otherwise,

@@ -8,7 +8,7 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
 from chopmark.messaging.ports import Work
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -88,10 +88,10 @@ class StaffRepository:
 
         return await self._engine.run(script)
 
-    async def holders(self, spki_sha256: str) -> list[Holding]:
+    async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
 
         return await self._engine.read(script)

@@ -10,7 +10,7 @@ from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -81,10 +81,10 @@ class StaffViews:
 
         return await self._engine.read(script)
 
-    async def find(self, written: str, most: int) -> list[Holding]:
+    async def find(self, written: str, most: int) -> list[SubscriberCertificate]:
         """Return certificates by serial or its beginning, customer number, order, account or key digest."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             bare = written.replace(":", "").replace(" ", "").upper()
             begins = f"{bare}%" if len(bare) >= _LEAST and set(bare) <= _DIGITS else ""
             return [holding_of(row) for row in (yield query(_FIND, serial=begins, text=written, most=most))]
