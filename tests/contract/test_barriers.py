@@ -229,7 +229,7 @@ async def test_a_customer_put_on_hold_between_reading_and_sending_gets_no_code(w
     made = await send(stopped)
     assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
+    assert made.kind is Kind.LOCKED
     assert await world.count("challenges") == 0
     assert await world.count("work", "kind = 'code'") == 0
 
@@ -241,7 +241,7 @@ async def test_a_customer_put_on_hold_between_reading_and_comparing_is_not_compa
     made = await answer(stopped)
     assert turnstile.passed == [Event.RA_CODE_CHARGED]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
+    assert made.kind is Kind.LOCKED
     assert await errand.state() is OrderState.BOUND
     assert await world.count("challenges", "state = 'consumed'") == 0
     assert await world.records(Event.RA_CODE_CHARGED) == []
@@ -476,7 +476,7 @@ async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_comp
     made = await outcome(stopped.birth_date())
     assert turnstile.passed == [None]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
-    assert await errand.state() is OrderState.CODED
+    assert made.kind is Kind.LOCKED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     caller: Caller = errand.caller
     assert await world.house.holds.held(CustomerId(caller.customer)) == {"birth_date": "held"}

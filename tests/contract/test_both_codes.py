@@ -61,7 +61,7 @@ async def test_one_code_approves_nothing(world: World, reason: Reason) -> None:
         assert (refused.kind, refused.code) == (Kind.STEP_REQUIRED, "channel")
     refused = await refusal(errand.send(MOBILE))
     assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "channel")
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
 
 

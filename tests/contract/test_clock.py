@@ -153,7 +153,7 @@ async def test_a_code_of_a_clock_ahead_is_worth_nothing_and_another_one_may_be_s
     assert await errand.state() is OrderState.BOUND
     await errand.send()
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
 
 
 async def test_a_request_that_began_by_a_clock_ahead_may_be_made_again_now(world: World) -> None:

@@ -32,7 +32,7 @@ async def test_other_terms_than_those_shown_are_refused(world: World) -> None:
     for consent in ("", "0" * 64, await other.terms()):
         refused = await refusal(world.house.rekey.confirm(errand.caller, errand.id, consent))
         assert (refused.kind, refused.code) == (Kind.CONFLICT, "terms")
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_the_terms_of_another_key_are_other_terms(world: World) -> None:
@@ -61,7 +61,7 @@ async def test_an_approval_lapses_after_ten_minutes_and_a_new_code_renews_it(wor
     assert await world.count("certificates") == 0
     await errand.send()
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED  # the birth date has lapsed with the code
+    assert await errand.state() is OrderState.CODE_VERIFIED  # the birth date has lapsed with the code
     await errand.birth_date()
     assert (await errand.confirm()).state is OrderState.ISSUED
 

@@ -88,7 +88,7 @@ async def test_tw_05_a_revocation_order_leads_to_no_certificate(world: World) ->
     await errand.answer(await errand.code())
     for step in (errand.bind, errand.birth_date, errand.confirm):
         assert (await refusal(step())).kind is Kind.STEP_REQUIRED
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert (await errand.order()).spki_sha256 is None
     assert await world.count("certificates") == 1
     assert (await errand.revoke()).state is OrderState.DONE

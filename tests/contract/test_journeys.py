@@ -21,9 +21,9 @@ async def test_an_application_ends_with_one_active_certificate(world: World, cus
     await errand.send()
     assert await errand.state() is OrderState.BOUND
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     await errand.birth_date()
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
     assert (await errand.prove()).state is OrderState.ACTIVE
@@ -229,7 +229,7 @@ async def test_another_customers_order_does_not_exist(world: World) -> None:
         house.revocation.confirm(ben, errand.id, terms),
     ):
         assert (await refusal(doing)).kind is Kind.NOT_FOUND
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_a_notice_goes_to_the_other_channel_when_a_certificate_becomes_active(world: World) -> None:

@@ -32,7 +32,7 @@ async def test_a_program_gets_a_certificate_only_when_the_customer_has_approved_
     await errand.birth_date()
     seen.append((await program.ask()).certificate)
     assert seen == [None] * 5
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     await errand.confirm()
     made = (await program.ask()).certificate
     assert made is not None

@@ -130,7 +130,7 @@ async def test_too_many_wrong_codes_hold_the_customer_and_the_program_gets_nothi
         customer=ANN,
     )
     await program.name_key()
-    assert (await refusal(program.errand.send())).kind is Kind.HELD
+    assert (await refusal(program.errand.send())).kind is Kind.LOCKED
     assert (await program.ask()).certificate is None
 
 

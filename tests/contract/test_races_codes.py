@@ -188,7 +188,7 @@ async def test_i12_the_right_code_20_times_at_once_succeeds_once(world: World) -
     outcomes = await at_once(nodes, errand, [await errand.code()] * 20)
     assert_one_success(outcomes)
     assert count.compared <= 5
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert len(await world.records(Event.RA_CODE_RIGHT)) == 1
 
 

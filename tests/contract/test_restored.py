@@ -128,7 +128,7 @@ async def test_a_code_that_was_used_before_the_restore_is_dead_after_it(
     assert refused.kind is Kind.CODE_DEAD
     world.clock.later(minutes=2)
     await errand.send()
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_message_with_a_code_that_was_waiting_in_the_copy_is_not_sent_and_recorded_as_void(

@@ -240,7 +240,7 @@ async def test_parallel_guesses_compare_at_most_the_budget_and_shut_the_one_lock
     came = await asyncio.gather(*(outcome(give(errand, wrong(slip, 1 + n % 15))) for n in range(60)))
     assert all(isinstance(one, Refusal) for one in came)
     assert await world.count("leaves", "event = :e", e=Event.RA_SLIP_WRONG.value) == 20
-    assert (await refusal(given(errand, slip))).kind is Kind.HELD
+    assert (await refusal(given(errand, slip))).kind is Kind.LOCKED
     assert await world.house.holds.held(CustomerId(DAN)) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     assert (await world.audit()).findings == ()
@@ -309,7 +309,7 @@ async def test_a_newer_slip_voids_the_one_before_and_the_approval_by_it(world: W
     await given(errand, before)
     newer = await printed(world)
     assert (await refusal(errand.confirm())).code == "slip_void"
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert (await refusal(given(errand, before))).kind is Kind.WRONG_CODE
     await given(errand, newer)
     assert (await errand.confirm()).state is OrderState.ISSUED

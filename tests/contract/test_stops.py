@@ -93,7 +93,7 @@ async def test_the_other_contact_is_told_with_the_right_code(world: World, coded
     ((channel, text),) = await messages(world, "replacing")
     assert channel == coded.other.value
     assert len(CODE.findall(text)) == 1
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert await world.count("stops") == 1
 
 

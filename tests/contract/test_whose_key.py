@@ -67,7 +67,7 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
         return await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED))
 
     assert not await world.house.audit_log.write(order_stream(errand.id), submit)
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
 
@@ -115,7 +115,7 @@ async def test_reading_in_another_login_voids_nothing(world: World) -> None:
     errand = await world.to_review(login=CUSTOMER)
     seen = await errand.within(LATER).order()
     assert (seen.state, seen.next()) == (OrderState.BOUND, "possession")
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
 
@@ -150,7 +150,7 @@ async def test_a_login_voids_an_approval_and_never_the_key(world: World) -> None
         refused = await refusal(errand.within(STRANGER).bind(ClientKey.generate()))
         assert (refused.kind, refused.code) == (Kind.CONFLICT, "other_login")
     assert (await errand.order()).spki_sha256 == errand.key.spki_sha256.hex()
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: World) -> None:

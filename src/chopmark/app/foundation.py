@@ -56,8 +56,8 @@ from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake, rules_of
+from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.program import ProgramEnrolment
@@ -157,7 +157,7 @@ class House(WithBuiltIn):
     suspension: Suspension
     key_blocks: KeyBlocks
     customer_queries: CustomerQueries
-    holds: Holds
+    holds: CustomerLocks
     intake: Intake
     inbox: InboxRepository
     idempotency: IdempotencyRepository
@@ -409,7 +409,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         suspension=Suspension(context, staff, own),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
-        holds=Holds(context, failures),
+        holds=CustomerLocks(context, failures),
         intake=Intake(SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),

@@ -242,7 +242,7 @@ class Rekey:
         context = self._context
         file = await context.file(caller, order_id)
         order = file.order
-        if order.state is not OrderState.CODED:
+        if order.state is not OrderState.CODE_VERIFIED:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)

@@ -309,7 +309,7 @@ def _grouped(letters: str, size: int) -> str:
     return "-".join(letters[at : at + size] for at in range(0, len(letters), size))
 
 
-_AGAIN = frozenset({OrderState.CODED, OrderState.CHECKED})
+_AGAIN = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
 """An order that was given a slip takes another one: the branch has printed a newer one meanwhile."""
 _VOID = Refusal(
     Kind.CONFLICT,

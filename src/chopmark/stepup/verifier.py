@@ -232,7 +232,7 @@ class Verifier:
 
 
 HELD = Refusal(
-    Kind.HELD,
+    Kind.LOCKED,
     text("There were too many wrong entries. For your safety this is on hold; please call us."),
     code="held",
 )

@@ -39,7 +39,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.WRONG_BIRTH_DATE: 403,
     Kind.BAD_KEY: 400,
     Kind.BAD_PROOF: 403,
-    Kind.HELD: 403,
+    Kind.LOCKED: 403,
     Kind.TOO_MANY: 429,
     Kind.TOO_LARGE: 413,
     Kind.UNAVAILABLE: 503,

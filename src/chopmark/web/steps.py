@@ -76,8 +76,10 @@ _STEPS: dict[str, Text] = {
     "done": STEP_DONE,
 }
 _SUBMITTED = frozenset({OrderState.SUBMITTED, OrderState.PENDING, OrderState.ACTIVE, OrderState.DONE})
-_KEY_MAY_CHANGE = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
-_APPROVED = frozenset({OrderState.CODED, OrderState.CHECKED})
+_KEY_MAY_CHANGE = frozenset(
+    {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
+)
+_APPROVED = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
 _ENDED: dict[OrderState, tuple[Text, Text]] = {
     OrderState.EXPIRED: (
         text("The order was not finished within its time."),
@@ -87,7 +89,7 @@ _ENDED: dict[OrderState, tuple[Text, Text]] = {
         text("You cancelled this order."),
         text("Nothing was issued, and your present certificate is as it was. You can begin again."),
     ),
-    OrderState.HELD: (
+    OrderState.LOCKED: (
         text("This order is on hold for your safety."),
         text("Please call us. We check your data with you, and then you can begin again."),
     ),
@@ -152,7 +154,7 @@ def _shown(view: OrderView, wish: str) -> str:
         return "key"
     if view.order.wants_slip and view.order.state in _APPROVED:
         return "slip" if wish == "slip" else view.next
-    passed = view.order.state is OrderState.CODED and not view.order.wants_second
+    passed = view.order.state is OrderState.CODE_VERIFIED and not view.order.wants_second
     return "passed" if passed and wish != "apply" else view.next
 
 
@@ -378,7 +380,7 @@ def _ended(scene: _Scene) -> Page:
     if scene.view.order.serial is not None and not scene.overlap:
         what_next = _SWAPPED
     if scene.view.order.stopped:
-        state, (why, what_next) = OrderState.HELD, _STOPPED
+        state, (why, what_next) = OrderState.LOCKED, _STOPPED
     again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
     retry = Action(text("Go to the certificate page"), "/certificates") if again else None
     return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)

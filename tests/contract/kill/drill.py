@@ -221,7 +221,7 @@ class Aftermath:
     async def finish(self) -> None:
         """The customer goes on where the order stands, and gets one certificate that signs; the old one is ended."""
         errand = self._errand()
-        if await errand.state() is OrderState.CHECKED:
+        if await errand.state() is OrderState.BIRTH_DATE_VERIFIED:
             await errand.confirm()
         if await errand.state() is OrderState.ISSUED:
             await errand.prove()

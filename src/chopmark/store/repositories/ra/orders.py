@@ -409,7 +409,7 @@ class OrderRepository:
                 yield from in_turn((*(old if swap else ()), store, hold_new(order.id, ms(holding.issued_at))))
                 yield from queue(otherwise.held)
                 yield from append(record)
-                return OrderState.HELD
+                return OrderState.LOCKED
             if why is None or not (yield from refuse(order.id, holding.serial, why)):
                 return None
             yield store

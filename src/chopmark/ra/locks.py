@@ -10,7 +10,7 @@ from chopmark.ra.refusals import two_people
 from chopmark.stepup.ports import Failures
 
 
-class Holds:
+class CustomerLocks:
     """Releases customers whose factors are on hold."""
 
     def __init__(self, context: RaContext, failures: Failures) -> None:
