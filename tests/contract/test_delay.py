@@ -75,16 +75,16 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
     errand = await begun(world)
     await right(errand)
     counter = world.house.customer_queries
-    file = await counter.file(errand.caller, errand.id)
-    (why_not,) = [str(choice.why_not) for choice in counter.channels(file) if choice.masked]
+    snapshot = await counter.snapshot(errand.caller, errand.id)
+    (why_not,) = [str(choice.why_not) for choice in counter.channels(snapshot) if choice.masked]
     assert why_not == "Your first code was right. From 2026-04-01 12:01 on a second one can be sent to you."
-    assert not counter.password_alone_helps(file)
+    assert not counter.password_alone_helps(snapshot)
 
 
 async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None:
     """The order as it was read before the first code; then a row that says it was approved."""
     errand = await begun(world)
-    read_before = await errand.house.customer_queries.file(errand.caller, errand.id)
+    read_before = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
     await right(errand)
     world.clock.later(minutes=2)
     house = world.house

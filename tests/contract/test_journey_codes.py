@@ -246,7 +246,9 @@ async def test_tw_01_a_factor_of_the_login_carries_no_code(
     world: World, factors: set[FactorClass], open_channels: set[Channel]
 ) -> None:
     errand = await world.to_key(factors=frozenset(factors))
-    offered = world.house.customer_queries.channels(await world.house.customer_queries.file(errand.caller, errand.id))
+    offered = world.house.customer_queries.channels(
+        await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    )
     assert {choice.channel for choice in offered if choice.why_not is None} == open_channels
     for channel in set(Channel) - open_channels:
         refused = await refusal(errand.send(channel))

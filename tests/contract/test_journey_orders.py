@@ -180,7 +180,7 @@ async def test_i15_not_my_number_ends_the_order_and_closes_the_contact(world: Wo
     world.clock.later(minutes=2)
     again = await world.to_key()
     assert again.id != errand.id
-    offered = world.house.customer_queries.channels(await world.house.customer_queries.file(again.caller, again.id))
+    offered = world.house.customer_queries.channels(await world.house.customer_queries.snapshot(again.caller, again.id))
     assert {choice.channel for choice in offered if choice.why_not is None} == {Channel.EMAIL}
     assert (await refusal(again.send(Channel.MOBILE))).kind is Kind.FORBIDDEN
     await again.send(Channel.EMAIL)

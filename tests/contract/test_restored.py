@@ -19,9 +19,9 @@ from chopmark.cli.command_line import app
 from chopmark.cli.operating_restored import restored
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CustomerId, OrderState
-from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.ra.restoring import Ended, Restoring, Voided
+from chopmark.ra.snapshots import Repeat
 from chopmark.store.repositories.restored import RestoredRepository
 from tests import postgres
 from tests.contract.programs import Program

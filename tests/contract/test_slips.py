@@ -332,13 +332,13 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(given(errand, slip))).code == "code_instead"
     await stop(world)
-    read_before = await world.house.customer_queries.file(errand.caller, errand.id)
+    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED
     await stop(world)
     await given(errand, slip)
-    approved = await world.house.customer_queries.file(errand.caller, errand.id)
+    approved = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(errand.confirm())).code == "code_instead"
     house, order = world.house, approved.order
@@ -376,7 +376,7 @@ async def test_an_order_that_asks_for_a_slip_takes_no_code(world: World) -> None
 async def test_a_cancelled_order_takes_none_and_leaves_the_slip_as_it_was(world: World) -> None:
     errand = await begun(world)
     slip = await printed(world)
-    read_before = await world.house.customer_queries.file(errand.caller, errand.id)
+    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.house.enrolment.cancel(errand.caller, errand.id)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED

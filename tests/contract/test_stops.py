@@ -221,7 +221,7 @@ async def test_the_guard_of_a_proof_stands_in_the_sql_too(world: World) -> None:
     await errand.birth_date()
     await errand.confirm()
     proof = await errand.install_proof()
-    read_before = replace(errand.caller, opened=await errand.house.customer_queries.file(errand.caller, errand.id))
+    read_before = replace(errand.caller, opened=await errand.house.customer_queries.snapshot(errand.caller, errand.id))
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
     said = await refusal(errand.house.rekey.prove(read_before, errand.id, proof))
     assert said.code == "moved_on"
@@ -442,12 +442,12 @@ async def test_the_reference_is_in_its_message_and_nowhere_else(
     errand = await replacing(world)
     code = await reference(world)
     await stop(world, "BBBBB-BBBBB")
-    file = await errand.house.customer_queries.file(errand.caller, errand.id)
+    snapshot = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
     await finished(errand)
     assert await stop(world, code) is Stopped.CERTIFICATE
     await world.work()
     columns = "channel, customer, challenge, facts"
-    shown = repr(file) + repr(logged) + repr(await world.rows("SELECT * FROM leaves"))
+    shown = repr(snapshot) + repr(logged) + repr(await world.rows("SELECT * FROM leaves"))
     kept = repr([await world.rows(f"SELECT * FROM {table}") for table in ("stops", "work", "orders", "challenges")])
     others = [row for row in await world.rows(f"SELECT {columns} FROM inbox") if "replacing" not in row["facts"]]
     for spelling in (code, code.replace("-", ""), code.lower()):

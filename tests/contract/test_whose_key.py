@@ -158,7 +158,7 @@ async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: Wor
     elsewhere = errand.within(STRANGER)
     stale = await errand.stored()
     opened = replace(
-        await world.house.context.files.order(stale.customer, stale.id), order=replace(stale, spki_sha256=None)
+        await world.house.context.snapshots.order(stale.customer, stale.id), order=replace(stale, spki_sha256=None)
     )  # type: ignore[type-var]
     caller = replace(elsewhere.caller, opened=opened)
     refused = await refusal(world.house.rekey.bind_key(caller, errand.id, ClientKey.generate().request(), None))
@@ -412,13 +412,13 @@ async def test_a_login_that_touches_the_order_after_the_code_was_sent_closes_its
 async def test_where_no_channel_is_left_ending_the_order_and_the_password_alone_help(world: World) -> None:
     both = frozenset({FactorClass.PASSWORD, FactorClass.SMS, FactorClass.EMAIL})
     errand = await world.to_key(login=CUSTOMER, factors=both)
-    file = await world.house.customer_queries.file(errand.caller, errand.id)
-    assert all(choice.why_not is not None for choice in world.house.customer_queries.channels(file))
-    assert world.house.customer_queries.password_alone_helps(file)
+    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    assert all(choice.why_not is not None for choice in world.house.customer_queries.channels(snapshot))
+    assert world.house.customer_queries.password_alone_helps(snapshot)
     cooling = "UPDATE contacts SET cool_until = :later WHERE customer = :ann"
     await world.change(cooling, later=int(world.clock.at.timestamp() * 1000) + 86_400_000, ann=ANN)
-    file = await world.house.customer_queries.file(errand.caller, errand.id)
-    assert not world.house.customer_queries.password_alone_helps(file), "that would not help"
+    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    assert not world.house.customer_queries.password_alone_helps(snapshot), "that would not help"
     await world.change("UPDATE contacts SET cool_until = 0 WHERE customer = :ann", ann=ANN)
     await world.house.enrolment.cancel(errand.caller, errand.id)
     again = await world.to_sent(login=LATER, factors=PASSWORD_LOGIN)

@@ -385,9 +385,9 @@ class Errand:
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
-        file = await self.house.customer_queries.file(self.caller, self.id)
-        proof = self.proof(await self.nonce()) if file.order.operation is Operation.REKEY else None
-        csr = self.key.request(self.house.rekey.csr_subject(file))
+        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
+        proof = self.proof(await self.nonce()) if snapshot.order.operation is Operation.REKEY else None
+        csr = self.key.request(self.house.rekey.csr_subject(snapshot))
         return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
 
     def within(self, login: str, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> "Errand":
@@ -434,17 +434,17 @@ class Errand:
 
     async def issuance(self) -> IssuanceRequest:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
-        file = await self.house.context.files.order(self.caller.customer, self.id)
-        assert file is not None
+        snapshot = await self.house.context.snapshots.order(self.caller.customer, self.id)
+        assert snapshot is not None
         records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.house.rekey._issuing.issuance(file, tuple(records[:until]))
+        return self.house.rekey._issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
-        file = await self.house.customer_queries.file(self.caller, self.id)
-        acting = self.house.context.acting(self.caller, file.order)
-        assert await self.house.rekey._issuing.submit(file, await self.terms(), acting) is not None
+        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
+        acting = self.house.context.acting(self.caller, snapshot.order)
+        assert await self.house.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
         return self.house.rekey.consent(await self.order()).sha256

@@ -330,7 +330,7 @@ async def build(
 def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
     orders, holdings = OrderRepository(engine), SubscriberCertificateRepository(engine)
-    rate_limits, files, submissions = (
+    rate_limits, snapshots, submissions = (
         RateLimitRepository(engine),
         SnapshotRepository(engine),
         SubmissionRepository(engine),
@@ -346,7 +346,7 @@ def _context(ground: _Ground, people: People) -> RaContext:
         portal,
         clock,
         entropy,
-        files,
+        snapshots,
         submissions,
         journal,
     )

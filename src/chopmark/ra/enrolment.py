@@ -23,7 +23,6 @@ from chopmark.core.types import (
 from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
-from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import SubscriberCertificate
@@ -37,6 +36,7 @@ from chopmark.ra.replace import (
     why_none_carries,
     without_old_key,
 )
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.tw.account import last3
 
 _NO_PROGRAMS = Refusal(
@@ -63,8 +63,8 @@ class Enrolment:
         reason: Reason | None = None,
         serial: Serial | None = None,
         instead: OrderId | None = None,
-    ) -> OrderFile:
-        """Return the file of a new open order with its first nonce, or of the customer's live one if it is the same.
+    ) -> OrderSnapshot:
+        """Return the snapshot of a new open order with its first nonce, or of the customer's live one if it is the same.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live
@@ -75,16 +75,16 @@ class Enrolment:
         context.require_password(caller)
         if key_home is KeyHome.HELPER and not self._programs and operation is not Operation.REVOKE:
             raise Refused(_NO_PROGRAMS)
-        file = await context.customer_file(caller)
-        if all(row.number != account for row in file.accounts):
+        snapshot = await context.customer_snapshot(caller)
+        if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(file.holdings, context.policy.profile)
+        present = present_of(snapshot.holdings, context.policy.profile)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
             raise Refused(refused)
-        old = _old(file, present, operation, reason, serial)
-        way = self._way(file, caller, operation, present)
+        old = _old(snapshot, present, operation, reason, serial)
+        way = self._way(snapshot, caller, operation, present)
         order = Order(
             id=OrderId(new_id(context.entropy)),
             customer=caller.customer,
@@ -97,7 +97,7 @@ class Enrolment:
             policy=context.policy.id,
             created_at=now,
             expires_at=now + (context.policy.slip_life if way is Way.SLIP else context.policy.order_life),
-            birth_date_asked=self._asks_birth_date(file, operation),
+            birth_date_asked=self._asks_birth_date(snapshot, operation),
             reason=reason or advice.reason,
             nonce=context.entropy.token(32),
             nonce_expires_at=now + context.policy.nonce_life,
@@ -107,17 +107,17 @@ class Enrolment:
             delay=context.policy.replace_delay if way is Way.DELAY else timedelta(0),
             slip_unless=carriers(context.policy) if way is Way.SLIP else None,
         )
-        stored = await self._store(order, file, caller, instead)
-        return file.opened(order) if stored.id == order.id else await context.reread(caller, stored.id)
+        stored = await self._store(order, snapshot, caller, instead)
+        return snapshot.opened(order) if stored.id == order.id else await context.reread(caller, stored.id)
 
-    def _asks_birth_date(self, file: CustomerFile, operation: Operation) -> bool:
+    def _asks_birth_date(self, snapshot: CustomerSnapshot, operation: Operation) -> bool:
         """Tell whether the order asks for the birth date: policy wants it, and there is one (a company has none)."""
         if not self._context.policy.birth_date_asked or operation is Operation.REVOKE:
             return False
-        return file.customer is not None and not self._context.people.shown(file.customer).company
+        return snapshot.customer is not None and not self._context.people.shown(snapshot.customer).company
 
     def _way(
-        self, file: CustomerFile, caller: Caller, operation: Operation, present: SubscriberCertificate | None
+        self, snapshot: CustomerSnapshot, caller: Caller, operation: Operation, present: SubscriberCertificate | None
     ) -> Way:
         """Return what approves the order: with one contact only time helps, with none that carries codes only a slip.
 
@@ -127,7 +127,7 @@ class Enrolment:
         context = self._context
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
-        facts = contact_facts(context.people.masked(file.contacts))
+        facts = contact_facts(context.people.masked(snapshot.contacts))
         asked = demand(context.policy, facts, caller.factors, None, context.now(), has_birth_date=False)
         if asked.way is Way.SLIP:
             return Way.SLIP
@@ -137,15 +137,15 @@ class Enrolment:
             raise Refused(PASSWORD_ALONE if can_carry(context.policy, facts, context.now()) else CALL_US)
         return asked.way
 
-    async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
+    async def _store(self, order: Order, snapshot: CustomerSnapshot, caller: Caller, instead: OrderId | None) -> Order:
         context = self._context
-        for found in file.live:
+        for found in snapshot.live:
             live = found.at(order.created_at, context.policy)
             if live.state is OrderState.EXPIRED:
                 await self._end(found, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
             elif live.id == instead or _gives_way(live, order):
                 await self._give_up(live, caller)
-        contacts = context.people.masked(file.contacts)
+        contacts = context.people.masked(snapshot.contacts)
         told = context.notice_to(
             order.customer,
             contacts,
@@ -183,7 +183,7 @@ class Enrolment:
     async def nonce(self, caller: Caller, order_id: OrderId) -> tuple[bytes, timedelta]:
         """Return a fresh nonce for the next signature of the customer's key; the earlier one is dead."""
         context, now = self._context, self._context.now()
-        order = (await context.file(caller, order_id)).order
+        order = (await context.snapshot(caller, order_id)).order
         context.require_password(caller)
         if not order.live:
             raise Refused(ended(order))
@@ -280,7 +280,7 @@ def _gives_way(live: Order, wanted: Order) -> bool:
 
 
 def _old(
-    file: CustomerFile,
+    snapshot: CustomerSnapshot,
     present: SubscriberCertificate | None,
     operation: Operation,
     reason: Reason | None,
@@ -289,7 +289,7 @@ def _old(
     """Return the certificate that the order is about: the present one, or the one to be revoked."""
     if operation is not Operation.REVOKE:
         return None if present is None else present.serial
-    holding = next((held for held in file.holdings if held.serial == serial), None)
+    holding = next((held for held in snapshot.holdings if held.serial == serial), None)
     if holding is None:
         raise Refused(
             Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")

@@ -1,4 +1,4 @@
-"""Who comes in, and what for: session, Idempotency-Key and the order's file, read at one moment."""
+"""Who comes in, and what for: session, Idempotency-Key and the order's snapshot, read at one moment."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from chopmark.core.types import OrderId
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import IDLE, digest
 from chopmark.ra.context import Caller, RaContext
-from chopmark.ra.files import Repeat
+from chopmark.ra.snapshots import Repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Entrance:
     async def enter(
         self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
     ) -> Visitor | None:
-        """Return who has this session, with the file of `order`, or of the customer; None without a live session."""
+        """Return who has this session, with the snapshot of `order`, or of the customer; None without a live session."""
         now = self._context.now()
-        found = await self._context.files.enter(digest(token), order, repeat, now, now - IDLE)
+        found = await self._context.snapshots.enter(digest(token), order, repeat, now, now - IDLE)
         if found is None:
             return None
         session = found.session
-        caller = Caller(session.customer, session.factors, session.door, session.login, language, found.file)
+        caller = Caller(session.customer, session.factors, session.door, session.login, language, found.snapshot)
         return Visitor(session, caller, found.begun)

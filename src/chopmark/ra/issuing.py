@@ -18,9 +18,9 @@ from chopmark.identity.ports import CustomerRow
 from chopmark.messaging.ports import Work
 from chopmark.pki import csr
 from chopmark.ra.context import RaContext
-from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Otherwise, SubscriberCertificate
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.stepup.challenge import ChallengeState
 
 
@@ -31,12 +31,12 @@ class Issuing:
         self._context = context
         self._issuer = issuer
 
-    async def submit(self, file: OrderFile, consent: str, acting: ActingLogin) -> OrderFile | None:
-        """Return the file of the order as it is with the CA now; None when somebody else was faster.
+    async def submit(self, snapshot: OrderSnapshot, consent: str, acting: ActingLogin) -> OrderSnapshot | None:
+        """Return the snapshot of the order as it is with the CA now; None when somebody else was faster.
 
         The record says all that the CA goes by: who, for which account, which key, by which code and which login.
         """
-        context, order, sent, now = self._context, file.order, file.sent, self._context.now()
+        context, order, sent, now = self._context, snapshot.order, snapshot.sent, self._context.now()
         since = now - context.policy.approval_life
         coded = sent is not None and sent.state is ChallengeState.CONSUMED and not order.wants_slip
         if not coded and (not order.wants_slip or order.slip_id is None):
@@ -64,15 +64,15 @@ class Issuing:
 
         if not await context.audit_log.write(order_stream(order.id), attempt):
             return None
-        return file.now_as(order.submitted(consent, now))
+        return snapshot.now_as(order.submitted(consent, now))
 
-    async def certify(self, file: OrderFile) -> SubscriberCertificate | None:
+    async def certify(self, snapshot: OrderSnapshot) -> SubscriberCertificate | None:
         """Ask the CA for a submitted order's certificate; return it where it is all that has changed."""
-        order = file.order
+        order = snapshot.order
         found = await self._context.submissions.submitted(order.id)
         if found is None:
             return None  # a worker has finished it meanwhile
-        return await self._answered(order, await self._issuer.issue(self.issuance(file, found.records)))
+        return await self._answered(order, await self._issuer.issue(self.issuance(snapshot, found.records)))
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for an order, after a crash or while it is pending; False while it is pending.
@@ -82,25 +82,25 @@ class Issuing:
         found = await self._context.submissions.submitted(order_id)
         if found is None:
             return True
-        order, file = found.order, None
+        order, snapshot = found.order, None
         if order is not None:
-            file = await self._context.files.order(order.customer, order.id)
-        if order is None or file is None:
+            snapshot = await self._context.snapshots.order(order.customer, order.id)
+        if order is None or snapshot is None:
             answer = await self._issuer.resume(IssuanceRequest(order_id, "", b"", {}, records=found.records))
             await self._distrusted(order_id, answer)
             return True
-        answer = await self._issuer.resume(self.issuance(file.now_as(order), found.records))
+        answer = await self._issuer.resume(self.issuance(snapshot.now_as(order), found.records))
         await self._answered(order, answer)
         return not isinstance(answer, Pending)
 
-    def issuance(self, file: OrderFile, records: tuple[StoredRecord, ...]) -> IssuanceRequest:
+    def issuance(self, snapshot: OrderSnapshot, records: tuple[StoredRecord, ...]) -> IssuanceRequest:
         """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
-        order = file.order
+        order = snapshot.order
         request = None if order.csr is None else csr.parse(order.csr)
         named = isinstance(request, csr.Request) and request.spki_sha256 == order.spki_sha256
         spki = request.spki_der if isinstance(request, csr.Request) and named else b""
-        subject = {**self.named(order, file.customer), "customer": order.customer, "account": order.account}
-        old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
+        subject = {**self.named(order, snapshot.customer), "customer": order.customer, "account": order.account}
+        old = snapshot.holding(order.old_serial) if order.operation is Operation.REKEY else None
         replaces = None if old is None else old.der
         return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 

@@ -17,11 +17,11 @@ from chopmark.core.types import (
 )
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
-from chopmark.ra.files import CustomerFile, OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
 
@@ -69,11 +69,11 @@ class CustomerQueries:
     async def overview(self, caller: Caller) -> Overview:
         """Return the accounts, the present certificate and what to do."""
         context, now = self._context, self._context.now()
-        file = await context.customer_file(caller)
-        present = present_of(file.holdings, context.policy.profile)
-        live = [order.at(now, context.policy) for order in file.live]
+        snapshot = await context.customer_snapshot(caller)
+        present = present_of(snapshot.holdings, context.policy.profile)
+        live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
-            list(file.accounts),
+            list(snapshot.accounts),
             present,
             advise(context.policy, facts_of(present), now),
             [order for order in live if order.live],
@@ -94,51 +94,51 @@ class CustomerQueries:
         found = await self._context.holdings.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
-    async def file(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file of the caller's order as it counts now."""
-        return await self._context.file(caller, order)
+    async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot of the caller's order as it counts now."""
+        return await self._context.snapshot(caller, order)
 
-    async def on_record(self, customer: CustomerId) -> CustomerFile:
+    async def on_record(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer who is not signed in yet."""
-        return await self._context.files.customer(customer)
+        return await self._context.snapshots.customer(customer)
 
-    async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file as it is on record at this moment, after a change."""
+    async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot as it is on record at this moment, after a change."""
         return await self._context.reread(caller, order)
 
-    def channels(self, file: OrderFile) -> list[ChannelChoice]:
+    def channels(self, snapshot: OrderSnapshot) -> list[ChannelChoice]:
         """Return the channels with their masks, the day each was registered, and why one is closed."""
         context, now = self._context, self._context.now()
-        contacts = context.people.masked(file.contacts)
+        contacts = context.people.masked(snapshot.contacts)
         facts = contact_facts(contacts)
         return [
             ChannelChoice(
                 channel,
                 contacts[channel].masked if channel in contacts else "",
                 local_date(contacts[channel].verified_at).isoformat() if channel in contacts else "",
-                may_carry(context.policy, file.order, facts.get(channel), channel, now),
+                may_carry(context.policy, snapshot.order, facts.get(channel), channel, now),
             )
             for channel in context.policy.channels
         ]
 
-    def password_alone_helps(self, file: OrderFile) -> bool:
+    def password_alone_helps(self, snapshot: OrderSnapshot) -> bool:
         """Tell whether no channel is open only because the order's logins used more than the password (TW-01)."""
-        until = file.order.waits_until
-        if any(choice.why_not is None for choice in self.channels(file)) or (until and self._context.now() < until):
+        until = snapshot.order.waits_until
+        if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(context.people.masked(file.contacts))
+        facts = contact_facts(context.people.masked(snapshot.contacts))
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 
-    def sent(self, file: OrderFile) -> Sent | None:
+    def sent(self, snapshot: OrderSnapshot) -> Sent | None:
         """Return the newest code of the order, or None when none was sent."""
-        challenge = file.sent
+        challenge = snapshot.sent
         if challenge is None:
             return None
-        contact = self._context.people.masked(file.contacts).get(challenge.channel)
-        left = max(0, self._context.policy.sends_per_order - file.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left, file.undelivered)
+        contact = self._context.people.masked(snapshot.contacts).get(challenge.channel)
+        left = max(0, self._context.policy.sends_per_order - snapshot.codes)
+        return Sent(challenge, "" if contact is None else contact.masked, left, snapshot.undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

@@ -1,7 +1,7 @@
 """From a key to a working certificate: the page that an auditor reads first.
 
 The verbs are the steps of one order, in their only order: bind_key, challenge, answer, birth_date, confirm, prove.
-Each returns the order's file as it stands afterwards.
+Each returns the order's snapshot as it stands afterwards.
 An application takes the same road as a renewal without the old key. Identity comes from our records, the key from the
 CSR, and nothing else from the CSR.
 """
@@ -29,7 +29,6 @@ from chopmark.core.types import (
 from chopmark.pki import csr, est, proof
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
-from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start
@@ -37,6 +36,7 @@ from chopmark.ra.ports import Bound, SubscriberCertificate
 from chopmark.ra.refusals import refused_as
 from chopmark.ra.replace import CALL_US, may_carry, without_old_key
 from chopmark.ra.slips import slip_refused, unless_void
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
@@ -89,7 +89,7 @@ class Rekey:
     @refused_as(Event.RA_KEY_REFUSED)
     async def bind_key(
         self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
-    ) -> OrderFile:
+    ) -> OrderSnapshot:
         """Bind the order to the customer's new key.
 
         1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
@@ -97,8 +97,8 @@ class Rekey:
         4 [tx] order, leaf. A new key on an open order voids its code.
         """
         context = self._context
-        file = await context.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
         acting = context.acting(caller, order)
@@ -106,11 +106,11 @@ class Rekey:
         if isinstance(request, Refusal):
             raise Refused(request)
         if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
-            return file
+            return snapshot
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
-        old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
-        present = present_of(file.holdings, context.policy.profile)
+        old, nonce = self._old_key(snapshot, request.spki_sha256, csr_der, evidence)
+        present = present_of(snapshot.holdings, context.policy.profile)
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
@@ -120,10 +120,10 @@ class Rekey:
         bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, kind, acting, credential)
         told = (
             ()
-            if (file.last_login or order.login) == acting.id
+            if (snapshot.last_login or order.login) == acting.id
             else context.notice_to(
                 order.customer,
-                context.people.masked(file.contacts),
+                context.people.masked(snapshot.contacts),
                 "key_bound",
                 None,
                 account_last3=last3(order.account),
@@ -147,19 +147,19 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
-        return file.bound(changed.touched(acting).within(acting.id))
+        return snapshot.bound(changed.touched(acting).within(acting.id))
 
     def _old_key(
-        self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+        self, snapshot: OrderSnapshot, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
     ) -> tuple[SubscriberCertificate | None, bytes | None]:
         """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
 
         No certificate when the order needs no old key; no nonce where TLS was the proof.
         """
-        order = file.order
+        order = snapshot.order
         if order.operation is not Operation.REKEY:
             return None, None
-        old = file.holding(order.old_serial)
+        old = snapshot.holding(order.old_serial)
         if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
             raise Refused(
                 Refusal(
@@ -210,18 +210,18 @@ class Rekey:
         if isinstance(verified, Refusal):
             raise Refused(verified)
 
-    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderFile:
+    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderSnapshot:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
         context = self._context
-        file = await context.at_step(caller, order_id, Step.CHANNEL)
-        order, contacts = file.order, context.people.masked(file.contacts)
+        snapshot = await context.at_step(caller, order_id, Step.CHANNEL)
+        order, contacts = snapshot.order, context.people.masked(snapshot.contacts)
         facts, acting = contact_facts(contacts), context.acting(caller, order)
         why_not = may_carry(context.policy, order.touched(acting), facts.get(channel), channel, context.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
         if order.operation is Operation.REVOKE and order.old_serial is not None:
-            target = file.holding(order.old_serial)
+            target = snapshot.holding(order.old_serial)
             spki = None if target is None else target.spki_sha256
         what = CodeFor(
             order=order.id,
@@ -235,38 +235,38 @@ class Rekey:
             language=caller.language,
             acting=acting,
         )
-        return file.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
+        return snapshot.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
 
-    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderFile:
+    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderSnapshot:
         """Accept the right code; a wrong one costs an attempt even though the request fails."""
         context = self._context
-        file = await context.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.state is not OrderState.CODE_VERIFIED:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
         acting = context.acting(caller, order)
-        if file.sent is not None and file.sent.channel.factor in acting.union:
+        if snapshot.sent is not None and snapshot.sent.channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
-        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", None)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
         lost = context.hold_old(order)
-        sequel = Sequel() if file.sent is None else announced(context, file, acting, file.sent.channel)
+        sequel = Sequel() if snapshot.sent is None else announced(context, snapshot, acting, snapshot.sent.channel)
         since = context.now() - context.policy.approval_life
         sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=context.policy.order_life)
-        answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
+        answered = await self._verifier.answer(snapshot.sent, code, acting, self.rules, told, sequel)
         if lost or order.delay:
             return await context.reread(caller, order_id)
-        return file.coded(order.touched(acting).coded(answered.channel, acting.id, context.now()), answered)
+        return snapshot.coded(order.touched(acting).coded(answered.channel, acting.id, context.now()), answered)
 
-    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderFile:
+    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderSnapshot:
         """Accept the right birth date; mismatches count per customer, charged before comparing."""
         context, now = self._context, self._context.now()
-        file = await context.at_step(caller, order_id, Step.BIRTH_DATE)
-        order = file.order
+        snapshot = await context.at_step(caller, order_id, Step.BIRTH_DATE)
+        order = snapshot.order
         context.require_password(caller)
         limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
-        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", order.code_channel)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", order.code_channel)
 
         async def charge(builder: RecordBuilder) -> Refusal | None:
             record = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
@@ -275,7 +275,7 @@ class Rekey:
         refused = await context.audit_log.write(order_stream(order.id), charge)
         if refused is not None:
             raise Refused(refused)
-        if not context.people.birth_date_matches(file.customer, claimed):
+        if not context.people.birth_date_matches(snapshot.customer, claimed):
 
             async def wrong(builder: RecordBuilder) -> bool:
                 record = builder.record(Event.RA_BIRTH_DATE_WRONG)
@@ -291,7 +291,7 @@ class Rekey:
 
         if not await context.audit_log.write(order_stream(order.id), check):
             raise Refused(_MOVED_ON)
-        return file.now_as(order.checked(now))
+        return snapshot.now_as(order.checked(now))
 
     def consent(self, order: Order) -> Consent:
         """Return the terms that the confirmation of this order names."""
@@ -302,7 +302,7 @@ class Rekey:
         """Whether the CA lets the old certificate stay valid until the new one is proved."""
         return self._issuer.allows_overlap
 
-    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderFile:
+    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderSnapshot:
         """Have the order issued; it may be pending at its CA afterwards.
 
         1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA reads its records
@@ -310,21 +310,21 @@ class Rekey:
         stands (I2, I42).
         """
         context = self._context
-        file = await context.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
-            return file
+            return snapshot
         refused = order.require(Step.REVIEW)
         if refused is not None:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
         # The firm may have moved the account since the order was opened.
-        if all(row.number != order.account for row in file.accounts):
+        if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(file.holdings, context.policy.profile)
+        present = present_of(snapshot.holdings, context.policy.profile)
         advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
@@ -333,37 +333,37 @@ class Rekey:
         if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
         acting = context.acting(caller, order)
-        refused = self._same_factor(file, acting)
+        refused = self._same_factor(snapshot, acting)
         if refused is not None:
             raise Refused(refused)
-        submitted = await self._issuing.submit(file, consent, acting)
+        submitted = await self._issuing.submit(snapshot, consent, acting)
         if submitted is not None:
             issued = await self._issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))
 
-    def _same_factor(self, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+    def _same_factor(self, snapshot: OrderSnapshot, acting: ActingLogin) -> Refusal | None:
         """Refuse an approval by what the order's logins have used already; and a slip where a code can be sent."""
-        if file.order.wants_slip:
-            return slip_refused(self._context, file, acting)
-        used = file.order.code_channels
+        if snapshot.order.wants_slip:
+            return slip_refused(self._context, snapshot, acting)
+        used = snapshot.order.code_channels
         return _SAME_FACTOR if not used or any(one.factor in acting.union for one in used) else None
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
         return await self._issuing.resume(order_id)
 
-    def csr_subject(self, file: OrderFile) -> Subject:
+    def csr_subject(self, snapshot: OrderSnapshot) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
-        order = file.order
+        order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             return ()
-        return self._issuer.csr_subject(order.profile, self._issuing.named(order, file.customer))
+        return self._issuer.csr_subject(order.profile, self._issuing.named(order, snapshot.customer))
 
     async def prove(
         self, caller: Caller, order_id: OrderId, proof_der: bytes, installed: Installed = Installed.OPENED
-    ) -> OrderFile:
+    ) -> OrderSnapshot:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
         1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
@@ -372,24 +372,24 @@ class Rekey:
         """
         return await self._prove(caller, order_id, proof_der, installed)
 
-    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderFile:
+    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderSnapshot:
         """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
     @refused_as(Event.RA_PROOF_REFUSED)
     async def _prove(
         self, caller: Caller, order_id: OrderId, evidence: bytes | Shown, installed: Installed = Installed.OPENED
-    ) -> OrderFile:
+    ) -> OrderSnapshot:
         context = self._context
-        file = await context.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         context.require_password(caller)
         if order.state is OrderState.ACTIVE:
-            return file
+            return snapshot
         refused = order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
-        holding = file.holding(order.serial)
+        holding = snapshot.holding(order.serial)
         if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
         if isinstance(evidence, Shown):
@@ -398,21 +398,26 @@ class Rekey:
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
         nonce = None if isinstance(evidence, Shown) else order.nonce
-        return await self._activate(caller, file, holding, nonce, installed)
+        return await self._activate(caller, snapshot, holding, nonce, installed)
 
     async def _activate(
-        self, caller: Caller, file: OrderFile, holding: SubscriberCertificate, nonce: bytes | None, installed: Installed
-    ) -> OrderFile:
-        context, order, now = self._context, file.order, self._context.now()
+        self,
+        caller: Caller,
+        snapshot: OrderSnapshot,
+        holding: SubscriberCertificate,
+        nonce: bytes | None,
+        installed: Installed,
+    ) -> OrderSnapshot:
+        context, order, now = self._context, snapshot.order, self._context.now()
         works = context.notice_to(
             order.customer,
-            context.people.masked(file.contacts),
+            context.people.masked(snapshot.contacts),
             "activated",
             order.code_channel,
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(file.holdings, context.policy.profile)
+        old = present_of(snapshot.holdings, context.policy.profile)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
             after = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
             works += (context.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
@@ -432,7 +437,7 @@ class Rekey:
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return file.activated(replace(order.active(now), installed=installed), now)
+        return snapshot.activated(replace(order.active(now), installed=installed), now)
 
 
 def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:

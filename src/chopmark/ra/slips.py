@@ -29,10 +29,10 @@ from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, O
 from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
 from chopmark.ra.context import Caller, RaContext, contact_facts
-from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
 from chopmark.ra.replace import can_carry, why_none_carries
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import CODE, FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD
@@ -150,10 +150,10 @@ class SlipDesk:
         """
         context, now = self._context, self._context.now()
         await two_people(context, by, approved_by, "approval_slip")
-        file = await context.files.customer(customer)
-        if file.customer is None:
+        snapshot = await context.snapshots.customer(customer)
+        if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = context.people.masked(file.contacts)
+        contacts = context.people.masked(snapshot.contacts)
         if can_carry(context.policy, contact_facts(contacts), now):
             raise Refused(_NOT_NEEDED)
         letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
@@ -180,11 +180,11 @@ class SlipDesk:
 
         if not await context.audit_log.write(customer_stream(customer), attempt):
             raise Refused(_too_new(context.policy.contact_cooldown))
-        waiting = (order.at(now, context.policy) for order in file.live)
+        waiting = (order.at(now, context.policy) for order in snapshot.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
         return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
 
-    async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderFile:
+    async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderSnapshot:
         """Accept the right slip in place of a code; a wrong one costs a failure even though the request fails.
 
         1 a malformed entry costs nothing  2 the order waits for a slip, and no contact can carry a code  3 [tx] charge
@@ -195,23 +195,23 @@ class SlipDesk:
         letters = _typed(typed, SLIP_LETTERS)
         if letters is None:
             raise Refused(_MALFORMED)
-        file = await context.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if not (order.wants_slip and order.state in _AGAIN) and (refused := order.require(Step.SLIP)) is not None:
             raise Refused(refused)
         acting = context.acting(caller, order)
         slip = await self._slips.current(order, now)
-        refused = slip_refused(context, file, acting) or _unfit(slip, order)
+        refused = slip_refused(context, snapshot, acting) or _unfit(slip, order)
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
-        told = context.notice_to(order.customer, context.people.masked(file.contacts), "hold", None)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
         await self._charge(slip, order, acting, told)
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
             raise Refused(await self._wrong(slip, order, acting, told))
-        await self._right(slip, file, acting)
+        await self._right(slip, snapshot, acting)
         if context.hold_old(order):
             return await context.reread(caller, order_id)
-        return file.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
+        return snapshot.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
     async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
@@ -223,14 +223,14 @@ class SlipDesk:
         if refused is not None:
             raise Refused(refused)
 
-    async def _right(self, slip: Slip, file: OrderFile, acting: ActingLogin) -> None:
-        context, order = self._context, file.order
-        sequel = announced(context, file, acting, None)
+    async def _right(self, slip: Slip, snapshot: OrderSnapshot, acting: ActingLogin) -> None:
+        context, order = self._context, snapshot.order
+        sequel = announced(context, snapshot, acting, None)
         sequel = replace(sequel, works=(*sequel.works, *context.hold_old(order)))
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            contacts = contact_facts(context.people.masked(file.contacts))
+            contacts = contact_facts(context.people.masked(snapshot.contacts))
             record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
@@ -263,20 +263,20 @@ class SlipDesk:
         return self._context.people.keyed("approval-slip", said)
 
 
-def slip_refused(context: RaContext, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin) -> Refusal | None:
     """Refuse an order's slip where the login was opened with one, or where a contact can carry a code by now."""
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(context.policy, contact_facts(context.people.masked(file.contacts)), context.now()):
+    if can_carry(context.policy, contact_facts(context.people.masked(snapshot.contacts)), context.now()):
         return _CODE_INSTEAD
     return None
 
 
-def unless_void(file: OrderFile) -> OrderFile:
-    """Return the file of an order that could not be submitted as it stood; raise Refused where its slip is void."""
-    if file.order.wants_slip and file.order.next() is Step.REVIEW:
+def unless_void(snapshot: OrderSnapshot) -> OrderSnapshot:
+    """Return the snapshot of an order that could not be submitted as it stood; raise Refused where its slip is void."""
+    if snapshot.order.wants_slip and snapshot.order.next() is Step.REVIEW:
         raise Refused(_VOID)
-    return file
+    return snapshot
 
 
 def _unfit(slip: Slip | None, order: Order) -> Refusal | None:

@@ -19,9 +19,9 @@ from chopmark.core.types import ActingLogin, Channel, text
 from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.context import RaContext, contact_facts
-from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.ra.stop_codes import stop_code, stop_hash
 from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
@@ -61,19 +61,19 @@ class Stopped(StrEnum):
     CERTIFICATE = "certificate"
 
 
-def announced(context: RaContext, file: OrderFile, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
+def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
     """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
     to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
     asked, both are told with the first. `coded_by` is None where a slip stands in for the code: then all are told.
     """
-    order = file.order
-    had_one = present_of(file.holdings, order.profile) is not None
+    order = snapshot.order
+    had_one = present_of(snapshot.holdings, order.profile) is not None
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
-    contacts, now = context.people.masked(file.contacts), context.now()
+    contacts, now = context.people.masked(snapshot.contacts), context.now()
     asked = demand(
         context.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
     )

@@ -27,8 +27,8 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
-from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
+from chopmark.ra.snapshots import OrderSnapshot, Repeat
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
@@ -174,10 +174,12 @@ async def _first(
             await store.forget(scope, name)
 
 
-def _order(request: AnyRequest, file: OrderFile, status: int = 200, nonce: bytes | None = None) -> Response[OrderOut]:
+def _order(
+    request: AnyRequest, snapshot: OrderSnapshot, status: int = 200, nonce: bytes | None = None
+) -> Response[OrderOut]:
     doors = house(request)
-    out = order_out(doors, order_view(doors, file), request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{file.order.id}"} if status == 201 else {}
+    out = order_out(doors, order_view(doors, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
+    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 
@@ -218,7 +220,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
         raise Refused(busy)
 
     async def do(visit: Visit) -> Response[OrderOut]:
-        file = await house(request).enrolment.start(
+        snapshot = await house(request).enrolment.start(
             visit.caller,
             data.operation,
             AccountNumber(data.account),
@@ -227,7 +229,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
             None if data.serial is None else Serial(data.serial),
             None if data.instead is None else OrderId(data.instead),
         )
-        return _order(request, file, 201, file.order.nonce)
+        return _order(request, snapshot, 201, snapshot.order.nonce)
 
     return await once(request, do)
 
@@ -237,7 +239,7 @@ async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
     visit, _ = await enter(request, OrderId(order_id))
     doors = house(request)
-    view = order_view(doors, await doors.customer_queries.file(visit.caller, OrderId(order_id)))
+    view = order_view(doors, await doors.customer_queries.snapshot(visit.caller, OrderId(order_id)))
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
     return Response(named_out(doors, view, out))
 
@@ -317,7 +319,7 @@ async def slip(request: Req, order_id: FromPath[str], data: JSONBody[SlipBody]) 
 
 
 async def _stepping_up(
-    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderFile]]
+    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderSnapshot]]
 ) -> Response[OrderOut]:
     """Give the session a new id after the right answer; where that answer was lost, once more for a minute."""
 
@@ -356,13 +358,13 @@ async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmB
 
     async def do(visit: Visit) -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
-        file = await doors.customer_queries.file(visit.caller, wanted)
-        if file.order.operation is Operation.REVOKE:
+        snapshot = await doors.customer_queries.snapshot(visit.caller, wanted)
+        if snapshot.order.operation is Operation.REVOKE:
             await doors.revocation.confirm(visit.caller, wanted, data.consent)
             return _order(request, await doors.customer_queries.reread(visit.caller, wanted))
-        file = await doors.rekey.confirm(visit.caller, wanted, data.consent)
-        issued = file.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
-        return _order(request, file, 201 if issued else 202)
+        snapshot = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+        issued = snapshot.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
+        return _order(request, snapshot, 201 if issued else 202)
 
     return await once(request, do, OrderId(order_id))
 

@@ -10,11 +10,11 @@ from chopmark.core.types import AccountKind, CertificateState, Operation, OrderI
 from chopmark.identity.ports import AccountRow
 from chopmark.pki.key_words import key_name
 from chopmark.ra.context import Caller
-from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.program import Issued
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
 from chopmark.web.doors import Doors
@@ -103,7 +103,7 @@ class OrderView:
     old: SubscriberCertificate | None
     holding: SubscriberCertificate | None
     now: datetime
-    file: OrderFile
+    snapshot: OrderSnapshot
 
 
 async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Issued:
@@ -113,17 +113,17 @@ async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Iss
     return await doors.program.credential(caller, order_id)
 
 
-def order_view(doors: Doors, file: OrderFile) -> OrderView:
+def order_view(doors: Doors, snapshot: OrderSnapshot) -> OrderView:
     """Return what there is to show of an order."""
-    now, order, step = doors.now(), file.order, file.order.next()
+    now, order, step = doors.now(), snapshot.order, snapshot.order.next()
     waiting = step is Step.CHANNEL
-    channels = doors.customer_queries.channels(file) if waiting else []
-    sent = doors.customer_queries.sent(file) if waiting else None
-    old, holding = file.holding(order.old_serial), file.holding(order.serial)
+    channels = doors.customer_queries.channels(snapshot) if waiting else []
+    sent = doors.customer_queries.sent(snapshot) if waiting else None
+    old, holding = snapshot.holding(order.old_serial), snapshot.holding(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
         name = "code"
-    return OrderView(order, name, channels, sent, old, holding, now, file)
+    return OrderView(order, name, channels, sent, old, holding, now, snapshot)
 
 
 def order_out(
@@ -182,7 +182,7 @@ def named_out(doors: Doors, view: OrderView, out: OrderOut) -> OrderOut:
 
     Only for answers that nobody keeps: what a repeated change is answered with lies in the database.
     """
-    names = doors.rekey.csr_subject(view.file)
+    names = doors.rekey.csr_subject(view.snapshot)
     out.csr_subject = [NameOut(short, value) for short, value in names] or None
     return out
 

@@ -11,8 +11,8 @@ from litestar.params import FromPath, FromQuery
 from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name, key_words
-from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
@@ -164,7 +164,7 @@ async def order_page(
 ) -> Response[str]:
     """Show the order's next step."""
     visit, _ = await enter(request, OrderId(order_id))
-    name, scene = _scene(request, await house(request).customer_queries.file(visit.caller, OrderId(order_id)), step)
+    name, scene = _scene(request, await house(request).customer_queries.snapshot(visit.caller, OrderId(order_id)), step)
     return html(request, _PAGES[name](scene))
 
 
@@ -179,15 +179,15 @@ async def program_credential(
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
 
 
-def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple[str, _Scene]:
+def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) -> tuple[str, _Scene]:
     """Return the name of the order's page and all that it is made of."""
-    doors, order = house(request), file.order
-    view = order_view(doors, file)
-    if file.customer is None:
+    doors, order = house(request), snapshot.order
+    view = order_view(doors, snapshot)
+    if snapshot.customer is None:
         raise ValueError(f"an order of an unknown customer {order.customer}")
-    person = doors.people.shown(file.customer)
+    person = doors.people.shown(snapshot.customer)
     name = _shown(view, step)
-    labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
+    labels = {row.number: account_label(row, lang_of(request)) for row in snapshot.accounts}
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked, slip=order.wants_slip)
     head = OrderHead(
         order_id=order.id,
@@ -195,7 +195,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         account=order.account,
         account_label=labels.get(order.account, order.account),
         accounts=tuple(
-            AccountChoice(row.number, labels[row.number], row.number == order.account) for row in file.accounts
+            AccountChoice(row.number, labels[row.number], row.number == order.account) for row in snapshot.accounts
         ),
         step=steps.index(_STEPS[name]) + 1 if _STEPS.get(name) in steps else 0,
         steps=steps,
@@ -213,20 +213,20 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         None
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
-        _notified(doors, file),
+        _notified(doors, snapshot),
         doors.rekey.overlap,
         doors.est_url,
-        name == "channel" and doors.customer_queries.password_alone_helps(file),
+        name == "channel" and doors.customer_queries.password_alone_helps(snapshot),
         doors.policy.kept_when_said,
     )
 
 
-def _notified(doors: Doors, file: OrderFile) -> tuple[Channel, str] | None:
+def _notified(doors: Doors, snapshot: OrderSnapshot) -> tuple[Channel, str] | None:
     """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
-    used = file.order.code_channel
+    used = snapshot.order.code_channel
     if used is None:
         return None
-    contacts = doors.people.masked(file.contacts)
+    contacts = doors.people.masked(snapshot.contacts)
     for channel in (used.other, used):
         if channel in contacts:
             return channel, contacts[channel].masked
