@@ -28,13 +28,13 @@ from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
-from chopmark.va.lookout import Lookout
 from chopmark.va.overlay import Overlaid
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
+from chopmark.va.status_watcher import StatusWatcher
 from chopmark.web.brand import Brand
 
 ISSUER = IssuerId("investor")
@@ -76,7 +76,7 @@ class Ca:
     publisher: Publisher
     renewal: ResponderRenewal
     root: IssuerId
-    lookout: Lookout
+    status_watcher: StatusWatcher
     """One for all CAs of a process."""
 
 
@@ -133,12 +133,12 @@ async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
     if not line:
         raise Unopened("there is no CA yet: run `chopmark ca init` or `chopmark ca ceremony`")
     chains = {one.row.id: (one.row.certificate, *one.row.chain) for one in line}
-    lookout = Lookout(means.status)
-    (issuing,) = (_open(means, one, chains, lookout) for one in line if one.row.issues)
-    return issuing, tuple(_open(means, one, chains, lookout) for one in reversed(line) if not one.row.issues)
+    status_watcher = StatusWatcher(means.status)
+    (issuing,) = (_open(means, one, chains, status_watcher) for one in line if one.row.issues)
+    return issuing, tuple(_open(means, one, chains, status_watcher) for one in reversed(line) if not one.row.issues)
 
 
-def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], lookout: Lookout) -> Ca:
+def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], status_watcher: StatusWatcher) -> Ca:
     row, settings, clock = one.row, means.settings, means.clock
     status = Overlaid(means.status, means.restorewatch)
     view = IssuerView.read(row.id, row.certificate)
@@ -163,7 +163,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    responder = Responder(key, status, clock, lookout=lookout, opened=means.keyring.open)
+    responder = Responder(key, status, clock, status_watcher=status_watcher, opened=means.keyring.open)
     return Ca(
         authority,
         _issuer(means, authority, blueprint, chains),
@@ -173,7 +173,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         Publisher(view, signer, profile.shards, publication, status, means.audit_log, clock),
         ResponderRenewal(view, row.chain, signer, settings.node, status, means.audit_log, clock, means.entropy),
         one.root,
-        lookout,
+        status_watcher,
     )
 
 

@@ -30,7 +30,7 @@ from chopmark.store.repositories.ra.feed import FeedRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
 from chopmark.store.repositories.ra.stops import StopRepository
 from chopmark.store.repositories.stepup.challenges import FailureRepository
-from chopmark.va import lookout
+from chopmark.va import status_watcher
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
@@ -135,10 +135,12 @@ def looks(house: House) -> tuple[loop.Task, ...]:
     """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
 
     def everywhere() -> None:
-        for seen in {ca.lookout for ca in house.cas}:
+        for seen in {ca.status_watcher for ca in house.cas}:
             seen.forget()
 
-    changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
+    changes = (
+        loop.Task("look", one.look, status_watcher.EVERY_S, one.rest) for one in {ca.status_watcher for ca in house.cas}
+    )
     who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
     return (heads(house, everywhere), *changes, *who)
 

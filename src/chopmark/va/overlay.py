@@ -96,7 +96,7 @@ class Overlaid:
         """
         found = await self._records.shard(issuer, shard)
         more = sum(1 + (line.deed is Deed.REVOKED) for line in self._lines(issuer, shard))
-        return replace(found, turns=found.turns + more)
+        return replace(found, status_version=found.status_version + more)
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
         """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
@@ -114,8 +114,8 @@ class Overlaid:
     def _over(self, issuer: IssuerId, serial: Serial, found: Status | None) -> Status | None:
         line = self._lacking.overlay(serial)
         if line is not None and line.issuer == issuer and line.deed in _ENDS:
-            at, turns = (line.at, 0) if found is None else (found.ended_at or line.at, found.turns)
-            return Status(_ENDS[line.deed], at, line.reason, BESIDE + turns)
+            at, status_version = (line.at, 0) if found is None else (found.ended_at or line.at, found.status_version)
+            return Status(_ENDS[line.deed], at, line.reason, BESIDE + status_version)
         if found is None and self._lacking.made(serial):
             return Status(CertificateState.ISSUED, None, None, BESIDE)
         return found

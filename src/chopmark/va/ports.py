@@ -10,12 +10,12 @@ from chopmark.core.types import CertificateState, IssuerId, Serial
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `turns` counts its changes."""
+    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `status_version` counts its changes."""
 
     state: CertificateState
     ended_at: datetime | None
     reason: str | None
-    turns: int = 0
+    status_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Changed:
     """A certificate whose status was changed, and how often by then."""
 
     serial: Serial
-    turns: int
+    status_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Signed:
     der: bytes
     produced_at: datetime
     next_update: datetime
-    turns: int
+    status_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class CrlShard:
     """The present list of a shard, and how many changes of status there were in it: ends, holds and releases."""
 
     crl: Crl | None
-    turns: int
+    status_version: int
 
 
 class StatusRecords(Protocol):
