@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from chopmark import ca
 from chopmark.ca.approval import Approvals
 from chopmark.ca.checker import Checked, Checker
-from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
+from chopmark.ca.embedded import EmbeddedIssuer, IssuerConfig
 from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import operating
@@ -237,8 +237,8 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
     new = replace(old, version=old.version + 1, validity=Lifetime(2, 0))
     built_in = house.issuer
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
-        blueprint = Blueprint({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
-        issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
+        issuer_config = IssuerConfig({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
+        issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
         if earlier:
             await world.with_issuer(issuer).to_active(BEN)
         checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
@@ -313,8 +313,8 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     (old,) = built_in._profiles.values()
     avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
-    blueprint = Blueprint({profile.name: profile}, built_in._constants, built_in._publication, 1)
-    issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
+    issuer_config = IssuerConfig({profile.name: profile}, built_in._constants, built_in._publication, 1)
+    issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
     await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
     done = await asyncio.to_thread(
         subprocess.run,

@@ -12,7 +12,7 @@ from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditKey, AuditKeys, AuditRecord, order_stream
-from chopmark.ca.approval import Distrust, Terms, judge
+from chopmark.ca.approval import ApprovalTerms, Distrust, judge
 from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
@@ -347,7 +347,7 @@ async def test_a_record_that_the_key_of_the_house_sealed_is_trusted_and_one_of_a
     spki = spki_of(key)
     issuance = await on_record(house, IssuanceRequest(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
     keys = AuditKeys([AuditKey("audit-2", b"x" * 32)])
-    strange = Terms(keys, house.policy.approval_life, house.policy.replace_delay)
+    strange = ApprovalTerms(keys, house.policy.approval_life, house.policy.replace_delay)
     assert judge(issuance.order, issuance.records, strange) is Distrust.SEAL
     assert isinstance(await house.issuer.issue(issuance), Certified)
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from chopmark.app.foundation import House, build, founding
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
-from chopmark.ca.asked import Asked, ListAsked
+from chopmark.ca.asked import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
@@ -60,7 +60,7 @@ async def roll_over(world: World, folder: Path, **asked: Any) -> int:
     return await ceremony(
         asked.pop("settings", world.house.settings),
         Folder(folder),
-        Asked(one="Amy", two="Ben", **asked),
+        CeremonyOptions(one="Amy", two="Ben", **asked),
         rollover=True,
         ask=lambda prompt: typed[0] if "Amy" in prompt else typed[1],
         opening=opening(world),

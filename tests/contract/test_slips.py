@@ -30,7 +30,7 @@ from chopmark.pki.key_words import LETTERS, key_words
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
-from chopmark.ra.rekey import Shown
+from chopmark.ra.rekey import PresentedCertificate
 from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
@@ -486,7 +486,7 @@ async def test_a_programs_key_is_approved_by_a_slip_once_it_has_been_named(world
     assert (await errand.confirm()).state is OrderState.ISSUED
     certificate = (await program.enrol(made.user, made.secret, key.request())).certificate
     assert certificate is not None
-    assert (await program.reenrol(Shown(certificate), key.request())).order.state is OrderState.ACTIVE
+    assert (await program.reenrol(PresentedCertificate(certificate), key.request())).order.state is OrderState.ACTIVE
     assert (await world.audit()).findings == ()
 
 

@@ -24,7 +24,7 @@ from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import Beside, verify
-from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Books, EmbeddedIssuer, IssuerConfig
 from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import IssuanceRequest, Issuer
 from chopmark.client.signing import ClientKey
@@ -254,10 +254,10 @@ class World:
         house, built_in = self.house, self.house.issuer
         authority = house.authority
         profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
-        blueprint = Blueprint(profiles, built_in._constants, built_in._publication, house.settings.node)
+        issuer_config = IssuerConfig(profiles, built_in._constants, built_in._publication, house.settings.node)
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
-            blueprint,
+            issuer_config,
             self.books,
             self.clock,
             self.dice,

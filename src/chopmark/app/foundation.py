@@ -28,7 +28,7 @@ from chopmark.audit.journaling import Journal
 from chopmark.audit.log import AuditLog
 from chopmark.audit.record import AuditKey, AuditKeys
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.clock import Clock, Entropy
@@ -216,7 +216,7 @@ async def _ground(
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditRepository(engine), CertificateRepository(engine)
     audit_log = AuditLog(ledger, audit_key, clock)
-    terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
+    terms = ApprovalTerms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
     watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledRepository(engine), clock)

@@ -14,7 +14,7 @@ from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import system_stream
 from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
-from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Books, EmbeddedIssuer, IssuerConfig
 from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import IssuerRow, Names
 from chopmark.ca.shipped import profile_named, shipped_profiles
@@ -155,7 +155,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     authority = Authority(view, row.chain, signer, row.name)
     profile = profile_named(settings.profile)
     publication = Publication(settings.publication_url)
-    blueprint = Blueprint(
+    issuer_config = IssuerConfig(
         {profile.name: profile},
         constants(means.brand),
         publication,
@@ -166,7 +166,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     responder = Responder(key, status, clock, status_watcher=status_watcher, opened=means.keyring.open)
     return Ca(
         authority,
-        _issuer(means, authority, blueprint, chains),
+        _issuer(means, authority, issuer_config, chains),
         responder,
         Presigner(view, responder, status, means.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
@@ -178,10 +178,10 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
 
 
 def _issuer(
-    means: Means, authority: Authority, blueprint: Blueprint, chains: Mapping[IssuerId, tuple[bytes, ...]]
+    means: Means, authority: Authority, issuer_config: IssuerConfig, chains: Mapping[IssuerId, tuple[bytes, ...]]
 ) -> EmbeddedIssuer:
     books = Books(means.certificates, means.audit_log, CaJournal(means.journal, means.clock))
-    return EmbeddedIssuer(authority, blueprint, books, means.clock, means.entropy, means.approvals, chains)
+    return EmbeddedIssuer(authority, issuer_config, books, means.clock, means.entropy, means.approvals, chains)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class LedgerBehind(LedgerBroken):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UnsignedBatch:
     """A batch whose head has no signature yet."""
 
     old_size: int
@@ -54,7 +54,7 @@ def plan(
     fencing: int,
     at: datetime,
     lost: Head | None = None,
-) -> Plan:
+) -> UnsignedBatch:
     """Return places for the records, in the order given, after the latest head.
 
     With the last head of a tree that was `lost` the head is a successor. Raises LedgerBroken when the frontier is not
@@ -80,7 +80,7 @@ def plan(
         fencing=fencing,
         lost=None if lost is None else Lost(base, lost.root, lost.size),
     )
-    return Plan(old_size, tuple(placed), frontier, draft)
+    return UnsignedBatch(old_size, tuple(placed), frontier, draft)
 
 
 async def sequence_once(

@@ -86,7 +86,7 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ApprovalTerms:
     """What records are held to: the audit keys that are known, and two times of the policy.
 
     `approval_life` is how far the steps of an approval may lie apart at most, `replace_delay` how far the two codes of
@@ -152,7 +152,9 @@ A customer's order does not fail because a receipt came late.
 """
 
 
-def judge(order: OrderId, records: Sequence[StoredRecord], terms: Terms, *, past: bool = False) -> Approval | Distrust:
+def judge(
+    order: OrderId, records: Sequence[StoredRecord], terms: ApprovalTerms, *, past: bool = False
+) -> Approval | Distrust:
     """Return what the records of an order show to be approved, or the first thing that is wrong.
 
     1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
@@ -198,7 +200,7 @@ def _may_follow(one: _Told) -> bool:
 
 
 def _approval(
-    order: OrderId, before: Sequence[_Told], submitted: _Told, terms: Terms, *, past: bool
+    order: OrderId, before: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, past: bool
 ) -> Approval | Distrust:
     """Return what the steps before the submission and the submission itself agree on."""
     old_form = submitted.word("spki_sha256") is None
@@ -228,7 +230,7 @@ def _approval(
 
 
 def _unapproved(
-    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: Terms, *, old_form: bool
+    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, old_form: bool
 ) -> Iterator[Distrust]:
     """Say what is missing between the key and the submission; `bound` is what the key's record says."""
     checks = (opened.word("checks") or "").split("+")
@@ -352,7 +354,7 @@ class Claimed:
     spki_sha256: str
 
 
-def unapproved(records: Sequence[StoredRecord], terms: Terms, claimed: Claimed) -> Iterator[str]:
+def unapproved(records: Sequence[StoredRecord], terms: ApprovalTerms, claimed: Claimed) -> Iterator[str]:
     """Say what of a stored certificate its order's records do not bear out, as `approval.` and a word of `Distrust`.
 
     What an earlier release recorded is held to what it names: customer, account and key, and no profile.
@@ -381,7 +383,9 @@ class Notes(Protocol):
 class Approvals:
     """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
 
-    def __init__(self, terms: Terms, notes: Notes, rate_limits: RateLimits, audit_log: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self, terms: ApprovalTerms, notes: Notes, rate_limits: RateLimits, audit_log: AuditLog, clock: Clock
+    ) -> None:
         self.terms = terms
         self._notes = notes
         self._rate_limits = rate_limits

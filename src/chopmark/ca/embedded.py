@@ -16,7 +16,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.journal import Deed
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import order_stream
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
 from chopmark.core.clock import Clock, Entropy
@@ -25,12 +25,13 @@ from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, tex
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
-from chopmark.pki import exemplar as exemplars
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import linting_certificate as linting_certificates
+from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
-from chopmark.pki.exemplar import Allowed, Exemplar, Issued, Linted, Reserved
 from chopmark.pki.finding import Finding
+from chopmark.pki.linting_certificate import Allowed, Issued, Linted, LintingCertificate, Reserved
 from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
@@ -59,7 +60,7 @@ def serial_text(serial: int) -> Serial:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class IssuerConfig:
     """What this CA makes: profiles by name, the subject values that are the firm's, where status is published.
 
     `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial. `earlier` are
@@ -74,16 +75,16 @@ class Blueprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
-    """What this CA's stored certificates are held to: profiles by name and version; the exemplar for a kind of key.
+class CertificateExpectations:
+    """What this CA's stored certificates are held to: profiles by name and version; the linting certificate for a kind of key.
 
     `terms` are for the records of their orders, `constants` the subject values that are the firm's.
     """
 
     issuer: IssuerView
     profiles: Mapping[tuple[str, int], Profile]
-    exemplar: Callable[[Profile, KeyKind], Exemplar | None]
-    terms: Terms
+    linting_certificate: Callable[[Profile, KeyKind], LintingCertificate | None]
+    terms: ApprovalTerms
     constants: Mapping[str, str]
 
 
@@ -102,7 +103,7 @@ class EmbeddedIssuer:
     def __init__(
         self,
         authority: Authority,
-        blueprint: Blueprint,
+        issuer_config: IssuerConfig,
         books: Books,
         clock: Clock,
         entropy: Entropy,
@@ -114,16 +115,16 @@ class EmbeddedIssuer:
         self._journal = books.journal
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
-        self._profiles = blueprint.profiles
-        self._earlier = blueprint.earlier
-        self._constants = blueprint.constants
-        self._publication = blueprint.publication
-        self._node = blueprint.node
+        self._profiles = issuer_config.profiles
+        self._earlier = issuer_config.earlier
+        self._constants = issuer_config.constants
+        self._publication = issuer_config.publication
+        self._node = issuer_config.node
         self._ledger = books.ledger
         self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
-        self._exemplars: dict[ExemplarKey, Exemplar] = {}
+        self._linting_certificates: dict[ExemplarKey, LintingCertificate] = {}
 
     @property
     def name(self) -> str:
@@ -146,23 +147,25 @@ class EmbeddedIssuer:
         return ()
 
     def warm(self) -> None:
-        """Have the exemplars of P-256 keys judged before the first order needs them; safe in a thread."""
+        """Have the linting certificates of P-256 keys judged before the first order needs them; safe in a thread."""
         for profile in self._profiles.values():
             key = ExemplarKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
-            made = self._exemplar(profile, KeyKind.P256)
-            if isinstance(made, Exemplar):
-                self._exemplars.setdefault(key, made)
+            made = self._linting_certificate(profile, KeyKind.P256)
+            if isinstance(made, LintingCertificate):
+                self._linting_certificates.setdefault(key, made)
 
-    def standard(self) -> Standard:
+    def standard(self) -> CertificateExpectations:
         """Return what stored certificates of this CA are held to when they are read again."""
 
-        def exemplar(profile: Profile, kind: KeyKind) -> Exemplar | None:
-            made = self._exemplar(profile, kind)
-            return made if isinstance(made, Exemplar) else None
+        def linting_certificate(profile: Profile, kind: KeyKind) -> LintingCertificate | None:
+            made = self._linting_certificate(profile, kind)
+            return made if isinstance(made, LintingCertificate) else None
 
         known = (*self._earlier, *self._profiles.values())
         profiles = {(one.name, one.version): one for one in known}
-        return Standard(self._authority.view, profiles, cache(exemplar), self._approvals.terms, self._constants)
+        return CertificateExpectations(
+            self._authority.view, profiles, cache(linting_certificate), self._approvals.terms, self._constants
+        )
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's certificate.
@@ -256,15 +259,15 @@ class EmbeddedIssuer:
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
     def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
-        exemplar = self._exemplars.get(draft.exemplar_key)
-        if exemplar is None:
-            made = self._exemplar(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
-            if not isinstance(made, Exemplar):
+        linting_certificate = self._linting_certificates.get(draft.exemplar_key)
+        if linting_certificate is None:
+            made = self._linting_certificate(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
+            if not isinstance(made, LintingCertificate):
                 return made
-            exemplar = self._exemplars[draft.exemplar_key] = made
-        return exemplars.lint(draft, exemplar)
+            linting_certificate = self._linting_certificates[draft.exemplar_key] = made
+        return linting_certificates.lint(draft, linting_certificate)
 
-    def _exemplar(self, profile: Profile, kind: KeyKind) -> "Exemplar | tuple[LintFinding, ...]":
+    def _linting_certificate(self, profile: Profile, kind: KeyKind) -> "LintingCertificate | tuple[LintFinding, ...]":
         """Have pkilint judge one certificate of this kind, signed by a throw-away key; once a process."""
         issuer = self._authority.view
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
@@ -279,9 +282,9 @@ class EmbeddedIssuer:
         )
         crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
         allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
-        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one exemplar a process needs it
+        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one linting certificate a process needs it
 
-        return Linter().exemplar(model, _throw_away(issuer.key), allowed)
+        return Linter().linting_certificate(model, _throw_away(issuer.key), allowed)
 
     def _reservation(self, linted: Linted, issuance: IssuanceRequest, attempt: int) -> Reservation:
         draft, profile = linted.draft, self._profiles[issuance.profile]
@@ -384,7 +387,7 @@ _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
 
 @cache
 def _throw_away(kind: KeyKind) -> IssuerKey:
-    """Return this process's key of a kind for exemplars; RSA takes seconds to make."""
+    """Return this process's key of a kind for linting certificates; RSA takes seconds to make."""
     if kind.is_ec:
         return ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1())
     return rsa.generate_private_key(65537, int(kind.value.removeprefix("RSA")))

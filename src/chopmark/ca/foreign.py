@@ -21,10 +21,10 @@ from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
-    Asked,
     Client,
     Denied,
     Ending,
+    ExternalRequest,
     NotReached,
     Over,
     Received,
@@ -60,7 +60,7 @@ SOONEST_S, LATEST_S = 5, 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExternalCaTerms:
     """What is agreed with the CA: its title for customers, what is trusted, which profiles it makes by which name."""
 
     issuer: IssuerId
@@ -78,7 +78,7 @@ class ForeignIssuer:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: ExternalCaTerms,
         client: Client,
         requests: Requests,
         audit_log: AuditLog,
@@ -245,7 +245,7 @@ class ForeignIssuer:
             return Pending(1)
         return await self._answered(issuance, request, await self._client.request(asked))
 
-    def _asked(self, issuance: IssuanceRequest, request: Request) -> Asked | Refusal:
+    def _asked(self, issuance: IssuanceRequest, request: Request) -> ExternalRequest | Refusal:
         """Return what to ask for; a request that a CA would read may say nothing that we do not say ourselves."""
         try:
             subject = self._subject(issuance.profile, issuance.subject)
@@ -257,7 +257,9 @@ class ForeignIssuer:
             if more or not fits or not {short for short, _ in says} <= {short for short, _ in subject}:
                 return TELLS_MORE
         called = self._terms.called.get(issuance.profile, issuance.profile)
-        return Asked(request.transaction, issuance.csr_der, issuance.spki_der, subject, called, issuance.replaces)
+        return ExternalRequest(
+            request.transaction, issuance.csr_der, issuance.spki_der, subject, called, issuance.replaces
+        )
 
     @property
     def _ours(self) -> bool:
@@ -348,7 +350,7 @@ class ForeignIssuer:
         asked = self._asked(issuance, request)
         return asked if isinstance(asked, Refusal) else await self._confirm(asked, _next(kept))
 
-    async def _confirm(self, asked: Asked, request: Request) -> Certified | Pending:
+    async def _confirm(self, asked: ExternalRequest, request: Request) -> Certified | Pending:
         """Have the CA hear that its certificate was accepted; one that it does not confirm is revoked, never shown."""
         if request.der is None:
             raise ValueError(f"order {request.order}: a request was received without its certificate")

@@ -16,11 +16,12 @@ from cryptography import x509
 from chopmark.audit.record import StoredRecord
 from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.checker import LIMBO_AFTER, SHARED, Checked, Fault, Held, Ordered
-from chopmark.ca.foreign_ports import Known, Request, RequestState
+from chopmark.ca.foreign_ports import ExternalCaExpectations, Request, RequestState
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.core.types import CertificateState, Serial
-from chopmark.pki import fitness, path, received, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import path, received, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, Wanted
@@ -71,7 +72,7 @@ class Rows(Protocol):
 class ForeignChecker:
     """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
 
-    def __init__(self, known: Known, rows: Rows, lint_each: int = 10) -> None:
+    def __init__(self, known: ExternalCaExpectations, rows: Rows, lint_each: int = 10) -> None:
         self._known = known
         self._rows = rows
         self._lint_each = lint_each
@@ -97,7 +98,7 @@ class ForeignChecker:
         return Checked(seen, linted, tuple(faults))
 
 
-def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]]) -> Iterator[str]:
+def _judge(known: ExternalCaExpectations, row: Row, now: datetime, moduli: dict[int, list[Serial]]) -> Iterator[str]:
     request = row.request
     yield from _audited(request, row.told)
     yield from _ended(row)
@@ -126,7 +127,7 @@ def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]
     yield from _profile(known, row, request.der, record, spki)
 
 
-def _approved(known: Known, row: Row) -> Iterator[str]:
+def _approved(known: ExternalCaExpectations, row: Row) -> Iterator[str]:
     """Whether the order's sealed records show that its customer approved this key."""
     request, order = row.request, row.order
     customer = "" if order is None else order.customer
@@ -146,7 +147,7 @@ def _columns(request: Request, record: x509.Certificate, spki: bytes) -> Iterato
     yield from (field for field, held in holds.items() if not held)
 
 
-def _chain(known: Known, request: Request, der: bytes, record: x509.Certificate) -> Iterator[str]:
+def _chain(known: ExternalCaExpectations, request: Request, der: bytes, record: x509.Certificate) -> Iterator[str]:
     """Whether the stored chain leads to an anchor: of the CA connected now, one that is configured."""
     if not request.chain:
         yield "chain"
@@ -162,7 +163,9 @@ def _made(request: Request, record: x509.Certificate) -> datetime:
     return max(record.not_valid_before_utc, request.sent_at)
 
 
-def _profile(known: Known, row: Row, der: bytes, record: x509.Certificate, spki: bytes) -> Iterator[str]:
+def _profile(
+    known: ExternalCaExpectations, row: Row, der: bytes, record: x509.Certificate, spki: bytes
+) -> Iterator[str]:
     """Whether one version of the order's profile allows the certificate; of several the one that fits best counts."""
     profiles = known.profiles.get(row.request.profile, ())
     if not profiles:
@@ -172,7 +175,9 @@ def _profile(known: Known, row: Row, der: bytes, record: x509.Certificate, spki:
     yield from min(judged, key=len)
 
 
-def _fits(known: Known, profile: Profile, row: Row, der: bytes, record: x509.Certificate, spki: bytes) -> Iterator[str]:
+def _fits(
+    known: ExternalCaExpectations, profile: Profile, row: Row, der: bytes, record: x509.Certificate, spki: bytes
+) -> Iterator[str]:
     # The judge of what comes looks at name and chain in its own way, with the customer's record in hand.
     naming = known.naming if row.request.issuer == known.issuer else Naming.THEIRS
     wanted = Wanted(spki, (("CN", ""),), naming, profile)

@@ -24,7 +24,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.context import assert_staff
-from chopmark.ra.intake_changes import Import, Plan, Told
+from chopmark.ra.intake_changes import BatchChanges, Import, Told
 from chopmark.ra.intake_differences import (
     CONTACT_COLUMNS,
     Share,
@@ -38,7 +38,18 @@ from chopmark.ra.intake_differences import (
     shared_note,
 )
 from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan, short_hash
-from chopmark.ra.intake_ports import KEPT, Allowed, Borne, Mark, Owners, Past, Registry, Rules, Standing, StandingMoved
+from chopmark.ra.intake_ports import (
+    KEPT,
+    Allowed,
+    Borne,
+    DirectoryState,
+    Mark,
+    Owners,
+    Past,
+    Registry,
+    Rules,
+    StandingMoved,
+)
 from chopmark.ra.intake_report import Remarks, Report, by_line
 from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
@@ -251,12 +262,12 @@ class Intake:
                     remarks.add([shared_note(one, column, sorted(sharing))])
         return faults
 
-    def _turned(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing]) -> Turned:
+    def _turned(self, rows: Sequence[Waiting], known: Mapping[CustomerId, DirectoryState]) -> Turned:
         there = [(one, standing) for one in rows if (standing := known.get(one.row.customer)) is not None]
         return {one.row.customer: differences(one, standing, self._sealer) for one, standing in there}
 
     async def _past(
-        self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], turned: Turned, run: str
+        self, rows: Sequence[Waiting], known: Mapping[CustomerId, DirectoryState], turned: Turned, run: str
     ) -> Past:
         borne: list[Borne] = []
         for one in rows:
@@ -296,7 +307,7 @@ class Intake:
             turned = self._turned(rows, known)
             if any(True for one in rows for _ in faults_of(one, turned.get(one.row.customer, ()), who.allowed)):
                 raise Refused(_BUSY)  # somebody else has changed the directory since the check
-            plan = Plan(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
+            plan = BatchChanges(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
             changes = plan.changes(rows)
             records = await self._records(plan.told, who, len(rows))
             try:

@@ -59,7 +59,7 @@ class StandingMoved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DirectoryState:
     """How a customer stands in the directory; accounts in the firm's order."""
 
     row: CustomerRow
@@ -101,7 +101,7 @@ class Changes:
     `known` has every customer of the batch that was there, `fresh` those that were not.
     """
 
-    known: Mapping[CustomerId, Standing]
+    known: Mapping[CustomerId, DirectoryState]
     created: Sequence[SealedCustomer] = ()
     changed: Sequence[SealedCustomer] = ()
     contacts: Sequence[ContactRow] = ()
@@ -164,7 +164,7 @@ class Registry(Protocol):
         """Return customer numbers in order, `most` of them, those behind `after`."""
         ...
 
-    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
+    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, DirectoryState]:
         """Return those of the customers that are in the directory."""
         ...
 

@@ -19,7 +19,7 @@ from chopmark.messaging.ports import Work
 from chopmark.pki import csr
 from chopmark.ra.context import RaContext
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Otherwise, SubscriberCertificate
+from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.stepup.challenge import ChallengeState
 
@@ -135,7 +135,7 @@ class Issuing:
         async def attempt(builder: RecordBuilder) -> OrderState | None:
             record = builder.record(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = builder.record(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
-            otherwise = Otherwise(undone, refused, held)
+            otherwise = AlternativeOutcome(undone, refused, held)
             return await context.orders.fulfil(order, holding, works, record, otherwise, swap=not overlap)
 
         became = await context.audit_log.write(order_stream(order.id), attempt)

@@ -78,7 +78,7 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Otherwise:
+class AlternativeOutcome:
     """The work and the record for the other ending of a transition; `held` is the work where it comes on hold."""
 
     works: tuple[Work, ...]
@@ -152,7 +152,7 @@ class Orders(Protocol):
         holding: SubscriberCertificate,
         works: tuple[Work, ...],
         record: AuditRecord,
-        otherwise: Otherwise,
+        otherwise: AlternativeOutcome,
         *,
         swap: bool = False,
     ) -> OrderState | None:

@@ -21,7 +21,7 @@ from chopmark.pki.x509 import serial_of
 from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
-from chopmark.ra.rekey import OneTime, Rekey, Shown
+from chopmark.ra.rekey import OneTime, PresentedCertificate, Rekey
 
 DOOR = "est"
 PROGRAM = LoginId("program")
@@ -126,7 +126,7 @@ class ProgramEnrolment:
             await context.audit_log.write(system_stream("est"), attempt)
         return _UNKNOWN
 
-    async def reenrol(self, shown: Shown, csr_der: bytes) -> Progress:
+    async def reenrol(self, shown: PresentedCertificate, csr_der: bytes) -> Progress:
         """Return how far a renewal is, for the program that opened its connection with the certificate `shown`.
 
         1 the certificate is one of ours, to the byte  2 a new one that asks for itself has proved that it works
@@ -151,7 +151,7 @@ class ProgramEnrolment:
             raise Refused(_OTHER_KEY)
         return await self._progress(order)
 
-    async def _known(self, shown: Shown) -> SubscriberCertificate:
+    async def _known(self, shown: PresentedCertificate) -> SubscriberCertificate:
         try:
             serial = serial_of(shown.certificate)
         except ValueError as error:
@@ -161,7 +161,7 @@ class ProgramEnrolment:
             raise Refused(_NOT_OURS)
         return holding
 
-    async def _proved(self, holding: SubscriberCertificate, shown: Shown) -> Progress:
+    async def _proved(self, holding: SubscriberCertificate, shown: PresentedCertificate) -> Progress:
         order = await self._order(holding)
         return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 

@@ -46,7 +46,7 @@ FOREVER = timedelta(days=36500)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PresentedCertificate:
     """The certificate, DER, whose key a program has used to open its TLS connection: the old key's proof (TW-16)."""
 
     certificate: bytes
@@ -88,7 +88,7 @@ class Rekey:
 
     @refused_as(Event.RA_KEY_REFUSED)
     async def bind_key(
-        self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+        self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | PresentedCertificate | OneTime | None
     ) -> OrderSnapshot:
         """Bind the order to the customer's new key.
 
@@ -150,7 +150,11 @@ class Rekey:
         return snapshot.bound(changed.touched(acting).within(acting.id))
 
     def _old_key(
-        self, snapshot: OrderSnapshot, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
+        self,
+        snapshot: OrderSnapshot,
+        spki_sha256: str,
+        csr_der: bytes,
+        evidence: bytes | PresentedCertificate | OneTime | None,
     ) -> tuple[SubscriberCertificate | None, bytes | None]:
         """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
 
@@ -168,7 +172,7 @@ class Rekey:
                     code="old",
                 )
             )
-        if isinstance(evidence, Shown):
+        if isinstance(evidence, PresentedCertificate):
             if evidence.certificate != old.der:
                 raise Refused(_OTHER_CERTIFICATE)
             if not est.names_the_same(csr_der, old.der):
@@ -372,13 +376,17 @@ class Rekey:
         """
         return await self._prove(caller, order_id, proof_der, installed)
 
-    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderSnapshot:
+    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: PresentedCertificate) -> OrderSnapshot:
         """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
     @refused_as(Event.RA_PROOF_REFUSED)
     async def _prove(
-        self, caller: Caller, order_id: OrderId, evidence: bytes | Shown, installed: Installed = Installed.OPENED
+        self,
+        caller: Caller,
+        order_id: OrderId,
+        evidence: bytes | PresentedCertificate,
+        installed: Installed = Installed.OPENED,
     ) -> OrderSnapshot:
         context = self._context
         snapshot = await context.snapshot(caller, order_id)
@@ -392,12 +400,12 @@ class Rekey:
         holding = snapshot.holding(order.serial)
         if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
-        if isinstance(evidence, Shown):
+        if isinstance(evidence, PresentedCertificate):
             if evidence.certificate != holding.der:
                 raise Refused(_OTHER_CERTIFICATE)
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
-        nonce = None if isinstance(evidence, Shown) else order.nonce
+        nonce = None if isinstance(evidence, PresentedCertificate) else order.nonce
         return await self._activate(caller, snapshot, holding, nonce, installed)
 
     async def _activate(
@@ -440,12 +448,12 @@ class Rekey:
         return snapshot.activated(replace(order.active(now), installed=installed), now)
 
 
-def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:
+def _evidence_of(order: Order, evidence: bytes | PresentedCertificate | OneTime | None) -> KeyEvidence:
     if isinstance(evidence, OneTime):
         return KeyEvidence.CREDENTIAL
     if order.operation is not Operation.REKEY:
         return KeyEvidence.LOGIN
-    return KeyEvidence.TLS if isinstance(evidence, Shown) else KeyEvidence.OLD_KEY
+    return KeyEvidence.TLS if isinstance(evidence, PresentedCertificate) else KeyEvidence.OLD_KEY
 
 
 _SAME_FACTOR = Refusal(

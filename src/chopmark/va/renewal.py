@@ -12,7 +12,7 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path
-from chopmark.pki.ceremony import Terms, ocsp_responder_certificate
+from chopmark.pki.ceremony import SerialAndValidity, ocsp_responder_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.x509 import RDN_OIDS, IssuerView, not_after, serial_hex, serial_of, spki_der
 from chopmark.va.ports import StatusRecords
@@ -83,7 +83,9 @@ class ResponderRenewal:
         """
         now = self._clock.now().replace(microsecond=0)
         until = min(now + LIFE, self._issuer.not_after)
-        terms = Terms(make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until)
+        terms = SerialAndValidity(
+            make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until
+        )
         serial = serial_hex(terms.serial)
 
         async def intend(builder: RecordBuilder) -> None:

@@ -14,7 +14,7 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path
-from chopmark.pki.ceremony import Attributes, Terms, timestamp_certificate
+from chopmark.pki.ceremony import Attributes, SerialAndValidity, timestamp_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import IssuerView, not_after, serial_hex, serial_of, spki_der
@@ -110,7 +110,7 @@ class TimestampKeys:
         """
         issuer, by, now = self._by.issuer, self._by, self._clock.now().replace(microsecond=0)
         since, until = max(now - BACKDATE, issuer.not_before), min(now + LIFE, issuer.not_after)
-        terms = Terms(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
+        terms = SerialAndValidity(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
         facts = {"serial": serial_hex(terms.serial), "issuer": issuer.id, "profile": "timestamping"}
 
         async def intend(builder: RecordBuilder) -> None:

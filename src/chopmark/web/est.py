@@ -17,7 +17,7 @@ from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
 from chopmark.ra.program import ProgramEnrolment, Progress
-from chopmark.ra.rekey import Shown
+from chopmark.ra.rekey import PresentedCertificate
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
@@ -160,7 +160,7 @@ class Est:
         if shown is None:
             raise Refused(_SHOW_CERTIFICATE)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self._door.program.reenrol(Shown(shown), csr))
+        return self._progress(scope, await self._door.program.reenrol(PresentedCertificate(shown), csr))
 
     def _progress(self, scope: HTTPScope, progress: Progress) -> _Answer:
         if progress.certificate is not None:

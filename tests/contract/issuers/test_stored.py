@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from chopmark.ca.checker import Checked
 from chopmark.ca.foreign_checker import ForeignChecker
-from chopmark.ca.foreign_ports import Known
+from chopmark.ca.foreign_ports import ExternalCaExpectations
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import operating
@@ -45,14 +45,16 @@ async def peer(request: pytest.FixtureRequest, world: World, tmp_path: Path, ca:
         yield peer
 
 
-def known(peer: Foreign, profile: str = "") -> Known:
+def known(peer: Foreign, profile: str = "") -> ExternalCaExpectations:
     issuer = peer.issuer()._terms
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
-    return Known(issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms)
+    return ExternalCaExpectations(
+        issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms
+    )
 
 
-async def checked(peer: Foreign, lint_each: int = 1, by: Known | None = None) -> Checked:
+async def checked(peer: Foreign, lint_each: int = 1, by: ExternalCaExpectations | None = None) -> Checked:
     house = peer.world.house
     return await ForeignChecker(by or known(peer), ForeignRows(house.engine), lint_each).check(peer.world.clock.now())
 

@@ -8,7 +8,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.record import AuditKey, AuditKeys, StoredRecord, make_record, new_stream, next_tip, order_stream
-from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
+from chopmark.ca.approval import MARGIN, Approval, ApprovalTerms, Distrust, differs, judge
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
@@ -17,7 +17,7 @@ from tests.approved import LOGIN, Step, changed, records, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))
 LIFE = timedelta(minutes=10)
-TERMS = Terms(AuditKeys([KEY]), LIFE, timedelta(hours=24))
+TERMS = ApprovalTerms(AuditKeys([KEY]), LIFE, timedelta(hours=24))
 ORDER = OrderId("A" * 26)
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 CUSTOMER = ClientKey.generate()

@@ -11,7 +11,7 @@ from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, Log
 from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
-from chopmark.ra.ports import Bound, Otherwise, SubscriberCertificate
+from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, guard, in_turn, query, whole
@@ -368,7 +368,7 @@ class OrderRepository:
         holding: SubscriberCertificate,
         works: tuple[Work, ...],
         record: AuditRecord,
-        otherwise: Otherwise,
+        otherwise: AlternativeOutcome,
         *,
         swap: bool = False,
     ) -> OrderState | None:

@@ -14,11 +14,11 @@ from chopmark.ra.intake_ports import (
     KEPT,
     Borne,
     Changes,
+    DirectoryState,
     Mark,
     Owners,
     Past,
     SealedCustomer,
-    Standing,
     StandingMoved,
     Trait,
 )
@@ -157,7 +157,7 @@ class SqlRegistry:
         rows = await self._engine.read(_rows, query(sql, after=after or "", most=most))
         return [CustomerId(row["id"]) for row in rows]
 
-    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
+    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, DirectoryState]:
         """As `Registry.standing`."""
         return await self._engine.read(self._standing, customers)
 
@@ -228,7 +228,7 @@ class SqlRegistry:
                 contacts[contact.customer] = (*contacts.get(contact.customer, ()), contact)
         return Past({one: frozenset(who) for one, who in bearers.items()}, contacts)
 
-    def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, Standing]]:
+    def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, DirectoryState]]:
         listed = json.dumps(list(customers))
         rows = yield query(
             "SELECT id, person_kind, person_id_hash, person_id_sealed, name_sealed, birth_date_sealed, version"
@@ -248,7 +248,7 @@ class SqlRegistry:
         )
         of_contacts, of_accounts = _by_customer(contacts), _by_customer(accounts)
         return {
-            CustomerId(row["id"]): Standing(
+            CustomerId(row["id"]): DirectoryState(
                 _customer(row),
                 row["person_id_hash"],
                 {Channel(one["channel"]): _contact(one) for one in of_contacts.get(row["id"], ())},
