@@ -37,7 +37,7 @@ from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
@@ -137,7 +137,7 @@ class House(WithBuiltIn):
     people: People
     gate: PasswordGate
     records: CustomerRepository
-    door: Door
+    session_service: SessionService
     launches: LaunchTickets
     context: RaContext
     verifier: Verifier
@@ -389,7 +389,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         people=people,
         gate=way.gate,
         records=records,
-        door=way.door,
+        session_service=way.session_service,
         launches=way.launches,
         context=context,
         verifier=verifier,

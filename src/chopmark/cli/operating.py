@@ -247,7 +247,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.context.notice(number, "password_printed", None))
+        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")

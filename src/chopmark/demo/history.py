@@ -112,7 +112,7 @@ class Play:
     async def _password(self, person: Person) -> None:
         phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
         row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
-        await self._house.door.set_password(row, "demo")
+        await self._house.session_service.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))

@@ -77,7 +77,7 @@ class Marks:
     known: KnownBrowsers
 
 
-class Door:
+class SessionService:
     """Opens, keeps and ends sessions."""
 
     def __init__(

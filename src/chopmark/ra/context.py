@@ -42,7 +42,7 @@ class Caller:
 
     customer: CustomerId
     factors: frozenset[FactorClass]
-    door: str
+    interface: str
     login: LoginId
     language: str = "zh-TW"
     opened: OrderSnapshot | CustomerSnapshot | None = None

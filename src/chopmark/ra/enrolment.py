@@ -169,7 +169,7 @@ class Enrolment:
                 login=order.login,
                 checks=_checks(order),
                 contacts=why,
-                door=caller.door,
+                door=caller.interface,
             )
             return await context.orders.open(order, told, record)
 

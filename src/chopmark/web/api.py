@@ -125,7 +125,7 @@ def _given(answer: Answer) -> Response[Any]:
 
 async def _answer_lost(request: AnyRequest) -> Response[Any]:
     """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), house(request).door
+    token, repeat, door = token_of(request), await _repeat_of(request), house(request).session_service
     session = None if token is None or repeat is None else await door.before(token, repeat.digest)
     if token is None or repeat is None or session is None:
         raise Refused(SIGN_IN_AGAIN)
@@ -326,7 +326,7 @@ async def _stepping_up(
     async def do(visit: Visit) -> Response[OrderOut]:
         response = _order(request, await answered(visit))
         lost = None if visit.repeat is None else visit.repeat.digest
-        set_session(request, response, await house(request).door.step_up(visit.session, lost))
+        set_session(request, response, await house(request).session_service.step_up(visit.session, lost))
         await set_known(request, response, visit.session, coded=True)
         return response
 

@@ -91,7 +91,9 @@ async def installation(settings: Settings, clock: SteppingClock) -> AsyncIterato
         assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
         phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
         for number in (ANN, BEN):
-            await house.door.set_password(PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice")
+            await house.session_service.set_password(
+                PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
+            )
         through = doors(house)
         built = app.create(through)
         made = counter.World(house, clock, settings.data, through, built.asgi, built.portal)
