@@ -1,4 +1,4 @@
-"""Appending records within a change's own transaction: `write_with_record` where one statement does it all, else `append`."""
+"""Appending records in a change's own transaction: `write_with_record` in one statement with it, else `append`."""
 
 from collections.abc import Sequence
 
