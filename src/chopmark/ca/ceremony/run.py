@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.ca import crosschecks
-from chopmark.ca import plan as plans
-from chopmark.ca.ceremony import CeremonyFailed, root_list
+from chopmark.ca.ceremony import plan as plans
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.founding import CeremonyFailed, root_list
+from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+from chopmark.ca.ceremony.transcript import TranscriptEntry, request_profile, transcript
 from chopmark.ca.crosschecks import Made
-from chopmark.ca.folder import Folder
-from chopmark.ca.plan import CeremonyPlan, RootKey
 from chopmark.ca.ports import IssuerRow
-from chopmark.ca.transcript import TranscriptEntry, request_profile, transcript
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId
 from chopmark.keys import shares
