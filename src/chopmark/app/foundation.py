@@ -72,7 +72,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journaled import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
-from chopmark.store.repositories.ca.foreign import RequestRepository
+from chopmark.store.repositories.ca.external import RequestRepository
 from chopmark.store.repositories.identity.customers import CustomerRepository
 from chopmark.store.repositories.installation import Installation
 from chopmark.store.repositories.limits import RateLimitRepository

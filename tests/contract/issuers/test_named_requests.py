@@ -16,7 +16,7 @@ import structlog
 from chopmark.app.foundation import SystemEntropy, build
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
-from chopmark.ca.foreign import ForeignIssuer
+from chopmark.ca.external.issuer import ExternalIssuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.types import CustomerId, OrderId, Secret
 from chopmark.demo.history import SteppingClock
@@ -180,7 +180,7 @@ async def test_a_request_with_other_names_is_refused_and_not_sent(peer: Est, tmp
 
 
 async def test_a_holder_s_chinese_name_comes_back_as_it_was_asked_for(peer: Est) -> None:
-    issuer: ForeignIssuer = peer.issuer()
+    issuer: ExternalIssuer = peer.issuer()
     profile = replace(profile_named("investor"), subject=(Line("C", "TW"), Line("O", "{firm}"), Line("CN", "{holder}")))
     issuer._terms = replace(issuer._terms, profiles={"investor": profile})
     values = {"holder": HOLDER}

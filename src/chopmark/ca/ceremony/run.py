@@ -207,7 +207,7 @@ class Ceremony:
             return False
         now = self._clock.now()
         csr = x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
-        faults = crosschecks.foreign_faults(given.issuing, csr, given.root, now)
+        faults = crosschecks.external_faults(given.issuing, csr, given.root, now)
         faults += crosschecks.list_faults(given.root_list, given.root, now) if not faults else []
         if faults:
             raise CeremonyFailed(f"what came from the other machine does not fit: {', '.join(faults)}")
@@ -255,7 +255,7 @@ class Ceremony:
             found += crosschecks.key_faults("root", made.root, root)
         if self._plan.root_key is RootKey.ELSEWHERE:
             csr = x509.load_pem_x509_csr(self._stored(REQUEST)).public_bytes(Encoding.DER)
-            found += crosschecks.foreign_faults(made.issuing, csr, made.root, self._clock.now())
+            found += crosschecks.external_faults(made.issuing, csr, made.root, self._clock.now())
         again.close()
         if found:
             raise CeremonyFailed(", ".join(found))
