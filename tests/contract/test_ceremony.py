@@ -75,7 +75,7 @@ async def hold(
 async def start(chosen: Settings, clock: Clock | None = None) -> World:
     clock, dice = clock or Clock(), Dice(Random(8))
     house = await build(chosen, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     return World(house, clock, dice, chosen.database_url)
 
 

@@ -91,7 +91,7 @@ async def test_a_customer_number_that_looks_like_a_company_number_is_its_custome
         "customer": company, "person_id": "A130000019", "name": "張試客戶", "birth_date": "1960-07-15",
         "mobile": "0912000001", "email": "", "accounts": "9A95-5000001", "verified_on": "2026-01-05",
     }  # fmt: skip
-    assert (await world.house.intake.add([row], "alice")).imported == 1
+    assert (await world.house.customer_import.add([row], "alice")).imported == 1
     for number in (company, CEO):
         phc = hash_password(Secret(f"pass-{number}-word"), world.dice.token(16))
         await world.house.session_service.set_password(

@@ -227,7 +227,7 @@ async def founded(folder: Path, url: str) -> Settings:
     await db.upgrade(url)
     await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     await house.close()
     return settings
 

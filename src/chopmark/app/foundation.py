@@ -55,8 +55,8 @@ from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
+from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.intake import Intake, rules_of
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
@@ -81,12 +81,12 @@ from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
 from chopmark.store.repositories.ra.credentials import CredentialRepository
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.files import SnapshotRepository
 from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
-from chopmark.store.repositories.ra.registry import SqlRegistry
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
@@ -158,7 +158,7 @@ class House(WithBuiltIn):
     key_blocks: KeyBlocks
     customer_queries: CustomerQueries
     holds: CustomerLocks
-    intake: Intake
+    customer_import: CustomerImport
     inbox: InboxRepository
     idempotency: IdempotencyRepository
     router: Router
@@ -410,7 +410,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
         holds=CustomerLocks(context, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)),
+        customer_import=CustomerImport(
+            SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)
+        ),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),

@@ -72,7 +72,7 @@ class Play:
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
-        await self._house.intake.add([person.row() for person in PEOPLE], "demo")
+        await self._house.customer_import.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
         await self._work()
@@ -99,7 +99,7 @@ class Play:
         elif what == "revoke":
             await self._revoke(person)
         elif what == "mobile":
-            await self._house.intake.add([person.row(mobile=person.new_mobile)], "demo")
+            await self._house.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
         await self._work()

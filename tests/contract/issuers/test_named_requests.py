@@ -88,7 +88,7 @@ async def installation(settings: Settings, clock: SteppingClock) -> AsyncIterato
     house = await build(settings, clock, SystemEntropy())
     try:
         assert house.built_in is None
-        assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+        assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
         phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
         for number in (ANN, BEN):
             await house.session_service.set_password(
