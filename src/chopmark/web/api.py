@@ -33,9 +33,7 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
-from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
-from chopmark.web.shown import (
+from chopmark.web.presenters import (
     account_label,
     certificate_out,
     credential_for,
@@ -44,6 +42,8 @@ from chopmark.web.shown import (
     order_out,
     order_view,
 )
+from chopmark.web.problems import STATUS, ProblemBody, problem
+from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
 from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,

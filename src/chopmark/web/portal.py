@@ -18,6 +18,7 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
+from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
     Visit,
@@ -29,7 +30,6 @@ from chopmark.web.session import (
     token_of,
     visit_of,
 )
-from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
     AccountChoice,
