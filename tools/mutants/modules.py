@@ -112,6 +112,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "audit/verify.py": _AUDIT,
     "va/responder.py": _STATUS,
     "store/repositories/ra/orders.py": (*_ORDERS, *_CODES[1:]),
+    "store/repositories/ra/binding.py": (*_ORDERS, *_CODES[1:]),
+    "store/repositories/ra/fulfilment.py": (*_ORDERS, *_CODES[1:]),
     "store/repositories/ra/order_rows.py": (*_ORDERS, *_CODES[1:]),
     "store/repositories/ra/successors.py": _ORDERS,
     "store/repositories/ra/revoking.py": _REVOCATION,
@@ -134,7 +136,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "issuance": (
         "ra/issuing.py", "ra/rekey.py", "pki/proof.py", "pki/csr.py", "ca/embedded.py", "ca/approval.py",
-        "store/repositories/ca/certificates.py", "store/repositories/ra/orders.py",
+        "store/repositories/ca/certificates.py", "store/repositories/ra/orders.py", "store/repositories/ra/binding.py",
+        "store/repositories/ra/fulfilment.py",
         "store/repositories/ra/successors.py",
     ),
     "tickets": (

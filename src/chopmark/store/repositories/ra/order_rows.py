@@ -1,6 +1,7 @@
 """How an order is stored: its columns, and the order that they make."""
 
 from datetime import timedelta
+from typing import Final
 
 from chopmark.core.types import (
     AccountNumber,
@@ -29,6 +30,9 @@ ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, 
   announced_at, slip_unless, slip_id, installed"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
+KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
+BYTES: Final = {"sqlite": "BLOB", "postgresql": "BYTEA"}
+"""The type of a column of bytes, for a CAST of a value whose type PostgreSQL cannot see."""
 LIVE_ORDERS = f"""
 SELECT {ORDER_COLUMNS} FROM orders WHERE customer = :customer AND state IN {LIVE} ORDER BY created_at DESC
 """
