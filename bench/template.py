@@ -10,7 +10,7 @@ from chopmark.app.foundation import House, SystemEntropy, build, tasks
 from chopmark.app.settings import Settings
 from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 from chopmark.demo.history import SteppingClock
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 
@@ -104,7 +104,7 @@ async def _certified(house: House, clock: SteppingClock, i: int) -> None:
     await house.rekey.answer(caller, order.id, code.reveal())
     order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
     order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await house.counter.holding(caller, order.serial)
+    holding = None if order.serial is None else await house.customer_queries.holding(caller, order.serial)
     if holding is None:
         raise ValueError(f"the order stands at {order.state}")
     nonce, _ = await house.enrolment.nonce(caller, order.id)

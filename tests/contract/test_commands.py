@@ -13,19 +13,19 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from chopmark import operating, staff
 from chopmark.app.foundation import opened, tasks
 from chopmark.app.secrets import NotReady
 from chopmark.app.server import run_server
 from chopmark.app.settings import Settings, Smtp
 from chopmark.app.web import addresses_of, alarms
-from chopmark.console import os_user
+from chopmark.cli import operating, staff
+from chopmark.cli.console import os_user
+from chopmark.cli.operating_sheet import import_customers
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
 from chopmark.messaging.ports import WorkKind
-from chopmark.operating_sheet import import_customers
 from chopmark.store.engine.script import Row, Script, query
 from tests.unit.messaging.test_smtp import Keeping, listening
 
@@ -358,8 +358,8 @@ async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_doe
     assert await operating.verify_audit(settings, None, None, None) == 0
     assert await operating.verify_audit(settings, exported, None, None) == 0
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
-    leaf = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
-    exported.write_text("".join(lines[:leaf] + lines[leaf + 1 :]), encoding="utf-8")
+    record = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
+    exported.write_text("".join(lines[:record] + lines[record + 1 :]), encoding="utf-8")
     assert await operating.verify_audit(settings, exported, None, None) == 1
     capsys.readouterr()
 

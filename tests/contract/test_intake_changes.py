@@ -303,11 +303,11 @@ async def test_a_customer_that_another_import_made_somebody_else_meanwhile_is_no
     class Overtaken(SqlRegistry):
         overtaken = False
 
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if not self.overtaken:
                 self.overtaken = True
                 await world.intake.add([test_registry.row_of(ZOE.replace("A123456789", OTHER_ID))], "bob", {ID})
-            return await super().write(changes, leaves, now, mark)
+            return await super().write(changes, records, now, mark)
 
     with pytest.raises(Refused) as refused:
         await world.intake_of(Overtaken(world.engine)).run(world.sheet(ZOE.replace("王小明", "王大明")), "alice")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import AuditKey, StoredLeaf
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, StoredRecord
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.sealed import Sealer, SealKey
@@ -73,8 +73,8 @@ class World:
         return self.intake_of(SqlRegistry(self.engine))
 
     def intake_of(self, registry: SqlRegistry) -> Intake:
-        recorder = Recorder(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
-        return Intake(registry, self.sealer, recorder, self.clock, self.entropy, self.rules, batch=10)
+        audit_log = AuditLog(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        return Intake(registry, self.sealer, audit_log, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:
         path = self.folder / name
@@ -214,8 +214,8 @@ async def test_a_changed_mobile_cools_down_for_seven_days_and_both_contacts_of_b
         ("notice", "C0001", "mobile", 1),
         ("notice", "C0001", "email", 1),
     ]
-    leaves = await world.rows("SELECT chain, version, event FROM leaves ORDER BY chain, version")
-    assert [tuple(leaf.values()) for leaf in leaves] == [
+    records = await world.rows("SELECT chain, version, event FROM leaves ORDER BY chain, version")
+    assert [tuple(record.values()) for record in records] == [
         ("customer:C0001", 1, Event.STAFF_CONTACT_CHANGED.value),
         ("staff:alice", 1, Event.STAFF_CUSTOMERS_IMPORTED.value),
         ("staff:alice", 2, Event.STAFF_CUSTOMERS_IMPORTED.value),
@@ -303,12 +303,12 @@ def many(count: int) -> list[str]:
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
 async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: World, after: bool):
     class Dying(SqlRegistry):
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if mark == Mark(mark.file_sha256, 10, 20):
                 if after:
-                    await super().write(changes, leaves, now, mark)
+                    await super().write(changes, records, now, mark)
                 raise Killed
-            return await super().write(changes, leaves, now, mark)
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(*many(25))
     with pytest.raises(Killed):
@@ -318,8 +318,8 @@ async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: 
     assert report.resumed_at == (20 if after else 10)
     rows = await world.directory()
     assert len(rows) == 3 * 25
-    leaves = await world.rows("SELECT facts FROM leaves ORDER BY version")
-    assert [leaf["facts"] for leaf in leaves] == [
+    records = await world.rows("SELECT facts FROM leaves ORDER BY version")
+    assert [record["facts"] for record in records] == [
         f'{{"by":"alice","count":{count},"door":"batch"}}' for count in (10, 10, 5)
     ]
     assert await world.intake.run(path, "alice") == report
@@ -358,25 +358,25 @@ async def test_the_leaves_of_a_run_are_one_chain(world: World):
     rows = await world.rows("SELECT chain, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version")
     previous = bytes(32)
     for row in rows:
-        leaf = StoredLeaf(**row)
-        assert leaf.previous == previous
-        previous = leaf.leaf_hash()
+        record = StoredRecord(**row)
+        assert record.previous == previous
+        previous = record.leaf_hash()
     assert (await world.rows("SELECT tip FROM chains"))[0]["tip"] == previous
 
 
 async def test_two_runs_of_one_file_at_a_time_write_each_line_once(world: World):
     class Slower(SqlRegistry):
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if mark.start == 0:
                 await world.intake.run(path, "bob")
-            return await super().write(changes, leaves, now, mark)
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(ZOE)
     with pytest.raises(Refused) as refused:
         await world.intake_of(Slower(world.engine)).run(path, "alice")
     assert refused.value.refusal.kind is Kind.CONFLICT
-    leaves = await world.rows("SELECT chain FROM leaves")
-    assert [leaf["chain"] for leaf in leaves] == ["staff:bob"]
+    records = await world.rows("SELECT chain FROM leaves")
+    assert [record["chain"] for record in records] == ["staff:bob"]
 
 
 async def test_a_customer_that_changes_between_reading_and_writing_is_read_again(world: World):
@@ -385,11 +385,11 @@ async def test_a_customer_that_changes_between_reading_and_writing_is_read_again
     class Overtaken(SqlRegistry):
         overtaken = False
 
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if not self.overtaken:
                 self.overtaken = True
                 await world.intake.add([row_of(ZOE.replace("0912345678", "0911111111"))], "bob")
-            return await super().write(changes, leaves, now, mark)
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(ZOE.replace("0912345678", "0922222222"))
     assert (await world.intake_of(Overtaken(world.engine)).run(path, "alice")).imported == 1

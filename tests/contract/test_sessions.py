@@ -82,7 +82,7 @@ async def test_i24_a_session_signed_out_is_dead_on_every_node_at_once(world: Wor
     assert await other.seen(token) is not None
     await world.house.door.sign_out(token)
     assert await other.seen(token) is None
-    assert len(await world.leaves(Event.PORTAL_SESSION_CLOSED)) == 1
+    assert len(await world.records(Event.PORTAL_SESSION_CLOSED)) == 1
 
 
 async def test_the_token_is_nowhere_in_the_database(world: World) -> None:
@@ -105,7 +105,7 @@ async def test_i18_an_unknown_customer_gets_the_refusal_of_a_wrong_password(worl
         for claimed in (ANN, BEN, "C99", ROWS[BEN]["person_id"], "A123456789", "nonsense", "")
     ]
     assert len({(made.kind, made.public, made.field, made.code, made.retry_after_s) for made in refusals}) == 1
-    assert len(await world.leaves(Event.PORTAL_SIGNIN_REFUSED)) == 7
+    assert len(await world.records(Event.PORTAL_SIGNIN_REFUSED)) == 7
     assert await world.count("leaves", "chain = :chain", chain=f"customer:{ANN}") == 1  # the password, no refusal
 
 
@@ -148,7 +148,7 @@ async def test_of_many_wrong_passwords_at_once_three_are_compared(world: World) 
     sign_in = world.house.door.sign_in
     outcomes = await asyncio.gather(*(outcome(sign_in(ANN, WRONG, HOME, None)) for _ in range(30)))
     assert sum(isinstance(made, Refusal) and made.kind is Kind.TOO_MANY for made in outcomes) >= 27
-    assert len(await world.leaves(Event.PORTAL_SIGNIN_REFUSED)) <= 3
+    assert len(await world.records(Event.PORTAL_SIGNIN_REFUSED)) <= 3
 
 
 async def test_a_right_password_gives_its_attempt_back(world: World) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating
 from chopmark.app.secrets import NotReady, key_of
 from chopmark.app.settings import Settings
+from chopmark.cli import operating
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password
@@ -105,7 +105,7 @@ async def test_a_customer_number_that_looks_like_a_company_number_is_its_custome
 
 
 async def test_an_order_for_a_program_is_refused_where_there_is_no_door_for_programs(world: World) -> None:
-    without = Enrolment(world.house.desk, programs=False)
+    without = Enrolment(world.house.context, programs=False)
     asked = (world.caller(ANN), Operation.ENROL, AccountNumber("F014000-0000001"))
     with pytest.raises(Refused) as refused:
         await without.start(*asked, KeyHome.HELPER)

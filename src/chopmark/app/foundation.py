@@ -25,15 +25,15 @@ from chopmark.audit.headkey import FileHeadSigner
 from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import AuditKey, AuditKeys
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, AuditKeys
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
@@ -54,13 +54,13 @@ from chopmark.keys.shares import Shares
 from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake, rules_of
-from chopmark.ra.overview import Counter
+from chopmark.ra.locks import CustomerLocks
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -127,7 +127,7 @@ class House(WithBuiltIn):
     clockwatch: ClockWatch
     entropy: Entropy
     installation: Installation
-    recorder: Recorder
+    audit_log: AuditLog
     ledger: AuditRepository
     audit_key: AuditKey
     head_signer: FileHeadSigner
@@ -138,8 +138,8 @@ class House(WithBuiltIn):
     gate: PasswordGate
     records: CustomerRepository
     door: Door
-    launches: LaunchDesk
-    desk: Desk
+    launches: LaunchTickets
+    context: RaContext
     verifier: Verifier
     challenges: ChallengeRepository
     works: OutboxRepository
@@ -152,12 +152,12 @@ class House(WithBuiltIn):
     status: StatusRepository
     enrolment: Enrolment
     rekey: Rekey
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
-    counter: Counter
-    holds: Holds
+    customer_queries: CustomerQueries
+    holds: CustomerLocks
     intake: Intake
     inbox: InboxRepository
     idempotency: IdempotencyRepository
@@ -187,7 +187,7 @@ class _Ground:
     audit_key: AuditKey
     sealer: Sealer
     ledger: AuditRepository
-    recorder: Recorder
+    audit_log: AuditLog
     certificates: CertificateRepository
     status: StatusRepository
     keyring: Keyring
@@ -215,8 +215,8 @@ async def _ground(
     installation = Installation(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditRepository(engine), CertificateRepository(engine)
-    recorder = Recorder(ledger, audit_key, clock)
-    terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
+    audit_log = AuditLog(ledger, audit_key, clock)
+    terms = ApprovalTerms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
     watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledRepository(engine), clock)
@@ -231,7 +231,7 @@ async def _ground(
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
         ledger=ledger,
-        recorder=recorder,
+        audit_log=audit_log,
         certificates=certificates,
         status=StatusRepository(engine),
         keyring=Keyring(
@@ -239,7 +239,7 @@ async def _ground(
         ),
         clock=clock,
         entropy=entropy,
-        approvals=Approvals(terms, certificates, RateLimitRepository(engine), recorder, clock),
+        approvals=Approvals(terms, certificates, RateLimitRepository(engine), audit_log, clock),
         heads=heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
@@ -287,7 +287,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.brand,
         ground.certificates,
         ground.status,
-        ground.recorder,
+        ground.audit_log,
         ground.keyring,
         ground.clock,
         ground.entropy,
@@ -327,30 +327,48 @@ async def build(
         raise
 
 
-def _desk(ground: _Ground, people: People) -> Desk:
+def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
     orders, holdings = OrderRepository(engine), SubscriberCertificateRepository(engine)
-    counters, files, submissions = RateLimitRepository(engine), SnapshotRepository(engine), SubmissionRepository(engine)
+    rate_limits, snapshots, submissions = (
+        RateLimitRepository(engine),
+        SnapshotRepository(engine),
+        SubmissionRepository(engine),
+    )
     policy, portal, journal = ground.policy, ground.portal, ground.journal
-    return Desk(
-        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+    return RaContext(
+        orders,
+        holdings,
+        people,
+        rate_limits,
+        ground.audit_log,
+        policy,
+        portal,
+        clock,
+        entropy,
+        snapshots,
+        submissions,
+        journal,
     )
 
 
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
-    engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
+    engine, audit_log, clock, entropy = ground.engine, ground.audit_log, ground.clock, ground.entropy
     few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := CustomerRepository(engine), ground.sealer)
-    way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
-    desk = _desk(ground, people)
+    way = doorway(engine, people, audit_log, clock, entropy, key_of(ground.settings, "csrf_key"))
+    context = _context(ground, people)
     challenges, failures, requests = ChallengeRepository(engine), FailureRepository(engine), RequestRepository(engine)
-    verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
+    verifier = Verifier(challenges, ground.otp_keys, ground.portal, audit_log, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxRepository(engine), StaffRepository(engine)
-    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
+    profile, means = (
+        profile_named(ground.settings.profile),
+        Means(requests, audit_log, clock, entropy, ground.approvals),
+    )
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
-    rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
+    rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -361,7 +379,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         clockwatch=watch,
         entropy=entropy,
         installation=ground.installation,
-        recorder=recorder,
+        audit_log=audit_log,
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
@@ -373,7 +391,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         records=records,
         door=way.door,
         launches=way.launches,
-        desk=desk,
+        context=context,
         verifier=verifier,
         challenges=challenges,
         works=OutboxRepository(engine),
@@ -384,15 +402,15 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         requests=requests,
         stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
-        enrolment=Enrolment(desk, programs=bool(ground.settings.est_url)),
+        enrolment=Enrolment(context, programs=bool(ground.settings.est_url)),
         rekey=rekey,
-        program=ProgramDesk(desk, rekey, CredentialRepository(engine)),
+        program=ProgramEnrolment(context, rekey, CredentialRepository(engine)),
         revocation=revocation,
-        suspension=Suspension(desk, staff, own),
-        key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk, overlap=certifier.allows_overlap),
-        holds=Holds(desk, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
+        suspension=Suspension(context, staff, own),
+        key_blocks=KeyBlocks(context, staff, certifier, revocation),
+        customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
+        holds=CustomerLocks(context, failures),
+        intake=Intake(SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
@@ -426,13 +444,13 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.verifier,
             house.people,
             Carrier(house.router, sender),
-            house.recorder,
+            house.audit_log,
             house.clock,
             f"{holder}-{lane}",
         )
 
-    desk = house.desk
-    resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
+    context = house.context
+    resume = Resume(context.orders, context.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
@@ -459,7 +477,7 @@ def tasks(house: House) -> tuple[Task, ...]:
 
 def reentry_of(house: House) -> Reentry:
     """Return what enters again what the journal has and the database lacks."""
-    verbs = Verbs(house.desk, house.rekey, house.enrolment)
+    verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
     records, states = ReentryRepository(engine), JournaledRepository(engine)
-    return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.recorder, verbs)
+    return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.audit_log, verbs)

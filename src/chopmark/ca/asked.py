@@ -8,7 +8,7 @@ Algorithm = Literal["P256", "P384", "RSA2048", "RSA3072", "RSA4096"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CeremonyOptions:
     """The wishes and the files of one call.
 
     Parameters

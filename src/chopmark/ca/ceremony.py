@@ -12,7 +12,7 @@ from chopmark.keys import file as keyfile
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import ceremony, crl
-from chopmark.pki.ceremony import Attributes, Terms
+from chopmark.pki.ceremony import Attributes, SerialAndValidity
 from chopmark.pki.crl import RevokedEntry
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Urls, make_serial
 from chopmark.pki.publication import ROOT, Publication
@@ -105,9 +105,9 @@ class Founding:
         return ceremony.ocsp_responder_certificate(issuing_key, issuing, spki_der, subject, terms)
 
 
-def _terms(serial: int, start: datetime, life: timedelta, latest: datetime | None = None) -> Terms:
+def _terms(serial: int, start: datetime, life: timedelta, latest: datetime | None = None) -> SerialAndValidity:
     end = start + life - timedelta(seconds=1)
-    return Terms(serial, start, end if latest is None else min(end, latest))
+    return SerialAndValidity(serial, start, end if latest is None else min(end, latest))
 
 
 def root_list(

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from chopmark.ca.foreign_ports import Answer, Asked, Denied, Ending, NotReached, Received, Silent
+from chopmark.ca.foreign_ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent
 from chopmark.ca.wire import Said, Wire
 from chopmark.core.types import Secret
 
@@ -57,36 +57,38 @@ class CfsslClient:
         self._wire = wire
         self._key = key
 
-    async def request(self, asked: Asked) -> Answer:
+    async def request(self, asked: ExternalRequest) -> Answer:
         """Ask for a certificate: subject and profile are ours, the CSR brings key and proof of possession."""
         pem = x509.load_der_x509_csr(asked.csr_der).public_bytes(serialization.Encoding.PEM).decode()
-        wish = json.dumps({"certificate_request": pem, "subject": _subject(asked.subject), "profile": asked.profile})
+        issuance = json.dumps(
+            {"certificate_request": pem, "subject": _subject(asked.subject), "profile": asked.profile}
+        )
         signed = {
-            "token": self._key.token(wish.encode()),
-            "request": base64.b64encode(wish.encode()).decode(),
+            "token": self._key.token(issuance.encode()),
+            "request": base64.b64encode(issuance.encode()).decode(),
         }
         said = await self._wire.post(f"{_API}authsign", json.dumps(signed).encode(), _JSON)
         return _answer(said) if isinstance(said, Said) else said
 
-    async def poll(self, asked: Asked, ticket: bytes) -> Answer:
+    async def poll(self, asked: ExternalRequest, ticket: bytes) -> Answer:
         """Never called: cfssl answers at once."""
         del asked, ticket
         return Silent("no_polling")
 
-    async def accept(self, asked: Asked, received: Received) -> Ending:
+    async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
         """Nothing to tell: a certificate of cfssl counts from its issue."""
         del asked, received
         return Ending.DONE
 
-    async def reject(self, asked: Asked, received: Received) -> None:
+    async def reject(self, asked: ExternalRequest, received: Received) -> None:
         """Nothing to tell; the certificate is revoked."""
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
         """Have a certificate revoked. A cfssl built with a newer Go keeps its certificates without a key identifier."""
-        leaf = x509.load_der_x509_certificate(certificate_der)
-        for identifier in dict.fromkeys((_authority(leaf), "")):
+        record = x509.load_der_x509_certificate(certificate_der)
+        for identifier in dict.fromkeys((_authority(record), "")):
             body = {
-                "serial": str(leaf.serial_number),
+                "serial": str(record.serial_number),
                 "authority_key_id": identifier,
                 "reason": _REASONS.get(reason, "unspecified"),
             }
@@ -112,9 +114,9 @@ def _subject(pairs: tuple[tuple[str, str], ...]) -> Json:
     return subject
 
 
-def _authority(leaf: x509.Certificate) -> str:
+def _authority(record: x509.Certificate) -> str:
     try:
-        identifier = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        identifier = record.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         return ""
     return "" if identifier is None else identifier.hex()

@@ -6,7 +6,17 @@ confirmation is not asked for and not assumed: a certificate counts when pkiConf
 
 from dataclasses import dataclass
 
-from chopmark.ca.foreign_ports import Answer, Asked, Denied, Ending, NotReached, Over, Received, Silent, Waiting
+from chopmark.ca.foreign_ports import (
+    Answer,
+    Denied,
+    Ending,
+    ExternalRequest,
+    NotReached,
+    Over,
+    Received,
+    Silent,
+    Waiting,
+)
 from chopmark.ca.wire import Said, Wire
 from chopmark.core.clock import Clock, Entropy
 from chopmark.pki import cmp
@@ -49,14 +59,14 @@ class CmpClient:
         self._clock = clock
         self._entropy = entropy
 
-    async def request(self, asked: Asked) -> Answer:
+    async def request(self, asked: ExternalRequest) -> Answer:
         """Ask by ir, or by kur when the new certificate renews one."""
         content = cmp.certificate_request(name(asked.subject).public_bytes(), asked.spki_der, asked.replaces)
         body = Body.IR if asked.replaces is None else Body.KUR
         said = await self._exchange(Exchange(asked.transaction, b"", body, content))
         return said if not isinstance(said, Message) else _certificate(said)
 
-    async def poll(self, asked: Asked, ticket: bytes) -> Answer:
+    async def poll(self, asked: ExternalRequest, ticket: bytes) -> Answer:
         """Ask again by pollReq; the ticket is the CA's last nonce (RFC 9483 s.4.4)."""
         said = await self._exchange(Exchange(asked.transaction, ticket, Body.POLL_REQ, cmp.poll_request()))
         if not isinstance(said, Message):
@@ -68,18 +78,20 @@ class CmpClient:
         except BadMessage as bad:
             return Silent(bad.code)
 
-    async def accept(self, asked: Asked, received: Received) -> Ending:
+    async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
         """Confirm by certConf; DONE is the CA's pkiConf, BY_HAND that it does not know the transaction any more."""
         said = await self._confirm(asked, received, accepted=True)
         if not isinstance(said, Message):
             return Ending.LATER
         return Ending.DONE if said.body == Body.PKICONF else Ending.BY_HAND
 
-    async def reject(self, asked: Asked, received: Received) -> None:
+    async def reject(self, asked: ExternalRequest, received: Received) -> None:
         """Refuse the certificate by certConf: the CA is to revoke it (RFC 9810 s.5.3.18)."""
         await self._confirm(asked, received, accepted=False)
 
-    async def _confirm(self, asked: Asked, received: Received, *, accepted: bool) -> Message | NotReached | Silent:
+    async def _confirm(
+        self, asked: ExternalRequest, received: Received, *, accepted: bool
+    ) -> Message | NotReached | Silent:
         try:
             content = cmp.confirmation(received.der, accepted=accepted)
         except ValueError:

@@ -14,7 +14,8 @@ from cryptography.x509.oid import ExtensionOID
 
 from chopmark.ca.lint import Linter
 from chopmark.keys.ports import Signer
-from chopmark.pki import fitness, path, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import path, signing
 from chopmark.pki.x509 import not_after, spki_der
 
 PROBE = b"Chopmark ceremony: this key is the certificate's key."

@@ -9,7 +9,7 @@ import binascii
 
 from cryptography import x509
 
-from chopmark.ca.foreign_ports import Answer, Asked, Denied, Ending, NotReached, Received, Silent, Waiting
+from chopmark.ca.foreign_ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent, Waiting
 from chopmark.ca.wire import Said, Wire
 from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, parts
@@ -34,7 +34,7 @@ class EstClient:
         self._user = user
         self._password = password
 
-    async def request(self, asked: Asked) -> Answer:
+    async def request(self, asked: ExternalRequest) -> Answer:
         """Ask for a certificate: a renewal is simplereenroll when the request has the old one's name (s.4.2.2)."""
         verb = "simplereenroll" if _same_name(asked.csr_der, asked.replaces) else "simpleenroll"
         body = base64.encodebytes(asked.csr_der)
@@ -42,17 +42,17 @@ class EstClient:
         said = await self._wire.post(self._path + verb, body, _CSR, auth)
         return _answer(said, asked) if isinstance(said, Said) else said
 
-    async def poll(self, asked: Asked, ticket: bytes) -> Answer:
+    async def poll(self, asked: ExternalRequest, ticket: bytes) -> Answer:
         """Ask again by repeating the request (RFC 7030 s.4.2.3)."""
         del ticket
         return await self.request(asked)
 
-    async def accept(self, asked: Asked, received: Received) -> Ending:
+    async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
         """Nothing to tell: a certificate of EST counts from its issue."""
         del asked, received
         return Ending.DONE
 
-    async def reject(self, asked: Asked, received: Received) -> None:
+    async def reject(self, asked: ExternalRequest, received: Received) -> None:
         """Nothing can be told."""
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
@@ -72,7 +72,7 @@ def _same_name(csr_der: bytes, replaces: bytes | None) -> bool:
     return x509.load_der_x509_csr(csr_der).subject == x509.load_der_x509_certificate(replaces).subject
 
 
-def _answer(said: Said, asked: Asked) -> Answer:
+def _answer(said: Said, asked: ExternalRequest) -> Answer:
     """Read the answer to an enrolment (s.4.2.3); of several certificates the one with our key is meant."""
     if said.status == 200:
         found = sorted(_certificates(said), key=lambda der: not _has_key(der, asked.spki_der))

@@ -16,15 +16,15 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals
 from chopmark.ca.foreign_ports import (
     Answer,
-    Asked,
     Client,
     Denied,
     Ending,
+    ExternalRequest,
     NotReached,
     Over,
     Received,
@@ -36,7 +36,7 @@ from chopmark.ca.foreign_ports import (
     Waiting,
 )
 from chopmark.ca.foreign_words import DENIED, GONE, NOT_OURS, SILENT, TELLS_MORE, UNNAMED, revoked_later
-from chopmark.ca.ports import Certified, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending, Subject
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
@@ -60,7 +60,7 @@ SOONEST_S, LATEST_S = 5, 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExternalCaTerms:
     """What is agreed with the CA: its title for customers, what is trusted, which profiles it makes by which name."""
 
     issuer: IssuerId
@@ -78,10 +78,10 @@ class ForeignIssuer:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: ExternalCaTerms,
         client: Client,
         requests: Requests,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
         approvals: Approvals,
@@ -90,7 +90,7 @@ class ForeignIssuer:
         self._terms = terms
         self._client = client
         self._requests = requests
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
         self._linter: Linter | None = None
@@ -120,31 +120,31 @@ class ForeignIssuer:
         except ValueError:
             return ()
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's certificate; an order that was asked for already is only looked up.
 
         1 its records show that the customer approved it  2 [tx] the request  3 ask  4 judge what came  5 [tx] keep it
         6 where the protocol wants it, confirm  7 [tx].
         """
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
-        wish = granted
-        newest = await self._requests.newest(wish.order)
+        issuance = granted
+        newest = await self._requests.newest(issuance.order)
         if newest is None:
-            return await self._begin(wish, None)
+            return await self._begin(issuance, None)
         known = self._known(newest)
         return known if known is not None else Pending(self._left(newest))
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Go on where an earlier process or the CA stopped: ask again, confirm again, or make another attempt."""
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._resume(granted)
 
-    async def _resume(self, wish: Wish) -> Certified | Pending | Refusal:
-        newest = await self._requests.newest(wish.order)
+    async def _resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        newest = await self._requests.newest(issuance.order)
         if newest is None:
-            return await self._begin(wish, None)
+            return await self._begin(issuance, None)
         known = self._known(newest)
         if known is not None:
             return known
@@ -153,14 +153,14 @@ class ForeignIssuer:
         if now < due:
             return Pending(self._left(newest))
         if newest.state is RequestState.GIVEN_UP:
-            return SILENT if newest.doubts >= MOST_DOUBTS else await self._begin(wish, newest)
+            return SILENT if newest.doubts >= MOST_DOUBTS else await self._begin(issuance, newest)
         if newest.state is RequestState.SENT:
             await self._give_up(newest, "no_answer", doubt=True)
             return Pending(SOONEST_S)
         leased = replace(newest, next_at=now + LEASE)
         if await self._requests.change(newest, leased) is not Stored.YES:
             return Pending(1)
-        return await self._go_on(wish, _next(leased))
+        return await self._go_on(issuance, _next(leased))
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         """Have the CA revoke a certificate; twice is once. Raises Refused (UNAVAILABLE) while it cannot be asked."""
@@ -213,51 +213,53 @@ class ForeignIssuer:
             return SOONEST_S
         return min(LATEST_S, max(1, -int(-(request.next_at - self._clock.now()).total_seconds() // 1)))
 
-    async def _begin(self, wish: Wish, before: Request | None) -> Certified | Pending | Refusal:
+    async def _begin(self, issuance: IssuanceRequest, before: Request | None) -> Certified | Pending | Refusal:
         """Store an attempt, then send it: a request that is not on record is never sent."""
         now = self._clock.now()
         request = Request(
-            order=wish.order,
+            order=issuance.order,
             attempt=1 if before is None else before.attempt + 1,
             issuer=self._terms.issuer,
             transaction=self._entropy.token(16),
-            profile=wish.profile,
-            spki_sha256=hashlib.sha256(wish.spki_der).hexdigest(),
+            profile=issuance.profile,
+            spki_sha256=hashlib.sha256(issuance.spki_der).hexdigest(),
             state=RequestState.SENT,
             sent_at=now,
             doubts=0 if before is None else before.doubts,
         )
-        asked = self._asked(wish, request)
+        asked = self._asked(issuance, request)
         if isinstance(asked, Refusal):
             return asked
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.CA_REQUEST_SENT,
                 issuer=request.issuer,
-                profile=f"{wish.profile}@{self._terms.profiles[wish.profile].version}",
+                profile=f"{issuance.profile}@{self._terms.profiles[issuance.profile].version}",
                 attempt=request.attempt,
                 spki_sha256=request.spki_sha256,
             )
-            return await self._requests.begin(request, leaf)
+            return await self._requests.begin(request, record)
 
-        if not await self._recorder.write(order_chain(request.order), attempt):
+        if not await self._audit_log.write(order_stream(request.order), attempt):
             return Pending(1)
-        return await self._answered(wish, request, await self._client.request(asked))
+        return await self._answered(issuance, request, await self._client.request(asked))
 
-    def _asked(self, wish: Wish, request: Request) -> Asked | Refusal:
+    def _asked(self, issuance: IssuanceRequest, request: Request) -> ExternalRequest | Refusal:
         """Return what to ask for; a request that a CA would read may say nothing that we do not say ourselves."""
         try:
-            subject = self._subject(wish.profile, wish.subject)
+            subject = self._subject(issuance.profile, issuance.subject)
         except ValueError:
             return UNNAMED
         if self._client.sends_csr:
-            says, more = names_of(wish.csr_der)
+            says, more = names_of(issuance.csr_der)
             fits = sorted(says) == sorted(subject) if self._client.csr_names and self._ours else True
             if more or not fits or not {short for short, _ in says} <= {short for short, _ in subject}:
                 return TELLS_MORE
-        called = self._terms.called.get(wish.profile, wish.profile)
-        return Asked(request.transaction, wish.csr_der, wish.spki_der, subject, called, wish.replaces)
+        called = self._terms.called.get(issuance.profile, issuance.profile)
+        return ExternalRequest(
+            request.transaction, issuance.csr_der, issuance.spki_der, subject, called, issuance.replaces
+        )
 
     @property
     def _ours(self) -> bool:
@@ -267,18 +269,20 @@ class ForeignIssuer:
         values = {**self._terms.constants, **known}
         return tuple((line.attribute, line.fill(values)) for line in self._terms.profiles[profile].subject)
 
-    async def _go_on(self, wish: Wish, request: Request) -> Certified | Pending | Refusal:
-        asked = self._asked(wish, request)
+    async def _go_on(self, issuance: IssuanceRequest, request: Request) -> Certified | Pending | Refusal:
+        asked = self._asked(issuance, request)
         if isinstance(asked, Refusal):
             return asked
         if request.state is RequestState.RECEIVED:
             return await self._confirm(asked, request)
-        return await self._answered(wish, request, await self._client.poll(asked, request.ticket))
+        return await self._answered(issuance, request, await self._client.poll(asked, request.ticket))
 
-    async def _answered(self, wish: Wish, request: Request, answer: Answer) -> Certified | Pending | Refusal:
+    async def _answered(
+        self, issuance: IssuanceRequest, request: Request, answer: Answer
+    ) -> Certified | Pending | Refusal:
         match answer:
             case Received():
-                return await self._judge(wish, request, answer)
+                return await self._judge(issuance, request, answer)
             case Waiting():
                 after_s = min(LATEST_S, max(1, answer.retry_after_s))
                 after = request.waiting(answer.ticket or request.ticket, self._in(after_s))
@@ -316,32 +320,37 @@ class ForeignIssuer:
 
     # a certificate that came -------------------------------------------------------------------------------------
 
-    async def _judge(self, wish: Wish, request: Request, answer: Received) -> Certified | Pending | Refusal:
+    async def _judge(
+        self, issuance: IssuanceRequest, request: Request, answer: Received
+    ) -> Certified | Pending | Refusal:
         terms = self._terms
         wanted = Wanted(
-            wish.spki_der, self._subject(wish.profile, wish.subject), terms.naming, terms.profiles[wish.profile]
+            issuance.spki_der,
+            self._subject(issuance.profile, issuance.subject),
+            terms.naming,
+            terms.profiles[issuance.profile],
         )
         judged = received.judge(answer.der, answer.offered, wanted, terms.anchors, self._clock.now())
         if not judged.findings:
             judged = Judged(judged.chain, await asyncio.to_thread(self._linted, answer.der))
         if judged.findings:
             revoke = received.is_asked_for(answer.der, wanted, terms.anchors)
-            return await self._put_aside(wish, request, answer, judged.codes, revoke=revoke)
+            return await self._put_aside(issuance, request, answer, judged.codes, revoke=revoke)
         kept = _kept(request, answer, judged.chain)
         if not self._client.confirms:
             kept = replace(kept, state=RequestState.ISSUED)
         event = Event.CA_CERTIFICATE_RECEIVED if self._client.confirms else Event.CA_CERTIFICATE_ISSUED
         match await self._change(request, kept, event, serial=kept.serial, issuer=kept.issuer):
             case Stored.MOVED:
-                return await self._late(wish, request, answer)
+                return await self._late(issuance, request, answer)
             case Stored.KNOWN:
-                return await self._put_aside(wish, request, answer, "serial_known", revoke=False)
+                return await self._put_aside(issuance, request, answer, "serial_known", revoke=False)
             case Stored.YES if not self._client.confirms:
                 return _certified(kept)
-        asked = self._asked(wish, request)
+        asked = self._asked(issuance, request)
         return asked if isinstance(asked, Refusal) else await self._confirm(asked, _next(kept))
 
-    async def _confirm(self, asked: Asked, request: Request) -> Certified | Pending:
+    async def _confirm(self, asked: ExternalRequest, request: Request) -> Certified | Pending:
         """Have the CA hear that its certificate was accepted; one that it does not confirm is revoked, never shown."""
         if request.der is None:
             raise ValueError(f"order {request.order}: a request was received without its certificate")
@@ -359,9 +368,9 @@ class ForeignIssuer:
         await self._change(request, after, Event.CA_REQUEST_GIVEN_UP, works, serial=request.serial, code=after.code)
         return Pending(SOONEST_S)
 
-    async def _late(self, wish: Wish, request: Request, answer: Received) -> Pending:
+    async def _late(self, issuance: IssuanceRequest, request: Request, answer: Received) -> Pending:
         """Put a certificate aside whose attempt was given up meanwhile; the order goes on with another."""
-        newest = await self._requests.newest(wish.order)
+        newest = await self._requests.newest(issuance.order)
         if newest is not None and newest.attempt == request.attempt and newest.state is RequestState.GIVEN_UP:
             orphan = replace(
                 _kept(newest, answer, ()), state=RequestState.GIVEN_UP, code="late", next_at=newest.next_at
@@ -371,7 +380,7 @@ class ForeignIssuer:
         return Pending(1)
 
     async def _put_aside(
-        self, wish: Wish, request: Request, answer: Received, code: str, *, revoke: bool
+        self, issuance: IssuanceRequest, request: Request, answer: Received, code: str, *, revoke: bool
     ) -> Pending | Refusal:
         """Keep what does not fit where nobody sees it; have it revoked when it is ours and no other order's."""
         serial = _serial(answer.der)
@@ -381,7 +390,7 @@ class ForeignIssuer:
         works = (self._revocation(request.order, serial),) if revoke and serial is not None and not others else ()
         event = Event.CA_CERTIFICATE_QUARANTINED
         stored = await self._change(request, after, event, works, serial=serial, issuer=request.issuer, code=code)
-        asked = self._asked(wish, request)
+        asked = self._asked(issuance, request)
         if not isinstance(asked, Refusal):
             await self._client.reject(asked, answer)
         return NOT_OURS if stored is Stored.YES else Pending(1)
@@ -416,10 +425,10 @@ class ForeignIssuer:
         if event is None:
             return await self._requests.change(before, after, None, works)
 
-        async def attempt(pen: Pen) -> Stored:
-            return await self._requests.change(before, after, pen.leaf(event, **facts), works)
+        async def attempt(builder: RecordBuilder) -> Stored:
+            return await self._requests.change(before, after, builder.record(event, **facts), works)
 
-        return await self._recorder.write(order_chain(before.order), attempt)
+        return await self._audit_log.write(order_stream(before.order), attempt)
 
 
 def _next(request: Request) -> Request:
@@ -437,7 +446,7 @@ def _serial(der: bytes) -> Serial | None:
 
 def _kept(request: Request, answer: Received, chain: tuple[bytes, ...]) -> Request:
     """Return the request with the certificate that came for it."""
-    leaf = x509.load_der_x509_certificate(answer.der)
+    record = x509.load_der_x509_certificate(answer.der)
     return replace(
         request,
         state=RequestState.RECEIVED,
@@ -446,8 +455,8 @@ def _kept(request: Request, answer: Received, chain: tuple[bytes, ...]) -> Reque
         serial=_serial(answer.der),
         der=answer.der,
         chain=chain,
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
+        not_before=record.not_valid_before_utc,
+        not_after=record.not_valid_after_utc,
     )
 
 

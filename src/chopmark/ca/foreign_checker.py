@@ -1,7 +1,7 @@
 """Reading the stored certificates of another CA again: what it signed, what was asked for, what the audit says.
 
 The CA's reservations are its own; what can be judged here are the bytes, the chain to the configured anchors, the
-order that asked, the holding that shows it, and the leaves. No column is trusted (I33).
+order that asked, the holding that shows it, and the records. No column is trusted (I33).
 """
 
 import hashlib
@@ -13,14 +13,15 @@ from typing import Protocol
 
 from cryptography import x509
 
-from chopmark.audit.leaf import StoredLeaf
+from chopmark.audit.record import StoredRecord
 from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.checker import LIMBO_AFTER, SHARED, Checked, Fault, Held, Ordered
-from chopmark.ca.foreign_ports import Known, Request, RequestState
+from chopmark.ca.foreign_ports import ExternalCaExpectations, Request, RequestState
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.core.types import CertificateState, Serial
-from chopmark.pki import fitness, path, received, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import path, received, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, Wanted
@@ -32,7 +33,7 @@ COUNTS = frozenset({RequestState.RECEIVED, RequestState.ISSUED, RequestState.REV
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How many leaves of the order's chain name the serial; `received` and `issued` name the CA with it."""
+    """How many records of the order's chain name the serial; `received` and `issued` name the CA with it."""
 
     received: int
     issued: int
@@ -48,11 +49,11 @@ class Row:
     request: Request
     account: str
     holding: Held | None
-    held_chain: tuple[bytes, ...]
+    held_stream: tuple[bytes, ...]
     order: Ordered | None
     ticked: bool
-    leaves: Said
-    records: tuple[StoredLeaf, ...] = ()
+    told: Said
+    records: tuple[StoredRecord, ...] = ()
     """Of the order, from the first one on."""
 
 
@@ -71,7 +72,7 @@ class Rows(Protocol):
 class ForeignChecker:
     """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
 
-    def __init__(self, known: Known, rows: Rows, lint_each: int = 10) -> None:
+    def __init__(self, known: ExternalCaExpectations, rows: Rows, lint_each: int = 10) -> None:
         self._known = known
         self._rows = rows
         self._lint_each = lint_each
@@ -97,9 +98,9 @@ class ForeignChecker:
         return Checked(seen, linted, tuple(faults))
 
 
-def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]]) -> Iterator[str]:
+def _judge(known: ExternalCaExpectations, row: Row, now: datetime, moduli: dict[int, list[Serial]]) -> Iterator[str]:
     request = row.request
-    yield from _audited(request, row.leaves)
+    yield from _audited(request, row.told)
     yield from _ended(row)
     yield from _approved(known, row)
     if request.state not in COUNTS:
@@ -112,21 +113,21 @@ def _judge(known: Known, row: Row, now: datetime, moduli: dict[int, list[Serial]
         return
     try:
         require_der(request.der)
-        leaf = x509.load_der_x509_certificate(request.der)
-        spki = signing.spki_of(leaf)
+        record = x509.load_der_x509_certificate(request.der)
+        spki = signing.spki_of(record)
     except (NotDer, ValueError):
         yield "certificate_malformed"
         return
     modulus = fitness.rsa_modulus(spki)
     if modulus is not None:
         moduli.setdefault(modulus, []).append(request.serial or Serial(""))
-    yield from _columns(request, leaf, spki)
+    yield from _columns(request, record, spki)
     yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
-    yield from _chain(known, request, request.der, leaf)
-    yield from _profile(known, row, request.der, leaf, spki)
+    yield from _chain(known, request, request.der, record)
+    yield from _profile(known, row, request.der, record, spki)
 
 
-def _approved(known: Known, row: Row) -> Iterator[str]:
+def _approved(known: ExternalCaExpectations, row: Row) -> Iterator[str]:
     """Whether the order's sealed records show that its customer approved this key."""
     request, order = row.request, row.order
     customer = "" if order is None else order.customer
@@ -134,53 +135,57 @@ def _approved(known: Known, row: Row) -> Iterator[str]:
     yield from unapproved(row.records, known.terms, said)
 
 
-def _columns(request: Request, leaf: x509.Certificate, spki: bytes) -> Iterator[str]:
+def _columns(request: Request, record: x509.Certificate, spki: bytes) -> Iterator[str]:
     """Whether the row says what the certificate says."""
     holds = {
-        "serial": serial_hex(leaf.serial_number) == request.serial,
-        "not_before": leaf.not_valid_before_utc == request.not_before,
-        "not_after": leaf.not_valid_after_utc == request.not_after,
+        "serial": serial_hex(record.serial_number) == request.serial,
+        "not_before": record.not_valid_before_utc == request.not_before,
+        "not_after": record.not_valid_after_utc == request.not_after,
         "spki": hashlib.sha256(spki).hexdigest() == request.spki_sha256,
-        "backdated": leaf.not_valid_before_utc >= request.sent_at - received.LONGER,
+        "backdated": record.not_valid_before_utc >= request.sent_at - received.LONGER,
     }
     yield from (field for field, held in holds.items() if not held)
 
 
-def _chain(known: Known, request: Request, der: bytes, leaf: x509.Certificate) -> Iterator[str]:
+def _chain(known: ExternalCaExpectations, request: Request, der: bytes, record: x509.Certificate) -> Iterator[str]:
     """Whether the stored chain leads to an anchor: of the CA connected now, one that is configured."""
     if not request.chain:
         yield "chain"
         return
     *between, root = request.chain
-    yield from (finding.code for finding in path.chain_findings(der, between, root, _made(request, leaf)))
+    yield from (finding.code for finding in path.chain_findings(der, between, root, _made(request, record)))
     if request.issuer == known.issuer and known.anchors is not None and root not in known.anchors.roots:
         yield "anchor"
 
 
-def _made(request: Request, leaf: x509.Certificate) -> datetime:
+def _made(request: Request, record: x509.Certificate) -> datetime:
     """Return the first moment at which it can have been made: a CA may date back, even to before its own beginning."""
-    return max(leaf.not_valid_before_utc, request.sent_at)
+    return max(record.not_valid_before_utc, request.sent_at)
 
 
-def _profile(known: Known, row: Row, der: bytes, leaf: x509.Certificate, spki: bytes) -> Iterator[str]:
+def _profile(
+    known: ExternalCaExpectations, row: Row, der: bytes, record: x509.Certificate, spki: bytes
+) -> Iterator[str]:
     """Whether one version of the order's profile allows the certificate; of several the one that fits best counts."""
     profiles = known.profiles.get(row.request.profile, ())
     if not profiles:
         yield "profile_unknown"
         return
-    judged = [list(_fits(known, profile, row, der, leaf, spki)) for profile in profiles]
+    judged = [list(_fits(known, profile, row, der, record, spki)) for profile in profiles]
     yield from min(judged, key=len)
 
 
-def _fits(known: Known, profile: Profile, row: Row, der: bytes, leaf: x509.Certificate, spki: bytes) -> Iterator[str]:
+def _fits(
+    known: ExternalCaExpectations, profile: Profile, row: Row, der: bytes, record: x509.Certificate, spki: bytes
+) -> Iterator[str]:
     # The judge of what comes looks at name and chain in its own way, with the customer's record in hand.
     naming = known.naming if row.request.issuer == known.issuer else Naming.THEIRS
     wanted = Wanted(spki, (("CN", ""),), naming, profile)
-    judged = received.judge(der, (), wanted, Anchors((), ()), _made(row.request, leaf))
+    judged = received.judge(der, (), wanted, Anchors((), ()), _made(row.request, record))
     yield from (finding.code for finding in judged.findings if finding.code not in {"subject", "chain"})
     customer = "" if row.order is None else row.order.customer
     values = {**known.constants, "customer": customer, "account": row.account}
-    if not named(leaf.subject, profile.subject, values, naming):
+    if not named(record.subject, profile.subject, values, naming):
         yield "subject"
 
 
@@ -200,7 +205,7 @@ def _correspondence(row: Row, now: datetime) -> Iterator[str]:
         return
     if (held.order, held.spki_sha256, held.der) != (request.order, request.spki_sha256, request.der):
         yield "holding_differs"
-    if row.held_chain != request.chain:
+    if row.held_stream != request.chain:
         yield "holding_of_another_chain"
     if order.serial != request.serial:
         yield "order_of_another_serial"
@@ -224,15 +229,15 @@ def _ended(row: Row) -> Iterator[str]:
         yield "revoked_by_nobody"
 
 
-def _audited(request: Request, leaves: Said) -> Iterator[str]:
-    """Whether the trail tells the same: one leaf for each step, none for a step that was not taken."""
+def _audited(request: Request, told: Said) -> Iterator[str]:
+    """Whether the trail tells the same: one record for each step, none for a step that was not taken."""
     issued = int(request.state in {RequestState.ISSUED, RequestState.REVOKED})
     wanted = Said(
-        received=1 if request.state is RequestState.RECEIVED else leaves.received,
+        received=1 if request.state is RequestState.RECEIVED else told.received,
         issued=issued,
-        put_aside=0 if request.state in COUNTS else max(1, leaves.put_aside),
+        put_aside=0 if request.state in COUNTS else max(1, told.put_aside),
         asked=int(request.by_hand),
         revoked=int(request.revoked_at is not None),
     )
-    if leaves != wanted:
+    if told != wanted:
         yield "audit_differs"

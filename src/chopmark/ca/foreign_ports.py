@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from chopmark.audit.leaf import Leaf
-from chopmark.ca.approval import Terms
+from chopmark.audit.record import AuditRecord
+from chopmark.ca.approval import ApprovalTerms
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.pki.profile import Profile
@@ -83,7 +83,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExternalRequest:
     """What a client turns into its protocol's request.
 
     `subject` are (short name, value) pairs in the profile's order; `profile` is the name that the CA knows it by;
@@ -173,19 +173,19 @@ class Client(Protocol):
         """Whether the CA takes the subject from the customer's request."""
         ...
 
-    async def request(self, asked: Asked) -> Answer:
+    async def request(self, asked: ExternalRequest) -> Answer:
         """Ask for a certificate."""
         ...
 
-    async def poll(self, asked: Asked, ticket: bytes) -> Answer:
+    async def poll(self, asked: ExternalRequest, ticket: bytes) -> Answer:
         """Ask again about a request that the CA has."""
         ...
 
-    async def accept(self, asked: Asked, received: Received) -> Ending:
+    async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
         """Tell the CA that the certificate was accepted; LATER when it is not known whether it heard."""
         ...
 
-    async def reject(self, asked: Asked, received: Received) -> None:
+    async def reject(self, asked: ExternalRequest, received: Received) -> None:
         """Tell the CA that the certificate does not fit, where the protocol can."""
         ...
 
@@ -203,7 +203,7 @@ class Stored(StrEnum):
 
 
 class Requests(Protocol):
-    """Keeps requests to other CAs. Each method is one transaction, with its leaf."""
+    """Keeps requests to other CAs. Each method is one transaction, with its record."""
 
     async def newest(self, order: OrderId) -> Request | None:
         """Return the order's newest attempt."""
@@ -213,12 +213,12 @@ class Requests(Protocol):
         """Return the request that a certificate came of; of several the one that counts."""
         ...
 
-    async def begin(self, request: Request, leaf: Leaf) -> bool:
+    async def begin(self, request: Request, record: AuditRecord) -> bool:
         """Store an attempt before it is sent; False when the order has one that is not over."""
         ...
 
     async def change(
-        self, before: Request, after: Request, leaf: Leaf | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
         """Put `after` in the place of `before`, with its work."""
         ...
@@ -229,7 +229,7 @@ class Requests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ExternalCaExpectations:
     """What stored certificates are held to: the CA connected now (None for none) and every version of each profile.
 
     `terms` are for the records of their orders.
@@ -240,4 +240,4 @@ class Known:
     naming: Naming
     profiles: Mapping[str, Sequence[Profile]]
     constants: Mapping[str, str]
-    terms: Terms
+    terms: ApprovalTerms

@@ -27,7 +27,7 @@ class RootKey(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CeremonyPlan:
     """The ceremony's words, written first and never changed; `number` is the CA's place in its line, from 1.
 
     Serials are hexadecimal; `lock` is the first line of the key files; `start` is aware UTC, whole seconds.
@@ -73,13 +73,13 @@ class Entry:
     did: str
 
 
-def load(folder: Folder) -> Plan | None:
+def load(folder: Folder) -> CeremonyPlan | None:
     """Return the plan that stands in the folder; None without one. ValueError for one that somebody damaged."""
     raw = folder.get(PLAN)
-    return None if raw is None else msgspec.json.decode(raw, type=Plan)
+    return None if raw is None else msgspec.json.decode(raw, type=CeremonyPlan)
 
 
-def store(folder: Folder, plan: Plan) -> None:
+def store(folder: Folder, plan: CeremonyPlan) -> None:
     """Have the plan stand in the folder."""
     folder.put(PLAN, msgspec.json.format(msgspec.json.encode(plan)))
 

@@ -17,9 +17,9 @@ from chopmark.ca import plan as plans
 from chopmark.ca.ceremony import CeremonyFailed, root_list
 from chopmark.ca.crosschecks import Made
 from chopmark.ca.folder import Folder
-from chopmark.ca.plan import Plan, RootKey
+from chopmark.ca.plan import CeremonyPlan, RootKey
 from chopmark.ca.ports import IssuerRow
-from chopmark.ca.transcript import Shown, request_profile, transcript
+from chopmark.ca.transcript import TranscriptEntry, request_profile, transcript
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId
 from chopmark.keys import shares
@@ -37,7 +37,7 @@ REQUEST, REQUEST_PROFILE, TRANSCRIPT = "issuing.csr.pem", "issuing.ext", "transc
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class CeremonyInputs:
     """What comes from outside. An earlier root: its key and certificate and the entries of its list.
 
     From another machine: the issuing CA's certificate, the root's and its list, DER.
@@ -70,7 +70,7 @@ class Ceremony:
     """
 
     def __init__(
-        self, folder: Folder, plan: Plan, keyring: Keyring, reopened: Callable[[], Keyring], clock: Clock
+        self, folder: Folder, plan: CeremonyPlan, keyring: Keyring, reopened: Callable[[], Keyring], clock: Clock
     ) -> None:
         self._folder = folder
         self._plan = plan
@@ -79,7 +79,7 @@ class Ceremony:
         self._reopened = reopened
         self._clock = clock
 
-    def run(self, given: Given) -> Ready | Waiting:
+    def run(self, given: CeremonyInputs) -> Ready | Waiting:
         """Make what is not there yet, check all of it, and return it.
 
         1 root key and root  2 issuing key and certificate, here or elsewhere  3 responder key and certificate
@@ -128,7 +128,7 @@ class Ceremony:
     def finish(self) -> None:
         """Write the transcript and remove the key files that the database holds; the root's stays, for the safe."""
         self.note(f"the CA {self._plan.issuer} was taken into use, and the root's list is published")
-        shown = [Shown(file, self._der(file)) for file in (ROOT, ISSUING, RESPONDER)]
+        shown = [TranscriptEntry(file, self._der(file)) for file in (ROOT, ISSUING, RESPONDER)]
         crl = x509.load_pem_x509_crl(self._stored(ROOT_LIST)).public_bytes(Encoding.DER)
         text = transcript(self._plan, plans.journal(self._folder), shown, crl, self._clock.now())
         self._folder.put(TRANSCRIPT, text.encode())
@@ -169,12 +169,12 @@ class Ceremony:
         except (KeyFileError, NoShares) as error:
             raise CeremonyFailed(f"these shares do not open {file}") from error
 
-    def _root_key(self, given: Given) -> Signer | None:
+    def _root_key(self, given: CeremonyInputs) -> Signer | None:
         if self._plan.root_key is RootKey.NEW:
             return self._key(ROOT_KEY, "root", "")
         return given.root_signer
 
-    def _root(self, signer: Signer | None, given: Given) -> bytes:
+    def _root(self, signer: Signer | None, given: CeremonyInputs) -> bytes:
         def made() -> bytes:
             if self._plan.root_key is RootKey.NEW:
                 return self._founding.root_certificate(as_private_key(_here(signer)))
@@ -198,7 +198,7 @@ class Ceremony:
         self.note(f"certificate of {whose}: SHA-256 {hashlib.sha256(der).hexdigest()}")
         return der
 
-    def _came_in(self, issuing: Signer, given: Given) -> bool:
+    def _came_in(self, issuing: Signer, given: CeremonyInputs) -> bool:
         """Take what the other machine made, when it fits the request; write the request when nothing came yet."""
         request = self._folder.get(REQUEST) or self._write_request(issuing)
         if self._folder.get(ISSUING) is not None:
@@ -229,7 +229,7 @@ class Ceremony:
         self.note(f"request for the issuing CA's certificate: SHA-256 {hashlib.sha256(digest).hexdigest()}")
         return request
 
-    def _list(self, signer: Signer | None, root: bytes, given: Given) -> bytes:
+    def _list(self, signer: Signer | None, root: bytes, given: CeremonyInputs) -> bytes:
         stored = self._folder.get(ROOT_LIST)
         if stored is None:
             number, start, key = self._plan.root_list_number, self._plan.start, as_private_key(_here(signer))

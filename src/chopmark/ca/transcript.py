@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from chopmark.ca.plan import Entry, Plan, RootKey
+from chopmark.ca.plan import CeremonyPlan, Entry, RootKey
 from chopmark.pki import signing
 from chopmark.pki.draft import Urls
 from chopmark.pki.x509 import serial_hex, spki_der
@@ -21,14 +21,16 @@ _TITLES = {"root.pem": "Root", "issuing.pem": "Issuing CA", "responder.pem": "OC
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TranscriptEntry:
     """A certificate of the ceremony: its file in the folder, and DER."""
 
     file: str
     der: bytes
 
 
-def transcript(plan: Plan, done: Sequence[Entry], shown: Sequence[Shown], crl: bytes, now: datetime) -> str:
+def transcript(
+    plan: CeremonyPlan, done: Sequence[Entry], shown: Sequence[TranscriptEntry], crl: bytes, now: datetime
+) -> str:
     """Return the transcript; `now` is when it is written. Times are UTC."""
     parts = [
         _head(plan, now),
@@ -49,7 +51,7 @@ def _pairs(digest: bytes) -> str:
     return digest.hex(":").upper()
 
 
-def _head(plan: Plan, now: datetime) -> Iterator[str]:
+def _head(plan: CeremonyPlan, now: datetime) -> Iterator[str]:
     yield "TRANSCRIPT OF A KEY CEREMONY"
     yield ""
     yield f"Written         {_time(now)}"
@@ -69,7 +71,7 @@ def _steps(done: Sequence[Entry]) -> Iterator[str]:
     yield from (f"{_time(entry.at)}  {entry.did}" for entry in done)
 
 
-def _certificate(one: Shown) -> Iterator[str]:
+def _certificate(one: TranscriptEntry) -> Iterator[str]:
     read = x509.load_der_x509_certificate(one.der)
     spki = spki_der(one.der)
     yield f"{_TITLES[one.file].upper()}: {one.file}"
@@ -105,7 +107,7 @@ def _verify() -> Iterator[str]:
     yield "$ openssl verify -x509_strict -CAfile root.pem -untrusted issuing.pem responder.pem"
 
 
-def _signed(plan: Plan) -> Iterator[str]:
+def _signed(plan: CeremonyPlan) -> Iterator[str]:
     yield "SIGNATURES"
     for person in (*plan.operators, *plan.witnesses):
         yield ""

@@ -1,7 +1,7 @@
 """Taking customers in: a sheet is checked to its last line, and then written wholly or not at all.
 
 Pass 1 checks every line by itself, against the others and against the directory, and puts the rows into a sealed
-spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows, each with its audit leaves and
+spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows, each with its audit records and
 the file's mark in one transaction: a run that is killed goes on where the mark stands, and ends in the same rows.
 """
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import IO
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, customer_chain, staff_chain
-from chopmark.audit.recorder import ATTEMPTS, Recorder, StaleChain
+from chopmark.audit.log import ATTEMPTS, AuditLog, StaleStream
+from chopmark.audit.record import AuditRecord, customer_stream, staff_chain
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
-from chopmark.ra.desk import assert_staff
-from chopmark.ra.intake_changes import Import, Plan, Told
+from chopmark.ra.context import assert_staff
+from chopmark.ra.intake_changes import BatchChanges, Import, Told
 from chopmark.ra.intake_differences import (
     CONTACT_COLUMNS,
     Share,
@@ -38,7 +38,18 @@ from chopmark.ra.intake_differences import (
     shared_note,
 )
 from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan, short_hash
-from chopmark.ra.intake_ports import KEPT, Allowed, Borne, Mark, Owners, Past, Registry, Rules, Standing, StandingMoved
+from chopmark.ra.intake_ports import (
+    KEPT,
+    Allowed,
+    Borne,
+    DirectoryState,
+    Mark,
+    Owners,
+    Past,
+    Registry,
+    Rules,
+    StandingMoved,
+)
 from chopmark.ra.intake_report import Remarks, Report, by_line
 from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
@@ -72,7 +83,7 @@ class Intake:
         self,
         registry: Registry,
         sealer: Sealer,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
         rules: Rules,
@@ -80,7 +91,7 @@ class Intake:
     ) -> None:
         self._registry = registry
         self._sealer = sealer
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
         self._rules = rules
@@ -251,12 +262,12 @@ class Intake:
                     remarks.add([shared_note(one, column, sorted(sharing))])
         return faults
 
-    def _turned(self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing]) -> Turned:
+    def _turned(self, rows: Sequence[Waiting], known: Mapping[CustomerId, DirectoryState]) -> Turned:
         there = [(one, standing) for one in rows if (standing := known.get(one.row.customer)) is not None]
         return {one.row.customer: differences(one, standing, self._sealer) for one, standing in there}
 
     async def _past(
-        self, rows: Sequence[Waiting], known: Mapping[CustomerId, Standing], turned: Turned, run: str
+        self, rows: Sequence[Waiting], known: Mapping[CustomerId, DirectoryState], turned: Turned, run: str
     ) -> Past:
         borne: list[Borne] = []
         for one in rows:
@@ -289,39 +300,39 @@ class Intake:
         return tuple(absent), count
 
     async def _write(self, rows: Sequence[Waiting], who: _By, mark: Mark | None) -> None:
-        """The rows are in the directory with their leaves: read, seal outside, write if nobody was faster."""
+        """The rows are in the directory with their records: read, seal outside, write if nobody was faster."""
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             known = await self._registry.standing([one.row.customer for one in rows])
             turned = self._turned(rows, known)
             if any(True for one in rows for _ in faults_of(one, turned.get(one.row.customer, ()), who.allowed)):
                 raise Refused(_BUSY)  # somebody else has changed the directory since the check
-            plan = Plan(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
+            plan = BatchChanges(who.of, now, known, turned, await self._past(rows, known, turned, who.of.run))
             changes = plan.changes(rows)
-            leaves = await self._leaves(plan.told, who, len(rows))
+            records = await self._records(plan.told, who, len(rows))
             try:
-                refused = await self._registry.write(changes, leaves, now, mark)
-            except (StaleChain, StandingMoved):
+                refused = await self._registry.write(changes, records, now, mark)
+            except (StaleStream, StandingMoved):
                 continue
             if refused is not None:
                 raise Refused(refused)
             return
         raise Refused(_BUSY)
 
-    async def _leaves(self, told: Sequence[Told], who: _By, count: int) -> list[Leaf]:
+    async def _records(self, told: Sequence[Told], who: _By, count: int) -> list[AuditRecord]:
         now = self._clock.now()
-        chains = {staff_chain(who.staff): None} | {customer_chain(one.customer): None for one in told}
+        chains = {staff_chain(who.staff): None} | {customer_stream(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
-        pens = {chain: self._recorder.pen(tip, now) for chain, tip in tips.items()}
+        builders = {chain: self._audit_log.builder(tip, now) for chain, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
-        staff = pens[staff_chain(who.staff)]
-        leaves = [staff.leaf(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
+        staff = builders[staff_chain(who.staff)]
+        records = [staff.record(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
-            chain = customer_chain(one.customer)
-            leaf = pens[chain].leaf(one.event, by=who.staff, **one.facts)
-            pens[chain] = pens[chain].after(leaf)
-            leaves.append(leaf)
-        return leaves
+            chain = customer_stream(one.customer)
+            record = builders[chain].record(one.event, by=who.staff, **one.facts)
+            builders[chain] = builders[chain].after(record)
+            records.append(record)
+        return records
 
 
 def _clashes(one: Waiting, owners: Owners) -> Iterator[Fault]:

@@ -30,7 +30,7 @@ from chopmark.ra.intake_differences import (
 )
 from chopmark.ra.intake_file import Waiting
 from chopmark.ra.intake_notices import Notices
-from chopmark.ra.intake_ports import Borne, Changes, Confirmed, Past, Rules, SealedCustomer, Standing, Trait
+from chopmark.ra.intake_ports import Borne, Changes, Confirmed, DirectoryState, Past, Rules, SealedCustomer, Trait
 from chopmark.ra.sheet import Column, Row
 from chopmark.tw.zone import local_midnight
 
@@ -56,12 +56,12 @@ class Import:
 
 
 @dataclass(slots=True)
-class Plan:
+class BatchChanges:
     """Gathers the changes of one batch."""
 
     of: Import
     now: datetime
-    known: Mapping[CustomerId, Standing]
+    known: Mapping[CustomerId, DirectoryState]
     turned: Turned
     past: Past
     created: list[SealedCustomer] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Plan:
             self.of.run,
         )
 
-    def _write(self, waiting: Waiting, standing: Standing | None, found: Sequence[Difference]) -> None:
+    def _write(self, waiting: Waiting, standing: DirectoryState | None, found: Sequence[Difference]) -> None:
         row = waiting.row
         version = self._customer(waiting, standing, found)
         if row.accounts != (standing.accounts if standing else ()):
@@ -118,7 +118,7 @@ class Plan:
             self.voided.append(row.customer)
             self.told += [_told(row.customer, one, version, versions) for one in found]
 
-    def _customer(self, waiting: Waiting, standing: Standing | None, found: Sequence[Difference]) -> int:
+    def _customer(self, waiting: Waiting, standing: DirectoryState | None, found: Sequence[Difference]) -> int:
         """Return the customer's version afterwards."""
         if standing is None:
             self.created.append(SealedCustomer(self._sealed(waiting.row, 1), waiting.person_hash))
@@ -144,7 +144,7 @@ class Plan:
             version=version,
         )
 
-    def _contacts(self, waiting: Waiting, standing: Standing | None) -> dict[Channel, int]:
+    def _contacts(self, waiting: Waiting, standing: DirectoryState | None) -> dict[Channel, int]:
         """Return the version of each contact that changes: the new one, or the last one of one that is removed."""
         versions: dict[Channel, int] = {}
         for channel, value in ((Channel.MOBILE, waiting.row.mobile), (Channel.EMAIL, waiting.row.email)):

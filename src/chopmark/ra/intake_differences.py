@@ -12,7 +12,7 @@ from chopmark.core.types import AccountNumber, Channel, CustomerId, text
 from chopmark.identity.ports import CustomerRow
 from chopmark.identity.sealed import Sealer
 from chopmark.ra.intake_file import Waiting
-from chopmark.ra.intake_ports import Allowed, Borne, Rules, Standing, Trait
+from chopmark.ra.intake_ports import Allowed, Borne, DirectoryState, Rules, Trait
 from chopmark.ra.sheet import Column, Fault, Row
 
 CONTACT_COLUMNS = {Channel.MOBILE: Column.MOBILE, Channel.EMAIL: Column.EMAIL}
@@ -41,7 +41,7 @@ Turned = Mapping[CustomerId, tuple[Difference, ...]]
 """What the rows of a batch say differently of the customers on record."""
 
 
-def differences(waiting: Waiting, standing: Standing, sealer: Sealer) -> tuple[Difference, ...]:
+def differences(waiting: Waiting, standing: DirectoryState, sealer: Sealer) -> tuple[Difference, ...]:
     """Return what the row says differently, in the order of the columns."""
     row, stored = waiting.row, standing.row
     found: list[Difference] = []
@@ -80,12 +80,12 @@ def traits(waiting: Waiting) -> list[Borne]:
     return _traits(waiting.person_hash, (waiting.mobile_hash, waiting.email_hash), waiting.row)
 
 
-def traits_before(standing: Standing) -> list[Borne]:
+def traits_before(standing: DirectoryState) -> list[Borne]:
     """Return what a customer number has on record."""
     return _traits(standing.person_id_hash, [one.destination_hash for one in standing.contacts.values()], standing)
 
 
-def _traits(person_hash: str, contacts: Collection[str | None], holder: Row | Standing) -> list[Borne]:
+def _traits(person_hash: str, contacts: Collection[str | None], holder: Row | DirectoryState) -> list[Borne]:
     return [
         Borne(Trait.PERSON, person_hash),
         *[Borne(Trait.CONTACT, one) for one in contacts if one is not None],
@@ -93,7 +93,7 @@ def _traits(person_hash: str, contacts: Collection[str | None], holder: Row | St
     ]
 
 
-def gained(waiting: Waiting, standing: Standing | None, found: Collection[Difference]) -> list[Borne]:
+def gained(waiting: Waiting, standing: DirectoryState | None, found: Collection[Difference]) -> list[Borne]:
     """Return what the row gives a customer number that it has not; `found` are the row's differences."""
     if standing is None:
         return traits(waiting)

@@ -12,7 +12,7 @@ from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.ra.intake_differences import CHANNELS, Difference, Turn
-from chopmark.ra.intake_ports import Borne, Past, Standing, Trait
+from chopmark.ra.intake_ports import Borne, DirectoryState, Past, Trait
 from chopmark.ra.sheet import Column
 
 AFTERWARDS = timedelta(milliseconds=1)
@@ -33,7 +33,7 @@ class Notices:
     _sent: set[tuple[str, CustomerId, Channel, int]] = field(default_factory=set)
 
     def tell(
-        self, customer: CustomerId, standing: Standing | None, found: Sequence[Difference], moved: Sequence[Borne]
+        self, customer: CustomerId, standing: DirectoryState | None, found: Sequence[Difference], moved: Sequence[Borne]
     ) -> None:
         """Queue the notices of one row: to the customer of this number, and to who had its id or account before."""
         late = self.past.contacts.get(customer, ())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from chopmark.audit.leaf import ChainId, Leaf, Tip
+from chopmark.audit.record import AuditRecord, StreamId, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
@@ -59,7 +59,7 @@ class StandingMoved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DirectoryState:
     """How a customer stands in the directory; accounts in the firm's order."""
 
     row: CustomerRow
@@ -101,7 +101,7 @@ class Changes:
     `known` has every customer of the batch that was there, `fresh` those that were not.
     """
 
-    known: Mapping[CustomerId, Standing]
+    known: Mapping[CustomerId, DirectoryState]
     created: Sequence[SealedCustomer] = ()
     changed: Sequence[SealedCustomer] = ()
     contacts: Sequence[ContactRow] = ()
@@ -164,20 +164,22 @@ class Registry(Protocol):
         """Return customer numbers in order, `most` of them, those behind `after`."""
         ...
 
-    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
+    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, DirectoryState]:
         """Return those of the customers that are in the directory."""
         ...
 
-    async def tips(self, chains: Sequence[ChainId]) -> dict[ChainId, Tip]:
-        """Return the tip of each chain; version 0 where it has no leaf yet."""
+    async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
+        """Return the tip of each chain; version 0 where it has no record yet."""
         ...
 
     async def begin(self, file_sha256: str, now: datetime) -> int:
         """Return how many lines of this file are in; a file that was finished begins anew at 0."""
         ...
 
-    async def write(self, changes: Changes, leaves: Sequence[Leaf], now: datetime, mark: Mark | None) -> Refusal | None:
-        """Write a batch, its leaves and the file's mark, all or nothing; refused where another import has the file.
+    async def write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: datetime, mark: Mark | None
+    ) -> Refusal | None:
+        """Write a batch, its records and the file's mark, all or nothing; refused where another import has the file.
 
         Raises:
             StandingMoved: a customer, or a number in it, is not as `changes.known` says any more.

@@ -13,8 +13,8 @@ from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
-from chopmark.ra.desk import Caller
-from chopmark.ra.files import Repeat
+from chopmark.ra.context import Caller
+from chopmark.ra.snapshots import Repeat
 from chopmark.web.frames import lang_of
 from chopmark.web.state import AnyRequest, house
 

@@ -9,12 +9,12 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountKind, CertificateState, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.pki.key_words import key_name
-from chopmark.ra.desk import Caller
-from chopmark.ra.files import OrderFile
+from chopmark.ra.context import Caller
 from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import ChannelChoice, Sent
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.program import Issued
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
 from chopmark.web.doors import Doors
@@ -59,19 +59,21 @@ def seconds_until(moment: datetime, now: datetime) -> int:
     return max(0, int((moment - now).total_seconds()))
 
 
-def days_left(holding: Holding, now: datetime) -> int:
+def days_left(holding: SubscriberCertificate, now: datetime) -> int:
     """Return the days that a certificate is still valid, rounded up; 0 when it is over."""
     return max(0, -((now - holding.not_after) // timedelta(days=1)))
 
 
-def state_now(holding: Holding, now: datetime) -> CertificateState:
+def state_now(holding: SubscriberCertificate, now: datetime) -> CertificateState:
     """Return the state at this moment: an active certificate past its end is expired."""
     if holding.state is CertificateState.ACTIVE and now > holding.not_after:
         return CertificateState.EXPIRED
     return holding.state
 
 
-def certificate_out(holding: Holding, now: datetime, *, whole: bool = False, pem: bool = False) -> CertificateOut:
+def certificate_out(
+    holding: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
+) -> CertificateOut:
     """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too."""
     return CertificateOut(
         serial=holding.serial,
@@ -98,10 +100,10 @@ class OrderView:
     next: str
     channels: list[ChannelChoice]
     sent: Sent | None
-    old: Holding | None
-    holding: Holding | None
+    old: SubscriberCertificate | None
+    holding: SubscriberCertificate | None
     now: datetime
-    file: OrderFile
+    snapshot: OrderSnapshot
 
 
 async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Issued:
@@ -111,17 +113,17 @@ async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Iss
     return await doors.program.credential(caller, order_id)
 
 
-def order_view(doors: Doors, file: OrderFile) -> OrderView:
+def order_view(doors: Doors, snapshot: OrderSnapshot) -> OrderView:
     """Return what there is to show of an order."""
-    now, order, step = doors.now(), file.order, file.order.next()
+    now, order, step = doors.now(), snapshot.order, snapshot.order.next()
     waiting = step is Step.CHANNEL
-    channels = doors.counter.channels(file) if waiting else []
-    sent = doors.counter.sent(file) if waiting else None
-    old, holding = file.holding(order.old_serial), file.holding(order.serial)
+    channels = doors.customer_queries.channels(snapshot) if waiting else []
+    sent = doors.customer_queries.sent(snapshot) if waiting else None
+    old, holding = snapshot.holding(order.old_serial), snapshot.holding(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
         name = "code"
-    return OrderView(order, name, channels, sent, old, holding, now, file)
+    return OrderView(order, name, channels, sent, old, holding, now, snapshot)
 
 
 def order_out(
@@ -180,7 +182,7 @@ def named_out(doors: Doors, view: OrderView, out: OrderOut) -> OrderOut:
 
     Only for answers that nobody keeps: what a repeated change is answered with lies in the database.
     """
-    names = doors.rekey.csr_subject(view.file)
+    names = doors.rekey.csr_subject(view.snapshot)
     out.csr_subject = [NameOut(short, value) for short, value in names] or None
     return out
 
@@ -228,7 +230,7 @@ def account_label(account: AccountRow, lang: Lang) -> str:
     return f"{market} {account.number}"
 
 
-def certificate_view(holding: Holding, account: str, now: datetime) -> CertificateView:
+def certificate_view(holding: SubscriberCertificate, account: str, now: datetime) -> CertificateView:
     """Return a certificate as pages show it; `account` is its label."""
     return CertificateView(
         holding.serial,

@@ -77,7 +77,7 @@ class Errand(counter.Errand):
         return await self.call(f"{self.path}/code", {"code": code.reveal()})
 
     @property
-    def leaf(self) -> bytes:
+    def record(self) -> bytes:
         return counter.unb64(self.order["certificate"]["der"])
 
 
@@ -152,7 +152,7 @@ async def test_the_names_that_an_order_says_are_what_the_ca_certifies_and_stand_
         assert await made.subject() == wanted
         await made.until("done", "enrol")
         assert made.order["state"] == "active"
-        assert subject_of(made.leaf) == [f"{short}={value}" for short, value in wanted]
+        assert subject_of(made.record) == [f"{short}={value}" for short, value in wanted]
         assert await made.subject() == []  # nobody makes a key for it any more
         told = [answer.text for answer in made.answers] + [str(request.url) for request in made.browser.sent]
         told += [heard.line for heard in peer.proxy.heard] + [repr(logged)]
@@ -185,7 +185,7 @@ async def test_a_holder_s_chinese_name_comes_back_as_it_was_asked_for(peer: Est)
     subject = issuer.csr_subject("investor", values)
     assert subject[-1] == ("CN", HOLDER)
     applicant = peer.applicant()
-    wish = replace(applicant.wish, subject=values, csr_der=applicant.key.request(subject))
-    made = await certified(peer, issuer, wish)
+    issuance = replace(applicant.issuance, subject=values, csr_der=applicant.key.request(subject))
+    made = await certified(peer, issuer, issuance)
     assert subject_of(made.der)[-1] == f"CN={HOLDER}"
     assert issuer.csr_subject("investor", {}) == ()  # what our records do not hold cannot be named

@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr
 
-from chopmark import operating
 from chopmark.ca.checker import Checked
 from chopmark.ca.foreign_checker import ForeignChecker
-from chopmark.ca.foreign_ports import Known
-from chopmark.ca.ports import Wish
+from chopmark.ca.foreign_ports import ExternalCaExpectations
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
+from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Operation, Reason, Serial
@@ -45,14 +45,16 @@ async def peer(request: pytest.FixtureRequest, world: World, tmp_path: Path, ca:
         yield peer
 
 
-def known(peer: Foreign, profile: str = "") -> Known:
+def known(peer: Foreign, profile: str = "") -> ExternalCaExpectations:
     issuer = peer.issuer()._terms
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
-    return Known(issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms)
+    return ExternalCaExpectations(
+        issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms
+    )
 
 
-async def checked(peer: Foreign, lint_each: int = 1, by: Known | None = None) -> Checked:
+async def checked(peer: Foreign, lint_each: int = 1, by: ExternalCaExpectations | None = None) -> Checked:
     house = peer.world.house
     return await ForeignChecker(by or known(peer), ForeignRows(house.engine), lint_each).check(peer.world.clock.now())
 
@@ -68,7 +70,7 @@ async def history(peer: Foreign) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ByHand(world.house.desk, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
+        await ByHand(world.house.context, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())
@@ -140,14 +142,14 @@ async def _another_subject(peer: Foreign, serial: Serial) -> None:
 
 
 async def _another_use(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="use")
+    issuance = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="use")
     await _certificate(peer, serial, made)
 
 
 async def _ca_certificate(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="ca")
+    issuance = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="ca")
     await _certificate(peer, serial, made)
 
 
@@ -350,7 +352,7 @@ async def test_a_certificate_that_was_confirmed_by_cmp_has_no_fault(peer: Cmp) -
     spki = errand.key._key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    peer.applicants.append((Applicant(errand.key, Wish(errand.id, "investor", spki, {})), ANN))
+    peer.applicants.append((Applicant(errand.key, IssuanceRequest(errand.id, "investor", spki, {})), ANN))
     await errand.confirm()
     await errand.prove()
     assert await checked(peer) == Checked(1, 1, ())

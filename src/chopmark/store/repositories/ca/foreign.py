@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work
@@ -97,7 +97,7 @@ class RequestRepository:
 
         return await self._engine.read(script)
 
-    async def begin(self, request: Request, leaf: Leaf) -> bool:
+    async def begin(self, request: Request, record: AuditRecord) -> bool:
         """Store an attempt before it is sent; False when the order has one that is not over."""
 
         def script() -> Script[bool]:
@@ -115,13 +115,13 @@ class RequestRepository:
                 chain=blobs(request.chain),
             )
             if rows:
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
     async def change(
-        self, before: Request, after: Request, leaf: Leaf | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
         """Put `after` in the place of `before`, with its work; a serial that came before is KNOWN."""
 
@@ -133,8 +133,8 @@ class RequestRepository:
             if not (yield query(_CHANGE, **values)):
                 return Stored.MOVED
             yield from queue(works)
-            if leaf is not None:
-                yield from append(leaf)
+            if record is not None:
+                yield from append(record)
             return Stored.YES
 
         values: dict[str, Value] = {

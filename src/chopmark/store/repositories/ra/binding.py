@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, text
 from chopmark.messaging.ports import Work
@@ -13,7 +13,7 @@ from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Row, Script, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.credentials import USED_UP, claim, usable
 from chopmark.store.repositories.ra.order_rows import BYTES, KILL_CODES, ORDER, by, order_of
@@ -65,7 +65,7 @@ def bound_to(
     nonce: bytes | None,
     now: datetime,
     works: tuple[Work, ...],
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[Refusal | None]:
     """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce."""
     bind = guard(
@@ -83,7 +83,7 @@ def bound_to(
     unused = guard(_UNUSED_KEY, spki=bound.spki_sha256)
     claimed = [claim(order.id, bound.credential, bound.spki_sha256, now)] if bound.credential else []
     killed = query(KILL_CODES, id=order.id)
-    if (yield from record(leaf, ours, unused, bind, *claimed, killed, *queued(works))) is not None:
+    if (yield from write_with_record(record, ours, unused, bind, *claimed, killed, *queued(works))) is not None:
         yield from wake(works)
         return None
     return (yield from _why_not_bound(order, bound, now))
@@ -114,7 +114,7 @@ def possessed(
     nonce: bytes | None,
     acting: ActingLogin,
     now: datetime,
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[bool]:
     """Note that this login holds the order's key, using up the nonce; approvals given before are void.
 
@@ -128,4 +128,4 @@ def possessed(
         **by(acting),
         spki=order.spki_sha256,
     )
-    return (yield from record(leaf, held)) is not None
+    return (yield from write_with_record(record, held)) is not None

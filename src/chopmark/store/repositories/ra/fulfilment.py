@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Installed, OrderState, Serial
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding, Otherwise
+from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms
 from chopmark.store.engine.script import Query, Script, Value, guard, in_turn, query
-from chopmark.store.repositories.leaves import append, record
+from chopmark.store.repositories.leaves import append, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import BYTES, ORDER
 from chopmark.store.repositories.ra.revoking import MOVED_ON
@@ -56,7 +56,13 @@ WHERE order_id = :id AND state IN ('issued', 'held') AND activated_at IS NULL
 
 
 def fulfilled(
-    order: Order, holding: Holding, works: tuple[Work, ...], leaf: Leaf, otherwise: Otherwise, *, swap: bool
+    order: Order,
+    holding: SubscriberCertificate,
+    works: tuple[Work, ...],
+    record: AuditRecord,
+    otherwise: AlternativeOutcome,
+    *,
+    swap: bool,
 ) -> Script[OrderState | None]:
     """Give a submitted or pending order its certificate; once. Return what the order has become.
 
@@ -71,7 +77,7 @@ def fulfilled(
     # 1. As a rule nothing has come between: one bundle.
     old = _supersede(order, holding.serial, at) if swap else still_active(order)
     changes = (*old, key_free(holding.spki_sha256), fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
-    if (yield from record(leaf, *changes)) is not None:
+    if (yield from write_with_record(record, *changes)) is not None:
         yield from wake(works)
         return OrderState.ISSUED
     # 2. A contact has stopped the order: the certificate is stored on hold, and the old one stays as it is.
@@ -79,19 +85,19 @@ def fulfilled(
     if why is None and (yield fulfil(_FULFIL_STOPPED)):
         yield from in_turn((*(old if swap else ()), store, hold_new(order.id, at)))
         yield from queue(otherwise.held)
-        yield from append(leaf)
-        return OrderState.HELD
+        yield from append(record)
+        return OrderState.LOCKED
     # 3. The old certificate was revoked, or the key blocked, while the CA was at work: the new one is revoked (F22).
     if why is None or not (yield from refuse(order.id, holding.serial, why)):
         return None
     yield store
     yield query(END_UNPROVEN, id=order.id)
     yield from queue(otherwise.works)
-    yield from append(otherwise.leaf)
+    yield from append(otherwise.record)
     return OrderState.REFUSED
 
 
-def _stored(holding: Holding) -> Query:
+def _stored(holding: SubscriberCertificate) -> Query:
     return query(
         _STORE_HOLDING,
         serial=holding.serial,
@@ -116,14 +122,14 @@ def activated(
     installed: Installed,
     now: datetime,
     works: tuple[Work, ...],
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[Refusal | None]:
     """Make the order's certificate the active one and supersede those before it, using up the nonce; once."""
     new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
     activate = guard(_ACTIVATE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce, installed=installed.value, **new)
     free = key_free(order.spki_sha256 or "")
     supersede = _supersede(order, order.serial or Serial(""), ms(now))
-    if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
+    if (yield from write_with_record(record, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
         found = yield query(ORDER, id=order.id)
         return None if found and found[0]["state"] == "active" else MOVED_ON
     yield from wake(works)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Bound, Holding, Otherwise
+from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.leaves import append, note, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.binding import bound_to, possessed
 from chopmark.store.repositories.ra.disputes import disputed
@@ -86,12 +86,12 @@ class _Undo(Exception):
 
 
 class OrderRepository:
-    """Implements `ra.ports.Orders` and `ra.ports.Holdings`."""
+    """Implements `ra.ports.Orders`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
+    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
 
         def script() -> Script[Order]:
@@ -118,7 +118,7 @@ class OrderRepository:
                 delay=span(order.delay),
                 slip_unless=None if order.slip_unless is None else "+".join(sorted(order.slip_unless)),
             )
-            if (yield from record(leaf, new, *queued(works))) is not None:
+            if (yield from write_with_record(record, new, *queued(works))) is not None:
                 yield from wake(works)
                 return order
             live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
@@ -155,16 +155,16 @@ class OrderRepository:
 
         return await self._engine.read(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
-    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
+    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
         """Give a live order a fresh nonce; the old one is dead."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
-            return (yield from record(leaf, fresh)) is not None
+            return (yield from write_with_record(record, fresh)) is not None
 
         return await self._engine.run(script)
 
@@ -175,26 +175,30 @@ class OrderRepository:
         nonce: bytes | None,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """As `binding.bound_to`."""
-        return await self._engine.run(bound_to, self._engine.dialect, order, bound, nonce, now, works, leaf)
+        return await self._engine.run(bound_to, self._engine.dialect, order, bound, nonce, now, works, record)
 
-    async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
+    async def possess(
+        self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, record: AuditRecord
+    ) -> bool:
         """As `binding.possessed`."""
-        return await self._engine.run(possessed, self._engine.dialect, order, nonce, acting, now, leaf)
+        return await self._engine.run(possessed, self._engine.dialect, order, nonce, acting, now, record)
 
-    async def check(self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+    async def check(
+        self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, record: AuditRecord
+    ) -> bool:
         """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
 
         def script() -> Script[bool]:
             checked = guard(_CHECK, id=order, login=login, now=ms(now), since=ms(fresh_since))
-            return (yield from record(leaf, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
+            return (yield from write_with_record(record, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def submit(
-        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, leaf: Leaf
+        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
     ) -> bool:
         """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
 
@@ -210,30 +214,30 @@ class OrderRepository:
                 known=words(frozenset(acting.known)),
                 spki=order.spki_sha256,
             )
-            return (yield from record(leaf, once)) is not None
+            return (yield from write_with_record(record, once)) is not None
 
         return await self._engine.run(script)
 
-    async def pend(self, order: OrderId, leaf: Leaf) -> bool:
+    async def pend(self, order: OrderId, record: AuditRecord) -> bool:
         """Mark a submitted order as waiting for its CA."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_PEND, id=order))) is not None
+            return (yield from write_with_record(record, guard(_PEND, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def fulfil(
         self,
         order: Order,
-        holding: Holding,
+        holding: SubscriberCertificate,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        otherwise: Otherwise,
+        record: AuditRecord,
+        otherwise: AlternativeOutcome,
         *,
         swap: bool = False,
     ) -> OrderState | None:
         """As `fulfilment.fulfilled`."""
-        return await self._engine.run(fulfilled, order, holding, works, leaf, otherwise, swap=swap)
+        return await self._engine.run(fulfilled, order, holding, works, record, otherwise, swap=swap)
 
     async def activate(
         self,
@@ -242,30 +246,30 @@ class OrderRepository:
         installed: Installed,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """As `fulfilment.activated`."""
-        return await self._engine.run(activated, self._engine.dialect, order, nonce, installed, now, works, leaf)
+        return await self._engine.run(activated, self._engine.dialect, order, nonce, installed, now, works, record)
 
     async def revoke(
         self,
         order: Order,
         acting: ActingLogin,
-        budgets: tuple[Budget, ...],
+        limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """End a holding by its coded revocation order; refused when a quota is used up."""
-        script = partial(revoked, order, acting, budgets, fresh_since, now, works, leaf)
+        script = partial(revoked, order, acting, limits, fresh_since, now, works, record)
         try:
             await self._engine.run(script)
         except NotRevoked as refused:
             return refused.refusal
         return None
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
 
         False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
@@ -283,7 +287,7 @@ class OrderRepository:
                 yield query(END_UNPROVEN, id=order)
                 yield from queue(works)
             yield query(KILL_CODES, id=order)
-            yield from append(leaf)
+            yield from append(record)
             return True
 
         try:
@@ -292,7 +296,13 @@ class OrderRepository:
             return False
 
     async def dispute(
-        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self,
+        order: Order,
+        channel: Channel,
+        limit: RateLimit,
+        now: datetime,
+        works: tuple[Work, ...],
+        record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted and stop the contact; as `disputes.disputed`."""
-        return await self._engine.run(disputed, order, channel, budget, now, works, leaf)
+        return await self._engine.run(disputed, order, channel, limit, now, works, record)

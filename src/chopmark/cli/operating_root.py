@@ -9,10 +9,21 @@ from chopmark.app.issuing_cas import Means, Named
 from chopmark.app.settings import Settings
 from chopmark.ca.asked import ListAsked
 from chopmark.ca.ceremony import root_list
+from chopmark.cli.operating_ca import (
+    SAID,
+    Ask,
+    Opening,
+    Stopped,
+    read,
+    read_list,
+    really,
+    require_people,
+    say,
+    share_of,
+)
+from chopmark.cli.operating_ca import root_signer as opened
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.shares import Lock, Shares
-from chopmark.operating_ca import SAID, Ask, Opening, Stopped, read, read_list, really, require_people, say, share_of
-from chopmark.operating_ca import root_signer as opened
 from chopmark.pki import crl
 from chopmark.pki.crl import CrlReason, RevokedEntry
 from chopmark.pki.x509 import spki_der
@@ -80,7 +91,7 @@ async def _taken(line: list[Named], asked: ListAsked) -> tuple[Named, bytes]:
     if asked.take is None or asked.revoke:
         raise Stopped("a list that was made elsewhere is taken as it is: --take goes without --revoke")
     der = read_list(asked.take)
-    from chopmark.ca import crosschecks  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.ca import crosschecks
 
     for one in line:
         if crosschecks.signed_by(der, one.row.chain[-1]):
@@ -89,7 +100,7 @@ async def _taken(line: list[Named], asked: ListAsked) -> tuple[Named, bytes]:
 
 
 async def _require_fit(means: Means, root: Named, made: Crl) -> None:
-    from chopmark.ca import crosschecks  # noqa: PLC0415 - as above
+    from chopmark.ca import crosschecks
 
     found = crosschecks.list_faults(made.der, root.row.chain[-1], means.clock.now())
     found += crosschecks.lint_list(made.der)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chopmark.app.settings import Settings
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.operating_ca import say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.operating_ca import say
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet import Fault, csv_lines
@@ -31,7 +31,7 @@ async def import_customers(
     dry_run: bool = False,
 ) -> int:
     """Import a sheet, or say what that would do; show a progress bar on a terminal."""
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")

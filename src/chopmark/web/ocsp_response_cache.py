@@ -7,8 +7,8 @@ from typing import TypeAlias
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
 
 from chopmark.core.clock import Clock
-from chopmark.va.lookout import Standing
 from chopmark.va.responder import OcspAnswer
+from chopmark.va.status_watcher import StatusGuard
 
 Question: TypeAlias = bytes | tuple[bytes, bytes]
 """The path of a GET as it came, or path and body of a POST."""
@@ -52,12 +52,12 @@ class _Kept:
     """An answer, and when it may be given again."""
 
     ready: Ready
-    standing: Standing
+    standing: StatusGuard
     since: datetime
     until: datetime
 
 
-class Answered:
+class OcspResponseCache:
     """What this process has answered, the oldest first to go."""
 
     def __init__(self, clock: Clock, most_kept: int = MOST_KEPT) -> None:

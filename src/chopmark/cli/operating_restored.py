@@ -2,16 +2,16 @@
 
 from chopmark.app.foundation import House, reentry_of
 from chopmark.app.settings import Settings
-from chopmark.audit.leaf import stamp
+from chopmark.audit.record import stamp
 from chopmark.audit.sequencer import LedgerBroken
-from chopmark.audit.succession import Files
-from chopmark.console import at_console
+from chopmark.audit.succession import Snapshots
+from chopmark.cli.console import at_console
+from chopmark.cli.operating import say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.operating import say
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.reentry import ReentryLine
-from chopmark.restoring import Loss, Reentry, Restoring, Voided
+from chopmark.ra.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.store.repositories.restored import RestoredRepository
 
 LONGEST_REASON = 200
@@ -44,9 +44,9 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
-    files = Files(house.heads, house.head_signer)
+    files = Snapshots(house.heads, house.head_signer)
     voids = RestoredRepository(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.recorder, house.clock)
+    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 
 
 async def _planned(restoring: Restoring) -> int:

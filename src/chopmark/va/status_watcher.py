@@ -20,19 +20,19 @@ MOST_STANDING = 20_000
 
 
 @dataclass(slots=True, eq=False)
-class Standing:
-    """Whether what was said of a certificate, when its record had turned `turns` times, is still so."""
+class StatusGuard:
+    """Whether what was said of a certificate, when its record had turned `status_version` times, is still so."""
 
-    lookout: "Lookout"
-    turns: int
-    unturned: bool = True
+    status_watcher: "StatusWatcher"
+    status_version: int
+    unchanged: bool = True
 
     def holds(self) -> bool:
         """True while the record has not turned as far as is known, and what is known is of these seconds."""
-        return self.unturned and self.lookout.sees()
+        return self.unchanged and self.status_watcher.sees()
 
 
-class Lookout:
+class StatusWatcher:
     """One process's view of what changes, for the responders of all issuing CAs.
 
     `tick` tells seconds, and no change of the clock moves it.
@@ -47,7 +47,7 @@ class Lookout:
         self._changes = changes
         self._most_standing = most_standing
         self._tick = tick or asyncio.get_running_loop().time
-        self._standing: dict[Serial, Standing] = {}
+        self._standing: dict[Serial, StatusGuard] = {}
         self._since: int | None = None
         self._looked_at: float | None = None
         self.looks = 0
@@ -79,7 +79,7 @@ class Lookout:
         """True while the last look is not too old."""
         return self._looked_at is not None and 0 <= self._tick() - self._looked_at < TRUSTED_S
 
-    def stand(self, serial: Serial, turns: int, looks: int) -> Standing | None:
+    def stand(self, serial: Serial, status_version: int, looks: int) -> StatusGuard | None:
         """Return the standing of a record that was read when `looks` looks had been.
 
         None when nothing is seen now, or when a look came between: it may have shown a change after that reading,
@@ -88,18 +88,18 @@ class Lookout:
         if looks != self.looks or not self.sees():
             return None
         standing = self._standing.get(serial)
-        if standing is not None and standing.turns == turns:
+        if standing is not None and standing.status_version == status_version:
             return standing
         self._drop(serial)
         while len(self._standing) >= self._most_standing:
             self._drop(next(iter(self._standing)))
-        standing = self._standing[serial] = Standing(self, turns)
+        standing = self._standing[serial] = StatusGuard(self, status_version)
         return standing
 
     def _turn(self, changes: tuple[Changed, ...]) -> None:
         for change in changes:
             standing = self._standing.get(change.serial)
-            if standing is not None and standing.turns != change.turns:
+            if standing is not None and standing.status_version != change.status_version:
                 self._drop(change.serial)
 
     def forget(self) -> None:
@@ -114,4 +114,4 @@ class Lookout:
     def _drop(self, serial: Serial) -> None:
         standing = self._standing.pop(serial, None)
         if standing is not None:
-            standing.unturned = False
+            standing.unchanged = False

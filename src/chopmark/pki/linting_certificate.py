@@ -1,6 +1,6 @@
 """The order of things as types: Draft -> Linted -> Reserved -> Issued (architecture rule 2).
 
-pkilint judges one exemplar of a kind; every real draft must equal it field by field, and what may differ passes
+pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ passes
 checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
 """
 
@@ -16,7 +16,8 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import OrderId, text
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
 from chopmark.pki.draft import Draft, ExemplarKey, assemble, distribution_point
@@ -27,7 +28,7 @@ from chopmark.pki.x509 import RDN_OIDS, Attribute, Extension, TbsCertificate, Ti
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a draft may differ in from its exemplar, and how far."""
+    """What a draft may differ in from its linting certificate, and how far."""
 
     crl_urls: frozenset[str]
     validity: Lifetime
@@ -36,7 +37,7 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Exemplar:
+class LintingCertificate:
     """A TBSCertificate that pkilint has found clean, for one (profile version, issuer, key algorithm)."""
 
     tbs_der: bytes
@@ -53,7 +54,7 @@ class _Seal:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """A draft that equals its exemplar; the seal is this module's alone and holds for one draft."""
+    """A draft that equals its linting certificate; the seal is this module's alone and holds for one draft."""
 
     draft: Draft
     _seal: _Seal
@@ -94,16 +95,16 @@ def _issuer_key(spki_der: bytes) -> signing.IssuerPublicKey:
     return signing.public_key(spki_der)
 
 
-def lint(draft: Draft, exemplar: Exemplar) -> Linted | tuple[Finding, ...]:
-    """Return the draft as Linted, or every way in which it differs from its exemplar."""
-    if draft.exemplar_key != exemplar.key:
+def lint(draft: Draft, linting_certificate: LintingCertificate) -> Linted | tuple[Finding, ...]:
+    """Return the draft as Linted, or every way in which it differs from its linting certificate."""
+    if draft.exemplar_key != linting_certificate.key:
         return (_different("exemplar_key"),)
-    found = compare(draft.tbs_der, exemplar.tbs_der, exemplar.allowed)
+    found = compare(draft.tbs_der, linting_certificate.tbs_der, linting_certificate.allowed)
     return found or Linted(draft, _Seal(draft))
 
 
 def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[Finding, ...]:
-    """Return every field of a TBSCertificate that differs from the exemplar's without being allowed to.
+    """Return every field of a TBSCertificate that differs from the linting certificate's without being allowed to.
 
     Equal to the octet: version, signature algorithm, issuer, the subject's attribute types and string types, the
     key's algorithm, and each extension with its criticality and place. Checked by rule instead: serial, validity,
@@ -130,7 +131,7 @@ def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """An exemplar's TBSCertificate, read; what is None could not be read, and nothing equals it."""
+    """An linting certificate's TBSCertificate, read; what is None could not be read, and nothing equals it."""
 
     tbs: TbsCertificate
     signature: bytes

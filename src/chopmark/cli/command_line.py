@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
-from chopmark.cli_ca import ca_app
-from chopmark.cli_staff import certificates_find, certificates_revoke, customers_show
+from chopmark.cli.ca import ca_app
+from chopmark.cli.lookup import certificates_find, certificates_revoke, customers_show
 from chopmark.core.refusal import Refused
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def est() -> int:
 @check_app.default
 def check() -> int:
     """Say whether this installation may start, and what its policy permits that `strict` does not."""
-    from chopmark.operating import check as run
+    from chopmark.cli.operating import check as run
 
     return asyncio.run(run(_settings()))
 
@@ -123,7 +123,7 @@ def check_certificates(*, lint_each: int = 10) -> int:
     lint_each:
         pkilint judges every n-th certificate: 1 for all, 0 for none.
     """
-    from chopmark.operating import check_certificates as run
+    from chopmark.cli.operating import check_certificates as run
 
     return asyncio.run(run(_settings(), lint_each))
 
@@ -131,7 +131,7 @@ def check_certificates(*, lint_each: int = 10) -> int:
 @db_app.command(name="upgrade")
 def db_upgrade() -> int:
     """Bring the schema up to this release, and list the orders in flight that have to be begun again."""
-    from chopmark.operating import upgrade as run
+    from chopmark.cli.operating import upgrade as run
 
     return asyncio.run(run(_settings()))
 
@@ -149,7 +149,7 @@ def db_restored(*, by: str, reason: str, dry_run: Annotated[bool, Parameter(nega
     dry_run:
         Say what is lost and what would be done; change nothing.
     """
-    from chopmark.operating_restored import restored
+    from chopmark.cli.operating_restored import restored
 
     return asyncio.run(restored(_settings(), by, reason, dry_run=dry_run))
 
@@ -184,7 +184,7 @@ def customers_import(
     report:
         Where to write the faults, or with --dry-run everything, as CSV; without it they are printed.
     """
-    from chopmark.operating_sheet import import_customers
+    from chopmark.cli.operating_sheet import import_customers
 
     return asyncio.run(import_customers(_settings(), file, by, report, allow=allow, dates=dates, dry_run=dry_run))
 
@@ -200,7 +200,7 @@ def customers_password(customer: str, *, by: str) -> int:
     by:
         Staff id of who prints it, for the audit.
     """
-    from chopmark.operating import password_slip
+    from chopmark.cli.operating import password_slip
 
     return asyncio.run(password_slip(_settings(), customer, by))
 
@@ -229,7 +229,7 @@ def customers_approval_slip(
     key:
         The twelve letters of the key that the customer's page shows: then the slip approves that key and no other.
     """
-    from chopmark.staff import approval_slip
+    from chopmark.cli.staff import approval_slip
 
     return asyncio.run(approval_slip(_settings(), customer, by, approved_by, papers, key))
 
@@ -247,7 +247,7 @@ def clients_put(client: str, *, by: str, name: str = "") -> int:
     name:
         What the program is called; without it, its id.
     """
-    from chopmark.operating import put_client
+    from chopmark.cli.operating import put_client
 
     return asyncio.run(put_client(_settings(), client, name or client, by))
 
@@ -255,7 +255,7 @@ def clients_put(client: str, *, by: str, name: str = "") -> int:
 @clients_app.command(name="list")
 def clients_list() -> int:
     """List the clients."""
-    from chopmark.operating import list_clients
+    from chopmark.cli.operating import list_clients
 
     return asyncio.run(list_clients(_settings()))
 
@@ -288,7 +288,7 @@ def clients_limit(
     per_minute:
         Tickets that it may ask for in a minute.
     """
-    from chopmark.operating import limit_client
+    from chopmark.cli.operating import limit_client
 
     return asyncio.run(limit_client(_settings(), client, account, purpose, factor, per_minute, by))
 
@@ -296,7 +296,7 @@ def clients_limit(
 @clients_app.command(name="disable")
 def clients_disable(client: str, *, by: str) -> int:
     """End a client at once: its secrets, and the tickets that nobody has confirmed."""
-    from chopmark.operating import disable_client
+    from chopmark.cli.operating import disable_client
 
     return asyncio.run(disable_client(_settings(), client, by))
 
@@ -304,7 +304,7 @@ def clients_disable(client: str, *, by: str) -> int:
 @clients_app.command(name="end-previous")
 def clients_end_previous(client: str, *, by: str) -> int:
     """End the secret before the last rotation at once, and the tickets that nobody has confirmed."""
-    from chopmark.operating import end_previous_secret
+    from chopmark.cli.operating import end_previous_secret
 
     return asyncio.run(end_previous_secret(_settings(), client, by))
 
@@ -312,7 +312,7 @@ def clients_end_previous(client: str, *, by: str) -> int:
 @hold_app.command(name="show")
 def hold_show(customer: str) -> int:
     """Say what of a customer is on hold: codes (one lock for all channels and orders), the birth date."""
-    from chopmark.operating import show_holds
+    from chopmark.cli.operating import show_holds
 
     return asyncio.run(show_holds(_settings(), customer))
 
@@ -320,7 +320,7 @@ def hold_show(customer: str) -> int:
 @hold_app.command(name="release")
 def hold_release(customer: str, *, by: str, approved_by: str) -> int:
     """Lift a customer's holds and let codes be sent anew: one person asks, another approves; the customer is told."""
-    from chopmark.operating import release_hold
+    from chopmark.cli.operating import release_hold
 
     return asyncio.run(release_hold(_settings(), customer, by, approved_by))
 
@@ -338,7 +338,7 @@ def certificates_hold(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who approves.
     """
-    from chopmark.staff import suspend
+    from chopmark.cli.staff import suspend
 
     return asyncio.run(suspend(_settings(), serial, by, approved_by, held=True))
 
@@ -356,7 +356,7 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who approves.
     """
-    from chopmark.staff import suspend
+    from chopmark.cli.staff import suspend
 
     return asyncio.run(suspend(_settings(), serial, by, approved_by, held=False))
 
@@ -364,7 +364,7 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
 @certificates_app.command(name="by-hand")
 def certificates_by_hand() -> int:
     """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom."""
-    from chopmark.staff import list_by_hand
+    from chopmark.cli.staff import list_by_hand
 
     return asyncio.run(list_by_hand(_settings()))
 
@@ -382,7 +382,7 @@ def certificates_revoked(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who has seen that it is.
     """
-    from chopmark.staff import revoked_by_hand
+    from chopmark.cli.staff import revoked_by_hand
 
     return asyncio.run(revoked_by_hand(_settings(), serial, by, approved_by))
 
@@ -409,7 +409,7 @@ def keys_block(
     reason:
         The reason that the world is told.
     """
-    from chopmark.staff import block_key
+    from chopmark.cli.staff import block_key
 
     return asyncio.run(block_key(_settings(), key, reason, by, approved_by))
 
@@ -431,7 +431,7 @@ def audit_verify(
     root:
         Root certificates (PEM or DER) that may stand behind the anchors' time-stamps, besides the settings' own.
     """
-    from chopmark.operating import verify_audit
+    from chopmark.cli.operating import verify_audit
 
     return asyncio.run(verify_audit(_settings(), export, head, key, root))
 
@@ -439,7 +439,7 @@ def audit_verify(
 @audit_app.command(name="key")
 def audit_key_command(file: Path) -> int:
     """Write the public key of the signed heads, PEM: give it to the auditor once."""
-    from chopmark.operating import audit_key
+    from chopmark.cli.operating import audit_key
 
     return asyncio.run(audit_key(_settings(), file))
 
@@ -447,7 +447,7 @@ def audit_key_command(file: Path) -> int:
 @audit_app.command(name="export")
 def audit_export(file: Path) -> int:
     """Write the whole audit trail as JSON lines."""
-    from chopmark.operating import export_audit
+    from chopmark.cli.operating import export_audit
 
     return asyncio.run(export_audit(_settings(), file))
 

@@ -1,38 +1,38 @@
-"""The file that the counter opens for one step: a customer and one order of theirs, read at one moment, in one go."""
+"""What the counter reads for one step: a customer and one order of theirs, read at one moment, in one go."""
 
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from chopmark.audit.leaf import Tip
+from chopmark.audit.record import Tip
 from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.stepup.challenge import Challenge, ChallengeState
 
 
 @dataclass(frozen=True, slots=True)
-class CustomerFile:
+class CustomerSnapshot:
     """What is on record of a customer; certificates and live orders come newest first."""
 
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[Holding, ...]
+    holdings: tuple[SubscriberCertificate, ...]
     live: tuple[Order, ...]
 
-    def opened(self, order: Order) -> "OrderFile":
-        """Return the file of an order that was just opened."""
-        return OrderFile(order, self.customer, self.accounts, self.contacts, self.holdings, None, 0, ())
+    def opened(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot of an order that was just opened."""
+        return OrderSnapshot(order, self.customer, self.accounts, self.contacts, self.holdings, None, 0, ())
 
 
 @dataclass(frozen=True, slots=True)
-class OrderFile:
+class OrderSnapshot:
     """An order with what its steps look at; `sent` is its newest code, `codes` how many were sent.
 
-    `tips` are those of the audit chains that a step continues: the order's and the customer's. `last_login` is the
+    `tips` are those of the audit streams that a step continues: the order's and the customer's. `last_login` is the
     customer's newest login; None when no session of theirs is stored any more.
     """
 
@@ -40,7 +40,7 @@ class OrderFile:
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[Holding, ...]
+    holdings: tuple[SubscriberCertificate, ...]
     sent: Challenge | None
     codes: int
     tips: tuple[Tip, ...]
@@ -48,39 +48,39 @@ class OrderFile:
     undelivered: bool = False
     """No gateway took the message with the newest code, and it is tried no more."""
 
-    def holding(self, serial: Serial | None) -> Holding | None:
+    def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
         """Return one of the customer's certificates."""
         return next((held for held in self.holdings if held.serial == serial), None)
 
-    def now_as(self, order: Order) -> "OrderFile":
-        """Return the file with the order as it stands after a step."""
+    def now_as(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot with the order as it stands after a step."""
         return replace(self, order=order)
 
-    def bound(self, order: Order) -> "OrderFile":
-        """Return the file after a new key: the code that was sent for an earlier one is dead."""
+    def bound(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot after a new key: the code that was sent for an earlier one is dead."""
         sent = self.sent
         if sent is not None and sent.state is ChallengeState.LIVE:
             sent = replace(sent, state=ChallengeState.DEAD)
         return replace(self, order=order, sent=sent)
 
-    def with_code(self, sent: Challenge) -> "OrderFile":
-        """Return the file after another code was sent."""
+    def with_code(self, sent: Challenge) -> "OrderSnapshot":
+        """Return the snapshot after another code was sent."""
         return replace(self, sent=sent, codes=self.codes + 1)
 
-    def coded(self, order: Order, sent: Challenge) -> "OrderFile":
-        """Return the file after the right code, which is used up."""
+    def coded(self, order: Order, sent: Challenge) -> "OrderSnapshot":
+        """Return the snapshot after the right code, which is used up."""
         return replace(self, order=order, sent=replace(sent, state=ChallengeState.CONSUMED))
 
-    def issued(self, order: Order, holding: Holding) -> "OrderFile":
-        """Return the file with the order's new certificate."""
+    def issued(self, order: Order, holding: SubscriberCertificate) -> "OrderSnapshot":
+        """Return the snapshot with the order's new certificate."""
         return replace(self, order=order, holdings=(holding, *self.holdings))
 
-    def activated(self, order: Order, now: datetime) -> "OrderFile":
-        """Return the file after the order's certificate has proved itself and taken the place of those before."""
+    def activated(self, order: Order, now: datetime) -> "OrderSnapshot":
+        """Return the snapshot after the order's certificate has proved itself and taken the place of those before."""
         return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
 
 
-def _after(order: Order, held: Holding, now: datetime) -> Holding:
+def _after(order: Order, held: SubscriberCertificate, now: datetime) -> SubscriberCertificate:
     if held.serial == order.serial:
         return replace(held, state=CertificateState.ACTIVE, activated_at=now)
     if held.profile != order.profile or held.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
@@ -110,36 +110,36 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Who came, and the file of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+    """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
 
     session: Session
-    file: OrderFile | CustomerFile | None
+    snapshot: OrderSnapshot | CustomerSnapshot | None
     begun: bool
 
 
-class Files(Protocol):
-    """Reads files; each is one moment of the database."""
+class Snapshots(Protocol):
+    """Reads snapshots; each is one moment of the database."""
 
-    async def customer(self, customer: CustomerId) -> CustomerFile:
+    async def customer(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer; empty for an unknown one."""
         ...
 
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
     ) -> Entered | None:
-        """Return the live session under this hash, with the file of its order, or of its customer without one.
+        """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no file when the order is
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
         not theirs, or when the Idempotency-Key was used before.
         """
         ...
 
-    async def order(self, customer: CustomerId, order: OrderId) -> OrderFile | None:
-        """Return the file of an order of this customer; None when they have no such order."""
+    async def order(self, customer: CustomerId, order: OrderId) -> OrderSnapshot | None:
+        """Return the snapshot of an order of this customer; None when they have no such order."""
         ...
 
 
-def present_of(holdings: tuple[Holding, ...], profile: str) -> Holding | None:
+def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
     """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
     held = [h for h in holdings if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]

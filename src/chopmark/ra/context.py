@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -24,19 +24,19 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import Counters
+from chopmark.limits.budgets import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
-from chopmark.ra.files import CustomerFile, Files, OrderFile
 from chopmark.ra.model import Order, Step
-from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
+from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
+from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
 
-    `login` is the id of the login: of one sign-in or launch. `opened` is the file that was read when they came in, so
+    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in, so
     that their first step need not read it again.
     """
 
@@ -45,27 +45,27 @@ class Caller:
     door: str
     login: LoginId
     language: str = "zh-TW"
-    opened: OrderFile | CustomerFile | None = None
+    opened: OrderSnapshot | CustomerSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RaContext:
     """What a verb works with."""
 
     orders: Orders
-    holdings: Holdings
+    holdings: SubscriberCertificates
     people: People
-    counters: Counters
-    recorder: Recorder
+    rate_limits: RateLimits
+    audit_log: AuditLog
     policy: Policy
     portal: str
     clock: Clock
     entropy: Entropy
-    files: Files
+    snapshots: Snapshots
     submissions: Submissions
     journal: Lines
 
-    async def proved(self, holding: Holding) -> None:
+    async def proved(self, holding: SubscriberCertificate) -> None:
         """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
 
         The line belongs to no CA and to no revocation list: it is the RA's.
@@ -100,33 +100,33 @@ class Desk:
             said = text("Please sign in with your trading password first.")
             raise Refused(Refusal(Kind.FORBIDDEN, said, code="password_needed"))
 
-    async def file(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
-        if isinstance(caller.opened, OrderFile) and caller.opened.order.id == order:
+    async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        if isinstance(caller.opened, OrderSnapshot) and caller.opened.order.id == order:
             return self._counted(caller, caller.opened)
         return await self.reread(caller, order)
 
-    async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file as it is on record at this moment; as `file`."""
-        found = await self.files.order(caller.customer, order)
+    async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot as it is on record at this moment; as `snapshot`."""
+        found = await self.snapshots.order(caller.customer, order)
         if found is None:
             raise Refused(NO_ORDER)
         return self._counted(caller, found)
 
-    def _counted(self, caller: Caller, found: OrderFile) -> OrderFile:
+    def _counted(self, caller: Caller, found: OrderSnapshot) -> OrderSnapshot:
         for tip in found.tips:
-            self.recorder.know(tip)
+            self.audit_log.know(tip)
         return found.now_as(found.order.at(self.now(), self.policy).within(caller.login))
 
-    async def customer_file(self, caller: Caller) -> CustomerFile:
+    async def customer_snapshot(self, caller: Caller) -> CustomerSnapshot:
         """Return what is on record of the caller."""
-        if isinstance(caller.opened, CustomerFile):
+        if isinstance(caller.opened, CustomerSnapshot):
             return caller.opened
-        return await self.files.customer(caller.customer)
+        return await self.snapshots.customer(caller.customer)
 
-    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderFile:
-        """Return the file of the caller's order when `step` is its next one; raise Refused otherwise."""
-        found = await self.file(caller, order)
+    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderSnapshot:
+        """Return the snapshot of the caller's order when `step` is its next one; raise Refused otherwise."""
+        found = await self.snapshot(caller, order)
         refused = found.order.require(step)
         if refused is not None:
             raise Refused(refused)
@@ -217,13 +217,13 @@ class Desk:
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 
-def facts_of(holding: Holding | None) -> HoldingFacts | None:
+def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
     """Return what policy may know of a holding."""
     if holding is None:
         return None
     usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
     held = holding.state is CertificateState.HELD
-    return HoldingFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
+    return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
 
 
 def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:

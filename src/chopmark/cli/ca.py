@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from chopmark.ca.asked import Algorithm, Asked, ListAsked
+from chopmark.ca.asked import Algorithm, CeremonyOptions, ListAsked
 from chopmark.ca.folder import Folder
 
 ca_app = App(name="ca", help="The built-in CA.")
-_DEFAULT, _NO_LIST = Asked(), ListAsked()
+_DEFAULT, _NO_LIST = CeremonyOptions(), ListAsked()
 
 
 @ca_app.command(name="init")
@@ -23,7 +23,7 @@ def ca_init(*, algorithm: Algorithm = "P256") -> int:
         Kind of all three keys.
     """
     from chopmark.app.settings import Settings
-    from chopmark.operating import init_ca
+    from chopmark.cli.operating import init_ca
 
     return asyncio.run(init_ca(Settings(), algorithm))
 
@@ -37,13 +37,13 @@ def ca_share(file: Path) -> int:
     file:
         Where the share goes: on a medium of the operator's own.
     """
-    from chopmark.operating_ca import share
+    from chopmark.cli.operating_ca import share
 
     return share(file)
 
 
 @ca_app.command(name="ceremony")
-def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_ceremony(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
 
     Parameters
@@ -52,13 +52,13 @@ def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
         Where the ceremony's files go.
     """
     from chopmark.app.settings import Settings
-    from chopmark.operating_ca import ceremony
+    from chopmark.cli.operating_ca import ceremony
 
     return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=False))
 
 
 @ca_app.command(name="rollover")
-def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
 
     Parameters
@@ -67,7 +67,7 @@ def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
         Where the ceremony's files go.
     """
     from chopmark.app.settings import Settings
-    from chopmark.operating_ca import ceremony
+    from chopmark.cli.operating_ca import ceremony
 
     return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=True))
 
@@ -76,7 +76,7 @@ def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
 def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> int:
     """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
     from chopmark.app.settings import Settings
-    from chopmark.operating_root import root_crl
+    from chopmark.cli.operating_root import root_crl
 
     return asyncio.run(root_crl(Settings(), asked))
 
@@ -85,7 +85,7 @@ def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> 
 def ca_services() -> int:
     """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
     from chopmark.app.settings import Settings
-    from chopmark.operating_service import list_services
+    from chopmark.cli.operating_service import list_services
 
     return asyncio.run(list_services(Settings()))
 
@@ -104,7 +104,7 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
         A file with the pass-phrase that is to hold from now on; without it, the present one.
     """
     from chopmark.app.settings import Settings
-    from chopmark.operating_keys import rewrap
+    from chopmark.cli.operating_keys import rewrap
 
     return asyncio.run(rewrap(Settings(), files, new_passphrase, by))
 
@@ -131,6 +131,6 @@ def ca_revoke(
         The reason that the world is told.
     """
     from chopmark.app.settings import Settings
-    from chopmark.operating_service import revoke_service
+    from chopmark.cli.operating_service import revoke_service
 
     return asyncio.run(revoke_service(Settings(), serial, reason, by, approved_by))

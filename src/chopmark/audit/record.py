@@ -1,4 +1,4 @@
-"""One leaf: what happened, chained to the leaf before it and sealed by a key outside the database.
+"""One leaf: what happened, chained to the record before it and sealed by a key outside the database.
 
 A leaf's canonical bytes are JSON (RFC 8259), keys sorted, no spaces, UTF-8, without the MAC. Its
 MAC is HMAC-SHA-256 over a label and those bytes; its hash is the RFC 9162 s.2.1.1 leaf hash of
@@ -18,38 +18,38 @@ from chopmark.audit.facts import Fact, clean_facts
 from chopmark.audit.tree import hash_leaf
 from chopmark.core.types import CustomerId, OrderId
 
-ChainId = NewType("ChainId", str)
-"""Whose story a leaf continues: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""
+StreamId = NewType("StreamId", str)
+"""Whose story a record continues: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""
 
 GENESIS = bytes(32)
-"""The hash before a chain's first leaf."""
+"""The hash before a chain's first record."""
 _MAC_LABEL = b"chopmark-leaf-1\n"
 _CHAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}")
 
 
-def order_chain(order: OrderId) -> ChainId:
+def order_stream(order: OrderId) -> StreamId:
     """Return the chain of an order."""
-    return ChainId(str(order))
+    return StreamId(str(order))
 
 
-def customer_chain(customer: CustomerId) -> ChainId:
+def customer_stream(customer: CustomerId) -> StreamId:
     """Return the chain for what a customer does outside an order."""
-    return ChainId(f"customer:{customer}")
+    return StreamId(f"customer:{customer}")
 
 
-def staff_chain(staff_id: str) -> ChainId:
+def staff_chain(staff_id: str) -> StreamId:
     """Return the chain of a person at the firm."""
-    return ChainId(f"staff:{staff_id}")
+    return StreamId(f"staff:{staff_id}")
 
 
-def stranger_chain(keyed_hash: str) -> ChainId:
+def stranger_stream(keyed_hash: str) -> StreamId:
     """Return the chain for somebody whom the directory does not know, by keyed hash."""
-    return ChainId(f"stranger:{keyed_hash}")
+    return StreamId(f"stranger:{keyed_hash}")
 
 
-def system_chain(name: str) -> ChainId:
+def system_stream(name: str) -> StreamId:
     """Return the chain of a job or a ceremony."""
-    return ChainId(f"system:{name}")
+    return StreamId(f"system:{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +87,24 @@ class AuditKeys:
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The newest leaf of a chain: version 0 and GENESIS when there is none yet."""
+    """The newest record of a chain: version 0 and GENESIS when there is none yet."""
 
-    chain: ChainId
+    chain: StreamId
     version: int
     leaf_hash: bytes
 
 
-def new_chain(chain: ChainId) -> Tip:
-    """Return the tip of a chain that has no leaf yet."""
+def new_stream(chain: StreamId) -> Tip:
+    """Return the tip of a chain that has no record yet."""
     return Tip(chain, 0, GENESIS)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLeaf:
+class StoredRecord:
     """A leaf as a table or an export holds it: text as written, trusted for nothing.
 
     `at` is `stamp` text, `facts` canonical JSON text, `index` the place in the tree or None before
-    the sequencer has seen the leaf. The store puts the columns in unparsed, so that a tampered row
+    the sequencer has seen the record. The store puts the columns in unparsed, so that a tampered row
     becomes a finding and not a crash.
     """
 
@@ -139,11 +139,11 @@ class StoredLeaf:
         """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1); ValueError when malformed."""
         return hash_leaf(self.canonical() + self.mac)
 
-    def leaf(self) -> "Leaf":
+    def record(self) -> "AuditRecord":
         """Return the typed leaf; raises ValueError when malformed or of an unknown event."""
         self.canonical()
-        return Leaf(
-            chain=ChainId(self.chain),
+        return AuditRecord(
+            chain=StreamId(self.chain),
             version=self.version,
             previous=self.previous,
             at=parse_stamp(self.at),
@@ -165,10 +165,10 @@ class StoredLeaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class AuditRecord:
     """One recorded event: `at` is aware UTC in whole milliseconds, `mac` 32 octets under `kid`."""
 
-    chain: ChainId
+    chain: StreamId
     version: int
     previous: bytes
     at: datetime
@@ -184,9 +184,9 @@ class Leaf:
         """The leaf's name: chain@version."""
         return f"{self.chain}@{self.version}"
 
-    def stored(self, index: int | None = None) -> StoredLeaf:
-        """Return the columns to write; `index` stays None until the sequencer places the leaf."""
-        return StoredLeaf(
+    def stored(self, index: int | None = None) -> StoredRecord:
+        """Return the columns to write; `index` stays None until the sequencer places the record."""
+        return StoredRecord(
             chain=self.chain,
             version=self.version,
             previous=self.previous,
@@ -199,8 +199,8 @@ class Leaf:
         )
 
 
-def make_leaf(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, key: AuditKey) -> Leaf:
-    """Return the leaf that continues `tip`, sealed under `key`.
+def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, key: AuditKey) -> AuditRecord:
+    """Return the record that continues `tip`, sealed under `key`.
 
     The caller writes it in the change's own transaction, guarded by `tip.version`. Raises
     ValueError for a malformed chain id, a fact outside the allow-list or a naive time.
@@ -212,7 +212,7 @@ def make_leaf(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, k
     whole_ms = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
     clean = clean_facts(facts)
     encoded = _canonical(stamp(whole_ms), tip.chain, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
-    sealed = Leaf(
+    sealed = AuditRecord(
         chain=tip.chain,
         version=tip.version + 1,
         previous=tip.leaf_hash,
@@ -226,26 +226,28 @@ def make_leaf(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, k
     return sealed
 
 
-def encode(leaf: Leaf) -> bytes:
+def encode(record: AuditRecord) -> bytes:
     """Return the canonical bytes, without the MAC."""
-    if not leaf.memo:
-        facts = dict(leaf.facts)
-        made = _canonical(stamp(leaf.at), leaf.chain, leaf.event, facts, leaf.kid, leaf.previous, leaf.version)
-        leaf.memo.append(made)
-    return leaf.memo[0]
+    if not record.memo:
+        facts = dict(record.facts)
+        made = _canonical(
+            stamp(record.at), record.chain, record.event, facts, record.kid, record.previous, record.version
+        )
+        record.memo.append(made)
+    return record.memo[0]
 
 
-def leaf_hash(leaf: Leaf) -> bytes:
+def leaf_hash(record: AuditRecord) -> bytes:
     """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1)."""
-    canonical = encode(leaf)
-    if len(leaf.memo) == 1:
-        leaf.memo.append(hash_leaf(canonical + leaf.mac))
-    return leaf.memo[1]
+    canonical = encode(record)
+    if len(record.memo) == 1:
+        record.memo.append(hash_leaf(canonical + record.mac))
+    return record.memo[1]
 
 
-def next_tip(leaf: Leaf) -> Tip:
-    """Return the chain's tip once the leaf is written."""
-    return Tip(leaf.chain, leaf.version, leaf_hash(leaf))
+def next_tip(record: AuditRecord) -> Tip:
+    """Return the chain's tip once the record is written."""
+    return Tip(record.chain, record.version, leaf_hash(record))
 
 
 def stamp(at: datetime) -> str:

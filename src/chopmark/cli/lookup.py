@@ -13,7 +13,7 @@ def customers_show(who: str) -> int:
         Customer number, ID number, serial number of a certificate, or id of an order.
     """
     from chopmark.app.settings import Settings
-    from chopmark.staff_lookup import show_customer
+    from chopmark.cli.staff_lookup import show_customer
 
     return asyncio.run(show_customer(Settings(), who))
 
@@ -27,7 +27,7 @@ def certificates_find(what: str) -> int:
         One of these.
     """
     from chopmark.app.settings import Settings
-    from chopmark.staff_lookup import find_certificates
+    from chopmark.cli.staff_lookup import find_certificates
 
     return asyncio.run(find_certificates(Settings(), what))
 
@@ -51,6 +51,6 @@ def certificates_revoke(
         Staff id of who approves.
     """
     from chopmark.app.settings import Settings
-    from chopmark.staff_lookup import revoke_certificate
+    from chopmark.cli.staff_lookup import revoke_certificate
 
     return asyncio.run(revoke_certificate(Settings(), serial, reason, paper, by, approved_by))

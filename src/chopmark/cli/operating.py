@@ -21,14 +21,14 @@ from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.headkey import read_public
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
 from chopmark.ca.shipped import shipped_profiles
-from chopmark.console import at_console, looking
+from chopmark.cli.console import at_console, looking
+from chopmark.cli.house_check import house_faults, settings_faults, unpublished
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, text
-from chopmark.house_check import house_faults, settings_faults, unpublished
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.scope import scope_of
@@ -37,7 +37,7 @@ from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.messaging.sms import segments
 from chopmark.pki.x509 import read_certificates
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
 from chopmark.store import db
@@ -203,11 +203,11 @@ async def _failing_jobs(house: House) -> list[str]:
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
-    from chopmark.app.external_ca import known_of  # noqa: PLC0415
-    from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
-    from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
-    from chopmark.store.repositories.ca.checking import CertificateRows  # noqa: PLC0415
-    from chopmark.store.repositories.ca.foreign_checking import ForeignRows  # noqa: PLC0415
+    from chopmark.app.external_ca import known_of
+    from chopmark.ca.checker import Checked, Checker
+    from chopmark.ca.foreign_checker import ForeignChecker
+    from chopmark.store.repositories.ca.checking import CertificateRows
+    from chopmark.store.repositories.ca.foreign_checking import ForeignRows
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
@@ -247,7 +247,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.desk.notice(number, "password_printed", None))
+        await house.door.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")
