@@ -67,7 +67,8 @@ from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journaled import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository

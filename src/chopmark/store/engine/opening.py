@@ -88,15 +88,6 @@ async def assert_usable(url: str) -> None:
             await (await open_engine(url, pool=1)).close()
 
 
-async def make_current(url: str) -> None:
-    """Bring the schema up to this release; alembic is loaded only when there is something to do."""
-    if await is_current(url):
-        return
-    from chopmark.store import db  # noqa: PLC0415
-
-    await db.upgrade(url)
-
-
 def _schema_of_sqlite(path: str) -> str | None:
     if not Path(path).exists():
         return None

@@ -5,7 +5,7 @@ Times are epoch milliseconds (UTC), booleans are 0 and 1, JSON is text. Columns 
 so that the tables can be spread by customer.
 """
 
-from chopmark.store.schema.audit import anchors, chains, heads, records
+from chopmark.store.schema.audit import anchors, chains, heads, leaves
 from chopmark.store.schema.ca import certificates, foreign_requests, hand_revocations, issuers
 from chopmark.store.schema.columns import metadata
 from chopmark.store.schema.customer_import import bearers, former_contacts, imports
@@ -20,7 +20,7 @@ from chopmark.store.schema.identity import (
     sessions,
 )
 from chopmark.store.schema.installation import installation, leases
-from chopmark.store.schema.limits import entries, rate_limits
+from chopmark.store.schema.limits import counters, entries
 from chopmark.store.schema.messaging import inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
 from chopmark.store.schema.stepup import challenges, failures

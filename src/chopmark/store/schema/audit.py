@@ -5,7 +5,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table
 from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, text
 
 chains = Table("chains", metadata, key("chain"), integer("version"), binary("tip"))
-records = Table(
+leaves = Table(
     "leaves",
     metadata,
     Column("entry", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),

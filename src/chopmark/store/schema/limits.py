@@ -5,7 +5,7 @@ from sqlalchemy import Table
 from chopmark.store.schema.columns import integer, key, metadata, partial
 
 # Rate limits: how much of each was used in its present window.
-rate_limits = Table(
+counters = Table(
     "counters",
     metadata,
     key("name"),
