@@ -67,7 +67,7 @@ def bound_to(
     works: tuple[Work, ...],
     record: AuditRecord,
 ) -> Script[Refusal | None]:
-    """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce."""
+    """Bind a key to an order, and use up the nonce. The order has no key, or one that the same login holds."""
     bind = guard(
         _BIND.format(bytes=BYTES[dialect]),
         id=order.id,
@@ -116,7 +116,7 @@ def possessed(
     now: datetime,
     record: AuditRecord,
 ) -> Script[bool]:
-    """Note that this login holds the order's key, using up the nonce; approvals given before are void.
+    """Note that this login holds the order's key, and use up the nonce. Earlier approvals are void.
 
     A code that was sent and not yet given stays valid: it is bound to the key, not to a login.
     """

@@ -35,7 +35,10 @@ _CONTACTS = "SELECT channel, disputed_at FROM contacts WHERE customer = :custome
 def disputed(
     order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
-    """End the order, stop the contact and every code on its way to it; refused when the other one is stopped."""
+    """End the order, stop the contact and void every code that was sent to it.
+
+    Refused when the other one is stopped.
+    """
     end = guard(_END, id=order.id)
     stop = guard(_STOP, customer=order.customer, channel=channel.value, now=ms(now))
     kill = query(_KILL_CODES, customer=order.customer, channel=channel.value, id=order.id)

@@ -64,7 +64,7 @@ def fulfilled(
     *,
     swap: bool,
 ) -> Script[OrderState | None]:
-    """Give a submitted or pending order its certificate; once. Return what the order has become.
+    """Give a submitted or pending order its certificate, once. Return the order's new state, None if it has moved on.
 
     With `swap` the new certificate supersedes the old one at once: its CA ends the old one when it issues.
     """
@@ -124,7 +124,7 @@ def activated(
     works: tuple[Work, ...],
     record: AuditRecord,
 ) -> Script[Refusal | None]:
-    """Make the order's certificate the active one and supersede those before it, using up the nonce; once."""
+    """Make the order's certificate the active one, supersede the earlier ones, and use up the nonce. Works once."""
     new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
     activate = guard(_ACTIVATE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce, installed=installed.value, **new)
     free = key_free(order.spki_sha256 or "")
@@ -137,9 +137,9 @@ def activated(
 
 
 def _supersede(order: Order, serial: Serial, now: int) -> tuple[Query, ...]:
-    """Return the statements that put a new certificate in the place of those before; the one it renews must be good.
+    """Return the statements by which a new certificate supersedes earlier ones. The one that it renews must be active.
 
-    Safe to repeat: a CA that ends the old one at issue has it superseded before the new one is proved.
+    They may run twice: a CA that ends the old certificate at issuance has it superseded before the new one is proved.
     """
     new: dict[str, Value] = {"serial": serial, "now": now}
     old = renewed(order)

@@ -1,4 +1,7 @@
-"""Orders and what came of them. A transition is one conditional statement on the state that it starts from."""
+"""Orders and their transitions.
+
+Each transition is one UPDATE on the condition that the order is in the state before.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ WHERE id = :id AND state IN {LIVE} AND state NOT IN {{keep}} RETURNING serial
 
 
 class _Undo(Exception):
-    """Rolls a transition back that found its moment gone."""
+    """Rolls a transition back because the order was changed meanwhile."""
 
 
 class OrderRepository:
@@ -138,7 +141,7 @@ class OrderRepository:
         return await self._engine.read(script)
 
     async def live(self, customer: CustomerId) -> list[Order]:
-        """Return the customer's orders that still want something, newest first."""
+        """Return the customer's orders that are not finished, newest first."""
 
         def script() -> Script[list[Order]]:
             return [order_of(row) for row in (yield whole(LIVE_ORDERS, customer=customer))]
@@ -156,11 +159,11 @@ class OrderRepository:
         return await self._engine.read(script)
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change."""
+        """Write a record without another change."""
         await self._engine.run(note, record)
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
-        """Give a live order a fresh nonce; the old one is dead."""
+        """Give a live order a new nonce. The old one is invalid from now on."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
@@ -189,7 +192,7 @@ class OrderRepository:
     async def check(
         self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, record: AuditRecord
     ) -> bool:
-        """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
+        """Note that the birth date was right, after a recent code of this login. Give the counted failure back."""
 
         def script() -> Script[bool]:
             checked = guard(_CHECK, id=order, login=login, now=ms(now), since=ms(fresh_since))
@@ -200,7 +203,10 @@ class OrderRepository:
     async def submit(
         self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
     ) -> bool:
-        """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
+        """Submit an order that this login has approved since `fresh_since`, if it is as the caller has read it.
+
+        Works once.
+        """
 
         def script() -> Script[bool]:
             once = guard(
@@ -261,7 +267,7 @@ class OrderRepository:
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """End a holding by its coded revocation order; refused when a quota is used up."""
+        """Revoke a certificate by its approved order. Refused when a rate limit is used up."""
         script = partial(revoked, order, acting, limits, fresh_since, now, works, record)
         try:
             await self._engine.run(script)
@@ -270,9 +276,9 @@ class OrderRepository:
         return None
 
     async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
+        """End a live order as cancelled, held, refused or expired, and revoke its certificate that was not proved.
 
-        False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
+        False, and nothing is changed, when the order got a certificate meanwhile and `works` does not revoke it.
         """
         keep = "('none')" if state == OrderState.REFUSED else "('submitted', 'pending')"
         sql = _END.format(keep=keep)
@@ -304,5 +310,5 @@ class OrderRepository:
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """End an order that is not submitted and stop the contact; as `disputes.disputed`."""
+        """As `disputes.disputed`."""
         return await self._engine.run(disputed, order, channel, limit, now, works, record)

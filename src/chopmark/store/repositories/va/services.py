@@ -31,7 +31,7 @@ _SIGN_AGAIN = """
 UPDATE certificates SET turns = turns + 1, answer_due = :now
 WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 """
-"""What was signed ahead is of another turn: it is not given any more, nor kept by who signs at this moment."""
+"""Makes all answers that were signed ahead outdated, so that they are neither given nor stored any more."""
 
 
 class ServiceCertificateRepository:
@@ -41,7 +41,7 @@ class ServiceCertificateRepository:
         self._engine = engine
 
     async def withdrawn(self) -> list[Withdrawn]:
-        """Return all of them, newest first."""
+        """Return all revoked service certificates, newest first."""
 
         def script() -> Script[list[Withdrawn]]:
             return [
@@ -61,7 +61,7 @@ class ServiceCertificateRepository:
     async def withdraw(
         self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
     ) -> bool:
-        """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
+        """Revoke a certificate and replace it by its successor. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             key = {"after": after.certificate, "stored": after.stored_key}
