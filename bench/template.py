@@ -49,7 +49,7 @@ async def played(settings: Settings, now: datetime) -> Template:
     clock = SteppingClock(now - AGE)
     house = await build(settings, clock, SystemEntropy())
     try:
-        await house.intake.add([people.row(0)], "bench")
+        await house.customer_import.add([people.row(0)], "bench")
         await _certified(house, clock, 0)
         rows = {table: await _read(house, table, where) for table, where in _ROWS.items()}
         clock.moment = now
@@ -67,7 +67,7 @@ async def enrolled(settings: Settings, now: datetime, customers: range) -> None:
     clock = SteppingClock(now - AGE)
     house = await build(settings, clock, SystemEntropy())
     try:
-        await house.intake.add([people.row(i) for i in customers], "bench")
+        await house.customer_import.add([people.row(i) for i in customers], "bench")
         for i in customers:
             await _certified(house, clock, i)
             clock.moment += timedelta(seconds=15)  # the tree has one head a moment

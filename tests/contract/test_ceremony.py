@@ -18,8 +18,8 @@ from chopmark.app.foundation import build, founding
 from chopmark.app.issuing_cas import Means
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
-from chopmark.ca.asked import CeremonyOptions
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.cli.operating_ca import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
@@ -75,7 +75,7 @@ async def hold(
 async def start(chosen: Settings, clock: Clock | None = None) -> World:
     clock, dice = clock or Clock(), Dice(Random(8))
     house = await build(chosen, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     return World(house, clock, dice, chosen.database_url)
 
 

@@ -119,7 +119,7 @@ async def test_failures_of_a_clock_ahead_count_from_now_and_the_audit_agrees(wor
 
 
 async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
-    door = world.house.door
+    door = world.house.session_service
     world.clock.at = START + MONTH_AHEAD
     opened = await door.open(CustomerId(ANN), PASSWORD_LOGIN, None, "portal", None)
     assert await door.seen(opened.token.reveal()) is not None

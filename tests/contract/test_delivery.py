@@ -164,7 +164,7 @@ async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(worl
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     gateway = Gateway()
     await delivery(world, gateway).once()
     assert [m for m in gateway.tried if m.code is not None] == []

@@ -26,7 +26,7 @@ async def stopped(world: World, customer: str = ANN) -> set[Channel]:
 
 async def confirm(world: World, day: str, customer: str = ANN) -> None:
     """The firm's sheet as before, with the day on which the contacts were confirmed."""
-    assert (await world.house.intake.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
+    assert (await world.house.customer_import.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
 
 
 async def test_a_dispute_ends_the_order_and_the_other_contact_is_told(world: World) -> None:

@@ -11,7 +11,7 @@ from chopmark.identity.entries import CLOSES_AT
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.identity.sessions import Door, Marks, Opened
+from chopmark.identity.sessions import Marks, Opened, SessionService
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
 from chopmark.store.repositories.limits import RateLimitRepository
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
@@ -56,7 +56,7 @@ class Site:
 
     world: World
     gate: Gate
-    door: Door
+    door: SessionService
     networks: int = 0
 
     def address(self) -> str:
@@ -94,12 +94,12 @@ class Site:
         return await self.door.open(WHO, PASSWORD_LOGIN, None, "launch", None)
 
 
-def door_of(world: World, gate: PasswordGate) -> Door:
+def door_of(world: World, gate: PasswordGate) -> SessionService:
     """The house's door with another gate."""
     house, known = world.house, KnownBrowsers(SECRET, world.clock, world.dice)
     records, sessions = CustomerRepository(house.engine), SessionRepository(house.engine)
     rate_limits, marks = RateLimitRepository(house.engine), Marks(gate, known)
-    return Door(house.people, records, sessions, rate_limits, marks, house.audit_log, world.clock, world.dice)
+    return SessionService(house.people, records, sessions, rate_limits, marks, house.audit_log, world.clock, world.dice)
 
 
 async def site_of(world: World) -> Site:

@@ -62,7 +62,9 @@ async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and
 
 
 async def session(world: World, customer: str) -> bytes:
-    opened = await world.house.door.open(world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None)
+    opened = await world.house.session_service.open(
+        world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None
+    )
     return digest(opened.token.reveal())
 
 

@@ -204,7 +204,7 @@ async def test_after_a_hundred_failures_and_a_release_codes_are_as_good_as_new(w
 
 
 async def test_the_code_to_a_contact_that_was_changed_is_the_one_that_is_right(world: World) -> None:
-    await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     world.clock.later(days=7)
     errand = await world.to_sent()
     assert (await errand.challenge()).contact_version == 2
@@ -296,7 +296,7 @@ async def test_the_budget_of_a_day_is_the_customers_over_both_channels(world: Wo
 
 async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: World) -> None:
     other = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.intake.add([other], "alice")).imported == 1
+    assert (await world.house.customer_import.add([other], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert await sends(world, DAN, Channel.MOBILE, 5) is None
     world.clock.later(minutes=56)

@@ -49,7 +49,7 @@ async def world(device, tmp_path) -> AsyncIterator[World]:
     await db.upgrade(chosen.database_url)
     assert await found_ca(chosen, clock, dice)
     house = await build(chosen, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     made = World(house, clock, dice, chosen.database_url)
     yield made
     await made.close()

@@ -204,7 +204,7 @@ async def test_i16_five_codes_an_hour_and_ten_a_day_over_all_orders(world: World
 
 async def test_i15_a_number_that_two_customers_share_counts_once(world: World) -> None:
     twin = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.intake.add([twin], "alice")).imported == 1
+    assert (await world.house.customer_import.add([twin], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert (await sends(world, DAN, 5))[0] == 5
     sent, refused = await sends(world, "C8", 1)
@@ -277,7 +277,7 @@ async def test_i15_a_contact_that_is_not_registered_gets_no_code(world: World) -
 
 
 async def test_i15_a_changed_contact_cools_down_for_seven_days(world: World) -> None:
-    assert (await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
+    assert (await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
     world.clock.later(days=7, milliseconds=-1)
     errand = await world.to_key()
     refused = await refusal(errand.send(Channel.MOBILE))

@@ -30,7 +30,7 @@ async def test_a_ticket_becomes_a_session_of_its_customer_with_the_factors_of_th
     assert (launch.customer, launch.account) == (ANN, ACCOUNT)
     opened, wanted = await world.house.launches.confirm(secret, "visitor", None)
     assert wanted is None
-    session = await world.house.door.seen(opened.token.reveal())
+    session = await world.house.session_service.seen(opened.token.reveal())
     assert session is not None
     assert (session.customer, session.factors, session.account) == (ANN, factors, ACCOUNT)
 

@@ -18,7 +18,7 @@ from chopmark.core.refusal import Kind
 from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
 from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
 from chopmark.ra.context import RaContext
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery
@@ -81,7 +81,7 @@ async def deliver(house: House) -> None:
 
 
 async def change(house: House, customer: str, *allow: Allowed, **cells: str) -> None:
-    assert (await house.intake.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
+    assert (await house.customer_import.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
 
 
 def addresses(gateway: Gateway) -> list[tuple[str, str]]:
@@ -244,7 +244,7 @@ async def test_what_was_approved_or_sent_before_the_record_changed_approves_noth
 
 async def test_a_sheet_that_stays_the_same_voids_nothing(world: World) -> None:
     coded = await world.to_review(ANN)
-    assert (await world.house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await world.house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     assert (await coded.confirm()).state is OrderState.ISSUED
 
 
@@ -256,7 +256,7 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
     await change(world.house, ANN, Allowed.ID, Allowed.BLANKED, **emptied)
     thief = {**ROWS[ANN], "customer": "C9", "mobile": NEW_MOBILE, "email": NEW_EMAIL}
     thief["accounts"] = "(期) F014000-0000001"
-    assert (await world.house.intake.add([thief], "alice")).imported == 1
+    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
     caller = replace(world.caller(), customer=CustomerId("C9"))
     account = AccountNumber("F014000-0000001")
     order = (await world.house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None, None)).order

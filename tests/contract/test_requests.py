@@ -9,13 +9,13 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import AuditKey, order_stream
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.audit.log import AuditRepository
-from chopmark.store.repositories.ca.foreign import RequestRepository
+from chopmark.store.repositories.ca.external import RequestRepository
 from tests.contract.world import Clock
 
 AT = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)

@@ -323,7 +323,7 @@ async def test_a_certificate_whose_customer_the_backup_does_not_know_is_listed_f
     world: World, backups: Backups
 ) -> None:
     backup = await backups.take()
-    assert (await world.house.intake.add([LATE], "alice")).imported == 1
+    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()

@@ -152,19 +152,19 @@ async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the
     world: World, cluster: postgres.Cluster | None, tmp_path: Path
 ) -> None:
     before = await opened(world)
-    session = await world.house.door.seen(before)
+    session = await world.house.session_service.seen(before)
     assert session is not None
-    token = (await world.house.door.step_up(session, b"repeat")).reveal()
+    token = (await world.house.session_service.step_up(session, b"repeat")).reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
-    await world.house.door.sign_out(token)
+    await world.house.session_service.sign_out(token)
     await sequenced(world)
     await backup.put_back(world)
-    assert await world.house.door.seen(token) is not None  # what is mended here
-    assert await world.house.door.before(before, b"repeat") is not None
+    assert await world.house.session_service.seen(token) is not None  # what is mended here
+    assert await world.house.session_service.before(before, b"repeat") is not None
     await declared(world)
-    assert await world.house.door.seen(token) is None
-    assert await world.house.door.before(before, b"repeat") is None
+    assert await world.house.session_service.seen(token) is None
+    assert await world.house.session_service.before(before, b"repeat") is None
     assert await world.count("sessions") == 1
 
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from chopmark.app.foundation import House, build, founding
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
-from chopmark.ca.asked import CeremonyOptions, ListAsked
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
-from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
 from chopmark.cli import operating
 from chopmark.cli.operating_ca import ceremony

@@ -27,7 +27,7 @@ from chopmark.core.types import (
     Reason,
 )
 from chopmark.pki.key_words import LETTERS, key_words
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
 from chopmark.ra.rekey import PresentedCertificate
@@ -192,10 +192,12 @@ async def test_none_is_printed_while_a_contact_cools_down_or_was_stopped_lately(
 async def test_none_is_printed_for_a_week_for_who_lost_contacts_by_a_sheet_or_took_anothers_place(world: World) -> None:
     """One insider: Dan's contact is blanked; a new number without any contact gets Ann's id and account."""
     blanked = {**ROWS[DAN], "mobile": ""}
-    assert (await world.house.intake.add([blanked], "alice", tuple(Allowed))).imported == 1
-    await world.house.intake.add([{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed))
+    assert (await world.house.customer_import.add([blanked], "alice", tuple(Allowed))).imported == 1
+    await world.house.customer_import.add(
+        [{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed)
+    )
     thief = {**ROWS[ANN], "customer": "C9", "mobile": "", "email": ""}
-    assert (await world.house.intake.add([thief], "alice")).imported == 1
+    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
     world.clock.at += WEEK - timedelta(seconds=1)
     for customer in (DAN, "C9"):
         assert (await refusal(printed(world, customer))).code == "changed_lately"
@@ -218,7 +220,7 @@ async def test_a_contact_that_is_registered_after_the_slip_was_printed_does_not_
     await without_contacts(world)
     errand = await world.to_key(DAN)
     slip = await printed(world)
-    assert (await world.house.intake.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
+    assert (await world.house.customer_import.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
 

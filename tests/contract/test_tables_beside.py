@@ -8,7 +8,7 @@ from chopmark.audit.findings import Code
 from chopmark.cli import operating
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CustomerId, Operation, Reason
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.stepup.ports import Sequel
 from tests.contract.test_issuance import said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, Errand, World, refusal, world_fixture
@@ -121,7 +121,7 @@ async def test_the_responder_says_good_of_a_revived_certificate_and_the_audit_do
 
 
 async def changed(world: World, **cells: str) -> None:
-    report = await world.house.intake.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
+    report = await world.house.customer_import.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
     assert report.imported == 1
 
 

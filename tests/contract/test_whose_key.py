@@ -97,7 +97,7 @@ async def launched(world: World) -> tuple[LoginId, str]:
 
 async def test_a_login_id_outlives_the_session_id_and_a_second_launch_is_another_login(world: World) -> None:
     """What the first launch has approved is no approval in the second, and stays one in the first."""
-    door = world.house.door
+    door = world.house.session_service
     first, token = await launched(world)
     session = await door.seen(token)
     assert session is not None

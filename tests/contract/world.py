@@ -503,7 +503,7 @@ async def found_template(folder: Path, dsn: str | None) -> None:
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    report = await house.intake.add(ROWS.values(), "alice")
+    report = await house.customer_import.add(ROWS.values(), "alice")
     assert report.imported == len(ROWS)
     await house.close()
 

@@ -9,7 +9,7 @@ from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate, hash_password
 from chopmark.identity.people import People
-from chopmark.identity.sessions import Door, Marks
+from chopmark.identity.sessions import Marks, SessionService
 from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
 from chopmark.store.repositories.identity.launches import LaunchRepository
@@ -21,7 +21,7 @@ class Doorway:
     """What lets customers in."""
 
     gate: PasswordGate
-    door: Door
+    session_service: SessionService
     launches: LaunchTickets
 
 
@@ -32,7 +32,9 @@ def doorway(
     records, rate_limits = CustomerRepository(engine), RateLimitRepository(engine)
     gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
     known = KnownBrowsers(secret, clock, entropy)
-    door = Door(people, records, SessionRepository(engine), rate_limits, Marks(gate, known), audit_log, clock, entropy)
+    door = SessionService(
+        people, records, SessionRepository(engine), rate_limits, Marks(gate, known), audit_log, clock, entropy
+    )
     return Doorway(
         gate, door, LaunchTickets(LaunchRepository(engine), records, rate_limits, door, audit_log, clock, entropy)
     )

@@ -37,7 +37,7 @@ from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
@@ -55,8 +55,8 @@ from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
+from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.intake import Intake, rules_of
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
@@ -73,7 +73,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journaled import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
-from chopmark.store.repositories.ca.foreign import RequestRepository
+from chopmark.store.repositories.ca.external import RequestRepository
 from chopmark.store.repositories.identity.customers import CustomerRepository
 from chopmark.store.repositories.installation import Installation
 from chopmark.store.repositories.limits import RateLimitRepository
@@ -82,12 +82,12 @@ from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
 from chopmark.store.repositories.ra.credentials import CredentialRepository
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.files import SnapshotRepository
 from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
-from chopmark.store.repositories.ra.registry import SqlRegistry
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
@@ -138,7 +138,7 @@ class House(WithBuiltIn):
     people: People
     gate: PasswordGate
     records: CustomerRepository
-    door: Door
+    session_service: SessionService
     launches: LaunchTickets
     context: RaContext
     verifier: Verifier
@@ -159,7 +159,7 @@ class House(WithBuiltIn):
     key_blocks: KeyBlocks
     customer_queries: CustomerQueries
     holds: CustomerLocks
-    intake: Intake
+    customer_import: CustomerImport
     inbox: InboxRepository
     idempotency: IdempotencyRepository
     router: Router
@@ -390,7 +390,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         people=people,
         gate=way.gate,
         records=records,
-        door=way.door,
+        session_service=way.session_service,
         launches=way.launches,
         context=context,
         verifier=verifier,
@@ -411,7 +411,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
         holds=CustomerLocks(context, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)),
+        customer_import=CustomerImport(
+            SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)
+        ),
         inbox=inbox,
         idempotency=IdempotencyRepository(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),

@@ -213,14 +213,14 @@ def ca_names(means: Means, number: int) -> Names:
 
 def found(means: Means, algorithm: KeyAlgorithm) -> Founded:
     """Return the first CA, its key files under the one pass-phrase of the secrets. Raises CeremonyFailed."""
-    from chopmark.ca import ceremony  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.ca.ceremony import founding  # noqa: PLC0415 - pkilint is heavy
 
     settings = means.settings
     held = None
     if settings.signer == "pkcs11":
         labels = f"chopmark-{ISSUER}", f"chopmark-{ISSUER}-ocsp"
-        held = ceremony.HeldKeys(*(ceremony.HeldKey(*means.keyring.hold(x, algorithm)) for x in labels))
-    founded = ceremony.found(
+        held = founding.HeldKeys(*(founding.HeldKey(*means.keyring.hold(x, algorithm)) for x in labels))
+    founded = founding.found(
         ISSUER,
         ca_names(means, 1),
         Secret(settings.ca_passphrase.get_secret_value()),

@@ -123,7 +123,7 @@ def lint_list(crl_der: bytes) -> list[str]:
     return [f"lint.{finding.code}" for finding in Linter().findings_crl(crl_der)]
 
 
-def foreign_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:
+def external_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:
     """Return why an issuing CA's certificate that was made elsewhere may not be taken; empty when it may.
 
     It is of the request's key and name, under this root, and has the profile of an issuing CA of this house (RFC 5280

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from chopmark.ca.asked import Algorithm, CeremonyOptions, ListAsked
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import Algorithm, CeremonyOptions, ListAsked
 
 ca_app = App(name="ca", help="The built-in CA.")
 _DEFAULT, _NO_LIST = CeremonyOptions(), ListAsked()

@@ -205,9 +205,9 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
     from chopmark.app.external_ca import known_of
     from chopmark.ca.checker import Checked, Checker
-    from chopmark.ca.foreign_checker import ForeignChecker
+    from chopmark.ca.external.checker import ExternalChecker
     from chopmark.store.repositories.ca.checking import CertificateRows
-    from chopmark.store.repositories.ca.foreign_checking import ForeignRows
+    from chopmark.store.repositories.ca.external_checking import ExternalRows
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
@@ -216,7 +216,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
             checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
             found, moduli = await checker.check(now), checker.moduli
         known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
-        elsewhere = ForeignChecker(known, ForeignRows(house.engine), lint_each)
+        elsewhere = ExternalChecker(known, ExternalRows(house.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
@@ -247,7 +247,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.context.notice(number, "password_printed", None))
+        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")

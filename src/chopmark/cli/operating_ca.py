@@ -16,12 +16,12 @@ from chopmark.app.foundation import SystemClock, SystemEntropy, founding
 from chopmark.app.issuing_cas import Means, Named, Taken
 from chopmark.app.secrets import write_private
 from chopmark.app.settings import Settings
-from chopmark.ca import plan as plans
-from chopmark.ca.asked import CeremonyOptions
-from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
-from chopmark.ca.folder import Folder, FolderInUse
-from chopmark.ca.plan import CeremonyPlan, RootKey
-from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, CeremonyInputs, Waiting
+from chopmark.ca.ceremony import plan as plans
+from chopmark.ca.ceremony.folder import Folder, FolderInUse
+from chopmark.ca.ceremony.founding import BACKDATE, CeremonyFailed, Serials
+from chopmark.ca.ceremony.options import CeremonyOptions
+from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, CeremonyInputs, Waiting
 from chopmark.cli.console import os_user
 from chopmark.core.types import IssuerId, Secret
 from chopmark.keys.file import KeyFileError
@@ -80,7 +80,7 @@ async def ceremony(
 ) -> int:
     """Hold a ceremony, or go on with one that was cut off; 0 when the CA is in use or the request is written.
 
-    1 who, and the plan  2 both shares  3 make and check everything (`ca.proceedings`)  4 [tx] the CA issues, its
+    1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
     """
     try:

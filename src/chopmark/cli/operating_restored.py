@@ -4,7 +4,7 @@ from chopmark.app.foundation import House, reentry_of
 from chopmark.app.settings import Settings
 from chopmark.audit.record import stamp
 from chopmark.audit.sequencer import LedgerBroken
-from chopmark.audit.succession import Snapshots
+from chopmark.audit.succession import Files
 from chopmark.cli.console import at_console
 from chopmark.cli.operating import say
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -44,7 +44,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
-    files = Snapshots(house.heads, house.head_signer)
+    files = Files(house.heads, house.head_signer)
     voids = RestoredRepository(house.engine)
     return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 

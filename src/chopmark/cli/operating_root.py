@@ -7,8 +7,8 @@ from cryptography import x509
 from chopmark.app import issuing_cas
 from chopmark.app.issuing_cas import Means, Named
 from chopmark.app.settings import Settings
-from chopmark.ca.asked import ListAsked
-from chopmark.ca.ceremony import root_list
+from chopmark.ca.ceremony.founding import root_list
+from chopmark.ca.ceremony.options import ListAsked
 from chopmark.cli.operating_ca import (
     SAID,
     Ask,

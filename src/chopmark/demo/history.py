@@ -73,7 +73,7 @@ class Play:
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
-        await self._house.intake.add([person.row() for person in PEOPLE], "demo")
+        await self._house.customer_import.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
         await self._work()
@@ -100,7 +100,7 @@ class Play:
         elif what == "revoke":
             await self._revoke(person)
         elif what == "mobile":
-            await self._house.intake.add([person.row(mobile=person.new_mobile)], "demo")
+            await self._house.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
         await self._work()
@@ -113,7 +113,7 @@ class Play:
     async def _password(self, person: Person) -> None:
         phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
         row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
-        await self._house.door.set_password(row, "demo")
+        await self._house.session_service.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))

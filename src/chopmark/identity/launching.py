@@ -20,7 +20,7 @@ from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, 
 from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
-from chopmark.identity.sessions import Door, Opened, bearer, digest
+from chopmark.identity.sessions import Opened, SessionService, bearer, digest
 from chopmark.limits.budgets import RateLimit, RateLimits
 
 TICKET_LIFE = timedelta(seconds=60)
@@ -50,7 +50,7 @@ class LaunchTickets:
         launches: Launches,
         records: Records,
         rate_limits: RateLimits,
-        door: Door,
+        door: SessionService,
         audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,

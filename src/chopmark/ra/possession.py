@@ -78,7 +78,7 @@ class Possession:
                 login=acting.id,
                 evidence="words" if nonce is None else "signature",
                 factor="+".join(sorted(acting.union)),
-                door=caller.door,
+                door=caller.interface,
             )
             return await context.orders.possess(order, nonce, acting, now, record)
 

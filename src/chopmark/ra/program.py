@@ -78,7 +78,7 @@ class ProgramEnrolment:
 
         async def attempt(builder: RecordBuilder) -> bool:
             return await self._credentials.put(
-                stored, now, builder.record(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
+                stored, now, builder.record(Event.RA_CREDENTIAL_ISSUED, door=caller.interface, login=login)
             )
 
         if not await context.audit_log.write(order_stream(order.id), attempt):

@@ -52,7 +52,7 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
             except Refused as refused:
                 if refused.refusal.kind in _RECORDED:
                     limit = RateLimit(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
-                    await _record(self._context, order_stream(order_id), limit, event, refused, door=caller.door)
+                    await _record(self._context, order_stream(order_id), limit, event, refused, door=caller.interface)
                 raise
 
         return recorded

@@ -139,7 +139,7 @@ class Rekey:
                 evidence=kind,
                 login=acting.id,
                 factor="+".join(sorted(acting.union)),
-                door=caller.door,
+                door=caller.interface,
             )
             return await context.orders.bind(order, bound, nonce, now, told, record)
 
@@ -437,7 +437,7 @@ class Rekey:
                 serial=holding.serial,
                 old_serial=superseded,
                 installed=installed,
-                door=caller.door,
+                door=caller.interface,
             )
             return await context.orders.activate(order, nonce, installed, now, works, record)
 

@@ -17,7 +17,7 @@ from chopmark.audit.log import ATTEMPTS, AuditLog, RecordBuilder
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.record import AuditRecord
 from chopmark.audit.standing import Behind
-from chopmark.audit.succession import EVERYTHING, Overtaken, RestoredLedger, Snapshots, stand, succeed
+from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
@@ -107,7 +107,7 @@ class Restoring:
     def __init__(
         self,
         ledger: RestoredLedger,
-        files: Snapshots,
+        files: Files,
         voids: Voids,
         reentry: Reentry,
         audit_log: AuditLog,

@@ -33,9 +33,7 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
-from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
-from chopmark.web.shown import (
+from chopmark.web.presenters import (
     account_label,
     certificate_out,
     credential_for,
@@ -44,6 +42,8 @@ from chopmark.web.shown import (
     order_out,
     order_view,
 )
+from chopmark.web.problems import STATUS, ProblemBody, problem
+from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
 from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,
@@ -125,7 +125,7 @@ def _given(answer: Answer) -> Response[Any]:
 
 async def _answer_lost(request: AnyRequest) -> Response[Any]:
     """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), house(request).door
+    token, repeat, door = token_of(request), await _repeat_of(request), house(request).session_service
     session = None if token is None or repeat is None else await door.before(token, repeat.digest)
     if token is None or repeat is None or session is None:
         raise Refused(SIGN_IN_AGAIN)
@@ -326,7 +326,7 @@ async def _stepping_up(
     async def do(visit: Visit) -> Response[OrderOut]:
         response = _order(request, await answered(visit))
         lost = None if visit.repeat is None else visit.repeat.digest
-        set_session(request, response, await house(request).door.step_up(visit.session, lost))
+        set_session(request, response, await house(request).session_service.step_up(visit.session, lost))
         await set_known(request, response, visit.session, coded=True)
         return response
 

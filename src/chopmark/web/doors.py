@@ -8,7 +8,7 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret, Text
 from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.people import People
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.messaging.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
@@ -77,7 +77,7 @@ class Doors:
     clock: Clock
     entropy: Entropy
     people: People
-    door: Door
+    session_service: SessionService
     entrance: Entrance
     launches: LaunchTickets
     enrolment: Enrolment

@@ -18,6 +18,7 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
+from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
     Visit,
@@ -29,7 +30,6 @@ from chopmark.web.session import (
     token_of,
     visit_of,
 )
-from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
     AccountChoice,
@@ -114,7 +114,7 @@ async def sign_in(request: Req) -> Response[Any]:
         return html(request, page, 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
-        door, address = house(request).door, address_of(request)
+        door, address = house(request).session_service, address_of(request)
         opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
@@ -144,7 +144,7 @@ async def sign_out(request: Req) -> Redirect:
     """End the session and clear what the browser has of it."""
     token = token_of(request)
     if token is not None:
-        await house(request).door.sign_out(token)
+        await house(request).session_service.sign_out(token)
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(private_cookie(request, "chopmark", "", max_age=0))
     response.headers["Clear-Site-Data"] = '"cache"'

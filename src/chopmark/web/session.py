@@ -56,7 +56,7 @@ async def visit_of(request: AnyRequest) -> Visit | None:
     token = token_of(request)
     if token is None:
         return None
-    session = await house(request).door.seen(token)
+    session = await house(request).session_service.seen(token)
     if session is None:
         return None
     caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
@@ -101,7 +101,7 @@ async def set_known(request: AnyRequest, response: Response[Any], session: Sessi
 
     `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
     """
-    token = await house(request).door.recognise(session, coded=coded)
+    token = await house(request).session_service.recognise(session, coded=coded)
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 

@@ -16,9 +16,7 @@ from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.render import Page
-from chopmark.web.session import Visiting, enter
-from chopmark.web.shown import (
+from chopmark.web.presenters import (
     OrderView,
     account_label,
     certificate_view,
@@ -28,6 +26,8 @@ from chopmark.web.shown import (
     receipt_number,
     terms_in,
 )
+from chopmark.web.render import Page
+from chopmark.web.session import Visiting, enter
 from chopmark.web.state import house
 from chopmark.web.step_views import (
     STEP_BIRTH,

@@ -14,7 +14,7 @@ from asn1crypto import parser
 from cryptography import x509
 
 from tests.contract.issuers import stranger
-from tests.contract.issuers.peers import AUTH_KEY, Applicant, Foreign
+from tests.contract.issuers.peers import AUTH_KEY, Applicant, ExternalPeer
 from tests.contract.issuers.proxy import Fault, Heard, Proxy, proxied
 from tests.contract.world import World
 from tests.machine import program
@@ -63,7 +63,7 @@ def first_integer(element: bytes) -> int:
 
 
 @dataclass
-class Cmp(Foreign):
+class Cmp(ExternalPeer):
     """OpenSSL's CMP server behind the proxy."""
 
     kind = "cmp"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from chopmark.app.external_ca import Means, issuer_of
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.ca.foreign import ForeignIssuer
+from chopmark.ca.external.issuer import ExternalIssuer
 from chopmark.ca.ports import IssuanceRequest, Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.client.signing import ClientKey
@@ -150,14 +150,14 @@ class Embedded(Peer):
 
 
 @dataclass
-class Foreign(Peer):
+class ExternalPeer(Peer):
     """A CA of another house."""
 
     ca: stranger.Ca = field(default_factory=lambda: stranger.Ca(Path(), ""))
     trust: Path = Path()
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def issuer(self, **other: Any) -> ForeignIssuer:
+    def issuer(self, **other: Any) -> ExternalIssuer:
         house = self.world.house
         settings = {
             "mode": "demo",
@@ -218,7 +218,7 @@ def _cfssl_config(folder: Path) -> dict[str, str]:
 
 
 @dataclass
-class Cfssl(Foreign):
+class Cfssl(ExternalPeer):
     """Debian's cfssl."""
 
     kind = "cfssl"

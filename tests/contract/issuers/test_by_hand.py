@@ -11,7 +11,7 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial

@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chopmark.ca.est import EstClient
+from chopmark.ca.external.est import EstClient
+from chopmark.ca.external.wire import Address, Wire
 from chopmark.ca.ports import Certified, Pending
-from chopmark.ca.wire import Address, Wire
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Secret
 from tests.contract.issuers import stranger

@@ -4,22 +4,22 @@ import asyncio
 from pathlib import Path
 
 from chopmark.audit.events import Event
-from chopmark.ca.foreign import MOST_DOUBTS
+from chopmark.ca.external.issuer import MOST_DOUBTS
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.core.refusal import Refusal
 from tests.contract.issuers import proxy, stranger
-from tests.contract.issuers.peers import Applicant, Foreign
+from tests.contract.issuers.peers import Applicant, ExternalPeer
 from tests.contract.issuers.stranger import GOOD, Ca, der
 from tests.contract.issuers.test_conformance import certified
 
 
-async def states(peer: Foreign, issuance: IssuanceRequest) -> list[str]:
+async def states(peer: ExternalPeer, issuance: IssuanceRequest) -> list[str]:
     """The attempts of an order, oldest first."""
     asked = "SELECT state FROM foreign_requests WHERE order_id = :id ORDER BY attempt"
     return [row["state"] for row in await peer.world.rows(asked, id=issuance.order)]
 
 
-async def shown(peer: Foreign) -> int:
+async def shown(peer: ExternalPeer) -> int:
     """How many certificates an order could be given."""
     return await peer.world.count("foreign_requests", "state = 'issued'")
 
@@ -34,7 +34,7 @@ FAULTS = {
 }
 
 
-async def test_f19_an_answer_that_is_lost_or_unreadable_ends_in_one_certificate(foreign: Foreign) -> None:
+async def test_f19_an_answer_that_is_lost_or_unreadable_ends_in_one_certificate(foreign: ExternalPeer) -> None:
     issuer = foreign.issuer()
     for name, fault in FAULTS.items():
         issuance = foreign.applicant().issuance
@@ -45,7 +45,7 @@ async def test_f19_an_answer_that_is_lost_or_unreadable_ends_in_one_certificate(
         assert await states(foreign, issuance) == ["given_up", "issued"], name
 
 
-async def test_f19_a_ca_that_never_answers_ends_the_order_after_some_attempts(foreign: Foreign) -> None:
+async def test_f19_a_ca_that_never_answers_ends_the_order_after_some_attempts(foreign: ExternalPeer) -> None:
     issuer, issuance = foreign.issuer(), foreign.applicant().issuance
     foreign.away()
     answer = await issuer.issue(issuance)
@@ -57,7 +57,7 @@ async def test_f19_a_ca_that_never_answers_ends_the_order_after_some_attempts(fo
     assert await states(foreign, issuance) == ["given_up"] * MOST_DOUBTS
 
 
-async def test_a_ca_that_cannot_be_connected_to_is_asked_again_however_long_it_takes(foreign: Foreign) -> None:
+async def test_a_ca_that_cannot_be_connected_to_is_asked_again_however_long_it_takes(foreign: ExternalPeer) -> None:
     issuer, issuance = (
         foreign.issuer(issuer_url=f"{foreign.url[: foreign.url.rindex(':')]}:1"),
         foreign.applicant().issuance,
@@ -70,7 +70,7 @@ async def test_a_ca_that_cannot_be_connected_to_is_asked_again_however_long_it_t
     await certified(foreign, foreign.issuer(), issuance)
 
 
-async def test_a_busy_ca_is_asked_when_it_said(foreign: Foreign) -> None:
+async def test_a_busy_ca_is_asked_when_it_said(foreign: ExternalPeer) -> None:
     issuer, issuance = foreign.issuer(), foreign.applicant().issuance
     foreign.proxy.next(proxy.BUSY)
     assert await issuer.issue(issuance) == Pending(7)
@@ -82,7 +82,7 @@ async def test_a_busy_ca_is_asked_when_it_said(foreign: Foreign) -> None:
     assert isinstance(await issuer.resume(issuance), Certified)
 
 
-async def test_a_ca_of_another_tls_name_gets_no_request(foreign: Foreign, tmp_path: Path) -> None:
+async def test_a_ca_of_another_tls_name_gets_no_request(foreign: ExternalPeer, tmp_path: Path) -> None:
     other, _ = stranger.tls_identity(tmp_path, "someone-else")
     issuer, issuance = foreign.issuer(issuer_tls_trust=other), foreign.applicant().issuance
     assert isinstance(await issuer.issue(issuance), Pending)
@@ -90,7 +90,7 @@ async def test_a_ca_of_another_tls_name_gets_no_request(foreign: Foreign, tmp_pa
     assert await states(foreign, issuance) == ["given_up"]
 
 
-async def test_a_ca_that_is_slower_than_its_time_leaves_the_order_pending(foreign: Foreign) -> None:
+async def test_a_ca_that_is_slower_than_its_time_leaves_the_order_pending(foreign: ExternalPeer) -> None:
     issuer, issuance = foreign.issuer(issuer_wait_s=1), foreign.applicant().issuance
     foreign.proxy.next(proxy.HANG)
     assert isinstance(await issuer.issue(issuance), Pending)
@@ -98,7 +98,7 @@ async def test_a_ca_that_is_slower_than_its_time_leaves_the_order_pending(foreig
 
 
 async def test_i2_what_a_slow_ca_made_for_an_attempt_that_was_given_up_is_revoked_and_never_shown(
-    foreign: Foreign,
+    foreign: ExternalPeer,
 ) -> None:
     """The request hangs in one process; another gives it up and makes a second attempt."""
     slow, issuance = foreign.issuer(issuer_wait_s=15), foreign.applicant().issuance
@@ -120,7 +120,7 @@ async def test_i2_what_a_slow_ca_made_for_an_attempt_that_was_given_up_is_revoke
     assert await shown(foreign) == 1
 
 
-def misfits(foreign: Foreign, ours: Applicant, ca: Ca, other_ca: Ca, name: str) -> Path:
+def misfits(foreign: ExternalPeer, ours: Applicant, ca: Ca, other_ca: Ca, name: str) -> Path:
     """A certificate that openssl made, wrong in one way."""
     public, folder = foreign.folder / "ours.pub", foreign.folder
     public.write_bytes(ours.pem)
@@ -166,7 +166,7 @@ MISFITS = {
 
 
 async def test_f19_a_certificate_that_does_not_fit_is_put_aside_and_never_shown(
-    foreign: Foreign, ca: Ca, other_ca: Ca
+    foreign: ExternalPeer, ca: Ca, other_ca: Ca
 ) -> None:
     issuer = foreign.issuer()
     for name, revoked in MISFITS.items():
@@ -188,7 +188,7 @@ async def test_f19_a_certificate_that_does_not_fit_is_put_aside_and_never_shown(
     assert await foreign.world.records(Event.CA_CERTIFICATE_ISSUED) == []
 
 
-async def test_f19_another_orders_certificate_is_refused_and_stays_good(foreign: Foreign) -> None:
+async def test_f19_another_orders_certificate_is_refused_and_stays_good(foreign: ExternalPeer) -> None:
     """The CA repeats what it answered before: same customer, so the name fits and the key does not."""
     issuer = foreign.issuer()
     first = await certified(foreign, issuer, foreign.applicant("C1").issuance)
@@ -203,7 +203,7 @@ async def test_f19_another_orders_certificate_is_refused_and_stays_good(foreign:
     assert await shown(foreign) == 1
 
 
-async def test_i3_a_serial_that_another_order_has_is_refused(foreign: Foreign, ca: Ca) -> None:
+async def test_i3_a_serial_that_another_order_has_is_refused(foreign: ExternalPeer, ca: Ca) -> None:
     issuer, first, second = foreign.issuer(), foreign.applicant("C1"), foreign.applicant("C2")
     for applicant, customer in ((first, "C1"), (second, "C2")):
         public = foreign.folder / f"{customer}.pub"
@@ -216,7 +216,7 @@ async def test_i3_a_serial_that_another_order_has_is_refused(foreign: Foreign, c
     assert [row["code"] for row in rows] == ["serial_known"]
 
 
-async def test_a_revocation_that_the_ca_does_not_hear_is_asked_again(revoking: Foreign) -> None:
+async def test_a_revocation_that_the_ca_does_not_hear_is_asked_again(revoking: ExternalPeer) -> None:
     issuer = revoking.issuer()
     made = await certified(revoking, issuer, revoking.applicant().issuance)
     columns = "id, kind, facts, attempts, not_before, leased_until"

@@ -15,9 +15,9 @@ from typing import Any
 from chopmark.app.foundation import founding
 from chopmark.app.issuing_cas import Means
 from chopmark.app.settings import Settings
-from chopmark.ca.asked import CeremonyOptions
-from chopmark.ca.folder import Folder
-from chopmark.ca.proceedings import Ceremony
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions
+from chopmark.ca.ceremony.run import Ceremony
 from chopmark.cli.operating_ca import ceremony
 from chopmark.keys.shares import Shares
 from chopmark.store.engine.opening import open_engine

@@ -52,7 +52,7 @@ async def _found(folder: Path) -> bytes:
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     world = World(house, clock, dice, settings.database_url, {})
     await world.to_active(ANN)
     for job in ("timestamp-key", "publish"):

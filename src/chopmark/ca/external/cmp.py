@@ -6,7 +6,7 @@ confirmation is not asked for and not assumed: a certificate counts when pkiConf
 
 from dataclasses import dataclass
 
-from chopmark.ca.foreign_ports import (
+from chopmark.ca.external.ports import (
     Answer,
     Denied,
     Ending,
@@ -17,7 +17,7 @@ from chopmark.ca.foreign_ports import (
     Silent,
     Waiting,
 )
-from chopmark.ca.wire import Said, Wire
+from chopmark.ca.external.wire import Said, Wire
 from chopmark.core.clock import Clock, Entropy
 from chopmark.pki import cmp
 from chopmark.pki.cmp import BadMessage, Body, Header, Message, Shared, Status, Verdict

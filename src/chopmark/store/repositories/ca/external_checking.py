@@ -5,14 +5,14 @@ from contextlib import aclosing
 
 from chopmark.audit.events import Event
 from chopmark.audit.record import StoredRecord
-from chopmark.ca.foreign_checker import Row as Judged
-from chopmark.ca.foreign_checker import Said
+from chopmark.ca.external.checker import Row as Judged
+from chopmark.ca.external.checker import Said
 from chopmark.core.types import Serial
 from chopmark.store.engine.columns import unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
 from chopmark.store.repositories.ca.checking import STRAYS, held_of, ordered_of
-from chopmark.store.repositories.ca.foreign import COLUMNS, request_of
+from chopmark.store.repositories.ca.external import COLUMNS, request_of
 from chopmark.store.repositories.ra.submissions import Chains
 
 _BY_SERIAL = """(SELECT COUNT(*) FROM leaves l WHERE l.chain = r.order_id AND l.event IN ({events})
@@ -65,7 +65,7 @@ def _judged(row: Row, records: tuple[StoredRecord, ...]) -> Judged:
     )
 
 
-class ForeignRows:
+class ExternalRows:
     """Implements `ca.foreign_checker.Rows`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from chopmark.ca.plan import CeremonyPlan, Entry, RootKey
+from chopmark.ca.ceremony.plan import CeremonyPlan, Entry, RootKey
 from chopmark.pki import signing
 from chopmark.pki.draft import Urls
 from chopmark.pki.x509 import serial_hex, spki_der

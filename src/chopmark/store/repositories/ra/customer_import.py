@@ -10,7 +10,7 @@ from chopmark.audit.record import GENESIS, AuditRecord, StreamId, Tip
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, text
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.ra.intake_ports import (
+from chopmark.ra.customer_import.ports import (
     KEPT,
     Borne,
     Changes,

@@ -19,7 +19,7 @@ from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.messaging.ports import Work
-from chopmark.ra.intake_differences import (
+from chopmark.ra.customer_import.differences import (
     CHANNELS,
     Difference,
     Turned,
@@ -28,10 +28,19 @@ from chopmark.ra.intake_differences import (
     traits,
     traits_before,
 )
-from chopmark.ra.intake_file import Waiting
-from chopmark.ra.intake_notices import Notices
-from chopmark.ra.intake_ports import Borne, Changes, Confirmed, DirectoryState, Past, Rules, SealedCustomer, Trait
-from chopmark.ra.sheet import Column, Row
+from chopmark.ra.customer_import.notices import Notices
+from chopmark.ra.customer_import.ports import (
+    Borne,
+    Changes,
+    Confirmed,
+    DirectoryState,
+    Past,
+    Rules,
+    SealedCustomer,
+    Trait,
+)
+from chopmark.ra.customer_import.reading import Waiting
+from chopmark.ra.customer_import.sheet import Column, Row
 from chopmark.tw.zone import local_midnight
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chopmark.audit.record import AuditRecord
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs

@@ -11,7 +11,7 @@ from typing import Final
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Text, text
-from chopmark.ra.sheet_text import made_octets
+from chopmark.ra.customer_import.decoding import made_octets
 from chopmark.tw.roc import parse_roc_date, roc_date
 from chopmark.tw.text import fold, trim
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from chopmark.audit.record import StoredRecord
 from chopmark.ca.approval import Claimed, unapproved
 from chopmark.ca.checker import LIMBO_AFTER, SHARED, Checked, Fault, Held, Ordered
-from chopmark.ca.foreign_ports import ExternalCaExpectations, Request, RequestState
+from chopmark.ca.external.ports import ExternalCaExpectations, Request, RequestState
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.core.types import CertificateState, Serial
@@ -69,7 +69,7 @@ class Rows(Protocol):
         ...
 
 
-class ForeignChecker:
+class ExternalChecker:
     """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
 
     def __init__(self, known: ExternalCaExpectations, rows: Rows, lint_each: int = 10) -> None:

@@ -15,8 +15,8 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from chopmark.ca.foreign_ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent
-from chopmark.ca.wire import Said, Wire
+from chopmark.ca.external.ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent
+from chopmark.ca.external.wire import Said, Wire
 from chopmark.core.types import Secret
 
 _API = "/api/v1/cfssl/"

@@ -11,9 +11,9 @@ from chopmark.core.clock import Entropy
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.ports import Purpose, Work, WorkKind
-from chopmark.ra.intake_differences import CHANNELS, Difference, Turn
-from chopmark.ra.intake_ports import Borne, DirectoryState, Past, Trait
-from chopmark.ra.sheet import Column
+from chopmark.ra.customer_import.differences import CHANNELS, Difference, Turn
+from chopmark.ra.customer_import.ports import Borne, DirectoryState, Past, Trait
+from chopmark.ra.customer_import.sheet import Column
 
 AFTERWARDS = timedelta(milliseconds=1)
 """Contacts that stay are told after those that were replaced."""

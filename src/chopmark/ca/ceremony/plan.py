@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from chopmark.ca.ceremony import Founding, Serials
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.founding import Founding, Serials
 from chopmark.ca.ports import Names
 from chopmark.core.types import IssuerId
 from chopmark.keys.ports import KeyAlgorithm

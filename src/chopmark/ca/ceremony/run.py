@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.ca import crosschecks
-from chopmark.ca import plan as plans
-from chopmark.ca.ceremony import CeremonyFailed, root_list
+from chopmark.ca.ceremony import plan as plans
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.founding import CeremonyFailed, root_list
+from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+from chopmark.ca.ceremony.transcript import TranscriptEntry, request_profile, transcript
 from chopmark.ca.crosschecks import Made
-from chopmark.ca.folder import Folder
-from chopmark.ca.plan import CeremonyPlan, RootKey
 from chopmark.ca.ports import IssuerRow
-from chopmark.ca.transcript import TranscriptEntry, request_profile, transcript
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId
 from chopmark.keys import shares
@@ -207,7 +207,7 @@ class Ceremony:
             return False
         now = self._clock.now()
         csr = x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
-        faults = crosschecks.foreign_faults(given.issuing, csr, given.root, now)
+        faults = crosschecks.external_faults(given.issuing, csr, given.root, now)
         faults += crosschecks.list_faults(given.root_list, given.root, now) if not faults else []
         if faults:
             raise CeremonyFailed(f"what came from the other machine does not fit: {', '.join(faults)}")
@@ -255,7 +255,7 @@ class Ceremony:
             found += crosschecks.key_faults("root", made.root, root)
         if self._plan.root_key is RootKey.ELSEWHERE:
             csr = x509.load_pem_x509_csr(self._stored(REQUEST)).public_bytes(Encoding.DER)
-            found += crosschecks.foreign_faults(made.issuing, csr, made.root, self._clock.now())
+            found += crosschecks.external_faults(made.issuing, csr, made.root, self._clock.now())
         again.close()
         if found:
             raise CeremonyFailed(", ".join(found))

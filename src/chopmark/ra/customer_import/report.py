@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chopmark.core.types import CustomerId
-from chopmark.ra.intake_file import MOST_FAULTS
-from chopmark.ra.sheet import Fault
+from chopmark.ra.customer_import.reading import MOST_FAULTS
+from chopmark.ra.customer_import.sheet import Fault
 
 
 @dataclass(frozen=True, slots=True)

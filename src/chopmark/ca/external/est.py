@@ -9,8 +9,8 @@ import binascii
 
 from cryptography import x509
 
-from chopmark.ca.foreign_ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent, Waiting
-from chopmark.ca.wire import Said, Wire
+from chopmark.ca.external.ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent, Waiting
+from chopmark.ca.external.wire import Said, Wire
 from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, parts
 from chopmark.pki.x509 import spki_der

@@ -19,7 +19,7 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals
-from chopmark.ca.foreign_ports import (
+from chopmark.ca.external.ports import (
     Answer,
     Client,
     Denied,
@@ -35,7 +35,7 @@ from chopmark.ca.foreign_ports import (
     Stored,
     Waiting,
 )
-from chopmark.ca.foreign_words import DENIED, GONE, NOT_OURS, SILENT, TELLS_MORE, UNNAMED, revoked_later
+from chopmark.ca.external.sentences import DENIED, GONE, NOT_OURS, SILENT, TELLS_MORE, UNNAMED, revoked_later
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending, Subject
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Refusal, Refused
@@ -73,7 +73,7 @@ class ExternalCaTerms:
     constants: Mapping[str, str]
 
 
-class ForeignIssuer:
+class ExternalIssuer:
     """Implements `Issuer` by another CA's protocol."""
 
     def __init__(

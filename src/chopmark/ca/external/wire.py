@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from chopmark.ca.foreign_ports import NotReached, Silent
+from chopmark.ca.external.ports import NotReached, Silent
 
 MAX_ANSWER = 256 * 1024
 REACH_S = 5.0

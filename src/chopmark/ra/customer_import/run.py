@@ -24,8 +24,9 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.context import assert_staff
-from chopmark.ra.intake_changes import BatchChanges, Import, Told
-from chopmark.ra.intake_differences import (
+from chopmark.ra.customer_import.cells import Dates
+from chopmark.ra.customer_import.changes import BatchChanges, Import, Told
+from chopmark.ra.customer_import.differences import (
     CONTACT_COLUMNS,
     Share,
     Turned,
@@ -37,8 +38,7 @@ from chopmark.ra.intake_differences import (
     moved_note,
     shared_note,
 )
-from chopmark.ra.intake_file import BATCH, MOST_FAULTS, Judged, Seen, Spool, Waiting, judged_lines, scan, short_hash
-from chopmark.ra.intake_ports import (
+from chopmark.ra.customer_import.ports import (
     KEPT,
     Allowed,
     Borne,
@@ -50,10 +50,20 @@ from chopmark.ra.intake_ports import (
     Rules,
     StandingMoved,
 )
-from chopmark.ra.intake_report import Remarks, Report, by_line
+from chopmark.ra.customer_import.reading import (
+    BATCH,
+    MOST_FAULTS,
+    Judged,
+    Seen,
+    Spool,
+    Waiting,
+    judged_lines,
+    scan,
+    short_hash,
+)
+from chopmark.ra.customer_import.report import Remarks, Report, by_line
+from chopmark.ra.customer_import.sheet import Column, Fault, Row, check_cells
 from chopmark.ra.policy import Policy
-from chopmark.ra.sheet import Column, Fault, Row, check_cells
-from chopmark.ra.sheet_cells import Dates
 from chopmark.tw.zone import local_date
 
 Progress = Callable[[int, int], None]
@@ -76,7 +86,7 @@ class _By:
     of: Import
 
 
-class Intake:
+class CustomerImport:
     """Checks sheets of customers and takes them in; `batch` is the number of rows in a transaction."""
 
     def __init__(

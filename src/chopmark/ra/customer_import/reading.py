@@ -17,9 +17,9 @@ from typing import IO, Any, Final
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.identity.sealed import Sealer
-from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, parse_header, separator_of
-from chopmark.ra.sheet_cells import Dates
-from chopmark.ra.sheet_text import BLOCK, decoded, encoding_of, lines_of, not_csv
+from chopmark.ra.customer_import.cells import Dates
+from chopmark.ra.customer_import.decoding import BLOCK, decoded, encoding_of, lines_of, not_csv
+from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_line, parse_header, separator_of
 from chopmark.tw.email import EmailAddress
 from chopmark.tw.mobile import E164
 from chopmark.tw.person_id import PersonId, PersonIdKind

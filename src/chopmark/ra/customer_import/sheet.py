@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountKind, CustomerId, Text, text
 from chopmark.identity.ports import AccountRow
-from chopmark.ra.sheet_cells import Dates, read_date, spoiled, unguarded, zero_lost
+from chopmark.ra.customer_import.cells import Dates, read_date, spoiled, unguarded, zero_lost
 from chopmark.tw.account import label, parse_account
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, parse_email
