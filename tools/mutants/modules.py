@@ -122,7 +122,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/identity/launches.py": (*_TICKETS, *_IDENTITY),
     "store/repositories/ca/certificates.py": (*_ISSUANCE, *_STATUS),
     "store/repositories/va/answers.py": _STATUS,
-    "store/repositories/limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
+    "store/repositories/rate_limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
     "store/repositories/messaging/outbox.py": ("tests/contract/test_delivery.py", *_CODES[1:]),
     "web/session.py": ("tests/web/test_portal_signin.py", "tests/web/test_lost_answer.py",
                        "tests/web/test_known_browser.py", "tests/web/test_portal.py"),

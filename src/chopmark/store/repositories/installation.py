@@ -5,7 +5,7 @@ from __future__ import annotations
 from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"

@@ -17,7 +17,7 @@ from chopmark.ra.restoring import Voided
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, at_once, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.store.repositories.va.answers import CHANGES_CHANNEL, NEVER
 
 

@@ -28,7 +28,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Clash, Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.leaves import LEAF, TIP, record_of, tip_of
+from chopmark.store.repositories.records import LEAF, TIP, record_of, tip_of
 
 LEASE_NAME = "sequencer"
 

@@ -10,7 +10,7 @@ from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
+from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
 from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 

@@ -11,8 +11,8 @@ from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Row, Script, Value, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.records import append
 
 COLUMNS = """order_id, attempt, issuer, transaction_id, profile, spki_sha256, state, sent_at, doubts, version, next_at,
   ticket, serial, der, chain, not_before, not_after, code, reason, revoked_at, by_hand"""

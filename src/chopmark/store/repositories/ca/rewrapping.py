@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 _ALL = """
 SELECT id, 'ca' AS kind, key_pem AS stored FROM issuers

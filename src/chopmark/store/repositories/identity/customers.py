@@ -23,9 +23,9 @@ from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import note, write_with_record
-from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
+from chopmark.store.repositories.rate_limits import OPEN_ALL, taken
+from chopmark.store.repositories.records import note, write_with_record
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"

@@ -14,8 +14,8 @@ from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import factors_of
-from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
-from chopmark.store.repositories.limits import take_each, taken
+from chopmark.store.repositories.rate_limits import take_each, taken
+from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
 
 _CLIENT = """
 SELECT c.id, c.name, c.secret_hash, c.previous_hash, c.previous_until, c.disabled_at, s.accounts, s.purposes,

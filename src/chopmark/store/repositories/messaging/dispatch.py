@@ -9,7 +9,7 @@ from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
 from chopmark.store.repositories.identity.customers import contact_of
-from chopmark.store.repositories.leaves import tip_of
+from chopmark.store.repositories.records import tip_of
 from chopmark.store.repositories.stepup.challenges import challenge_of
 
 _LISTED = {

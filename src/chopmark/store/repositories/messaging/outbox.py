@@ -12,7 +12,7 @@ from chopmark.messaging.ports import Work, WorkKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 WORK_CHANNEL = "work"
 ENDINGS_CHANNEL = "endings"

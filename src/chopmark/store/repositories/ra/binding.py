@@ -13,11 +13,11 @@ from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Row, Script, guard, query
-from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.credentials import USED_UP, claim, usable
 from chopmark.store.repositories.ra.order_rows import BYTES, KILL_CODES, ORDER, by, order_of
 from chopmark.store.repositories.ra.revoking import MOVED_ON
+from chopmark.store.repositories.records import write_with_record
 
 _TAKE_KEY = """
 INSERT INTO keys (spki_sha256, customer, first_seen_at)

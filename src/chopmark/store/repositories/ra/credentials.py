@@ -11,7 +11,7 @@ from chopmark.ra.ports import Credential
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _PUT = """
 INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at, login)

@@ -26,8 +26,8 @@ from chopmark.store.engine.columns import moment, moment_or_none, ms, span
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Batch, Query, Row, Script, Value, query
 from chopmark.store.repositories.identity.customers import contact_of
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.records import append
 
 _LISTED = {
     "sqlite": "(SELECT value FROM json_each(:listed))",

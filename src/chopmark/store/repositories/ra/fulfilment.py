@@ -13,12 +13,12 @@ from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms
 from chopmark.store.engine.script import Query, Script, Value, guard, in_turn, query
-from chopmark.store.repositories.leaves import append, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import BYTES, ORDER
 from chopmark.store.repositories.ra.revoking import MOVED_ON
 from chopmark.store.repositories.ra.stops import hold_new
 from chopmark.store.repositories.ra.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
+from chopmark.store.repositories.records import append, write_with_record
 
 _FULFILLED = """
 UPDATE orders SET state = 'issued', serial = :serial, issued_at = :now, nonce = NULL

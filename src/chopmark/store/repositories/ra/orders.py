@@ -18,7 +18,6 @@ from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, note, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.binding import bound_to, possessed
 from chopmark.store.repositories.ra.disputes import disputed
@@ -36,6 +35,7 @@ from chopmark.store.repositories.ra.order_rows import (
     order_of,
 )
 from chopmark.store.repositories.ra.revoking import NotRevoked, revoked
+from chopmark.store.repositories.records import append, note, write_with_record
 
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,

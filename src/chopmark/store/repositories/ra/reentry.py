@@ -11,8 +11,8 @@ from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, Value, query
 from chopmark.store.repositories.ca.certificates import HOLD, RELEASE, REVOKE
-from chopmark.store.repositories.leaves import again, append
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.records import again, append
 from chopmark.store.repositories.va.answers import CHANGED
 
 _KNOWN = "SELECT id FROM customers WHERE id = :customer"

@@ -10,9 +10,9 @@ from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
-from chopmark.store.repositories.limits import take_each
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.rate_limits import take_each
+from chopmark.store.repositories.records import append
 
 _REVOKE_ORDER = """
 UPDATE orders SET state = 'done', submitted_at = :now

@@ -17,10 +17,10 @@ from chopmark.stepup.verifier import HELD
 from chopmark.store.engine.columns import AHEAD, moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
 from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.records import append, write_with_record
 from chopmark.store.repositories.stepup.challenges import HOLD_LOST
 from chopmark.store.repositories.stepup.failures import failure, forgive, lock_if_used_up
 

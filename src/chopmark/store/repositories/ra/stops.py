@@ -13,9 +13,9 @@ from chopmark.stepup.ports import Stop
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.records import write_with_record
 
 _ADD = "INSERT INTO stops (reference_hash, order_id, until) VALUES (:reference_hash, :order_id, :until)"
 _FIND = f"""

@@ -14,8 +14,8 @@ from chopmark.ra.ports import Submitted
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import LEAF, record_of, write_with_record
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
+from chopmark.store.repositories.records import LEAF, record_of, write_with_record
 
 _RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 _WITH_CA = f"{ORDER} AND state IN ('submitted', 'pending')"

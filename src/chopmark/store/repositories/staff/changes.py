@@ -12,10 +12,10 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.stops import cleared
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.records import append
 
 _HOLD = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'

@@ -14,10 +14,10 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.records import append
 
 _END = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason

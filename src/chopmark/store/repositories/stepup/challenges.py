@@ -15,11 +15,11 @@ from chopmark.stepup.verifier import HELD, pause_of
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import append, note, write_with_record
-from chopmark.store.repositories.limits import give_back, give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
 from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.rate_limits import give_back, give_back_each, take_each, taken
+from chopmark.store.repositories.records import append, note, write_with_record
 from chopmark.store.repositories.stepup.failures import (
     CODES_LOCKED,
     HELD_ROWS,

@@ -6,7 +6,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, query
 from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.va.ports import ServiceKey
 from chopmark.va.withdrawal import ServiceKind, Withdrawn
 

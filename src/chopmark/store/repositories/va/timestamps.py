@@ -13,7 +13,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.va.timestamp_ports import TimestampKey
 
 _KEY = "SELECT certificate, stored_key FROM timestamp_keys WHERE issuer = :issuer"

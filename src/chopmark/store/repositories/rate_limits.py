@@ -11,7 +11,7 @@ from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
 """A window that begins in the future was opened by a machine whose clock was wrong. It begins anew."""

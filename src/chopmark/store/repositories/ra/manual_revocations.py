@@ -8,7 +8,7 @@ from chopmark.ra.by_hand import HandRevocation
 from chopmark.store.engine.columns import moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 _LISTED = """
 SELECT r.serial, r.issuer, r.order_id, r.attempt, r.reason, r.revoked_at, h.by_whom, h.approved_by

@@ -24,10 +24,10 @@ from chopmark.store.repositories.identity.customers import (
     customer_of,
     session_of,
 )
-from chopmark.store.repositories.leaves import TIP, tip_of
-from chopmark.store.repositories.ra.holdings import HOLDINGS, holding_of
 from chopmark.store.repositories.ra.idempotency import taken_in
 from chopmark.store.repositories.ra.order_rows import LIVE_ORDERS, ORDER, order_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDINGS, holding_of
+from chopmark.store.repositories.records import TIP, tip_of
 from chopmark.store.repositories.stepup.challenges import SENT, challenge_of
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
