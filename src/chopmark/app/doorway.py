@@ -13,7 +13,7 @@ from chopmark.identity.sessions import Marks, SessionService
 from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
 from chopmark.store.repositories.identity.launches import LaunchRepository
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 
 
 @dataclass(frozen=True, slots=True)

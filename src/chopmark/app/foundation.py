@@ -67,27 +67,28 @@ from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.journaled import JournaledRepository
+from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
 from chopmark.store.repositories.ca.external import RequestRepository
 from chopmark.store.repositories.identity.customers import CustomerRepository
 from chopmark.store.repositories.installation import Installation
-from chopmark.store.repositories.limits import RateLimitRepository
-from chopmark.store.repositories.lives import RetentionRepository
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
-from chopmark.store.repositories.ra.files import SnapshotRepository
-from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
+from chopmark.store.repositories.ra.snapshots import SnapshotRepository
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
+from chopmark.store.repositories.ra.subscriber_certificates import SubscriberCertificateRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
+from chopmark.store.repositories.retention import RetentionRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 from chopmark.store.repositories.va.presigned import Presigned
