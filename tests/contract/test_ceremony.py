@@ -20,9 +20,9 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
+from chopmark.cli.operating_ca import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
-from chopmark.operating_ca import ceremony, share
 from tests.contract.world import ANN, ROWS, START, Clock, Dice, World
 from tests.machine import program
 from tests.vectors.pki.house import pem

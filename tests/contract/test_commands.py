@@ -13,19 +13,19 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from chopmark import operating, staff
 from chopmark.app.foundation import opened, tasks
 from chopmark.app.secrets import NotReady
 from chopmark.app.server import run_server
 from chopmark.app.settings import Settings, Smtp
 from chopmark.app.web import addresses_of, alarms
-from chopmark.console import os_user
+from chopmark.cli import operating, staff
+from chopmark.cli.console import os_user
+from chopmark.cli.operating_sheet import import_customers
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import SessionService
 from chopmark.jobs.clock import note_of
 from chopmark.messaging.ports import WorkKind
-from chopmark.operating_sheet import import_customers
 from chopmark.store.engine.script import Row, Script, query
 from tests.unit.messaging.test_smtp import Keeping, listening
 

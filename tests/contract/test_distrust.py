@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from chopmark import operating
 from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditKey, AuditKeys, AuditRecord, order_stream
 from chopmark.ca.approval import ApprovalTerms, Distrust, judge
 from chopmark.ca.ports import Certified, IssuanceRequest
+from chopmark.cli import operating
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Operation, OrderId, OrderState

@@ -11,12 +11,12 @@ from chopmark.app.foundation import build, found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
+from chopmark.cli.operating_service import services_of, withdrawal_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
-from chopmark.operating_service import services_of, withdrawal_of
 from chopmark.pki import csr, ocsp
 from chopmark.store import db
 from chopmark.va.withdrawal import ServiceKind

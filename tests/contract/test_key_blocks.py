@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from chopmark import staff
 from chopmark.audit.events import Event
+from chopmark.cli import staff
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState

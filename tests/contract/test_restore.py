@@ -15,11 +15,11 @@ from chopmark.audit.findings import Level
 from chopmark.audit.journal import Deed, Line
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Pending
+from chopmark.cli.operating_restored import restoring_of
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from chopmark.jobs.journal import GOES_ON
-from chopmark.operating_restored import restoring_of
-from chopmark.restoring import Ended
+from chopmark.ra.restoring import Ended
 from chopmark.store.repositories.ca.checking import CertificateRows
 from tests import postgres
 from tests.contract.restores import Backup, backed_up

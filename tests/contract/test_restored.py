@@ -15,14 +15,14 @@ from chopmark.audit.headfile import read_heads
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.record import make_record
 from chopmark.audit.sequencer import LedgerBehind
-from chopmark.cli import app
+from chopmark.cli.command_line import app
+from chopmark.cli.operating_restored import restored
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CustomerId, OrderState
-from chopmark.operating_restored import restored
 from chopmark.ra.ports import Answer
+from chopmark.ra.restoring import Ended, Restoring, Voided
 from chopmark.ra.snapshots import Repeat
-from chopmark.restoring import Ended, Restoring, Voided
-from chopmark.store.repositories.restored import RestoredLedger
+from chopmark.store.repositories.restored import RestoredRepository
 from tests import postgres
 from tests.contract.programs import Program
 from tests.contract.restores import backed_up, everything, restoring
@@ -251,7 +251,7 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     tip = await world.house.ledger.tip(RESTORED_CHAIN)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
     record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
-    assert not await RestoredLedger(world.house.engine).void(Voided.SESSIONS, 1, record)
+    assert not await RestoredRepository(world.house.engine).void(Voided.SESSIONS, 1, record)
     assert await everything(world) == before
 
 

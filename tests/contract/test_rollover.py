@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark import operating
 from chopmark.app.foundation import House, build, founding
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
@@ -23,10 +22,11 @@ from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Certified, Pending
+from chopmark.cli import operating
+from chopmark.cli.operating_ca import ceremony
+from chopmark.cli.operating_root import root_crl
 from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
-from chopmark.operating_ca import ceremony
-from chopmark.operating_root import root_crl
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app

@@ -8,11 +8,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from chopmark import operating_service
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
+from chopmark.cli import operating_service
+from chopmark.cli.operating_service import services_of, withdrawal_of
 from chopmark.core.refusal import Kind, Refused
-from chopmark.operating_service import services_of, withdrawal_of
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.va.withdrawal import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl

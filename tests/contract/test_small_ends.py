@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating
 from chopmark.app.secrets import NotReady, key_of
 from chopmark.app.settings import Settings
+from chopmark.cli import operating
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import staff_lookup
 from chopmark.audit.events import Event
+from chopmark.cli import staff_lookup
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState
 from chopmark.ra.ending import FirmRevocation, Grounds

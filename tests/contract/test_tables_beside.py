@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from chopmark import operating
 from chopmark.audit.findings import Code
+from chopmark.cli import operating
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CustomerId, Operation, Reason
 from chopmark.ra.customer_import.ports import Allowed

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.journey.conftest import QUICK_ROUNDS
-from tests.journey.counter import CustomerQueries, Prepared, running
+from tests.journey.counter import Counter, Prepared, running
 from tests.journey.makers import PASSPHRASES, Holder, require
-from tests.journey.matrix import KINDS, Snapshots, Table
+from tests.journey.matrix import KINDS, Files, Table
 from tests.journey.opener import CUSTOMERS, ENGINES, Opener
 
 _NAME = "return /(Chrome|Firefox|Version)\\/([0-9.]+)/.exec(navigator.userAgent)[2]"
 
 
 @pytest.fixture(scope="module")
-def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQueries]:
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
     """A running counter."""
     prepared = Prepared.make(tmp_path_factory.mktemp("prepared") / "data", rounds=QUICK_ROUNDS)
     with running(prepared, tmp_path_factory.mktemp("counter")) as started:
@@ -23,7 +23,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQuerie
 
 
 @pytest.fixture(scope="module")
-def files(counter: CustomerQueries, tmp_path_factory: pytest.TempPathFactory) -> Snapshots:
+def files(counter: Counter, tmp_path_factory: pytest.TempPathFactory) -> Files:
     """All files, made once."""
     require()
     folder = tmp_path_factory.mktemp("files")
@@ -31,11 +31,11 @@ def files(counter: CustomerQueries, tmp_path_factory: pytest.TempPathFactory) ->
         kind: Holder.of(counter.p12(CUSTOMERS[kind]), counter.passphrase(CUSTOMERS[kind]), folder / kind)
         for kind in KINDS
     }
-    return Snapshots.of(holders, folder)
+    return Files.of(holders, folder)
 
 
 @pytest.fixture(scope="module")
-def table(files: Snapshots) -> Iterator[Table]:
+def table(files: Files) -> Iterator[Table]:
     """What was opened; it is written when all engines have been there."""
     filled = Table()
     yield filled
@@ -43,12 +43,12 @@ def table(files: Snapshots) -> Iterator[Table]:
         filled.write(files)
 
 
-def test_what_a_program_does_not_make_it_refuses_in_the_words_that_are_written_down(files: Snapshots) -> None:
+def test_what_a_program_does_not_make_it_refuses_in_the_words_that_are_written_down(files: Files) -> None:
     assert files.unexplained() == {}
 
 
 @pytest.mark.parametrize("name", list(ENGINES))
-def test_every_file_opens(name: str, counter: CustomerQueries, files: Snapshots, table: Table, tmp_path: Path) -> None:
+def test_every_file_opens(name: str, counter: Counter, files: Files, table: Table, tmp_path: Path) -> None:
     with ENGINES[name](tmp_path / "browser") as engine:
         opener = Opener(counter, engine)
         table.names[name] = f"{name} {engine.script(_NAME)}"

@@ -27,6 +27,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.ports import Answer
 from chopmark.ra.snapshots import OrderSnapshot, Repeat
 from chopmark.tw.customer_number import parse_customer_number
@@ -43,7 +44,7 @@ from chopmark.web.presenters import (
     order_view,
 )
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Authenticated, AuthenticatedRequest, enter, set_known, set_session, token_of
+from chopmark.web.session import Authenticated, enter, set_known, set_session, token_of
 from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,
@@ -97,11 +98,11 @@ async def once(
     """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
     repeat = await _repeat_of(request)
     if repeat is None:
-        authenticated, _ = await enter(request, order)
+        authenticated = await enter(request, order)
         return await do(authenticated)
-    authenticated, begun = await enter(request, order, repeat)
+    authenticated = await enter(request, order, repeat)
     scope = repeat.scope(authenticated.session.customer)
-    answer = None if begun else await _again(request, scope, repeat)
+    answer = None if authenticated.begun else await _again(request, scope, repeat)
     if answer is None:
         return await _first(request, scope, repeat.name, partial(do, authenticated))
     return _given(answer)
@@ -237,7 +238,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
 @get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
-    authenticated, _ = await enter(request, OrderId(order_id))
+    authenticated = await enter(request, OrderId(order_id))
     doors = house(request)
     view = order_view(doors, await doors.customer_queries.snapshot(authenticated.caller, OrderId(order_id)))
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
@@ -247,7 +248,7 @@ async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
 async def nonce(request: Req, order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
-    authenticated, _ = await enter(request, OrderId(order_id))
+    authenticated = await enter(request, OrderId(order_id))
     fresh, life = await house(request).enrolment.nonce(authenticated.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()), authenticated.session.login)
 

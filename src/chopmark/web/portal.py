@@ -9,9 +9,10 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
+from chopmark.core.types import AccountNumber, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.overview import Overview
 from chopmark.ra.policy import may_start
 from chopmark.ra.ports import SubscriberCertificate
@@ -22,7 +23,6 @@ from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
     Authenticated,
-    AuthenticatedRequest,
     authenticated_or_none,
     cookie_name,
     private_cookie,
@@ -274,10 +274,7 @@ async def apply_page(
     doors = house(request)
     view = await doors.customer_queries.overview(authenticated.caller)
     chosen = doors.customer_queries.account(view, account or authenticated.session.account)
-    allowed = {Operation.ENROL.value, Operation.REKEY.value, Operation.REPLACE.value}
-    wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
-    if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
-        wanted = Operation.REPLACE
+    wanted = view.advice.meant_by(operation)
     busy = doors.load.refuses_applications()
     if busy is not None and wanted is Operation.ENROL and not view.live:
         raise Refused(busy)
@@ -324,11 +321,7 @@ async def revoke_page(
     doors = house(request)
     view = await doors.customer_queries.overview(authenticated.caller)
     chosen = doors.customer_queries.account(view, account or authenticated.session.account)
-    held = [
-        one
-        for one in await doors.customer_queries.holdings(authenticated.caller)
-        if one.state in {CertificateState.ACTIVE, CertificateState.HELD} and view.now <= one.not_after
-    ]
+    held = await doors.customer_queries.revocable(authenticated.caller)
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/revoke"),

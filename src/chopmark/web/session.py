@@ -1,6 +1,5 @@
 """The session cookie, and who is calling."""
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from litestar.datastructures import Cookie
@@ -13,6 +12,7 @@ from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
 from chopmark.ra.snapshots import Repeat
 from chopmark.web.frames import lang_of
@@ -20,16 +20,6 @@ from chopmark.web.state import AnyRequest, house
 
 KNOWN = "known"
 """The cookie of a known browser (`identity.known`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuthenticatedRequest:
-    """A request of a signed-in customer."""
-
-    token: str
-    session: Session
-    caller: Caller
-    repeat: Repeat | None = None
 
 
 Authenticated: TypeAlias = NamedDependency[SkipValidation[AuthenticatedRequest]]
@@ -73,20 +63,18 @@ async def authenticated_request(request: AnyRequest) -> AuthenticatedRequest:
 
 async def enter(
     request: AnyRequest, order: OrderId | None = None, repeat: Repeat | None = None
-) -> tuple[AuthenticatedRequest, bool]:
-    """Return the visit with the file that its step looks at, and whether the Idempotency-Key is new and taken.
+) -> AuthenticatedRequest:
+    """Return the authenticated request with what its step works on; its Idempotency-Key is taken where it is new.
 
     Raises Refused (UNAUTHENTICATED) when nobody is signed in.
     """
     token = token_of(request)
-    found = (
-        None
-        if token is None
-        else await house(request).authentication.enter(token, lang_of(request).value, order, repeat)
-    )
-    if token is None or found is None:
+    if token is None:
         raise Refused(SIGN_IN_AGAIN)
-    return AuthenticatedRequest(token, found.session, found.caller, repeat), found.begun
+    found = await house(request).authentication.authenticate(token, lang_of(request).value, order, repeat)
+    if found is None:
+        raise Refused(SIGN_IN_AGAIN)
+    return found
 
 
 def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:

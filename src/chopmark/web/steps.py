@@ -163,7 +163,7 @@ async def order_page(
     request: Request[Any, Any, Any], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
-    authenticated, _ = await enter(request, OrderId(order_id))
+    authenticated = await enter(request, OrderId(order_id))
     name, scene = _scene(
         request, await house(request).customer_queries.snapshot(authenticated.caller, OrderId(order_id)), step
     )

@@ -10,11 +10,11 @@ import httpx2
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from chopmark import operating
 from chopmark.app.foundation import House, build, found_ca, opened
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.app.web import ca_certificates, doors
+from chopmark.cli import operating
 from chopmark.core.types import OrderState
 from chopmark.store import db
 from chopmark.web import app
