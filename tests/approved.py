@@ -14,7 +14,7 @@ from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.types import OrderId
 from chopmark.pki.x509 import serial_of
 from chopmark.store.engine.script import Script
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 Step = tuple[Event, dict[str, Fact]]
 

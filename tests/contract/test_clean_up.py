@@ -13,7 +13,7 @@ from chopmark.app.worker import tasks
 from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
-from chopmark.store.repositories.lives import BATCH, LIVES, RetentionRepository, deletion
+from chopmark.store.repositories.retention import BATCH, LIVES, RetentionRepository, deletion
 from tests.contract.test_statement_counts import planned, scanned
 from tests.contract.world import ANN, START, World, world_fixture
 

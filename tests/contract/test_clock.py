@@ -19,7 +19,7 @@ from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 
 world = world_fixture()

@@ -13,7 +13,7 @@ from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.sessions import Marks, Opened, SessionService
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -57,7 +57,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.engine.script import Row, Script, Value, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
-from chopmark.store.repositories.leaves import LEAF, record_of
+from chopmark.store.repositories.records import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres

@@ -25,7 +25,7 @@ from chopmark.ra.policy import PRESETS, Policy
 from chopmark.stepup.derive import OtpKeys
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.journaled import JournaledRepository
+from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.installation import Installation
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand

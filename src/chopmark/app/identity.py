@@ -11,7 +11,7 @@ from chopmark.identity.services import IdentityServices
 from chopmark.identity.sessions import Marks, SessionService
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
 from chopmark.store.repositories.identity.launches import LaunchRepository
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 
 
 def identity_services(foundation: Foundation) -> IdentityServices:

@@ -23,7 +23,7 @@ from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
 from chopmark.store.repositories.ca.external import RequestRepository
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.overlay import Overlaid

@@ -20,17 +20,17 @@ from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.ra.suspension import Suspension
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.repositories.limits import RateLimitRepository
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.feed import FeedRepository
-from chopmark.store.repositories.ra.files import SnapshotRepository
-from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
+from chopmark.store.repositories.ra.snapshots import SnapshotRepository
 from chopmark.store.repositories.ra.stops import StopRepository
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
+from chopmark.store.repositories.ra.subscriber_certificates import SubscriberCertificateRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 

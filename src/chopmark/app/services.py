@@ -23,7 +23,7 @@ from chopmark.audit.clockwatch import Machine
 from chopmark.core.clock import Clock, Entropy
 from chopmark.identity.services import IdentityServices
 from chopmark.ra.services import RaServices
-from chopmark.store.engine.opening import make_current
+from chopmark.store.current import make_current
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from chopmark.jobs.watch import watch
 from chopmark.messaging.templates import Sender
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.reentry import Reentry, Verbs
-from chopmark.store.repositories.audit.journaled import JournaledRepository
+from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.failing import FailingJobs
-from chopmark.store.repositories.lives import RetentionRepository
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
+from chopmark.store.repositories.retention import RetentionRepository
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""

@@ -32,7 +32,7 @@ from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShar
 from chopmark.pki import crl
 from chopmark.pki.publication import ROOT
 from chopmark.pki.x509 import require_value, serial_hex, spki_der
-from chopmark.store.engine.opening import make_current
+from chopmark.store.current import make_current
 from chopmark.va.publisher import next_number
 
 Ask = Callable[[str], str]

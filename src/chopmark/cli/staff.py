@@ -14,7 +14,7 @@ from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand
 from chopmark.ra.slips import Papers, SlipDesk
-from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.tw.customer_number import parse_customer_number

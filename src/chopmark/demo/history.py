@@ -37,7 +37,8 @@ from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.installation import Installation
 from chopmark.web.services import Demo, DemoPerson
 

@@ -9,7 +9,7 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
+from chopmark.core.types import AccountNumber, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.overview import Overview
@@ -272,10 +272,7 @@ async def apply_page(
     web = services(request)
     view = await web.ra.customer_queries.overview(visit.caller)
     chosen = web.ra.customer_queries.account(view, account or visit.session.account)
-    allowed = {Operation.ENROL.value, Operation.REKEY.value, Operation.REPLACE.value}
-    wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
-    if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
-        wanted = Operation.REPLACE
+    wanted = view.advice.meant_by(operation)
     busy = web.load.refuses_applications()
     if busy is not None and wanted is Operation.ENROL and not view.live:
         raise Refused(busy)
@@ -320,11 +317,7 @@ async def revoke_page(request: Req, visit: Visiting, account: FromQuery[str | No
     web = services(request)
     view = await web.ra.customer_queries.overview(visit.caller)
     chosen = web.ra.customer_queries.account(view, account or visit.session.account)
-    held = [
-        one
-        for one in await web.ra.customer_queries.holdings(visit.caller)
-        if one.state in {CertificateState.ACTIVE, CertificateState.HELD} and view.now <= one.not_after
-    ]
+    held = await web.ra.customer_queries.revocable(visit.caller)
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/revoke"),

@@ -16,7 +16,7 @@ from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.by_hand import ByHand
-from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est

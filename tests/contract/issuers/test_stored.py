@@ -26,7 +26,7 @@ from chopmark.store.db import open_engine
 from chopmark.store.engine.columns import blobs
 from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.external_checking import ExternalRows
-from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.conftest import opened_peer

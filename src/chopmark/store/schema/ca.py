@@ -37,9 +37,9 @@ certificates = Table(
     integer("issued_at", null=True),
     integer("ended_at", null=True),
     text("reason", null=True),
-    integer("turns", default=0),  # how often the status that the world is told was changed
-    integer("answer_due", default=0),  # when its OCSP answers are to be signed ahead again
-    integer("changed", default=0),  # the transaction that changed its status last, as `answers.CHANGED` numbers them
+    integer("turns", default=0),  # how often the status was changed
+    integer("answer_due", default=0),  # when its OCSP answers have to be signed again
+    integer("changed", default=0),  # the number of the last change of status: `answers.CHANGED`
     Index("certificates_by_order", "order_id", "attempt", unique=True),
     unique_where("certificates_one_reservation", "order_id", where="state <> 'orphaned'"),
     Index("certificates_ended", "issuer", "shard", "ended_at"),
@@ -48,7 +48,7 @@ certificates = Table(
     partial("certificates_turned", "issuer", "shard", "turns", where="turns > 0"),
     partial("certificates_changed", "changed", where="changed > 0"),
 )
-# Requests to other CAs: one row an attempt; one an order counts.
+# Requests to other CAs. Each attempt has a row; at most one row of an order is valid.
 foreign_requests = Table(
     "foreign_requests",
     metadata,
@@ -77,7 +77,7 @@ foreign_requests = Table(
     unique_where("foreign_requests_serial_once", "serial", where="state IN ('received', 'issued', 'revoked')"),
     Index("foreign_requests_by_serial", "serial"),
 )
-# Who said that another CA has revoked what a request brought, where its protocol has no revocation.
+# Who confirmed a revocation at another CA whose protocol has none.
 hand_revocations = Table(
     "hand_revocations", metadata, key("order_id"), number_key("attempt"), text("by_whom"), text("approved_by")
 )

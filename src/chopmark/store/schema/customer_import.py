@@ -1,4 +1,4 @@
-"""How far each imported file is, who had which id, account or contact, and contacts that were replaced."""
+"""The import of customers: progress of each file, who had which id, account or contact, and former contacts."""
 
 from sqlalchemy import Index, Table
 
@@ -13,8 +13,8 @@ imports = Table(
     integer("finished_at", null=True),
     text("report", null=True),
 )
-# Who ever had an id (its keyed hash), a contact (its keyed hash) or an account; nothing is ever taken away. `run`
-# is the import that brought it, empty for what was there before this table.
+# Everybody who ever had an id, a contact (both as keyed hashes) or an account. Rows are never deleted. `run` is the
+# import that wrote the row; it is empty for what is older than this table.
 bearers = Table(
     "bearers",
     metadata,
@@ -25,7 +25,7 @@ bearers = Table(
     integer("since"),
     sqlite_with_rowid=False,
 )
-# Contacts that were changed or removed, sealed as they were: the old address is told, and never gets a code.
+# Contacts that were changed or removed, still sealed. A former address gets notices, and never a code.
 former_contacts = Table(
     "former_contacts",
     metadata,

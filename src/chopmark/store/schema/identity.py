@@ -60,7 +60,7 @@ sessions = Table(
     integer("seen_at"),
     integer("ends_at"),
     text("login", null=True),
-    # The id that the right code has replaced: for a minute the same request may be made with it once more.
+    # The id before the last rotation. For a minute the same request may be repeated with it.
     binary("previous_hash", null=True),
     binary("previous_repeat", null=True),
     integer("previous_until", null=True),
@@ -80,7 +80,7 @@ clients = Table(
     integer("rotated_at", null=True),
     integer("disabled_at", null=True),
 )
-# What a client may ask for; one without a row asks for everything. Tickets made by `void_before` are dead.
+# What a client may ask for. A client without a row may ask for everything. Tickets made by `void_before` are void.
 client_scopes = Table(
     "client_scopes",
     metadata,

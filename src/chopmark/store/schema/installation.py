@@ -1,4 +1,4 @@
-"""What this installation is, and who may do something alone: tables of no authority."""
+"""Tables that belong to no authority: facts of the installation, and leases."""
 
 from sqlalchemy import Table
 

@@ -43,14 +43,14 @@ orders = Table(
     text("proved_login", null=True),
     text("approved_login", null=True),
     text("key_evidence", null=True),
-    # A replacement that asks for codes on both contacts: the other one, after `code_channel` and `coded_at`.
+    # A replacement that asks for codes on both contacts. These are about the second code.
     integer("both_codes", default=0),
     text("second_channel", null=True),
     integer("second_coded_at", null=True),
-    # One that waits so long from its first right code, which announces it.
+    # A replacement with a waiting time (ms), which begins with the first right code.
     integer("delay", default=0),
     integer("announced_at", null=True),
-    # One that asks for an approval slip, unless one of these channels can carry a code; and the slip that was right.
+    # An order that asks for an approval slip, unless one of these channels can carry a code; and the accepted slip.
     text("slip_unless", null=True),
     text("slip_id", null=True),
     text("installed", null=True),

@@ -15,7 +15,7 @@ crls = Table(
     integer("next_update"),
     integer("seen_end"),
 )
-# OCSP answers signed ahead, by the hash of the CertID; made anew from the certificates at any time.
+# OCSP answers that were signed ahead, by the hash of the CertID. They can be made anew at any time.
 answers = Table(
     "answers",
     metadata,
