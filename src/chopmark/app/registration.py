@@ -4,11 +4,11 @@ from chopmark.app.foundation import Foundation
 from chopmark.app.issuing_cas import CaServices
 from chopmark.identity.people import People
 from chopmark.identity.services import IdentityServices
+from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.entrance import Entrance
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
@@ -48,7 +48,7 @@ def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServic
         context=context,
         verifier=verifier,
         challenges=challenges,
-        entrance=Entrance(context),
+        authentication=RequestAuthentication(context),
         enrolment=Enrolment(context, programs=bool(settings.est_url)),
         rekey=rekey,
         possession=Possession(context),

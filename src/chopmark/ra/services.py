@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
@@ -29,7 +29,7 @@ class RaServices:
     context: RaContext
     verifier: Verifier
     challenges: Challenges
-    entrance: Entrance
+    authentication: RequestAuthentication
     enrolment: Enrolment
     rekey: Rekey
     possession: Possession
