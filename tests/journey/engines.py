@@ -26,6 +26,7 @@ from tests.journey.counter import free_port
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Escape": "\ue00c", "Down": "\ue015"}
+WIDTH, HEIGHT = 1280, 900
 STARTS_WITHIN_S = 60.0
 ANSWERS_WITHIN_S = 120.0
 PREFERENCES = {
@@ -190,6 +191,24 @@ class Engine:
         self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
         self.wire.command("PerformActions", actions=[pointer])
 
+    def zoom(self, *, twice: bool) -> None:
+        """Show everything at 200 %, or at its own size again.
+
+        WebKit's automation has no zoom: half the width and twice the size of a pixel are the same to a page.
+        """
+        if self.name == "Firefox":
+            in_chrome(self, "window.ZoomManager.zoom = arguments[0]", 2 if twice else 1)
+        else:
+            width, height = (WIDTH // 2, HEIGHT // 2) if twice else (WIDTH, HEIGHT)
+            self.wire.command("SetWindowRect", x=0, y=0, width=width, height=height)
+
+    def force_colours(self, *, on: bool) -> bool:
+        """Take the colours of the system instead of the page's; False where that cannot be had."""
+        if self.name != "Firefox":
+            return False
+        in_chrome(self, 'Services.prefs.setIntPref("browser.display.document_color_use", arguments[0])', 2 if on else 0)
+        return True
+
     @property
     def url(self) -> str:
         """The address of the page that is shown."""
@@ -238,9 +257,18 @@ class Engine:
         return str(found[ELEMENT])
 
 
-def patiently() -> Iterator[int]:
+def in_chrome(engine: Engine, body: str, *arguments: Any) -> Any:
+    """Run a function body in Firefox itself."""
+    engine.wire.command("Marionette:SetContext", value="chrome")
+    try:
+        return engine.wire.command("ExecuteScript", script=body, args=list(arguments), sandbox="system")
+    finally:
+        engine.wire.command("Marionette:SetContext", value="content")
+
+
+def patiently(seconds: float = ANSWERS_WITHIN_S) -> Iterator[int]:
     """Count while a page may take its time; each look is an answer of the browser."""
-    end = time.monotonic() + ANSWERS_WITHIN_S
+    end = time.monotonic() + seconds
     for turn in itertools.count():
         if time.monotonic() > end:
             return
@@ -266,7 +294,15 @@ def firefox(folder: Path) -> Iterator[Engine]:
     wanted = {**PREFERENCES, "browser.download.dir": str(downloads), "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    command = [_program("firefox-esr"), "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
+    command = [
+        _program("firefox-esr"),
+        "--headless",
+        "--marionette",
+        "--remote-allow-system-access",
+        "--no-remote",
+        "--profile",
+        str(profile),
+    ]
     environment = {**os.environ, "HOME": str(folder), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with _started(command, environment, folder / "firefox.log"):
         with _connected(port) as connection:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.journey.counter import Counter
 from tests.journey.engines import Engine, patiently
 from tests.journey.visitor import LOOKS, PASSWORD, code_in
+from tests.journey.watching import Watch
 
 
 @dataclass
@@ -17,11 +18,13 @@ class Guest:
 
     counter: Counter
     engine: Engine
+    watch: Watch
 
     def step(self, name: str) -> str:
         """Return the selector of a step's form once its script is there."""
         form = f"form[data-step={name}][data-attached]"
         self.engine.wait(form)
+        self.watch.look(name)
         return form
 
     def submit(self, name: str) -> None:
@@ -38,14 +41,19 @@ class Guest:
 
     def sign_in(self, number: str) -> None:
         """Sign in at the portal, after whoever was there before."""
-        self.engine.go(f"{self.counter.url}/sign-in")
-        if self.engine.script("return document.querySelector('.cm-signout__button') !== null"):
-            self.engine.click(".cm-signout__button")
-            self.engine.go(f"{self.counter.url}/sign-in")
+        self.to_sign_in()
         self.engine.type("#who", number)
         self.engine.type("#password", PASSWORD)
         self.engine.click("form[action='/sign-in'] button[type=submit]")
         self.engine.until("signed in", "return location.pathname !== '/sign-in'")
+
+    def to_sign_in(self) -> None:
+        """Show the sign-in form, to a customer of whom nothing is known."""
+        self.go("/sign-in")
+        if self.engine.script("return document.querySelector('.cm-signout__button') !== null"):
+            self.engine.click(".cm-signout__button")
+            self.go("/sign-in")
+        self.watch.look("sign-in")
 
     def apply(self, operation: str, home: str) -> None:
         """Choose what and where, and begin."""
@@ -57,6 +65,7 @@ class Guest:
 
     def open_old(self, file: Path, passphrase: str) -> None:
         """Open the present certificate's file."""
+        self.watch.look("old file")
         self.engine.type("#old_file[type=file]", str(file))
         self.engine.type("#old_passphrase", passphrase)
 
@@ -112,6 +121,7 @@ class Guest:
     def done(self) -> None:
         """Expect the end."""
         self.engine.until("done", "return document.querySelector('[data-done]') !== null")
+        self.watch.look("done")
 
     def put_into_browser(self) -> None:
         """Have the certificate put into this browser."""

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.journey.autofill import VALUE, filled_control, offered_until_control, save_login
 from tests.journey.counter import Counter, Prepared, running_ahead
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest, saved
 from tests.journey.openssl import Opened
 from tests.journey.strangers import PASSPHRASE, Maker
+from tests.journey.visitor import PASSWORD
+from tests.journey.watching import Watch
 
 ENGINES = {"Firefox": firefox, "WebKit": webkit}
 APPLY = {"Firefox": ("C10005", ("38", "10", "10")), "WebKit": ("C10003", ("47", "12", "31"))}
@@ -35,27 +38,30 @@ def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 class Browsers:
     """The browsers of other houses: opened when first asked for, and kept for all tests."""
 
+    counter: Counter
     open: Callable[[str], Engine]
-    there: dict[str, Engine] = field(default_factory=dict)
+    there: dict[str, Watch] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Engine:
-        """Return the browser of this name."""
+    def guest(self, name: str) -> Guest:
+        """Return a customer in the browser of this name."""
         if name not in self.there:
-            self.there[name] = self.open(name)
-        return self.there[name]
+            self.there[name] = Watch(self.open(name))
+        return Guest(self.counter, self.there[name].engine, self.there[name])
 
 
 @pytest.fixture(scope="module")
-def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
+def browsers(counter: Counter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
     """Firefox and WebKit, each with a fresh profile."""
     with ExitStack() as stack:
-        yield Browsers(lambda name: stack.enter_context(ENGINES[name](tmp_path_factory.mktemp(name) / "browser")))
+        yield Browsers(
+            counter, lambda name: stack.enter_context(ENGINES[name](tmp_path_factory.mktemp(name) / "browser"))
+        )
 
 
 @pytest.fixture(params=list(ENGINES))
-def guest(request: pytest.FixtureRequest, counter: Counter, browsers: Browsers) -> Guest:
+def guest(request: pytest.FixtureRequest, browsers: Browsers) -> Guest:
     """A customer of the module's counter."""
-    return Guest(counter, browsers[request.param])
+    return browsers.guest(request.param)
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Vaults:
         """Renew with a file of OpenSSL into this browser, unless that has been done."""
         if name in self.filled:
             return
-        guest = Guest(self.counter, self.browsers[name])
+        guest = self.browsers.guest(name)
         number, birth = RENEW[name]
         folder = self.folder / name
         folder.mkdir()
@@ -116,6 +122,17 @@ def test_a_first_application_into_a_file_that_is_opened_again(guest: Guest, tmp_
     guest.engine.type("#new_file[type=file]", str(file))
     guest.engine.click("[data-saved] button[data-submit]")
     guest.done()
+    assert guest.watch.looked_at >= {
+        "sign-in",
+        "start",
+        "key",
+        "channel",
+        "code",
+        "birth_date",
+        "review",
+        "install",
+        "done",
+    }
     if guest.engine.name == "Firefox":  # WebKit's automation saves nothing, so there is nothing to save once more
         assert Opened.read(file, passphrase, tmp_path / "openssl").is_good()
         guest.engine.wait("[data-download-again]")
@@ -155,6 +172,30 @@ def test_who_closes_the_page_comes_back_to_the_open_order_and_a_wrong_code_costs
     guest.engine.click("main a.cm-primary")
     guest.step("channel")  # what an earlier login has approved is no approval in this one
     assert guest.order == order
+
+
+def test_the_trading_password_is_filled_in_the_sign_in_and_nowhere_else_and_no_passphrase_is_saved_as_one(
+    browsers: Browsers,
+) -> None:
+    guest, number = browsers.guest("Firefox"), "C10008"
+    guest.sign_in(number)
+    save_login(guest.engine, guest.counter.url, number, PASSWORD)
+    guest.to_sign_in()
+    guest.engine.until("the password is filled", f"{VALUE} === arguments[1]", "#password", PASSWORD)
+    assert guest.engine.script(VALUE, "#who") == number
+    guest.engine.click("form[action='/sign-in'] button[type=submit]")
+    guest.engine.until("signed in", "return location.pathname !== '/sign-in'")
+    guest.apply("rekey", "file")
+    filled_control(guest.engine, PASSWORD)
+    assert [guest.engine.script(VALUE, f"#{name}") for name in ("old_passphrase", "old_key_passphrase")] == ["", ""]
+    guest.engine.reload()
+    guest.step("key")
+    guest.passphrase()
+    guest.open_old(guest.counter.p12(number), guest.counter.passphrase(number))
+    guest.submit("key")
+    guest.step("channel")
+    offered = offered_until_control(guest.engine, "another-Pass-1357")
+    assert guest.counter.passphrase(number) not in offered
 
 
 @pytest.mark.usefixtures("nearly_a_year_later")
