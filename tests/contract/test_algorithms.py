@@ -8,14 +8,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from chopmark.app.foundation import build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
+from chopmark.core.types import Reason
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.main import build, found_ca
 from chopmark.pki.signing import kind_of, public_key
 from chopmark.pki.x509 import spki_der
-from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.words import Reason
 from tests.contract.test_rollover import judged
 from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World
 
@@ -55,7 +55,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
     clock, dice = Clock(), Dice(Random(2))
     house = await build(settings, clock, dice)
     world = World(house, clock, dice, settings.database_url)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     for customer in (ANN, BEN):
         await world.to_active(customer)
     await world.revoked(BEN, Reason.COMPROMISED)

@@ -12,9 +12,9 @@ import structlog
 from cryptography.hazmat.primitives import serialization
 
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import Channel, CustomerId, Operation, Reason, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.words import Channel, CustomerId, Operation, Reason, Secret
 from tests.contract.world import ANN, BEN, ROWS, World, refusal, world_fixture
 
 world = world_fixture(code_digits=10)
@@ -60,9 +60,9 @@ async def journeys(world: World) -> tuple[set[str], list[ClientKey]]:
     codes: set[str] = set()
     keys: list[ClientKey] = []
     phc = hash_password(PASSWORD, world.dice.token(16))
-    await world.house.door.set_password(PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice")
-    await world.house.door.sign_in(ANN, PASSWORD, "192.0.2.7", None)
-    await refusal(world.house.door.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
+    await world.house.session_service.set_password(PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice")
+    await world.house.session_service.sign_in(ANN, PASSWORD, "192.0.2.7", None)
+    await refusal(world.house.session_service.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
     for customer in (ANN, BEN):
         errand = await world.to_sent(customer)
         codes |= {await errand.code(), await errand.wrong_code()}

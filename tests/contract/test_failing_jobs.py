@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from chopmark import operating
-from chopmark.store.failing import SHOWN_FOR, FailingJobs
+from chopmark.cli import operating
+from chopmark.store.repositories.failing import SHOWN_FOR, FailingJobs
 from tests.contract.world import START, World, world_fixture
 
 world = world_fixture()

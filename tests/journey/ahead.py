@@ -13,14 +13,14 @@ from pathlib import Path
 
 import uvicorn
 
-from chopmark.demo import demo_of
+from chopmark.app.foundation import SystemEntropy, build, tasks
+from chopmark.app.logs import configure_logging
+from chopmark.app.server import say
+from chopmark.app.settings import Settings
+from chopmark.app.web import alarms, doors, looks, server_config
+from chopmark.demo.history import demo_of
 from chopmark.jobs import loop
-from chopmark.logs import configure_logging
-from chopmark.main import SystemEntropy, build, tasks
 from chopmark.ra.policy_record import record_policy
-from chopmark.running import alarms, doors, looks, server_config
-from chopmark.serving import say
-from chopmark.settings import Settings
 from chopmark.web import app
 
 
@@ -50,7 +50,7 @@ async def serve(file: Path) -> None:
     settings = Settings()
     house = await build(settings, ClockAhead(file), SystemEntropy())
     await house.restorewatch.look()
-    await record_policy(house.policy, house.installation, house.recorder)
+    await record_policy(house.policy, house.installation, house.audit_log)
     built = app.create(doors(house, await demo_of(house)))
     stop = asyncio.Event()
     jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop, alarms(house, "demo")))

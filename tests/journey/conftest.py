@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.journey.chromium import ARGUMENTS
-from tests.journey.counter import Counter, Prepared, running
+from tests.journey.counter import CustomerQueries, Prepared, running
 from tests.journey.visitor import Visitor
 
 QUICK_ROUNDS = 10_000
@@ -24,7 +24,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQueries]:
     """The module's running counter."""
     with running(prepared, tmp_path_factory.mktemp("counter")) as started:
         yield started
@@ -47,7 +47,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def visitor(counter: Counter, browser: Browser) -> Iterator[Visitor]:
+def visitor(counter: CustomerQueries, browser: Browser) -> Iterator[Visitor]:
     """A visitor with a fresh browser profile, in Chinese."""
     with Visitor.arrive(counter, browser, "zh-TW") as arrived:
         yield arrived

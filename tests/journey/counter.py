@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chopmark.demo import prepare
+from chopmark.app.settings import Settings
+from chopmark.demo.history import prepare
 from chopmark.pki import pkcs12
-from chopmark.settings import Settings
 
 T = TypeVar("T")
 ENDS_WITHIN_S = 60
@@ -56,7 +56,7 @@ class Prepared:
 
 
 @dataclass
-class Counter:
+class CustomerQueries:
     """One running installation: where it answers, where its files are, its processes."""
 
     data: Path
@@ -127,21 +127,23 @@ class Counter:
 
 
 @contextmanager
-def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]:
+def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[CustomerQueries]:
     """Give a copy of the prepared installation with server and worker running."""
     with _running(prepared, folder, ("server", "worker"), extra) as counter:
         yield counter
 
 
 @contextmanager
-def running_ahead(prepared: Prepared, folder: Path) -> Iterator[Counter]:
+def running_ahead(prepared: Prepared, folder: Path) -> Iterator[CustomerQueries]:
     """Give the same in one process, whose clock `put_clock_ahead` moves."""
     with _running(prepared, folder, ("ahead",), {}) as counter:
         yield counter
 
 
 @contextmanager
-def _running(prepared: Prepared, folder: Path, processes: Sequence[str], extra: Mapping[str, str]) -> Iterator[Counter]:
+def _running(
+    prepared: Prepared, folder: Path, processes: Sequence[str], extra: Mapping[str, str]
+) -> Iterator[CustomerQueries]:
     data = folder / "data"
     shutil.copytree(prepared.folder, data)
     environment = {
@@ -151,7 +153,7 @@ def _running(prepared: Prepared, folder: Path, processes: Sequence[str], extra: 
         "CHOPMARK_PORT": str(prepared.port),
         **extra,
     }
-    counter = Counter(data, prepared.port, environment)
+    counter = CustomerQueries(data, prepared.port, environment)
     try:
         counter.put_clock_ahead(0)
         for name in processes:

@@ -192,7 +192,9 @@ class Engine:
         try:
             self.wire.command("PerformActions", actions=[pointer])
         except Refused as refused:
-            if "DataCloneError" not in str(refused):  # Firefox: the first press has left the page, and so no answer came
+            if "DataCloneError" not in str(
+                refused
+            ):  # Firefox: the first press has left the page, and so no answer came
                 raise
 
     def zoom(self, *, twice: bool) -> None:

@@ -6,7 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.journey.counter import Counter
+from tests.journey.counter import CustomerQueries
 from tests.journey.engines import Engine, patiently
 from tests.journey.visitor import LOOKS, PASSWORD, code_in
 from tests.journey.watching import Watch
@@ -16,7 +16,7 @@ from tests.journey.watching import Watch
 class Guest:
     """A customer in that browser."""
 
-    counter: Counter
+    counter: CustomerQueries
     engine: Engine
     watch: Watch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.journey.autofill import VALUE, filled_control, offered_until_control, save_login
-from tests.journey.counter import Counter, Prepared, running_ahead
+from tests.journey.counter import CustomerQueries, Prepared, running_ahead
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest, saved
 from tests.journey.openssl import Opened
@@ -28,7 +28,7 @@ KEPT_HERE = "return document.querySelector('[data-kept-text]')?.innerText === 'å
 
 
 @pytest.fixture(scope="module")
-def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQueries]:
     """The module's counter, whose clock can be put ahead."""
     with running_ahead(prepared, tmp_path_factory.mktemp("counter")) as started:
         yield started
@@ -38,7 +38,7 @@ def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 class Browsers:
     """The browsers of other houses: opened when first asked for, and kept for all tests."""
 
-    counter: Counter
+    counter: CustomerQueries
     open: Callable[[str], Engine]
     there: dict[str, Watch] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class Browsers:
 
 
 @pytest.fixture(scope="module")
-def browsers(counter: Counter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
+def browsers(counter: CustomerQueries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
     """Firefox and WebKit, each with a fresh profile."""
     with ExitStack() as stack:
         yield Browsers(
@@ -68,7 +68,7 @@ def guest(request: pytest.FixtureRequest, browsers: Browsers) -> Guest:
 class Vaults:
     """Certificates that a renewal with a file has put into each browser, once."""
 
-    counter: Counter
+    counter: CustomerQueries
     browsers: Browsers
     folder: Path
     filled: set[str] = field(default_factory=set)
@@ -95,13 +95,13 @@ class Vaults:
 
 
 @pytest.fixture(scope="module")
-def vaults(counter: Counter, browsers: Browsers, tmp_path_factory: pytest.TempPathFactory) -> Vaults:
+def vaults(counter: CustomerQueries, browsers: Browsers, tmp_path_factory: pytest.TempPathFactory) -> Vaults:
     """What lies in the browsers."""
     return Vaults(counter, browsers, tmp_path_factory.mktemp("theirs"))
 
 
 @pytest.fixture(scope="module")
-def nearly_a_year_later(counter: Counter, vaults: Vaults) -> None:
+def nearly_a_year_later(counter: CustomerQueries, vaults: Vaults) -> None:
     """Each browser keeps a certificate, and its renewal window is open."""
     for name in ENGINES:
         vaults.fill(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.journey.chromium import chromium_engine
-from tests.journey.counter import Counter
+from tests.journey.counter import CustomerQueries
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
 from tests.journey.line import line_to
@@ -35,7 +35,9 @@ def engine_of(name: str, chromium: Path, folder: Path) -> Iterator[Engine]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", list(CUSTOMERS))
-def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counter: Counter, tmp_path: Path) -> None:
+def test_every_page_bears_what_people_do_to_it(
+    name: str, chromium: Path, counter: CustomerQueries, tmp_path: Path
+) -> None:
     with line_to(counter.port) as line, engine_of(name, chromium, tmp_path) as engine:
         guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
         engine.zoom(twice=False)

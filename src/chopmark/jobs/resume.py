@@ -3,13 +3,13 @@
 import asyncio
 from datetime import timedelta
 
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import OrderId, OrderState
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Orders, Submissions
 from chopmark.ra.rekey import Rekey
-from chopmark.words import OrderId, OrderState
 
 AFTER = timedelta(seconds=20)
 BATCH = 50
@@ -60,7 +60,8 @@ class Resume:
         """End orders whose day is over, and those whose certificate was never proved; the old one is untouched."""
         now = self._clock.now()
         unsubmitted = tuple(
-            state.value for state in (OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED)
+            state.value
+            for state in (OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED)
         )
         late = await self._orders.stuck(unsubmitted, now, BATCH)
         unproven = await self._orders.stuck((OrderState.ISSUED.value,), now - self._policy.unproven_after, BATCH)

@@ -1,11 +1,11 @@
-"""Gives every waiting leaf its place in the audit tree."""
+"""Gives every waiting record its place in the audit tree."""
 
 from collections.abc import Sequence
 
 from chopmark.audit.head import HeadPublicKey, HeadSigner
 from chopmark.audit.ports import HeadLog, Ledger
 from chopmark.audit.sequencer import MOST_LEAVES, sequence_once
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 
 
 async def sequence(

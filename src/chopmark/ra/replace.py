@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, FactorClass, Operation, OrderState, Text, text
 from chopmark.ra.model import Order
 from chopmark.ra.policy import ContactFacts, Policy, may_use_channel
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Channel, FactorClass, Operation, OrderState, Text, text
 
 
 def without_old_key(operation: Operation, *, had_one: bool) -> bool:
@@ -152,7 +152,7 @@ def cancelling(state: OrderState) -> Cancelling:
 
     Nobody signs in to cancel, so it must not destroy: what is issued already is put on hold, and people clear it up.
     """
-    if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}:
+    if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}:
         return Cancelling.ENDS_ORDER
     if state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
         return Cancelling.HOLDS_CERTIFICATE

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from chopmark.clock import Clock
-from chopmark.errors import Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Refused
+from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import SignerUnavailable
 from chopmark.pki import ocsp
 from chopmark.pki.x509 import IssuerView
 from chopmark.va.ports import Due, Signed, StatusRecords
 from chopmark.va.responder import LIFE, Responder, told
-from chopmark.words import IssuerId, Serial
 
 BATCH = 100
 HASHES: tuple[Literal["sha1", "sha256"], ...] = ("sha256", "sha1")
@@ -28,7 +28,7 @@ class Kept:
 
     serial: Serial
     answers: Mapping[str, Signed]
-    turns: int
+    status_version: int
     again_at: datetime
     responder: bytes
 
@@ -86,6 +86,6 @@ class Presigner:
             if made.produced_at is None or made.next_update is None or responder not in {b"", made.responder}:
                 return None
             responder = made.responder
-            answers[algorithm] = Signed(made.der, made.produced_at, made.next_update, due.status.turns)
+            answers[algorithm] = Signed(made.der, made.produced_at, made.next_update, due.status.status_version)
         again_at = min(now + LIFE / 2, *(answer.next_update for answer in answers.values()))
-        return Kept(due.serial, answers, due.status.turns, again_at, responder)
+        return Kept(due.serial, answers, due.status.status_version, again_at, responder)

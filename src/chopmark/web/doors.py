@@ -4,19 +4,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chopmark.clock import Clock, Entropy
-from chopmark.identity.launching import LaunchDesk
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import Secret, Text
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.people import People
-from chopmark.identity.sessions import Door
-from chopmark.post.demo import InboxEntry
+from chopmark.identity.sessions import SessionService
+from chopmark.messaging.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
-from chopmark.ra.overview import Counter
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
 from chopmark.ra.possession import Possession
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.slips import SlipDesk
@@ -28,7 +29,6 @@ from chopmark.web.brand import Brand
 from chopmark.web.client_address import ClientAddresses
 from chopmark.web.health import Check
 from chopmark.web.load import Load
-from chopmark.words import Secret, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,17 @@ class Doors:
     clock: Clock
     entropy: Entropy
     people: People
-    door: Door
+    session_service: SessionService
     entrance: Entrance
-    launches: LaunchDesk
+    launches: LaunchTickets
     enrolment: Enrolment
     rekey: Rekey
     possession: Possession
     slips: SlipDesk
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     stopping: StopDesk
-    counter: Counter
+    customer_queries: CustomerQueries
     idempotency: Idempotency
     responders: Mapping[str, Responder]
     timestamps: TimestampAuthority | None

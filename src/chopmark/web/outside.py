@@ -11,14 +11,15 @@ from litestar import MediaType, Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.demo import CODE_GAP
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, text
+from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Demo
 from chopmark.web.frames import frame_of, html
+from chopmark.web.presenters import epoch_ms
 from chopmark.web.problems import wants_json
 from chopmark.web.session import visit_of
-from chopmark.web.shown import epoch_ms
 from chopmark.web.state import house
 from chopmark.web.views import (
     AuthorityView,
@@ -30,7 +31,6 @@ from chopmark.web.views import (
     InboxPage,
     RepositoryPage,
 )
-from chopmark.words import AccountNumber, CustomerId, FactorClass, text
 
 Req = Request[Any, Any, Any]
 INBOX_SIZE = 50

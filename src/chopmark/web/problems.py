@@ -15,11 +15,11 @@ from litestar.datastructures import Cookie
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Text, text
 from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import error_page
-from chopmark.words import Text, text
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.WRONG_BIRTH_DATE: 422,
     Kind.BAD_KEY: 422,
     Kind.BAD_PROOF: 422,
-    Kind.HELD: 423,
+    Kind.LOCKED: 423,
     Kind.TOO_MANY: 429,
     Kind.TOO_LARGE: 413,
     Kind.UNAVAILABLE: 503,
@@ -52,7 +52,7 @@ TITLES: Mapping[Kind, Text] = {
     Kind.WRONG_BIRTH_DATE: text("The birth date is not right"),
     Kind.BAD_KEY: text("This key cannot be used"),
     Kind.BAD_PROOF: text("The signature does not hold"),
-    Kind.HELD: text("On hold"),
+    Kind.LOCKED: text("On hold"),
     Kind.TOO_MANY: text("Too many attempts"),
     Kind.TOO_LARGE: text("What was sent is too large"),
     Kind.UNAVAILABLE: text("The service is not available at the moment"),

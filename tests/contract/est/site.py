@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from chopmark.app.foundation import SystemClock, build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.client.signing import ClientKey
-from chopmark.main import SystemClock, build, found_ca
-from chopmark.settings import Settings
+from chopmark.core.types import Serial
 from chopmark.store import db
-from chopmark.words import Serial
 from tests.contract.proxies import changed, proxy, shared_folder
 from tests.contract.world import ROWS, Clock, Dice, Held, World
 from tests.journey.counter import free_port
@@ -60,7 +60,7 @@ class Site:
         await db.upgrade(self.settings.database_url)
         assert await found_ca(self.settings, clock, self.dice)
         house = await build(self.settings, clock, self.dice)
-        report = await house.intake.add(ROWS.values(), "alice")
+        report = await house.customer_import.add(ROWS.values(), "alice")
         assert report.imported == len(ROWS)
         (self.folder / "ca.pem").write_text(
             "".join(_pem(der) for der in {house.authority.view.certificate_der, *house.authority.chain})

@@ -16,14 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
-from chopmark.ca.embedded import Standard
+from chopmark.ca.embedded import CertificateExpectations
+from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.jobs.revoke import LEASE_S
-from chopmark.main import build
 from chopmark.pki.ocsp import cert_id
-from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
-from chopmark.words import Operation, OrderId, OrderState
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests import postgres
 from tests.contract.kill.plan import KILLED
 from tests.contract.world import ANN, Clock, Dice, Errand, World
@@ -83,7 +83,7 @@ class Drill:
     order: OrderId
     errand: Errand
     children: Forker
-    standard: Standard
+    standard: CertificateExpectations
     copies: int = 0
 
     @asynccontextmanager
@@ -221,7 +221,7 @@ class Aftermath:
     async def finish(self) -> None:
         """The customer goes on where the order stands, and gets one certificate that signs; the old one is ended."""
         errand = self._errand()
-        if await errand.state() is OrderState.CHECKED:
+        if await errand.state() is OrderState.BIRTH_DATE_VERIFIED:
             await errand.confirm()
         if await errand.state() is OrderState.ISSUED:
             await errand.prove()

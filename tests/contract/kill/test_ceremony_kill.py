@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from chopmark.main import build
-from chopmark.settings import Settings
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
+from chopmark.core.types import IssuerId
 from chopmark.store import db
-from chopmark.words import IssuerId
 from tests.contract.kill.ceremony_child import SHARES, hold
 from tests.contract.kill.drill import Forker, forker
 from tests.contract.kill.plan import KILLED
@@ -34,7 +34,7 @@ def told(folder: Path, moment: str, number: int, *, resume: bool, dice: int) -> 
 
 
 async def sound(folder: Path) -> None:
-    """One CA, that of the transcript; its keys open with the shares; its leaf was written once; no draft is left."""
+    """One CA, that of the transcript; its keys open with the shares; its record was written once; no draft is left."""
     one, two = SHARES
     where = {"data": folder, "database": f"sqlite:///{folder / 'house.db'}", "ca_share_one": one, "ca_share_two": two}
     settings = Settings.model_validate({"mode": "demo", **where})
