@@ -5,14 +5,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.journey.chromium import chromium_engine
 from tests.journey.counter import Counter
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.makers import Holder
-from tests.journey.playwrighted import chromium
 from tests.journey.visitor import PASSWORD
+from tests.machine import program
 
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
-    "Chromium": chromium,
+    "Chromium": lambda folder: chromium_engine(program("chromium"), folder),
     "Firefox": firefox,
     "WebKit": webkit,
 }
