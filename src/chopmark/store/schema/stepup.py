@@ -10,8 +10,8 @@ from chopmark.store.schema.columns import (
     metadata,
     of_customer,
     partial,
-    text,
     unique_where,
+    words,
 )
 
 challenges = Table(
