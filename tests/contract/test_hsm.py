@@ -12,7 +12,7 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
-from chopmark.cli.operating_service import services_of, withdrawal_of
+from chopmark.cli.operating_service import service_revocation_of, services_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX
@@ -20,7 +20,7 @@ from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
 from chopmark.pki import csr, ocsp
 from chopmark.store import db
-from chopmark.va.withdrawal import ServiceKind
+from chopmark.va.service_revocation import ServiceKind
 from tests.approved import on_record
 from tests.contract.world import ANN, ROWS, Clock, Dice, World
 from tests.softhsm import MODULE, Device, softhsm
@@ -106,7 +106,7 @@ async def test_the_successor_of_a_revoked_responder_has_a_key_of_its_own_in_the_
     holding = await world.holding(errand)
     for number, label in enumerate(("chopmark-investor-ocsp-2", "chopmark-investor-ocsp-3"), 1):
         (old,) = [one for one in await services_of(world.services) if one.kind is ServiceKind.RESPONDER]
-        assert await withdrawal_of(world.services).withdraw(old, "key_compromise", "alice", "bob") is not None
+        assert await service_revocation_of(world.services).withdraw(old, "key_compromise", "alice", "bob") is not None
         (row,) = await world.rows("SELECT responder_key_pem FROM issuers")
         assert bytes(row["responder_key_pem"]) == PREFIX + label.encode()
         world.clock.later(minutes=1)

@@ -11,10 +11,10 @@ from cryptography.x509 import ocsp
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
 from chopmark.cli import operating_service
-from chopmark.cli.operating_service import services_of, withdrawal_of
+from chopmark.cli.operating_service import service_revocation_of, services_of
 from chopmark.core.refusal import Kind, Refused
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.va.withdrawal import Service, ServiceKind
+from chopmark.va.service_revocation import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl
 from tests.contract.strangers import Openssl, pem
 from tests.contract.test_status import asking
@@ -33,7 +33,7 @@ async def service(world: World, kind: ServiceKind) -> Service:
 
 
 async def revoked(world: World, one: Service, reason: str = "key_compromise") -> bytes:
-    made = await withdrawal_of(world.services).withdraw(one, reason, "alice", "bob")
+    made = await service_revocation_of(world.services).withdraw(one, reason, "alice", "bob")
     assert made is not None
     return made
 
@@ -122,7 +122,7 @@ async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: Wo
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
     doing = [
-        withdrawal_of(services).withdraw(old, "superseded", "alice", "bob")
+        service_revocation_of(services).withdraw(old, "superseded", "alice", "bob")
         for services in (world.services, other.services)
     ]
     made = [one for one in await asyncio.gather(*doing) if one is not None]

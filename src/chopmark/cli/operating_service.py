@@ -15,7 +15,7 @@ from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people
 from chopmark.store.repositories.va.services import ServiceCertificateRepository
-from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
+from chopmark.va.service_revocation import Service, ServiceKind, ServiceRevocation
 
 REASONS = {
     "keyCompromise": "key_compromise",
@@ -43,7 +43,7 @@ async def services_of(services: Services) -> list[Service]:
     return found
 
 
-def withdrawal_of(services: Services) -> Withdrawal:
+def service_revocation_of(services: Services) -> ServiceRevocation:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
     settings, keyring = services.foundation.settings, services.foundation.keyring
 
@@ -53,7 +53,7 @@ def withdrawal_of(services: Services) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
         return keyring.make(algorithm, services.foundation.entropy.token(32))
 
-    return Withdrawal(
+    return ServiceRevocation(
         ServiceCertificateRepository(services.foundation.engine),
         new_key,
         services.foundation.audit_log,
@@ -67,7 +67,7 @@ async def list_services(settings: Settings) -> int:
         for service in await services_of(services):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")
-        for gone in await withdrawal_of(services).withdrawn():
+        for gone in await service_revocation_of(services).withdrawn():
             say(f"{gone.serial}  {gone.kind} of {gone.issuer}  revoked on {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}")
     return 0
 
@@ -81,13 +81,13 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as services:
         await two_people(services.ra.context, by, approved_by, "service_revocation")
-        withdrawal = withdrawal_of(services)
-        if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
+        service_revocation = service_revocation_of(services)
+        if any(gone.serial == serial for gone in await service_revocation.withdrawn()):
             raise Refused(_GONE)
         service = next((one for one in await services_of(services) if one.serial == serial), None)
         if service is None:
             raise Refused(_NO_SERVICE)
-        made = await withdrawal.withdraw(service, REASONS[reason], by, approved_by)
+        made = await service_revocation.withdraw(service, REASONS[reason], by, approved_by)
         if made is None:
             raise Refused(_GONE)
         for ca in services.ca.cas:

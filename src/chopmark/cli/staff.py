@@ -12,7 +12,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
-from chopmark.ra.by_hand import ByHand
+from chopmark.ra.manual_revocation import ManualRevocation
 from chopmark.ra.slips import Papers, SlipDesk
 from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
@@ -62,7 +62,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
     number = serial_of(serial)
     async with at_console(settings) as services:
-        done = await ByHand(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
+        done = await ManualRevocation(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
             number, by, approved_by
         )
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
@@ -72,7 +72,9 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
     async with looking(settings) as services:
-        found = await ByHand(services.ra.context, ManualRevocationRepository(services.foundation.engine)).listed()
+        found = await ManualRevocation(
+            services.ra.context, ManualRevocationRepository(services.foundation.engine)
+        ).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:

@@ -15,7 +15,7 @@ from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.cli import operating, staff
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.ra.by_hand import ByHand
+from chopmark.ra.manual_revocation import ManualRevocation
 from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
@@ -28,8 +28,8 @@ world = world_fixture()
 ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
-def context(world: World) -> ByHand:
-    return ByHand(world.services.ra.context, ManualRevocationRepository(world.services.foundation.engine))
+def context(world: World) -> ManualRevocation:
+    return ManualRevocation(world.services.ra.context, ManualRevocationRepository(world.services.foundation.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
