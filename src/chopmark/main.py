@@ -69,6 +69,7 @@ from chopmark.stepup.verifier import Verifier
 from chopmark.store.audit import AuditLedger
 from chopmark.store.ca import CertificateLedger, StatusLedger
 from chopmark.store.credentials import CredentialLedger
+from chopmark.store.deliveries import DeliveryRepository
 from chopmark.store.dispatch import DispatchLedger
 from chopmark.store.engine import Engine
 from chopmark.store.files import FileLedger
@@ -395,7 +396,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
-        router=Router(gateways_of(ground.settings, ground.brand, inbox)),
+        router=Router(gateways_of(ground.settings, ground.brand, inbox), DeliveryRepository(engine)),
         keyring=ground.keyring,
     )
 

@@ -14,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind
 from chopmark.main import House, build, tasks
-from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Verdict, Work, WorkKind
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
 from chopmark.settings import Smtp
@@ -169,9 +169,9 @@ async def put(world: World, works: tuple[Work, ...]) -> None:
 async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_failures_are_on_record(
     world: World,
 ) -> None:
-    gone = GatewayFault(FaultReason.DESTINATION, retryable=False)
+    gone = GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
     mobile = Gateway([gone], name="sms")
-    email = Gateway([GatewayFault(FaultReason.CONTENT, retryable=False)], Channel.EMAIL, "mail")
+    email = Gateway([GatewayFault(FaultReason.CONTENT, Verdict.FINAL)], Channel.EMAIL, "mail")
     await put(world, await told(world.house.desk, Channel.EMAIL))
     working = delivery(world, mobile, more=(email,))
     assert await working.once() == 1

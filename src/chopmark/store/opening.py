@@ -18,7 +18,7 @@ from chopmark.store.postgres_route import Route
 from chopmark.store.sqlite import SqliteEngine
 from chopmark.store.sqlite_connection import BUSY_MS, MEMORY, translating
 
-RELEASE = "0018"
+RELEASE = "0021"
 """The last revision of the schema that this release knows; a test holds it to the migrations."""
 _REVISION = "SELECT version_num FROM alembic_version"
 

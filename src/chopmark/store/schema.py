@@ -7,11 +7,12 @@ so that the tables can be spread by customer.
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from chopmark.store import schema_doors
+from chopmark.store import schema_doors, schema_messaging
 from chopmark.store.schema_intake import add_intake
 
 metadata = MetaData()
 schema_doors.add_to(metadata)
+schema_messaging.add_to(metadata)
 
 
 def _text(name: str, *, null: bool = False) -> Column[str]:

@@ -1,0 +1,172 @@
+"""Messages and the gateways that must not get one twice: lost answers, crashes in mid-send, workers side by side."""
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import pytest
+
+from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.messaging.failover import Breaker, Router
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.templates import Sender
+from chopmark.store.deliveries import DeliveryRepository
+from chopmark.store.dispatch import DispatchLedger
+from chopmark.words import Channel
+from tests.contract.world import ANN, World, world_fixture
+
+world = world_fixture()
+
+Answer = GatewayFault | type[BaseException] | None
+
+
+@dataclass
+class Counting:
+    """A gateway that may have the message whatever it answers: it counts every message that it was handed."""
+
+    name: str
+    answers: list[Answer] = field(default_factory=list)
+    channel: Channel = Channel.MOBILE
+    repeats: bool = False
+    got: list[Message] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def send(self, message: Message) -> Receipt:
+        self.got.append(message)
+        await asyncio.sleep(0)
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, GatewayFault):
+            raise answer
+        if answer is not None:
+            raise answer
+        return Receipt(self.name, f"{self.name}-{len(self.got)}")
+
+
+class Killed(BaseException):
+    """The process ends in the middle of a call: nothing after it runs."""
+
+
+LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
+
+
+def delivery(world: World, *gateways: Counting, holder: str = "one") -> Delivery:
+    house = world.house
+    router = Router(gateways, DeliveryRepository(house.engine), breaker=Breaker(threshold=99))
+    return Delivery(
+        house.works,
+        DispatchLedger(house.engine),
+        house.verifier,
+        house.people,
+        Carrier(router, Sender("示範證券", "Demo Securities", "02-1234-5678")),
+        house.recorder,
+        world.clock,
+        holder,
+    )
+
+
+async def outcome(world: World) -> object:
+    (row,) = await world.rows("SELECT outcome FROM work WHERE kind = 'code'")
+    return row["outcome"]
+
+
+async def test_a_lost_answer_sends_the_same_code_over_the_next_gateway_and_never_again_over_the_first(
+    world: World,
+) -> None:
+    errand = await world.to_sent()
+    await world.told()
+    busy = GatewayFault(FaultReason.BUSY, Verdict.LATER)
+    first, second = Counting("a", [LOST]), Counting("b", [busy, busy])
+    working = delivery(world, first, second)
+    for _ in range(3):
+        assert await working.once() == 1
+        world.clock.later(seconds=60)
+    assert (len(first.got), len(second.got)) == (1, 3)
+    texts = {(message.message_id, message.text.reveal()) for message in (*first.got, *second.got)}
+    assert len(texts) == 1
+    code = first.got[0].code
+    assert code is not None
+    assert await outcome(world) == "sent"
+    await errand.answer(code.reveal())  # whichever of the two messages the customer reads
+    rows = await world.rows("SELECT gateway, fate, tries, provider_id FROM deliveries ORDER BY gateway")
+    assert [tuple(dict(row).values()) for row in rows] == [("a", "unknown", 1, None), ("b", "taken", 3, "b-3")]
+
+
+async def test_when_every_answer_was_lost_the_message_ends_and_the_page_says_so(world: World) -> None:
+    errand = await world.to_sent()
+    await world.told()
+    first, second = Counting("a", [LOST]), Counting("b", [LOST])
+    await delivery(world, first, second).once()
+    world.clock.later(seconds=60)
+    assert await delivery(world, first, second).once() == 0
+    assert (len(first.got), len(second.got)) == (1, 1)
+    assert await outcome(world) == "failed:timeout"
+    code = first.got[0].code
+    assert code is not None
+    await errand.answer(code.reveal())  # it may have arrived all the same
+
+
+async def test_a_worker_killed_in_mid_send_leaves_the_message_to_the_next_gateway(world: World) -> None:
+    errand = await world.to_sent()
+    await world.told()
+    first, second = Counting("a", [Killed]), Counting("b")
+    with pytest.raises(Killed):
+        await delivery(world, first, second, holder="killed").once()
+    (row,) = await world.rows("SELECT fate FROM deliveries")
+    assert row["fate"] == "begun"
+    world.clock.later(seconds=60)
+    assert await delivery(world, first, second, holder="next").once() == 1
+    assert (len(first.got), len(second.got)) == (1, 1)
+    assert first.got[0].text.reveal() == second.got[0].text.reveal()
+    code = second.got[0].code
+    assert code is not None
+    await errand.answer(code.reveal())
+
+
+async def test_a_worker_killed_after_the_gateway_took_the_message_leaves_nothing_to_be_sent(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    first, second = Counting("a", [GatewayFault(FaultReason.BUSY, Verdict.LATER)]), Counting("b")
+    attempts = DeliveryRepository(world.house.engine)
+    (challenge,) = await world.rows("SELECT id FROM challenges")
+    message, now = str(challenge["id"]), world.clock.now()
+    assert await attempts.begin(message, "a", now) is None
+    await attempts.end(message, "a", GatewayFault(FaultReason.BUSY, Verdict.LATER), now)
+    assert await attempts.begin(message, "b", now) is None
+    await attempts.end(message, "b", Receipt("b", "b-7"), now)  # and then the process died
+    assert await delivery(world, first, second).once() == 1
+    assert first.got == second.got == []
+    assert await outcome(world) == "sent"
+
+
+async def test_two_workers_with_gateways_that_misbehave_in_turn_send_no_code_twice_and_lose_none(world: World) -> None:
+    people = (ANN, "C2", "C6", "C7")
+    for customer in people:
+        await world.to_sent(customer)
+        await world.told()
+    faults: list[Answer] = [
+        LOST,
+        None,
+        GatewayFault(FaultReason.BUSY, Verdict.LATER),
+        GatewayFault(FaultReason.CREDIT, Verdict.ALARM),
+        GatewayFault(FaultReason.CONTENT, Verdict.OTHER),
+    ]
+    turns = cycle(faults)
+    first, second = (Counting(name, [next(turns) for _ in range(7)]) for name in "ab")
+    workers = [delivery(world, first, second, holder=f"worker-{n}") for n in range(2)]
+    for _ in range(9):
+        await asyncio.gather(*(worker.once() for worker in workers))
+        world.clock.later(seconds=31)
+    for gateway in (first, second):
+        fates = await world.rows("SELECT message, tries, fate FROM deliveries WHERE gateway = :name", name=gateway.name)
+        handed = sum(int(str(row["tries"])) for row in fates)
+        assert handed == len(gateway.got)
+        for row in fates:  # only what was certainly not taken was handed over again
+            assert row["fate"] != "begun"
+    taken = await world.rows("SELECT message FROM deliveries WHERE fate = 'taken'")
+    assert len({row["message"] for row in taken}) == len(taken)
+    ends = await world.rows("SELECT outcome, done_at FROM work WHERE kind = 'code'")
+    assert len(ends) == len(people)
+    assert all(row["done_at"] is not None for row in ends)
+    assert all(row["outcome"] == "sent" or str(row["outcome"]).startswith("failed:") for row in ends)
