@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.load import Tally, cpu_within
 from bench.people import number
+from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
 from chopmark.ca.ports import Certified, Wish
-from chopmark.main import House, SystemClock, SystemEntropy, build
+from chopmark.core.types import OrderId
 from chopmark.pki import signing
-from chopmark.settings import Settings
-from chopmark.words import OrderId
 
 KEYS = 400
 PROFILE = "investor"

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chopmark.demo import BEGINS, SteppingClock
+from chopmark.app.foundation import SystemClock, SystemEntropy, build, found_ca
+from chopmark.app.settings import Settings, Smtp
+from chopmark.core.types import Secret
+from chopmark.demo.history import BEGINS, SteppingClock
 from chopmark.identity.scope import MOST_PER_MINUTE, Scope
-from chopmark.main import SystemClock, SystemEntropy, build, found_ca
-from chopmark.settings import Settings, Smtp
-from chopmark.store.opening import make_current
-from chopmark.words import Secret
+from chopmark.store.engine.opening import make_current
 
 PUBLIC_URL = "https://counter.example.com"
 BRAND = Path(__file__).parents[1] / "deploy" / "brand.toml"

@@ -20,11 +20,11 @@ from bench.site import CLIENT, Site, founded
 from bench.sqlite import ON
 from bench.template import played
 from bench.world import Options, say
-from chopmark.authorities import ISSUER
-from chopmark.main import House, SystemClock, SystemEntropy, build
+from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
+from chopmark.app.issuing_cas import ISSUER
+from chopmark.core.types import CustomerId, FactorClass, LoginId
 from chopmark.ra.desk import Caller
-from chopmark.store.script import Query, Script
-from chopmark.words import CustomerId, FactorClass, LoginId
+from chopmark.store.engine.script import Query, Script
 from tests.postgres import Cluster
 from tests.postgres import running as postgres_running
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bench import people
-from chopmark.demo import SteppingClock
-from chopmark.main import House, SystemEntropy, build, tasks
+from chopmark.app.foundation import House, SystemEntropy, build, tasks
+from chopmark.app.settings import Settings
+from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
+from chopmark.demo.history import SteppingClock
 from chopmark.ra.desk import Caller
-from chopmark.settings import Settings
-from chopmark.store.ca import CertificateLedger
-from chopmark.store.script import Script, query
-from chopmark.words import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.ca.certificates import CertificateLedger
 
 AGE = timedelta(days=345)
 """How old the loaded certificates are: twenty days before their end, so that they may be renewed."""

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from chopmark.app.foundation import House
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, Leaf, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
 from chopmark.ca.ports import Wish
-from chopmark.main import House
+from chopmark.core.types import OrderId
 from chopmark.pki.x509 import serial_of
-from chopmark.store.leaves import append
-from chopmark.store.script import Script
-from chopmark.words import OrderId
+from chopmark.store.engine.script import Script
+from chopmark.store.repositories.leaves import append
 
 Step = tuple[Event, dict[str, Fact]]
 

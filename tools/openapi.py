@@ -8,9 +8,9 @@ from pathlib import Path
 
 from litestar.serialization import encode_json
 
-from chopmark.main import SystemClock, SystemEntropy, build, found_ca
-from chopmark.running import doors
-from chopmark.settings import Settings
+from chopmark.app.foundation import SystemClock, SystemEntropy, build, found_ca
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.store import db
 from chopmark.web.app import create
 

@@ -11,10 +11,10 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from chopmark.cli_ca import ca_app
 from chopmark.cli_staff import certificates_find, certificates_revoke, customers_show
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 
 if TYPE_CHECKING:
-    from chopmark.settings import Settings
+    from chopmark.app.settings import Settings
 
 app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
 check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
@@ -35,7 +35,7 @@ _WHO = "Say who you are: add --by and your staff id. It is recorded, with the us
 
 
 def _settings(**given: Any) -> "Settings":
-    from chopmark.settings import Settings
+    from chopmark.app.settings import Settings
 
     return Settings(**given)
 
@@ -61,10 +61,10 @@ def demo(
     reset:
         Throw the state away and play the customers' past anew.
     """
-    from chopmark.serving import run_demo
+    from chopmark.app.server import run_demo
 
     if reset and data.exists():
-        from chopmark.demo import is_demo_data
+        from chopmark.demo.history import is_demo_data
 
         if not is_demo_data(data):
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
@@ -82,7 +82,7 @@ def serve(*, workers: int = 2) -> int:
     workers:
         Number of server processes.
     """
-    from chopmark.serving import run_server
+    from chopmark.app.server import run_server
 
     return run_server(_settings(), workers)
 
@@ -92,7 +92,7 @@ def worker() -> int:
     """Run the worker: deliveries, revocations, lists, the audit's sequence."""
     import uvloop
 
-    from chopmark.running import work
+    from chopmark.app.web import work
 
     uvloop.run(work(_settings()))
     return 0
@@ -101,7 +101,7 @@ def worker() -> int:
 @app.command
 def est() -> int:
     """Run the EST door for customers' programs: behind a TLS proxy, or ending TLS itself."""
-    from chopmark.serving import run_est
+    from chopmark.app.server import run_est
 
     return asyncio.run(run_est(_settings()))
 
@@ -454,7 +454,7 @@ def audit_export(file: Path) -> int:
 
 def main() -> None:
     """Run the command line; a refusal is a sentence on stderr and exit code 1, a wrong call one and exit code 2."""
-    from chopmark.logs import configure_logging
+    from chopmark.app.logs import configure_logging
 
     configure_logging()
     try:

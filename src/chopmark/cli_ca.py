@@ -22,8 +22,8 @@ def ca_init(*, algorithm: Algorithm = "P256") -> int:
     algorithm:
         Kind of all three keys.
     """
+    from chopmark.app.settings import Settings
     from chopmark.operating import init_ca
-    from chopmark.settings import Settings
 
     return asyncio.run(init_ca(Settings(), algorithm))
 
@@ -51,8 +51,8 @@ def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
     folder:
         Where the ceremony's files go.
     """
+    from chopmark.app.settings import Settings
     from chopmark.operating_ca import ceremony
-    from chopmark.settings import Settings
 
     return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=False))
 
@@ -66,8 +66,8 @@ def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
     folder:
         Where the ceremony's files go.
     """
+    from chopmark.app.settings import Settings
     from chopmark.operating_ca import ceremony
-    from chopmark.settings import Settings
 
     return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=True))
 
@@ -75,8 +75,8 @@ def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
 @ca_app.command(name="root-crl")
 def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> int:
     """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
+    from chopmark.app.settings import Settings
     from chopmark.operating_root import root_crl
-    from chopmark.settings import Settings
 
     return asyncio.run(root_crl(Settings(), asked))
 
@@ -84,8 +84,8 @@ def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> 
 @ca_app.command(name="services")
 def ca_services() -> int:
     """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
+    from chopmark.app.settings import Settings
     from chopmark.operating_service import list_services
-    from chopmark.settings import Settings
 
     return asyncio.run(list_services(Settings()))
 
@@ -103,8 +103,8 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
     new_passphrase:
         A file with the pass-phrase that is to hold from now on; without it, the present one.
     """
+    from chopmark.app.settings import Settings
     from chopmark.operating_keys import rewrap
-    from chopmark.settings import Settings
 
     return asyncio.run(rewrap(Settings(), files, new_passphrase, by))
 
@@ -130,7 +130,7 @@ def ca_revoke(
     reason:
         The reason that the world is told.
     """
+    from chopmark.app.settings import Settings
     from chopmark.operating_service import revoke_service
-    from chopmark.settings import Settings
 
     return asyncio.run(revoke_service(Settings(), serial, reason, by, approved_by))

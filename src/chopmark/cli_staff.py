@@ -12,7 +12,7 @@ def customers_show(who: str) -> int:
     who:
         Customer number, ID number, serial number of a certificate, or id of an order.
     """
-    from chopmark.settings import Settings
+    from chopmark.app.settings import Settings
     from chopmark.staff_lookup import show_customer
 
     return asyncio.run(show_customer(Settings(), who))
@@ -26,7 +26,7 @@ def certificates_find(what: str) -> int:
     what:
         One of these.
     """
-    from chopmark.settings import Settings
+    from chopmark.app.settings import Settings
     from chopmark.staff_lookup import find_certificates
 
     return asyncio.run(find_certificates(Settings(), what))
@@ -50,7 +50,7 @@ def certificates_revoke(
     approved_by:
         Staff id of who approves.
     """
-    from chopmark.settings import Settings
+    from chopmark.app.settings import Settings
     from chopmark.staff_lookup import revoke_certificate
 
     return asyncio.run(revoke_certificate(Settings(), serial, reason, paper, by, approved_by))

@@ -5,9 +5,9 @@ import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chopmark.main import House, opened
-from chopmark.settings import Settings
-from chopmark.store.opening import assert_current
+from chopmark.app.foundation import House, opened
+from chopmark.app.settings import Settings
+from chopmark.store.engine.opening import assert_current
 
 
 def os_user() -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from cryptography import x509
 from pydantic import SecretStr
 
-from chopmark.authorities import living
+from chopmark.app.foundation import House
+from chopmark.app.gateways import channels_of
+from chopmark.app.issuing_cas import living
+from chopmark.app.settings import Settings
 from chopmark.ca.embedded import Authority
-from chopmark.gateways import channels_of
 from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
-from chopmark.main import House
-from chopmark.settings import Settings
-from chopmark.store.readiness import Readiness
+from chopmark.store.repositories.readiness import Readiness
 from chopmark.va.alarms import LIST_LEFT, Subject
 from chopmark.web.brand import DEMO_BRAND
 

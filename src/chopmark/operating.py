@@ -7,7 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
 
-from chopmark import outside
+from chopmark.app import outside
+from chopmark.app.external_ca import reach
+from chopmark.app.foundation import House, SystemClock, SystemEntropy, found_ca
+from chopmark.app.gateways import reach_mail
+from chopmark.app.issuing_cas import Ending, constants, endings
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -18,12 +24,10 @@ from chopmark.audit.headlines import HeadLines
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
-from chopmark.authorities import Ending, constants, endings
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.console import at_console, looking
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.external import reach
-from chopmark.gateways import reach_mail
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import OrderState, text
 from chopmark.house_check import house_faults, settings_faults, unpublished
 from chopmark.identity.password import hash_password, initial_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
@@ -31,22 +35,18 @@ from chopmark.identity.scope import scope_of
 from chopmark.jobs.clock import note_of
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
-from chopmark.main import House, SystemClock, SystemEntropy, found_ca
 from chopmark.messaging.sms import segments
-from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
-from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.engine import Engine, Unfit
-from chopmark.store.failing import FailingJobs
-from chopmark.store.opening import open_engine
-from chopmark.store.readiness import Readiness
-from chopmark.store.submissions import SubmissionLedger
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine, Unfit
+from chopmark.store.repositories.failing import FailingJobs
+from chopmark.store.repositories.ra.submissions import SubmissionLedger
+from chopmark.store.repositories.readiness import Readiness
 from chopmark.tw.customer_number import parse_customer_number
-from chopmark.words import OrderState, text
 
 SLIP_LIFE = timedelta(days=30)
 WARNED_BEFORE = timedelta(days=90)
@@ -203,11 +203,11 @@ async def _failing_jobs(house: House) -> list[str]:
 
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
+    from chopmark.app.external_ca import known_of  # noqa: PLC0415
     from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
     from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
-    from chopmark.external import known_of  # noqa: PLC0415
-    from chopmark.store.checking import CertificateRows  # noqa: PLC0415
-    from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
+    from chopmark.store.repositories.ca.checking import CertificateRows  # noqa: PLC0415
+    from chopmark.store.repositories.ca.foreign_checking import ForeignRows  # noqa: PLC0415
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()

@@ -10,8 +10,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark import __version__, authorities
-from chopmark.authorities import Means, Named, Taken
+from chopmark import __version__
+from chopmark.app import issuing_cas as authorities
+from chopmark.app.foundation import SystemClock, SystemEntropy, founding
+from chopmark.app.issuing_cas import Means, Named, Taken
+from chopmark.app.secrets import write_private
+from chopmark.app.settings import Settings
 from chopmark.ca import plan as plans
 from chopmark.ca.asked import Asked
 from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
@@ -19,19 +23,16 @@ from chopmark.ca.folder import Folder, FolderInUse
 from chopmark.ca.plan import Plan, RootKey
 from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiting
 from chopmark.console import os_user
+from chopmark.core.types import IssuerId, Secret
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
 from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares, new_share
-from chopmark.main import SystemClock, SystemEntropy, founding
-from chopmark.own_secrets import write_private
 from chopmark.pki import crl
 from chopmark.pki.publication import ROOT
 from chopmark.pki.x509 import require_value, serial_hex, spki_der
-from chopmark.settings import Settings
-from chopmark.store.opening import make_current
+from chopmark.store.engine.opening import make_current
 from chopmark.va.publisher import next_number
-from chopmark.words import IssuerId, Secret
 
 Ask = Callable[[str], str]
 Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[Means]]

@@ -3,20 +3,20 @@
 import asyncio
 from pathlib import Path
 
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen
 from chopmark.console import at_console
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Secret, text
 from chopmark.keys import file as keyfile
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.shares import Lock
 from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
-from chopmark.settings import Settings
-from chopmark.store.rewrapping import KeptKeys
-from chopmark.words import Secret, text
+from chopmark.store.repositories.ca.rewrapping import KeptKeys
 
 
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:

@@ -1,18 +1,18 @@
 """`chopmark db restored`: says what a restore has lost, and goes on from the older copy."""
 
+from chopmark.app.foundation import House, reentry_of
+from chopmark.app.settings import Settings
 from chopmark.audit.leaf import stamp
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
 from chopmark.console import at_console
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.main import House, reentry_of
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.operating import say
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.reentry import ReentryLine
 from chopmark.restoring import Loss, Reentry, Restoring, Voided
-from chopmark.settings import Settings
-from chopmark.store.restored import RestoredLedger
-from chopmark.words import text
+from chopmark.store.repositories.restored import RestoredLedger
 
 LONGEST_REASON = 200
 _KINDS = {

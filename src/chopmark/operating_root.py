@@ -4,8 +4,9 @@ from getpass import getpass
 
 from cryptography import x509
 
-from chopmark import authorities
-from chopmark.authorities import Means, Named
+from chopmark.app import issuing_cas
+from chopmark.app.issuing_cas import Means, Named
+from chopmark.app.settings import Settings
 from chopmark.ca.asked import ListAsked
 from chopmark.ca.ceremony import root_list
 from chopmark.keys.adapter import as_private_key
@@ -15,7 +16,6 @@ from chopmark.operating_ca import root_signer as opened
 from chopmark.pki import crl
 from chopmark.pki.crl import CrlReason, RevokedEntry
 from chopmark.pki.x509 import spki_der
-from chopmark.settings import Settings
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import next_number
 
@@ -30,11 +30,11 @@ async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, 
         require_people(asked.one, asked.two)
         shares = _shares(asked, ask)
         async with opening(settings, shares) as means:
-            line = authorities.lineage(await means.certificates.issuers())
+            line = issuing_cas.lineage(await means.certificates.issuers())
             root, der = await (_signed(means, line, asked, shares) if asked.take is None else _taken(line, asked))
-            made = authorities.root_list(der)
+            made = issuing_cas.root_list(der)
             await _require_fit(means, root, made)
-            if not await authorities.publish_root_list(means, root.root, made, asked.one, asked.two):
+            if not await issuing_cas.publish_root_list(means, root.root, made, asked.one, asked.two):
                 raise Stopped("a list with this number or a higher one was published meanwhile")
     except (*SAID, ValueError) as error:
         say(f"No list was published: {error}.")

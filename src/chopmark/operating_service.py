@@ -3,19 +3,19 @@
 import re
 from functools import partial
 
-from chopmark.authorities import living
+from chopmark.app.foundation import House
+from chopmark.app.issuing_cas import living
+from chopmark.app.settings import Settings
 from chopmark.console import at_console, looking
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
 from chopmark.keys.ports import Signer
-from chopmark.main import House
 from chopmark.operating_ca import say
 from chopmark.pki import signing
 from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people
-from chopmark.settings import Settings
-from chopmark.store.services import ServiceLedger
+from chopmark.store.repositories.va.services import ServiceLedger
 from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
-from chopmark.words import Serial, text
 
 REASONS = {
     "keyCompromise": "key_compromise",

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from chopmark.app.settings import Settings
 from chopmark.console import at_console, looking
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.operating_ca import say
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.intake_ports import Allowed
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet import Fault, csv_lines
 from chopmark.ra.sheet_cells import Dates
-from chopmark.settings import Settings
-from chopmark.words import text
 
 _SAID = 20
 """So many customers are named on a line; a dry run's report has the others."""

@@ -18,10 +18,10 @@ from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.recorder import ATTEMPTS, Pen, Recorder
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.ra.reentry import ReentryLine
-from chopmark.words import text
 
 HOLDER = "chopmark db restored"
 

@@ -5,20 +5,20 @@ import hashlib
 import re
 from pathlib import Path
 
+from chopmark.app.settings import Settings
 from chopmark.console import at_console, looking
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
 from chopmark.operating import say
 from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
 from chopmark.ra.by_hand import ByHand
 from chopmark.ra.slips import Papers, SlipDesk
-from chopmark.settings import Settings
-from chopmark.store.by_hand import HandLedger
-from chopmark.store.slips import SlipLedger
-from chopmark.store.stepup import FailureLedger
+from chopmark.store.repositories.ra.by_hand import HandLedger
+from chopmark.store.repositories.ra.slips import SlipLedger
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Serial, text
 
 REASONS = {"keyCompromise": "key_compromise", "privilegeWithdrawn": "privilege_withdrawn"}
 """RFC 5280 s.5.3.1, as the CA calls it."""

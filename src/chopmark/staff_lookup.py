@@ -2,17 +2,17 @@
 
 from datetime import datetime
 
+from chopmark.app.foundation import House
+from chopmark.app.settings import Settings
 from chopmark.console import at_console, looking
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.main import House
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, OrderId, Serial, text
 from chopmark.operating import say
 from chopmark.ra.ending import FirmRevocation, Grounds
 from chopmark.ra.ports import Holding
-from chopmark.settings import Settings
 from chopmark.staff import serial_of
-from chopmark.store.staff_views import StaffViews
+from chopmark.store.repositories.staff.views import StaffViews
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import CustomerId, OrderId, Serial, text
 
 MOST = 20
 """Lines of one kind."""

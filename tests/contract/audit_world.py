@@ -14,10 +14,10 @@ from chopmark.audit.ports import HeadLog, Source
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.verify import verify
 from chopmark.jobs.sequence import sequence
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Batch, Script, Value, query
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Batch, Script, Value, query
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.leaves import append
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))

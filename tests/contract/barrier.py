@@ -10,12 +10,12 @@ from datetime import datetime
 from random import Random
 from typing import Any, cast
 
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.main import build
-from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
-from chopmark.store.script import Bundle, Script
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Bundle, Script
 from tests.contract.world import Clock, Dice, Errand, World
 
 Meanwhile = Callable[[], Awaitable[None]]

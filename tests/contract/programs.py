@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from chopmark.client.signing import ClientKey
-from chopmark.pki.key_words import key_words
-from chopmark.ra.possession import Possession
-from chopmark.ra.program import Issued, Progress
-from chopmark.ra.rekey import Shown
-from chopmark.words import (
+from chopmark.core.types import (
     AccountNumber,
     KeyHome,
     Operation,
     Reason,
 )
+from chopmark.pki.key_words import key_words
+from chopmark.ra.possession import Possession
+from chopmark.ra.program import Issued, Progress
+from chopmark.ra.rekey import Shown
 from tests.contract.world import ANN, Errand, Held, World
 
 NEARLY_A_YEAR = 340

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chopmark.main import build, reentry_of
+from chopmark.app.foundation import build, reentry_of
 from chopmark.operating_restored import restoring_of
 from chopmark.restoring import Restoring
 from chopmark.store.schema import metadata

@@ -8,14 +8,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from chopmark.app.foundation import build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
+from chopmark.core.types import Reason
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.main import build, found_ca
 from chopmark.pki.signing import kind_of, public_key
 from chopmark.pki.x509 import spki_der
-from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.words import Reason
 from tests.contract.test_rollover import judged
 from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World
 

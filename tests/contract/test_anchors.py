@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from chopmark.app.foundation import build
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
@@ -20,13 +21,12 @@ from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.ports import NotStamped
 from chopmark.audit.verify import verify
 from chopmark.ca.lint import Linter
-from chopmark.main import build
 from chopmark.pki import tsp, tsp_token
 from chopmark.store import db
-from chopmark.store.engine import Engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.va.timestamps import TimestampLedger
 from chopmark.store.schema import metadata
-from chopmark.store.script import Script, query
-from chopmark.store.timestamps import TimestampLedger
 from chopmark.va import timestamp_key
 from chopmark.va.stamping import Stamping
 from tests.contract.world import World, world_fixture

@@ -11,9 +11,9 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
 from chopmark.ra.desk import Caller
-from chopmark.words import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
 from tests.contract.barrier import LeapingClock, at_barrier, stoppable, that_leaps
 from tests.contract.world import ANN, START, Errand, World, outcome, refusal, world_fixture
 

@@ -10,11 +10,11 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.checker import Checker
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
 from chopmark.ra.model import Step
 from chopmark.ra.policy import TW_BROKER
-from chopmark.store.checking import CertificateRows
-from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests.contract.world import ANN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture(policy="strict")

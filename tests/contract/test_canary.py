@@ -12,9 +12,9 @@ import structlog
 from cryptography.hazmat.primitives import serialization
 
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import Channel, CustomerId, Operation, Reason, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.words import Channel, CustomerId, Operation, Reason, Secret
 from tests.contract.world import ANN, BEN, ROWS, World, refusal, world_fixture
 
 world = world_fixture(code_digits=10)

@@ -14,15 +14,15 @@ import pytest
 from cryptography import x509
 from pydantic import SecretStr
 
-from chopmark.authorities import Means
+from chopmark.app.foundation import build, founding
+from chopmark.app.issuing_cas import Means
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
+from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
-from chopmark.main import build, founding
 from chopmark.operating_ca import ceremony, share
-from chopmark.own_secrets import NotReady
-from chopmark.settings import Settings
-from chopmark.words import Secret
 from tests.contract.world import ANN, ROWS, START, Clock, Dice, World
 from tests.machine import program
 from tests.vectors.pki.house import pem

@@ -19,12 +19,12 @@ from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
 from chopmark.ca.ports import Certified, Wish
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import Operation, OrderId, Reason, Serial
 from chopmark.keys.adapter import as_private_key
 from chopmark.pki.profile import Hours, Lifetime
-from chopmark.store.ca import CertificateLedger
-from chopmark.store.checking import CertificateRows
-from chopmark.store.script import Value
-from chopmark.words import Operation, OrderId, Reason, Serial
+from chopmark.store.engine.script import Value
+from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from chopmark.app.foundation import tasks
 from chopmark.limits.budgets import Budget
-from chopmark.main import tasks
-from chopmark.store.columns import ms
-from chopmark.store.lives import BATCH, LIVES, LifeLedger, deletion
-from chopmark.store.script import Batch, Script, Value, compiled
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.script import Batch, Script, Value, compiled
+from chopmark.store.repositories.lives import BATCH, LIVES, LifeLedger, deletion
 from tests.contract.test_statement_counts import planned, scanned
 from tests.contract.world import ANN, START, World, world_fixture
 

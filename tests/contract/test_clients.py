@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret
 from chopmark.identity.launching import CROWD, REPLAYS
 from chopmark.identity.ports import Client
 from chopmark.identity.scope import Scope, scope_of
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret
 from tests.contract.world import ANN, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -5,21 +5,21 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from chopmark.app.foundation import build
 from chopmark.audit.findings import Code, Level
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.verify import verify
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber, CustomerId, OrderState
 from chopmark.identity.entries import Entry, Way, signin_budgets
 from chopmark.jobs.clock import ClockNote, note_of
-from chopmark.main import build
 from chopmark.messaging.ports import WorkKind
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
-from chopmark.store.columns import ms
-from chopmark.store.leases import take
-from chopmark.store.limits import CounterLedger
-from chopmark.words import AccountNumber, CustomerId, OrderState
+from chopmark.store.engine.columns import ms
+from chopmark.store.repositories.leases import take
+from chopmark.store.repositories.limits import CounterLedger
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 
 world = world_fixture()

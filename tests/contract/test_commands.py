@@ -14,19 +14,19 @@ from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
 from chopmark import operating, staff
+from chopmark.app.foundation import opened, tasks
+from chopmark.app.secrets import NotReady
+from chopmark.app.server import run_server
+from chopmark.app.settings import Settings, Smtp
+from chopmark.app.web import addresses_of, alarms
 from chopmark.console import os_user
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import Door
 from chopmark.jobs.clock import note_of
-from chopmark.main import opened, tasks
 from chopmark.messaging.ports import WorkKind
 from chopmark.operating_sheet import import_customers
-from chopmark.own_secrets import NotReady
-from chopmark.running import addresses_of, alarms
-from chopmark.serving import run_server
-from chopmark.settings import Settings, Smtp
-from chopmark.store.script import Row, Script, query
-from chopmark.words import CustomerId, FactorClass, Secret
+from chopmark.store.engine.script import Row, Script, query
 from tests.unit.messaging.test_smtp import Keeping, listening
 
 SHEET = """customer,person_id,name,birth_date,mobile,email,accounts,verified_on

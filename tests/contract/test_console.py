@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from chopmark import operating, staff
+from chopmark.app.settings import Settings
 from chopmark.console import os_user
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.operating_sheet import import_customers
-from chopmark.settings import Settings
 from tests.contract.test_commands import SHEET, production
 
 CHANGED = SHEET.replace("A123456789", "A130000019").replace("0922345678", "").replace("0912345678", "0955000111")

@@ -10,12 +10,12 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.checker import Checker
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
 from chopmark.ra.model import Step
 from chopmark.ra.stopping import StopDesk, Stopped
-from chopmark.store.checking import CertificateRows
-from chopmark.store.stops import StopLedger
-from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.ra.stops import StopLedger
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, DAN, Errand, World, refusal, world_fixture
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
+from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
-from chopmark.main import tasks
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict, WorkKind
 from chopmark.messaging.templates import Sender
-from chopmark.store.dispatch import DispatchLedger
-from chopmark.words import Channel
+from chopmark.store.repositories.messaging.dispatch import DispatchLedger
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 
 world = world_fixture()

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import OrderState
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import OrderState
 from tests import postgres
 from tests.contract.test_revocation import status
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture

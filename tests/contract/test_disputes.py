@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
-from chopmark.words import Channel, CustomerId, FactorClass, Operation, OrderState, Reason
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, CustomerId, FactorClass, Operation, OrderState, Reason
 from tests.contract.world import ANN, DAN, ROWS, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()

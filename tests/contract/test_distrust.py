@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from chopmark import operating
+from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import Distrust, Terms, judge
 from chopmark.ca.ports import Certified, Wish
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.jobs.resume import BATCH
-from chopmark.main import tasks
 from chopmark.pki import csr
-from chopmark.store.script import Script, query
-from chopmark.words import Operation, OrderId, OrderState
+from chopmark.store.engine.script import Script, query
 from tests.approved import leaves, on_record, steps, stored
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, Errand, World, refusal, world_fixture
 

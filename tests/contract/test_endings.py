@@ -5,11 +5,11 @@ from typing import cast
 
 import pytest
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Operation, Reason, Serial, text
 from chopmark.jobs.revoke import Endings
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.ra.revocation import Revocation
-from chopmark.words import Operation, Reason, Serial, text
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 
 world = world_fixture()

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
-from chopmark.store.script import Script, at_once, guard, query, whole
+from chopmark.core.refusal import Refused
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, at_once, guard, query, whole
 
 _INSERT = "INSERT INTO things (id, n) VALUES (:id, :n) ON CONFLICT (id) DO NOTHING RETURNING id"
 _TAKE = "UPDATE stock SET n = n - 1 WHERE id = :id AND n > 0 RETURNING n"

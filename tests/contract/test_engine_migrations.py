@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from alembic.script import ScriptDirectory
 
-from chopmark.store import db, opening
-from chopmark.store.engine import Engine
+from chopmark.store import db
+from chopmark.store.engine import opening
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
 from chopmark.store.schema import metadata
-from chopmark.store.script import Script, query
 
 
 def tables(dialect: str) -> Script[set[str]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chopmark.store.script import Notify, Script, Walk, compiled, query, whole
+from chopmark.store.engine.script import Notify, Script, Walk, compiled, query, whole
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CustomerId, Secret, text
 from chopmark.identity.entries import CLOSES_AT
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.sessions import Door, Marks, Opened
-from chopmark.store.identity import RecordLedger, SessionLedger
-from chopmark.store.limits import CounterLedger
-from chopmark.words import CustomerId, Secret, text
+from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
+from chopmark.store.repositories.limits import CounterLedger
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()

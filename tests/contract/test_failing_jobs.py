@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from chopmark import operating
-from chopmark.store.failing import SHOWN_FOR, FailingJobs
+from chopmark.store.repositories.failing import SHOWN_FOR, FailingJobs
 from tests.contract.world import START, World, world_fixture
 
 world = world_fixture()

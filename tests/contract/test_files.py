@@ -6,10 +6,10 @@ from datetime import date, timedelta
 import pytest
 
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
 from chopmark.identity.sessions import ABSOLUTE, IDLE, digest
 from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
 from chopmark.ra.ports import Answer
-from chopmark.words import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, world_fixture
 
 world = world_fixture()

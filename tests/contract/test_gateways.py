@@ -6,13 +6,13 @@ from itertools import cycle
 
 import pytest
 
+from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 from chopmark.messaging.templates import Sender
-from chopmark.store.deliveries import DeliveryRepository
-from chopmark.store.dispatch import DispatchLedger
-from chopmark.words import Channel
+from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
+from chopmark.store.repositories.messaging.dispatch import DispatchLedger
 from tests.contract.world import ANN, World, world_fixture
 
 world = world_fixture()

@@ -9,15 +9,15 @@ from datetime import timedelta
 
 import pytest
 
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.recorder import Recorder
-from chopmark.errors import Kind, Refusal
-from chopmark.main import build
-from chopmark.settings import Settings
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, CustomerId, Operation, OrderState, Reason
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.derive import OtpKey, OtpKeys
 from chopmark.stepup.verifier import Verifier
-from chopmark.words import Channel, CustomerId, Operation, OrderState, Reason
 from tests.contract.test_delivery import Gateway, delivery
 from tests.contract.test_holds import guess
 from tests.contract.test_races_codes import at_once, verifiers, wrong_codes

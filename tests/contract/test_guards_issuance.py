@@ -7,8 +7,8 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
-from chopmark.errors import Kind, Refusal
-from chopmark.words import OrderState, Serial
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import OrderState, Serial
 from tests.contract.barrier import at_barrier, stoppable
 from tests.contract.test_issuance import Died, said
 from tests.contract.world import ANN, BEN, World, outcome, world_fixture

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, CustomerId, Operation, OrderState, Reason, Serial
 from chopmark.pki import proof
 from chopmark.pki.proof import Statement
-from chopmark.words import CertificateState, CustomerId, Operation, OrderState, Reason, Serial
 from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
-from chopmark.words import AccountNumber
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber
 from tests.contract.barrier import stoppable
 from tests.contract.test_clients import ACCOUNT, PASSWORD, WHOM, client_of, ticket
 from tests.contract.world import BEN, World, outcome, refusal, world_fixture

@@ -3,8 +3,8 @@
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
-from chopmark.words import Channel, CustomerId, OrderState
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, CustomerId, OrderState
 from tests.contract.world import ANN, BEN, DAN, START, Errand, World, refusal, world_fixture
 
 world = world_fixture()

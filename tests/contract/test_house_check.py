@@ -8,14 +8,14 @@ import pytest
 from pydantic import SecretStr
 
 from chopmark import house_check, operating
-from chopmark.errors import Refused
+from chopmark.app.foundation import SystemClock, opened
+from chopmark.app.settings import Settings, Smtp
+from chopmark.core.refusal import Refused
+from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner
 from chopmark.keys.stretched import is_stretched
-from chopmark.main import SystemClock, opened
 from chopmark.operating_keys import rewrap
-from chopmark.settings import Settings, Smtp
-from chopmark.store.rewrapping import KeptKeys
-from chopmark.words import Secret
+from chopmark.store.repositories.ca.rewrapping import KeptKeys
 from tests.contract.test_commands import BRAND, production
 from tests.contract.world import World, world_fixture
 from tests.unit.keys.test_stretched import old_file

@@ -7,19 +7,19 @@ from random import Random
 
 import pytest
 
+from chopmark.app.foundation import build, found_ca
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, Pending, Wish
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
-from chopmark.main import build, found_ca
 from chopmark.operating_service import services_of, withdrawal_of
-from chopmark.own_secrets import NotReady
 from chopmark.pki import csr, ocsp
-from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.va.withdrawal import ServiceKind
-from chopmark.words import CertificateState, OrderId, OrderState
 from tests.approved import on_record
 from tests.contract.world import ANN, ROWS, Clock, Dice, World
 from tests.softhsm import MODULE, Device, softhsm

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
+from chopmark.core.types import CertificateState, Installed, Operation, OrderState, Serial
 from chopmark.ra.policy import TW_BROKER
-from chopmark.words import CertificateState, Installed, Operation, OrderState, Serial
 from tests.contract.world import ANN, Errand, World, world_fixture
 
 world = world_fixture()

@@ -15,11 +15,11 @@ from cryptography.x509 import ocsp
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.core.types import OrderId, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import signing
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES
-from chopmark.store.ca import CertificateLedger
-from chopmark.words import OrderId, OrderState, Reason, Serial
+from chopmark.store.repositories.ca.certificates import CertificateLedger
 from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program

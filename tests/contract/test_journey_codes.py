@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ChallengeId, Channel, FactorClass, OrderState, Reason
 from chopmark.stepup.derive import OtpKey, derive_for
-from chopmark.words import ChallengeId, Channel, FactorClass, OrderState, Reason
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, START, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()

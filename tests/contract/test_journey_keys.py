@@ -5,8 +5,8 @@ from typing import Any
 
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
-from chopmark.words import CertificateState, Operation, OrderState, Reason
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason
 from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
 from tests.vectors.pki.requests import BAD
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
-from chopmark.errors import Kind
-from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
 from tests.contract.world import ANN, BEN, START, World, refusal, world_fixture
 
 world = world_fixture()

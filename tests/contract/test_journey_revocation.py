@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from chopmark.ca.ports import Certified, Pending, Subject, Wish
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial, text
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial, text
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 
 world = world_fixture()

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chopmark.errors import Kind
-from chopmark.words import AccountNumber, CertificateState, Channel, KeyHome, Operation, OrderState, Reason
+from chopmark.core.refusal import Kind
+from chopmark.core.types import AccountNumber, CertificateState, Channel, KeyHome, Operation, OrderState, Reason
 from tests.contract.world import ANN, BEN, CEO, EVE, ROWS, World, refusal, world_fixture
 
 world = world_fixture()

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from chopmark import staff
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refused
-from chopmark.words import CertificateState, Operation, OrderState
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import CertificateState, Operation, OrderState
 from tests.contract.strangers import Openssl
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 

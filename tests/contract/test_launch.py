@@ -3,11 +3,11 @@
 import asyncio
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret
 from chopmark.identity.launching import Credential
 from chopmark.identity.ports import Launch
 from chopmark.identity.sessions import Opened
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
 world = world_fixture()

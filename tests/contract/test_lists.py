@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
+from chopmark.core.types import Operation, Reason
 from chopmark.pki.publication import Publication
 from chopmark.va.ports import Crl
 from chopmark.va.publisher import Publisher, next_number
-from chopmark.words import Operation, Reason
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, START, World, world_fixture
 from tests.machine import program
 

@@ -14,20 +14,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from chopmark.app.foundation import House
+from chopmark.app.web import doors, looks
 from chopmark.ca.ports import Certified, Wish
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.jobs import loop
-from chopmark.main import House
 from chopmark.pki import signing
-from chopmark.running import doors, looks
-from chopmark.store.answers import CHANGED
-from chopmark.store.engine import unavailable
+from chopmark.store.engine.port import unavailable
+from chopmark.store.repositories.va.answers import CHANGED
 from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder
 from chopmark.va.withdrawal import ServiceKind
 from chopmark.web.answered import MOST_OCTETS
 from chopmark.web.publication import Publication
-from chopmark.words import IssuerId, OrderId, Serial
 from tests.approved import on_record
 from tests.contract.test_revocation import Gate
 from tests.contract.test_rollover import restarted, roll_over

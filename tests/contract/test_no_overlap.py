@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
 from chopmark.ra.model import Order
-from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial
 from tests.contract.world import ANN, World, world_fixture
 
 world = world_fixture()

@@ -10,16 +10,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from chopmark.app.foundation import House, build, tasks
+from chopmark.app.settings import Smtp
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind
-from chopmark.main import House, build, tasks
+from chopmark.core.refusal import Kind
+from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
 from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Verdict, Work, WorkKind
 from chopmark.ra.desk import Desk
 from chopmark.ra.intake_ports import Allowed
-from chopmark.settings import Smtp
-from chopmark.store.post import queue
-from chopmark.words import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
+from chopmark.store.repositories.messaging.outbox import queue
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, refusal, world_fixture

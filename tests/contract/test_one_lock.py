@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, CustomerId, Operation, OrderState, Reason
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Channel, CustomerId, Operation, OrderState, Reason
 from tests.contract.world import ANN, BEN, START, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -7,12 +7,12 @@ from typing import NoReturn
 import pytest
 from cryptography.x509 import ocsp
 
+from chopmark.core.types import Reason
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, SignerUnavailable
-from chopmark.store.presigned import Presigned
+from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va import presigning
 from chopmark.va.presigning import Presigner
 from chopmark.va.responder import Responder, ResponderKey
-from chopmark.words import Reason
 from tests.contract.strangers import Openssl
 from tests.contract.test_status import asking
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture

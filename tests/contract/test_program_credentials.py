@@ -4,8 +4,8 @@ import hashlib
 
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind
-from chopmark.words import (
+from chopmark.core.refusal import Kind
+from chopmark.core.types import (
     KeyHome,
     Operation,
     OrderState,

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind
-from chopmark.ra.rekey import Shown
-from chopmark.words import (
+from chopmark.core.refusal import Kind
+from chopmark.core.types import (
     Channel,
     KeyHome,
     Operation,
     OrderState,
 )
+from chopmark.ra.rekey import Shown
 from tests.contract.programs import Program, begin, holder, request_of, sha256_of_key, weak_request
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 

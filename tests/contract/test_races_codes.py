@@ -13,13 +13,13 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.recorder import Recorder
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
 from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.stepup import ChallengeLedger
-from chopmark.words import ActingLogin, Channel, OrderState, Secret
+from chopmark.store.repositories.stepup.challenges import ChallengeLedger
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
 
 world = world_fixture()

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from chopmark.app.foundation import House
 from chopmark.audit.events import Event
-from chopmark.errors import Refusal
-from chopmark.main import House
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, OrderState
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order
-from chopmark.words import AccountNumber, CertificateState, KeyHome, Operation, OrderState
 from tests.contract.world import ANN, World, outcome, world_fixture
 
 world = world_fixture()

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CustomerId, Serial
 from chopmark.ra.policy import STRICT, TW_BROKER
 from chopmark.ra.policy_record import policy_digest, record_policy
 from chopmark.ra.refusals import A_CUSTOMER, THE_FIRM
-from chopmark.words import CustomerId, Serial
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 
 world = world_fixture()

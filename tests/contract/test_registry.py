@@ -15,18 +15,18 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, StoredLeaf
 from chopmark.audit.recorder import Recorder
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.ra.intake import Intake
 from chopmark.ra.intake_ports import Allowed, Mark, Rules
 from chopmark.ra.intake_report import Report
 from chopmark.ra.sheet_cells import Dates
 from chopmark.store import db
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.registry import SqlRegistry
-from chopmark.store.script import Row, Script, query
-from chopmark.words import Channel, CustomerId
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.ra.registry import SqlRegistry
 from tests import postgres
 
 START = datetime(2026, 7, 15, 4, tzinfo=UTC)

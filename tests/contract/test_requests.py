@@ -10,12 +10,12 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import AuditKey, order_chain
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store import db
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.foreign import RequestLedger
-from chopmark.store.script import Script, query
-from chopmark.words import IssuerId, OrderId, Serial
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.ca.foreign import RequestLedger
 from tests.contract.world import Clock
 
 AT = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)

@@ -9,18 +9,18 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from chopmark.app.foundation import reentry_of, tasks
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Level
 from chopmark.audit.journal import Deed, Line
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Pending
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from chopmark.jobs.journal import GOES_ON
-from chopmark.main import reentry_of, tasks
 from chopmark.operating_restored import restoring_of
 from chopmark.restoring import Ended
-from chopmark.store.checking import CertificateRows
-from chopmark.words import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests import postgres
 from tests.contract.restores import Backup, backed_up
 from tests.contract.test_status import GOOD, REVOKED, asking, said

@@ -5,9 +5,9 @@ from typing import NoReturn
 
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.engine import unavailable
-from chopmark.words import CertificateState, Serial
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CertificateState, Serial
+from chopmark.store.engine.port import unavailable
 from tests.contract.world import World, world_fixture
 
 world = world_fixture()

@@ -16,13 +16,13 @@ from chopmark.audit.leaf import make_leaf
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli import app
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import CustomerId, OrderState
 from chopmark.operating_restored import restored
 from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.restoring import Ended, Restoring, Voided
-from chopmark.store.restored import RestoredLedger
-from chopmark.words import CustomerId, OrderState
+from chopmark.store.repositories.restored import RestoredLedger
 from tests import postgres
 from tests.contract.programs import Program
 from tests.contract.restores import backed_up, everything, restoring

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.main import reentry_of
+from chopmark.app.foundation import reentry_of
 from chopmark.operating_restored import _ended, restoring_of
 from tests.contract.restores import backed_up
 from tests.contract.test_restore import LATE

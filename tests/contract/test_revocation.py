@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, Signer
-from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial
 from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -16,20 +16,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark import operating
+from chopmark.app.foundation import House, build, founding
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.ca.asked import Asked, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
+from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
-from chopmark.main import House, build, founding
 from chopmark.operating_ca import ceremony
 from chopmark.operating_root import root_crl
 from chopmark.ra.ports import Holding
-from chopmark.running import doors
-from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app
-from chopmark.words import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from tests.contract.test_issuance import CountingSigner, Died
 from tests.contract.world import ANN, BEN, CEO, Dice, World, world_fixture
 from tests.machine import program

@@ -11,9 +11,9 @@ from cryptography.x509 import ocsp
 from chopmark import operating_service
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.operating_service import services_of, withdrawal_of
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.va.withdrawal import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl
 from tests.contract.strangers import Openssl, pem

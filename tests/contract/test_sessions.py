@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.sessions import Opened
-from chopmark.words import CustomerId, FactorClass, Secret
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()

@@ -14,20 +14,8 @@ from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
-from chopmark.pki.key_words import LETTERS, key_words
-from chopmark.ra.intake_ports import Allowed
-from chopmark.ra.model import Order, Step
-from chopmark.ra.possession import Possession
-from chopmark.ra.rekey import Shown
-from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
-from chopmark.ra.stopping import StopDesk, Stopped
-from chopmark.stepup.ports import Sequel
-from chopmark.store.checking import CertificateRows
-from chopmark.store.slips import SlipLedger
-from chopmark.store.stepup import FailureLedger
-from chopmark.store.stops import StopLedger
-from chopmark.words import (
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import (
     ActingLogin,
     CertificateState,
     Channel,
@@ -38,6 +26,18 @@ from chopmark.words import (
     OrderState,
     Reason,
 )
+from chopmark.pki.key_words import LETTERS, key_words
+from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.model import Order, Step
+from chopmark.ra.possession import Possession
+from chopmark.ra.rekey import Shown
+from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
+from chopmark.ra.stopping import StopDesk, Stopped
+from chopmark.stepup.ports import Sequel
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.ra.slips import SlipLedger
+from chopmark.store.repositories.ra.stops import StopLedger
+from chopmark.store.repositories.stepup.challenges import FailureLedger
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, outcome, refusal, world_fixture
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from chopmark import operating
-from chopmark.errors import Refused
+from chopmark.app.secrets import NotReady, key_of
+from chopmark.app.settings import Settings
+from chopmark.core.refusal import Refused
+from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.own_secrets import NotReady, key_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.settings import Settings
-from chopmark.words import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from tests.contract.test_commands import production
 from tests.contract.world import ANN, CEO, World, world_fixture
 from tests.journey.counter import free_port
@@ -148,7 +148,7 @@ def test_serve_says_when_it_answers_however_many_processes_it_has(tmp_path: Path
 
 def test_the_log_is_on_stderr_as_the_page_says() -> None:
     code = (
-        "from chopmark.logs import configure_logging; configure_logging();"
+        "from chopmark.app.logs import configure_logging; configure_logging();"
         "import structlog; structlog.get_logger().error('job failed', job='x')"
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

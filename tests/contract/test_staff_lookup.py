@@ -6,10 +6,10 @@ import pytest
 
 from chopmark import staff_lookup
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import CertificateState, Operation, OrderState
 from chopmark.ra.ending import FirmRevocation, Grounds
-from chopmark.store.staff_views import StaffViews
-from chopmark.words import CertificateState, Operation, OrderState
+from chopmark.store.repositories.staff.views import StaffViews
 from tests.contract.strangers import Openssl
 from tests.contract.world import ANN, BEN, ROWS, World, world_fixture
 

@@ -19,17 +19,17 @@ import asyncpg
 import httpx2
 import pytest
 
+from chopmark.app.foundation import House, Opening, build, found_ca, tasks
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.client.signing import ClientKey
-from chopmark.main import House, Opening, build, found_ca, tasks
-from chopmark.running import doors
-from chopmark.settings import Settings
+from chopmark.core.types import AccountNumber, CustomerId, Operation, OrderId, Reason
 from chopmark.store import db
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
-from chopmark.store.postgres import SESSION
-from chopmark.store.script import Batch, Bundle, Notify, Script
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.postgres import SESSION
+from chopmark.store.engine.script import Batch, Bundle, Notify, Script
 from chopmark.web import app
-from chopmark.words import AccountNumber, CustomerId, Operation, OrderId, Reason
 from tests import postgres
 from tests.contract.world import ANN, BEN, EVE, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice, World
 from tests.wire import Wire, listening

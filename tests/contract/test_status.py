@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from chopmark.app.foundation import House
 from chopmark.audit.leaf import Leaf
-from chopmark.main import House
-from chopmark.store.ca import StatusLedger
-from chopmark.store.engine import unavailable
+from chopmark.core.types import IssuerId, Reason, Serial
+from chopmark.store.engine.port import unavailable
+from chopmark.store.repositories.ca.certificates import StatusLedger
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status
 from chopmark.va.responder import Responder, ResponderKey
-from chopmark.words import IssuerId, Reason, Serial
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program
 

@@ -12,11 +12,11 @@ import structlog
 
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason, Serial
 from chopmark.ra.stopping import OVER_ALL, PER_NETWORK, StopDesk, Stopped
-from chopmark.store.checking import CertificateRows
-from chopmark.store.stops import StopLedger
-from chopmark.words import CertificateState, Channel, Operation, OrderState, Reason, Serial
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.ra.stops import StopLedger
 from tests.contract.test_canary import everything
 from tests.contract.test_no_overlap import OneAtATime
 from tests.contract.world import ANN, BEN, DAN, Errand, World, outcome, refusal, world_fixture

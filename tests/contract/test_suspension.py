@@ -8,12 +8,12 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checked, Checker
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
 from chopmark.messaging.ports import WorkKind
 from chopmark.ra.suspension import Suspension
-from chopmark.store.checking import CertificateRows
-from chopmark.store.staff import StaffLedger
-from chopmark.words import CertificateState, Operation, OrderState, Reason, Serial
+from chopmark.store.repositories.ca.checking import CertificateRows
+from chopmark.store.repositories.staff.changes import StaffLedger
 from tests.contract.strangers import Openssl
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 

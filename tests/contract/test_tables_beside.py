@@ -6,10 +6,10 @@ import pytest
 
 from chopmark import operating
 from chopmark.audit.findings import Code
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CustomerId, Operation, Reason
 from chopmark.ra.intake_ports import Allowed
 from chopmark.stepup.ports import Sequel
-from chopmark.words import CustomerId, Operation, Reason
 from tests.contract.test_issuance import said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, Errand, World, refusal, world_fixture
 

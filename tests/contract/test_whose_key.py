@@ -11,10 +11,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
-from chopmark.ra.desk import Caller
-from chopmark.ra.possession import Possession
-from chopmark.words import (
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import (
     Channel,
     CustomerId,
     FactorClass,
@@ -24,6 +22,8 @@ from chopmark.words import (
     OrderState,
     Reason,
 )
+from chopmark.ra.desk import Caller
+from chopmark.ra.possession import Possession
 from tests.contract.programs import Program
 from tests.contract.test_launch import ticket
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, outcome, refusal, world_fixture

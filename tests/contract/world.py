@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from chopmark.app.foundation import House, build, found_ca, tasks
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
@@ -26,26 +28,8 @@ from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
 from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Refusal, Refused
-from chopmark.keys.ports import Signer
-from chopmark.main import House, build, found_ca, tasks
-from chopmark.ra.desk import Caller
-from chopmark.ra.model import Order
-from chopmark.ra.overview import Counter
-from chopmark.ra.ports import Holding
-from chopmark.ra.possession import Possession
-from chopmark.ra.recorded import rules_of
-from chopmark.ra.rekey import Rekey
-from chopmark.ra.revocation import Revocation
-from chopmark.settings import Settings
-from chopmark.stepup.challenge import Challenge
-from chopmark.store import db
-from chopmark.store.ca import CertificateLedger
-from chopmark.store.leaves import LEAF, leaf_of
-from chopmark.store.script import Row, Script, Value, query
-from chopmark.store.stepup import FailureLedger
-from chopmark.va.timestamp import TimestampAuthority
-from chopmark.words import (
+from chopmark.core.refusal import Refusal, Refused
+from chopmark.core.types import (
     AccountNumber,
     Channel,
     CustomerId,
@@ -58,6 +42,22 @@ from chopmark.words import (
     Reason,
     Serial,
 )
+from chopmark.keys.ports import Signer
+from chopmark.ra.desk import Caller
+from chopmark.ra.model import Order
+from chopmark.ra.overview import Counter
+from chopmark.ra.ports import Holding
+from chopmark.ra.possession import Possession
+from chopmark.ra.recorded import rules_of
+from chopmark.ra.rekey import Rekey
+from chopmark.ra.revocation import Revocation
+from chopmark.stepup.challenge import Challenge
+from chopmark.store import db
+from chopmark.store.engine.script import Row, Script, Value, query
+from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.leaves import LEAF, leaf_of
+from chopmark.store.repositories.stepup.challenges import FailureLedger
+from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
 
 START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chopmark.demo import prepare
+from chopmark.app.settings import Settings
+from chopmark.demo.history import prepare
 from chopmark.pki import pkcs12
-from chopmark.settings import Settings
 
 T = TypeVar("T")
 ENDS_WITHIN_S = 60

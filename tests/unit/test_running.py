@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from chopmark.running import server_config
-from chopmark.settings import Settings
+from chopmark.app.settings import Settings
+from chopmark.app.web import server_config
 
 
 async def nobody(_scope: object, _receive: object, _send: object) -> None:

@@ -21,19 +21,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from litestar import Litestar
 
+from chopmark.app.foundation import House, SystemEntropy, build, found_ca, tasks
+from chopmark.app.secrets import write_private
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.client.signing import ClientKey
-from chopmark.demo import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
-from chopmark.demo_people import PEOPLE, Person
-from chopmark.main import House, SystemEntropy, build, found_ca, tasks
-from chopmark.own_secrets import write_private
+from chopmark.core.types import OrderId
+from chopmark.demo.history import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
+from chopmark.demo.people import PEOPLE, Person
 from chopmark.ra.enrolment import Enrolment
-from chopmark.running import doors
-from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.web import app
 from chopmark.web.doors import Doors
-from chopmark.words import OrderId
 
 NOW = datetime(2026, 3, 16, 2, 0, tzinfo=UTC)
 """The moment at which every test begins: ten in the morning in Taipei."""

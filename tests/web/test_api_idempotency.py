@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from chopmark.store.idempotency import IN_FLIGHT_MS
+from chopmark.store.repositories.ra.idempotency import IN_FLIGHT_MS
 from tests.web.counter import World, errand, problem
 
 

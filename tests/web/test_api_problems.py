@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
 from chopmark.web.i18n import Lang, Translator, load_catalogues
 from chopmark.web.problems import STATUS, TITLES
 from tests.web.counter import PERSON, Answer, World, b64, errand, problem

@@ -10,13 +10,13 @@ import httpx2
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from chopmark.app.web import est_door
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.ra.program import ProgramDesk
-from chopmark.running import est_door
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.est import STATUS, Est
-from chopmark.words import text
 from tests.web.counter import PERSON, Errand, World, errand, problem
 
 ROOT = "/.well-known/est/"

@@ -5,10 +5,10 @@ import base64
 from datetime import timedelta
 from typing import Any
 
-from chopmark.demo import CLIENT
+from chopmark.app.foundation import tasks
+from chopmark.core.types import Serial
+from chopmark.demo.history import CLIENT
 from chopmark.identity.scope import Scope
-from chopmark.main import tasks
-from chopmark.words import Serial
 from tests.web.counter import PERSON, Answer, World
 
 FEED = "/backoffice/v1/changes"

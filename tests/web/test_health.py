@@ -10,11 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from chopmark.app.readiness import WAITED_TOO_LONG, checks
+from chopmark.app.web import doors, est_door
 from chopmark.audit.clockwatch import ClockWatch
 from chopmark.keys.ports import OnDevice, SignerUnavailable
-from chopmark.readiness import WAITED_TOO_LONG, checks
-from chopmark.running import doors, est_door
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.web.health import Check, Health
 from tests.web.counter import NOW, World
 

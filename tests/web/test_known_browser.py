@@ -1,6 +1,6 @@
 """The cookie of a known browser, and doors that a stranger may knock at: what they answer and what they leave."""
 
-from chopmark.demo import PASSWORD
+from chopmark.demo.history import PASSWORD
 from chopmark.va.timestamp import PER_NETWORK
 from tests.web.counter import PERSON, Answer, Browser, Errand, World, errand, problem
 from tests.web.test_portal_signin import launched, take, ticket_for

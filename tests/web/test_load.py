@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from pydantic import ValidationError
 
-from chopmark.running import est_door
-from chopmark.settings import Limits, Settings
+from chopmark.app.settings import Limits, Settings
+from chopmark.app.web import est_door
 from chopmark.web.est import Est
 from chopmark.web.load import CROWD, TURNS_BETWEEN, Line, Load
 from tests.web.counter import Answer, Browser, World, errand

@@ -6,10 +6,10 @@ import re
 import httpx2
 import pytest
 
-from chopmark.demo_people import PEOPLE
+from chopmark.core.types import ActingLogin, CustomerId, OrderId
+from chopmark.demo.people import PEOPLE
 from chopmark.ra.consent import consent_for
-from chopmark.store.script import Script, query
-from chopmark.words import ActingLogin, CustomerId, OrderId
+from chopmark.store.engine.script import Script, query
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
 PAGES = ["/home", "/certificates", "/certificates/apply", "/certificates/inquiry", "/certificates/revoke", "/profile"]

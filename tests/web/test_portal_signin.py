@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chopmark.demo import PASSWORD
+from chopmark.demo.history import PASSWORD
 from tests.web.counter import PERSON, URL, Answer, Browser, World, errand
 
 KNOWN, UNKNOWN = "C10002", "C19999"

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
+from chopmark.core.types import CustomerId
 from chopmark.ra.slips import Papers, Printed
-from chopmark.store.script import Script, query
-from chopmark.words import CustomerId
+from chopmark.store.engine.script import Script, query
 from tests.web.counter import Errand, World, errand
 from tests.web.test_lost_answer import session_of, with_session
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from chopmark.app.readiness import checks
+from chopmark.app.web import est_door
 from chopmark.audit.journal import Deed, Line
-from chopmark.readiness import checks
-from chopmark.running import est_door
-from chopmark.words import IssuerId, OrderId, Serial
+from chopmark.core.types import IssuerId, OrderId, Serial
 from tests.web.counter import NOW, World
 from tests.web.test_health import ready
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.main import tasks
+from chopmark.app.foundation import tasks
 from chopmark.pki import tsp
 from tests.vectors.pki.house import openssl, pem
 from tests.web.counter import NOW, Answer, World

@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import AuditKey, ChainId, Leaf, Tip, make_leaf, next_tip
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import text
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 
 T = TypeVar("T")
 ATTEMPTS = 8

@@ -21,12 +21,12 @@ from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chai
 from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.tree import hash_leaf
 from chopmark.ca.ports import Wish
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refusal
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, KeyEvidence, Operation, OrderId, text
 from chopmark.limits.budgets import Budget, Counters
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
-from chopmark.words import Channel, KeyEvidence, Operation, OrderId, text
 
 MARGIN = timedelta(seconds=30)
 """A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""

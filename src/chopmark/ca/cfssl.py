@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from chopmark.ca.foreign_ports import Answer, Asked, Denied, Ending, NotReached, Received, Silent
 from chopmark.ca.wire import Said, Wire
-from chopmark.words import Secret
+from chopmark.core.types import Secret
 
 _API = "/api/v1/cfssl/"
 _JSON = {"content-type": "application/json"}

@@ -20,6 +20,7 @@ from chopmark.ca.embedded import Standard
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.ca.ports import Entry
+from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import draft as drafts
 from chopmark.pki import exemplar as exemplars
 from chopmark.pki import fitness, signing
@@ -27,7 +28,6 @@ from chopmark.pki.der import NotDer, encoded, require_der
 from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
-from chopmark.words import CertificateState, Serial
 
 LIMBO_AFTER = timedelta(seconds=60)
 """I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""

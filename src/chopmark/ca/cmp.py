@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chopmark.ca.foreign_ports import Answer, Asked, Denied, Ending, NotReached, Over, Received, Silent, Waiting
 from chopmark.ca.wire import Said, Wire
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.pki import cmp
 from chopmark.pki.cmp import BadMessage, Body, Header, Message, Shared, Status, Verdict
 from chopmark.pki.crl import CrlReason

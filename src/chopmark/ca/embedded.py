@@ -19,8 +19,9 @@ from chopmark.audit.recorder import Pen, Recorder
 from chopmark.ca.approval import Approvals, Terms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, Journal, Ledger, Pending, Reservation, Subject, Wish
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, text
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
@@ -34,7 +35,6 @@ from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView, serial_hex
-from chopmark.words import CertificateState, IssuerId, OrderId, Serial, text
 
 if TYPE_CHECKING:
     from chopmark.ca.lint import LintFinding

@@ -37,8 +37,9 @@ from chopmark.ca.foreign_ports import (
 )
 from chopmark.ca.foreign_words import DENIED, GONE, NOT_OURS, SILENT, TELLS_MORE, UNNAMED, revoked_later
 from chopmark.ca.ports import Certified, Pending, Subject, Wish
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Refusal, Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Refusal, Refused
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.pki import received
 from chopmark.pki.csr_names import names_of
@@ -46,7 +47,6 @@ from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Judged, Naming, Wanted
 from chopmark.pki.x509 import serial_hex
-from chopmark.words import IssuerId, OrderId, Serial
 
 if TYPE_CHECKING:
     from chopmark.ca.lint import Linter

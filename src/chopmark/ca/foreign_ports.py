@@ -12,10 +12,10 @@ from typing import Protocol, TypeAlias
 
 from chopmark.audit.leaf import Leaf
 from chopmark.ca.approval import Terms
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming
-from chopmark.words import IssuerId, OrderId, Serial
 
 
 class RequestState(StrEnum):

@@ -10,8 +10,8 @@ import msgspec
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.leaf import StoredLeaf
 from chopmark.ca.ports import Entry, Reservation, Wish
-from chopmark.clock import Clock
-from chopmark.words import CertificateState, Serial
+from chopmark.core.clock import Clock
+from chopmark.core.types import CertificateState, Serial
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from chopmark.ca.folder import Folder
 from chopmark.ca.plan import Plan, RootKey
 from chopmark.ca.ports import IssuerRow
 from chopmark.ca.transcript import Shown, request_profile, transcript
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import IssuerId
 from chopmark.keys import shares
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import KeyFileError
@@ -29,7 +30,6 @@ from chopmark.keys.ports import Signer
 from chopmark.pki.crl import RevokedEntry
 from chopmark.pki.signing import kind_of, public_key
 from chopmark.pki.x509 import name, spki_der
-from chopmark.words import IssuerId
 
 ROOT_KEY, ISSUING_KEY, RESPONDER_KEY = "root.key.pem", "issuing.key.pem", "responder.key.pem"
 ROOT, ISSUING, RESPONDER, ROOT_LIST = "root.pem", "issuing.pem", "responder.pem", "root.crl.pem"

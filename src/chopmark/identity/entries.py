@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from chopmark.audit.leaf import Leaf
+from chopmark.core.types import CustomerId
 from chopmark.limits.budgets import Budget, Spent
-from chopmark.words import CustomerId
 
 CLOSES_AT: Final = 100
 """Wrong passwords in a row until an entry closes (NIST SP 800-63B-4 s.3.2.2: at most 100)."""

@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
 from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Door, Opened, bearer, digest
 from chopmark.limits.budgets import Budget, Counters
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret, text
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)

@@ -15,8 +15,9 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import customer_chain, stranger_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets, spare_budgets
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
@@ -24,7 +25,6 @@ from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
 from chopmark.limits.budgets import Budget, Spent
 from chopmark.messaging.ports import Work
-from chopmark.words import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 
 IDLE = timedelta(seconds=600)
 ABSOLUTE = timedelta(minutes=30)

@@ -12,7 +12,8 @@ from functools import partial
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
 from chopmark.jobs.loop import Task, Waiting
 from chopmark.messaging.failover import Router
@@ -34,7 +35,6 @@ from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.ra.stop_codes import stop_code
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.stepup.verifier import Verifier
-from chopmark.words import Channel, CustomerId, Operation, Secret
 
 LEASE_S = 60
 BATCH = 50

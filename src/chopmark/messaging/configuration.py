@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from chopmark.words import Channel, Secret
+from chopmark.core.types import Channel, Secret
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 T = TypeVar("T", str, int, bool)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from chopmark.core.types import ChallengeId, Channel, CustomerId
 from chopmark.messaging.ports import Message, Purpose, Receipt
-from chopmark.words import ChallengeId, Channel, CustomerId
 
 CODE_GAP: Final = "{code}"
 """What stands for the code in a stored text; the page puts the derived code there."""

@@ -8,13 +8,13 @@ The codes are those of its public document; the firm's contract document wins.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.mitake import endpoint_of
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
-from chopmark.words import Channel, Secret
 
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
     "-1": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong parameter

@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from chopmark.core.types import Channel
 from chopmark.messaging.attempts import Attempts
 from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt, Verdict
-from chopmark.words import Channel
 
 SAID_AGAIN: Final = timedelta(minutes=10)
 """A reason that lasts has one line in the log in so long, however many messages meet it."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 from chopmark.messaging.reports import Report, ReportState
@@ -17,7 +18,6 @@ from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
 from chopmark.tw.mobile import E164, local_form
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Channel, Secret
 
 LINE_BREAK: Final = "\x06"
 LONGEST_CLIENT_ID: Final = 36

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
 
 class Purpose(StrEnum):

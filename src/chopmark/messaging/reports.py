@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from chopmark.words import Secret
+from chopmark.core.types import Secret
 
 
 class ReportState(StrEnum):

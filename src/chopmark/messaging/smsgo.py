@@ -9,6 +9,7 @@ may not share, and the firm's contract document wins.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.mitake import endpoint_of, fields_of
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
@@ -16,7 +17,6 @@ from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import is_gsm7
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
 from chopmark.tw.mobile import E164, local_form
-from chopmark.words import Channel, Secret
 
 LONGEST: Final = 335
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {

@@ -10,10 +10,10 @@ from typing import Final
 
 import aiosmtplib
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.letter import Letterhead, is_plain
 from chopmark.messaging.lines import Line, Lines
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
-from chopmark.words import Channel, Secret
 
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 

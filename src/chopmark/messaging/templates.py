@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.ports import Purpose
 from chopmark.messaging.sms import big5_gaps, segments
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Channel, Secret
 
 _LINK: Final = re.compile(r"https?:|://|www\.|\.(com|net|org|tw|io)\b", re.IGNORECASE)
 _LAST3: Final = re.compile(r"[0-9A-Z]{3}", re.ASCII)

@@ -10,13 +10,13 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import Leaf, staff_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
-from chopmark.words import Serial, text
 
 ATTEMPTS = 3
 

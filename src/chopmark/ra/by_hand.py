@@ -10,10 +10,10 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import IssuerId, OrderId, Serial, text
 from chopmark.ra.desk import Desk
 from chopmark.ra.refusals import two_people
-from chopmark.words import IssuerId, OrderId, Serial, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,9 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.recorder import Recorder
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import Counters
-from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
-from chopmark.ra.files import CustomerFile, Files, OrderFile
-from chopmark.ra.model import Order, Step
-from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
-from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
-from chopmark.words import (
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
     ActingLogin,
     CertificateState,
     Channel,
@@ -30,6 +23,13 @@ from chopmark.words import (
     Serial,
     text,
 )
+from chopmark.identity.people import Contact, People
+from chopmark.limits.budgets import Counters
+from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.ra.files import CustomerFile, Files, OrderFile
+from chopmark.ra.model import Order, Step
+from chopmark.ra.policy import ContactFacts, HoldingFacts, Policy
+from chopmark.ra.ports import Holding, Holdings, Lines, Orders, Submissions
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chopmark.audit.leaf import ChainId, Tip, customer_chain, order_chain
+from chopmark.core.types import ChallengeId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup.challenge import Challenge
-from chopmark.words import ChallengeId
 
 
 @dataclass(frozen=True, slots=True)

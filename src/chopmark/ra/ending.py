@@ -9,7 +9,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Issuer
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
@@ -17,7 +18,6 @@ from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import NO_CERTIFICATE
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
-from chopmark.words import Serial, text
 
 
 class Grounds(StrEnum):

@@ -6,8 +6,20 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.leaf import new_chain, order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.clock import new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
+    AccountNumber,
+    CertificateState,
+    Channel,
+    KeyHome,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+    text,
+)
 from chopmark.limits.budgets import Budget
 from chopmark.messaging.ports import Work
 from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
@@ -26,18 +38,6 @@ from chopmark.ra.replace import (
     without_old_key,
 )
 from chopmark.tw.account import last3
-from chopmark.words import (
-    AccountNumber,
-    CertificateState,
-    Channel,
-    KeyHome,
-    Operation,
-    OrderId,
-    OrderState,
-    Reason,
-    Serial,
-    text,
-)
 
 _NO_PROGRAMS = Refusal(
     Kind.MALFORMED,

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from chopmark.core.types import OrderId
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import IDLE, digest
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.files import Repeat
-from chopmark.words import OrderId
 
 
 @dataclass(frozen=True, slots=True)

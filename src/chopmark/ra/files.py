@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.leaf import Tip
+from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding
 from chopmark.stepup.challenge import Challenge, ChallengeState
-from chopmark.words import CertificateState, CustomerId, LoginId, OrderId, Serial
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import customer_chain
 from chopmark.audit.recorder import Pen
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, text
 from chopmark.ra.desk import Desk
 from chopmark.ra.refusals import two_people
 from chopmark.stepup.ports import Failures
-from chopmark.words import CustomerId, text
 
 
 class Holds:

@@ -19,8 +19,9 @@ from typing import IO
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, customer_chain, staff_chain
 from chopmark.audit.recorder import ATTEMPTS, Recorder, StaleChain
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.desk import assert_staff
 from chopmark.ra.intake_changes import Import, Plan, Told
@@ -43,7 +44,6 @@ from chopmark.ra.policy import Policy
 from chopmark.ra.sheet import Column, Fault, Row, check_cells
 from chopmark.ra.sheet_cells import Dates
 from chopmark.tw.zone import local_date
-from chopmark.words import CustomerId, text
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total, in octets; each octet counts twice, once a pass."""

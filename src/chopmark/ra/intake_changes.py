@@ -14,7 +14,8 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.clock import Entropy
+from chopmark.core.clock import Entropy
+from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.messaging.ports import Work
@@ -32,7 +33,6 @@ from chopmark.ra.intake_notices import Notices
 from chopmark.ra.intake_ports import Borne, Changes, Confirmed, Past, Rules, SealedCustomer, Standing, Trait
 from chopmark.ra.sheet import Column, Row
 from chopmark.tw.zone import local_midnight
-from chopmark.words import Channel, CustomerId
 
 
 @dataclass(frozen=True, slots=True)

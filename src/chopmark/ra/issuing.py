@@ -12,7 +12,8 @@ from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, Issuer, Pending, Wish
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 from chopmark.identity.ports import CustomerRow
 from chopmark.messaging.ports import Work
 from chopmark.pki import csr
@@ -21,7 +22,6 @@ from chopmark.ra.files import OrderFile, present_of
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Holding, Otherwise
 from chopmark.stepup.challenge import ChallengeState
-from chopmark.words import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 
 
 class Issuing:

@@ -3,17 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from chopmark.errors import Refused
-from chopmark.identity.ports import AccountRow
-from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
-from chopmark.ra.files import CustomerFile, OrderFile, present_of
-from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise, may_use_channel
-from chopmark.ra.ports import Holding
-from chopmark.ra.replace import may_carry
-from chopmark.stepup.challenge import Challenge
-from chopmark.tw.zone import local_date
-from chopmark.words import (
+from chopmark.core.refusal import Refused
+from chopmark.core.types import (
     AccountNumber,
     CertificateState,
     Channel,
@@ -24,6 +15,15 @@ from chopmark.words import (
     Text,
     text,
 )
+from chopmark.identity.ports import AccountRow
+from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
+from chopmark.ra.files import CustomerFile, OrderFile, present_of
+from chopmark.ra.model import Order
+from chopmark.ra.policy import Advice, advise, may_use_channel
+from chopmark.ra.ports import Holding
+from chopmark.ra.replace import may_carry
+from chopmark.stepup.challenge import Challenge
+from chopmark.tw.zone import local_date
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, FactorClass, Operation, Reason, Text, text
 from chopmark.tw.zone import local_date, local_midnight, minus_months
-from chopmark.words import Channel, FactorClass, Operation, Reason, Text, text
 
 
 @dataclass(frozen=True, slots=True)

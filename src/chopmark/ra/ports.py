@@ -6,11 +6,8 @@ from typing import Protocol
 
 from chopmark.audit.journal import Line
 from chopmark.audit.leaf import Leaf, StoredLeaf
-from chopmark.errors import Refusal
-from chopmark.limits.budgets import Budget
-from chopmark.messaging.ports import Work
-from chopmark.ra.model import Order
-from chopmark.words import (
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import (
     AccountNumber,
     ActingLogin,
     CertificateState,
@@ -24,6 +21,9 @@ from chopmark.words import (
     OrderState,
     Serial,
 )
+from chopmark.limits.budgets import Budget
+from chopmark.messaging.ports import Work
+from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
 from chopmark.pki.key_words import are_key_words
 from chopmark.ra.desk import Caller, Desk
 from chopmark.ra.files import OrderFile
 from chopmark.ra.model import BEFORE_SUBMISSION, Order
-from chopmark.words import KeyEvidence, Operation, OrderId, text
 
 MAX_SKEW = timedelta(minutes=10)
 

@@ -11,10 +11,10 @@ from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, order_chain, system_chain
 from chopmark.audit.recorder import Pen
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import OrderId
 from chopmark.limits.budgets import Budget
 from chopmark.ra.desk import Caller, Desk, assert_two
-from chopmark.words import OrderId
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
-from chopmark.clock import new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, Channel, text
 from chopmark.limits.budgets import Budget
 from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.desk import Desk, contact_facts
@@ -24,7 +25,6 @@ from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
 from chopmark.ra.stop_codes import stop_code, stop_hash
 from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
-from chopmark.words import ActingLogin, Channel, text
 
 PER_NETWORK = 10
 """How many references one network may try in an hour."""

@@ -10,12 +10,12 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.ports import Suspender
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, Serial, text
 from chopmark.messaging.ports import Work
 from chopmark.ra.desk import Desk
 from chopmark.ra.ports import Holding
 from chopmark.ra.refusals import two_people
-from chopmark.words import CertificateState, Serial, text
 
 
 class Suspensions(Protocol):

@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import ExecutableDDLElement
 
-from chopmark.store.engine import Engine
-from chopmark.store.opening import is_older, is_postgres, open_engine, schema_of, sqlite_path
-from chopmark.store.postgres_rights import assert_may_migrate
-from chopmark.store.postgres_route import Route
+from chopmark.store.engine.opening import is_older, is_postgres, open_engine, schema_of, sqlite_path
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.postgres_rights import assert_may_migrate
+from chopmark.store.engine.postgres_route import Route
+from chopmark.store.engine.script import Query, Script
+from chopmark.store.engine.sqlite_connection import connect
 from chopmark.store.schema import metadata
-from chopmark.store.script import Query, Script
-from chopmark.store.sqlite_connection import connect
 
 T = TypeVar("T")
 

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
 from chopmark.testing.http_stub import HttpStub, Mode
 from chopmark.testing.tls import server_identity
-from chopmark.words import ChallengeId, Channel, CustomerId, Secret
 
 ANSWER_S: Final = 0.3
 PATIENT_S: Final = 10.0

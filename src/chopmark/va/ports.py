@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.leaf import Leaf
-from chopmark.words import CertificateState, IssuerId, Serial
+from chopmark.core.types import CertificateState, IssuerId, Serial
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
-from chopmark.clock import Clock
-from chopmark.errors import Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CertificateState, Serial
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import ocsp
@@ -20,7 +21,6 @@ from chopmark.pki.crl import CrlReason
 from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
 from chopmark.va.lookout import Lookout, Standing
 from chopmark.va.ports import Status, StatusRecords
-from chopmark.words import CertificateState, Serial
 
 LIFE = timedelta(hours=24)
 RENEWED_BEFORE = timedelta(days=30)

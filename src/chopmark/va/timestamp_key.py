@@ -10,7 +10,7 @@ from typing import TypeAlias
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, system_chain
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path

@@ -13,11 +13,11 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import ChainId, Leaf
 from chopmark.audit.recorder import Pen, Recorder
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import Signer
 from chopmark.pki.x509 import not_after, serial_of
 from chopmark.va.ports import ServiceKey
-from chopmark.words import IssuerId, Serial
 
 
 class ServiceKind(StrEnum):

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.va.lookout import Standing
 from chopmark.va.responder import OcspAnswer
 

@@ -14,7 +14,18 @@ from litestar import Request, Response, Router, get, post, put
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
+    AccountNumber,
+    CustomerId,
+    FactorClass,
+    Operation,
+    OrderId,
+    OrderState,
+    Secret,
+    Serial,
+    text,
+)
 from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
 from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
@@ -58,7 +69,6 @@ from chopmark.web.wire import (
     from_b64,
     to_b64,
 )
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Operation, OrderId, OrderState, Secret, Serial, text
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)

@@ -19,7 +19,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.web import api, backoffice, outside, portal, problems, steps, stop
 from chopmark.web.brand import brand_css
 from chopmark.web.doors import Doors
@@ -30,7 +31,6 @@ from chopmark.web.render import Pages
 from chopmark.web.session import KNOWN, cookie_called, provide_visit
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import Assets
-from chopmark.words import text
 
 MAX_BODY = 64 * 1024
 SECURITY_HEADERS = {

@@ -6,13 +6,13 @@ from typing import Any
 from litestar import Response, Router, get
 from litestar.params import FromQuery
 
+from chopmark.core.types import CustomerId
 from chopmark.identity.sessions import network_of
 from chopmark.ra.feed import Change, Changed
 from chopmark.tw.zone import TAIPEI
 from chopmark.web.api import Req, basic_of
 from chopmark.web.doors import Doors
 from chopmark.web.state import address_of, house
-from chopmark.words import CustomerId
 
 MOST_WAIT_S = 25
 """So long an answer may wait for a change: shorter than what proxies wait for."""

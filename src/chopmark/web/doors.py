@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import Secret, Text
 from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door
@@ -28,7 +29,6 @@ from chopmark.web.brand import Brand
 from chopmark.web.client_address import ClientAddresses
 from chopmark.web.health import Check
 from chopmark.web.load import Load
-from chopmark.words import Secret, Text
 
 
 @dataclass(frozen=True, slots=True)

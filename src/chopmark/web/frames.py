@@ -7,12 +7,12 @@ from litestar.enums import MediaType
 from litestar.response import Response
 from litestar.utils.scope.state import ScopeState
 
+from chopmark.core.types import Text
 from chopmark.web.brand import ServiceKey
 from chopmark.web.i18n import Lang, negotiate
 from chopmark.web.render import Page
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import Frame, language_links, menu
-from chopmark.words import Text
 
 LANG_COOKIE = "lang"
 

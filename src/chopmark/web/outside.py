@@ -11,7 +11,8 @@ from litestar import MediaType, Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, text
 from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Demo
@@ -30,7 +31,6 @@ from chopmark.web.views import (
     InboxPage,
     RepositoryPage,
 )
-from chopmark.words import AccountNumber, CustomerId, FactorClass, text
 
 Req = Request[Any, Any, Any]
 INBOX_SIZE = 50

@@ -8,7 +8,8 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.overview import Overview
@@ -49,7 +50,6 @@ from chopmark.web.views import (
     RevokePage,
     SignInPage,
 )
-from chopmark.words import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
 
 Req = Request[Any, Any, Any]
 _REPLACE_REASONS = (Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED, Reason.REPLACE)

@@ -15,11 +15,11 @@ from litestar.datastructures import Cookie
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Text, text
 from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import error_page
-from chopmark.words import Text, text
 
 log = structlog.get_logger()
 

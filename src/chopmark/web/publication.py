@@ -12,7 +12,8 @@ from email.utils import format_datetime
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.identity.sessions import UNKNOWN, network_of
 from chopmark.pki import ocsp
 from chopmark.pki.ocsp_get import requests_in
@@ -23,7 +24,6 @@ from chopmark.web.doors import Doors
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
 from chopmark.web.octets import body_within
-from chopmark.words import text
 
 MAX_REQUEST = 16 * 1024
 _TYPE = (b"content-type", b"application/ocsp-response")

@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response import Response
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
+from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
@@ -16,7 +17,6 @@ from chopmark.ra.desk import Caller
 from chopmark.ra.files import Repeat
 from chopmark.web.frames import lang_of
 from chopmark.web.state import AnyRequest, house
-from chopmark.words import OrderId, Secret
 
 KNOWN = "known"
 """The cookie of a known browser (`identity.known`)."""

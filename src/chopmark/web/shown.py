@@ -5,7 +5,8 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountKind, CertificateState, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.pki.key_words import key_name
 from chopmark.ra.desk import Caller
@@ -30,7 +31,6 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
-from chopmark.words import AccountKind, CertificateState, Operation, OrderId, OrderState, Text, text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

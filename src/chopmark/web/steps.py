@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
+from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.files import OrderFile
@@ -60,7 +61,6 @@ from chopmark.web.step_views import (
     steps_of,
 )
 from chopmark.web.views import AccountChoice, Action, Frame
-from chopmark.words import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,

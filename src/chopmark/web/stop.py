@@ -2,7 +2,8 @@
 
 from litestar import Response, Router, get, post
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.identity.sessions import network_of
 from chopmark.ra.stopping import Stopped
 from chopmark.web.frames import frame_of, html
@@ -10,7 +11,6 @@ from chopmark.web.portal import Req, form_field
 from chopmark.web.problems import STATUS
 from chopmark.web.state import address_of, house
 from chopmark.web.views import Problem, StopPage, StoppedPage
-from chopmark.words import text
 
 
 @get("/stop")

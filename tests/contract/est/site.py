@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from chopmark.app.foundation import SystemClock, build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.client.signing import ClientKey
-from chopmark.main import SystemClock, build, found_ca
-from chopmark.settings import Settings
+from chopmark.core.types import Serial
 from chopmark.store import db
-from chopmark.words import Serial
 from tests.contract.proxies import changed, proxy, shared_folder
 from tests.contract.world import ROWS, Clock, Dice, Held, World
 from tests.journey.counter import free_port

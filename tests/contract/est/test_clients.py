@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
-from chopmark.words import Operation
+from chopmark.core.types import Operation
 from tests.contract.est.site import Answer, Door, Site, running
 from tests.contract.programs import Program
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, World

@@ -18,15 +18,15 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from chopmark.app.external_ca import Means, issuer_of
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.ca.foreign import ForeignIssuer
 from chopmark.ca.ports import Issuer, Wish
 from chopmark.ca.shipped import profile_named
 from chopmark.client.signing import ClientKey
-from chopmark.external import Means, issuer_of
+from chopmark.core.types import OrderId
 from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
-from chopmark.settings import Settings
-from chopmark.words import OrderId
 from tests.approved import approved
 from tests.contract.issuers import stranger
 from tests.contract.issuers.proxy import DROP_BEFORE, Fault, Proxy, proxied, rewritten

@@ -13,10 +13,10 @@ from chopmark.audit.events import Event
 from chopmark.audit.leaf import order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.foreign_ports import Request, RequestState, Stored
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.by_hand import ByHand
-from chopmark.store.by_hand import HandLedger
-from chopmark.words import IssuerId, OrderId, Serial
+from chopmark.store.repositories.ra.by_hand import HandLedger
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from chopmark.ca.est import EstClient
 from chopmark.ca.ports import Certified, Pending
 from chopmark.ca.wire import Address, Wire
-from chopmark.errors import Refusal
-from chopmark.words import Secret
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Secret
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est, open_est

@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from chopmark import operating
-from chopmark.main import House, build, found_ca, opened
-from chopmark.own_secrets import NotReady
-from chopmark.running import ca_certificates, doors
-from chopmark.settings import Settings
+from chopmark.app.foundation import House, build, found_ca, opened
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
+from chopmark.app.web import ca_certificates, doors
+from chopmark.core.types import OrderState
 from chopmark.store import db
 from chopmark.web import app
-from chopmark.words import OrderState
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.peers import AUTH_KEY, Cfssl

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import structlog
 
+from chopmark.app.foundation import SystemEntropy, build
+from chopmark.app.settings import Settings
+from chopmark.app.web import doors
 from chopmark.ca.foreign import ForeignIssuer
 from chopmark.ca.shipped import profile_named
-from chopmark.demo import SteppingClock
+from chopmark.core.types import CustomerId, OrderId, Secret
+from chopmark.demo.history import SteppingClock
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.main import SystemEntropy, build
 from chopmark.pki.profile import Line
-from chopmark.running import doors
-from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.web import app
-from chopmark.words import CustomerId, OrderId, Secret
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est

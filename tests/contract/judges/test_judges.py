@@ -27,7 +27,7 @@ from pkilint.bin import lint_crl, lint_ocsp_response, lint_pkix_cert
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import RevokedError
 
-from chopmark.words import IssuerId, Operation, Reason
+from chopmark.core.types import IssuerId, Operation, Reason
 from tests.contract.world import ANN, BEN, CEO, DAN, World, world_fixture
 from tests.machine import program
 

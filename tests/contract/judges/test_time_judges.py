@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
+from chopmark.app.foundation import build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.keys.keyring import PREFIX
-from chopmark.main import build, found_ca
 from chopmark.pki import tsp
-from chopmark.settings import Settings
 from chopmark.store import db
 from tests.contract.world import Clock, Dice, World, world_fixture
 from tests.softhsm import MODULE, Device, softhsm

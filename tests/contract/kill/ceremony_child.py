@@ -12,16 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chopmark.authorities import Means
+from chopmark.app.foundation import founding
+from chopmark.app.issuing_cas import Means
+from chopmark.app.settings import Settings
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
 from chopmark.ca.proceedings import Ceremony
 from chopmark.keys.shares import Shares
-from chopmark.main import founding
 from chopmark.operating_ca import ceremony
-from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
 from tests.contract.kill.plan import KillingEngine, Plan
 from tests.contract.world import Clock, Dice
 

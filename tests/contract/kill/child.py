@@ -17,15 +17,15 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chopmark.app.foundation import House, build
+from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
 from chopmark.client.signing import ClientKey
-from chopmark.main import House, build
+from chopmark.core.types import OrderId
 from chopmark.pki.publication import Publication
-from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
 from chopmark.va.publisher import Publisher
-from chopmark.words import OrderId
 from tests.contract.kill.plan import KillingEngine, KillingFolder, KillingSigner, Plan
 from tests.contract.world import ANN, Clock, Dice, Errand, World
 

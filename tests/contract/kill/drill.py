@@ -16,14 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
 from chopmark.ca.embedded import Standard
+from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.jobs.revoke import LEASE_S
-from chopmark.main import build
 from chopmark.pki.ocsp import cert_id
-from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
-from chopmark.words import Operation, OrderId, OrderState
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests import postgres
 from tests.contract.kill.plan import KILLED
 from tests.contract.world import ANN, Clock, Dice, Errand, World

@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from chopmark.main import build
-from chopmark.settings import Settings
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
+from chopmark.core.types import IssuerId
 from chopmark.store import db
-from chopmark.words import IssuerId
 from tests.contract.kill.ceremony_child import SHARES, hold
 from tests.contract.kill.drill import Forker, forker
 from tests.contract.kill.plan import KILLED

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx2
 
-from chopmark.main import SystemClock
-from chopmark.words import CustomerId, FactorClass
+from chopmark.app.foundation import SystemClock
+from chopmark.core.types import CustomerId, FactorClass
 from tests.contract.world import LOGIN, World
 from tests.journey.counter import free_port
 from tests.machine import missing

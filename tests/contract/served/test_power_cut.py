@@ -14,10 +14,10 @@ from random import Random
 
 import pytest
 
+from chopmark.app.foundation import build
+from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
-from chopmark.main import build
-from chopmark.settings import Settings
-from chopmark.store.checking import CertificateRows
+from chopmark.store.repositories.ca.checking import CertificateRows
 from tests.contract.served.power import How, Operation, compiled, cut, recorded
 from tests.contract.served.serving import Answer, Served, Visit, serve, session
 from tests.contract.world import ANN, BEN, CEO, DAN, FAY, Clock, Dice, Errand, World, world_fixture

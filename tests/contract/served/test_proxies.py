@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from chopmark.main import SystemClock, build, found_ca
-from chopmark.settings import Settings
+from chopmark.app.foundation import SystemClock, build, found_ca
+from chopmark.app.settings import Settings
 from chopmark.store import db
 from chopmark.va.timestamp import PER_NETWORK
 from tests.contract.proxies import KINDS, changed, proxy

@@ -11,8 +11,8 @@ from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_
 from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
 from chopmark.ca.ports import Wish
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import OrderId
 from chopmark.pki import csr
-from chopmark.words import OrderId
 from tests.approved import LOGIN, Step, changed, leaves, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))

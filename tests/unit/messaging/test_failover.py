@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog.testing
 
-from chopmark.logs import LOGGED
+from chopmark.app.logs import LOGGED
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.demo import CODE_GAP, DemoGateway, InboxEntry
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
-from chopmark.words import ChallengeId, Channel, CustomerId, Secret
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 REST = timedelta(seconds=30)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.messaging.letter import Letterhead
 from chopmark.messaging.ports import Message, Purpose
 from chopmark.messaging.templates import CodeParts, Language, Sender, write_code, write_notice
-from chopmark.words import Channel, CustomerId, Secret
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 FROM, NAME = "no-reply@haojing.example", "好景期貨"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from chopmark.core.types import Secret
 from chopmark.messaging.lines import MOST_KEPT, Lines
 from chopmark.messaging.ports import FaultReason, Receipt
 from chopmark.messaging.smtp import SmtpGateway, Tls
-from chopmark.words import Secret
 from tests.unit.messaging.test_smtp import (
     MESSAGE,
     PASSWORD,

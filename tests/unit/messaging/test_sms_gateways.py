@@ -9,6 +9,7 @@ from typing import cast
 import httpx2
 import pytest
 
+from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig
 from chopmark.messaging.every8d import REFUSED as EVERY8D_CODES
 from chopmark.messaging.mitake import REFUSED as MITAKE_CODES
@@ -20,7 +21,6 @@ from chopmark.messaging.smsgo import REFUSED as SMSGO_CODES
 from chopmark.testing.gateways import CHECKS, MESSAGE, TEXT, Check, outcome_of
 from chopmark.testing.http_stub import Heard, HttpStub, Mode, Says
 from chopmark.testing.sms_stubs import PASSWORD, USER, Every8dStub, MitakeStub, SmsgoStub, SmsStub
-from chopmark.words import Channel, Secret
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chopmark.gateways import GatewayUnfit, gateways_of, reach_mail
+from chopmark.app.gateways import GatewayUnfit, gateways_of, reach_mail
+from chopmark.app.settings import Settings, Smtp
+from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.messaging.demo import InboxEntry
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
 from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
-from chopmark.settings import Settings, Smtp
 from chopmark.web.brand import DEMO_BRAND
-from chopmark.words import Channel, CustomerId, Secret
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 CODE, ADDRESS, PASSWORD = "0123456789", "zhang.san@example.com", "mail-password"

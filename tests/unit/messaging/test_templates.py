@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
+from chopmark.core.types import Channel, Operation, Secret
 from chopmark.messaging.ports import Purpose, code_purpose
 from chopmark.messaging.sms import segments
 from chopmark.messaging.templates import CodeParts, Language, Sender, Written, unfit_for_sms, write_code, write_notice
-from chopmark.words import Channel, Operation, Secret
 
 SENDER = Sender("好景期貨", "Haojing Futures", "02-2345-6789")
 CODES = [each for each in Purpose if each.is_code]

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from chopmark.ra.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.ra.sheet_cells import Dates, read_date, spoiled, unguarded
 from tests.unit.ra.test_sheet import ENGLISH, GOOD, TODAY, checked, faults

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chopmark.store.postgres_joint import LANES, Joiner
-from chopmark.store.postgres_pool import Pool
-from chopmark.store.script import Bundle, query
+from chopmark.store.engine.postgres_joint import LANES, Joiner
+from chopmark.store.engine.postgres_pool import Pool
+from chopmark.store.engine.script import Bundle, query
 
 BUNDLE = Bundle((query("SELECT 'what only these tests ask, since the process remembers its columns'"),), joint=True)
 

@@ -1,0 +1,285 @@
+"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a bell for LISTEN and NOTIFY."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any, Literal, ParamSpec, Self, TypeVar
+
+import asyncpg
+
+from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
+from chopmark.store.engine.postgres_bell import Bell
+from chopmark.store.engine.postgres_bundle import perform_bundle
+from chopmark.store.engine.postgres_joint import LOST, Alone, Joiner
+from chopmark.store.engine.postgres_pool import Pool
+from chopmark.store.engine.postgres_rights import schema_of
+from chopmark.store.engine.postgres_route import COMMAND_S, Route
+from chopmark.store.engine.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+POOL = 8
+READERS = 4
+RERUNS = 3
+SESSION = {
+    "application_name": "chopmark",
+    "timezone": "UTC",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",  # a plan made while a table was empty is kept when it no longer is
+    "lock_timeout": "5s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+UNHURRIED = SESSION | {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "enable_seqscan": "on",  # whole tables are read
+}
+READING = {"default_transaction_read_only": "on"}
+
+_RERUN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+_UNAVAILABLE = (
+    OSError,  # TimeoutError too
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    *_RERUN,
+)
+_KEY = re.compile(r"Key \((?P<columns>[^)]*)\)=")
+
+
+class PostgresEngine:
+    """`Engine` over a PostgreSQL; `open` makes one.
+
+    Values go in prepared statements that each connection keeps: a pooler in between has to be in session mode.
+    """
+
+    dialect: Literal["postgresql"] = "postgresql"
+
+    def __init__(self, route: Route, writers: Pool, readers: Pool) -> None:
+        self._route = route
+        self._writers = writers
+        self._readers = readers
+        self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
+        self._bells = Bells()
+        self._bell = Bell(route, self._bells)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, dsn: str, *, pool: int = POOL, readers: int = READERS, durable: bool = True) -> Self:
+        """Connect, and refuse a server that could lose what it has committed.
+
+        Raises:
+            NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
+            Unfit: the address, a pooler or the role's rights will not do.
+        """
+        route = Route.to(dsn)
+        writing = Pool(partial(_connect, route, SESSION, durable), pool)
+        reading = Pool(partial(_connect, route, SESSION | READING, False), readers)
+        writing.beside, reading.beside = reading, writing
+        with _opening:
+            try:
+                await schema_of(route)
+                for each in (writing, reading):
+                    each.give(await each.take())
+            except BaseException:
+                writing.terminate()
+                raise
+        return cls(route, writing, reading)
+
+    async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
+        make = partial(script, *args, **kwargs)
+        with _translating:
+            for _ in range(RERUNS):
+                try:
+                    return await self._transaction(self._writers, "BEGIN", make)
+                except _RERUN:
+                    continue
+                except asyncpg.ReadOnlySQLTransactionError as failure:  # a standby, around a failover
+                    raise unavailable() from failure
+            return await self._transaction(self._writers, "BEGIN", make)
+
+    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Engine.read`."""
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        with _translating:
+            return await self._transaction(self._readers, begin, partial(script, *args, **kwargs))
+
+    async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
+        """As `Engine.stream`."""
+        statement = compiled(sql)
+        with _translating:
+            connection = await self._route.connect(UNHURRIED)
+            try:
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    cursor = await connection.cursor(statement.numbered, *statement.arguments(values))
+                    while rows := await cursor.fetch(batch):
+                        yield rows
+            finally:
+                connection.terminate()
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """As `Engine.snapshot`."""
+        with _translating:
+            connection = await self._route.connect(UNHURRIED)
+        try:
+            with _translating:
+                await connection.transaction(isolation="repeatable_read", readonly=True).start()
+                await connection.execute("SELECT 1")  # the first statement, not BEGIN, fixes the moment
+            yield _View(connection)
+        finally:
+            connection.terminate()
+
+    async def wake(self, channel: str) -> None:
+        """As `Engine.wake`; heard by every process on this database."""
+        self._ring([channel])
+
+    async def wait(self, channel: str, timeout_s: float) -> bool:
+        """As `Engine.wait`."""
+        await self._bell.listen(channel)
+        return await self._bells.wait(channel, timeout_s)
+
+    async def close(self) -> None:
+        """As `Engine.close`."""
+        if not self._closed:
+            self._closed = True
+            await self._bell.close()
+            await self._readers.close()
+            await self._writers.close()
+
+    async def _transaction(self, pool: Pool, begin: str, make: Callable[[], Script[T]]) -> T:
+        walk = Walk(make())
+        try:
+            step = walk.first()
+            if isinstance(step, Bundle) and step.joint:
+                with contextlib.suppress(Alone):
+                    step = walk.bundled(step, await self._joiners[pool].perform(step))
+            if step is not None:
+                connection = await pool.take()
+                try:
+                    await _walk(connection, begin, walk, step)
+                except TimeoutError:
+                    pool.doubt()
+                    raise
+                finally:
+                    pool.give(connection)
+        finally:
+            walk.close()
+        self._ring(walk.channels)
+        return walk.answer
+
+    def _ring(self, channels: list[str]) -> None:
+        if channels:
+            self._bells.ring(channels)
+            self._bell.announce(channels)
+
+
+class _View:
+    """`Snapshot` over a connection whose transaction has begun; its streams take turns."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
+        statement = compiled(sql)
+        with _translating:
+            async with self._turn:
+                cursor = await self._connection.cursor(statement.numbered, *statement.arguments(values))
+            while True:
+                async with self._turn:
+                    rows = await cursor.fetch(batch)
+                if not rows:
+                    return
+                yield rows
+
+
+async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any:
+    """Return a new connection of a pool; raises as `Route.connect`."""
+    return await route.connect(
+        settings,
+        durable=durable,
+        command_timeout=COMMAND_S,
+        statement_cache_size=1024,
+        max_cached_statement_lifetime=0,
+    )
+
+
+async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
+    """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
+    try:
+        after: Statements | None = step
+        if isinstance(step, Bundle):
+            after = walk.bundled(step, await perform_bundle(connection, step))
+        elif walk.whole:
+            after = walk.next(await _perform(connection, step))
+        if after is not None:
+            await _walk_through(connection, begin, walk, after)
+    except LOST as failure:
+        if type(failure) in LOST:
+            connection.terminate()
+            raise ConnectionResetError(str(failure)) from failure
+        raise
+    except (asyncio.CancelledError, TimeoutError):
+        connection.terminate()
+        raise
+
+
+async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
+    await connection.execute(begin)
+    try:
+        while step is not None:
+            step = walk.next(await _perform(connection, step))
+        await connection.execute("COMMIT")
+    except BaseException:
+        # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, *LOST):
+            await connection.execute("ROLLBACK")
+        raise
+
+
+async def _perform(connection: Any, step: Statements) -> list[Row]:
+    if isinstance(step, Bundle):
+        raise RuntimeError("a bundle is a script's first step")
+    statement = compiled(step.sql)
+    if isinstance(step, Batch):
+        await connection.executemany(statement.numbered, [statement.arguments(values) for values in step.values])
+        return []
+    rows: list[Row] = await connection.fetch(statement.numbered, *statement.arguments(step.values))
+    return rows
+
+
+class _Translating:
+    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is.
+
+    So does Unfit, except at the opening: for a customer the database is away, and a job's log names the cause.
+    """
+
+    __slots__ = ("_also",)
+
+    def __init__(self, *also: type[Exception]) -> None:
+        self._also = (*_UNAVAILABLE, *also)
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _traceback: object) -> None:
+        """Say it in our words."""
+        if isinstance(failure, asyncpg.UniqueViolationError):
+            match = _KEY.match(failure.detail or "")
+            columns = tuple(match["columns"].split(", ")) if match else ()
+            raise Clash(failure.table_name or "", columns) from None
+        if isinstance(failure, self._also):
+            raise unavailable() from failure
+
+
+_translating = _Translating(Unfit)
+_opening = _Translating()

@@ -1,0 +1,93 @@
+"""The wake-ups between processes: LISTEN and NOTIFY on one connection beside the pools.
+
+A NOTIFY inside a transaction makes all such commits of a PostgreSQL wait for one another, each with its disk flush.
+So the bell rings after the commit, many channels at a time, without a flush. A wake-up lost with a process or a
+connection costs the waiter its timeout and nothing else: the row that it looks for is committed.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import asyncpg
+
+from chopmark.store.engine.port import Bells, Unfit
+from chopmark.store.engine.postgres_route import Route
+
+COMMAND_S = 5
+SESSION = {"application_name": "chopmark bell", "synchronous_commit": "off", "lock_timeout": "5s"}
+_FAILURES = (OSError, Unfit, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+class Bell:
+    """Carries the channels of this process's bells to the others and back; connects when first needed, and again."""
+
+    def __init__(self, route: Route, bells: Bells) -> None:
+        self._route = route
+        self._bells = bells
+        self._connection: Any = None
+        self._session = 0
+        self._heard: set[str] = set()
+        self._pending: set[str] = set()
+        self._sending: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    async def listen(self, channel: str) -> None:
+        """What other processes announce on this channel rings here from now on, if the database can be reached."""
+        if channel in self._heard:
+            return
+        async with self._lock:
+            try:
+                connection = await self._connected()
+                if channel not in self._heard:
+                    await connection.add_listener(channel, self._ring)
+                    self._heard.add(channel)
+                    self._bells.ring([channel])  # for what was announced before
+            except _FAILURES:
+                self._drop()
+
+    def announce(self, channels: Iterable[str]) -> None:
+        """Other processes are told soon; what comes while one message is under way goes with the next."""
+        self._pending.update(channels)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+
+    async def close(self) -> None:
+        """Tell what is pending and end the connection."""
+        if self._sending is not None:
+            await self._sending
+        async with self._lock:
+            self._drop()
+
+    async def _send(self) -> None:
+        while self._pending:
+            channels = sorted(self._pending)
+            self._pending.clear()
+            async with self._lock:
+                try:
+                    connection = await self._connected()
+                    await connection.execute("SELECT pg_notify(c, '') FROM unnest($1::text[]) AS c", channels)
+                except _FAILURES:
+                    self._drop()
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._heard.clear()
+            self._connection = await self._route.connect(SESSION, command_timeout=COMMAND_S)
+            # Not `get_server_pid`: behind a pooler that number is the pooler's own.
+            self._session = await self._connection.fetchval("SELECT pg_backend_pid()")
+            self._connection.add_termination_listener(self._lost)
+        return self._connection
+
+    def _ring(self, _connection: Any, pid: int, channel: object, _payload: object) -> None:
+        if pid != self._session:  # our own were rung at once
+            self._bells.ring([str(channel)])
+
+    def _lost(self, _connection: Any) -> None:
+        self._heard.clear()
+        self._bells.ring_all()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

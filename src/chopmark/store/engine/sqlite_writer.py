@@ -1,0 +1,203 @@
+"""The writer thread: takes scripts from a queue, runs each in its savepoint, commits the group, then answers.
+
+What must hold: an outcome is delivered only after the commit that it depends on. A group ends when nobody is
+waiting, after 64 scripts or after 5 ms, whichever is first.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from chopmark.store.engine.port import NotDurable, unavailable
+from chopmark.store.engine.script import Script, Walk
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, is_io_error, translated, walk_through
+
+GROUP_CALLS = 64
+GROUP_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call that waits for the writer; a `reader` is kept from writing."""
+
+    make: Callable[[], Script[Any]]
+    answered: asyncio.Future[Any]
+    reader: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return not self.answered.cancelled()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job: the script's answer, or a failure."""
+
+    job: Job
+    answer: Any = None
+    failure: BaseException | None = None
+    channels: list[str] = field(default_factory=list)
+
+
+class Writer(threading.Thread):
+    """The only writer of this process.
+
+    `now` is a monotonic clock in seconds (the event loop's own); `deliver` is called in this thread with the outcomes
+    of each committed, or refused, group.
+    """
+
+    def __init__(
+        self, path: str, now: Callable[[], float], deliver: Callable[[list[Outcome]], None], *, group: bool
+    ) -> None:
+        super().__init__(name="sqlite-writer", daemon=True)
+        self._path = path
+        self._now = now
+        self._deliver = deliver
+        self._calls = GROUP_CALLS if group else 1
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._db: sqlite3.Connection | None = connect(path)
+
+    def submit(self, job: Job) -> None:
+        """Line a job up; its outcome is delivered in any case."""
+        self._queue.put(job)
+
+    def stop(self) -> None:
+        """End the thread after the jobs that are lined up."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Commit groups until stopped."""
+        while not self._stopping:
+            job = self._queue.get()
+            if job is None:
+                break
+            self._deliver(self._group(job))
+        if self._db is not None:
+            self._db.close()
+
+    def _group(self, first: Job) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        try:
+            db = self._begun()
+            self._run_waiting(db, first, outcomes)
+            db.execute("COMMIT")
+        except (sqlite3.Error, MemoryError, NotDurable) as failure:
+            self._abandon(failure)
+            if not outcomes:  # nobody could begin: whoever is lined up would wait as long for the same answer
+                return [_refused(job, failure) for job in (first, *self._waiting())]
+            if len(outcomes) == 1 or is_io_error(failure):
+                return [_refused(outcome.job, failure) for outcome in outcomes]
+            return [self._alone(outcome.job) for outcome in outcomes]
+        return outcomes
+
+    def _run_waiting(self, db: sqlite3.Connection, first: Job, outcomes: list[Outcome]) -> None:
+        until = self._now() + GROUP_S
+        job: Job | None = first
+        while job is not None:
+            outcomes.append(Outcome(job))
+            _attempt(db, outcomes[-1])
+            job = self._next() if len(outcomes) < self._calls and self._now() < until else None
+
+    def _alone(self, job: Job) -> Outcome:
+        outcome = Outcome(job)
+        try:
+            db = self._begun()
+            _attempt(db, outcome)
+            db.execute("COMMIT")
+        except (sqlite3.Error, MemoryError, NotDurable) as failure:
+            self._abandon(failure)
+            return _refused(job, failure)
+        return outcome
+
+    def _begun(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = connect(self._path)
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db
+
+    def _abandon(self, failure: Exception) -> None:
+        """Leave the transaction; after an I/O error leave the connection too, and what it believes of the file."""
+        if self._db is None:
+            return
+        if is_io_error(failure) and self._path != MEMORY:
+            self._db.close()
+            self._db = None
+        elif self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def _next(self) -> Job | None:
+        try:
+            job = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if job is None:
+            self._stopping = True
+        return job
+
+    def _waiting(self) -> list[Job]:
+        jobs = []
+        while (job := self._next()) is not None:
+            jobs.append(job)
+        return jobs
+
+
+def _attempt(db: sqlite3.Connection, outcome: Outcome) -> None:
+    """Run one script in its savepoint; what it raises is its own outcome.
+
+    Raises:
+        sqlite3.Error, MemoryError: SQLite gave up the transaction, with everybody's work in it.
+    """
+    if outcome.job.wanted:
+        with _Savepoint(db, outcome) as savepoint:
+            savepoint.walk = Walk(outcome.job.make())
+            walk_through(db, savepoint.walk)
+
+
+def _refused(job: Job, failure: Exception) -> Outcome:
+    refused = unavailable()
+    refused.__cause__ = failure
+    return Outcome(job, failure=refused)
+
+
+class _Savepoint:
+    """Keeps the script's work when it returns, takes it back when it raises."""
+
+    __slots__ = ("_db", "_outcome", "walk")
+
+    def __init__(self, db: sqlite3.Connection, outcome: Outcome) -> None:
+        self._db = db
+        self._outcome = outcome
+        self.walk: Walk[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._db.execute("SAVEPOINT call")
+        if self._outcome.job.reader:
+            self._db.execute("PRAGMA query_only = 1")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not self._db.in_transaction and not isinstance(failure, sqlite3.Error | MemoryError):
+            raise sqlite3.OperationalError("a script ended the transaction") from failure
+        if failure is not None and (not self._db.in_transaction or is_io_error(failure)):
+            return False
+        if self._outcome.job.reader:
+            self._db.execute("PRAGMA query_only = 0")
+        walk = self.walk
+        if failure is not None and not (walk and walk.whole):
+            self._db.execute("ROLLBACK TO call")
+        self._db.execute("RELEASE call")
+        if failure is not None:
+            self._outcome.failure = translated(failure)
+        elif walk is not None:
+            self._outcome.answer = walk.answer
+            self._outcome.channels = walk.channels
+        return True

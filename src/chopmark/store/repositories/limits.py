@@ -1,0 +1,170 @@
+"""Budgets and entries: each is one conditional statement; several are taken together or not at all."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.core.types import CustomerId
+from chopmark.identity.entries import CLOSES_AT, Way
+from chopmark.limits.budgets import Budget, Spent
+from chopmark.store.engine.columns import AHEAD, ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Script, at_once, guard, query
+from chopmark.store.repositories.leaves import record
+
+_OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
+"""A window that would begin later than now was opened by a clock that was ahead: it begins anew."""
+_TAKE = f"""
+INSERT INTO counters (name, window_start, used) VALUES (:name, :now, 1)
+ON CONFLICT (name) DO UPDATE SET
+  used = CASE WHEN {_OVER} THEN 1 ELSE counters.used + 1 END,
+  window_start = CASE WHEN {_OVER} THEN :now ELSE counters.window_start END
+WHERE {_OVER} OR counters.used < :most
+RETURNING used
+"""
+_GIVE_BACK = "UPDATE counters SET used = used - 1 WHERE name = :name AND used > 0"
+_START = "SELECT window_start FROM counters WHERE name = :name"
+_CHARGE = """
+INSERT INTO entries (subject, entry, failed, at) VALUES (:subject, :entry, 1, :now)
+ON CONFLICT (subject, entry) DO UPDATE SET failed = entries.failed + 1, at = :now
+WHERE entries.closed_at IS NULL AND entries.failed < :most
+RETURNING failed
+"""
+_NOT_COMPARED = """
+UPDATE entries SET failed = failed - 1
+WHERE subject = :subject AND entry = :entry AND failed > 0 AND closed_at IS NULL
+"""
+_ANEW = "UPDATE entries SET failed = 0 WHERE subject = :subject AND entry = :entry AND closed_at IS NULL"
+_CLOSE = """
+UPDATE entries SET closed_at = :now
+WHERE subject = :subject AND entry = :entry AND failed >= :most AND closed_at IS NULL RETURNING subject
+"""
+_REOPEN = """
+UPDATE entries SET failed = 0, closed_at = NULL WHERE subject = :customer AND closed_at IS NOT NULL RETURNING entry
+"""
+OPEN_ALL = "UPDATE entries SET failed = 0, closed_at = NULL WHERE subject = :customer"
+
+
+class _SpentBudget(Exception):
+    """Rolls back the budgets taken before the one that is used up."""
+
+    def __init__(self, spent: Spent) -> None:
+        super().__init__(spent.name)
+        self.spent = spent
+
+
+def take_each(budgets: tuple[Budget, ...], now: datetime) -> Script[Spent | None]:
+    """Take the budgets in order; the first that is used up comes back, and those before it stay taken.
+
+    For use inside a larger script; the caller gives back or rolls back.
+    """
+    for budget, take in zip(_in_order(budgets), taken(budgets, now), strict=True):
+        rows = yield take
+        if not rows:
+            start = yield query(_START, name=budget.name)
+            wait_ms = int(start[0]["window_start"]) + span(budget.window) - ms(now)
+            return Spent(budget.name, max(1, -(-wait_ms // 1000)))
+    return None
+
+
+def taken(budgets: tuple[Budget, ...], now: datetime) -> tuple[Query, ...]:
+    """Return the statements that take the budgets, for a bundle: guards, in the order in which all take them."""
+    return tuple(
+        guard(_TAKE, name=budget.name, now=ms(now), since=ms(now) - span(budget.window), most=budget.limit)
+        for budget in _in_order(budgets)
+    )
+
+
+def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
+    return sorted(budgets, key=lambda b: b.name)
+
+
+def give_back_each(budgets: tuple[Budget, ...]) -> Script[None]:
+    """Return one use of each budget."""
+    for budget in _in_order(budgets):
+        yield give_back(budget.name)
+
+
+def give_back(name: str) -> Query:
+    """Return the statement that gives one use of a budget back; never below zero."""
+    return query(_GIVE_BACK, name=name)
+
+
+class CounterLedger:
+    """Implements `limits.budgets.Counters` and `identity.entries.Entries`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def take(self, budgets: tuple[Budget, ...], now: datetime) -> Spent | None:
+        """Charge every budget once, or none of them."""
+
+        def script() -> Script[None]:
+            if (yield from at_once(*taken(budgets, now))) is not None:
+                return
+            spent = yield from take_each(budgets, now)
+            if spent is not None:
+                raise _SpentBudget(spent)
+
+        try:
+            await self._engine.run(script)
+        except _SpentBudget as refused:
+            return refused.spent
+        return None
+
+    async def give_back(self, budgets: tuple[Budget, ...]) -> None:
+        """Return one use of each budget; a window that has closed meanwhile makes no difference."""
+        await self._engine.run(give_back_each, budgets)
+
+    async def charge(self, way: Way, budgets: tuple[Budget, ...], now: datetime) -> int | Spent | None:
+        """Count an attempt as wrong before it is compared, together with its budgets; None when the entry is closed.
+
+        Whoever knocks at a closed entry pays with the budgets all the same.
+        """
+        entry = guard(_CHARGE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
+
+        def script() -> Script[int | None]:
+            done = yield from at_once(*taken(budgets, now), entry)
+            if done is not None:
+                return int(done[-1][0]["failed"])
+            spent = yield from take_each(budgets, now)
+            if spent is not None:
+                raise _SpentBudget(spent)
+            rows = yield entry
+            return int(rows[0]["failed"]) if rows else None
+
+        try:
+            return await self._engine.run(script)
+        except _SpentBudget as refused:
+            return refused.spent
+
+    async def uncharge(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+        """Take an attempt back that was not compared."""
+        await self._engine.run(self._settle, _NOT_COMPARED, way, budgets)
+
+    async def right(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+        """Begin counting anew, unless the entry was closed meanwhile; give the budgets back."""
+        await self._engine.run(self._settle, _ANEW, way, budgets)
+
+    @staticmethod
+    def _settle(sql: str, way: Way, budgets: tuple[Budget, ...]) -> Script[None]:
+        backs = (query(_GIVE_BACK, name=budget.name) for budget in _in_order(budgets))
+        yield from at_once(*backs, query(sql, subject=way.subject, entry=way.entry.value))
+
+    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
+        """Close an entry that has failed too often; False when it is closed already."""
+        close = guard(_CLOSE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
+
+        def script() -> Script[bool]:
+            return (yield from record(leaf, close)) is not None
+
+        return await self._engine.run(script)
+
+    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
+        """Open all entries of the customer; False when none was closed."""
+
+        def script() -> Script[bool]:
+            return (yield from record(leaf, guard(_REOPEN, customer=customer))) is not None
+
+        return await self._engine.run(script)

@@ -1,0 +1,126 @@
+"""After a restore: what the lost time may have used up is ended, kind by kind, and what was signed is made anew.
+
+Rows are ended and not deleted where something else is read from them: whose last login it was, which ticket comes
+again, which code approved an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from chopmark.audit.leaf import Leaf
+from chopmark.restoring import Voided
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Notify, Script, at_once, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.va.answers import CHANGES_CHANNEL, NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Void:
+    """Rows of a table that still work, and what ends them."""
+
+    table: str
+    which: str
+    change: str
+
+    @property
+    def ended(self) -> str:
+        """The statement that ends them; a row comes back for each."""
+        return f"{self.change} WHERE {self.which} RETURNING 1 AS ended"
+
+    @property
+    def counted(self) -> str:
+        """The statement that counts them."""
+        return f"SELECT COUNT(*) AS n FROM {self.table} WHERE {self.which}"
+
+
+_VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
+    {
+        Voided.CODES: _Void("challenges", "state = 'live'", "UPDATE challenges SET state = 'dead'"),
+        # One that nobody has taken lapses; one that was taken and not confirmed forgets who took it.
+        Voided.TICKETS: _Void(
+            "launches",
+            "confirmed_at IS NULL AND (expires_at > created_at OR visitor_hash IS NOT NULL)",
+            "UPDATE launches SET expires_at = created_at, visitor_hash = NULL",
+        ),
+        # Neither its id nor the one before a rotation works in a session that is over.
+        Voided.SESSIONS: _Void("sessions", "ends_at > created_at", "UPDATE sessions SET ends_at = created_at"),
+        Voided.NONCES: _Void("orders", "nonce IS NOT NULL", "UPDATE orders SET nonce = NULL"),
+        # A used one too: it stands for its program as long as the order lives.
+        Voided.CREDENTIALS: _Void("credentials", "1 = 1", "DELETE FROM credentials"),
+        Voided.SLIPS: _Void("slips", "state = 'live'", "UPDATE slips SET state = 'void'"),
+        Voided.ANSWERS: _Void("idempotency", "1 = 1", "DELETE FROM idempotency"),
+    }
+)
+_NO_ANSWERS = "DELETE FROM answers"
+_ANSWERS_DUE = f"UPDATE certificates SET answer_due = :now WHERE answer_due < {NEVER} AND state <> 'reserved'"
+# A list that has seen another number of changes than there are is published anew, with a higher number.
+_LISTS_DUE = "UPDATE crls SET seen_end = -1"
+_FREE = """
+UPDATE leases SET holder = '', until = 0,
+  fencing = CASE WHEN fencing > CAST(:above AS BIGINT) THEN fencing ELSE CAST(:above AS BIGINT) END + 1
+"""
+
+
+class _Moved(Exception):
+    """There are more or fewer than were counted; rolls the transaction back."""
+
+
+class RestoredLedger:
+    """Implements `restoring.Voids`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def counts(self) -> Mapping[Voided, int]:
+        """Return how many of each kind would be void."""
+
+        def script() -> Script[Mapping[Voided, int]]:
+            found = yield from at_once(*(query(_VOIDS[kind].counted) for kind in Voided))
+            return {kind: int(rows[0]["n"]) for kind, rows in zip(Voided, found or (), strict=True)}
+
+        return await self._engine.read(script)
+
+    async def void(self, kind: Voided, count: int, leaf: Leaf) -> bool:
+        """End all of a kind, with the leaf; False, and nothing has happened, when they are not `count`."""
+
+        def script() -> Script[None]:
+            if len((yield query(_VOIDS[kind].ended))) != count:
+                raise _Moved
+            yield from append(leaf)
+
+        try:
+            await self._engine.run(script)
+        except _Moved:
+            return False
+        return True
+
+    async def renew_status(self, now: datetime) -> None:
+        """Have every OCSP answer and every list signed anew, due from now on; numbers of lists only rise."""
+
+        def script() -> Script[None]:
+            yield query(_NO_ANSWERS)
+            yield query(_ANSWERS_DUE, now=ms(now))
+            yield query(_LISTS_DUE)
+            yield Notify(CHANGES_CHANNEL)
+
+        await self._engine.run(script)
+
+    async def free_leases(self, above: int) -> None:
+        """End every lease; the next holder of each has a fencing number higher than `above`."""
+
+        def script() -> Script[None]:
+            yield query(_FREE, above=above)
+
+        await self._engine.run(script)
+
+    async def tell(self, leaf: Leaf) -> bool:
+        """Append the leaf."""
+        await self._engine.run(append, leaf)
+        return True

@@ -1,0 +1,123 @@
+"""What people at the firm do to certificates and keys: holds, releases, blocked keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from chopmark.audit.leaf import Leaf
+from chopmark.core.types import Serial
+from chopmark.messaging.ports import Work
+from chopmark.ra.ports import Holding
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
+from chopmark.store.repositories.ra.stops import cleared
+
+_HOLD = """
+UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'
+WHERE serial = :serial AND state = 'active' RETURNING serial
+"""
+_RELEASE = """
+UPDATE holdings SET state = CASE WHEN activated_at IS NULL THEN 'issued' ELSE 'active' END,
+  ended_at = NULL, reason = NULL
+WHERE serial = :serial AND state = 'held'
+  AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.spki_sha256 = holdings.spki_sha256 AND k.blocked IS NOT NULL)
+  AND CASE WHEN activated_at IS NULL
+    THEN EXISTS (SELECT 1 FROM orders w WHERE w.id = holdings.order_id AND w.state = 'issued')
+    ELSE NOT EXISTS (SELECT 1 FROM holdings o WHERE o.customer = holdings.customer AND o.profile = holdings.profile
+      AND o.state = 'active') END
+RETURNING serial
+"""
+"""A certificate that was stopped before it was proved comes back unproved: it may stand beside the active one."""
+_HOLDERS = f"""
+SELECT {HOLDING} FROM holdings WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') ORDER BY serial
+"""
+_REPORT = """
+INSERT INTO blocked_keys (spki_sha256, reason, blocked_at) VALUES (:spki, :reason, :now)
+ON CONFLICT (spki_sha256) DO NOTHING RETURNING spki_sha256
+"""
+_BLOCK = "UPDATE keys SET blocked = COALESCE(blocked, :reason) WHERE spki_sha256 = :spki"
+_REVOKE = """
+UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
+WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') RETURNING serial
+"""
+_END = """
+UPDATE orders SET state = 'refused', ended = 'key_blocked', nonce = NULL
+WHERE spki_sha256 = :spki AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked', 'issued')
+RETURNING id
+"""
+_KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
+
+
+class _Another(Exception):
+    """Rolls a block back that met a certificate it did not know of."""
+
+
+class StaffLedger:
+    """Implements `ra.suspension.Suspensions` and `ra.blocking.BlockedKeys`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Put an active certificate on hold; False in any other state."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_HOLD, serial=serial, now=ms(now))
+            if rows:
+                yield from queue(works)
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
+        """Let a held certificate count again as before its hold; False when it is on none or may not come back."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_RELEASE, serial=serial)
+            if rows:
+                yield cleared(serial)
+                yield from queue(works)
+                yield from append(leaf)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def holders(self, spki_sha256: str) -> list[Holding]:
+        """Return the certificates with this key that are issued, active or on hold."""
+
+        def script() -> Script[list[Holding]]:
+            return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
+
+        return await self._engine.read(script)
+
+    async def block(
+        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+    ) -> bool | None:
+        """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key."""
+
+        def script() -> Script[bool]:
+            fresh = yield query(_REPORT, spki=spki_sha256, reason=reason, now=ms(now))
+            yield query(_BLOCK, spki=spki_sha256, reason=reason)
+            ended = yield query(_REVOKE, spki=spki_sha256, reason=reason, now=ms(now))
+            if not {row["serial"] for row in ended} <= works.keys():
+                raise _Another
+            orders = yield query(_END, spki=spki_sha256)
+            for row in orders:
+                yield query(_KILL_CODES, id=row["id"])
+            for row in ended:
+                yield from queue(works[Serial(row["serial"])])
+            changed = bool(fresh or ended or orders)
+            if changed:
+                yield from append(leaf)
+            return changed
+
+        try:
+            return await self._engine.run(script)
+        except _Another:
+            return None

@@ -1,0 +1,437 @@
+"""Challenges and the failure ledger: what is charged before a comparison (I10 to I14)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from chopmark.audit.leaf import Leaf
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
+from chopmark.messaging.ports import Work
+from chopmark.stepup import challenge as pure
+from chopmark.stepup.challenge import Challenge, ChallengeState
+from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
+from chopmark.stepup.verifier import HELD, pause_of
+from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.limits import give_back, give_back_each, take_each, taken
+from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
+from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.stepup.failures import (
+    CODES_LOCKED,
+    HELD_ROWS,
+    charge_failure,
+    failure,
+    forgive,
+    lock_if_used_up,
+    lock_of,
+    unlock,
+)
+
+_COLUMNS = """id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
+  attempts, max_attempts, created_at, expires_at, resend_at, state"""
+_LOCK_ORDER = f"""
+UPDATE orders SET challenge = :challenge, login_factors = :union
+WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND operation <> 'revoke')
+  OR (operation = 'revoke' AND state IN ('open', 'coded'))) AND expires_at > :now
+  AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
+RETURNING customer
+"""
+# The live one is the newest, also where one before it was made by a clock that was ahead.
+SENT = f"""
+SELECT {_COLUMNS}, (SELECT outcome FROM work WHERE work.id = challenges.id AND work.done_at IS NOT NULL) AS outcome
+FROM challenges WHERE order_id = :order_id
+ORDER BY CASE WHEN state = 'live' THEN 0 ELSE 1 END, created_at DESC, id DESC
+"""
+_KILL = "UPDATE challenges SET state = 'dead' WHERE order_id = :order_id AND state = 'live' RETURNING id"
+_INSERT = f"""
+INSERT INTO challenges ({_COLUMNS})
+VALUES (:id, :order_id, :customer, :channel, :contact_version, :nonce, :kid, :operation, :spki, :digits, :reference,
+  0, :max_attempts, :created_at, :expires_at, :resend_at, 'live')
+"""
+_COUNTED = """
+SELECT created_at FROM challenges
+WHERE customer = :customer AND created_at > :since AND created_at <= :ahead
+  AND created_at > COALESCE((SELECT window_start FROM counters WHERE name = :anew AND window_start <= :ahead), 0)
+  AND (order_id = :order_id OR (state <> 'consumed' AND attempts < max_attempts
+    AND CASE WHEN operation = 'rekey' THEN 1 ELSE 0 END = :renewal))
+"""
+"""What counts towards the sends of an order: its own codes, and those of the customer's others that came to nothing.
+
+A code that was guessed out is paid for with failures. A renewal counts with renewals alone: only the holder of the old
+key comes so far in one, and nobody else's orders shall use up its codes.
+"""
+_WAITING = f"""
+SELECT resend_at FROM challenges
+WHERE customer = :customer AND created_at > :since AND created_at <= {AHEAD} AND resend_at > :now
+  AND (order_id = :order_id OR state <> 'consumed')
+"""
+_MAY_SEND = f"""
+SELECT 1 AS may
+WHERE NOT {CODES_LOCKED} AND NOT EXISTS ({_WAITING}) AND (SELECT COUNT(*) FROM ({_COUNTED}) counted) < :per_order
+"""
+_CHARGE = f"""
+UPDATE challenges SET attempts = attempts + 1
+WHERE id = :id AND id = (SELECT challenge FROM orders WHERE id = :order_id) AND state = 'live'
+  AND attempts < max_attempts AND expires_at > :now AND created_at <= {AHEAD}
+RETURNING {_COLUMNS}
+"""
+_GET = f"SELECT {_COLUMNS} FROM challenges WHERE id = :id"
+_CONSUME = f"""
+UPDATE challenges SET state = 'consumed'
+WHERE id = :id AND state = 'live' AND expires_at > :now AND created_at <= {AHEAD} RETURNING id
+"""
+_EXHAUST = "UPDATE challenges SET state = 'dead' WHERE id = :id AND state = 'live' AND attempts >= max_attempts"
+_SECOND = """both_codes = 1 AND state = 'coded' AND approved_login = :login AND code_channel <> :channel
+    AND coded_at > :since"""
+_FIRST = "delay > 0 AND announced_at IS NULL"
+_CODED = f"""
+UPDATE orders SET state = CASE WHEN {_FIRST} THEN 'bound' ELSE 'coded' END,
+  checked_at = NULL, approved_login = :login, login_factors = :union,
+  second_channel = CASE WHEN {_SECOND} THEN CAST(:channel AS TEXT) ELSE NULL END,
+  second_coded_at = CASE WHEN {_SECOND} THEN CAST(:now AS BIGINT) ELSE NULL END,
+  code_channel = CASE WHEN {_SECOND} THEN code_channel ELSE CAST(:channel AS TEXT) END,
+  coded_at = CASE WHEN {_SECOND} THEN coded_at ELSE CAST(:now AS BIGINT) END,
+  expires_at = CASE WHEN {_FIRST} THEN CAST(:now AS BIGINT) + delay + CAST(:life AS BIGINT) ELSE expires_at END,
+  announced_at = CASE WHEN {_FIRST} THEN CAST(:now AS BIGINT) ELSE announced_at END
+WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', 'coded', 'checked') AND expires_at > :now
+  AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
+RETURNING id
+"""
+"""The code of the other contact is the second one where the order asks for both and the first still counts.
+
+The first one of an order that waits approves nothing: it announces the order, which then has its day after the wait.
+"""
+HOLD_LOST = """
+UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE state = 'active' AND serial = (
+  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
+)
+"""
+_IS_LOCKED = f"SELECT 1 AS locked WHERE {CODES_LOCKED}"
+_BEGIN_ANEW = """
+INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)
+ON CONFLICT (name) DO UPDATE SET window_start = :now
+"""
+_EMPTY_SENDS = """
+UPDATE counters SET used = 0
+WHERE name IN (:pause, 'send-customer:' || :customer || ':1h', 'send-customer:' || :customer || ':1d')
+  OR name IN (SELECT 'send:' || destination_hash || ':1h' FROM contacts WHERE customer = :customer)
+  OR name IN (SELECT 'send:' || destination_hash || ':1d' FROM contacts WHERE customer = :customer)
+"""
+_MOVED = Refusal(
+    Kind.STEP_REQUIRED, text("This step is not the next one of your order. Please go on where the order stands.")
+)
+
+
+def challenge_of(row: Row) -> Challenge:
+    """Return a challenge as stored."""
+    return Challenge(
+        id=ChallengeId(row["id"]),
+        order=OrderId(row["order_id"]),
+        customer=CustomerId(row["customer"]),
+        channel=Channel(row["channel"]),
+        contact_version=row["contact_version"],
+        nonce=bytes(row["nonce"]),
+        kid=row["kid"],
+        operation=Operation(row["operation"]),
+        spki=row["spki"],
+        reference=row["reference"],
+        digits=row["digits"],
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        created_at=moment(row["created_at"]),
+        expires_at=moment(row["expires_at"]),
+        resend_at=moment(row["resend_at"]),
+        state=ChallengeState(row["state"]),
+    )
+
+
+def _insert(challenge: Challenge) -> Query:
+    return query(
+        _INSERT,
+        id=challenge.id,
+        order_id=challenge.order,
+        customer=challenge.customer,
+        channel=challenge.channel.value,
+        contact_version=challenge.contact_version,
+        nonce=challenge.nonce,
+        kid=challenge.kid,
+        operation=challenge.operation.value,
+        spki=challenge.spki,
+        digits=challenge.digits,
+        reference=challenge.reference,
+        max_attempts=challenge.max_attempts,
+        created_at=ms(challenge.created_at),
+        expires_at=ms(challenge.expires_at),
+        resend_at=ms(challenge.resend_at),
+    )
+
+
+def _sends(challenge: Challenge, limits: SendLimits) -> dict[str, str | int]:
+    """Return the values of `_COUNTED`."""
+    return {
+        "customer": challenge.customer,
+        "order_id": challenge.order,
+        "since": ms(challenge.created_at) - span(limits.span),
+        "ahead": ms(challenge.created_at) + SKEW_MS,
+        "anew": _anew(challenge.customer),
+        "renewal": int(challenge.operation is Operation.REKEY),
+    }
+
+
+def _anew(customer: str) -> str:
+    return f"send-anew:{customer}"
+
+
+def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
+    """Return the guards that let a code be sent; `_send_refusal` tells which of them did not hold."""
+    now = ms(challenge.created_at)
+    return (
+        guard(_MAY_SEND, now=now, per_order=limits.per_order, **_sends(challenge, limits)),
+        *taken(limits.budgets, challenge.created_at),
+    )
+
+
+def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | None]:
+    now, values = challenge.created_at, _sends(challenge, limits)
+    if (yield query(_IS_LOCKED, customer=challenge.customer)):
+        return HELD
+    lately = {name: values[name] for name in ("customer", "order_id", "since")}
+    waiting = yield query(f"{_WAITING} ORDER BY resend_at DESC LIMIT 1", now=ms(now), **lately)
+    if waiting:
+        return pure.too_soon(moment(waiting[0]["resend_at"]), now)
+    sent = yield query(f"{_COUNTED} ORDER BY created_at DESC LIMIT :most", most=limits.per_order, **values)
+    if len(sent) >= limits.per_order:
+        return pure.sent_too_often(moment(sent[-1]["created_at"]) + limits.span, now)
+    spent = yield from take_each(limits.budgets, now)
+    if spent is None:
+        return None
+    yield from give_back_each(tuple(b for b in limits.budgets if b.name < spent.name))
+    if spent.name == pause_of(challenge.customer):
+        return pure.too_soon(now + timedelta(seconds=spent.retry_after_s), now)
+    minutes = -(-spent.retry_after_s // 60)
+    return Refusal(
+        Kind.TOO_MANY,
+        text("Too many codes were sent here. Please try again in %(minutes)s minutes, or call us.", minutes=minutes),
+        field="channel",
+        code="sends",
+        retry_after_s=spent.retry_after_s,
+    )
+
+
+class ChallengeLedger:
+    """Implements `stepup.ports.Challenges`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def open(
+        self, challenge: Challenge, acting: ActingLogin, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
+        """Store a challenge and its message together, and end the order's earlier one."""
+        lock = guard(
+            _LOCK_ORDER,
+            order_id=challenge.order,
+            challenge=challenge.id,
+            now=ms(challenge.created_at),
+            **by(acting),
+        )
+        changes = (query(_KILL, order_id=challenge.order), _insert(challenge), *queued((work,)))
+
+        def script() -> Script[Refusal | None]:
+            if (yield from record(leaf, lock, *_may_send(challenge, limits), *changes)) is None:
+                locked = yield lock
+                refusal = (yield from _send_refusal(challenge, limits)) if locked else _MOVED
+                if refusal is not None:
+                    raise _No(refusal)
+                yield from in_turn(changes)
+                yield from append(leaf)
+            yield from wake((work,))
+            return None
+
+        try:
+            return await self._engine.run(script)
+        except _No as refused:
+            await self._engine.run(note, no)
+            return refused.refusal
+
+    async def latest(self, order: OrderId) -> tuple[Challenge, int] | None:
+        """Return the order's newest challenge and how many were sent for it."""
+
+        def script() -> Script[tuple[Challenge, int] | None]:
+            rows = yield whole(SENT, order_id=order)
+            return (challenge_of(rows[0]), len(rows)) if rows else None
+
+        return await self._engine.read(script)
+
+    async def get(self, challenge: ChallengeId) -> Challenge | None:
+        """Return a challenge by id."""
+
+        def script() -> Script[Challenge | None]:
+            rows = yield whole(_GET, id=challenge)
+            return challenge_of(rows[0]) if rows else None
+
+        return await self._engine.read(script)
+
+    async def charge(
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        leaf: Leaf,
+        no: Leaf,
+        notices: tuple[Work, ...] = (),
+    ) -> Charged | Refusal:
+        """Take one attempt and one failure from the budgets, before anything is compared."""
+        attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
+
+        def script() -> Script[Charged | Refusal]:
+            done = yield from record(leaf, attempt, failure(challenge.customer, CODE, limits, now))
+            if done is not None:
+                return Charged(challenge_of(done[0][0]))
+            rows = yield attempt
+            if not rows:
+                found = yield query(_GET, id=challenge.id)
+                yield from append(no)
+                return (challenge_of(found[0]).refusal(now) if found else None) or pure.replaced()
+            allowed = yield from charge_failure(challenge.customer, CODE, limits, now, notices)
+            yield from append(leaf if allowed else no)
+            return Charged(challenge_of(rows[0])) if allowed else HELD
+
+        return await self._engine.run(script)
+
+    async def right(
+        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+    ) -> Refusal | None:
+        """Consume the challenge, mark its order coded, do what follows and give the failure back; once."""
+        consume = guard(_CONSUME, id=challenge.id, now=ms(now))
+        forgiven = forgive(challenge.customer, CODE)
+        unpaused = give_back(pause_of(challenge.customer))
+        coded = guard(
+            _CODED,
+            order_id=challenge.order,
+            challenge=challenge.id,
+            channel=challenge.channel.value,
+            now=ms(now),
+            since=ms(sequel.first_since or now),
+            life=span(sequel.order_life),
+            **by(acting),
+        )
+
+        def script() -> Script[Refusal | None]:
+            hold_lost = query(HOLD_LOST, order_id=challenge.order, now=ms(now))
+            follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
+            if (yield from record(leaf, consume, coded, forgiven, unpaused, *follows)) is not None:
+                yield from wake(sequel.works)
+                return None
+            if not (yield consume):
+                found = yield query(_GET, id=challenge.id)
+                return challenge_of(found[0]).refusal(now) or pure.expired()
+            yield unpaused
+            if not (yield coded):
+                yield from append(no)  # which gives no failure back, so that the count does not either
+                return _MOVED
+            yield forgiven
+            yield from in_turn(follows)
+            yield from wake(sequel.works)
+            yield from append(leaf)
+            return None
+
+        return await self._engine.run(script)
+
+    async def wrong(
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+    ) -> bool:
+        """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
+
+        def script() -> Script[bool]:
+            yield query(_EXHAUST, id=challenge.id)
+            held = yield from lock_if_used_up(challenge.customer, CODE, limits, now, notices)
+            yield from append(leaf)
+            return held
+
+        return await self._engine.run(script)
+
+
+class _No(Exception):
+    """Rolls a refused challenge back; its refusal is recorded in a transaction of its own."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+class FailureLedger:
+    """Implements `stepup.ports.Failures`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def charge(
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> Refusal | None:
+        """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
+
+        def script() -> Script[Refusal | None]:
+            if (yield from at_once(failure(customer, factor, limits, now))) is not None:
+                return None
+            if (yield from charge_failure(customer, factor, limits, now, notices)):
+                return None
+            yield from append(leaf)
+            return HELD
+
+        return await self._engine.run(script)
+
+    async def wrong(
+        self,
+        customer: CustomerId,
+        factor: str,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[Work, ...],
+        leaf: Leaf,
+    ) -> bool:
+        """Record that a charged answer differed; return whether the factor is on hold from now on."""
+
+        def script() -> Script[bool]:
+            held = yield from lock_if_used_up(customer, factor, limits, now, notices)
+            yield from append(leaf)
+            return held
+
+        return await self._engine.run(script)
+
+    async def held(self, customer: CustomerId) -> dict[str, str]:
+        """Return the locks that are shut, and why."""
+
+        def script() -> Script[dict[str, str]]:
+            shut: dict[str, str] = {}
+            for row in (yield whole(HELD_ROWS, customer=customer)):
+                lock = lock_of(row["factor"])
+                shut[lock] = "disabled" if "disabled" in (row["hold"], shut.get(lock)) else row["hold"]
+            return shut
+
+        return await self._engine.read(script)
+
+    async def release(self, customer: CustomerId, now: datetime, leaf: Leaf, notices: tuple[Work, ...]) -> int:
+        """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
+
+        def script() -> Script[int]:
+            lifted = yield from unlock(customer)
+            yield query(_EMPTY_SENDS, customer=customer, pause=pause_of(customer))
+            yield query(_BEGIN_ANEW, anew=_anew(customer), now=ms(now))
+            yield from append(leaf)
+            if lifted:
+                yield from queue(notices)
+            return lifted
+
+        return await self._engine.run(script)
