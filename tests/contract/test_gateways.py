@@ -1,15 +1,17 @@
 """Messages and the gateways that must not get one twice: lost answers, crashes in mid-send, workers side by side."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
 import pytest
 
-from chopmark.core.types import Channel
+from chopmark.core.types import Channel, Secret
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.dispatch import DispatchLedger
@@ -170,3 +172,76 @@ async def test_two_workers_with_gateways_that_misbehave_in_turn_send_no_code_twi
     assert len(ends) == len(people)
     assert all(row["done_at"] is not None for row in ends)
     assert all(row["outcome"] == "sent" or str(row["outcome"]).startswith("failed:") for row in ends)
+
+
+class Listed(Counting):
+    """A gateway that reports."""
+
+    def __init__(self) -> None:
+        super().__init__("listed")
+        self.report_secret: Secret | None = Secret("s" * 32)
+        self.asked: list[list[str]] = []
+        self.says: dict[str, ReportState] = {}
+
+    def read_report(self, fields: Mapping[str, str]) -> Report | None:
+        return Report(fields["id"], ReportState(fields["state"]), "x") if "id" in fields else None
+
+    async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
+        self.asked.append(list(provider_ids))
+        return [Report(one, self.says[one]) for one in provider_ids if one in self.says]
+
+
+async def test_a_report_ends_on_its_message_and_late_ones_duplicates_and_strangers_do_no_harm(world: World) -> None:
+    errand = await world.to_sent()
+    await world.told()
+    gateway = Listed()
+    reports = DeliveryReports([gateway], DeliveryRepository(world.house.engine), world.clock)
+    failed = {"id": "listed-1", "state": "failed"}
+    assert await reports.came("listed", "s" * 32, failed)  # before we know that it was taken: nothing to put it on
+    await delivery(world, gateway).once()
+    assert await outcome(world) == "sent"
+    for fields in ({"id": "listed-1", "state": "waiting"}, {"id": "other", "state": "failed"}, {}):
+        assert await reports.came("listed", "s" * 32, fields)
+    assert await outcome(world) == "sent"
+    assert not await reports.came("listed", "s" * 31 + "t", failed)
+    assert not await reports.came("nobody", "s" * 32, failed)
+    assert await outcome(world) == "sent"
+    for _ in range(2):
+        assert await reports.came("listed", "s" * 32, failed)
+        assert await outcome(world) == "failed:reported"  # the page offers the other channel
+    for state in ("delivered", "failed", "delivered"):  # it came on after all, and that is the last word
+        assert await reports.came("listed", "s" * 32, {"id": "listed-1", "state": state})
+        assert await outcome(world) == "sent"
+    code = gateway.got[0].code
+    assert code is not None
+    await errand.answer(code.reveal())
+
+
+async def test_what_is_not_reported_is_asked_for_again_whenever_its_age_has_doubled(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    gateway = Listed()
+    repository = DeliveryRepository(world.house.engine)
+    reports = DeliveryReports([gateway], repository, world.clock)
+    await delivery(world, gateway).once()
+    began, asked = world.clock.at, []
+    for _ in range(100):
+        if await reports.ask():
+            asked.append((world.clock.at - began).total_seconds())
+        world.clock.later(seconds=30)
+    assert asked == [30, 60, 120, 240, 480, 960, 1920]
+    gateway.says["listed-1"] = ReportState.FAILED
+    world.clock.later(minutes=30)
+    one_each = await asyncio.gather(reports.ask(), reports.ask())
+    assert sum(one_each) == 1  # two workers do not ask twice
+    assert await outcome(world) == "failed:reported"
+    world.clock.later(hours=1)
+    assert await reports.ask() == 0
+
+
+async def test_a_gateway_without_a_long_secret_takes_no_reports_by_itself(world: World) -> None:
+    gateway = Listed()
+    reports = DeliveryReports([gateway], DeliveryRepository(world.house.engine), world.clock)
+    for short in (None, Secret(""), Secret("s" * 31)):
+        gateway.report_secret = short
+        assert not await reports.came("listed", "" if short is None else short.reveal(), {"id": "1", "state": "failed"})

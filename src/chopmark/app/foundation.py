@@ -52,6 +52,7 @@ from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Shares
 from chopmark.messaging.failover import Router
+from chopmark.messaging.reports import DeliveryReports
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
@@ -163,6 +164,7 @@ class House(WithBuiltIn):
     inbox: InboxLedger
     idempotency: IdempotencyLedger
     router: Router
+    reports: DeliveryReports
     keyring: Keyring
 
     async def close(self) -> None:
@@ -352,6 +354,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
     rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
+    gateways, deliveries = gateways_of(ground.settings, ground.brand, inbox), DeliveryRepository(engine)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -396,7 +399,8 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
-        router=Router(gateways_of(ground.settings, ground.brand, inbox), DeliveryRepository(engine)),
+        router=Router(gateways, deliveries),
+        reports=DeliveryReports(gateways, deliveries, clock),
         keyring=ground.keyring,
     )
 
@@ -443,6 +447,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     every = (
         Task("clock", ClockNote(house.clockwatch.trouble, house.installation, house.settings.node).once, 10.0),
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], house.works.wait),
+        Task("reports", house.reports.ask, 30.0),
         Task("revoke", endings.once, 1.0, house.works.wait_for_endings, full=ENDINGS, pause_s=0.5),
         Task("resume", resume.orders, 5.0),
         Task("overdue", unless_in_doubt("overdue", resume.overdue, house.clockwatch.trouble), 60.0),

@@ -98,6 +98,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         feed=FeedLedger(house.engine),
         require_whole=house.restorewatch.require_whole,
         load=Load(settings.limits.requests, settings.limits.status_requests),
+        reports=house.reports,
         demo=demo,
     )
 

@@ -5,12 +5,19 @@ before we know that the message was taken. It changes what is said of the messag
 or wrong whatever a gateway says of its message.
 """
 
-from collections.abc import Mapping, Sequence
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
+from chopmark.core.clock import Clock
 from chopmark.core.types import Secret
+from chopmark.messaging.ports import Gateway
+
+ASKED_AT_ONCE: Final = 50
+SHORTEST_SECRET: Final = 32
 
 
 class ReportState(StrEnum):
@@ -51,3 +58,67 @@ class Reports(Protocol):
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
         """Ask what became of messages; an answer that is lost or says nothing of one is no report of it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A message that a gateway took, and of which it has said nothing final."""
+
+    gateway: str
+    provider_id: str
+
+
+class ReportStore(Protocol):
+    """Keeps what was reported."""
+
+    async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
+        """Put a final report on its message; False, and nothing changed, when it is not new, or the message unknown.
+
+        A message that was said to have failed may turn out delivered, and not the other way round.
+        """
+        ...
+
+    async def unreported(self, gateways: Sequence[str], now: datetime, most: int) -> list[Unreported]:
+        """Return messages of these gateways that are due to be asked for, and note that they are asked for now.
+
+        Each is asked for when half a minute has passed, and then whenever its age has doubled, for a day.
+        """
+        ...
+
+
+class DeliveryReports:
+    """Takes reports that come, and asks for those that do not."""
+
+    def __init__(self, gateways: Iterable[Gateway], store: ReportStore, clock: Clock) -> None:
+        self._gateways: Mapping[str, Reports] = {one.name: one for one in gateways if isinstance(one, Reports)}
+        self._store = store
+        self._clock = clock
+
+    async def came(self, gateway: str, secret: str, fields: Mapping[str, str]) -> bool:
+        """Take a report that came to an address; False when there is no such address.
+
+        Whatever else is wrong with the report is nothing that the sender could mend: it is dropped.
+        """
+        one = self._gateways.get(gateway)
+        expected = None if one is None else one.report_secret
+        if one is None or expected is None or len(expected.reveal()) < SHORTEST_SECRET:
+            return False
+        if not hmac.compare_digest(expected.reveal().encode(), secret.encode()):
+            return False
+        await self._keep(gateway, one.read_report(fields))
+        return True
+
+    async def ask(self) -> int:
+        """Ask the gateways for what they have not reported; return how many messages were asked for."""
+        now = self._clock.now()
+        due = await self._store.unreported(sorted(self._gateways), now, ASKED_AT_ONCE)
+        for name, one in self._gateways.items():
+            numbers = [message.provider_id for message in due if message.gateway == name]
+            if numbers:
+                for report in await one.ask(numbers):
+                    await self._keep(name, report)
+        return len(due)
+
+    async def _keep(self, gateway: str, report: Report | None) -> None:
+        if report is not None and report.state is not ReportState.WAITING:
+            await self._store.reported(gateway, report, self._clock.now())

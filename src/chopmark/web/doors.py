@@ -10,6 +10,7 @@ from chopmark.identity.launching import LaunchDesk
 from chopmark.identity.people import People
 from chopmark.identity.sessions import Door
 from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.reports import DeliveryReports
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
@@ -98,6 +99,7 @@ class Doors:
     require_whole: Callable[[], None]
     feed: Feed
     load: Load
+    reports: DeliveryReports
     demo: Demo | None = None
 
     def now(self) -> datetime:

@@ -18,9 +18,10 @@ from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message
 from chopmark.messaging.registry import gateway_of
 from chopmark.messaging.reports import Report, Reports, ReportState
 from chopmark.messaging.smsgo import REFUSED as SMSGO_CODES
-from chopmark.testing.gateways import CHECKS, MESSAGE, TEXT, Check, outcome_of
+from chopmark.testing.gateways import CHECKS, MESSAGE, TEXT, Check, Specimen, outcome_of
 from chopmark.testing.http_stub import Heard, HttpStub, Mode, Says
 from chopmark.testing.sms_stubs import PASSWORD, USER, Every8dStub, MitakeStub, SmsgoStub, SmsStub
+from tests.unit.messaging.own_gateway import OwnSpecimen
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ ALL = (MITAKE, EVERY8D, SMSGO)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("specimen", ALL, ids=lambda specimen: specimen.kind)
-async def test_the_kit(specimen: Shipped, check: Check, tmp_path: Path) -> None:
+@pytest.mark.parametrize("specimen", [*ALL, OwnSpecimen()], ids=lambda specimen: getattr(specimen, "kind", "own"))
+async def test_the_kit(specimen: Specimen, check: Check, tmp_path: Path) -> None:
     await check(specimen, tmp_path)
 
 
