@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from chopmark.app.web import (
     server_config,
 )
 from chopmark.demo.history import STALE_AFTER, demo_of, prepare, require_demo, write_readme
+from chopmark.demo.phone import Phone, with_phone
 from chopmark.jobs import loop
 from chopmark.ra.policy_record import record_policy
 from chopmark.store.engine.opening import assert_usable
@@ -55,8 +57,11 @@ class _Announced(uvicorn.Server):
             say(f"ready {self._url}")
 
 
-async def run_demo(settings: Settings) -> int:
-    """Run server and worker in this process until interrupted; prints `ready URL` when it answers."""
+async def run_demo(settings: Settings, *, sms: bool = False) -> int:
+    """Run server and worker in this process until interrupted; prints `ready URL` when it answers.
+
+    With `sms` codes for phones go to a stub of an SMS gateway by HTTP, instead of straight to the inbox page.
+    """
     configure_logging()
     await require_demo(settings, os.environ)
     made = await prepare(settings)
@@ -65,9 +70,15 @@ async def run_demo(settings: Settings) -> int:
         say("This demo is more than ten days old; --reset makes its certificates' states fresh again.")
     say(f"where to go, and who is who: {settings.data / 'demo' / 'README.txt'}")
     say(f"open {settings.portal_url}/demo, or sign in at {settings.portal_url}/sign-in")
-    async with opened(settings) as house:
+    async with AsyncExitStack() as stack:
+        phone = None
+        if sms:
+            phone = Phone(SystemClock())
+            settings = with_phone(settings, await stack.enter_async_context(phone.listening()))
+            say(f"codes for phones go to a stub of Mitake at {phone.address}, as {settings.gateways} says")
+        house = await stack.enter_async_context(opened(settings))
         await record_policy(house.policy, house.installation, house.recorder)
-        built = app.create(doors(house, await demo_of(house)))
+        built = app.create(doors(house, await demo_of(house, phone)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
         jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop, alarms(house, "demo")))

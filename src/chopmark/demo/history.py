@@ -26,6 +26,7 @@ from chopmark.core.types import (
     Secret,
 )
 from chopmark.demo.people import PEOPLE, Person
+from chopmark.demo.phone import Phone
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
@@ -268,13 +269,15 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     return datetime.fromisoformat(made)
 
 
-async def demo_of(house: House) -> Demo:
-    """Return the demo's part of the web."""
+async def demo_of(house: House, phone: Phone | None = None) -> Demo:
+    """Return the demo's part of the web; what a `phone` shows stands on the inbox page with the rest."""
     secret = Secret((house.settings.data / "secrets" / "demo_client").read_text())
 
     async def newest(most: int) -> list[InboxEntry]:
         since = house.clock.now() - _DAY
-        return [entry for entry in await house.inbox.newest(most) if entry.at >= since]
+        entries = [entry for entry in await house.inbox.newest(most) if entry.at >= since]
+        entries += [] if phone is None else phone.newest(most)
+        return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 
     async def code_of(entry: InboxEntry) -> Secret | None:
         challenge: Challenge | None = None if entry.challenge is None else await house.challenges.get(entry.challenge)

@@ -1,7 +1,7 @@
 """What a customer sees of their own: accounts, certificates, the one recommended action, the order's state."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -47,6 +47,11 @@ class ChannelChoice:
     masked: str
     registered_on: str
     why_not: Text | None
+
+
+HANDED_OVER_WITHIN = timedelta(seconds=4)
+"""A code that no gateway has taken by then is said to be late, and the other channel is offered: the page looks again
+after 4.5 seconds, so that its customer reads that within 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,10 @@ class Counter:
             return None
         contact = self._desk.people.masked(file.contacts).get(challenge.channel)
         left = max(0, self._desk.policy.sends_per_order - file.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left, file.undelivered)
+        now = self._desk.now()
+        late = challenge.remaining_s(now) > 0 and now - challenge.created_at >= HANDED_OVER_WITHIN
+        undelivered = file.undelivered or (file.waiting and late)
+        return Sent(challenge, "" if contact is None else contact.masked, left, undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

@@ -143,5 +143,5 @@ def test_the_password_of_mail_may_stand_in_the_secrets_directory(
     monkeypatch.setenv("CHOPMARK_SMTP__PASSWORD", "from-the-environment")
     assert Settings(mode="demo").smtp.password.get_secret_value() == "from-the-environment"
     (tmp_path / "smtp.password").write_text("two\nlines")
-    with pytest.raises(ValueError, match="smtp.password has more than one line"):
+    with pytest.raises(ValueError, match=r"smtp\.password has more than one line"):
         Settings(mode="demo")
