@@ -5,6 +5,7 @@ reports, by HTTP as well, that it is on the handset. What the phone shows is in 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from chopmark.testing.sms_stubs import PASSWORD, USER, MitakeStub, Sms
 from chopmark.tw.mobile import E164, mask_mobile
 
 NAME = "mitake"
+REPORTS_AFTER_S = 2.0
+"""As long as a message is on its way to a handset."""
 _LIST = """# Written by `chopmark demo --sms`: one gateway, whose provider is a stub within the demo.
 [[gateway]]
 name = "{name}"
@@ -40,11 +43,11 @@ class Phone(MitakeStub):
         self._reports: set[asyncio.Task[None]] = set()
 
     def shows(self, number: str, text: str, fields: Mapping[str, str]) -> str:
-        """As the stub, and report at once that the message is on the handset."""
+        """As the stub, and report soon that the message is on the handset."""
         provider_id = super().shows(number, text, fields)
         sms = self.phone[-1]
         self._entries.append(self._entry(sms))
-        reporting = asyncio.get_running_loop().create_task(self.report(sms, "4"))
+        reporting = asyncio.get_running_loop().create_task(self._report(sms))
         self._reports.add(reporting)
         reporting.add_done_callback(self._reports.discard)
         return provider_id
@@ -52,6 +55,11 @@ class Phone(MitakeStub):
     def newest(self, most: int) -> list[InboxEntry]:
         """Return what the phone shows, the newest first."""
         return self._entries[::-1][:most]
+
+    async def _report(self, sms: Sms) -> None:
+        await asyncio.sleep(REPORTS_AFTER_S)
+        with contextlib.suppress(OSError):  # a demo that ends meanwhile
+            await self.report(sms, "4")
 
     def _entry(self, sms: Sms) -> InboxEntry:
         return InboxEntry(

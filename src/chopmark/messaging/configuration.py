@@ -6,7 +6,7 @@ misspelt option is seen when the counter starts and not when the first code is l
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -75,6 +75,20 @@ class Options:
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0.1 <= value <= 30:
             raise GatewayMisconfigured(f"gateway {self._name}: {option} is a number of seconds from 0.1 to 30")
         return float(value)
+
+    def table(self, option: str) -> Mapping[str, Any]:
+        """Return an option that is a table; an empty one when it is not set."""
+        value = self._left.pop(option, {})
+        if not isinstance(value, dict):
+            raise GatewayMisconfigured(f"gateway {self._name}: {option} is a table")
+        return value
+
+    def tables(self, option: str) -> Sequence[Mapping[str, Any]]:
+        """Return an option that is a list of tables; an empty one when it is not set."""
+        value = self._left.pop(option, [])
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise GatewayMisconfigured(f"gateway {self._name}: {option} is a list of tables")
+        return value
 
     def path(self, option: str) -> Path | None:
         """Return an option that names a file, or None."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -74,6 +74,14 @@ class Message:
     customer: CustomerId
     challenge: ChallengeId | None = None
     code: Secret | None = None
+    handed_at: datetime | None = None
+    """When this attempt began; None: as the message came to be."""
+
+    @property
+    def left_s(self) -> int:
+        """Whole seconds that are left of the message's life, at least one."""
+        used = timedelta(0) if self.handed_at is None else self.handed_at - self.at
+        return max(1, self.ttl_s - int(used.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

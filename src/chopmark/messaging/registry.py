@@ -10,13 +10,14 @@ from typing import Final, TypeAlias
 
 from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured
 from chopmark.messaging.every8d import every8d
+from chopmark.messaging.http_template import http_template
 from chopmark.messaging.mitake import mitake
 from chopmark.messaging.ports import Gateway
 from chopmark.messaging.smsgo import smsgo
 
 GROUP: Final = "chopmark.gateways"
 Factory: TypeAlias = Callable[[GatewayConfig], Gateway]
-SHIPPED: Final[Mapping[str, Factory]] = {"mitake": mitake, "every8d": every8d, "smsgo": smsgo}
+SHIPPED: Final[Mapping[str, Factory]] = {"mitake": mitake, "every8d": every8d, "smsgo": smsgo, "https": http_template}
 
 
 def gateway_of(config: GatewayConfig, foreign: Iterable[EntryPoint] | None = None) -> Gateway:
