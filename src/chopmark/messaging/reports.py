@@ -1,8 +1,8 @@
 """Delivery reports: what a gateway says later of a message that it took.
 
 A report comes by itself, to an address that only the gateway knows, or is asked for. It may come late or twice; one
-that comes before we know that the message was taken is dropped, and asked for half a minute later. It changes what is said of the message, and nothing else: a code is right
-or wrong whatever a gateway says of its message.
+that comes before we know that the message was taken is dropped, and asked for half a minute later. It changes what is
+said of the message, and nothing else: a code is right or wrong whatever a gateway says of its message.
 """
 
 import hmac
