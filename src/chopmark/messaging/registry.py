@@ -13,11 +13,18 @@ from chopmark.messaging.every8d import every8d
 from chopmark.messaging.http_template import http_template
 from chopmark.messaging.mitake import mitake
 from chopmark.messaging.ports import Gateway
+from chopmark.messaging.smpp import smpp
 from chopmark.messaging.smsgo import smsgo
 
 GROUP: Final = "chopmark.gateways"
 Factory: TypeAlias = Callable[[GatewayConfig], Gateway]
-SHIPPED: Final[Mapping[str, Factory]] = {"mitake": mitake, "every8d": every8d, "smsgo": smsgo, "https": http_template}
+SHIPPED: Final[Mapping[str, Factory]] = {
+    "mitake": mitake,
+    "every8d": every8d,
+    "smsgo": smsgo,
+    "https": http_template,
+    "smpp": smpp,
+}
 
 
 def gateway_of(config: GatewayConfig, foreign: Iterable[EntryPoint] | None = None) -> Gateway:

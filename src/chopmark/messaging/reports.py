@@ -60,6 +60,15 @@ class Reports(Protocol):
         ...
 
 
+@runtime_checkable
+class Arriving(Protocol):
+    """A gateway to which reports come over its own connection."""
+
+    def arrived(self) -> list[Report]:
+        """Return the reports that came since the last call."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Unreported:
     """A message that a gateway took, and of which it has said nothing final."""
@@ -109,7 +118,10 @@ class DeliveryReports:
         return True
 
     async def ask(self) -> int:
-        """Ask the gateways for what they have not reported; return how many messages were asked for."""
+        """Keep what came over connections, and ask for the others; return how many messages were asked for."""
+        for name, one in self._gateways.items():
+            for report in one.arrived() if isinstance(one, Arriving) else ():
+                await self._keep(name, report)
         now = self._clock.now()
         due = await self._store.unreported(sorted(self._gateways), now, ASKED_AT_ONCE)
         for name, one in self._gateways.items():

@@ -75,6 +75,10 @@ class HttpStub:
         del heard
         return Says("", 404)
 
+    async def released(self) -> None:
+        """Wait until what hangs may go on."""
+        await self._released.wait()
+
     def release(self) -> None:
         """Let what hangs go on."""
         self._released.set()
@@ -108,7 +112,7 @@ class HttpStub:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.mode is Mode.DEAF:
-            _reset(writer)
+            reset(writer)
             return
         heard = await _read(reader)
         self.heard.append(heard)
@@ -125,14 +129,14 @@ class HttpStub:
         whole = _http(says.status, body, says.kind)
         match self.mode:
             case Mode.HANG:
-                await self._released.wait()
+                await self.released()
             case Mode.RESET:
-                _reset(writer)
+                reset(writer)
                 return
             case Mode.DRIP:
                 writer.write(whole[:1])
                 await writer.drain()
-                await self._released.wait()
+                await self.released()
                 whole = whole[1:]
             case Mode.GARBAGE:
                 whole = _http(200, b"<html><title>It works!</title></html>", "text/html")
@@ -144,7 +148,7 @@ class HttpStub:
         await writer.drain()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """End the connection with RST."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
