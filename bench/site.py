@@ -20,7 +20,7 @@ from chopmark.app.settings import Settings, Smtp
 from chopmark.core.types import Secret
 from chopmark.demo.history import BEGINS, SteppingClock
 from chopmark.identity.scope import MOST_PER_MINUTE, Scope
-from chopmark.store.engine.opening import make_current
+from chopmark.store.current import make_current
 
 PUBLIC_URL = "https://counter.example.com"
 BRAND = Path(__file__).parents[1] / "deploy" / "brand.toml"

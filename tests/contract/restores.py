@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.app.foundation import build, reentry_of
-from chopmark.operating_restored import restoring_of
-from chopmark.restoring import Restoring
+from chopmark.cli.operating_restored import restoring_of
+from chopmark.ra.restoring import Restoring
 from chopmark.store.schema import metadata
 from tests import postgres
 from tests.contract.world import World

@@ -7,7 +7,7 @@ import pytest
 import structlog.testing
 from cryptography import x509
 
-from chopmark import operating
+from chopmark.cli import operating
 from chopmark.jobs.watch import watch
 from chopmark.va.alarms import Alarm, Subject, step
 from tests.contract.world import ANN, World, world_fixture

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from chopmark import operating
+from chopmark.cli import operating
 from chopmark.store.repositories.failing import SHOWN_FOR, FailingJobs
 from tests.contract.world import START, World, world_fixture
 

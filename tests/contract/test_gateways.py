@@ -14,7 +14,7 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt
 from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
-from chopmark.store.repositories.messaging.dispatch import DispatchLedger
+from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, World, world_fixture
 
 world = world_fixture()
@@ -58,11 +58,11 @@ def delivery(world: World, *gateways: Counting, holder: str = "one") -> Delivery
     router = Router(gateways, DeliveryRepository(house.engine), breaker=Breaker(threshold=99))
     return Delivery(
         house.works,
-        DispatchLedger(house.engine),
+        DispatchRepository(house.engine),
         house.verifier,
         house.people,
         Carrier(router, Sender("示範證券", "Demo Securities", "02-1234-5678")),
-        house.recorder,
+        house.audit_log,
         world.clock,
         holder,
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from chopmark import house_check, operating
 from chopmark.app.foundation import SystemClock, opened
 from chopmark.app.settings import Settings, Smtp
+from chopmark.cli import house_check, operating
+from chopmark.cli.operating_keys import rewrap
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner
 from chopmark.keys.stretched import is_stretched
-from chopmark.operating_keys import rewrap
 from chopmark.store.repositories.ca.rewrapping import KeptKeys
 from tests.contract.test_commands import BRAND, production
 from tests.contract.world import World, world_fixture

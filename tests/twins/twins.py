@@ -104,22 +104,22 @@ TWINS_OF_CODES = (
     twin(
         "a customer has no day's budget over the channels",
         "stepup/verifier.py",
-        'Budget(f"send-customer:{customer}:1d", rules.per_day, day),',
-        'Budget(f"send-customer:{customer}:1d", rules.per_day, hour),',
+        'RateLimit(f"send-customer:{customer}:1d", rules.per_day, day),',
+        'RateLimit(f"send-customer:{customer}:1d", rules.per_day, hour),',
         f"{GUARDS}::test_the_budget_of_a_day_is_the_customers_over_both_channels[sqlite]",
     ),
     twin(
         "a customer has no hour's budget over the channels",
         "stepup/verifier.py",
-        '        Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),\n',
+        '        RateLimit(f"send-customer:{customer}:1h", rules.per_hour, hour),\n',
         "",
         f"{GUARDS}::test_the_budget_of_an_hour_is_the_customers_over_both_channels[sqlite]",
     ),
     twin(
         "a number has no day's budget over its customers",
         "stepup/verifier.py",
-        'Budget(f"send:{destination_hash}:1d", rules.per_day, day),',
-        'Budget(f"send:{destination_hash}:1d", rules.per_day, hour),',
+        'RateLimit(f"send:{destination_hash}:1d", rules.per_day, day),',
+        'RateLimit(f"send:{destination_hash}:1d", rules.per_day, hour),',
         f"{GUARDS}::test_the_budget_of_a_day_is_the_numbers_over_two_customers[sqlite]",
     ),
     twin(
@@ -262,35 +262,35 @@ TWINS_OF_CERTIFICATES = (
     ),
     twin(
         "an ended certificate becomes active",
-        "store/repositories/ra/orders.py",
+        "store/repositories/ra/fulfilment.py",
         "WHERE serial = :serial AND state = 'issued' RETURNING serial",
         "WHERE serial = :serial RETURNING serial",
         f"{ORDERS}::test_a_certificate_that_was_ended_before_its_proof_never_becomes_active[sqlite-revoked]",
     ),
     twin(
         "a renewed certificate on hold is superseded",
-        "store/repositories/ra/orders.py",
+        "store/repositories/ra/fulfilment.py",
         "WHERE serial = :old AND (state = 'active' OR",
         "WHERE serial = :old AND (state IN ('active', 'held') OR",
         f"{BARRIERS}::test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it_from_being_active[sqlite]",
     ),
     twin(
         "a nonce signs two keys",
-        "store/repositories/ra/orders.py",
+        "store/repositories/ra/binding.py",
         "AND (CAST(:used AS {bytes}) IS NULL OR nonce = :used) AND login_factors = :known\n  AND (spki",
         "AND login_factors = :known\n  AND (spki",
         "tests/contract/test_races_orders.py::test_a_key_bound_from_two_nodes_with_one_proof_uses_its_nonce_once[sqlite]",
     ),
     twin(
         "another login's key is replaced",
-        "store/repositories/ra/orders.py",
+        "store/repositories/ra/binding.py",
         "AND (spki_sha256 IS NULL OR bound_login = :login OR proved_login = :login)",
         "",
         f"{WHOSE}::test_the_guard_against_another_logins_key_stands_in_the_sql[sqlite]",
     ),
     twin(
         "another customer's key is certified",
-        "store/repositories/ra/orders.py",
+        "store/repositories/ra/binding.py",
         "WHERE keys.customer = :customer AND keys.blocked IS NULL",
         "WHERE keys.blocked IS NULL",
         "tests/contract/test_journey_keys.py::"
@@ -334,8 +334,8 @@ TWINS_OF_CERTIFICATES = (
     twin(
         "a year is a month",
         "ra/revocation.py",
-        "desk.policy.revocations_per_year, timedelta(days=365)",
-        "desk.policy.revocations_per_year, timedelta(days=30)",
+        "context.policy.revocations_per_year, timedelta(days=365)",
+        "context.policy.revocations_per_year, timedelta(days=30)",
         f"{ORDERS}::test_twenty_revocations_count_for_a_year[sqlite-40-False]",
     ),
     twin(
@@ -401,7 +401,7 @@ TWINS_OF_CERTIFICATES = (
     twin(
         "an answer signed before a change is given after it",
         "va/responder.py",
-        "            or signed.turns != found.turns\n",
+        "            or signed.status_version != found.status_version\n",
         "",
         "tests/contract/test_presigning.py::test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it[sqlite]",
     ),

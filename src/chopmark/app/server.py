@@ -77,7 +77,7 @@ async def run_demo(settings: Settings, *, sms: bool = False) -> int:
             settings = with_phone(settings, await stack.enter_async_context(phone.listening()))
             say(f"codes for phones go to a stub of Mitake at {phone.address}, as {settings.gateways} says")
         house = await stack.enter_async_context(opened(settings))
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         built = app.create(doors(house, await demo_of(house, phone)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
@@ -105,7 +105,7 @@ async def run_est(settings: Settings) -> int:
     if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
         raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
     async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         door, sockets = est_door(house), None
         how: dict[str, Any] = {"port": settings.est_port}
         if settings.est_socket is not None:

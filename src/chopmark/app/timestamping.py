@@ -10,7 +10,7 @@ from chopmark.audit.anchoring import Anchoring, Places
 from chopmark.audit.clockwatch import Trouble
 from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import HeadFile
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.ca.embedded import Authority
 from chopmark.core.clock import Clock, Entropy
 from chopmark.jobs.loop import Task
@@ -19,8 +19,8 @@ from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import not_after, read_certificates
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.va.timestamps import AnchorLedger, TimestampLedger
+from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.va.timestamps import AnchorRepository, TimestampRepository
 from chopmark.va.stamping import Ask, Stamping
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.va.timestamp_key import Certifier, TimestampKeys
@@ -55,12 +55,12 @@ class Ground(Protocol):
         ...
 
     @property
-    def ledger(self) -> AuditLedger:
+    def ledger(self) -> AuditRepository:
         """The audit's tables."""
         ...
 
     @property
-    def recorder(self) -> Recorder:
+    def audit_log(self) -> AuditLog:
         """The way to leaves."""
         ...
 
@@ -85,7 +85,7 @@ class Stamps:
 
     authority: TimestampAuthority | None
     keys: TimestampKeys | None
-    anchors: AnchorLedger
+    anchors: AnchorRepository
     roots: tuple[bytes, ...]
     stamping: Stamping | None
     by: str
@@ -104,7 +104,7 @@ class Stamps:
             return ()
         ground, keys = self.ground, self.keys
         places = Places(ground.ledger, self.anchors, self.heads)
-        anchoring = Anchoring(places, self.stamping, [self.head_key], ground.recorder, ground.clock, holder)
+        anchoring = Anchoring(places, self.stamping, [self.head_key], ground.audit_log, ground.clock, holder)
 
         async def anchored() -> int:
             if keys is not None and await self.not_after() is None:
@@ -124,7 +124,7 @@ def open_stamps(
 
     Raises OSError or ValueError for a file of roots that is none.
     """
-    settings, records = ground.settings, TimestampLedger(ground.engine)
+    settings, records = ground.settings, TimestampRepository(ground.engine)
     authority = keys = None
     if line:
         view, signer = line[0].view, line[0].signer
@@ -140,7 +140,7 @@ def open_stamps(
     return Stamps(
         authority=authority,
         keys=keys,
-        anchors=AnchorLedger(ground.engine),
+        anchors=AnchorRepository(ground.engine),
         roots=roots,
         stamping=None if ask is None else Stamping(ask, roots, ground.clock, ground.entropy),
         by=remote or ("ourselves" if line else "nobody: set timestamp_url"),
@@ -150,7 +150,7 @@ def open_stamps(
     )
 
 
-def _keys(ground: Ground, certifier: Certifier, records: TimestampLedger) -> TimestampKeys:
+def _keys(ground: Ground, certifier: Certifier, records: TimestampRepository) -> TimestampKeys:
     settings, firm = ground.settings, ground.brand.firm.en
     kind = " Demo" if settings.mode == "demo" else ""
     subject = (("C", "TW"), ("O", firm), ("CN", f"{firm}{kind} Time"))
@@ -160,7 +160,7 @@ def _keys(ground: Ground, certifier: Certifier, records: TimestampLedger) -> Tim
             return ground.keyring.hold(f"chopmark-{certifier.issuer.id}-tsa", KeyAlgorithm.P256)
         return ground.keyring.make(KeyAlgorithm.P256, ground.entropy.token(32))
 
-    return TimestampKeys(certifier, subject, new_key, records, ground.recorder, ground.clock, ground.entropy)
+    return TimestampKeys(certifier, subject, new_key, records, ground.audit_log, ground.clock, ground.entropy)
 
 
 def _remote(url: str) -> Ask:

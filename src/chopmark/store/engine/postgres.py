@@ -1,4 +1,4 @@
-"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a bell for LISTEN and NOTIFY."""
+"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a notifier (LISTEN and NOTIFY)."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,14 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
-from chopmark.store.engine.postgres_bell import Bell
+from chopmark.store.engine.port import Clash, LocalNotifier, Snapshot, Unfit, unavailable
+from chopmark.store.engine.postgres_batcher import LOST, Alone, Batcher
 from chopmark.store.engine.postgres_bundle import perform_bundle
-from chopmark.store.engine.postgres_joint import LOST, Alone, Joiner
+from chopmark.store.engine.postgres_notifier import Notifier
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.postgres_rights import schema_of
 from chopmark.store.engine.postgres_route import COMMAND_S, Route
-from chopmark.store.engine.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
+from chopmark.store.engine.script import Batch, Bundle, Row, Script, ScriptRun, Statements, Value, compiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ SESSION = {
     "timezone": "UTC",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",  # a plan made while a table was empty is kept when it no longer is
+    "enable_seqscan": "off",  # plans are kept, and one made while the table was empty would read all of it for ever
     "lock_timeout": "5s",
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
@@ -37,7 +37,7 @@ SESSION = {
 UNHURRIED = SESSION | {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
-    "enable_seqscan": "on",  # whole tables are read
+    "enable_seqscan": "on",  # these sessions read whole tables
 }
 READING = {"default_transaction_read_only": "on"}
 
@@ -55,9 +55,9 @@ _KEY = re.compile(r"Key \((?P<columns>[^)]*)\)=")
 
 
 class PostgresEngine:
-    """`Engine` over a PostgreSQL; `open` makes one.
+    """`Engine` over PostgreSQL; `open` makes one.
 
-    Values go in prepared statements that each connection keeps: a pooler in between has to be in session mode.
+    Each connection keeps its prepared statements. So a pooler before PostgreSQL has to be in session mode.
     """
 
     dialect: Literal["postgresql"] = "postgresql"
@@ -66,18 +66,18 @@ class PostgresEngine:
         self._route = route
         self._writers = writers
         self._readers = readers
-        self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
-        self._bells = Bells()
-        self._bell = Bell(route, self._bells)
+        self._batchers = {writers: Batcher(writers), readers: Batcher(readers)}
+        self._local = LocalNotifier()
+        self._notifier = Notifier(route, self._local)
         self._closed = False
 
     @classmethod
     async def open(cls, dsn: str, *, pool: int = POOL, readers: int = READERS, durable: bool = True) -> Self:
-        """Connect, and refuse a server that could lose what it has committed.
+        """Connect. A server that could lose committed transactions is refused.
 
         Raises:
             NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
-            Unfit: the address, a pooler or the role's rights will not do.
+            Unfit: the address, a pooler or the rights of the role make it unusable.
         """
         route = Route.to(dsn)
         writing = Pool(partial(_connect, route, SESSION, durable), pool)
@@ -94,7 +94,7 @@ class PostgresEngine:
         return cls(route, writing, reading)
 
     async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
+        """As `Engine.run`, in READ COMMITTED. After a deadlock it runs again, at most three times."""
         make = partial(script, *args, **kwargs)
         with _translating:
             for _ in range(RERUNS):
@@ -102,7 +102,7 @@ class PostgresEngine:
                     return await self._transaction(self._writers, "BEGIN", make)
                 except _RERUN:
                     continue
-                except asyncpg.ReadOnlySQLTransactionError as failure:  # a standby, around a failover
+                except asyncpg.ReadOnlySQLTransactionError as failure:  # during a failover this host may be a standby
                     raise unavailable() from failure
             return await self._transaction(self._writers, "BEGIN", make)
 
@@ -139,51 +139,51 @@ class PostgresEngine:
             connection.terminate()
 
     async def wake(self, channel: str) -> None:
-        """As `Engine.wake`; heard by every process on this database."""
-        self._ring([channel])
+        """As `Engine.wake`; every process that uses this database hears it."""
+        self._notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        await self._bell.listen(channel)
-        return await self._bells.wait(channel, timeout_s)
+        await self._notifier.listen(channel)
+        return await self._local.wait(channel, timeout_s)
 
     async def close(self) -> None:
         """As `Engine.close`."""
         if not self._closed:
             self._closed = True
-            await self._bell.close()
+            await self._notifier.close()
             await self._readers.close()
             await self._writers.close()
 
     async def _transaction(self, pool: Pool, begin: str, make: Callable[[], Script[T]]) -> T:
-        walk = Walk(make())
+        script_run = ScriptRun(make())
         try:
-            step = walk.first()
-            if isinstance(step, Bundle) and step.joint:
+            step = script_run.first()
+            if isinstance(step, Bundle) and step.batchable:
                 with contextlib.suppress(Alone):
-                    step = walk.bundled(step, await self._joiners[pool].perform(step))
+                    step = script_run.bundled(step, await self._batchers[pool].perform(step))
             if step is not None:
                 connection = await pool.take()
                 try:
-                    await _walk(connection, begin, walk, step)
+                    await _run(connection, begin, script_run, step)
                 except TimeoutError:
                     pool.doubt()
                     raise
                 finally:
                     pool.give(connection)
         finally:
-            walk.close()
-        self._ring(walk.channels)
-        return walk.answer
+            script_run.close()
+        self._notify(script_run.channels)
+        return script_run.answer
 
-    def _ring(self, channels: list[str]) -> None:
+    def _notify(self, channels: list[str]) -> None:
         if channels:
-            self._bells.ring(channels)
-            self._bell.announce(channels)
+            self._local.notify(channels)
+            self._notifier.announce(channels)
 
 
 class _View:
-    """`Snapshot` over a connection whose transaction has begun; its streams take turns."""
+    """`Snapshot` over a connection with an open transaction. Only one stream uses the connection at a time."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -213,16 +213,16 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
     )
 
 
-async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
-    """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
+async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements) -> None:
+    """Run a script on a connection. A connection that is lost or interrupted meanwhile is not used again."""
     try:
         after: Statements | None = step
         if isinstance(step, Bundle):
-            after = walk.bundled(step, await perform_bundle(connection, step))
-        elif walk.whole:
-            after = walk.next(await _perform(connection, step))
+            after = script_run.bundled(step, await perform_bundle(connection, step))
+        elif script_run.whole:
+            after = script_run.next(await _perform(connection, step))
         if after is not None:
-            await _walk_through(connection, begin, walk, after)
+            await _run_through(connection, begin, script_run, after)
     except LOST as failure:
         if type(failure) in LOST:
             connection.terminate()
@@ -233,11 +233,11 @@ async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) 
         raise
 
 
-async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
+async def _run_through(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements | None) -> None:
     await connection.execute(begin)
     try:
         while step is not None:
-            step = walk.next(await _perform(connection, step))
+            step = script_run.next(await _perform(connection, step))
         await connection.execute("COMMIT")
     except BaseException:
         # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.
@@ -258,9 +258,10 @@ async def _perform(connection: Any, step: Statements) -> list[Row]:
 
 
 class _Translating:
-    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is.
+    """Turn what the driver raises into Clash or into the refusal UNAVAILABLE; other exceptions pass unchanged.
 
-    So does Unfit, except at the opening: for a customer the database is away, and a job's log names the cause.
+    Unfit becomes UNAVAILABLE, too, except when the engine is opened: a customer is told that the database is away, and
+    the log of a job names the cause.
     """
 
     __slots__ = ("_also",)
@@ -272,7 +273,7 @@ class _Translating:
         """Begin."""
 
     def __exit__(self, _kind: object, failure: BaseException | None, _traceback: object) -> None:
-        """Say it in our words."""
+        """Translate the exception."""
         if isinstance(failure, asyncpg.UniqueViolationError):
             match = _KEY.match(failure.detail or "")
             columns = tuple(match["columns"].split(", ")) if match else ()

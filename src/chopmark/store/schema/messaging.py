@@ -1,33 +1,59 @@
-"""The tables of messages: which gateway got which, and what was reported of it."""
+"""Messages and other work to do, which gateway got which message, and the demo's inbox."""
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text, text
+from sqlalchemy import Index, Table
 
+from chopmark.store.schema.columns import integer, key, metadata, of_customer, partial, text
 
-def add_to(metadata: MetaData) -> None:
-    """Add the tables to those of `schema`."""
-    # A message is a row of work. No number, no text and no code stands here.
-    Table(
-        "deliveries",
-        metadata,
-        Column("message", Text, primary_key=True),
-        Column("gateway", Text, primary_key=True),
-        Column("fate", Text, nullable=False),
-        Column("tries", BigInteger, nullable=False),
-        Column("begun_at", BigInteger, nullable=False),
-        Column("ended_at", BigInteger),
-        Column("provider_id", Text),
-        Column("reason", Text),
-        Column("detail", Text),
-        Column("report", Text),
-        Column("report_detail", Text),
-        Column("reported_at", BigInteger),
-        Column("asked_at", BigInteger),
-        Index("deliveries_by_provider", "gateway", "provider_id"),
-        Index("deliveries_by_age", "begun_at"),
-        Index(
-            "deliveries_unreported",
-            "begun_at",
-            sqlite_where=text("fate = 'taken' AND report IS NULL"),
-            postgresql_where=text("fate = 'taken' AND report IS NULL"),
-        ),
-    )
+work = Table(
+    "work",
+    metadata,
+    key("id"),
+    text("kind"),
+    of_customer(null=True),
+    text("order_id", null=True),
+    text("challenge", null=True),
+    text("channel", null=True),
+    integer("contact_version", null=True),
+    text("facts"),
+    integer("attempts"),
+    integer("not_before"),
+    integer("expires_at", null=True),
+    text("holder", null=True),
+    integer("leased_until"),
+    integer("done_at", null=True),
+    text("outcome", null=True),
+    partial("work_done", "done_at", where="done_at IS NOT NULL"),
+    partial("work_waiting", "not_before", where="done_at IS NULL"),
+)
+# Written before a message is handed to a gateway. No number, no text and no code stands here.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    key("message"),
+    key("gateway"),
+    text("fate"),
+    integer("tries"),
+    integer("begun_at"),
+    integer("ended_at", null=True),
+    text("provider_id", null=True),
+    text("reason", null=True),
+    text("detail", null=True),
+    text("report", null=True),
+    text("report_detail", null=True),
+    integer("reported_at", null=True),
+    integer("asked_at", null=True),
+    Index("deliveries_by_provider", "gateway", "provider_id"),
+    Index("deliveries_by_age", "begun_at"),
+    partial("deliveries_unreported", "begun_at", where="fate = 'taken' AND report IS NULL"),
+)
+inbox = Table(
+    "inbox",
+    metadata,
+    key("id"),
+    text("channel"),
+    of_customer(),
+    text("challenge", null=True),
+    text("facts"),
+    integer("at"),
+    Index("inbox_by_time", "at"),
+)

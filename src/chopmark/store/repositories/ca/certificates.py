@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf, Tip, order_chain
+from chopmark.audit.record import AuditRecord, Tip, order_stream
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import TIP, note, record, tip_of
-from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
+from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
+from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 
 STATUS_CHANNEL = "status"
@@ -70,7 +70,8 @@ UNION ALL
 SELECT serial, ended_at, reason FROM service_revocations
 WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0 AND (not_after > :keep_after OR ended_at > :keep_after)
 """
-"""The certificates of an issuer's own services are in its first list. SQLite would read all, were they sorted here."""
+"""The first list of an issuer also has the certificates of its own services. The rows are sorted in Python, because
+with ORDER BY SQLite would read the whole table."""
 _RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
 _RESPONDER_KEY = "SELECT responder_certificate, responder_key_pem FROM issuers WHERE id = :issuer"
 _RENEW_RESPONDER = """
@@ -117,26 +118,26 @@ def entry_of(row: Row) -> Entry:
     )
 
 
-class CertificateLedger:
+class CertificateRepository:
     """Implements `ca.ports.Ledger`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
-        """Return the order's not-orphaned entry, how many attempts the order has used, and its chain's tip."""
-        chain = order_chain(order)
+        """Return the order's entry that is not orphaned, the number of attempts, and the tip of its audit stream."""
+        chain = order_stream(order)
 
         def script() -> Script[tuple[Entry | None, int, Tip]]:
-            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), joint=True)
+            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), batchable=True)
             rows, tips = found or ([], [])
             standing = [row for row in rows if row["state"] != CertificateState.ORPHANED]
             return entry_of(standing[0]) if standing else None, len(rows), tip_of(chain, tips)
 
         return await self._engine.read(script)
 
-    async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
-        """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
+    async def reserve(self, reservation: Reservation, record: AuditRecord) -> bool:
+        """Store a reservation. False when its CA issues no more, the order has a reservation, or the serial exists."""
 
         def script() -> Script[bool]:
             reserved = guard(
@@ -155,41 +156,41 @@ class CertificateLedger:
                 reserved_at=ms(reservation.reserved_at),
             )
             issues = guard(_ISSUES, id=reservation.issuer)
-            return (yield from record(leaf, issues, reserved, joint=True)) is not None
+            return (yield from write_with_record(record, issues, reserved, batchable=True)) is not None
 
         return await self._engine.run(script)
 
-    async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
+    async def record(self, serial: Serial, der: bytes, now: datetime, record: AuditRecord) -> bool:
         """Store the signed certificate; False when the reservation was given up meanwhile."""
 
         def script() -> Script[bool]:
             recorded = guard(_RECORD, serial=serial, der=der, now=ms(now))
-            return (yield from record(leaf, recorded, joint=True)) is not None
+            return (yield from write_with_record(record, recorded, batchable=True)) is not None
 
         return await self._engine.run(script)
 
-    async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def orphan(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
-        return await self._turn(leaf, _ORPHAN, serial=serial, now=ms(now))
+        return await self._turn(record, _ORPHAN, serial=serial, now=ms(now))
 
-    async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
+    async def revoke(self, serial: Serial, reason: str, now: datetime, record: AuditRecord) -> bool:
         """Revoke an issued or held certificate; False when it was ended already or never issued (I25)."""
-        return await self._turn(leaf, REVOKE, serial=serial, reason=reason, now=ms(now))
+        return await self._turn(record, REVOKE, serial=serial, reason=reason, now=ms(now))
 
-    async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Put an issued certificate on hold; False in any other state."""
-        return await self._turn(leaf, HOLD, serial=serial, now=ms(now))
+        return await self._turn(record, HOLD, serial=serial, now=ms(now))
 
-    async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
-        return await self._turn(leaf, RELEASE, serial=serial, now=ms(now))
+        return await self._turn(record, RELEASE, serial=serial, now=ms(now))
 
-    async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
-        """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""
+    async def _turn(self, record: AuditRecord, sql: str, **values: Value) -> bool:
+        """Change the status of a certificate, with its record. False when nothing was changed."""
         numbered = sql.format(changed=CHANGED[self._engine.dialect])
 
         def script() -> Script[bool]:
-            if (yield from record(leaf, guard(numbered, **values))) is None:
+            if (yield from write_with_record(record, guard(numbered, **values))) is None:
                 return False
             yield Notify(STATUS_CHANNEL)
             yield Notify(CHANGES_CHANNEL)
@@ -206,9 +207,9 @@ class CertificateLedger:
 
         return await self._engine.read(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
     async def issuers(self) -> list[IssuerRow]:
         """Return the CAs of this installation, those that issue no more included, oldest first."""
@@ -231,8 +232,8 @@ class CertificateLedger:
 
         return await self._engine.read(script)
 
-    async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
-        """Store the CA that issues from now on, in the place of those before; False when the id exists."""
+    async def add_issuer(self, row: IssuerRow, now: datetime, record: AuditRecord) -> bool:
+        """Store the CA that issues from now on; the earlier ones issue no more. False when the id exists."""
 
         def script() -> Script[bool]:
             added = guard(
@@ -246,12 +247,12 @@ class CertificateLedger:
                 responder_key=row.responder_key_pem,
                 now=ms(now),
             )
-            return (yield from record(leaf, added, query(_STEP_BACK, id=row.id))) is not None
+            return (yield from write_with_record(record, added, query(_STEP_BACK, id=row.id))) is not None
 
         return await self._engine.run(script)
 
 
-class StatusLedger(AnswerLedger):
+class StatusRepository(AnswerRepository):
     """Implements `va.ports.StatusRecords`."""
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
@@ -285,18 +286,18 @@ class StatusLedger(AnswerLedger):
 
         return await self._engine.read(script)
 
-    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
-        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
+        """Replace the responder's certificate `before`. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             renewed = guard(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
-            return (yield from record(leaf, renewed)) is not None
+            return (yield from write_with_record(record, renewed)) is not None
 
         return await self._engine.run(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
@@ -309,7 +310,7 @@ class StatusLedger(AnswerLedger):
         return await self._engine.read(script)
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how often something was changed in it."""
+        """Return the published list of a shard, if any, and the number of changes of status in the shard."""
 
         def script() -> Script[CrlShard]:
             found = yield from at_once(
@@ -331,8 +332,8 @@ class StatusLedger(AnswerLedger):
 
         return await self._engine.read(script)
 
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
-        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
+        """Store a list. False when one with the same or a higher number is stored."""
 
         def script() -> Script[bool]:
             published = guard(
@@ -345,7 +346,7 @@ class StatusLedger(AnswerLedger):
                 next_update=ms(crl.next_update),
                 seen_end=crl.seen,
             )
-            return (yield from record(leaf, published)) is not None
+            return (yield from write_with_record(record, published)) is not None
 
         return await self._engine.run(script)
 

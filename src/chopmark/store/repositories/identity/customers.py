@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.ports import (
     AccountRow,
@@ -18,14 +18,14 @@ from chopmark.identity.ports import (
     PasswordRow,
     Session,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import note, record
-from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
+from chopmark.store.repositories.rate_limits import OPEN_ALL, taken
+from chopmark.store.repositories.records import note, write_with_record
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"
@@ -55,7 +55,7 @@ _OPEN = f"""
 INSERT INTO sessions ({_SESSION})
 VALUES (:id_hash, :login, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
 """
-# A session without a login was opened by the release before: its owner signs in again.
+# A session without a login was opened by an earlier release. Its owner has to sign in again.
 LIVE_SESSION = f"""
 SELECT {_SESSION} FROM sessions
 WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now AND created_at <= {AHEAD} AND login IS NOT NULL
@@ -136,7 +136,7 @@ def session_of(row: Row) -> Session:
     )
 
 
-class RecordLedger:
+class CustomerRepository:
     """Implements `identity.ports.Records`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -191,7 +191,7 @@ class RecordLedger:
         return await self._engine.read(script)
 
     async def claimant(self, claim: Claim) -> Claimant | None:
-        """Return the customer whom a typed name means: a person id first, then a number."""
+        """Return the customer whose person id, or else whose customer number, was typed."""
 
         def script() -> Script[Claimant | None]:
             rows = yield whole(_CLAIMANT, person=claim.person_hash, number=claim.number, bare=claim.bare)
@@ -206,7 +206,7 @@ class RecordLedger:
         return await self._engine.read(script)
 
     async def binding(self, customer: CustomerId) -> Binding:
-        """Return when the customer's password was set, and whether a way in is closed."""
+        """Return when the customer's password was set, and whether one of their entries is closed."""
 
         def script() -> Script[Binding]:
             (row,) = yield whole(_BINDING, customer=customer)
@@ -214,7 +214,7 @@ class RecordLedger:
 
         return await self._engine.read(script)
 
-    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:
+    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
         """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
 
         def script() -> Script[None]:
@@ -227,27 +227,27 @@ class RecordLedger:
                 expires_at=ms_or_none(row.expires_at),
             )
             ended, opened = query(_END_ALL, customer=row.customer), query(OPEN_ALL, customer=row.customer)
-            yield from note(leaf, change, ended, opened, *queued(works))
+            yield from note(record, change, ended, opened, *queued(works))
             yield from wake(works)
 
         await self._engine.run(script)
 
-    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
-        """Write a leaf that goes with no other change, as long as its budgets last."""
+    async def note_within(self, record: AuditRecord, limits: tuple[RateLimit, ...], now: datetime) -> bool:
+        """Write a record without another change, unless one of its rate limits is used up."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, *taken(budgets, now))) is not None
+            return (yield from write_with_record(record, *taken(limits, now))) is not None
 
         return await self._engine.run(script)
 
 
-class SessionLedger:
+class SessionRepository:
     """Implements `identity.ports.Sessions`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def open(self, session: Session, replaces: bytes | None, leaf: Leaf) -> None:
+    async def open(self, session: Session, replaces: bytes | None, record: AuditRecord) -> None:
         """Store a new session and end the one that it replaces."""
 
         def script() -> Script[None]:
@@ -264,14 +264,15 @@ class SessionLedger:
                 seen_at=ms(session.seen_at),
                 ends_at=ms(session.ends_at),
             )
-            yield from note(leaf, *old, opened)
+            yield from note(record, *old, opened)
 
         await self._engine.run(script)
 
     async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
         """Return the live session and note that it was used; None when unknown, idle too long or over.
 
-        The note is written at most every SEEN_EVERY, so that it may end that much early, and most requests only read.
+        The note is written at most every SEEN_EVERY, so that most requests only read. So a session may end earlier by
+        that much.
         """
 
         def script() -> Script[Session | None]:
@@ -286,11 +287,11 @@ class SessionLedger:
             await self._engine.run(used)
         return session
 
-    async def close(self, id_hash: bytes, leaf: Leaf) -> bool:
+    async def close(self, id_hash: bytes, record: AuditRecord) -> bool:
         """End a session; False when there is none."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_END, id_hash=id_hash))) is not None
+            return (yield from write_with_record(record, guard(_END, id_hash=id_hash))) is not None
 
         return await self._engine.run(script)
 
@@ -303,8 +304,11 @@ class SessionLedger:
 
         return await self._engine.read(script)
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
-        """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
+    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
+        """Give a session a new id.
+
+        The old id is invalid at once on all nodes, except for the repeat that `lost` allows.
+        """
         rotate = guard(
             _ROTATE,
             id_hash=id_hash,
@@ -315,12 +319,12 @@ class SessionLedger:
         )
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, rotate)) is not None
+            return (yield from write_with_record(record, rotate)) is not None
 
         return await self._engine.run(script)
 
     async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:
-        """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
+        """Return the session that had this id before its rotation, if this request may be repeated with it."""
 
         def script() -> Script[Session | None]:
             rows = yield whole(_BEFORE, old_hash=old_hash, repeat=repeat, now=ms(now))
@@ -328,11 +332,13 @@ class SessionLedger:
 
         return await self._engine.read(script)
 
-    async def rotate_again(self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, leaf: Leaf) -> bool:
-        """Give that session a new id once more; once."""
+    async def rotate_again(
+        self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, record: AuditRecord
+    ) -> bool:
+        """Give the session that `before` returns another new id. This works once."""
         again = guard(_ROTATE_AGAIN, old_hash=old_hash, repeat=repeat, new_hash=new_hash, now=ms(now))
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, again)) is not None
+            return (yield from write_with_record(record, again)) is not None
 
         return await self._engine.run(script)

@@ -1,15 +1,15 @@
-"""What messages are made of: one statement on PostgreSQL, one snapshot on SQLite, however many messages there are."""
+"""Read everything that a batch of messages is made of, at one moment and in one round trip."""
 
 import json
 from collections.abc import Iterable, Sequence
 
-from chopmark.audit.leaf import ChainId
+from chopmark.audit.record import StreamId
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
 from chopmark.store.repositories.identity.customers import contact_of
-from chopmark.store.repositories.leaves import tip_of
+from chopmark.store.repositories.records import tip_of
 from chopmark.store.repositories.stepup.challenges import challenge_of
 
 _LISTED = {
@@ -32,14 +32,14 @@ FROM challenges WHERE id {listed}
 _TIPS = "SELECT chain, version, tip FROM chains WHERE chain {listed}"
 
 
-class DispatchLedger:
+class DispatchRepository:
     """Implements `ra.dispatch.Dispatches`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def papers(self, works: Sequence[Work]) -> Papers:
-        """Return what the messages of these rows are made of."""
+        """Return contacts, challenges and tips of audit streams for the messages of these rows."""
         listed = _LISTED[self._engine.dialect]
         parts: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=_list(work.customer for work in works)),
@@ -57,7 +57,7 @@ class DispatchLedger:
         return Papers(
             tuple(map(contact_of, contacts)),
             {one.id: one for one in map(challenge_of, challenges)},
-            tuple(tip_of(ChainId(row["chain"]), [row]) for row in tips),
+            tuple(tip_of(StreamId(row["chain"]), [row]) for row in tips),
             tuple(contact_of(row) for rows in former for row in rows),
         )
 

@@ -1,18 +1,18 @@
-"""Entering again what a restore lost: orders that were submitted, and changes of status that the journal has."""
+"""Store again what a restore lost: submitted orders, and changes of status, both from the journal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
+from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, Value, query
 from chopmark.store.repositories.ca.certificates import HOLD, RELEASE, REVOKE
-from chopmark.store.repositories.leaves import again, append
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.records import again, append
 from chopmark.store.repositories.va.answers import CHANGED
 
 _KNOWN = "SELECT id FROM customers WHERE id = :customer"
@@ -57,14 +57,14 @@ WHERE serial = :serial AND state = 'held' AND NOT EXISTS (SELECT 1 FROM holdings
 _CA_TURNS = {Deed.REVOKED: REVOKE, Deed.HELD: HOLD, Deed.RELEASED: RELEASE}
 
 
-class ReentryLedger:
+class ReentryRepository:
     """Implements `ra.reentry.Records`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def rivals(self, order: Order) -> list[Order]:
-        """Return the customer's other orders of this profile that live here: the lost one came after them."""
+        """Return the customer's other live orders of this profile. The lost order was opened after them."""
 
         def script() -> Script[list[Order]]:
             values = {"customer": order.customer, "profile": order.profile, "id": order.id}
@@ -72,17 +72,17 @@ class ReentryLedger:
 
         return await self._engine.read(script)
 
-    async def enter(self, order: Order, records: Sequence[StoredLeaf]) -> bool:
-        """Store a submitted order with its records, those that are not here; it is safe to repeat.
+    async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
+        """Store a submitted order, and those of its records that are missing. It may be repeated.
 
-        False, and nothing is stored, when its customer is not here or its chain has gone another way. Raises StaleChain
-        when the chain moves meanwhile, and ValueError for a malformed record.
+        False, and nothing is stored, when the customer is unknown or the audit stream has other records here. Raises
+        StaleStream when the stream gets a record meanwhile, and ValueError for a malformed record.
         """
 
         def script() -> Script[bool]:
             if not (yield query(_KNOWN, customer=order.customer)):
                 return False
-            if not (yield from again(order_chain(order.id), records)):
+            if not (yield from again(order_stream(order.id), records)):
                 return False
             yield query(_ENTER, **_columns(order))
             yield query(_KEY, spki=order.spki_sha256, customer=order.customer, now=ms(order.created_at))
@@ -90,10 +90,10 @@ class ReentryLedger:
 
         return await self._engine.run(script)
 
-    async def turn(self, line: Line, leaves: Sequence[Leaf]) -> bool:
-        """Make a change of status that the journal has, at the CA and for the customer, as of its own moment.
+    async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
+        """Repeat a change of status of the journal, for the CA and for the customer, with its original time.
 
-        False when the certificate is in a state that it does not change.
+        False when the certificate is in a state in which this change is not possible.
         """
         values = {"serial": line.serial, "reason": line.reason}
         numbered = _CA_TURNS[line.deed].format(changed=CHANGED[self._engine.dialect])
@@ -103,8 +103,8 @@ class ReentryLedger:
                 return False
             ours = _RA_TURNS[line.deed]
             yield query(ours, **_named(ours, {**values, "at": ms(line.at)}))
-            for leaf in leaves:
-                yield from append(leaf)
+            for record in records:
+                yield from append(record)
             return True
 
         return await self._engine.run(script)

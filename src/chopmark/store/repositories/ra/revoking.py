@@ -1,18 +1,18 @@
-"""The transaction of a revocation order: the order is done, its certificate is revoked, the quotas are charged."""
+"""A revocation order is carried out: the order is done, its certificate is revoked, the rate limits are charged."""
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Reason, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
-from chopmark.store.repositories.limits import take_each
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.rate_limits import take_each
+from chopmark.store.repositories.records import append
 
 _REVOKE_ORDER = """
 UPDATE orders SET state = 'done', submitted_at = :now
@@ -34,7 +34,7 @@ _QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
 
 class NotRevoked(Exception):
-    """Rolls back and carries the refusal out."""
+    """Rolls the transaction back, and takes the refusal to the caller."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -44,13 +44,13 @@ class NotRevoked(Exception):
 def revoked(
     order: Order,
     acting: ActingLogin,
-    budgets: tuple[Budget, ...],
+    limits: tuple[RateLimit, ...],
     fresh_since: datetime,
     now: datetime,
     works: tuple[Work, ...],
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[None]:
-    """End a holding by its coded revocation order; raises NotRevoked, and nothing has happened."""
+    """Revoke a certificate by its approved order. Raises NotRevoked, which rolls everything back."""
     serial, reason = order.old_serial, order.reason
     if serial is None or reason is None:
         raise ValueError(f"order {order.id} names no certificate or reason")
@@ -65,7 +65,7 @@ def revoked(
     )
     if not rows:
         raise NotRevoked(MOVED_ON)
-    spent = yield from take_each(budgets, now)
+    spent = yield from take_each(limits, now)
     if spent is not None:
         raise NotRevoked(Refusal(Kind.TOO_MANY, _QUOTA, code="revocations", retry_after_s=spent.retry_after_s))
     ended = yield query(_REVOKE_HOLDING, serial=serial, customer=rows[0]["customer"], reason=reason.value, now=ms(now))
@@ -74,4 +74,4 @@ def revoked(
     if reason in {Reason.COMPROMISED, Reason.LOST}:
         yield query(_BLOCK_KEY, spki=ended[0]["spki_sha256"], reason=reason.value)
     yield from queue(works)
-    yield from append(leaf)
+    yield from append(record)

@@ -1,11 +1,11 @@
-"""Approval slips: printed, charged before they are compared, and used up by one order and key."""
+"""Approval slips. An attempt is counted before it is compared; a slip is used up by one order and key."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, customer_chain, stamp
+from chopmark.audit.record import AuditRecord, customer_stream, stamp
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, CustomerId, text
 from chopmark.messaging.ports import Work
@@ -17,10 +17,10 @@ from chopmark.stepup.verifier import HELD
 from chopmark.store.engine.columns import AHEAD, moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
 from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.records import append, write_with_record
 from chopmark.store.repositories.stepup.challenges import HOLD_LOST
 from chopmark.store.repositories.stepup.failures import failure, forgive, lock_if_used_up
 
@@ -31,7 +31,7 @@ WHERE NOT EXISTS (SELECT 1 FROM contacts WHERE customer = :customer AND (cool_un
   AND NOT EXISTS (SELECT 1 FROM leaves WHERE chain = :chain AND at > :stamp AND event IN
     ('{Event.STAFF_CONTACT_CHANGED}', '{Event.STAFF_CUSTOMER_CHANGED}', '{Event.STAFF_COOLDOWN_STARTED}'))
 """
-"""Whether nothing on record of the customer was changed lately: what a removed contact was is known to its record."""
+"""Guard: nothing of the customer was changed lately. A removed contact is found among the former contacts."""
 _VOID = "UPDATE slips SET state = 'void' WHERE customer = :customer AND state <> 'void' RETURNING id"
 _INSERT = f"""
 INSERT INTO slips ({_COLUMNS}, state)
@@ -60,18 +60,18 @@ _MOVED = Refusal(
 )
 
 
-class SlipLedger:
+class SlipRepository:
     """Implements `ra.slips.Slips`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Store a slip and queue `works`; the customer's earlier slips are void. False when not `_SETTLED`."""
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+        """Store a slip, make the customer's earlier slips void, and queue `works`. False when `_SETTLED` fails."""
         settled = query(
             _SETTLED,
             customer=slip.customer,
-            chain=customer_chain(slip.customer),
+            chain=customer_stream(slip.customer),
             now=ms(slip.printed_at),
             since=ms(settled_since),
             stamp=stamp(settled_since),
@@ -91,13 +91,13 @@ class SlipLedger:
                 expires_at=ms(slip.expires_at),
             )
             yield from queue(works)
-            yield from append(leaf)
+            yield from append(record)
             return True
 
         return await self._engine.run(script)
 
     async def current(self, order: Order, now: datetime) -> Slip | None:
-        """Return the slip that may approve this order: a live one of its customer, or the one it was given already."""
+        """Return the slip that may approve this order: a live one of its customer, or the one that it has used."""
 
         def script() -> Script[Slip | None]:
             rows = yield whole(_CURRENT, **_of(order, now))
@@ -112,14 +112,14 @@ class SlipLedger:
         limits: FailureLimits,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the budget of codes before anything is compared; refused where none is left."""
+        """Count one failure of codes before anything is compared. Refused when none is left."""
         good = guard(_MAY_COMPARE, id=slip.id, **_of(order, now))
 
         def script() -> Script[Refusal | None]:
-            if (yield from record(leaf, good, failure(order.customer, CODE, limits, now))) is not None:
+            if (yield from write_with_record(record, good, failure(order.customer, CODE, limits, now))) is not None:
                 return None
             if not (yield good):
                 return _MOVED
@@ -130,16 +130,26 @@ class SlipLedger:
         return await self._engine.run(script)
 
     async def right(
-        self, slip: Slip, order: Order, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        slip: Slip,
+        order: Order,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
-        """Use the slip up for this order and key, mark the order coded by this login, do what follows; once."""
+        """Use the slip up for this order and key, mark the order as approved by this login, and do what follows.
+
+        Works once.
+        """
         use = guard(_USE, id=slip.id, words=key_words(order.spki_sha256 or ""), **_of(order, now))
         coded = guard(_CODED, slip=slip.id, **by(acting), **_of(order, now))
         hold_lost = query(HOLD_LOST, order_id=order.id, now=ms(now))
         follows: tuple[Query, ...] = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
 
         def script() -> Script[Refusal | None]:
-            if (yield from record(leaf, use, coded, forgive(order.customer, CODE), *follows)) is not None:
+            if (yield from write_with_record(record, use, coded, forgive(order.customer, CODE), *follows)) is not None:
                 yield from wake(sequel.works)
                 return None
             yield from append(no)

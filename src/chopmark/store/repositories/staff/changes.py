@@ -1,21 +1,21 @@
-"""What people at the firm do to certificates and keys: holds, releases, blocked keys."""
+"""What people at the firm change: holds and releases of certificates, and blocked keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
 from chopmark.messaging.ports import Work
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.stops import cleared
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.records import append
 
 _HOLD = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'
@@ -32,7 +32,7 @@ WHERE serial = :serial AND state = 'held'
       AND o.state = 'active') END
 RETURNING serial
 """
-"""A certificate that was stopped before it was proved comes back unproved: it may stand beside the active one."""
+"""A certificate that was stopped before its proof returns as not proved, so there may be an active one beside it."""
 _HOLDERS = f"""
 SELECT {HOLDING} FROM holdings WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') ORDER BY serial
 """
@@ -54,52 +54,60 @@ _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND sta
 
 
 class _Another(Exception):
-    """Rolls a block back that met a certificate it did not know of."""
+    """Rolls a block back because there is a certificate that the caller did not know."""
 
 
-class StaffLedger:
+class StaffRepository:
     """Implements `ra.suspension.Suspensions` and `ra.blocking.BlockedKeys`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
 
         def script() -> Script[bool]:
             rows = yield query(_HOLD, serial=serial, now=ms(now))
             if rows:
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
-        """Let a held certificate count again as before its hold; False when it is on none or may not come back."""
+    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
+        """End the hold of a certificate. False when it is not on hold, or may not be released."""
 
         def script() -> Script[bool]:
             rows = yield query(_RELEASE, serial=serial)
             if rows:
                 yield cleared(serial)
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
-    async def holders(self, spki_sha256: str) -> list[Holding]:
+    async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
 
         return await self._engine.read(script)
 
     async def block(
-        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+        self,
+        spki_sha256: str,
+        reason: str,
+        now: datetime,
+        works: Mapping[Serial, tuple[Work, ...]],
+        record: AuditRecord,
     ) -> bool | None:
-        """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key."""
+        """Block a key, revoke its certificates, queue their works, and end the orders with this key.
+
+        None, and nothing is changed, when the key has a certificate that `works` does not name.
+        """
 
         def script() -> Script[bool]:
             fresh = yield query(_REPORT, spki=spki_sha256, reason=reason, now=ms(now))
@@ -114,7 +122,7 @@ class StaffLedger:
                 yield from queue(works[Serial(row["serial"])])
             changed = bool(fresh or ended or orders)
             if changed:
-                yield from append(leaf)
+                yield from append(record)
             return changed
 
         try:

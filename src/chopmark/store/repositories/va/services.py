@@ -1,12 +1,12 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, Serial
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, query
 from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.va.ports import ServiceKey
 from chopmark.va.withdrawal import ServiceKind, Withdrawn
 
@@ -31,17 +31,17 @@ _SIGN_AGAIN = """
 UPDATE certificates SET turns = turns + 1, answer_due = :now
 WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 """
-"""What was signed ahead is of another turn: it is not given any more, nor kept by who signs at this moment."""
+"""Makes all answers that were signed ahead outdated, so that they are neither given nor stored any more."""
 
 
-class ServiceLedger:
+class ServiceCertificateRepository:
     """Implements `va.withdrawal.WithdrawalRecords`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def withdrawn(self) -> list[Withdrawn]:
-        """Return all of them, newest first."""
+        """Return all revoked service certificates, newest first."""
 
         def script() -> Script[list[Withdrawn]]:
             return [
@@ -58,8 +58,10 @@ class ServiceLedger:
 
         return await self._engine.read(script)
 
-    async def withdraw(self, gone: Withdrawn, before: bytes, after: ServiceKey, leaves: tuple[Leaf, Leaf]) -> bool:
-        """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
+    async def withdraw(
+        self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+    ) -> bool:
+        """Revoke a certificate and replace it by its successor. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             key = {"after": after.certificate, "stored": after.stored_key}
@@ -76,8 +78,8 @@ class ServiceLedger:
             )
             if gone.kind is ServiceKind.RESPONDER:
                 yield query(_SIGN_AGAIN, issuer=gone.issuer, now=ms(gone.at))
-            for leaf in leaves:
-                yield from append(leaf)
+            for record in records:
+                yield from append(record)
             yield Notify(STATUS_CHANNEL)
             return True
 
