@@ -54,15 +54,15 @@ LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
 
 
 def delivery(world: World, *gateways: Counting, holder: str = "one") -> Delivery:
-    house = world.house
-    router = Router(gateways, DeliveryRepository(house.engine), breaker=Breaker(threshold=99))
+    services = world.services
+    router = Router(gateways, DeliveryRepository(services.foundation.engine), breaker=Breaker(threshold=99))
     return Delivery(
-        house.works,
-        DispatchRepository(house.engine),
-        house.verifier,
-        house.people,
+        services.messaging.outbox,
+        DispatchRepository(services.foundation.engine),
+        services.ra.verifier,
+        services.identity.people,
         Carrier(router, Sender("示範證券", "Demo Securities", "02-1234-5678")),
-        house.audit_log,
+        services.foundation.audit_log,
         world.clock,
         holder,
     )
@@ -130,7 +130,7 @@ async def test_a_worker_killed_after_the_gateway_took_the_message_leaves_nothing
     await world.to_sent()
     await world.told()
     first, second = Counting("a", [GatewayFault(FaultReason.BUSY, Verdict.LATER)]), Counting("b")
-    attempts = DeliveryRepository(world.house.engine)
+    attempts = DeliveryRepository(world.services.foundation.engine)
     (challenge,) = await world.rows("SELECT id FROM challenges")
     message, now = str(challenge["id"]), world.clock.now()
     assert await attempts.begin(message, "a", now) is None
@@ -195,7 +195,7 @@ async def test_a_report_ends_on_its_message_and_late_ones_duplicates_and_strange
     errand = await world.to_sent()
     await world.told()
     gateway = Listed()
-    reports = DeliveryReports([gateway], DeliveryRepository(world.house.engine), world.clock)
+    reports = DeliveryReports([gateway], DeliveryRepository(world.services.foundation.engine), world.clock)
     failed = {"id": "listed-1", "state": "failed"}
     assert await reports.came("listed", "s" * 32, failed)  # before we know that it was taken: nothing to put it on
     await delivery(world, gateway).once()
@@ -221,7 +221,7 @@ async def test_what_is_not_reported_is_asked_for_again_whenever_its_age_has_doub
     await world.to_sent()
     await world.told()
     gateway = Listed()
-    repository = DeliveryRepository(world.house.engine)
+    repository = DeliveryRepository(world.services.foundation.engine)
     reports = DeliveryReports([gateway], repository, world.clock)
     await delivery(world, gateway).once()
     began, asked = world.clock.at, []
@@ -241,7 +241,7 @@ async def test_what_is_not_reported_is_asked_for_again_whenever_its_age_has_doub
 
 async def test_a_gateway_without_a_long_secret_takes_no_reports_by_itself(world: World) -> None:
     gateway = Listed()
-    reports = DeliveryReports([gateway], DeliveryRepository(world.house.engine), world.clock)
+    reports = DeliveryReports([gateway], DeliveryRepository(world.services.foundation.engine), world.clock)
     for short in (None, Secret(""), Secret("s" * 31)):
         gateway.report_secret = short
         assert not await reports.came("listed", "" if short is None else short.reveal(), {"id": "1", "state": "failed"})

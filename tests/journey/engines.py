@@ -39,7 +39,7 @@ PREFERENCES = {
     "intl.accept_languages": "zh-TW",
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    "services.settings.server": "data:,",
+    "services.foundation.settings.server": "data:,",
     "toolkit.telemetry.enabled": False,
 }
 

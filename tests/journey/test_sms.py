@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from chopmark.testing.http_stub import Mode
 from chopmark.testing.sms_stubs import PASSWORD as ACCOUNT
 from chopmark.testing.sms_stubs import USER, Every8dStub, MitakeStub
-from tests.journey.counter import CustomerQueries, Prepared, running
+from tests.journey.counter import Counter, Prepared, running
 from tests.journey.visitor import Visitor, code_in
 
 SECRET = "r" * 32
@@ -64,7 +64,7 @@ class Stubs:
 
 
 @pytest.fixture(scope="module")
-def sending(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CustomerQueries, Stubs]]:
+def sending(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter, Stubs]]:
     """A counter whose text messages go to stubs of two gateways."""
     folder, stubs = tmp_path_factory.mktemp("gateways"), Stubs()
     thread = threading.Thread(target=stubs.run)
@@ -102,9 +102,7 @@ def shown(visitor: Visitor, stub: MitakeStub | Every8dStub, reference: str) -> s
     raise AssertionError("no text message came")
 
 
-def test_codes_come_by_sms_by_another_gateway_and_by_mail(
-    sending: tuple[CustomerQueries, Stubs], browser: Browser
-) -> None:
+def test_codes_come_by_sms_by_another_gateway_and_by_mail(sending: tuple[Counter, Stubs], browser: Browser) -> None:
     counter, stubs = sending
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:
         # 1. Mitake carries the code, and reports later that it failed: the page offers the other way.

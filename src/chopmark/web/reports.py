@@ -11,7 +11,7 @@ from litestar.params import FromPath
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web.state import house
+from chopmark.web.state import services
 
 Req = Request[Any, Any, Any]
 MOST_FIELDS: Final = 40
@@ -25,7 +25,7 @@ async def _take(request: Req, gateway: str, secret: str) -> Response[str]:
         name: value for name, value in list(came.items())[:MOST_FIELDS]
         if isinstance(value, str) and len(value) <= LONGEST_FIELD and "\0" not in value
     }  # fmt: skip
-    if not await house(request).reports.came(gateway, secret, fields):
+    if not await services(request).reports.came(gateway, secret, fields):
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
     return Response("OK\n", media_type=MediaType.TEXT, status_code=200)
 
