@@ -1,4 +1,4 @@
-"""Messages and other work to do, and the demo's inbox."""
+"""Messages and other work to do, which gateway got which message, and the demo's inbox."""
 
 from sqlalchemy import Index, Table
 
@@ -24,6 +24,27 @@ work = Table(
     words("outcome", null=True),
     partial("work_done", "done_at", where="done_at IS NOT NULL"),
     partial("work_waiting", "not_before", where="done_at IS NULL"),
+)
+# Written before a message is handed to a gateway. No number, no text and no code stands here.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    key("message"),
+    key("gateway"),
+    text("fate"),
+    integer("tries"),
+    integer("begun_at"),
+    integer("ended_at", null=True),
+    text("provider_id", null=True),
+    text("reason", null=True),
+    text("detail", null=True),
+    text("report", null=True),
+    text("report_detail", null=True),
+    integer("reported_at", null=True),
+    integer("asked_at", null=True),
+    Index("deliveries_by_provider", "gateway", "provider_id"),
+    Index("deliveries_by_age", "begun_at"),
+    partial("deliveries_unreported", "begun_at", where="fate = 'taken' AND report IS NULL"),
 )
 inbox = Table(
     "inbox",
