@@ -12,7 +12,7 @@ from tests.journey.counter import CustomerQueries
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
 from tests.journey.line import line_to
-from tests.journey.walk import NOT_EMULATED, Walker
+from tests.journey.walk import NOT_EMULATED, Column, Walker
 from tests.journey.watching import Watch
 
 CUSTOMERS = {
@@ -41,7 +41,7 @@ def test_every_page_bears_what_people_do_to_it(
     with line_to(counter.port) as line, engine_of(name, chromium, tmp_path) as engine:
         guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
         engine.zoom(twice=False)
-        cells: dict[tuple[str, str], str] = {}
+        cells = Column(name)
         for number, birth in CUSTOMERS[name]:
             walker = Walker(guest, line, number, birth, cells)
             guest.sign_in(number)
@@ -50,5 +50,4 @@ def test_every_page_bears_what_people_do_to_it(
                 walker.order()
             else:
                 walker.twice()
-    print(cells)
-    assert {cell: said for cell, said in cells.items() if said not in {"ok", NOT_EMULATED}} == {}
+    assert {cell: said for cell, said in cells.found.items() if said not in {"ok", NOT_EMULATED}} == {}

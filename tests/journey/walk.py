@@ -1,14 +1,18 @@
 """The table of three engines, every page, and what people do to pages: reload, go back, press twice, lose the network.
 
 A cell passes when the order is kept, nothing is done twice, the next action can be seen and pressed, and the focus is
-where it should be. `python -m tests.journey.walk` walks all of it and writes the table into docs/browsers.md.
+where it should be. `CHOPMARK_WALK=FOLDER pytest -m soak tests/journey/test_walk.py` leaves what came out in FOLDER, and
+`tools/walk.py FOLDER` writes the table of docs/browsers.md.
 """
 
+import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.journey.engines import Refused, patiently
 from tests.journey.guest import Guest
@@ -90,14 +94,30 @@ STEPS = (
 
 
 @dataclass
+class Column:
+    """What came out in one engine, by page and deed; written into the folder `CHOPMARK_WALK` as it comes."""
+
+    engine: str
+    found: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def note(self, page: str, deed: str, said: str) -> None:
+        """Keep the worst that was said of a cell."""
+        before = self.found.get((page, deed), "ok")
+        self.found[page, deed] = said if before == "ok" else before
+        if folder := os.environ.get("CHOPMARK_WALK"):
+            cells = [[*cell, what] for cell, what in self.found.items()]
+            (Path(folder) / f"{self.engine}.json").write_text(json.dumps(cells, indent=1))
+
+
+@dataclass
 class Walker:
-    """Walks one engine's column of the table as one customer. `cells` is what came out, by page and deed."""
+    """Walks one engine's column of the table as one customer."""
 
     guest: Guest
     line: Line
     number: str
     birth: tuple[str, str, str]
-    cells: dict[tuple[str, str], str] = field(default_factory=dict)
+    cells: Column
     code: str = ""
 
     def counts(self) -> tuple[int, ...]:
@@ -111,8 +131,7 @@ class Walker:
 
     def note(self, place: Place, deed: str, said: str) -> None:
         """Keep the worst that was said of a cell."""
-        before = self.cells.get((place.name, deed), "ok")
-        self.cells[place.name, deed] = said if before == "ok" else before
+        self.cells.note(place.name, deed, said)
 
     def seen(self, place: Place) -> str:
         """Return "ok", or what is wrong with the page that should be shown now."""
