@@ -12,7 +12,7 @@ from tests.journey.counter import CustomerQueries
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
 from tests.journey.line import line_to
-from tests.journey.walk import NOT_EMULATED, Column, Walker
+from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.watching import Watch
 
 CUSTOMERS = {
@@ -50,4 +50,13 @@ def test_every_page_bears_what_people_do_to_it(
                 walker.order()
             else:
                 walker.twice()
-    assert {cell: said for cell, said in cells.found.items() if said not in {"ok", NOT_EMULATED}} == {}
+    assert cells.faults() == {}
+
+
+def test_in_chromium_the_first_steps_bear_what_people_do_to_them(
+    chromium: Path, counter: CustomerQueries, tmp_path: Path
+) -> None:
+    with engine_of("Chromium", chromium, tmp_path) as engine:
+        column = short_walk(Guest(counter, engine, Watch(engine)), *CUSTOMERS["Chromium"])
+    assert column.faults() == {}
+    assert ("code", "offline") in column.found

@@ -11,12 +11,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.journey.engines import Refused, patiently
 from tests.journey.guest import Guest
-from tests.journey.line import Line
+from tests.journey.line import Line, line_to
 
 OFFLINE_S = 10.0
 TABS = 60
@@ -99,6 +99,10 @@ class Column:
 
     engine: str
     found: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def faults(self) -> dict[tuple[str, str], str]:
+        """Return the cells that did not pass."""
+        return {cell: said for cell, said in self.found.items() if said not in {"ok", NOT_EMULATED}}
 
     def note(self, page: str, deed: str, said: str) -> None:
         """Keep the worst that was said of a cell."""
@@ -317,6 +321,20 @@ class Walker:
         wanted = tuple(one + more for one, more in zip(before, made, strict=True))
         if (now := self.counts()) != wanted:
             self.note(place, "double click", f"orders, codes, certificates: {now} instead of {wanted}")
+
+
+def short_walk(
+    guest: Guest, first: tuple[str, tuple[str, str, str]], second: tuple[str, tuple[str, str, str]]
+) -> Column:
+    """Walk a few cells: the steps up to the code, once with everything but patience, and once pressed twice."""
+    column = Column(guest.engine.name)
+    with line_to(guest.counter.port) as line:
+        there = Guest(replace(guest.counter, port=line.port), guest.engine, guest.watch)
+        there.sign_in(first[0])
+        Walker(there, line, *first, column).order(STEPS[:3], ("reload", "second tab", "keyboard"), 0.0)
+        there.sign_in(second[0])
+        Walker(there, line, *second, column).twice(STEPS[:2])
+    return column
 
 
 APPLY = OUTSIDE[2]
