@@ -63,13 +63,13 @@ async def test_what_was_only_said_and_is_opened_later_ends_the_old_certificate_a
     await world.work()
     assert await world.ca_state(old) == ISSUED
     proof = await errand.install_proof()
-    snapshot = await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED)
-    assert snapshot.order.installed is Installed.OPENED
+    file = await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED)
+    assert file.order.installed is Installed.OPENED
     assert (await errand.order()).installed is Installed.OPENED
     await world.work()
     assert await world.ca_state(old) == REVOKED
-    (record,) = await world.records(Event.RA_CERTIFICATE_OPENED)
-    assert json.loads(record["facts"])["old_serial"] == old
+    (leaf,) = await world.records(Event.RA_CERTIFICATE_OPENED)
+    assert json.loads(leaf["facts"])["old_serial"] == old
     world.clock.later(days=6)
     await world.work()  # the row that waited finds it revoked
     assert await world.ca_state(old) == REVOKED

@@ -1,7 +1,5 @@
 """A certificate of which the customer only said that it has arrived is opened after all: that is noted, once."""
 
-from typing import Literal
-
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.messaging.ports import Work
@@ -21,15 +19,14 @@ _FOUND = "SELECT installed FROM orders WHERE id = :id"
 
 
 def arrived(
-    dialect: Literal["sqlite", "postgresql"],
-    order: Order,
-    nonce: bytes | None,
-    works: tuple[Work, ...],
-    record: AuditRecord,
+    dialect: str, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """Note it and queue `works`, using up the nonce; whoever comes second finds it done."""
-    opened = guard(_ARRIVE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce)
-    if (yield from write_with_record(record, opened, *queued(works))) is None:
+    if (
+        yield from write_with_record(
+            record, guard(_ARRIVE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce), *queued(works)
+        )
+    ) is None:
         found = yield query(_FOUND, id=order.id)
         return None if found and found[0]["installed"] == "opened" else MOVED_ON
     yield from wake(works)

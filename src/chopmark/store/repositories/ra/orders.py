@@ -165,7 +165,7 @@ class OrderRepository:
         await self._engine.run(note, record)
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
-        """Give a live order a new nonce. The old one is invalid from now on."""
+        """Give a live order, or one that waits for its file, a new nonce. The old one is invalid from now on."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
