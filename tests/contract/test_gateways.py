@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import cycle
 
 import pytest
@@ -14,10 +15,10 @@ from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.messaging.templates import Sender
+from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.messaging.spending import SpendingRepository
-from chopmark.store.repositories.rate_limits import RateLimitRepository
 from tests.contract.world import ANN, World, world_fixture
 
 world = world_fixture()
@@ -61,7 +62,7 @@ def delivery(
 ) -> Delivery:
     services = world.services
     engine = services.foundation.engine
-    spending = SpendingRepository(RateLimitRepository(engine), limits or {})
+    spending = SpendingRepository(engine, limits or {})
     router = Router(gateways, DeliveryRepository(engine), breaker=Breaker(threshold=99), spending=spending)
     return Delivery(
         services.messaging.outbox,
@@ -284,3 +285,37 @@ async def test_when_every_day_is_used_up_the_message_ends_and_the_page_offers_th
     await delivery(world, gateway, limits={"a": SendLimits(per_day=0)}).once()
     assert gateway.got == []
     assert await outcome(world) == "failed:budget"
+
+
+COPY = """
+INSERT INTO challenges (id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits,
+  reference, attempts, max_attempts, created_at, expires_at, resend_at, state, sent_at)
+SELECT :id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
+  attempts, max_attempts, CAST(:at AS BIGINT), expires_at, resend_at, CAST(:state AS TEXT), CAST(:at AS BIGINT)
+FROM challenges LIMIT 1
+"""
+
+
+async def test_codes_that_are_asked_for_and_never_answered_stop_going_out_by_sms_for_an_hour(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    ago = int((world.clock.at - timedelta(minutes=10)).timestamp() * 1000)
+
+    def pumping(state: str, count: int, first: int) -> Script[None]:
+        for number in range(first, first + count):
+            yield query(COPY, id=f"P{number:025}", at=ago, state=state)
+
+    engine = world.services.foundation.engine
+    await engine.run(pumping, "consumed", 40, 0)
+    await engine.run(pumping, "expired", 160, 40)
+    spending = SpendingRepository(engine, {})
+    assert not await spending.pumped(world.clock.at)  # many, and a fifth of them was answered
+    await engine.run(pumping, "expired", 10, 200)
+    assert not await spending.pumped(world.clock.at)  # what was found holds for half a minute
+    world.clock.later(seconds=30)
+    assert await spending.pumped(world.clock.at)
+    gateway = Counting("a")
+    await delivery(world, gateway).once()
+    assert gateway.got == []
+    assert await outcome(world) == "failed:budget"
+    assert not await spending.pumped(world.clock.at + timedelta(hours=1))

@@ -13,7 +13,6 @@ from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
 from chopmark.store.repositories.messaging.spending import SpendingRepository
-from chopmark.store.repositories.rate_limits import RateLimitRepository
 from chopmark.web.brand import Brand
 
 
@@ -34,7 +33,7 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     gateways = gateways_of(foundation.settings, foundation.brand, inbox)
     deliveries = DeliveryRepository(foundation.engine)
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
-    spending = SpendingRepository(RateLimitRepository(foundation.engine), limits)
+    spending = SpendingRepository(foundation.engine, limits)
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
         router=Router(gateways, deliveries, spending=spending),

@@ -32,6 +32,10 @@ class Spending(Protocol):
         """Take a message out of the count again that was not sent."""
         ...
 
+    async def pumped(self, now: datetime) -> bool:
+        """Tell whether codes by SMS are asked for and not answered, as those who earn by each SMS do."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
@@ -159,6 +163,8 @@ class Router:
         if self._spending is None:
             return await _handed(gateway, message)
         size = segments(message.text.reveal())
+        if message.code is not None and gateway.channel is Channel.MOBILE and await self._spending.pumped(now):
+            return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
         if not await self._spending.take(gateway.name, size, now):
             return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
         outcome = await _handed(gateway, message)
