@@ -141,7 +141,7 @@ class Play:
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
         account = AccountNumber(person.account)
         order = (await services.ra.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
-        key = ClientKey.generate()
+        key = ClientKey.generate(person.key)
         await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
         await self._code(caller, order)
         return caller, order, key

@@ -2,26 +2,26 @@
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import integer, key, metadata, of_customer, partial, text
+from chopmark.store.schema.columns import integer, key, metadata, of_customer, partial, words
 
 work = Table(
     "work",
     metadata,
     key("id"),
-    text("kind"),
+    words("kind"),
     of_customer(null=True),
-    text("order_id", null=True),
-    text("challenge", null=True),
-    text("channel", null=True),
+    words("order_id", null=True),
+    words("challenge", null=True),
+    words("channel", null=True),
     integer("contact_version", null=True),
-    text("facts"),
+    words("facts"),
     integer("attempts"),
     integer("not_before"),
     integer("expires_at", null=True),
-    text("holder", null=True),
+    words("holder", null=True),
     integer("leased_until"),
     integer("done_at", null=True),
-    text("outcome", null=True),
+    words("outcome", null=True),
     partial("work_done", "done_at", where="done_at IS NOT NULL"),
     partial("work_waiting", "not_before", where="done_at IS NULL"),
 )
@@ -50,10 +50,10 @@ inbox = Table(
     "inbox",
     metadata,
     key("id"),
-    text("channel"),
+    words("channel"),
     of_customer(),
-    text("challenge", null=True),
-    text("facts"),
+    words("challenge", null=True),
+    words("facts"),
     integer("at"),
     Index("inbox_by_time", "at"),
 )
