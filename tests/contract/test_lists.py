@@ -128,8 +128,8 @@ def sharded(world: World) -> tuple[World, Publisher]:
     house = world.house
     publication = Publication(house.settings.publication_url)
     built_in = house.issuer
-    profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
-    issuer_config = IssuerConfig(profiles, built_in._constants, publication, house.settings.node)
+    profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in.config.profiles.items()}
+    issuer_config = IssuerConfig(profiles, built_in.config.constants, publication, house.settings.node)
     issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
     view, signer = house.authority.view, house.authority.signer
     publisher = Publisher(view, signer, SHARDS, publication, house.status, house.audit_log, world.clock)
@@ -185,7 +185,7 @@ async def test_a_certificate_names_the_list_of_its_shard(world: World) -> None:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         names = [name.value for point in points for name in point.full_name or []]
         shard = certificate.serial_number % SHARDS
-        assert names == [world.house.issuer._publication.crl("investor", shard)]
+        assert names == [world.house.issuer.config.publication.crl("investor", shard)]
 
 
 async def test_a_clock_that_went_back_publishes_at_once_and_the_number_rises(world: World) -> None:

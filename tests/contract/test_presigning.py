@@ -38,7 +38,7 @@ class _Gone(OnDevice):
 
 
 def key_of(world: World) -> ResponderKey:
-    return world.house.responder._key
+    return world.house.responder.key
 
 
 def without_key(world: World) -> Responder:
@@ -80,7 +80,7 @@ async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kep
     house = world.house
     await world.to_active(BEN)
     issuer = house.authority.view.id
-    signed = [await house.presigner._sign(due) for due in await house.status.due(issuer, world.clock.at, 10)]
+    signed = [await house.presigner.sign(due) for due in await house.status.due(issuer, world.clock.at, 10)]
     made = [one for one in signed if one is not None]
     await world.revoked(ANN)
     assert (len(made), await Presigned(house.engine).keep_all(issuer, made)) == (2, 1)

@@ -100,7 +100,7 @@ class Naive(ChallengeRepository):
 def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES) -> tuple[list[Counting], Count]:
     """Return one verifier for each node over these challenges, and the count that they share."""
     house, count = world.house, Count()
-    keys = house.verifier._keys
+    keys = house.verifier.keys
     made = []
     for _ in range(nodes):
         audit_log = AuditLog(house.ledger, house.audit_key, world.clock)

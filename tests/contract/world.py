@@ -253,8 +253,10 @@ class World:
         """The house's CA with another signer, or with profiles that know no overlap."""
         house, built_in = self.house, self.house.issuer
         authority = house.authority
-        profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
-        issuer_config = IssuerConfig(profiles, built_in._constants, built_in._publication, house.settings.node)
+        profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in.config.profiles.items()}
+        issuer_config = IssuerConfig(
+            profiles, built_in.config.constants, built_in.config.publication, house.settings.node
+        )
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
             issuer_config,
@@ -438,13 +440,13 @@ class Errand:
         assert snapshot is not None
         records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.house.rekey._issuing.issuance(snapshot, tuple(records[:until]))
+        return self.house.rekey.issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
         snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
         acting = self.house.context.acting(self.caller, snapshot.order)
-        assert await self.house.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
+        assert await self.house.rekey.issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
         return self.house.rekey.consent(await self.order()).sha256

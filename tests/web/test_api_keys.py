@@ -56,7 +56,7 @@ def private_in(raw: bytes, scalars: list[bytes]) -> set[str]:
 
 
 def scalar(key: ClientKey) -> bytes:
-    return key._key.private_numbers().private_value.to_bytes(32, "big")
+    return key.private_key.private_numbers().private_value.to_bytes(32, "big")
 
 
 @pytest.mark.parametrize(("number", "operation"), [("C10001", "rekey"), ("C10005", "enrol")])

@@ -71,9 +71,9 @@ async def check(settings: Settings) -> int:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.certifier.name}")
             faults += await _issuer_faults(house)
-            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(house)]
             faults += await _check_stamps(house)
-            faults += await _failing_jobs(house)
+            faults += await failing_jobs(house)
             faults += await _mail_faults(house)
             faults += await _check_clock(house)
             faults += await house_faults(house)
@@ -139,7 +139,7 @@ async def _issuer_faults(house: House) -> list[str]:
     return [] if heard is None else [f"the other CA: {heard}"]
 
 
-async def _ending(house: House) -> list[Ending]:
+async def ending_soon(house: House) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
     now, over = house.clock.now(), []
     for ending in await endings(house.cas, house.status, now):
@@ -192,7 +192,7 @@ async def _outside_faults(house: House) -> list[str]:
     return [*outside.placement(settings, directory), *reached, *faults]
 
 
-async def _failing_jobs(house: House) -> list[str]:
+async def failing_jobs(house: House) -> list[str]:
     """Return which jobs go on failing, at every host."""
     return [
         f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "

@@ -23,7 +23,7 @@ PLACEHOLDER = (("CN", "chopmark"),)
 class ClientKey:
     """A P-256 key that lives here; its repr shows nothing of it."""
 
-    _key: ec.EllipticCurvePrivateKey
+    private_key: ec.EllipticCurvePrivateKey
 
     @classmethod
     def generate(cls) -> "ClientKey":
@@ -36,7 +36,7 @@ class ClientKey:
     @property
     def spki_sha256(self) -> bytes:
         """SHA-256 of the SubjectPublicKeyInfo."""
-        spki = self._key.public_key().public_bytes(
+        spki = self.private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return hashlib.sha256(spki).digest()
@@ -49,7 +49,7 @@ class ClientKey:
         stand in a name.
         """
         named = name(subject or PLACEHOLDER)
-        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self._key, hashes.SHA256())
+        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self.private_key, hashes.SHA256())
         return request.public_bytes(serialization.Encoding.DER)
 
     def prove(
@@ -74,7 +74,7 @@ class ClientKey:
             purpose=purpose,
             time=at.replace(microsecond=0),
         )
-        return proof.build(statement, self._key, certificate_der)
+        return proof.build(statement, self.private_key, certificate_der)
 
     @property
     def words(self) -> str:
@@ -87,7 +87,7 @@ class ClientKey:
         `nonce` and `login` are what the server has given together.
         """
         stated = Possession(portal, order, login, nonce, self.spki_sha256, at.replace(microsecond=0))
-        return possession.build(stated, self._key)
+        return possession.build(stated, self.private_key)
 
     def p12(
         self,
@@ -98,4 +98,4 @@ class ClientKey:
         rounds: int = pkcs12.KDF_ROUNDS,
     ) -> bytes:
         """Return the key with its certificate and chain as a PKCS #12 file; `rounds` are what a guess costs."""
-        return pkcs12.write(self._key, certificate_der, chain, name, passphrase, rounds)
+        return pkcs12.write(self.private_key, certificate_der, chain, name, passphrase, rounds)

@@ -60,7 +60,7 @@ async def renewal(told: dict[str, Any], plan: Plan) -> None:
     settings = Settings(mode="demo", data=Path(told["folder"]), database=told["url"])
     clock, dice = Clock(datetime.fromisoformat(told["at"])), Dice(Random(told["dice"]))
     house: House = await build(settings, clock, dice, opening)
-    house.journal._folder = KillingFolder(house.journal._folder, plan)
+    house.journal.folder = KillingFolder(house.journal.folder, plan)
     world = with_signers(World(house, clock, dice, told["url"]), plan)
     key = serialization.load_pem_private_key(told["key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
