@@ -8,8 +8,10 @@ from typing import Any
 from bench import people
 from chopmark.app.foundation import House, SystemEntropy, build, tasks
 from chopmark.app.settings import Settings
-from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
+from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, LoginId, Operation
 from chopmark.demo.history import SteppingClock
+from chopmark.demo.journey import Journey, Wanted
+from chopmark.demo.verbs import Verbs
 from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
@@ -91,33 +93,20 @@ async def _work(house: House) -> None:
 async def _certified(house: House, clock: SteppingClock, i: int) -> None:
     """Enrol a customer, the new key being the one that the load client can make again."""
     caller = Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
-    key = people.client_key(i)
-    account = AccountNumber(people.account(i))
-    order = (await house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order
-    await house.rekey.bind_key(caller, order.id, key.request(), None)
-    await house.rekey.challenge(caller, order.id, Channel.EMAIL)
-    await _work(house)
-    found = await house.verifier.latest(order.id)
-    code = None if found is None else house.verifier.code_of(found[0])
-    if code is None:
-        raise ValueError("the code cannot be derived")
-    await house.rekey.answer(caller, order.id, code.reveal())
-    order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
-    order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await house.customer_queries.holding(caller, order.serial)
-    if holding is None:
-        raise ValueError(f"the order stands at {order.state}")
-    nonce, _ = await house.enrolment.nonce(caller, order.id)
-    proof = key.prove(
-        holding.der,
-        portal=house.portal,
-        order=order.id,
-        nonce=nonce,
-        new_spki_sha256=key.spki_sha256,
-        purpose="install",
-        at=clock.now(),
-    )
-    await house.rekey.prove(caller, order.id, proof)
+    key, verbs = people.client_key(i), Verbs(house, caller)
+
+    async def code() -> str:
+        await _work(house)
+        found = await house.verifier.latest(verbs.order.id)
+        derived = None if found is None else house.verifier.code_of(found[0])
+        if derived is None:
+            raise ValueError("the code cannot be derived")
+        return derived.reveal()
+
+    journey = Journey(verbs, clock.now, lambda: code, key, key.request(), people.BIRTH)
+    await journey.to_review(Wanted(Operation.ENROL, AccountNumber(people.account(i))), Channel.EMAIL)
+    await journey.confirm()
+    await journey.prove()
     await _work(house)
 
 
