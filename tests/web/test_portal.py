@@ -267,9 +267,9 @@ async def test_many_and_double_fields_and_files_do_not_confuse_the_sign_in(world
     browser = world.browser()
     await browser.get("/sign-in")
     token = browser.token
-    snapshots = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
+    files = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
     answer = await browser.request(
-        "POST", "/sign-in", data={"_csrf_token": token}, snapshots=snapshots, headers={"Origin": URL}
+        "POST", "/sign-in", data={"_csrf_token": token}, files=files, headers={"Origin": URL}
     )
     assert answer.status_code == 400
     twice = f"_csrf_token={token}&who=C10001&who=C10002&password=x&password=y"

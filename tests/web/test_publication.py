@@ -282,7 +282,7 @@ class Sick:
 
 async def test_status_is_answered_while_the_portal_is_not_well(world: World, known: Known) -> None:
     """Architecture rule 14 and reliability F47: relying parties do not depend on the pages."""
-    sick = world.with_doors(people=Sick(), door=Sick(), counter=Sick(), rekey=Sick())
+    sick = world.with_doors(people=Sick(), session_service=Sick(), customer_queries=Sick(), rekey=Sick())
     assert read(await post(sick, known.request())).certificate_status is ocsp.OCSPCertStatus.GOOD
     assert (await sick.browser().get("/pki/investor-0.crl")).status_code == 200
 

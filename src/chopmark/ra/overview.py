@@ -89,6 +89,11 @@ class CustomerQueries:
         """Return the caller's certificates, newest first."""
         return await self._context.holdings.all(caller.customer)
 
+    async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
+        """Return those of the caller's certificates that can still be revoked, newest first."""
+        now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
+        return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
+
     async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for anybody else's."""
         found = await self._context.holdings.get(serial)

@@ -109,8 +109,8 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
-    """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+class SessionSnapshot:
+    """A session and the snapshot that its request works on; `begun`: its Idempotency-Key is new, and is taken."""
 
     session: Session
     snapshot: OrderSnapshot | CustomerSnapshot | None
@@ -126,7 +126,7 @@ class Snapshots(Protocol):
 
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
-    ) -> Entered | None:
+    ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
         At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
