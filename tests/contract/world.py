@@ -10,7 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -53,15 +53,18 @@ from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.engine.script import Row, Script, Value, query
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.records import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
+from tests.tables import START, Clock, Tables
 
-START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
-"""Noon in Taipei; certificates made now end on 31 March 2027."""
+__all__ = ["START", "Clock"]
+"""Of `tests.tables`, for who imports them together with the world."""
+
 EST_URL = "https://est.example.com"
 """Customers of the tests may have a program."""
 WHENEVER = timedelta(days=9999)
@@ -103,19 +106,6 @@ ROWS = {
 
 
 @dataclass
-class Clock:
-    """A clock that a test moves."""
-
-    at: datetime = START
-
-    def now(self) -> datetime:
-        return self.at
-
-    def later(self, **span: float) -> None:
-        self.at += timedelta(**span)
-
-
-@dataclass
 class Dice:
     """Repeatable randomness; what is loaded comes first."""
 
@@ -137,7 +127,7 @@ class Held:
 
 
 @dataclass
-class World:
+class World(Tables):
     """A house, and what lies outside it."""
 
     house: House
@@ -146,6 +136,10 @@ class World:
     url: str
     held: dict[str, Held] = field(default_factory=dict)
     nodes: list[House] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Engine:
+        return self.house.engine
 
     # doors ------------------------------------------------------------------------------------------------------
 
@@ -286,20 +280,6 @@ class World:
                 pass
 
     # what is left behind -----------------------------------------------------------------------------------------
-
-    async def rows(self, sql: str, **values: Value) -> list[dict[str, Any]]:
-        def script() -> Script[list[Row]]:
-            return (yield query(sql, **values))
-
-        return [dict(row) for row in await self.house.engine.read(script)]
-
-    async def change(self, sql: str, **values: Value) -> None:
-        """Write to the database as somebody else would."""
-
-        def script() -> Script[None]:
-            yield query(sql, **values)
-
-        await self.house.engine.run(script)
 
     async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
         return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
