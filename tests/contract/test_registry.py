@@ -321,7 +321,12 @@ from chopmark.store import db
 async def main(url, path):
     world = World(await db.open_engine(url), Path(path).parent, url)
     half = 3 * Path(path).stat().st_size // 2
-    await world.customer_import.run(Path(path), "alice", lambda done, _: done > half and os.kill(os.getpid(), signal.SIGKILL))
+
+    def told(done, _):
+        if done > half:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    await world.customer_import.run(Path(path), "alice", told)
 
 asyncio.run(main(*sys.argv[1:]))
 """

@@ -20,9 +20,12 @@ import asyncpg
 import httpx2
 import pytest
 
-from chopmark.app.foundation import House, Opening, build, found_ca, tasks
+from chopmark.app.foundation import Opening
+from chopmark.app.founding import found_ca
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
-from chopmark.app.web import doors
+from chopmark.app.web import web_services
+from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import AccountNumber, Channel, CustomerId, Operation, OrderId, Reason
 from chopmark.demo.journey import HttpTransport, Journey, Wanted
@@ -157,7 +160,7 @@ Count = Callable[[], int]
 class Requests(HttpTransport):
     """One customer's requests to the API, each with what it cost."""
 
-    house: House
+    services: Services
     count: Count
     client: httpx2.AsyncClient
     customer: str
@@ -169,7 +172,7 @@ class Requests(HttpTransport):
         answer = await doing
         self.cost[name] = self.count() - before
         before = self.count()
-        await self.house.idempotency.stored()
+        await self.services.ra.idempotency.stored()
         self.cost["answers"] = self.cost.get("answers", 0) + self.count() - before
         return answer
 
@@ -190,29 +193,31 @@ class Requests(HttpTransport):
         await super().challenge(channel)
 
     async def deliver(self) -> int:
-        (job,) = [task.job for task in tasks(self.house) if task.name == "deliver-0"]
+        (job,) = [task.job for task in tasks(self.services) if task.name == "deliver-0"]
         return await job()
 
     async def code(self) -> str:
         await self.counted("delivery", self.deliver())
-        found = await self.house.verifier.latest(OrderId(self.order["id"]))
-        code = None if found is None else self.house.verifier.code_of(found[0])
+        found = await self.services.ra.verifier.latest(OrderId(self.order["id"]))
+        code = None if found is None else self.services.ra.verifier.code_of(found[0])
         assert code is not None
         return code.reveal()
 
     async def run(self) -> dict[str, int]:
         """Application to working certificate; the costs by request."""
-        house, account = self.house, AccountNumber(f"F014000-{int(self.customer[1:]):07d}")
-        credential = await house.launches.put_client("trading", "trading program", "alice")
+        services, account = self.services, AccountNumber(f"F014000-{int(self.customer[1:]):07d}")
+        credential = await services.identity.launches.put_client("trading", "trading program", "alice")
         launch = {"customer": self.customer, "account": account, "factors": ["password"], "wanted": None}
         basic = ("trading", credential.secret.reveal())
         answer = await self.counted("launch", self.client.post("/api/v1/launches", json=launch, auth=basic))
         assert answer.is_success, answer.text
-        opened = await house.session_service.open(CustomerId(self.customer), PASSWORD_LOGIN, account, "launch", None)
+        opened = await services.identity.sessions.open(
+            CustomerId(self.customer), PASSWORD_LOGIN, account, "launch", None
+        )
         await self.client.get("/api/v1/status")
         self.client.cookies.set("chopmark", opened.token.reveal())
         key, birth = ClientKey.generate(), date.fromisoformat(ROWS[self.customer]["birth_date"])
-        journey = Journey(self, house.clock.now, lambda: self.code, key, key.request(), birth)
+        journey = Journey(self, services.foundation.clock.now, lambda: self.code, key, key.request(), birth)
         await journey.to_review(Wanted(Operation.ENROL, account), Channel.MOBILE)
         await journey.confirm()
         await journey.prove()
@@ -225,32 +230,37 @@ async def founded(folder: Path, url: str) -> Settings:
     settings, clock, dice = Settings(mode="demo", data=folder, database=url), Clock(), Dice(Random(1))
     await db.upgrade(url)
     await found_ca(settings, clock, dice)
-    house = await build(settings, clock, dice)
-    await house.customer_import.add(ROWS.values(), "alice")
-    await house.close()
+    services = await build(settings, clock, dice)
+    await services.ra.customer_import.add(ROWS.values(), "alice")
+    await services.close()
     return settings
 
 
 async def journeys(settings: Settings, opening: Opening, count: Count) -> dict[str, int]:
     """The cost of a third customer's journey; those before it prepare what each connection prepares once."""
-    house = await build(settings, Clock(), Dice(Random(2)), opening)
+    services = await build(settings, Clock(), Dice(Random(2)), opening)
     try:
-        built = app.create(doors(house))
+        built = app.create(web_services(services))
         cost: dict[str, int] = {}
         for customer in (ANN, FAY, GUS):
             transport = httpx2.ASGITransport(cast("Any", built.asgi))
             async with httpx2.AsyncClient(transport=transport, base_url=settings.portal_url) as client:
-                cost = await Requests(house, count, client, customer).run()
+                cost = await Requests(services, count, client, customer).run()
         return cost
     finally:
-        await house.close()
+        await services.close()
 
 
 async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str, int]:
     """The cost of the worker's jobs: with one thing to do, with three, and with nothing."""
-    house, cost = await build(settings, Clock(), Dice(Random(2)), opening), dict[str, int]()
-    world = World(house, cast("Clock", house.clock), cast("Dice", house.entropy), settings.database_url)
-    jobs = {task.name: task.job for task in tasks(house)}
+    services, cost = await build(settings, Clock(), Dice(Random(2)), opening), dict[str, int]()
+    world = World(
+        services,
+        cast("Clock", services.foundation.clock),
+        cast("Dice", services.foundation.entropy),
+        settings.database_url,
+    )
+    jobs = {task.name: task.job for task in tasks(services)}
 
     async def counted(name: str, job: str) -> None:
         before = count()
@@ -283,7 +293,7 @@ async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str
         await counted("idle: clean-up", "clean-up")
         return cost
     finally:
-        await house.close()
+        await services.close()
 
 
 def assert_within(found: dict[str, int], bounds: dict[str, int]) -> None:

@@ -25,9 +25,8 @@ from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, tex
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
-from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
 from chopmark.pki.finding import Finding
@@ -263,7 +262,7 @@ class EmbeddedIssuer:
     def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
         linting_certificate = self._linting_certificates.get(draft.exemplar_key)
         if linting_certificate is None:
-            made = self._linting_certificate(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
+            made = self._linting_certificate(self._profiles[issuance.profile], key_checks.kind(issuance.spki_der))
             if not isinstance(made, LintingCertificate):
                 return made
             linting_certificate = self._linting_certificates[draft.exemplar_key] = made

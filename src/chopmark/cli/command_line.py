@@ -61,7 +61,7 @@ def demo(
     reset:
         Throw the state away and play the customers' past anew.
     """
-    from chopmark.app.server import run_demo
+    from chopmark.demo.server import run_demo
 
     if reset and data.exists():
         from chopmark.demo.history import is_demo_data
@@ -84,7 +84,8 @@ def serve(*, workers: int = 2) -> int:
     """
     from chopmark.app.server import run_server
 
-    return run_server(_settings(), workers)
+    settings = _settings()
+    return run_server(settings, workers, f"chopmark.{'demo' if settings.mode == 'demo' else 'app'}.server")
 
 
 @app.command
@@ -92,7 +93,7 @@ def worker() -> int:
     """Run the worker: deliveries, revocations, lists, the audit's sequence."""
     import uvloop
 
-    from chopmark.app.web import work
+    from chopmark.app.worker import work
 
     uvloop.run(work(_settings()))
     return 0

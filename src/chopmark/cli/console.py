@@ -5,7 +5,7 @@ import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chopmark.app.foundation import House, opened
+from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
 from chopmark.store.engine.opening import assert_current
 
@@ -25,19 +25,19 @@ def os_user() -> str:
 
 
 @asynccontextmanager
-async def at_console(settings: Settings) -> AsyncIterator[House]:
-    """Give the house as `opened` does; whoever acts in it is recorded with the user of the operating system."""
-    async with opened(settings) as house:
-        house.audit_log.at_console(os_user())
-        yield house
+async def at_console(settings: Settings) -> AsyncIterator[Services]:
+    """Give the services as `opened` does; whoever acts in it is recorded with the user of the operating system."""
+    async with opened(settings) as services:
+        services.foundation.audit_log.at_console(os_user())
+        yield services
 
 
 @asynccontextmanager
-async def looking(settings: Settings) -> AsyncIterator[House]:
-    """Give the house as `at_console` does to a command that only reads: who looks on migrates nothing.
+async def looking(settings: Settings) -> AsyncIterator[Services]:
+    """Give the services as `at_console` does to a command that only reads: who looks on migrates nothing.
 
     Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
     """
     await assert_current(settings.database_url)
-    async with at_console(settings) as house:
-        yield house
+    async with at_console(settings) as services:
+        yield services

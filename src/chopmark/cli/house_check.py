@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography import x509
 from pydantic import SecretStr
 
-from chopmark.app.foundation import House
 from chopmark.app.gateways import channels_of
 from chopmark.app.issuing_cas import living
+from chopmark.app.services import Services
 from chopmark.app.settings import Settings
 from chopmark.ca.embedded import Authority
 from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
@@ -42,10 +42,10 @@ def settings_faults(settings: Settings) -> list[str]:
     ]
 
 
-async def house_faults(house: House) -> list[str]:
+async def house_faults(services: Services) -> list[str]:
     """Return what an open installation keeps from being used."""
-    named = [] if house.settings.mode == "demo" else demo_root_faults(house)
-    return [*named, *await database_clock_faults(house), *await late_faults(house)]
+    named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
+    return [*named, *await database_clock_faults(services), *await late_faults(services)]
 
 
 def gateway_faults(settings: Settings) -> list[str]:
@@ -93,12 +93,12 @@ def root_key_faults(settings: Settings) -> list[str]:
     return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
 
 
-def demo_root_faults(house: House) -> list[str]:
+def demo_root_faults(services: Services) -> list[str]:
     """A CA keeps its name for as long as it lives."""
     words = {DEMO_BRAND.firm.en, DEMO_BRAND.firm.zh, DEMO_BRAND.ca_name.en, DEMO_BRAND.ca_name.zh}
     named = [
         ca.authority.view.id
-        for ca in living(house.cas, house.clock.now())
+        for ca in living(services.ca.cas, services.foundation.clock.now())
         if any(word in name for der in _chain(ca.authority) for name in _names(der) for word in words)
     ]
     return [
@@ -108,11 +108,11 @@ def demo_root_faults(house: House) -> list[str]:
     ]
 
 
-async def database_clock_faults(house: House) -> list[str]:
+async def database_clock_faults(services: Services) -> list[str]:
     """Moments are written by this machine and compared by others."""
-    before = house.clock.now()
-    theirs = await Readiness(house.engine).clock()
-    away = theirs - before - (house.clock.now() - before) / 2
+    before = services.foundation.clock.now()
+    theirs = await Readiness(services.foundation.engine).clock()
+    away = theirs - before - (services.foundation.clock.now() - before) / 2
     if abs(away) <= CLOCKS_APART:
         return []
     way = "behind" if away > timedelta(0) else "ahead of"
@@ -120,13 +120,13 @@ async def database_clock_faults(house: House) -> list[str]:
     return [f"this machine's clock is {seconds} seconds {way} the database's: let NTP keep both"]
 
 
-async def late_faults(house: House) -> list[str]:
+async def late_faults(services: Services) -> list[str]:
     """Relying parties take no list and no answer that has ended."""
-    now, faults = house.clock.now(), []
-    for ca in living(house.cas, now):
+    now, faults = services.foundation.clock.now(), []
+    for ca in living(services.ca.cas, now):
         issuer = ca.authority.view.id
         for shard in range(ca.publisher.shards):
-            crl = (await house.status.shard(issuer, shard)).crl
+            crl = (await services.va.status.shard(issuer, shard)).crl
             if crl is not None and crl.next_update - now <= LIST_LEFT:
                 ends = "has ended" if crl.next_update <= now else "ends"
                 faults.append(
@@ -143,13 +143,13 @@ async def late_faults(house: House) -> list[str]:
     return faults
 
 
-async def unpublished(house: House) -> list[str]:
+async def unpublished(services: Services) -> list[str]:
     """Return the lists that were never published: they are when a worker first runs, and late only after that."""
     return [
         f"{ca.authority.view.id}-{shard}"
-        for ca in living(house.cas, house.clock.now())
+        for ca in living(services.ca.cas, services.foundation.clock.now())
         for shard in range(ca.publisher.shards)
-        if (await house.status.shard(ca.authority.view.id, shard)).crl is None
+        if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
     ]
 
 

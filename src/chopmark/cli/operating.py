@@ -1,4 +1,4 @@
-"""What the operator's commands do: each opens the house, calls one verb, and says what happened in plain words."""
+"""What the operator's commands do: each opens the services, calls one verb, and says what happened in plain words."""
 
 import asyncio
 import sys
@@ -9,10 +9,12 @@ from typing import TextIO
 
 from chopmark.app import outside
 from chopmark.app.external_ca import reach
-from chopmark.app.foundation import House, SystemClock, SystemEntropy, found_ca
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
 from chopmark.app.gateways import reach_mail
 from chopmark.app.issuing_cas import Ending, constants, endings
 from chopmark.app.secrets import NotReady
+from chopmark.app.services import Services
 from chopmark.app.settings import Settings
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
@@ -67,25 +69,25 @@ async def check(settings: Settings) -> int:
     faults += settings_faults(settings)
     _say_addresses(settings)
     try:
-        async with looking(settings) as house:
-            say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
-            say(f"issuer: {house.certifier.name}")
-            faults += await _issuer_faults(house)
-            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(house)]
-            faults += await _check_stamps(house)
-            faults += await failing_jobs(house)
-            faults += await _mail_faults(house)
-            faults += await _check_clock(house)
-            faults += await house_faults(house)
-            faults += await _outside_faults(house)
-            say(f"policy: {house.policy.id}")
-            if house.policy.name == "tw-broker":
+        async with looking(settings) as services:
+            say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
+            say(f"issuer: {services.ca.certifier.name}")
+            faults += await _issuer_faults(services)
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(services)]
+            faults += await _check_stamps(services)
+            faults += await failing_jobs(services)
+            faults += await _mail_faults(services)
+            faults += await _check_clock(services)
+            faults += await house_faults(services)
+            faults += await _outside_faults(services)
+            say(f"policy: {services.foundation.policy.id}")
+            if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
-            await _in_flight(house.engine)
-            for name in await unpublished(house):
+            await _in_flight(services.foundation.engine)
+            for name in await unpublished(services):
                 say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
-            sample = f"【{house.brand.firm.zh}】"
+            sample = f"【{services.foundation.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
@@ -123,26 +125,26 @@ def _say_addresses(settings: Settings) -> None:
         say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
 
 
-async def _issuer_faults(house: House) -> list[str]:
+async def _issuer_faults(services: Services) -> list[str]:
     """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
-    if house.built_in is not None:
+    if services.ca.built_in is not None:
         try:
-            await ready(house.authority.signer)
+            await ready(services.ca.authority.signer)
         except SignerUnavailable as error:
             return [f"the issuer's key cannot be used: {error}"]
-    if house.settings.issuer == "embedded":
+    if services.foundation.settings.issuer == "embedded":
         return []
-    say(f"protocol: {house.settings.issuer} at {house.settings.issuer_url}")
-    for serial, why in (await house.requests.attention()).items():
+    say(f"protocol: {services.foundation.settings.issuer} at {services.foundation.settings.issuer_url}")
+    for serial, why in (await services.ca.requests.attention()).items():
         say(f"  look at {serial}: {why}")
-    heard = await reach(house.settings)
+    heard = await reach(services.foundation.settings)
     return [] if heard is None else [f"the other CA: {heard}"]
 
 
-async def ending_soon(house: House) -> list[Ending]:
+async def ending_soon(services: Services) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
-    now, over = house.clock.now(), []
-    for ending in await endings(house.cas, house.status, now):
+    now, over = services.foundation.clock.now(), []
+    for ending in await endings(services.ca.cas, services.va.status, now):
         if ending.until <= now:
             over.append(ending)
         elif ending.until - now < WARNED_BEFORE:
@@ -150,54 +152,57 @@ async def ending_soon(house: House) -> list[Ending]:
     return over
 
 
-async def _check_clock(house: House) -> list[str]:
+async def _check_clock(services: Services) -> list[str]:
     """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
-    seen, noted = house.clockwatch.trouble(), await house.installation.get(note_of(house.settings.node))
+    seen, noted = (
+        services.audit.clockwatch.trouble(),
+        await services.foundation.installation.get(note_of(services.foundation.settings.node)),
+    )
     return [*([] if seen is None else [seen]), *([f"the worker of this node: {noted}"] if noted else [])]
 
 
-async def _check_stamps(house: House) -> list[str]:
+async def _check_stamps(services: Services) -> list[str]:
     """Say who stamps time and what the newest anchor is; return what is wrong."""
-    until, newest = await house.stamps.not_after(), await house.stamps.anchors.newest()
+    until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
     say(f"time-stamp certificate: {'none yet' if until is None else f'until {until:%Y-%m-%d}'}")
     made = "none yet" if newest is None else f"the newest of {newest.at:%Y-%m-%d %H:%M} UTC"
-    say(f"anchors of the audit, by {house.stamps.by}: {made}")
-    missed = await house.stamps.anchors.unanchored()
+    say(f"anchors of the audit, by {services.va.stamps.by}: {made}")
+    missed = await services.va.stamps.anchors.unanchored()
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
 
 
-async def _mail_faults(house: House) -> list[str]:
+async def _mail_faults(services: Services) -> list[str]:
     """Ask the mail server, if there is one; return what is wrong. Nothing is sent."""
-    if not house.settings.smtp.host:
+    if not services.foundation.settings.smtp.host:
         return []
-    wrong = await reach_mail(house.settings, house.brand)
+    wrong = await reach_mail(services.foundation.settings, services.foundation.brand)
     if wrong is not None:
         return [wrong]
-    say(f"mail server: {house.settings.smtp.host}:{house.settings.smtp.port} answers")
+    say(f"mail server: {services.foundation.settings.smtp.host}:{services.foundation.settings.smtp.port} answers")
     return []
 
 
-async def _outside_faults(house: House) -> list[str]:
+async def _outside_faults(services: Services) -> list[str]:
     """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
-    settings, watch = house.settings, house.restorewatch
+    settings, watch = services.foundation.settings, services.foundation.restorewatch
     say(f"signed heads and journal: {settings.outside}")
     await watch.look()
-    directory = await Readiness(house.engine).directory()
+    directory = await Readiness(services.foundation.engine).directory()
     faults, notes = outside.standing(watch)
     for note in notes:
         say(f"  {note}")
-    reached = await asyncio.to_thread(outside.reach, settings, house.journal.probe)
+    reached = await asyncio.to_thread(outside.reach, settings, services.foundation.journal.probe)
     return [*outside.placement(settings, directory), *reached, *faults]
 
 
-async def failing_jobs(house: House) -> list[str]:
+async def failing_jobs(services: Services) -> list[str]:
     """Return which jobs go on failing, at every host."""
     return [
         f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
         f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
-        for one in await FailingJobs(house.engine, house.clock, "").all()
+        for one in await FailingJobs(services.foundation.engine, services.foundation.clock, "").all()
     ]
 
 
@@ -209,14 +214,18 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.store.repositories.ca.checking import CertificateRows
     from chopmark.store.repositories.ca.external_checking import ExternalRows
 
-    async with looking(settings) as house:
-        found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
-        if house.built_in is not None:
-            earlier = [ca.issuer.standard() for ca in house.earlier]
-            checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
+    async with looking(settings) as services:
+        found, moduli, now = Checked(0, 0, ()), None, services.foundation.clock.now()
+        if services.ca.built_in is not None:
+            earlier = [ca.issuer.standard() for ca in services.ca.earlier]
+            checker = Checker(
+                services.ca.issuer.standard(), CertificateRows(services.foundation.engine), lint_each, earlier
+            )
             found, moduli = await checker.check(now), checker.moduli
-        known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
-        elsewhere = ExternalChecker(known, ExternalRows(house.engine), lint_each)
+        known = known_of(
+            settings, shipped_profiles(), constants(services.foundation.brand), services.ca.approvals.terms
+        )
+        elsewhere = ExternalChecker(known, ExternalRows(services.foundation.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
@@ -241,14 +250,16 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        if await house.people.person(number) is None:
+    async with at_console(settings) as services:
+        if await services.identity.people.person(number) is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        secret = initial_password(house.entropy.token(16))
-        phc = hash_password(secret, house.entropy.token(16))
-        row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
-        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+        secret = initial_password(services.foundation.entropy.token(16))
+        phc = hash_password(secret, services.foundation.entropy.token(16))
+        row = PasswordRow(number, phc, PasswordKind.INITIAL, services.foundation.clock.now() + SLIP_LIFE)
+        await services.identity.sessions.set_password(
+            row, by, await services.ra.context.notice(number, "password_printed", None)
+        )
+        say(f"{services.foundation.brand.firm.zh} {services.foundation.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")
         say("It lapses after 30 days. The customer's sessions are over, and the customer will be told.")
@@ -257,8 +268,8 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
 
 async def put_client(settings: Settings, client: str, name: str, by: str) -> int:
     """Print a new client secret, once."""
-    async with at_console(settings) as house:
-        credential = await house.launches.put_client(client, name, by)
+    async with at_console(settings) as services:
+        credential = await services.identity.launches.put_client(client, name, by)
     say(f"client  {credential.client}")
     say(f"secret  {credential.secret.reveal()}")
     say("The secret is shown once. After a rotation the one before is good for another week.")
@@ -267,8 +278,8 @@ async def put_client(settings: Settings, client: str, name: str, by: str) -> int
 
 async def list_clients(settings: Settings) -> int:
     """Print the clients."""
-    async with looking(settings) as house:
-        for client in await house.launches.clients():
+    async with looking(settings) as services:
+        for client in await services.identity.launches.clients():
             state = "disabled" if client.disabled_at else "active"
             say(f"{client.id}  {client.name}  {state}  {client.scope}")
     return 0
@@ -288,8 +299,8 @@ async def limit_client(
     scope = scope_of(accounts, purposes, factors, per_minute)
     if isinstance(scope, Refusal):
         raise Refused(scope)
-    async with at_console(settings) as house:
-        await house.launches.limit(client, scope, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.limit(client, scope, by)
     say(f"{client} may ask for: {scope}")
     return 0
 
@@ -297,8 +308,8 @@ async def limit_client(
 async def disable_client(settings: Settings, client: str, by: str) -> int:
     """End a client at once."""
     assert_staff(by, "by")
-    async with at_console(settings) as house:
-        await house.launches.disable(client, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.disable(client, by)
     say(f"{client} is disabled: its secrets and its open tickets are dead. `chopmark clients put` makes a new secret.")
     return 0
 
@@ -306,8 +317,8 @@ async def disable_client(settings: Settings, client: str, by: str) -> int:
 async def end_previous_secret(settings: Settings, client: str, by: str) -> int:
     """End a client's previous secret at once."""
     assert_staff(by, "by")
-    async with at_console(settings) as house:
-        await house.launches.end_previous(client, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.end_previous(client, by)
     say(f"The previous secret of {client} is dead, and so are its open tickets; the present secret is not.")
     return 0
 
@@ -317,8 +328,8 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        lifted = await house.holds.release(number, by, approved_by)
+    async with at_console(settings) as services:
+        lifted = await services.ra.holds.release(number, by, approved_by)
     say(f"Codes can be sent to {number} again: what was sent counts anew.")
     if not lifted:
         say(f"{number} has no hold.")
@@ -332,8 +343,8 @@ async def show_holds(settings: Settings, customer: str) -> int:
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with looking(settings) as house:
-        held = await house.holds.held(number)
+    async with looking(settings) as services:
+        held = await services.ra.holds.held(number)
     for lock, why in held.items():
         say(f"{_LOCKS[lock]}: {_WHY.get(why, why)}")
     if not held:
@@ -357,14 +368,14 @@ async def verify_audit(
         public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
-    async with looking(settings) as house:
+    async with looking(settings) as services:
         heads = await asyncio.to_thread(_heads, head, settings.outside / "heads.jsonl")
-        keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
-        now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
+        keys, public = AuditKeys([services.foundation.audit_key]), [services.audit.head_signer.public_key]
+        now, roots = services.foundation.clock.now(), (*services.va.stamps.roots, *(_roots(root) or ()))
         if export is not None:
             return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
-        async with house.ledger.snapshot() as live:
-            beside = Beside(live, rules_of(house.policy))
+        async with services.foundation.ledger.snapshot() as live:
+            beside = Beside(live, rules_of(services.foundation.policy))
             return _told(await verify(live, keys, public, heads, now, roots=roots, beside=beside))
 
 
@@ -399,8 +410,8 @@ def _told(found: Report) -> int:
 
 async def audit_key(settings: Settings, file: Path) -> int:
     """Write the public key with which anybody checks the signed heads, PEM."""
-    async with looking(settings) as house:
-        await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
+    async with looking(settings) as services:
+        await asyncio.to_thread(file.write_bytes, services.audit.head_signer.public_pem)
     say(f"The heads' public key is in {file}.")
     return 0
 
@@ -414,7 +425,7 @@ def _private(file: Path) -> TextIO:
 
 async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
-    async with looking(settings) as house, house.ledger.snapshot() as source:
+    async with looking(settings) as services, services.foundation.ledger.snapshot() as source:
         with _private(file) as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")

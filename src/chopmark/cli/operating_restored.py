@@ -1,7 +1,8 @@
 """`chopmark db restored`: says what a restore has lost, and goes on from the older copy."""
 
-from chopmark.app.foundation import House, reentry_of
+from chopmark.app.services import Services
 from chopmark.app.settings import Settings
+from chopmark.app.worker import reentry_of
 from chopmark.audit.record import stamp
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
@@ -32,9 +33,9 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
     if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
-    async with at_console(settings) as house:
-        reentry = reentry_of(house)
-        restoring = restoring_of(house, reentry)
+    async with at_console(settings) as services:
+        reentry = reentry_of(services)
+        restoring = restoring_of(services, reentry)
         try:
             return await (_planned(restoring) if dry_run else ended_and_told(restoring, reentry, by, reason))
         except LedgerBroken as broken:
@@ -42,11 +43,13 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
             return 1
 
 
-def restoring_of(house: House, reentry: Reentry) -> Restoring:
-    """Return the verb over a house."""
-    files = Files(house.heads, house.head_signer)
-    voids = RestoredRepository(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
+def restoring_of(services: Services, reentry: Reentry) -> Restoring:
+    """Return the verb over these services."""
+    files = Files(services.foundation.heads, services.audit.head_signer)
+    voids = RestoredRepository(services.foundation.engine)
+    return Restoring(
+        services.foundation.ledger, files, voids, reentry, services.foundation.audit_log, services.foundation.clock
+    )
 
 
 async def _planned(restoring: Restoring) -> int:

@@ -35,7 +35,7 @@ async def import_customers(
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")
-    async with (looking if dry_run else at_console)(settings) as house:
+    async with (looking if dry_run else at_console)(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("customers", total=None)
 
@@ -43,9 +43,9 @@ async def import_customers(
                 bar.update(task, completed=done, total=total)
 
             if dry_run:
-                found = await house.customer_import.check_file(file, tell, allowed, Dates(dates))
+                found = await services.ra.customer_import.check_file(file, tell, allowed, Dates(dates))
             else:
-                found = await house.customer_import.run(file, by, tell, allowed, Dates(dates))
+                found = await services.ra.customer_import.run(file, by, tell, allowed, Dates(dates))
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:

@@ -1,4 +1,4 @@
-"""What two people at the firm do to one certificate, key or customer: open the house, call one verb, say what came."""
+"""What two people at the firm do to a certificate, key or customer: each command calls one verb and says what came."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.pki.key_words import key_words
 from chopmark.pki.reported import spki_of_report
-from chopmark.ra.by_hand import ByHand
+from chopmark.ra.manual_revocation import ManualRevocation
 from chopmark.ra.slips import Papers, SlipDesk
 from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
@@ -29,8 +29,8 @@ _SERIAL = re.compile(r"[0-9A-F]{1,40}")
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
     """Put a certificate on hold, or release it."""
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        verb = house.suspension.hold if held else house.suspension.release
+    async with at_console(settings) as services:
+        verb = services.ra.suspension.hold if held else services.ra.suspension.release
         holding = await verb(number, by, approved_by)
     done = "is on hold" if held else "is released"
     say(f"{number} of {holding.customer} {done}; the customer will be told.")
@@ -49,8 +49,8 @@ def serial_of(given: str) -> Serial:
 async def block_key(settings: Settings, key: str, reason: str, by: str, approved_by: str) -> int:
     """Block a reported key; a file or a digest names it."""
     digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(digest_of, Path(key))
-    async with at_console(settings) as house:
-        blocked = await house.key_blocks.block(digest, REASONS[reason], by, approved_by)
+    async with at_console(settings) as services:
+        blocked = await services.ra.key_blocks.block(digest, REASONS[reason], by, approved_by)
     say(f"key {digest}")
     say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
     for holding in blocked.revoked:
@@ -61,16 +61,20 @@ async def block_key(settings: Settings, key: str, reason: str, by: str, approved
 async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        done = await ByHand(house.context, ManualRevocationRepository(house.engine)).done(number, by, approved_by)
+    async with at_console(settings) as services:
+        done = await ManualRevocation(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
+            number, by, approved_by
+        )
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
     return 0
 
 
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
-    async with looking(settings) as house:
-        found = await ByHand(house.context, ManualRevocationRepository(house.engine)).listed()
+    async with looking(settings) as services:
+        found = await ManualRevocation(
+            services.ra.context, ManualRevocationRepository(services.foundation.engine)
+        ).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:
@@ -88,10 +92,14 @@ async def approval_slip(
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        slips = SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
+    async with at_console(settings) as services:
+        slips = SlipDesk(
+            services.ra.context,
+            SlipRepository(services.foundation.engine),
+            FailureRepository(services.foundation.engine),
+        )
         made = await slips.print(number, by, approved_by, Papers(papers), key)
-        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+        say(f"{services.foundation.brand.firm.zh} {services.foundation.brand.portal.zh}")
     say(f"customer  {number}")
     say(f"slip      {made.letters.reveal()}")
     say(f"It is good for one certificate until {made.slip.expires_at.astimezone(TAIPEI):%Y-%m-%d %H:%M} (Taiwan time).")

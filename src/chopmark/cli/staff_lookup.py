@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chopmark.app.foundation import House
+from chopmark.app.services import Services
 from chopmark.app.settings import Settings
 from chopmark.cli.console import at_console, looking
 from chopmark.cli.operating import say
@@ -20,23 +20,23 @@ MOST = 20
 
 async def show_customer(settings: Settings, who: str) -> int:
     """Print a customer by customer number, ID number, serial number or order: masked, newest first."""
-    async with looking(settings) as house:
-        customer = await _customer(house, who.strip())
-        person = await house.people.person(customer)
+    async with looking(settings) as services:
+        customer = await _customer(services, who.strip())
+        person = await services.identity.people.person(customer)
         if person is None:
             raise Refused(_NOBODY)
-        views = StaffViews(house.engine)
+        views = StaffViews(services.foundation.engine)
         say(f"customer {customer}  {person.masked_name}  {person.masked_person_id}")
-        for account in await house.people.accounts(customer):
+        for account in await services.identity.people.accounts(customer):
             say(f"  account {account.number}  {account.kind}")
-        for channel, contact in (await house.people.contacts(customer)).items():
-            waits = contact.cool_until > house.clock.now()
+        for channel, contact in (await services.identity.people.contacts(customer)).items():
+            waits = contact.cool_until > services.foundation.clock.now()
             cooling = f", carries no code until {_at(contact.cool_until)}" if waits else ""
             disputed = ", called not theirs" if contact.disputed else ""
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
-        for lock, why in (await house.holds.held(customer)).items():
+        for lock, why in (await services.ra.holds.held(customer)).items():
             say(f"  locked: {lock}, {why}")
-        for holding in (await house.context.holdings.all(customer))[:MOST]:
+        for holding in (await services.ra.context.holdings.all(customer))[:MOST]:
             say(f"  {_line(holding)}")
         for order in await views.orders(customer, MOST):
             ended = f" ({order.ended})" if order.ended else ""
@@ -49,8 +49,8 @@ async def show_customer(settings: Settings, who: str) -> int:
 
 async def find_certificates(settings: Settings, what: str) -> int:
     """Print the certificates that a number names; exit code 1 for none."""
-    async with looking(settings) as house:
-        found = await StaffViews(house.engine).find(what.strip(), MOST)
+    async with looking(settings) as services:
+        found = await StaffViews(services.foundation.engine).find(what.strip(), MOST)
     for holding in found:
         say(f"{holding.customer}  {_line(holding)}")
     if not found:
@@ -63,22 +63,24 @@ async def revoke_certificate(
 ) -> int:
     """Revoke a certificate for good on the firm's own reasons."""
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        verb = FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
+    async with at_console(settings) as services:
+        verb = FirmRevocation(
+            services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
+        )
         holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
     say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
     return 0
 
 
-async def _customer(house: House, who: str) -> CustomerId:
+async def _customer(services: Services, who: str) -> CustomerId:
     """Return whom a number names. Raises Refused."""
-    row = await house.people.find(who)
+    row = await services.identity.people.find(who)
     if row is not None:
         return row.id
-    order = await house.context.orders.get(OrderId(who.upper()))
+    order = await services.ra.context.orders.get(OrderId(who.upper()))
     if order is not None:
         return order.customer
-    holding = await house.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
+    holding = await services.ra.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
     if holding is not None:
         return holding.customer
     raise Refused(_NOBODY)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from chopmark.app.foundation import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
 from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -37,7 +40,7 @@ from chopmark.store import db
 from chopmark.store.current import make_current
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.installation import Installation
-from chopmark.web.doors import Demo, DemoPerson
+from chopmark.web.services import Demo, DemoPerson
 
 CLIENT = "demo-trading"
 STALE_AFTER = timedelta(days=10)
@@ -64,16 +67,16 @@ class SteppingClock:
 class Play:
     """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
 
-    def __init__(self, house: House, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
+    def __init__(self, services: Services, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
         self._rounds = rounds
-        self._house = house
+        self._services = services
         self._clock = clock
         self._folder = folder
-        self._jobs = [task.job for task in tasks(house) if task.name in {"deliver-0", "revoke", "sequence"}]
+        self._jobs = [task.job for task in tasks(services) if task.name in {"deliver-0", "revoke", "sequence"}]
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
-        await self._house.customer_import.add([person.row() for person in PEOPLE], "demo")
+        await self._services.ra.customer_import.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
         await self._work()
@@ -89,8 +92,8 @@ class Play:
             await self._act(person, what)
         self._clock.moment = now
         await self._work()
-        await self._house.publisher.publish_due()
-        write_readme(self._folder, self._house.settings.portal_url)
+        await self._services.ca.publisher.publish_due()
+        write_readme(self._folder, self._services.foundation.settings.portal_url)
 
     async def _act(self, person: Person, what: str) -> None:
         if what == "issue":
@@ -100,7 +103,7 @@ class Play:
         elif what == "revoke":
             await self._revoke(person)
         elif what == "mobile":
-            await self._house.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
+            await self._services.ra.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
         await self._work()
@@ -111,26 +114,26 @@ class Play:
                 pass
 
     async def _password(self, person: Person) -> None:
-        phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
+        phc = hash_password(Secret(PASSWORD), self._services.foundation.entropy.token(16))
         row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
-        await self._house.session_service.set_password(row, "demo")
+        await self._services.identity.sessions.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
 
     async def _channel(self, person: Person) -> Channel:
-        contacts = await self._house.people.contacts(CustomerId(person.number))
+        contacts = await self._services.identity.people.contacts(CustomerId(person.number))
         return Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
 
     def _journey(self, person: Person, key: ClientKey) -> tuple[Journey, Verbs]:
         """Return a journey of this person, who reads each code as the inbox page does."""
-        house = self._house
-        verbs = Verbs(house, self._caller(person))
+        services = self._services
+        verbs = Verbs(services, self._caller(person))
 
         async def code() -> str:
             await self._work()
-            found = await house.verifier.latest(verbs.order.id)
-            derived = None if found is None else house.verifier.code_of(found[0])
+            found = await services.ra.verifier.latest(verbs.order.id)
+            derived = None if found is None else services.ra.verifier.code_of(found[0])
             if derived is None:
                 raise ValueError("the demo's own code cannot be derived")
             return derived.reveal()
@@ -139,13 +142,13 @@ class Play:
         return Journey(verbs, self._clock.now, lambda: code, key, key.request(), birth), verbs
 
     async def _wanted(self, person: Person) -> Wanted:
-        view = await self._house.customer_queries.overview(self._caller(person))
+        view = await self._services.ra.customer_queries.overview(self._caller(person))
         operation = view.advice.operation or Operation.REPLACE
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
         return Wanted(operation, AccountNumber(person.account), reason=reason)
 
     async def _issue(self, person: Person, *, prove: bool) -> None:
-        house, key = self._house, ClientKey.generate()
+        services, key = self._services, ClientKey.generate()
         journey, verbs = self._journey(person, key)
         await journey.to_review(await self._wanted(person), await self._channel(person))
         await journey.confirm()
@@ -153,16 +156,16 @@ class Play:
             raise ValueError(f"the demo's order of {person.number} is {verbs.order.state}")
         if prove:
             await journey.prove()
-        holding = await house.customer_queries.holding(self._caller(person), verbs.order.serial)
+        holding = await services.ra.customer_queries.holding(self._caller(person), verbs.order.serial)
         if holding is None:
             raise ValueError("an issued order without its certificate")
-        passphrase = Secret("-".join(house.entropy.token(2).hex() for _ in range(4)))
+        passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
         file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 
     async def _revoke(self, person: Person) -> None:
-        present = (await self._house.customer_queries.overview(self._caller(person))).present
+        present = (await self._services.ra.customer_queries.overview(self._caller(person))).present
         if present is None:
             raise ValueError(f"{person.number} has nothing to revoke")
         journey, verbs = self._journey(person, ClientKey.generate())
@@ -181,7 +184,7 @@ class Play:
                 await verbs.birth_date(date(1950, 1, 1))
             except Refused:
                 continue
-        await self._house.enrolment.cancel(self._caller(person), verbs.order.id)
+        await self._services.ra.enrolment.cancel(self._caller(person), verbs.order.id)
 
 
 def write_readme(folder: Path, url: str) -> None:
@@ -243,34 +246,36 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     now = SystemClock().now()
     clock = SteppingClock(now - BEGINS)
     await found_ca(settings, clock, SystemEntropy())
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
-        made = await house.installation.get(_MADE)
+        made = await services.foundation.installation.get(_MADE)
         if made is None:
-            await house.installation.remember(_BEGUN, now.isoformat())
-            await Play(house, clock, settings.data / "demo", rounds).run(now)
-            for task in tasks(house):
+            await services.foundation.installation.remember(_BEGUN, now.isoformat())
+            await Play(services, clock, settings.data / "demo", rounds).run(now)
+            for task in tasks(services):
                 if task.name in _AT_LAST:
                     await task.job()
-            credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
+            credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
             write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
-            made = await house.installation.remember(_MADE, now.isoformat())
+            made = await services.foundation.installation.remember(_MADE, now.isoformat())
     finally:
-        await house.close()
+        await services.close()
     return datetime.fromisoformat(made)
 
 
-async def demo_of(house: House) -> Demo:
+async def demo_of(services: Services) -> Demo:
     """Return the demo's part of the web."""
-    secret = Secret((house.settings.data / "secrets" / "demo_client").read_text())
+    secret = Secret((services.foundation.settings.data / "secrets" / "demo_client").read_text())
 
     async def newest(most: int) -> list[InboxEntry]:
-        since = house.clock.now() - _DAY
-        return [entry for entry in await house.inbox.newest(most) if entry.at >= since]
+        since = services.foundation.clock.now() - _DAY
+        return [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
 
     async def code_of(entry: InboxEntry) -> Secret | None:
-        challenge: Challenge | None = None if entry.challenge is None else await house.challenges.get(entry.challenge)
-        return None if challenge is None else house.verifier.code_of(challenge)
+        challenge: Challenge | None = (
+            None if entry.challenge is None else await services.ra.challenges.get(entry.challenge)
+        )
+        return None if challenge is None else services.ra.verifier.code_of(challenge)
 
     people = tuple(DemoPerson(p.number, p.account, p.name, p.note) for p in PEOPLE)
     return Demo(people, CLIENT, secret, newest, code_of)

@@ -13,8 +13,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import IssuerId
-from chopmark.pki import der, signing
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import der, key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import Extension, IssuerView, TbsCertificate, Validity, name, require_whole_utc, time
@@ -236,7 +235,7 @@ def _no_signature(_: bytes) -> bytes:
 
 def _kind(profile: Profile, spki_der: bytes) -> KeyKind:
     try:
-        kind = fitness.kind(spki_der)
+        kind = key_checks.kind(spki_der)
     except ValueError as error:
         raise DraftError("key", "the public key cannot be read") from error
     if kind not in profile.keys:

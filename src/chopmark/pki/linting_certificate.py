@@ -16,8 +16,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import OrderId, text
-from chopmark.pki import key_checks as fitness
-from chopmark.pki import signing
+from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
 from chopmark.pki.draft import Draft, ExemplarKey, assemble, distribution_point
@@ -144,7 +143,7 @@ class _Model:
 def _model(exemplar_tbs_der: bytes) -> _Model:
     tbs = asn1.decode_der(TbsCertificate, exemplar_tbs_der)
     try:
-        subject, key = _shape(_attributes(tbs)), fitness.kind(encoded(tbs.public_key))
+        subject, key = _shape(_attributes(tbs)), key_checks.kind(encoded(tbs.public_key))
     except ValueError:
         subject, key = None, None
     return _Model(tbs, encoded(tbs.signature), encoded(tbs.issuer), subject, key)
@@ -194,7 +193,7 @@ def _subject_holds(mine: TbsCertificate, model: _Model) -> bool:
 
 def _key_holds(mine: TbsCertificate, model: _Model) -> bool:
     try:
-        return fitness.kind(encoded(mine.public_key)) == model.key
+        return key_checks.kind(encoded(mine.public_key)) == model.key
     except ValueError:
         return False
 

@@ -302,6 +302,10 @@ class Idempotency(Protocol):
         """Have the answer stored soon, so that nobody waits for it."""
         ...
 
+    async def stored(self) -> None:
+        """Return when every answer that was given is stored, or cannot be."""
+        ...
+
     async def forget(self, scope: str, name: str) -> None:
         """Drop a request that failed without an answer, so that it may be tried again."""
         ...

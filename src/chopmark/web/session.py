@@ -16,7 +16,7 @@ from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
 from chopmark.ra.snapshots import Repeat
 from chopmark.web.frames import lang_of
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, services
 
 KNOWN = "known"
 """The cookie of a known browser (`identity.known`)."""
@@ -28,7 +28,7 @@ Authenticated: TypeAlias = NamedDependency[SkipValidation[AuthenticatedRequest]]
 
 def cookie_name(request: AnyRequest, name: str) -> str:
     """Return the cookie's name: `__Host-` on https, so that no other host can set it."""
-    return cookie_called(name, https=house(request).https)
+    return cookie_called(name, https=services(request).https)
 
 
 def cookie_called(name: str, *, https: bool) -> str:
@@ -46,7 +46,7 @@ async def authenticated_or_none(request: AnyRequest) -> AuthenticatedRequest | N
     token = token_of(request)
     if token is None:
         return None
-    session = await house(request).session_service.seen(token)
+    session = await services(request).identity.sessions.seen(token)
     if session is None:
         return None
     caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
@@ -71,7 +71,7 @@ async def enter(
     token = token_of(request)
     if token is None:
         raise Refused(SIGN_IN_AGAIN)
-    found = await house(request).authentication.authenticate(token, lang_of(request).value, order, repeat)
+    found = await services(request).ra.authentication.authenticate(token, lang_of(request).value, order, repeat)
     if found is None:
         raise Refused(SIGN_IN_AGAIN)
     return found
@@ -84,7 +84,7 @@ def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | No
         value=value,
         path="/",
         httponly=True,
-        secure=house(request).https,
+        secure=services(request).https,
         samesite="lax",
         max_age=max_age,
     )
@@ -95,7 +95,7 @@ async def set_known(request: AnyRequest, response: Response[Any], session: Sessi
 
     `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
     """
-    token = await house(request).session_service.recognise(session, coded=coded)
+    token = await services(request).identity.sessions.recognise(session, coded=coded)
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 
