@@ -56,6 +56,7 @@ def private_in(raw: bytes, scalars: list[bytes]) -> set[str]:
 
 
 def scalar(key: ClientKey) -> bytes:
+    assert isinstance(key.private_key, ec.EllipticCurvePrivateKey)
     return key.private_key.private_numbers().private_value.to_bytes(32, "big")
 
 

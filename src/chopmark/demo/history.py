@@ -29,6 +29,7 @@ from chopmark.core.types import (
 )
 from chopmark.demo.journey import Journey, Wanted
 from chopmark.demo.people import PEOPLE, Person
+from chopmark.demo.phone import Phone
 from chopmark.demo.verbs import Verbs
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
@@ -148,7 +149,7 @@ class Play:
         return Wanted(operation, AccountNumber(person.account), reason=reason)
 
     async def _issue(self, person: Person, *, prove: bool) -> None:
-        services, key = self._services, ClientKey.generate()
+        services, key = self._services, ClientKey.generate(person.key)
         journey, verbs = self._journey(person, key)
         await journey.to_review(await self._wanted(person), await self._channel(person))
         await journey.confirm()
@@ -175,7 +176,7 @@ class Play:
         await journey.confirm()
 
     async def _hold(self, person: Person) -> None:
-        journey, verbs = self._journey(person, ClientKey.generate())
+        journey, verbs = self._journey(person, ClientKey.generate(person.key))
         await verbs.start(await self._wanted(person))
         await journey.bind()
         await journey.code(await self._channel(person))
@@ -263,13 +264,15 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     return datetime.fromisoformat(made)
 
 
-async def demo_of(services: Services) -> Demo:
-    """Return the demo's part of the web."""
+async def demo_of(services: Services, phone: Phone | None = None) -> Demo:
+    """Return the demo's part of the web; what a `phone` shows stands on the inbox page with the rest."""
     secret = Secret((services.foundation.settings.data / "secrets" / "demo_client").read_text())
 
     async def newest(most: int) -> list[InboxEntry]:
         since = services.foundation.clock.now() - _DAY
-        return [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        entries = [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        entries += [] if phone is None else phone.newest(most)
+        return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 
     async def code_of(entry: InboxEntry) -> Secret | None:
         challenge: Challenge | None = (

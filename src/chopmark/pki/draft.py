@@ -38,7 +38,7 @@ class Urls:
     crl: str
 
 
-class ExemplarKey(NamedTuple):
+class LintingCertificateKey(NamedTuple):
     """What one linting certificate stands for."""
 
     profile: str
@@ -57,7 +57,7 @@ class Draft:
     not_after: datetime
     spki_sha256: str
     issuer: IssuerView
-    exemplar_key: ExemplarKey
+    linting_certificate_key: LintingCertificateKey
 
     @property
     def signature_algorithm_der(self) -> bytes:
@@ -123,7 +123,7 @@ def draft(
         not_after=not_after,
         spki_sha256=hashlib.sha256(spki_der).hexdigest(),
         issuer=issuer,
-        exemplar_key=ExemplarKey(profile.name, profile.version, issuer.id, kind),
+        linting_certificate_key=LintingCertificateKey(profile.name, profile.version, issuer.id, kind),
     )
 
 
