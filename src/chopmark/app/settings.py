@@ -45,7 +45,7 @@ class Smtp(BaseModel):
         Path | None, Field(description="PEM file that the mail server's TLS is verified with; empty: the machine's.")
     ] = None
     user: Annotated[str, Field(description="Login name at the mail server; empty: no authentication.")] = ""
-    password: Annotated[SecretStr, Field(description="Login password; as a secret's file: `smtp__password`.")] = (
+    password: Annotated[SecretStr, Field(description="Login password; as a secret's file: `smtp.password`.")] = (
         SecretStr("")
     )
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
@@ -119,8 +119,8 @@ class Hsm(BaseModel):
 
     module: Annotated[str, Field(description="Path of the HSM maker's PKCS #11 library; empty: there is no HSM.")] = ""
     token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
-    pin: Annotated[SecretStr, Field(description="PIN of the token's user; as a secret's file: `hsm__pin`.")] = (
-        SecretStr("")
+    pin: Annotated[SecretStr, Field(description="PIN of the token's user; as a secret's file: `hsm.pin`.")] = SecretStr(
+        ""
     )
 
 
@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    gateways: Annotated[
+        Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
+    ] = None
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

@@ -10,6 +10,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from chopmark.core.types import Secret
+
 FORMER_NAMES = {
     "est_url": ("est", "url"),
     "est_socket": ("est", "socket"),
@@ -41,7 +43,7 @@ class FormerEnvironment(PydanticBaseSettingsSource):
 
 
 class NestedSecretFiles(PydanticBaseSettingsSource):
-    """Files of `secrets_dir` for secrets within a topic: `smtp__password`, `hsm__pin`; and former names."""
+    """Files of `secrets_dir` for secrets within a topic: `smtp.password`, `hsm.pin`; and former names."""
 
     def __init__(self, settings_cls: type[BaseSettings], folder: Path) -> None:
         super().__init__(settings_cls)
@@ -58,8 +60,8 @@ class NestedSecretFiles(PydanticBaseSettingsSource):
         for name in (*nested_secrets(self.settings_cls), *FORMER_NAMES):
             path = self._folder / name
             if path.is_file():
-                topic, _, inside = name.partition("__")
-                value = path.read_text(encoding="utf-8").strip()
+                topic, _, inside = name.partition(".")
+                value = path.read_text(encoding="utf-8").rstrip("\r\n")
                 if inside:
                     found.setdefault(topic, {})[inside] = value
                 else:
@@ -71,7 +73,7 @@ def nested_secrets(settings: type[BaseSettings]) -> list[str]:
     """Return the file names of the secrets within topics."""
     topics = {name: field.annotation for name, field in settings.model_fields.items()}
     return [
-        f"{topic}__{name}"
+        f"{topic}.{name}"
         for topic, kind in topics.items()
         if isinstance(kind, type) and issubclass(kind, BaseModel)
         for name, field in kind.model_fields.items()
@@ -94,8 +96,15 @@ def former_names(environment: Mapping[str, str]) -> list[str]:
         elif former in keys:
             found.append(f"{former} in the settings file is a former name: the setting is {here}")
         elif secrets and (Path(secrets) / former).is_file():
-            found.append(f"the secret's file {former} has a former name: it is {topic}__{name}")
+            found.append(f"the secret's file {former} has a former name: it is {topic}.{name}")
     return found
+
+
+def secret_file(path: Path) -> Secret:
+    """Return the secret in a file: one line of UTF-8. ValueError names a file that is not, OSError one that is away."""
+    path.stat()
+    require_readable(path.parent, {path.name})
+    return Secret(path.read_text(encoding="utf-8").rstrip("\r\n"))
 
 
 def require_readable(folder: Path, names: set[str]) -> None:

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from chopmark.cli.ca import ca_app
 from chopmark.cli.lookup import certificates_find, certificates_revoke, customers_show
+from chopmark.cli.messages import messages_app
 from chopmark.core.refusal import Refused
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ hold_app = App(name="hold", help="Holds after too many failures.")
 audit_app = App(name="audit", help="The audit trail.")
 certificates_app = App(name="certificates", help="Single certificates.")
 keys_app = App(name="keys", help="Keys that nobody may use.")
+app.command(messages_app)
 for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app, certificates_app, keys_app):
     app.command(sub)
 customers_app.command(customers_show, name="show")
@@ -47,6 +49,7 @@ def demo(
     data: Path = Path("data"),
     host: str = "127.0.0.1",
     reset: Annotated[bool, Parameter(negative="")] = False,
+    sms: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the whole counter with made-up customers; its state is kept in the data directory.
 
@@ -60,6 +63,8 @@ def demo(
         Address to listen on.
     reset:
         Throw the state away and play the customers' past anew.
+    sms:
+        Send codes for phones through an SMS gateway, a stub of Mitake within the demo.
     """
     from chopmark.demo.server import run_demo
 
@@ -70,7 +75,7 @@ def demo(
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
             return 2
         shutil.rmtree(data)
-    return asyncio.run(run_demo(_settings(mode="demo", data=data, host=host, port=port)))
+    return asyncio.run(run_demo(_settings(mode="demo", data=data, host=host, port=port), sms=sms))
 
 
 @app.command

@@ -60,8 +60,8 @@ def test_former_names_are_read_from_a_file_and_as_secrets(tmp_path: Path, monkey
 
 
 def test_a_secret_within_a_topic_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "hsm__pin").write_text("314159\n")
-    (tmp_path / "smtp__password").write_text("open sesame\n")
+    (tmp_path / "hsm.pin").write_text("314159\n")
+    (tmp_path / "smtp.password").write_text("open sesame\n")
     monkeypatch.setenv("CHOPMARK_SECRETS_DIR", str(tmp_path))
     monkeypatch.setenv("CHOPMARK_HSM__MODULE", "libhsm.so")
     monkeypatch.setenv("CHOPMARK_HSM__TOKEN", "counter")
@@ -96,7 +96,7 @@ def test_former_names_are_reported_by_where_they_stand_and_never_with_their_valu
             "timestamp_url in the settings file is a former name: the setting is timestamp.url"
             " (as an environment variable CHOPMARK_TIMESTAMP__URL)"
         ),
-        "the secret's file pkcs11_pin has a former name: it is hsm__pin",
+        "the secret's file pkcs11_pin has a former name: it is hsm.pin",
     ]
     assert former_names({}) == []
 
