@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from chopmark.app.services import build
+from chopmark.app.settings import Timestamp
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
@@ -328,7 +329,7 @@ async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_bel
 
     (tmp_path / "roots.pem").write_bytes(pem(lone.services.ca.authority.chain[-1]))
     async with authority(outside) as url:
-        settings = {"timestamp_url": url, "timestamp_roots": tmp_path / "roots.pem", "node": 3}
+        settings = {"timestamp": Timestamp(url=url, roots=tmp_path / "roots.pem"), "node": 3}
         services = await build(lone.services.foundation.settings.model_copy(update=settings), lone.clock, lone.dice)
         lone.nodes.append(services)
         assert await World(services, lone.clock, lone.dice, lone.url).once("anchor") == 1

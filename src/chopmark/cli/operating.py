@@ -1,6 +1,7 @@
 """What the operator's commands do: each opens the services, calls one verb, and says what happened in plain words."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,6 +17,7 @@ from chopmark.app.issuing_cas import Ending, constants, endings
 from chopmark.app.secrets import NotReady
 from chopmark.app.services import Services
 from chopmark.app.settings import Settings
+from chopmark.app.settings_sources import former_names
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -91,6 +93,8 @@ async def check(settings: Settings) -> int:
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
+    for former in former_names(os.environ):
+        say(f"  {former}; the former name ends with the next release")
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0

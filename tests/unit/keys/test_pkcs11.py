@@ -330,5 +330,5 @@ def test_a_keyring_opens_what_it_stored(device, signer, token, clock):
 
 
 def test_a_key_in_an_hsm_needs_the_hsms_settings(clock):
-    with pytest.raises(NoDevice, match="pkcs11_module"):
+    with pytest.raises(NoDevice, match=r"hsm\.module"):
         Keyring(PASSPHRASE, None, clock).open(PREFIX + b"key", b"")
