@@ -50,11 +50,13 @@ from chopmark.machine import SystemMachine
 from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets, otp_keys_of, shares_of, write_private
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
+from chopmark.post.webhook import Webhook
 from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.desk import Desk
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.holds import Holds
 from chopmark.ra.intake import Intake, rules_of
+from chopmark.ra.intake_ports import Rules
 from chopmark.ra.overview import Counter
 from chopmark.ra.policy import PRESETS, Policy
 from chopmark.ra.program import ProgramDesk
@@ -91,6 +93,7 @@ from chopmark.store.staff import StaffLedger
 from chopmark.store.stepup import ChallengeLedger, FailureLedger
 from chopmark.store.submissions import SubmissionLedger
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
+from chopmark.webhooks import WebhookUnfit, webhook_of, webhook_tasks
 from chopmark.words import Secret
 
 DELIVERY_LANES = 3
@@ -162,6 +165,7 @@ class House(WithBuiltIn):
     inbox: InboxLedger
     idempotency: IdempotencyLedger
     router: Router
+    webhook: Webhook | None
     keyring: Keyring
 
     async def close(self) -> None:
@@ -322,7 +326,7 @@ async def build(
         return await _house(ground, issuing, earlier, ClockWatch(clock, machine, await ground.ledger.newest_time()))
     except BaseException as error:
         await ground.engine.close()
-        if isinstance(error, ExternalFault | GatewayUnfit):
+        if isinstance(error, ExternalFault | GatewayUnfit | WebhookUnfit):
             raise NotReady(str(error)) from error
         raise
 
@@ -337,9 +341,12 @@ def _desk(ground: _Ground, people: People) -> Desk:
     )
 
 
+def _rules(ground: _Ground) -> Rules:
+    return rules_of(ground.policy, ground.settings.import_percent, ground.settings.import_floor)
+
+
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
     engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
-    few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := RecordLedger(engine), ground.sealer)
     way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
     desk = _desk(ground, people)
@@ -392,10 +399,11 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         key_blocks=KeyBlocks(desk, staff, certifier, revocation),
         counter=Counter(desk, overlap=certifier.allows_overlap),
         holds=Holds(desk, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
+        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, _rules(ground)),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
+        webhook=webhook_of(ground.settings),
         keyring=ground.keyring,
     )
 
@@ -451,6 +459,7 @@ def tasks(house: House) -> tuple[Task, ...]:
         Task("presign", lambda: for_each_ca(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: for_each_ca(lambda ca: ca.publisher.publish_due()), 2.0, house.status.wait, None, 1.0),
         Task("sequence", sequenced, 1.0, full=None),
+        *webhook_tasks(house.webhook, house.engine, house.clock, holder),
         *house.stamps.tasks(holder),
         Task("journal", journal.once, LOOK_EVERY_S),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from chopmark import outside
 from chopmark.audit.anchorcheck import LATE
@@ -42,6 +43,7 @@ from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.store.engine import Engine, Unfit
 from chopmark.store.failing import FailingJobs
+from chopmark.store.feed import WebhookCursor
 from chopmark.store.opening import open_engine
 from chopmark.store.readiness import Readiness
 from chopmark.store.submissions import SubmissionLedger
@@ -70,6 +72,7 @@ async def check(settings: Settings) -> int:
         async with looking(settings) as house:
             say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {house.certifier.name}")
+            await _say_webhook(house)
             faults += await _issuer_faults(house)
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
             faults += await _check_stamps(house)
@@ -121,6 +124,14 @@ def _say_addresses(settings: Settings) -> None:
     elif settings.behind_proxy == "yes":
         hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
         say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
+
+
+async def _say_webhook(house: House) -> None:
+    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    if house.webhook is not None:
+        told, records = await WebhookCursor(house.engine).told()
+        address = urlsplit(house.settings.webhook_url).netloc
+        say(f"webhook: {address} has been told of the first {told} of {records} records")
 
 
 async def _issuer_faults(house: House) -> list[str]:

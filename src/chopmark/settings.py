@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from chopmark.keys.ports import Pkcs11Settings
+from chopmark.post.webhook import read_secret
 from chopmark.words import Secret
 
 
@@ -145,6 +146,19 @@ class Settings(BaseSettings):
     ] = None
     est_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
     est_port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST door that ends TLS itself.")] = 8443
+    webhook_url: Annotated[
+        str,
+        Field(description="https address of your order host, told of each certificate that changes; empty: none."),
+    ] = ""
+    webhook_ca: Annotated[
+        Path | None, Field(description="PEM file that its TLS is verified with; empty: the machine's.")
+    ] = None
+    webhook_secret: Annotated[
+        SecretStr, Field(description="`whsec_` and the base64 of 24 to 64 bytes: these messages are signed with it.")
+    ] = SecretStr("")
+    webhook_secret_previous: Annotated[
+        SecretStr, Field(description="The one before: messages bear both signatures until you take it away.")
+    ] = SecretStr("")
     timestamp_url: Annotated[
         str, Field(description="RFC 3161 authority that stamps the audit's head every hour; empty: our own.")
     ] = ""
@@ -221,7 +235,8 @@ class Settings(BaseSettings):
         for url in (self.public_url, self.status_url):
             if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
-        for name, url in (("public_url", self.public_url), ("est_url", self.est_url)):
+        for name in ("public_url", "status_url", "est_url"):
+            url = getattr(self, name)
             _, _, path, query, fragment = urlsplit(url)
             if path or query or fragment or "@" in url:
                 raise ValueError(f"{name} has a host name, and a port if need be, and no path: pages begin at /")
@@ -241,6 +256,26 @@ class Settings(BaseSettings):
         device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _webhook(self) -> "Settings":
+        secrets = [self.webhook_secret.get_secret_value(), self.webhook_secret_previous.get_secret_value()]
+        if not self.webhook_url:
+            return self
+        address = urlsplit(self.webhook_url)
+        near = address.scheme == "http" and address.hostname in {"127.0.0.1", "::1", "localhost"}
+        if not (address.scheme == "https" and address.hostname) and not near:
+            raise ValueError("webhook_url is an https address (plain http: this machine only)")
+        if "@" in address.netloc or address.fragment:
+            raise ValueError("webhook_url has no user name and no fragment: messages are signed with webhook_secret")
+        if not secrets[0]:
+            raise ValueError("webhook_secret is not set: messages are signed with it")
+        for name, secret in zip(("webhook_secret", "webhook_secret_previous"), secrets, strict=True):
+            try:
+                _ = secret and read_secret(secret)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -28,9 +28,11 @@ from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Clash, Engine, Snapshot
 from chopmark.store.leases import take
 from chopmark.store.leaves import LEAF, TIP, leaf_of, tip_of
-from chopmark.store.script import Row, Script, Value, query, whole
+from chopmark.store.script import Notify, Row, Script, Value, query, whole
 
 LEASE_NAME = "sequencer"
+PLACED = "records_placed"
+"""Who follows the records is woken here when some have got their place."""
 
 _WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
@@ -238,6 +240,7 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
         raise _Overtaken
     frontier = batch.frontier.to_bytes()
     yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)  # 4
+    yield Notify(PLACED)
 
 
 def _places(placed: Sequence[Placed]) -> str:

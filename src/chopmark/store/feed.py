@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 from chopmark.ra.feed import Change, Changed, serials_of
-from chopmark.store.columns import moment
+from chopmark.store.audit import PLACED
+from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
+from chopmark.store.leases import take
 from chopmark.store.script import Row, Script, query
 from chopmark.words import AccountNumber, CertificateState, Serial
 
@@ -36,6 +39,57 @@ class FeedLedger:
             return Changed(int(rows[-1]["position"]) + 1 if rows else cursor, tuple(changes))
 
         return await self._engine.read(script)
+
+    async def rest(self, timeout_s: float) -> None:
+        """Return when records have got their place since the last call here, at the latest after the timeout."""
+        await self._engine.wait(PLACED, timeout_s)
+
+
+LEASE_NAME = "webhook"
+_NAME = "webhook:cursor"
+_FIRST = "INSERT INTO installation (name, value) VALUES (:name, '0') ON CONFLICT (name) DO NOTHING RETURNING value"
+_CURSOR = "SELECT value FROM installation WHERE name = :name"
+_SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
+_MOVE = "UPDATE installation SET value = :after WHERE name = :name AND value = :before RETURNING value"
+
+
+class WebhookCursor:
+    """Implements `ra.feed.FeedCursor`: a row of `installation`, and a lease."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def take(self, holder: str, now: datetime, ttl: timedelta) -> int | None:
+        """Return the cursor, and keep other holders from sending for so long; None while another one may send."""
+
+        def script() -> Script[int | None]:
+            return (yield from take(LEASE_NAME, holder, ms(now), ms(now + ttl)))
+
+        def cursor() -> Script[int]:
+            rows = (yield query(_FIRST, name=_NAME)) or (yield query(_CURSOR, name=_NAME))
+            return int(rows[0]["value"])
+
+        if await self._engine.run(script) is None:
+            return None
+        return await self._engine.run(cursor)
+
+    async def told(self) -> tuple[int, int]:
+        """Return how many records the receiver has been told, and how many there are; nothing is changed."""
+
+        def script() -> Script[tuple[int, int]]:
+            cursor = yield query(_CURSOR, name=_NAME)
+            size = yield query(_SIZE)
+            return (int(cursor[0]["value"]) if cursor else 0, int(size[0]["size"]) if size else 0)
+
+        return await self._engine.read(script)
+
+    async def move(self, before: int, after: int) -> bool:
+        """Move the cursor from `before` to `after`; False, and nothing has happened, when it stands elsewhere."""
+
+        def script() -> Script[bool]:
+            return bool((yield query(_MOVE, name=_NAME, before=str(before), after=str(after))))
+
+        return await self._engine.run(script)
 
 
 def _change(row: Row) -> Change:
