@@ -5,6 +5,8 @@ in `secrets_dir` for what must not stand in an environment.
 """
 
 import os
+import re
+import tomllib
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +24,9 @@ from pydantic_settings import (
 from chopmark.keys.ports import Pkcs11Settings
 from chopmark.post.webhook import read_secret
 from chopmark.words import Secret
+
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks of UTF-8 and UTF-16."""
 
 
 class Smtp(BaseSettings):
@@ -333,10 +338,13 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
+            if not Path(secrets).is_dir():
+                raise ValueError(f"CHOPMARK_SECRETS_DIR names no directory: {secrets}")
             _require_readable(Path(secrets), set(cls.model_fields))
             sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
+            _require_toml(Path(config))
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
 
@@ -378,6 +386,25 @@ class Settings(BaseSettings):
         return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"
 
 
+def _require_toml(path: Path) -> None:
+    """Return when the file of settings can be read as TOML; ValueError names it and never quotes it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"CHOPMARK_CONFIG: {path} cannot be read ({error.strerror})") from None
+    if content.startswith(_MARKS):
+        raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
+    try:
+        tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"at (line \d+, column \d+|end of document)", str(error))
+        raise ValueError(
+            f"{path} is no TOML, {where[0] if where else 'somewhere'}: text stands between quotes"
+        ) from None
+
+
 def _require_readable(folder: Path, names: set[str]) -> None:
     """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
 
@@ -387,7 +414,7 @@ def _require_readable(folder: Path, names: set[str]) -> None:
         if not path.is_file():
             continue
         content = path.read_bytes()
-        if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        if content.startswith(_MARKS):
             raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
         try:
             written = content.decode("utf-8")

@@ -38,7 +38,7 @@ class Machine:
         entered = ["nsenter", f"--target={self.files.pid}", "--mount"]
         if self.network is not None:
             entered.append(f"--net=/proc/{self.network.pid}/ns/net")
-        return [*entered, f"--wd={REPOSITORY}", "--", *words]
+        return [*entered, f"--wdns={REPOSITORY}", "--", *words]
 
     def cut_off(self) -> None:
         """Give the machine a network of its own, with nothing in it but itself."""

@@ -22,9 +22,9 @@ PR_SET_MDWE = 65
 ENDS_WITHIN_S = 60
 
 
-def settings_of(unit):
+def settings_of(unit: str) -> dict[str, list[str]]:
     """Return the lines of a unit file, by name; a name may stand there more than once."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for line in (UNITS / unit).read_text().splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
@@ -32,7 +32,7 @@ def settings_of(unit):
     return found
 
 
-def start(unit):
+def start(unit: str) -> None:
     """Start a service; a timer is only looked at: its service exists."""
     if unit.endswith(".timer"):
         settings_of(unit.replace(".timer", ".service"))
@@ -46,12 +46,13 @@ def start(unit):
     words += MORE.read_text().split() if MORE.exists() else []
     environment.update(word.partition("=")[::2] for word in words)
     (account,) = said["User"]
-    assert said["CapabilityBoundingSet"] == [""] and said["NoNewPrivileges"] == ["yes"]
+    assert said["CapabilityBoundingSet"] == [""]
+    assert said["NoNewPrivileges"] == ["yes"]
     confined = ["setpriv", f"--reuid={account}", f"--regid={said['Group'][0]}", "--clear-groups", "--no-new-privs"]
     confined += ["--bounding-set=-all", *shlex.split(said["ExecStart"][0])]
     writable = [*said["ReadWritePaths"], *(f"/var/lib/{name}" for name in said["StateDirectory"])]
 
-    def prepare():
+    def prepare() -> None:
         os.umask(int(said["UMask"][0], 8))
         os.chdir(said["WorkingDirectory"][0])
         if said["MemoryDenyWriteExecute"] == ["yes"]:
@@ -66,7 +67,7 @@ def start(unit):
     with log.open("a") as out:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", read_only, "sh", *confined],
-            env=environment, stdout=out, stderr=out, preexec_fn=prepare, start_new_session=True,
+            env=environment, stdout=out, stderr=out, preexec_fn=prepare, start_new_session=True,  # noqa: PLW1509
         )  # fmt: skip
     (RUN / unit).write_text(str(process.pid))
     if "serve" in unit:
@@ -77,7 +78,7 @@ def start(unit):
             time.sleep(0.1)
 
 
-def stop(unit):
+def stop(unit: str) -> None:
     """Stop a service, and wait for it."""
     pid = int((RUN / unit).read_text())
     os.kill(pid, signal.SIGTERM)
@@ -89,7 +90,7 @@ def stop(unit):
     (RUN / unit).unlink()
 
 
-def main():
+def main() -> None:
     """Do what the command line says."""
     RUN.mkdir(parents=True, exist_ok=True)
     verb, *units = [word for word in sys.argv[1:] if not word.startswith("--")]

@@ -93,7 +93,8 @@ def start_what_is_there(machine: Machine) -> None:
     """Start what a Debian machine starts by itself after its packages, and the mail relay that the page asks for."""
     machine.cut_off()
     machine.sure("pg_ctlcluster 15 main start")
-    relay = [sys.executable, "-m", "aiosmtpd", "-n", "-l", "127.0.0.1:25"]
+    machine.sure("nginx")
+    relay = [sys.executable, "-m", "aiosmtpd", "-n", "-u", "-l", "127.0.0.1:25"]
     machine.start(*relay, "-c", "aiosmtpd.handlers.Mailbox", str(machine.folder / "mail"))
 
 

@@ -1,7 +1,7 @@
 """A customer of the operator's page, as a process in that machine's network: over https, through the proxy.
 
-`python -m tests.contract.served.walker FOLDER apply NUMBER PASSWORD`, months later `... renew CLIENT SECRET`; codes come
-from the mail relay's folder. Prints the serial number of the certificate that works now.
+`python -m tests.contract.served.walker FOLDER apply NUMBER PASSWORD`, months later `... renew CLIENT SECRET`; codes
+come from the mail relay's folder. Prints the serial number of the certificate that works now.
 """
 
 import email
