@@ -14,7 +14,7 @@ from chopmark.pki.x509 import not_after, serial_of, spki_der
 from chopmark.ra.refusals import two_people
 from chopmark.settings import Settings
 from chopmark.store.services import ServiceLedger
-from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
+from chopmark.va.service_revocation import Service, ServiceKind, ServiceRevocation
 from chopmark.words import Serial, text
 
 REASONS = {
@@ -43,7 +43,7 @@ async def services_of(house: House) -> list[Service]:
     return found
 
 
-def withdrawal_of(house: House) -> Withdrawal:
+def service_revocation_of(house: House) -> ServiceRevocation:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
     settings, keyring = house.settings, house.keyring
 
@@ -53,7 +53,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceLedger(house.engine), new_key, house.recorder, house.clock)
+    return ServiceRevocation(ServiceLedger(house.engine), new_key, house.audit_log, house.clock)
 
 
 async def list_services(settings: Settings) -> int:
@@ -62,7 +62,7 @@ async def list_services(settings: Settings) -> int:
         for service in await services_of(house):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")
-        for gone in await withdrawal_of(house).withdrawn():
+        for gone in await service_revocation_of(house).withdrawn():
             say(f"{gone.serial}  {gone.kind} of {gone.issuer}  revoked on {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}")
     return 0
 
@@ -75,14 +75,14 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     """
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
-        await two_people(house.desk, by, approved_by, "service_revocation")
-        withdrawal = withdrawal_of(house)
-        if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
+        await two_people(house.context, by, approved_by, "service_revocation")
+        service_revocation = service_revocation_of(house)
+        if any(gone.serial == serial for gone in await service_revocation.withdrawn()):
             raise Refused(_GONE)
         service = next((one for one in await services_of(house) if one.serial == serial), None)
         if service is None:
             raise Refused(_NO_SERVICE)
-        made = await withdrawal.withdraw(service, REASONS[reason], by, approved_by)
+        made = await service_revocation.withdraw(service, REASONS[reason], by, approved_by)
         if made is None:
             raise Refused(_GONE)
         for ca in house.cas:

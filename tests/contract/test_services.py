@@ -12,9 +12,9 @@ from chopmark import operating_service
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
 from chopmark.errors import Kind, Refused
-from chopmark.operating_service import services_of, withdrawal_of
+from chopmark.operating_service import service_revocation_of, services_of
 from chopmark.store.checking import CertificateRows
-from chopmark.va.withdrawal import Service, ServiceKind
+from chopmark.va.service_revocation import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl
 from tests.contract.strangers import Openssl, pem
 from tests.contract.test_status import asking
@@ -33,7 +33,7 @@ async def service(world: World, kind: ServiceKind) -> Service:
 
 
 async def revoked(world: World, one: Service, reason: str = "key_compromise") -> bytes:
-    made = await withdrawal_of(world.house).withdraw(one, reason, "alice", "bob")
+    made = await service_revocation_of(world.house).withdraw(one, reason, "alice", "bob")
     assert made is not None
     return made
 
@@ -63,8 +63,8 @@ async def test_a_revoked_certificate_is_on_the_list_of_its_issuer_and_the_next_o
     assert [e.oid for e in after.extensions] == [e.oid for e in before.extensions]
     assert (await service(world, kind)).certificate == made
     assert await world.once("publish") == 0
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_REVOKED)
-    assert all(f'"{word}"' in leaf["facts"] for word in ("alice", "bob", old.serial, "key_compromise"))
+    (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
+    assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", old.serial, "key_compromise"))
     assert (await world.audit()).findings == ()
     checker = Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), 0)
     assert (await checker.check(world.clock.now())).faults == ()
@@ -121,12 +121,14 @@ async def test_tokens_are_the_successor_s_within_a_minute(world: World, tmp_path
 async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: World) -> None:
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
-    doing = [withdrawal_of(house).withdraw(old, "superseded", "alice", "bob") for house in (world.house, other.house)]
+    doing = [
+        service_revocation_of(house).withdraw(old, "superseded", "alice", "bob") for house in (world.house, other.house)
+    ]
     made = [one for one in await asyncio.gather(*doing) if one is not None]
     assert len(made) == 1
     assert (await service(world, ServiceKind.RESPONDER)).certificate == made[0]
     assert await world.count("service_revocations") == 1
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
 
 
 @on_sqlite

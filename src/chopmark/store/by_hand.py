@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
-from chopmark.ra.by_hand import HandRevocation
+from chopmark.audit.record import AuditRecord
+from chopmark.ra.manual_revocation import OpenManualRevocation
 from chopmark.store.columns import moment_or_none, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append
@@ -27,18 +27,18 @@ VALUES (:order_id, :attempt, :by_whom, :approved_by)
 
 
 class HandLedger:
-    """Implements `ra.by_hand.HandRevocations`."""
+    """Implements `ra.by_hand.ManualRevocations`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def listed(self) -> list[HandRevocation]:
+    async def listed(self) -> list[OpenManualRevocation]:
         """Return all of them, those that wait first, then the newest that is done."""
 
-        def script() -> Script[list[HandRevocation]]:
+        def script() -> Script[list[OpenManualRevocation]]:
             rows = yield query(_LISTED)
             return [
-                HandRevocation(
+                OpenManualRevocation(
                     Serial(row["serial"]),
                     IssuerId(row["issuer"]),
                     OrderId(row["order_id"]),
@@ -53,14 +53,16 @@ class HandLedger:
 
         return await self._engine.read(script)
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, leaf: Leaf) -> bool:
-        """Record that it is done, with its leaf; False when it does not wait any more."""
+    async def done(
+        self, one: OpenManualRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord
+    ) -> bool:
+        """Record that it is done, with its record; False when it does not wait any more."""
 
         def script() -> Script[bool]:
             rows = yield query(_DONE, order_id=one.order, attempt=one.attempt, now=ms(now))
             if rows:
                 yield query(_WHO, order_id=one.order, attempt=one.attempt, by_whom=by, approved_by=approved_by)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)

@@ -1,13 +1,13 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.store.ca import STATUS_CHANNEL
 from chopmark.store.columns import moment, ms
 from chopmark.store.engine import Engine
 from chopmark.store.leaves import append
 from chopmark.store.script import Notify, Script, query
 from chopmark.va.ports import ServiceKey
-from chopmark.va.withdrawal import ServiceKind, Withdrawn
+from chopmark.va.service_revocation import RevokedService, ServiceKind
 from chopmark.words import IssuerId, Serial
 
 _ALL = (
@@ -35,17 +35,17 @@ WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 
 
 class ServiceLedger:
-    """Implements `va.withdrawal.WithdrawalRecords`."""
+    """Implements `va.service_revocation.ServiceRevocationRecords`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def withdrawn(self) -> list[Withdrawn]:
+    async def withdrawn(self) -> list[RevokedService]:
         """Return all of them, newest first."""
 
-        def script() -> Script[list[Withdrawn]]:
+        def script() -> Script[list[RevokedService]]:
             return [
-                Withdrawn(
+                RevokedService(
                     ServiceKind(row["kind"]),
                     IssuerId(row["issuer"]),
                     Serial(row["serial"]),
@@ -58,7 +58,9 @@ class ServiceLedger:
 
         return await self._engine.read(script)
 
-    async def withdraw(self, gone: Withdrawn, before: bytes, after: ServiceKey, leaves: tuple[Leaf, Leaf]) -> bool:
+    async def withdraw(
+        self, gone: RevokedService, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+    ) -> bool:
         """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
 
         def script() -> Script[bool]:
@@ -76,8 +78,8 @@ class ServiceLedger:
             )
             if gone.kind is ServiceKind.RESPONDER:
                 yield query(_SIGN_AGAIN, issuer=gone.issuer, now=ms(gone.at))
-            for leaf in leaves:
-                yield from append(leaf)
+            for record in records:
+                yield from append(record)
             yield Notify(STATUS_CHANNEL)
             return True
 

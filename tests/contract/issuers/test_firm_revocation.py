@@ -11,19 +11,19 @@ from chopmark import staff, staff_lookup
 from chopmark.audit.events import Event
 from chopmark.errors import Kind, Refused
 from chopmark.main import build
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.settings import Settings
 from chopmark.store import db
 from chopmark.words import CertificateState, Operation, OrderState
 from tests.architecture.rules import REPOSITORY
 from tests.contract.issuers.cmp_peer import Cmp
-from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, Foreign
+from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, ExternalPeer
 from tests.contract.world import ANN, ROWS, World
 
 PEOPLE = ("alice", "bob")
 
 
-async def customers_of(peer: Foreign, folder: Path) -> tuple[World, Settings]:
+async def customers_of(peer: ExternalPeer, folder: Path) -> tuple[World, Settings]:
     """An installation that this CA certifies for, with the tests' customers."""
     brand, sample = folder.parent / "brand.toml", (REPOSITORY / "deploy" / "brand.toml").read_text(encoding="utf-8")
     brand.write_text(sample.replace('en = "Sample Futures"', f'en = "{CONSTANTS["firm"]}"'), encoding="utf-8")
@@ -35,23 +35,23 @@ async def customers_of(peer: Foreign, folder: Path) -> tuple[World, Settings]:
     settings = Settings(**given)
     await db.upgrade(settings.database_url)
     house = await build(settings, peer.world.clock, peer.world.dice)
-    assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     return World(house, peer.world.clock, peer.world.dice, settings.database_url), settings
 
 
-async def certified(world: World, peer: Foreign, operation: Operation = Operation.ENROL) -> Holding:
+async def certified(world: World, peer: ExternalPeer, operation: Operation = Operation.ENROL) -> SubscriberCertificate:
     """Ann's certificate of this CA, which works."""
     errand = await world.to_review(ANN, operation)
     if isinstance(peer, Cmp):  # the server of the tests is told beforehand what it will be asked for
         spki = errand.key._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        peer.applicants.append((Applicant(errand.key, replace(peer.applicant().wish, spki_der=spki)), ANN))
+        peer.applicants.append((Applicant(errand.key, replace(peer.applicant().issuance, spki_der=spki)), ANN))
     await errand.confirm()
     await errand.prove()
     return world.held[ANN].holding
 
 
 async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_record(
-    foreign: Foreign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    foreign: ExternalPeer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world, settings = await customers_of(foreign, tmp_path / "house")
     held = await certified(world, foreign)
@@ -68,7 +68,7 @@ async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_re
 
 
 async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_here_at_once(
-    foreign: Foreign, tmp_path: Path
+    foreign: ExternalPeer, tmp_path: Path
 ) -> None:
     world, settings = await customers_of(foreign, tmp_path / "house")
     foreign.world.url = world.url
@@ -84,7 +84,7 @@ async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_her
         await staff_lookup.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
     assert (await world.holding_of(held.serial)).state is CertificateState.REVOKED
     assert (await renewal.order()).state is OrderState.CANCELLED
-    assert len(await world.leaves(Event.STAFF_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.STAFF_CERTIFICATE_REVOKED)) == 1
     foreign.back()
     world.clock.later(seconds=600)
     await world.work()
