@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from chopmark.app.settings import Settings
+from chopmark.app.webhooks import WebhookUnfit, webhook_of
+from chopmark.core.types import Secret, Serial
 from chopmark.jobs.webhook import LEASE, PASSED, ChangesTold
-from chopmark.post.webhook import Webhook, WebhookNotTaken, read_secret, signature
-from chopmark.settings import Settings
-from chopmark.store.feed import FeedLedger, WebhookCursor
-from chopmark.webhooks import WebhookUnfit, webhook_of
-from chopmark.words import Secret, Serial
+from chopmark.messaging.webhook import Webhook, WebhookNotTaken, read_secret, signature
+from chopmark.store.repositories.ra.feed import FeedRepository, WebhookCursor
 from tests.contract.world import ANN, BEN, World, world_fixture
 from tests.tls import certified
 
@@ -50,8 +50,8 @@ class OrderHost:
 
 
 def worker(world: World, host: OrderHost, name: str = "a") -> ChangesTold:
-    engine = world.house.engine
-    return ChangesTold(FeedLedger(engine), WebhookCursor(engine), host.send, world.clock, name)
+    engine = world.services.foundation.engine
+    return ChangesTold(FeedRepository(engine), WebhookCursor(engine), host.send, world.clock, name)
 
 
 async def active(world: World, customer: str) -> Serial:
@@ -79,13 +79,13 @@ async def test_every_change_is_told_in_the_order_of_the_records_and_once_when_al
     await run(job)
     ben = await active(world, BEN)
     await run(job)
-    await world.house.suspension.hold(ann, "alice", "bob")
+    await world.services.ra.suspension.hold(ann, "alice", "bob")
     await placed(world)
     await run(job)
     await run(worker(world, host))  # a process that was started anew goes on where the other was
     assert [one for one in host.states if one[1] != "issued"] == [(ann, "active"), (ben, "active"), (ann, "held")]
     assert {body["type"] for _, body in host.taken} == {"certificates.changed"}
-    told, records = await WebhookCursor(world.house.engine).told()
+    told, records = await WebhookCursor(world.services.foundation.engine).told()
     assert 0 < told <= records
 
 
@@ -135,7 +135,7 @@ async def test_of_two_workers_one_sends_and_the_other_goes_on_when_it_is_gone(wo
 
 async def test_a_worker_that_was_overtaken_does_not_move_the_cursor_back_or_on(world: World) -> None:
     await active(world, ANN)
-    cursor = WebhookCursor(world.house.engine)
+    cursor = WebhookCursor(world.services.foundation.engine)
     assert await cursor.take("a", world.clock.now(), timedelta(seconds=1)) == 0
     world.clock.later(seconds=2)
     assert await cursor.take("b", world.clock.now(), timedelta(seconds=1)) == 0
@@ -149,11 +149,11 @@ async def test_records_without_a_certificate_are_passed_without_a_write_for_each
     job = worker(world, host)
     await active(world, ANN)
     await run(job)
-    before = await WebhookCursor(world.house.engine).told()
-    await world.house.launches.put_client("desk", "desk", "alice")
+    before = await WebhookCursor(world.services.foundation.engine).told()
+    await world.services.identity.launches.put_client("desk", "desk", "alice")
     await placed(world)
     await run(job)
-    told, records = await WebhookCursor(world.house.engine).told()
+    told, records = await WebhookCursor(world.services.foundation.engine).told()
     assert (told, len(host.taken)) == (before[0], len(host.taken))
     assert before[1] < records < told + PASSED
     await world.change("UPDATE installation SET value = '0' WHERE name = 'webhook:cursor'")  # as a restore may

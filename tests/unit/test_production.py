@@ -36,12 +36,14 @@ except ModuleNotFoundError:
 else:
     sys.exit("nothing is kept away")
 
-from chopmark import operating
-from chopmark.cli import app
-from chopmark.main import SystemClock, SystemEntropy, build, found_ca
-from chopmark.running import doors
-from chopmark.serving import production
-from chopmark.settings import Settings
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
+from chopmark.app.server import production
+from chopmark.app.services import build
+from chopmark.app.settings import Settings
+from chopmark.app.web import web_services
+from chopmark.cli import operating
+from chopmark.cli.command_line import app
 from chopmark.store import db
 from chopmark.web.app import create
 
@@ -52,7 +54,7 @@ async def main():
     await found_ca(settings, clock, entropy)
     assert await operating.check(settings) == 1
     house = await build(settings, clock, entropy)
-    assert create(doors(house)).portal.openapi_schema.to_schema()["paths"]
+    assert create(web_services(house)).portal.openapi_schema.to_schema()["paths"]
     await house.close()
 
 app(["--help"], result_action="return_value")

@@ -1,7 +1,8 @@
 """Reading every stored certificate again as an auditor would: what is stored, what was meant, what the audit says.
 
-It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same comparison that
-a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here (I33).
+It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same
+comparison that a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here
+(I33).
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from chopmark.ca.embedded import CertificateExpectations
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.ca.ports import Entry
+from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import draft as drafts
 from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
@@ -27,7 +29,6 @@ from chopmark.pki.der import NotDer, encoded, require_der
 from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
-from chopmark.words import CertificateState, Serial
 
 LIMBO_AFTER = timedelta(seconds=60)
 """I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
-from chopmark.errors import Refusal
-from chopmark.words import Serial
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Serial
 
 
 class Rollover:

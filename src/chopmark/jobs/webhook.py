@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.ra.feed import Changed, Feed, FeedCursor, told
 
 LEASE = timedelta(seconds=30)

@@ -12,11 +12,11 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Text, text
 from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, Signed, encoded, require_der
-from chopmark.words import Text, text
 
 MAX_CSR_BYTES = 16 * 1024
 

@@ -12,11 +12,11 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID
 
+from chopmark.core.types import IssuerId
 from chopmark.pki import der, key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import Extension, IssuerView, TbsCertificate, Validity, name, require_whole_utc, time
-from chopmark.words import IssuerId
 
 SERIAL_RANDOM_BYTES = 17
 

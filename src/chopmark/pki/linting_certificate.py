@@ -1,7 +1,7 @@
 """The order of things as types: Draft -> Linted -> Reserved -> Issued (architecture rule 2).
 
-pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ passes
-checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
+pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ
+passes checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtensionOID
 
+from chopmark.core.types import OrderId, text
 from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
@@ -22,7 +23,6 @@ from chopmark.pki.draft import Draft, LintingCertificateKey, assemble, distribut
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Lifetime
 from chopmark.pki.x509 import RDN_OIDS, Attribute, Extension, TbsCertificate, Time, moment, require_value
-from chopmark.words import OrderId, text
 
 
 @dataclass(frozen=True, slots=True)

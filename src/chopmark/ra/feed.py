@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from chopmark.audit.events import Event
+from chopmark.core.types import AccountNumber, CertificateState, Serial
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import AccountNumber, CertificateState, Serial
 
 CHANGES: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.RA_CERTIFICATE_ACTIVATED: ("serial", "old_serial"),

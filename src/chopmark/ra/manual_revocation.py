@@ -10,10 +10,10 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, order_stream
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import IssuerId, OrderId, Serial, text
 from chopmark.ra.context import RaContext
 from chopmark.ra.refusals import two_people
-from chopmark.words import IssuerId, OrderId, Serial, text
 
 
 @dataclass(frozen=True, slots=True)

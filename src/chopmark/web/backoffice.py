@@ -4,11 +4,11 @@ import msgspec
 from litestar import Response, Router, get
 from litestar.params import FromQuery
 
+from chopmark.core.types import CertificateState, CustomerId
 from chopmark.identity.sessions import network_of
 from chopmark.ra.feed import Changed, told
 from chopmark.web.api import PROBLEMS, Req, basic_of
-from chopmark.web.state import address_of, house, leaving
-from chopmark.words import CertificateState, CustomerId
+from chopmark.web.state import address_of, leaving, services
 
 MOST_WAIT_S = 25
 """So long an answer may wait for a change: shorter than what proxies wait for."""
@@ -40,8 +40,8 @@ async def changes(request: Req, after: FromQuery[int] = 0, wait: FromQuery[int] 
     `next` is the `after` of the next call. Each certificate stands as it is now, and may come more than once; a
     client sees the accounts of its scope. With `wait` 0 the answer comes at once.
     """
-    doors = house(request)
-    client = await doors.launches.authenticate(*basic_of(request), CustomerId(""), network_of(address_of(request)))
+    launches = services(request).identity.launches
+    client = await launches.authenticate(*basic_of(request), CustomerId(""), network_of(address_of(request)))
     found = await _changed(request, max(0, after), min(max(0, wait), MOST_WAIT_S))
     seen = [change for change in found.changes if client.scope.covers(change.account)]
     body = msgspec.convert(told(found.following, seen), ChangesOut)
@@ -50,7 +50,7 @@ async def changes(request: Req, after: FromQuery[int] = 0, wait: FromQuery[int] 
 
 async def _changed(request: Req, after: int, wait_s: int) -> Changed:
     """Return what has changed; look again until there is something, the time is over, or the process has to end."""
-    feed, looks = house(request).feed, wait_s * LOOKS_A_SECOND
+    feed, looks = services(request).ra.feed, wait_s * LOOKS_A_SECOND
     while True:
         found = await feed.after(after)
         if found.changes or looks <= 0 or leaving(request):

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chopmark import staff, staff_lookup
+from chopmark.app.services import build
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refused
-from chopmark.main import build
+from chopmark.cli import staff, staff_lookup
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import CertificateState, Operation, OrderState
 from chopmark.ra.ports import SubscriberCertificate
-from chopmark.settings import Settings
 from chopmark.store import db
-from chopmark.words import CertificateState, Operation, OrderState
 from tests.architecture.rules import REPOSITORY
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, ExternalPeer
@@ -35,7 +35,7 @@ async def customers_of(peer: ExternalPeer, folder: Path) -> tuple[World, Setting
     settings = Settings(**given)
     await db.upgrade(settings.database_url)
     house = await build(settings, peer.world.clock, peer.world.dice)
-    assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await house.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     return World(house, peer.world.clock, peer.world.dice, settings.database_url), settings
 
 
@@ -56,7 +56,7 @@ async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_re
     world, settings = await customers_of(foreign, tmp_path / "house")
     held = await certified(world, foreign)
     foreign.world.url = world.url  # where `revoked` looks for what a person is told
-    await world.house.close()
+    await world.services.close()
     assert await staff_lookup.revoke_certificate(settings, held.serial, "death", "115-0042", *PEOPLE) == 0
     said = capsys.readouterr().out
     assert f"{held.serial} of {ANN} is revoked for good" in said
@@ -92,4 +92,4 @@ async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_her
     while await world.once("sequence"):
         pass
     assert (await world.audit()).findings == ()
-    await world.house.close()
+    await world.services.close()

@@ -11,6 +11,7 @@ import pytest
 from tests.architecture.rules import REPOSITORY
 from tests.contract.served.emptied import Machine, commands, emptied
 from tests.contract.served.restored import PAGES
+from tests.contract.served.serving import faketime
 from tests.machine import program
 
 CHAPTERS = {"en": "From an empty machine", "zh-TW": "從空機器開始"}
@@ -121,7 +122,7 @@ def test_the_page_is_walked_from_an_empty_machine_to_a_renewal() -> None:
         first = customer(machine, "apply", "C20001", password)
         assert f"{first}" in machine.sure("chopmark customers show C20001").text
         machine.sure(
-            f"echo LD_PRELOAD=libfaketimeMT.so.1 FAKETIME={MONTHS_LATER} FAKETIME_DONT_FAKE_MONOTONIC=1 "
+            f"echo LD_PRELOAD={faketime()} FAKETIME={MONTHS_LATER} FAKETIME_DONT_FAKE_MONOTONIC=1 "
             "> /run/stand-in/environment"
         )
         machine.sure("systemctl restart chopmark-serve.service chopmark-worker.service")

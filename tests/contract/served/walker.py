@@ -20,7 +20,7 @@ import httpx2
 from cryptography.hazmat.primitives import serialization
 
 from chopmark.client.signing import ClientKey
-from chopmark.words import OrderId
+from chopmark.core.types import OrderId
 
 URL = "https://counter.example.com"
 NUMBER, ACCOUNT, BIRTH = "C20001", "F014000-0001001", {"era": "roc", "year": "49", "month": "7", "day": "15"}

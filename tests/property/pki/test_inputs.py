@@ -7,7 +7,7 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from chopmark.keys.adapter import as_private_key
 from chopmark.pki import csr, key_checks, ocsp, proof
 from chopmark.pki.der import NotDer, require_der

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from chopmark.core.types import OrderId
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.draft import Urls
 from chopmark.pki.linting_certificate import Issued, Linted, LintingCertificate, Reserved, compare, lint
 from chopmark.pki.profile import Lifetime
-from chopmark.words import OrderId
 from tests.vectors.pki.house import NOW, SUBJECT, URLS, customer, house, profile, sign_as, spki_of
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from chopmark.core.types import IssuerId, OrderId, Secret
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import FileSigner, create
 from chopmark.keys.ports import KeyAlgorithm
@@ -20,7 +21,6 @@ from chopmark.pki.linting_certificate import Allowed, Linted, LintingCertificate
 from chopmark.pki.profile import Profile, load
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView
-from chopmark.words import IssuerId, OrderId, Secret
 
 PASSPHRASE = Secret("correct horse battery staple")
 NOW = datetime(2026, 3, 1, 4, 0, 0, tzinfo=UTC)

@@ -19,13 +19,13 @@ from chopmark.ca.checker import LIMBO_AFTER, SHARED, Checked, Fault, Held, Order
 from chopmark.ca.external.ports import ExternalCaExpectations, Request, RequestState
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
+from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import key_checks, path, received, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, Wanted
 from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import serial_hex
-from chopmark.words import CertificateState, Serial
 
 COUNTS = frozenset({RequestState.RECEIVED, RequestState.ISSUED, RequestState.REVOKED})
 
