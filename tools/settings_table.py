@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 
 from chopmark.settings import Settings
 
 
-def rows(model: type[BaseSettings] = Settings, prefix: str = "CHOPMARK_") -> Iterator[tuple[str, str, str, str]]:
+def rows(model: type[BaseModel] = Settings, prefix: str = "CHOPMARK_") -> Iterator[tuple[str, str, str, str]]:
     """Yield environment name, values, default and sentence of each setting."""
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseSettings):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from rows(kind, f"{prefix}{name.upper()}__")
         else:
             yield prefix + name.upper(), _values(kind, field), _default(field.default), field.description or ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,10 +29,13 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte-order marks of UTF-8 and UTF-16."""
 
 
-class Smtp(BaseSettings):
-    """The mail gateway; an empty host means none."""
+class Smtp(BaseModel):
+    """The mail gateway; an empty host means none.
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    Not a BaseSettings: that would read `USER`, `HOST` and `PORT` of the environment, and systemd sets USER.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: Annotated[str, Field(description="Host name of the SMTP server; empty: no mail gateway.")] = ""
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port.")] = 587
@@ -45,10 +48,10 @@ class Smtp(BaseSettings):
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
 
 
-class Limits(BaseSettings):
+class Limits(BaseModel):
     """What a process bears of its clients: how long each may take, and how many there may be."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     connections: Annotated[int, Field(ge=16, le=16384, description="Connections that a process holds.")] = 512
     connections_a_network: Annotated[

@@ -16,7 +16,7 @@ from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.own_secrets import NotReady, key_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.settings import Settings
+from chopmark.settings import Settings, Smtp
 from chopmark.words import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from tests.contract.test_commands import production
 from tests.contract.world import ANN, CEO, World, world_fixture
@@ -105,6 +105,16 @@ def test_what_is_wrong_with_settings_is_told_by_their_names_and_without_their_va
         assert part in told
     assert "geheim" not in told
     assert "pydantic" not in told
+
+
+def test_only_variables_of_ours_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts a process sets USER: it is no login name at the mail server."""
+    for name in ("USER", "HOST", "PORT", "TLS", "PASSWORD", "SENDER", "REQUESTS", "CONNECTIONS"):
+        monkeypatch.setenv(name, "1000")
+    monkeypatch.setenv("CHOPMARK_SMTP__HOST", "127.0.0.1")
+    settings = Settings()
+    assert settings.smtp.model_dump() == {**Smtp().model_dump(), "host": "127.0.0.1"}
+    assert (settings.smtp.user, settings.smtp.port, settings.limits.requests) == ("", 587, 64)
 
 
 def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
