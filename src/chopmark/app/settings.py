@@ -25,13 +25,18 @@ from chopmark.app.settings_sources import (
     NestedSecretFiles,
     nested_secrets,
     require_readable,
+    require_toml,
 )
 from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
+from chopmark.messaging.webhook import read_secret
 
 
 class Smtp(BaseModel):
-    """The mail gateway; an empty host means none."""
+    """The mail gateway; an empty host means none.
+
+    Not a BaseSettings: that would read `USER`, `HOST` and `PORT` of the environment, and systemd sets USER.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -97,6 +102,26 @@ class Est(BaseModel):
     ] = None
     key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST interface that ends TLS itself.")] = 8443
+
+
+class WebhookSettings(BaseModel):
+    """The firm's order host, told which certificates change; an empty address means none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[
+        str,
+        Field(description="https address of your order host, told of each certificate that changes; empty: none."),
+    ] = ""
+    ca: Annotated[Path | None, Field(description="PEM file that its TLS is verified with; empty: the machine's.")] = (
+        None
+    )
+    secret: Annotated[
+        SecretStr, Field(description="`whsec_` and the base64 of 24 to 64 bytes: these messages are signed with it.")
+    ] = SecretStr("")
+    secret_previous: Annotated[
+        SecretStr, Field(description="The one before: messages bear both signatures until you take it away.")
+    ] = SecretStr("")
 
 
 class Timestamp(BaseModel):
@@ -218,6 +243,7 @@ class Settings(BaseSettings):
         Field(description="Before `behind_proxy`; a header that is believed from every address. Ends soon."),
     ] = ""
     est: Est = Est()
+    webhook: WebhookSettings = WebhookSettings()
     timestamp: Timestamp = Timestamp()
     otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
     otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
@@ -310,7 +336,7 @@ class Settings(BaseSettings):
         for url in (self.public_url, self.status_url):
             if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
-        for name, url in (("public_url", self.public_url), ("est.url", self.est.url)):
+        for name, url in (("public_url", self.public_url), ("status_url", self.status_url), ("est.url", self.est.url)):
             _, _, path, query, fragment = urlsplit(url)
             if path or query or fragment or "@" in url:
                 raise ValueError(f"{name} has a host name, and a port if need be, and no path: pages begin at /")
@@ -330,6 +356,26 @@ class Settings(BaseSettings):
         device = (self.hsm.module, self.hsm.token, self.hsm.pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs hsm.module, hsm.token and hsm.pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _webhook(self) -> "Settings":
+        secrets = [self.webhook.secret.get_secret_value(), self.webhook.secret_previous.get_secret_value()]
+        if not self.webhook.url:
+            return self
+        address = urlsplit(self.webhook.url)
+        near = address.scheme == "http" and address.hostname in {"127.0.0.1", "::1", "localhost"}
+        if not (address.scheme == "https" and address.hostname) and not near:
+            raise ValueError("webhook.url is an https address (plain http: this machine only)")
+        if "@" in address.netloc or address.fragment:
+            raise ValueError("webhook.url has no user name and no fragment: messages are signed with webhook.secret")
+        if not secrets[0]:
+            raise ValueError("webhook.secret is not set: messages are signed with it")
+        for name, secret in zip(("webhook.secret", "webhook.secret_previous"), secrets, strict=True):
+            try:
+                _ = secret and read_secret(secret)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -388,11 +434,14 @@ class Settings(BaseSettings):
         sources.append(FormerEnvironment(settings_cls))
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
+            if not Path(secrets).is_dir():
+                raise ValueError(f"CHOPMARK_SECRETS_DIR names no directory: {secrets}")
             require_readable(Path(secrets), {*cls.model_fields, *FORMER_NAMES, *nested_secrets(settings_cls)})
             sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
             sources.append(NestedSecretFiles(settings_cls, Path(secrets)))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
+            require_toml(Path(config))
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
 

@@ -1,6 +1,7 @@
 """Where settings are read from beside what pydantic-settings reads: former names, and secrets within a topic."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ FORMER_NAMES = {
 }
 """Settings that had a flat name before they were nested by topic. They are read for one release more."""
 _PREFIX = "CHOPMARK_"
+MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks of UTF-8 and UTF-16."""
 
 
 class FormerEnvironment(PydanticBaseSettingsSource):
@@ -116,7 +119,7 @@ def require_readable(folder: Path, names: set[str]) -> None:
         if not path.is_file():
             continue
         content = path.read_bytes()
-        if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        if content.startswith(MARKS):
             raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
         try:
             written = content.decode("utf-8")
@@ -124,3 +127,22 @@ def require_readable(folder: Path, names: set[str]) -> None:
             raise ValueError(f"{path} is no text in UTF-8") from None
         if any(character in written.rstrip("\r\n") for character in "\r\n\0"):
             raise ValueError(f"{path} has more than one line: a secret is one line")
+
+
+def require_toml(path: Path) -> None:
+    """Return when the file of settings can be read as TOML; ValueError names it and never quotes it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"CHOPMARK_CONFIG: {path} cannot be read ({error.strerror})") from None
+    if content.startswith(MARKS):
+        raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
+    try:
+        tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"at (line \d+, column \d+|end of document)", str(error))
+        raise ValueError(
+            f"{path} is no TOML, {where[0] if where else 'somewhere'}: text stands between quotes"
+        ) from None

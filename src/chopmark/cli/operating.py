@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from chopmark.app import outside
 from chopmark.app.external_ca import reach
@@ -48,6 +49,7 @@ from chopmark.store import db
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine, Unfit
 from chopmark.store.repositories.failing import FailingJobs
+from chopmark.store.repositories.ra.feed import WebhookCursor
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.readiness import Readiness
 from chopmark.tw.customer_number import parse_customer_number
@@ -74,6 +76,7 @@ async def check(settings: Settings) -> int:
         async with looking(settings) as services:
             say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {services.ca.certifier.name}")
+            await _say_webhook(services)
             faults += await _issuer_faults(services)
             faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(services)]
             faults += await _check_stamps(services)
@@ -127,6 +130,14 @@ def _say_addresses(settings: Settings) -> None:
     elif settings.behind_proxy == "yes":
         hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
         say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
+
+
+async def _say_webhook(services: Services) -> None:
+    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    if services.messaging.webhook is not None:
+        told, records = await WebhookCursor(services.foundation.engine).told()
+        address = urlsplit(services.foundation.settings.webhook.url).netloc
+        say(f"webhook: {address} has been told of the first {told} of {records} records")
 
 
 async def _issuer_faults(services: Services) -> list[str]:
