@@ -34,7 +34,7 @@ def request_of(key: ClientKey, certificate: bytes | None = None, cn: str = "a pr
     if dns:
         names = x509.SubjectAlternativeName([x509.DNSName(dns)])
         builder = builder.add_extension(names, critical=False)
-    return builder.sign(key._key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(key.private_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def weak_request() -> bytes:

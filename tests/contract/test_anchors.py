@@ -232,7 +232,7 @@ async def test_the_key_is_its_own_and_its_certificate_is_for_time_stamping_alone
     assert (usage.critical, list(usage.value)) == (True, [ExtendedKeyUsageOID.TIME_STAMPING])
     assert made.public_key() not in (
         x509.load_der_x509_certificate(issuer.certificate_der).public_key(),
-        x509.load_der_x509_certificate(lone.services.ca.responder._key.certificate_der).public_key(),
+        x509.load_der_x509_certificate(lone.services.ca.responder.key.certificate_der).public_key(),
     )
     assert (await lone.audit()).findings == ()
 

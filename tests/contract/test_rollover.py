@@ -240,7 +240,7 @@ async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(w
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
     assert await after.once("publish") == 2
-    world.clock.at = after.services.ca.responder._key.not_after
+    world.clock.at = after.services.ca.responder.key.not_after
     world.clock.later(days=-20)
     assert await after.once("responder") == 2
 
@@ -409,7 +409,7 @@ async def warned(world: World, capsys, moment) -> tuple[list[str], list[str]]:
     """What `chopmark check` warns of at a moment, and what it says has ended."""
     world.clock.at = moment
     capsys.readouterr()
-    over = await operating._ending(world.services)
+    over = await operating.ending_soon(world.services)
     said = capsys.readouterr().out.splitlines()
     return [line.removeprefix("WARNING: ").split(" ends on ")[0] for line in said], [one.what for one in over]
 

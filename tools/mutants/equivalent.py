@@ -24,10 +24,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "store/repositories/ca/certificates.py",
         'StatusRepository.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
     ): ("a bundle without a guard always has its rows; the type does not know it"),
-    ("ca/embedded.py", "EmbeddedIssuer._exemplar|constant|0|(1)|1"): (
+    ("ca/embedded.py", "EmbeddedIssuer._linting_certificate|constant|0|(1)|1"): (
         "an exemplar is judged by its form; its time is compared with nothing"
     ),
-    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._recorder.know(tip)|pass|1"): (
+    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._audit_log.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"
     ),
 }

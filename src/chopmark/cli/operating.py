@@ -75,9 +75,9 @@ async def check(settings: Settings) -> int:
             say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {services.ca.certifier.name}")
             faults += await _issuer_faults(services)
-            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(services)]
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(services)]
             faults += await _check_stamps(services)
-            faults += await _failing_jobs(services)
+            faults += await failing_jobs(services)
             faults += await _mail_faults(services)
             faults += await _check_clock(services)
             faults += await house_faults(services)
@@ -145,7 +145,7 @@ async def _issuer_faults(services: Services) -> list[str]:
     return [] if heard is None else [f"the other CA: {heard}"]
 
 
-async def _ending(services: Services) -> list[Ending]:
+async def ending_soon(services: Services) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
     now, over = services.foundation.clock.now(), []
     for ending in await endings(services.ca.cas, services.va.status, now):
@@ -201,7 +201,7 @@ async def _outside_faults(services: Services) -> list[str]:
     return [*outside.placement(settings, directory), *reached, *faults]
 
 
-async def _failing_jobs(services: Services) -> list[str]:
+async def failing_jobs(services: Services) -> list[str]:
     """Return which jobs go on failing, at every host."""
     return [
         f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "

@@ -60,7 +60,7 @@ class Rekey:
         self._verifier = verifier
         self._failures = failures
         self._issuer = issuer
-        self._issuing = Issuing(context, issuer)
+        self.issuing = Issuing(context, issuer)
 
     @property
     def rules(self) -> CodeRules:
@@ -277,9 +277,9 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         # 3. [tx] submitted · the CA reads the order's records and issues · [tx] fulfilled (`ra.issuing`).
-        submitted = await self._issuing.submit(snapshot, consent, acting)
+        submitted = await self.issuing.submit(snapshot, consent, acting)
         if submitted is not None:
-            issued = await self._issuing.certify(submitted)
+            issued = await self.issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))
@@ -293,14 +293,14 @@ class Rekey:
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
-        return await self._issuing.resume(order_id)
+        return await self.issuing.resume(order_id)
 
     def csr_subject(self, snapshot: OrderSnapshot) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
         order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             return ()
-        return self._issuer.csr_subject(order.profile, self._issuing.named(order, snapshot.customer))
+        return self._issuer.csr_subject(order.profile, self.issuing.named(order, snapshot.customer))
 
     async def prove(
         self, caller: Caller, order_id: OrderId, proof_der: bytes, installed: Installed = Installed.OPENED

@@ -159,7 +159,7 @@ class Door:
         """curl's words for a client certificate."""
         pem, secret = self.site.folder / f"{name}.pem", self.site.folder / f"{name}.key"
         pem.write_text(_pem(certificate))
-        plain = key._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        plain = key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         secret.write_bytes(plain)
         return ("--cert", pem, "--key", secret)
 

@@ -309,7 +309,7 @@ async def test_many_tasks_sign_through_threads(signer):
 
 def test_a_caller_waits_for_its_turn_for_no_longer_than_its_patience(device, clock):
     token = Pkcs11Token(Pkcs11Settings(str(MODULE), device.label, device.pin, patience_s=0.01), clock)
-    with token._lock:
+    with token.lock:
         assert "busy" in str(why(lambda: token.public_key("key")))
         token.close()
 
