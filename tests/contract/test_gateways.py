@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import cycle
 
 import pytest
 
 from chopmark.core.types import Channel, Secret
 from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.messaging.templates import Sender
+from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
+from chopmark.store.repositories.messaging.spending import SpendingRepository
 from tests.contract.world import ANN, World, world_fixture
 
 world = world_fixture()
@@ -53,9 +57,13 @@ class Killed(BaseException):
 LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
 
 
-def delivery(world: World, *gateways: Counting, holder: str = "one") -> Delivery:
+def delivery(
+    world: World, *gateways: Counting, holder: str = "one", limits: Mapping[str, SendLimits] | None = None
+) -> Delivery:
     services = world.services
-    router = Router(gateways, DeliveryRepository(services.foundation.engine), breaker=Breaker(threshold=99))
+    engine = services.foundation.engine
+    spending = SpendingRepository(engine, limits or {})
+    router = Router(gateways, DeliveryRepository(engine), breaker=Breaker(threshold=99), spending=spending)
     return Delivery(
         services.messaging.outbox,
         DispatchRepository(services.foundation.engine),
@@ -245,3 +253,69 @@ async def test_a_gateway_without_a_long_secret_takes_no_reports_by_itself(world:
     for short in (None, Secret(""), Secret("s" * 31)):
         gateway.report_secret = short
         assert not await reports.came("listed", "" if short is None else short.reveal(), {"id": "1", "state": "failed"})
+
+
+@pytest.mark.parametrize(
+    "limits", [SendLimits(per_day=2), SendLimits(spend_per_day=179, price=80)], ids=["messages", "money"]
+)
+async def test_a_gateway_whose_day_is_used_up_sends_nothing_and_the_next_one_does(
+    world: World, limits: SendLimits
+) -> None:
+    for customer in (ANN, "C2", "C6", "C7"):
+        await world.to_sent(customer)
+        await world.told()
+    busy = GatewayFault(FaultReason.BUSY, Verdict.LATER)
+    first, second = Counting("a", [busy, LOST]), Counting("b")
+    workers = [delivery(world, first, second, holder=f"worker-{n}", limits={"a": limits}) for n in range(2)]
+    for _ in range(3):
+        await asyncio.gather(*(worker.once() for worker in workers))
+        world.clock.later(seconds=31)
+    paid = await world.rows("SELECT fate FROM deliveries WHERE gateway = 'a' AND fate IN ('taken', 'unknown')")
+    assert 1 <= len(paid) <= 2  # what was certainly not taken costs nothing
+    used = await world.rows("SELECT used FROM counters WHERE name LIKE 'gateway%'")
+    assert [row["used"] for row in used] == [len(paid)]
+    ends = await world.rows("SELECT outcome FROM work WHERE kind = 'code'")
+    assert [row["outcome"] for row in ends] == ["sent"] * 4
+
+
+async def test_when_every_day_is_used_up_the_message_ends_and_the_page_offers_the_other_way(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    gateway = Counting("a")
+    await delivery(world, gateway, limits={"a": SendLimits(per_day=0)}).once()
+    assert gateway.got == []
+    assert await outcome(world) == "failed:budget"
+
+
+COPY = """
+INSERT INTO challenges (id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits,
+  reference, attempts, max_attempts, created_at, expires_at, resend_at, state, sent_at)
+SELECT :id, order_id, customer, channel, contact_version, nonce, kid, operation, spki, digits, reference,
+  attempts, max_attempts, CAST(:at AS BIGINT), expires_at, resend_at, CAST(:state AS TEXT), CAST(:at AS BIGINT)
+FROM challenges LIMIT 1
+"""
+
+
+async def test_codes_that_are_asked_for_and_never_answered_stop_going_out_by_sms_for_an_hour(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    ago = int((world.clock.at - timedelta(minutes=10)).timestamp() * 1000)
+
+    def pumping(state: str, count: int, first: int) -> Script[None]:
+        for number in range(first, first + count):
+            yield query(COPY, id=f"P{number:025}", at=ago, state=state)
+
+    engine = world.services.foundation.engine
+    await engine.run(pumping, "consumed", 40, 0)
+    await engine.run(pumping, "expired", 160, 40)
+    spending = SpendingRepository(engine, {})
+    assert not await spending.pumped(world.clock.at)  # many, and a fifth of them was answered
+    await engine.run(pumping, "expired", 10, 200)
+    assert not await spending.pumped(world.clock.at)  # what was found holds for half a minute
+    world.clock.later(seconds=30)
+    assert await spending.pumped(world.clock.at)
+    gateway = Counting("a")
+    await delivery(world, gateway).once()
+    assert gateway.got == []
+    assert await outcome(world) == "failed:budget"
+    assert not await spending.pumped(world.clock.at + timedelta(hours=1))

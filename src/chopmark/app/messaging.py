@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 from chopmark.app.foundation import Foundation
-from chopmark.app.gateways import gateways_of
+from chopmark.app.gateways import GatewayUnfit, gateways_of, listed_gateways
+from chopmark.core.types import Channel
 from chopmark.messaging.failover import Router
+from chopmark.messaging.preview import text_faults
 from chopmark.messaging.reports import DeliveryReports
+from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
+from chopmark.store.repositories.messaging.spending import SpendingRepository
+from chopmark.web.brand import Brand
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,29 @@ class MessagingServices:
 def messaging_services(foundation: Foundation) -> MessagingServices:
     """Return the bundle. Raises GatewayUnfit for settings of a gateway that do not work."""
     inbox = InboxRepository(foundation.engine)
+    _require_fit_texts(foundation)
     gateways = gateways_of(foundation.settings, foundation.brand, inbox)
     deliveries = DeliveryRepository(foundation.engine)
+    limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
+    spending = SpendingRepository(foundation.engine, limits)
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
-        router=Router(gateways, deliveries),
+        router=Router(gateways, deliveries, spending=spending),
         inbox=inbox,
         reports=DeliveryReports(gateways, deliveries, foundation.clock),
     )
+
+
+def sender_of(brand: Brand) -> Sender:
+    """Return the firm's words in messages."""
+    return Sender(brand.firm.zh, brand.firm.en, brand.hotline.zh)
+
+
+def _require_fit_texts(foundation: Foundation) -> None:
+    """Raise GatewayUnfit when there is a gateway for phones and one of the texts would not arrive."""
+    if not any(listed.channel is Channel.MOBILE for listed in listed_gateways(foundation.settings)):
+        return
+    policy = foundation.policy
+    faults = text_faults(sender_of(foundation.brand), policy.code_digits, policy.code_life)
+    if faults:
+        raise GatewayUnfit(f"{faults[0]} ({len(faults)} in all): `chopmark messages preview` shows them")

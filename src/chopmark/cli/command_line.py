@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from chopmark.cli.ca import ca_app
 from chopmark.cli.lookup import certificates_find, certificates_revoke, customers_show
+from chopmark.cli.messages import messages_app
 from chopmark.core.refusal import Refused
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ hold_app = App(name="hold", help="Holds after too many failures.")
 audit_app = App(name="audit", help="The audit trail.")
 certificates_app = App(name="certificates", help="Single certificates.")
 keys_app = App(name="keys", help="Keys that nobody may use.")
+app.command(messages_app)
 for sub in (check_app, db_app, ca_app, customers_app, clients_app, hold_app, audit_app, certificates_app, keys_app):
     app.command(sub)
 customers_app.command(customers_show, name="show")

@@ -14,17 +14,26 @@ import structlog
 from chopmark.core.types import Channel
 from chopmark.messaging.attempts import Attempts
 from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.sms import segments
 
 SAID_AGAIN: Final = timedelta(minutes=10)
 """A reason that lasts has one line in the log in so long, however many messages meet it."""
 log = structlog.get_logger()
 
 
-class Alarm(Protocol):
-    """Tells the operators that a gateway needs them."""
+class Spending(Protocol):
+    """Counts what each gateway sends in a day; shared by all processes."""
 
-    async def __call__(self, gateway: str, reason: FaultReason, now: datetime) -> None:
-        """Tell them, once in a while; never raises."""
+    async def take(self, gateway: str, segments: int, now: datetime) -> bool:
+        """Count a message of so many SMS; False, and nothing counted, when the gateway's day is used up."""
+        ...
+
+    async def give_back(self, gateway: str, segments: int) -> None:
+        """Take a message out of the count again that was not sent."""
+        ...
+
+    async def pumped(self, now: datetime) -> bool:
+        """Tell whether codes by SMS are asked for and not answered, as those who earn by each SMS do."""
         ...
 
 
@@ -61,8 +70,8 @@ class Breaker:
 class Router:
     """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own.
 
-    `attempts` is what outlives the process; only gateways that `repeats` do without. `alarm` is told the gateway and
-    the reason when an operator has to act.
+    `attempts` is what outlives the process; only gateways that `repeats` do without. `spending` knows the limits that
+    some gateways have a day.
     """
 
     def __init__(
@@ -71,11 +80,11 @@ class Router:
         attempts: Attempts | None = None,
         *,
         breaker: Breaker | None = None,
-        alarm: Alarm | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._gateways = tuple(gateways)
         self._attempts = attempts
-        self._alarm = alarm
+        self._spending = spending
         names = [gateway.name for gateway in self._gateways]
         if len(set(names)) != len(names):
             raise ValueError("two gateways share a name")
@@ -130,13 +139,13 @@ class Router:
             if earlier is not None:
                 return earlier.outcome
         self._breakers[gateway.name] = admitted
-        outcome = await _handed(gateway, message)
+        outcome = await self._within_limits(gateway, message, now)
         if attempts is not None:
             await attempts.end(message.message_id, gateway.name, outcome, now)
-        await self._learn(gateway, outcome, now)
+        self._learn(gateway, outcome, now)
         return outcome
 
-    async def _learn(self, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
+    def _learn(self, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
         """Open or close the gateway's breaker, and say what is wrong with it."""
         current = self._breakers[gateway.name]
         if isinstance(outcome, Receipt):
@@ -147,16 +156,33 @@ class Router:
         self._breakers[gateway.name] = current.failed(now, at_once=at_once) if fails else current.succeeded()
         if fails:
             self._why[gateway.channel] = outcome.reason
-        self._say(gateway.name, outcome.reason, now)
-        if self._alarm is not None and (at_once or (fails and self._breakers[gateway.name].open_until is not None)):
-            await self._alarm(gateway.name, outcome.reason, now)
+        self._say(gateway.name, outcome.reason, now, alarm=at_once or outcome.reason is FaultReason.BUDGET)
 
-    def _say(self, gateway: str, reason: FaultReason, now: datetime) -> None:
-        """Log that a gateway did not take a message: a line a reason, and no words of the server or the message."""
+    async def _within_limits(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault:
+        """Hand a message over unless the gateway's day is used up. What was certainly not sent is not counted."""
+        if self._spending is None:
+            return await _handed(gateway, message)
+        size = segments(message.text.reveal())
+        if message.code is not None and gateway.channel is Channel.MOBILE and await self._spending.pumped(now):
+            return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
+        if not await self._spending.take(gateway.name, size, now):
+            return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
+        outcome = await _handed(gateway, message)
+        if isinstance(outcome, GatewayFault) and outcome.verdict is not Verdict.UNKNOWN:
+            await self._spending.give_back(gateway.name, size)
+        return outcome
+
+    def _say(self, gateway: str, reason: FaultReason, now: datetime, *, alarm: bool) -> None:
+        """Log that a gateway did not take a message: a line a reason, and no words of the server or the message.
+
+        `alarm`: nothing gets better until an operator acts.
+        """
         last = self._said.get((gateway, reason))
         if last is None or not last <= now < last + SAID_AGAIN:
             self._said[gateway, reason] = now
             log.warning("message not taken", code="post.not_taken", gateway=gateway, kind=reason.value)
+            if alarm:
+                log.error("a gateway needs an operator", code="gateway.alarm", gateway=gateway, kind=reason.value)
 
 
 async def _handed(gateway: Gateway, message: Message) -> Receipt | GatewayFault:

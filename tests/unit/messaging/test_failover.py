@@ -8,6 +8,7 @@ import structlog.testing
 
 from chopmark.app.logs import LOGGED
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
+from chopmark.messaging.attempts import MemoryAttempts
 from chopmark.messaging.demo import CODE_GAP, DemoGateway, InboxEntry
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
@@ -206,3 +207,39 @@ async def test_the_demo_refuses_a_code_that_it_could_not_leave_out() -> None:
     with pytest.raises(ValueError, match="apart"):
         await DemoGateway(Channel.MOBILE, inbox, str).send(blind)
     assert inbox.entries == []
+
+
+async def test_what_only_an_operator_can_mend_is_an_alarm_rests_the_gateway_at_once_and_is_tried_again() -> None:
+    first, second = Scripted("a", GatewayFault(FaultReason.AUTHENTICATION, Verdict.ALARM)), Scripted("b")
+    router = Router([first, second])
+    with structlog.testing.capture_logs() as lines:
+        assert (await router.send(MESSAGE, NOW)).gateway == "b"
+        assert (await router.send(MESSAGE, NOW)).gateway == "b"
+    assert len(first.seen) == 1
+    alarms = [line for line in lines if line["code"] == "gateway.alarm"]
+    assert [(line["gateway"], line["kind"]) for line in alarms] == [("a", "authentication")]
+    assert (await router.send(MESSAGE, NOW + REST)).gateway == "a"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((Verdict.OTHER, Verdict.LATER), Verdict.LATER),
+        ((Verdict.LATER, Verdict.UNKNOWN), Verdict.LATER),
+        ((Verdict.UNKNOWN, Verdict.OTHER), Verdict.UNKNOWN),
+        ((Verdict.OTHER, Verdict.OTHER), Verdict.OTHER),
+        ((Verdict.UNKNOWN, Verdict.FINAL), Verdict.FINAL),
+        ((Verdict.ALARM, Verdict.UNKNOWN), Verdict.ALARM),
+    ],
+)
+async def test_what_the_faults_of_all_gateways_come_to(verdicts: tuple[Verdict, ...], expected: Verdict) -> None:
+    gateways = [Scripted(f"g{n}", GatewayFault(FaultReason.BUSY, verdict)) for n, verdict in enumerate(verdicts)]
+    assert (await refused(Router(gateways))).verdict is expected
+
+
+def test_a_gateway_that_must_not_get_a_message_twice_needs_attempts_on_record() -> None:
+    gateway = Scripted("a")
+    gateway.repeats = False
+    with pytest.raises(ValueError, match="on record"):
+        Router([gateway])
+    Router([gateway], MemoryAttempts())

@@ -1,0 +1,77 @@
+"""What each gateway sends and spends in a day, in rate limits that all processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from chopmark.limits.budgets import RateLimit
+from chopmark.messaging.configuration import SendLimits
+from chopmark.store.engine.columns import ms
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, whole
+from chopmark.store.repositories.rate_limits import RateLimitRepository
+
+_DAY = timedelta(days=1)
+WATCHED: Final = timedelta(hours=1)
+ANSWERED_WITHIN: Final = timedelta(minutes=5)
+MOST_UNANSWERED: Final = 200
+LEAST_ANSWERED: Final = 0.2
+"""Of more than 200 codes by SMS in an hour a fifth is answered, or none goes out until the hour has passed."""
+LOOKS_EVERY: Final = timedelta(seconds=30)
+_CODES = """
+SELECT
+  (SELECT COUNT(*) FROM challenges WHERE state <> 'consumed' AND created_at > :since AND created_at <= :until
+    AND channel = 'mobile' AND sent_at IS NOT NULL) AS unanswered,
+  (SELECT COUNT(*) FROM challenges WHERE state = 'consumed' AND created_at > :since AND created_at <= :until
+    AND channel = 'mobile' AND sent_at IS NOT NULL) AS answered
+"""
+
+
+class SpendingRepository:
+    """Implements `messaging.failover.Spending` for gateways with these limits; the others have none."""
+
+    def __init__(self, engine: Engine, limits: Mapping[str, SendLimits]) -> None:
+        self._engine = engine
+        self._rate_limits = RateLimitRepository(engine)
+        self._limits = limits
+        self._looked_at: datetime | None = None
+        self._pumped = False
+
+    async def take(self, gateway: str, segments: int, now: datetime) -> bool:
+        """As `Spending.take`."""
+        limits = self._of(gateway, segments)
+        if any(limit.limit <= 0 for limit in limits):
+            return False
+        return not limits or await self._rate_limits.take(limits, now) is None
+
+    async def give_back(self, gateway: str, segments: int) -> None:
+        """As `Spending.give_back`."""
+        limits = self._of(gateway, segments)
+        if limits:
+            await self._rate_limits.give_back(limits)
+
+    async def pumped(self, now: datetime) -> bool:
+        """As `Spending.pumped`; what was found holds for half a minute in this process."""
+        if self._looked_at is None or not self._looked_at <= now < self._looked_at + LOOKS_EVERY:
+            self._looked_at, self._pumped = now, await self._engine.read(self._count, now)
+        return self._pumped
+
+    @staticmethod
+    def _count(now: datetime) -> Script[bool]:
+        rows = yield whole(_CODES, since=ms(now - WATCHED), until=ms(now - ANSWERED_WITHIN))
+        unanswered, answered = int(rows[0]["unanswered"]), int(rows[0]["answered"])
+        asked = unanswered + answered
+        return asked > MOST_UNANSWERED and answered < asked * LEAST_ANSWERED
+
+    def _of(self, gateway: str, segments: int) -> tuple[RateLimit, ...]:
+        """Return a use of the day's messages, and one of the day's SMS for each that is paid for."""
+        known = self._limits.get(gateway, SendLimits())
+        found: list[RateLimit] = []
+        if known.per_day is not None:
+            found.append(RateLimit(f"gateway:{gateway}:1d", known.per_day, _DAY))
+        if known.spend_per_day is not None:
+            paid = RateLimit(f"gateway-spend:{gateway}:1d", known.spend_per_day // known.price, _DAY)
+            found += [paid] * segments
+        return tuple(found)
