@@ -299,6 +299,8 @@ class Walker:
             if place.form.startswith("form") or place.name == "passed":
                 self.fill(place) if place.name in {"key", "code"} else None
                 self.press(place, self.guest.engine.click)
+                gone = "return document.querySelector(arguments[0]) === null"
+                self.guest.engine.until(f"{place.name} is over", gone, place.form)
 
     def twice(self, steps: Sequence[Place] = STEPS) -> None:
         """Walk a renewal in which everything is pressed twice, but for what the last page offers."""
