@@ -43,13 +43,13 @@ def start(unit: str) -> None:
     said = settings_of(unit)
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
     words = [word for line in said["Environment"] for word in shlex.split(line)]
-    words += MORE.read_text().split() if MORE.exists() else []
     environment.update(word.partition("=")[::2] for word in words)
     (account,) = said["User"]
     assert said["CapabilityBoundingSet"] == [""]
     assert said["NoNewPrivileges"] == ["yes"]
     confined = ["setpriv", f"--reuid={account}", f"--regid={said['Group'][0]}", "--clear-groups", "--no-new-privs"]
-    confined += ["--bounding-set=-all", *shlex.split(said["ExecStart"][0])]
+    more = MORE.read_text().split() if MORE.exists() else []  # behind the account: what they make belongs to it
+    confined += ["--bounding-set=-all", "env", *more, *shlex.split(said["ExecStart"][0])]
     writable = [*said["ReadWritePaths"], *(f"/var/lib/{name}" for name in said["StateDirectory"])]
 
     def prepare() -> None:
@@ -64,6 +64,7 @@ def start(unit: str) -> None:
         + ['exec "$@"']
     )
     log = Path("/var/log") / f"{unit}.log"
+    before = log.read_text() if log.exists() else ""
     with log.open("a") as out:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", read_only, "sh", *confined],
@@ -72,7 +73,7 @@ def start(unit: str) -> None:
     (RUN / unit).write_text(str(process.pid))
     if "serve" in unit:
         limit = time.monotonic() + 120
-        while log.read_text().count("\nready ") + log.read_text().startswith("ready ") < 1:
+        while "ready " not in log.read_text().removeprefix(before):
             if process.poll() is not None or time.monotonic() > limit:
                 sys.exit(f"{unit} did not start:\n{log.read_text()}")
             time.sleep(0.1)
