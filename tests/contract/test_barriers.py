@@ -263,6 +263,24 @@ async def test_a_login_that_uses_a_channel_meanwhile_keeps_a_code_from_being_sen
     assert await world.count("work", "kind = 'code'") == 0
 
 
+async def test_another_key_of_another_login_meanwhile_keeps_a_code_for_the_first_from_being_sent(world: World) -> None:
+    errand = await world.to_key()
+    stopped, turnstile = await at_barrier(errand)
+    later = errand.within("LATER0000000000000000TESTS")
+    await later.possess()
+
+    async def meanwhile() -> None:
+        await later.bind(ClientKey.generate())
+
+    turnstile.before(Event.RA_CHALLENGE_OPENED, meanwhile)
+    made = await send(stopped)
+    assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
+    assert isinstance(made, Refusal)
+    assert made.kind is Kind.STEP_REQUIRED
+    assert await world.count("challenges") == 0
+    assert await world.count("work", "kind = 'code'") == 0
+
+
 async def renewal(world: World) -> Errand:
     """A renewal that was submitted and not yet with its CA."""
     await world.to_active()

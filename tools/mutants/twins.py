@@ -15,7 +15,7 @@ LIMIT_S = 120
 
 def main(names: Sequence[str]) -> None:
     """Run the twins of these names, in this order; all of them without any."""
-    with stage.ready(postgresql=False) as _:
+    with stage.ready(postgresql=False):
         from tests.twins.twins import TWINS_OF_CERTIFICATES, TWINS_OF_CODES, Twin  # noqa: PLC0415
 
         known = {twin.name: twin for twin in (*TWINS_OF_CODES, *TWINS_OF_CERTIFICATES)}
