@@ -329,6 +329,20 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
     assert await world.count("holdings", "state = 'active'") == 0
 
 
+async def test_a_proof_that_another_process_was_faster_with_is_answered_like_the_first(world: World) -> None:
+    errand = await world.to_issued()
+    stopped, turnstile = await at_barrier(errand)
+
+    async def meanwhile() -> None:
+        await errand.prove()
+
+    turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, meanwhile)
+    assert (await stopped.prove()).state is OrderState.ACTIVE
+    assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
+    assert len(await world.leaves(Event.RA_CERTIFICATE_ACTIVATED)) == 1
+    assert await world.count("holdings", "state = 'active'") == 1
+
+
 async def test_a_certificate_that_is_revoked_between_reading_and_proving_never_becomes_active(world: World) -> None:
     """Its holder cancels it in another tab; the proof was on its way."""
     errand = await world.to_issued()

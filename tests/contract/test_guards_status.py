@@ -5,14 +5,17 @@ two from the first rollover on.
 """
 
 from datetime import timedelta
+from typing import Any, cast
 
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
 from chopmark.audit.leaf import system_chain
 from chopmark.audit.recorder import Pen
-from chopmark.va.ports import Crl
+from chopmark.va.ports import Crl, StatusRecords
+from chopmark.va.responder import Responder
 from chopmark.words import CertificateState, IssuerId, Serial
+from tests.contract.test_status import asking
 from tests.contract.world import ANN, BEN, START, World, world_fixture
 
 world = world_fixture()
@@ -152,3 +155,31 @@ async def test_answers_are_due_of_certificates_that_live_and_of_no_others(world:
     assert await status.oldest_due(ONE) == now, "the expired one, due long ago, is not counted"
     kept = await world.rows("SELECT serial FROM certificates WHERE answer_due > :now", now=int(now.timestamp() * 1000))
     assert [row["serial"] for row in kept] == [ann], "Ben's is as due as before"
+
+
+class Reading:
+    """The records, and how often it was asked who answers."""
+
+    def __init__(self, world: World) -> None:
+        self._records = world.house.status
+        self.who = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
+
+    async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
+        self.who += 1
+        return await self._records.responder_certificate(issuer)
+
+
+async def test_who_answers_is_read_once_a_minute_and_not_for_each_answer(world: World) -> None:
+    await world.to_active(ANN)
+    reading, key = Reading(world), world.house.responder._key
+    responder = Responder(key, cast(StatusRecords, reading), world.clock)
+    request = asking(world.house, world.held[ANN].holding.der)
+    seen = []
+    for seconds in (0, 1, 58, 1, 59, 1, -3600):
+        world.clock.later(seconds=seconds)
+        await responder.answer(request)
+        seen.append(reading.who)
+    assert seen == [1, 1, 1, 2, 2, 3, 4], "and at once by a clock that went back"

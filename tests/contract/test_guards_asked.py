@@ -1,0 +1,148 @@
+"""What a CA is asked for, as it hears it: the order as it stands on record, and nothing of another one.
+
+The house's own CA would refuse all that is wrong here. Another one may not know better.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from chopmark.audit.events import Event
+from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.client.signing import ClientKey
+from chopmark.errors import Kind, Refusal
+from chopmark.pki import csr
+from chopmark.words import CertificateState, KeyHome, Operation, OrderState, Reason, Serial, text
+from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
+
+world = world_fixture()
+
+
+@dataclass
+class Hearing:
+    """A CA that notes what it is asked for before it answers; or says what it is told to say."""
+
+    inner: Issuer
+    says: Certified | Pending | Refusal | None = None
+    asked: list[Wish] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def allows_overlap(self) -> bool:
+        return self.inner.allows_overlap
+
+    @property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        return self.inner.needs
+
+    def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        return self.inner.csr_subject(profile, values)
+
+    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+        self.asked.append(wish)
+        return await self.inner.issue(wish) if self.says is None else self.says
+
+    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+        self.asked.append(wish)
+        return await self.inner.resume(wish) if self.says is None else self.says
+
+    async def revoke(self, serial: Serial, reason: str) -> None:
+        await self.inner.revoke(serial, reason)
+
+
+def heard_by(errand: Errand, says: Certified | Pending | Refusal | None = None) -> tuple[Errand, Hearing]:
+    """The same order in a house whose CA is listened to."""
+    hearing = Hearing(errand.house.issuer, says)
+    return replace(errand, world=errand.world.with_issuer(hearing)), hearing
+
+
+def key_of(request_der: bytes | None) -> bytes:
+    return csr.spki_of(request_der or b"") or b""
+
+
+async def test_a_ca_is_asked_for_the_orders_key_account_and_customer(world: World) -> None:
+    errand, hearing = heard_by(await world.to_review(ANN))
+    request = (await errand.stored()).csr
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    (wish,) = hearing.asked
+    assert (wish.order, wish.profile, wish.csr_der) == (errand.id, "investor", request)
+    assert wish.spki_der == key_of(request) != b""
+    assert (wish.subject["customer"], wish.subject["account"]) == (ANN, "F014000-0000001")
+    assert wish.replaces is None
+    assert [one.event for one in wish.records][-1] == Event.RA_ORDER_SUBMITTED
+
+
+async def test_a_renewal_names_the_certificate_that_it_renews_and_a_replacement_names_none(world: World) -> None:
+    await world.to_active(ANN)
+    old = world.held[ANN].holding
+    replacement, first = heard_by(await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE))
+    await replacement.confirm()
+    assert [wish.replaces for wish in first.asked] == [None]
+    await replacement.prove()
+    world.clock.later(days=340)
+    renewed = world.held[ANN].holding
+    renewal, second = heard_by(await world.to_review(ANN, Operation.REKEY))
+    await renewal.confirm()
+    assert [wish.replaces for wish in second.asked] == [renewed.der]
+    assert renewed.serial != old.serial
+
+
+async def test_a_row_that_does_not_agree_with_itself_asks_for_no_key(world: World) -> None:
+    for says, tampered in (
+        ("another key's request", ClientKey.generate().request()),
+        ("what is no request", b"no request"),
+        ("no request", None),
+    ):
+        errand, hearing = heard_by(await world.to_review(BEN if says == "no request" else ANN))
+        terms = await errand.terms()
+        await world.change("UPDATE orders SET csr = :csr WHERE id = :id", csr=tampered, id=errand.id)
+        made = await outcome(errand.house.rekey.confirm(errand.caller, errand.id, terms))
+        assert isinstance(made, Refusal), says
+        (wish,) = hearing.asked
+        assert wish.spki_der == b"", says
+        assert await errand.state() is OrderState.REFUSED
+    assert await world.count("holdings") == 0
+
+
+async def test_an_order_that_its_ca_refuses_is_over_and_one_whose_ca_is_away_goes_on(world: World) -> None:
+    no = Refusal(Kind.BAD_KEY, text("Please try again."), code="by_ca")
+    away = Refusal(Kind.UNAVAILABLE, text("Please try again."), code="away")
+    ann, _ = heard_by(await world.to_review(ANN), away)
+    assert (await refusal(ann.confirm())).code == "away"
+    assert await ann.state() is OrderState.SUBMITTED
+    assert await world.leaves(Event.RA_ORDER_REFUSED) == []
+    stopped, _ = heard_by(ann, no)
+    assert (await refusal(stopped.house.rekey.resume(ann.id))).code == "by_ca"
+    stored = await ann.stored()
+    assert (stored.state, stored.ended) == (OrderState.REFUSED, "by_ca")
+    assert len(await world.leaves(Event.RA_ORDER_REFUSED)) == 1
+
+
+async def test_an_order_that_is_pending_is_asked_for_again_until_there_is_an_answer(world: World) -> None:
+    errand, _ = heard_by(await world.to_review(ANN), Pending(60))
+    assert (await errand.confirm()).state is OrderState.PENDING
+    assert await errand.house.rekey.resume(errand.id) is False
+    assert await errand.state() is OrderState.PENDING
+    after, hearing = heard_by(errand)
+    assert await after.house.rekey.resume(errand.id) is True
+    assert await errand.state() is OrderState.ISSUED
+    assert [wish.order for wish in hearing.asked] == [errand.id]
+    assert await after.house.rekey.resume(errand.id) is True, "and not again"
+    assert len(hearing.asked) == 1
+
+
+async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revoked_for_its_reason(world: World) -> None:
+    for customer, reason, told in (
+        (ANN, Reason.LOST, "superseded"),
+        (BEN, Reason.COMPROMISED, "key_compromise"),
+    ):
+        await world.to_active(customer)
+        old = world.held[customer].holding
+        errand = await world.to_issued(customer, Operation.REPLACE, reason=reason, home=KeyHome.BROWSER)
+        holding = await world.holding(errand)
+        assert holding.key_home is KeyHome.BROWSER
+        await world.work()
+        assert await world.ca_state(old.serial) == ("revoked", told)
+        assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED

@@ -1,0 +1,57 @@
+"""Second guards of endings: one order ends one certificate, and what was said of it first stands."""
+
+import pytest
+
+from chopmark.audit.events import Event
+from chopmark.errors import Kind
+from chopmark.words import CertificateState, OrderState, Reason
+from tests.contract.world import ANN, BEN, World, refusal, world_fixture
+
+world = world_fixture()
+
+
+async def test_of_two_approved_revocations_of_a_certificate_one_is_done_and_the_other_ends_nothing(
+    world: World,
+) -> None:
+    await world.to_active(ANN)
+    serial = world.held[ANN].holding.serial
+    both = [await world.to_revoke(ANN, reason) for reason in (Reason.LOST, Reason.NO_LONGER_NEEDED)]
+    for errand in both:
+        await errand.send()
+        await errand.answer(await errand.code())
+        world.clock.later(seconds=61)
+    first, second = both
+    assert (await first.revoke()).state is OrderState.DONE
+    assert (await second.stored()).state is OrderState.CODED
+    assert (await refusal(second.revoke())).kind is Kind.CONFLICT
+    assert (await second.stored()).state is OrderState.CODED
+    holding = await world.holding_of(serial)
+    assert (holding.state, holding.reason) == (CertificateState.REVOKED, "lost")
+    assert await world.ca_state(serial) == ("revoked", "key_compromise")
+    assert len(await world.leaves(Event.RA_ORDER_DONE)) == 1
+    assert await world.rows("SELECT used FROM counters WHERE name LIKE 'revoke:%'") == [{"used": 1}, {"used": 1}]
+
+
+async def test_the_first_reason_for_which_a_key_was_blocked_stands(world: World) -> None:
+    for customer in (ANN, BEN):
+        await world.to_active(customer)
+    key = world.held[ANN].holding.spki_sha256
+    await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
+    await world.revoked(ANN, Reason.LOST)
+    await world.revoked(BEN, Reason.LOST)
+    blocked = await world.rows("SELECT customer, blocked FROM keys ORDER BY customer")
+    assert blocked == [{"customer": ANN, "blocked": "compromised"}, {"customer": BEN, "blocked": "lost"}]
+
+
+@pytest.mark.parametrize(
+    ("reason", "at_ca"),
+    [
+        (Reason.LOST, "key_compromise"),
+        (Reason.COMPROMISED, "key_compromise"),
+        (Reason.NO_LONGER_NEEDED, "cessation_of_operation"),
+    ],
+)
+async def test_the_world_is_told_of_each_reason_what_it_means(world: World, reason: Reason, at_ca: str) -> None:
+    await world.to_active(ANN)
+    await world.revoked(ANN, reason)
+    assert await world.ca_state(world.held[ANN].holding.serial) == ("revoked", at_ca)
