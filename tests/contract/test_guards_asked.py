@@ -24,6 +24,8 @@ class Hearing:
     inner: Issuer
     says: Certified | Pending | Refusal | None = None
     asked: list[Wish] = field(default_factory=list)
+    wanted: Mapping[str, frozenset[str]] | None = None
+    named: list[Mapping[str, str]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -35,9 +37,10 @@ class Hearing:
 
     @property
     def needs(self) -> Mapping[str, frozenset[str]]:
-        return self.inner.needs
+        return self.inner.needs if self.wanted is None else self.wanted
 
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
+        self.named.append(values)
         return self.inner.csr_subject(profile, values)
 
     async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
@@ -146,3 +149,18 @@ async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revok
         await world.work()
         assert await world.ca_state(old.serial) == ("revoked", told)
         assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED
+
+
+async def test_a_requests_names_are_those_that_the_ca_needs_and_no_others(world: World) -> None:
+    errand, hearing = heard_by(await world.open(ANN))
+    file = await errand.house.counter.file(errand.caller, errand.id)
+    for needs in ({"account"}, {"customer"}, set[str]()):
+        hearing.wanted = {"investor": frozenset(needs)}
+        errand.house.rekey.csr_subject(file)
+    assert hearing.named == [{"account": "F014000-0000001"}, {"customer": ANN}, {}]
+    done = await world.to_active(BEN)
+    ended = await world.to_revoke(BEN)
+    for order in (done, ended):
+        theirs = await errand.house.counter.file(order.caller, order.id)
+        assert errand.house.rekey.csr_subject(theirs) == ()
+    assert len(hearing.named) == 3, "an order that takes no key has no request to name"

@@ -5,6 +5,7 @@ two from the first rollover on.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from cryptography.x509 import ocsp
@@ -16,7 +17,7 @@ from chopmark.va.ports import Crl, StatusRecords
 from chopmark.va.responder import Responder
 from chopmark.words import CertificateState, IssuerId, Serial
 from tests.contract.test_status import asking
-from tests.contract.world import ANN, BEN, START, World, world_fixture
+from tests.contract.world import ANN, BEN, DAN, START, World, world_fixture
 
 world = world_fixture()
 ONE, TWO = IssuerId("investor"), IssuerId("second")
@@ -155,6 +156,40 @@ async def test_answers_are_due_of_certificates_that_live_and_of_no_others(world:
     assert await status.oldest_due(ONE) == now, "the expired one, due long ago, is not counted"
     kept = await world.rows("SELECT serial FROM certificates WHERE answer_due > :now", now=int(now.timestamp() * 1000))
     assert [row["serial"] for row in kept] == [ann], "Ben's is as due as before"
+    world.clock.later(days=400)
+    assert await status.due(ONE, world.clock.now(), 10) == []
+    assert await status.oldest_due(ONE) is None, "nobody waits any more"
+
+
+async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(world: World) -> None:
+    for customer in (ANN, BEN, DAN):
+        await world.to_active(customer)
+    status, issuer = world.house.status, world.house.issuer
+    ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
+    await issuer.revoke(ben, "superseded")
+    assert await world.once("presign") == 3
+    changes = [issuer.hold, issuer.release, issuer.hold, partial(issuer.revoke, reason="superseded")]
+    states = [CertificateState.HELD, CertificateState.ISSUED, CertificateState.HELD, CertificateState.REVOKED]
+    mark = 0
+    for turns, (change, state) in enumerate(zip(changes, states, strict=True), 1):
+        assert await status.due(ONE, world.clock.now(), 10) == []
+        await change(ann)
+        (due,) = await status.due(ONE, world.clock.now(), 10)
+        assert (due.serial, due.status.state, due.status.turns) == (ann, state, turns)
+        assert (due.status.ended_at, due.status.reason) == ((None, None) if turns == 2 else (START, said_of(state)))
+        assert (await status.shard(ONE, 0)).turns == 1 + turns
+        seen = await status.changed(mark)
+        assert seen.found is not None
+        shown = {(one.serial, one.turns) for one in seen.found}
+        assert (ann, turns) in shown
+        assert shown - {(ann, turns)} == ({(ben, 1)} if turns == 1 else set()), "what was changed before is not shown"
+        mark = (await status.changed(None)).mark
+        assert await world.once("presign") == 1
+    assert (await status.changed(None)).found == (), "a first look shows nothing"
+
+
+def said_of(state: CertificateState) -> str:
+    return "certificate_hold" if state is CertificateState.HELD else "superseded"
 
 
 class Reading:
@@ -181,5 +216,6 @@ async def test_who_answers_is_read_once_a_minute_and_not_for_each_answer(world: 
     for seconds in (0, 1, 58, 1, 59, 1, -3600):
         world.clock.later(seconds=seconds)
         await responder.answer(request)
+        assert await responder.look() == 0, "there is nothing more to do at once"
         seen.append(reading.who)
     assert seen == [1, 1, 1, 2, 2, 3, 4], "and at once by a clock that went back"

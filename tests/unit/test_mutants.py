@@ -84,8 +84,14 @@ def test_every_fault_is_a_program_and_differs_from_the_module(module: str) -> No
         compile(one.applied(text), module, "exec")
 
 
+def beside(module: str) -> list[str]:
+    """The modules of today that have this one's name."""
+    return sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob(module.rpartition("/")[2]))
+
+
 def test_the_table_names_modules_and_tests_that_there_are() -> None:
-    assert [module for module in MODULES if not (SOURCE / module).exists()] == []
+    moved = {module: beside(module) for module in MODULES if not (SOURCE / module).exists()}
+    assert moved == {}, "each with the files of its name that there are now"
     named = {path for module in MODULES for path in table.tests_of(module)}
     assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
     assert {module for group in GROUPS.values() for module in group} <= MODULES.keys()

@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tools.mutants import stage, trial
@@ -24,6 +24,7 @@ from tools.mutants.faults import Fault, faults
 from tools.mutants.modules import GROUPS, MODULES, tests_of
 
 KEPT = trial.REPOSITORY / ".mutants"
+ENGINES = ("sqlite", "postgresql")
 LIMIT_S = 300
 FILES_AT_ONCE = 8
 """So many files with tests are asked together what they call."""
@@ -265,23 +266,26 @@ def standing(module: str, engine: str) -> dict[str, dict[str, Any]]:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print how many faults were noticed: for each module and for each group."""
-    rows = {module: standing(module, options.engine) for module in named_modules(options.modules)}
-    print("| module | faults | tried | noticed | survived | score |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    """Print how many faults were noticed, for each module and for each group: on SQLite, and those in SQL on both."""
+    chosen = named_modules(options.modules)
+    rows = {module: [standing(module, engine) for engine in ENGINES] for module in chosen}
+    print("| module | faults | tried | noticed | survived | score | SQL on PostgreSQL |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for module, found in rows.items():
-        if found:
-            print(_line(f"`{module}`", len(numbered(module)), found))
+        if any(found):
+            print(_line(f"`{module}`", len(numbered(module)), *found))
     for group, modules in GROUPS.items():
-        found = {f"{one}|{name}": entry for one in modules for name, entry in rows.get(one, {}).items()}
-        if found:
-            print(_line(f"**{group}**", sum(len(numbered(one)) for one in modules), found))
+        known = [[entry for one in modules if one in rows for entry in rows[one][place].values()] for place in (0, 1)]
+        if any(known):
+            first, second = (dict(enumerate(entries)) for entries in known)
+            print(_line(f"**{group}**", sum(len(numbered(one)) for one in modules), first, second))
 
 
-def _line(name: str, made: int, found: dict[str, dict[str, Any]]) -> str:
-    noticed = sum(one["status"] in NOTICED for one in found.values())
-    share = f"{100 * noticed / len(found):.0f} %"
-    return f"| {name} | {made} | {len(found)} | {noticed} | {len(found) - noticed} | {share} |"
+def _line(name: str, made: int, found: Mapping[Any, dict[str, Any]], there: Mapping[Any, dict[str, Any]]) -> str:
+    noticed, noticed_there = (sum(one["status"] in NOTICED for one in entries.values()) for entries in (found, there))
+    share = f"{100 * noticed / len(found):.0f} %" if found else ""
+    on_postgresql = f"{noticed_there} of {len(there)}" if there else ""
+    return f"| {name} | {made} | {len(found)} | {noticed} | {len(found) - noticed} | {share} | {on_postgresql} |"
 
 
 def survivors(options: argparse.Namespace) -> None:
@@ -300,7 +304,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many faults a module at most, always the same ones")
     parser.add_argument("--again", action="store_true", help="try survivors again")
     parser.add_argument("--near", type=int, help="only so many of a module's files with tests, the nearest")
-    parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_intermixed_args()
     {"run": run, "table": table, "survivors": survivors}[options.what](options)

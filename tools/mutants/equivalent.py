@@ -19,8 +19,12 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("store/ca.py", 'StatusLedger.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1'): (
         "a bundle without a guard always has its rows; the type does not know it"
     ),
-    ("ca/embedded.py", "EmbeddedIssuer._exemplar|constant|0|(1)|1"): (
-        "an exemplar is judged by its form; its time is compared with nothing"
+    (
+        "va/responder.py",
+        "Responder.look|condition left out|stored is not None and self._opened is not None|(stored is not None)|1",
+    ): "every responder of a running house can open stored keys; the type knows others too",
+    ("store/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
+        "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
     ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._recorder.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"

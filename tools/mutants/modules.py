@@ -4,15 +4,16 @@ The nearest tests come first: a fault that they notice costs the others nothing.
 """
 
 _CODES = (
-    "tests/unit/stepup", "tests/contract/test_guards_codes.py", "tests/contract/test_barriers.py",
-    "tests/contract/test_journey_codes.py",
+    "tests/unit/stepup", "tests/contract/test_guards_rows.py", "tests/contract/test_guards_codes.py",
+    "tests/contract/test_barriers.py", "tests/contract/test_journey_codes.py",
     "tests/contract/test_both_codes.py", "tests/contract/test_delay.py", "tests/contract/test_holds.py",
     "tests/contract/test_delivery.py", "tests/contract/test_races_codes.py",
     "tests/contract/test_clock.py", "tests/contract/test_key_blocks.py", "tests/contract/test_whose_key.py",
     "tests/contract/test_journey_revocation.py", "tests/contract/test_stops.py",
 )  # fmt: skip
 _ORDERS = (
-    "tests/unit/ra", "tests/contract/test_guards_keys.py", "tests/contract/test_guards_orders.py",
+    "tests/unit/ra", "tests/contract/test_guards_rows.py", "tests/contract/test_guards_keys.py",
+    "tests/contract/test_guards_orders.py",
     "tests/contract/test_barriers.py", "tests/contract/test_whose_key.py", "tests/contract/test_both_codes.py",
     "tests/contract/test_journeys.py", "tests/contract/test_journey_orders.py", "tests/contract/test_journey_keys.py",
     "tests/contract/test_delay.py", "tests/contract/test_endings.py",
@@ -21,6 +22,7 @@ _ORDERS = (
     "tests/contract/test_issuance.py", "tests/contract/test_program.py", "tests/contract/test_program_rules.py",
 )  # fmt: skip
 _REVOCATION = (
+    "tests/contract/test_guards_rows.py",
     "tests/contract/test_guards_endings.py", "tests/contract/test_guards_orders.py", "tests/contract/test_barriers.py",
     "tests/contract/test_journey_revocation.py",
     "tests/contract/test_revocation.py", "tests/contract/test_suspension.py",

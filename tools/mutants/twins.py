@@ -36,8 +36,11 @@ def main(names: Sequence[str]) -> None:
             return made
 
         def changed(twin: Twin) -> str | None:
-            """Return the twin's module; None where a text of it does not stand there exactly once."""
-            text = (trial.SOURCE / "chopmark" / twin.path).read_text(encoding="utf-8")
+            """Return the twin's module; None where there is none, or a text of it does not stand there exactly once."""
+            file = trial.SOURCE / "chopmark" / twin.path
+            if not file.exists():
+                return None
+            text = file.read_text(encoding="utf-8")
             for place, instead in twin.changes:
                 if text.count(place) != 1:
                     return None
