@@ -15,7 +15,7 @@ from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal
 from chopmark.ra.ports import Bound
 from chopmark.stepup.ports import Sequel
-from chopmark.words import Installed, KeyEvidence
+from chopmark.words import CertificateState, Installed, KeyEvidence
 from tests.contract.world import ANN, Errand, World, world_fixture
 
 world = world_fixture()
@@ -233,7 +233,11 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
         {"approved_login": ELSEWHERE},
         {"login_factors": "password+sms"},
     )
-    assert (await world.holding_of(serial)).state.value == "revoked"
+    for state in ("held", "issued"):
+        await world.change("UPDATE holdings SET state = :state", state=state)
+        await world.change("UPDATE orders SET state = 'coded' WHERE id = :id", id=errand.id)
+        assert await revoke(), state
+        assert (await world.holding_of(serial)).state is CertificateState.REVOKED
 
 
 async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_as_they_are(world: World) -> None:
@@ -257,4 +261,4 @@ async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_
         {"nonce": None},
         {"serial": "0A"},
     )
-    assert (await world.holding(errand)).state.value == "active"
+    assert (await world.holding(errand)).state is CertificateState.ACTIVE

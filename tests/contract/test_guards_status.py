@@ -4,6 +4,7 @@ A serial stands for one CA alone, so that a statement without its CA would be ri
 two from the first rollover on.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
@@ -168,7 +169,8 @@ async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(wor
     ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
     await issuer.revoke(ben, "superseded")
     assert await world.once("presign") == 3
-    changes = [issuer.hold, issuer.release, issuer.hold, partial(issuer.revoke, reason="superseded")]
+    end = partial(issuer.revoke, reason="superseded")
+    changes: list[Callable[[Serial], Awaitable[None]]] = [issuer.hold, issuer.release, issuer.hold, end]
     states = [CertificateState.HELD, CertificateState.ISSUED, CertificateState.HELD, CertificateState.REVOKED]
     mark = 0
     for turns, (change, state) in enumerate(zip(changes, states, strict=True), 1):
