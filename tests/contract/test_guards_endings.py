@@ -4,8 +4,9 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.errors import Kind
-from chopmark.words import CertificateState, OrderState, Reason
-from tests.contract.world import ANN, BEN, World, refusal, world_fixture
+from chopmark.words import CertificateState, Operation, OrderState, Reason
+from tests.contract.barrier import at_barrier
+from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
 world = world_fixture()
 
@@ -55,3 +56,58 @@ async def test_the_world_is_told_of_each_reason_what_it_means(world: World, reas
     await world.to_active(ANN)
     await world.revoked(ANN, reason)
     assert await world.ca_state(world.held[ANN].holding.serial) == ("revoked", at_ca)
+
+
+async def test_the_end_of_a_hold_before_the_certificate_was_proved_reaches_its_ca_too(world: World) -> None:
+    errand = await world.to_issued(ANN)
+    serial = (await world.holding(errand)).serial
+    await world.change("UPDATE holdings SET state = 'held', ended_at = issued_at, reason = 'stopped_by_contact'")
+    await world.house.issuer.hold(serial)
+    released = await world.house.suspension.release(serial, "alice", "bob")
+    assert released.state is CertificateState.ISSUED
+    assert await world.ca_state(serial) == ("issued", None)
+    assert (await errand.prove()).state is OrderState.ACTIVE
+
+
+@pytest.mark.parametrize(("operation", "reason"), [(Operation.REPLACE, Reason.LOST), (Operation.REKEY, None)])
+async def test_what_its_holder_stops_while_the_ca_signs_comes_on_hold(
+    world: World, operation: Operation, reason: Reason | None
+) -> None:
+    """What is replaced need not be in force any more, what is renewed is: neither ends the order here."""
+    await world.to_active(ANN)
+    world.clock.later(days=340)
+    errand = await world.to_review(ANN, operation, reason=reason)
+    other, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+
+    async def meanwhile() -> None:
+        await world.change("UPDATE orders SET ended = 'stopped_by_contact' WHERE id = :id", id=errand.id)
+
+    turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
+    await outcome(other.house.rekey.confirm(other.caller, other.id, terms))
+    assert turnstile.passed == [Event.RA_ORDER_ISSUED]
+    await world.work()
+    holding = await world.holding(errand)
+    assert holding.state is CertificateState.HELD
+    assert (await world.ca_state(holding.serial))[0] == "held"
+    assert (await errand.stored()).ended == "stopped_by_contact"
+
+
+async def test_a_key_that_is_blocked_while_the_ca_signs_is_not_free_because_another_is(world: World) -> None:
+    await world.to_active(BEN)
+    errand = await world.to_review(ANN)
+    other, turnstile = await at_barrier(errand)
+    terms = await errand.terms()
+
+    async def meanwhile() -> None:
+        key = (await errand.stored()).spki_sha256
+        await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
+
+    turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
+    await outcome(other.house.rekey.confirm(other.caller, other.id, terms))
+    assert turnstile.passed == [Event.RA_ORDER_ISSUED]
+    await world.work()
+    stored = await errand.stored()
+    assert (stored.state, stored.ended) == (OrderState.REFUSED, "key_blocked")
+    holding = await world.holding(errand)
+    assert (await world.ca_state(holding.serial))[0] == "revoked"
