@@ -44,6 +44,16 @@ async def test_the_first_reason_for_which_a_key_was_blocked_stands(world: World)
     assert blocked == [{"customer": ANN, "blocked": "compromised"}, {"customer": BEN, "blocked": "lost"}]
 
 
+async def test_the_first_reason_for_which_a_key_was_blocked_outlives_its_replacement_too(world: World) -> None:
+    await world.to_active(ANN)
+    key = world.held[ANN].holding.spki_sha256
+    errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.LOST)
+    await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    blocked = await world.rows("SELECT blocked FROM keys WHERE spki_sha256 = :key", key=key)
+    assert blocked == [{"blocked": "compromised"}]
+
+
 @pytest.mark.parametrize(
     ("reason", "at_ca"),
     [

@@ -1,5 +1,6 @@
 """Faults that change nothing that anybody can tell, each with its reason: they do not count."""
 
+_BLOCKS = "(query(_BLOCK_OLD_KEY, id=order.id),)"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
         "the statement that stores a challenge begins without an attempt, whatever this value says"
@@ -23,6 +24,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "va/responder.py",
         "Responder.look|condition left out|stored is not None and self._opened is not None|(stored is not None)|1",
     ): "every responder of a running house can open stored keys; the type knows others too",
+    (
+        "store/successors.py",
+        f"block_old_key|branch|{_BLOCKS} if order.reason in {{Reason.LOST, Reason.COMPROMISED}} else ()|({_BLOCKS})|1",
+    ): "it saves a statement that looks at the reason itself",
     ("store/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
