@@ -22,7 +22,7 @@ from bench.template import played
 from bench.world import Options, say
 from chopmark.authorities import ISSUER
 from chopmark.main import House, SystemClock, SystemEntropy, build
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.script import Query, Script
 from chopmark.words import CustomerId, FactorClass, LoginId
 from tests.postgres import Cluster
@@ -148,14 +148,14 @@ def _calls(house: House) -> Mapping[str, Callable[[int], Awaitable[object]]]:
         return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
 
     async def status(i: int) -> object:
-        held = await house.counter.holdings(caller(i))
+        held = await house.customer_queries.holdings(caller(i))
         return await house.status.status(ISSUER, held[0].serial)
 
     return {
         "by person id": lambda i: house.people.find(people.person_id(i)),
         "by customer number": lambda i: house.people.find(people.number(i)),
-        "overview": lambda i: house.counter.overview(caller(i)),
-        "certificates": lambda i: house.counter.holdings(caller(i)),
+        "overview": lambda i: house.customer_queries.overview(caller(i)),
+        "certificates": lambda i: house.customer_queries.holdings(caller(i)),
         "status": status,
     }
 

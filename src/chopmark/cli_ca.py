@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from chopmark.ca.asked import Algorithm, Asked, ListAsked
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import Algorithm, CeremonyOptions, ListAsked
 
 ca_app = App(name="ca", help="The built-in CA.")
-_DEFAULT, _NO_LIST = Asked(), ListAsked()
+_DEFAULT, _NO_LIST = CeremonyOptions(), ListAsked()
 
 
 @ca_app.command(name="init")
@@ -43,7 +43,7 @@ def ca_share(file: Path) -> int:
 
 
 @ca_app.command(name="ceremony")
-def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_ceremony(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
 
     Parameters
@@ -58,7 +58,7 @@ def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
 
 
 @ca_app.command(name="rollover")
-def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
 
     Parameters

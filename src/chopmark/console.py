@@ -28,7 +28,7 @@ def os_user() -> str:
 async def at_console(settings: Settings) -> AsyncIterator[House]:
     """Give the house as `opened` does; whoever acts in it is recorded with the user of the operating system."""
     async with opened(settings) as house:
-        house.recorder.at_console(os_user())
+        house.audit_log.at_console(os_user())
         yield house
 
 

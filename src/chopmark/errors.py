@@ -21,7 +21,7 @@ class Kind(StrEnum):
     BAD_KEY = "bad_key"  # the CSR or its key is unfit
     BAD_PROOF = "bad_proof"  # a signature by the old or new key does not hold
     HELD = "held"  # too many failures: a person at the firm has to release it
-    TOO_MANY = "too_many"  # a budget is used up for now; `retry_after_s` says how long
+    TOO_MANY = "too_many"  # a rate limit is used up for now; `retry_after_s` says how long
     TOO_LARGE = "too_large"  # the request is bigger than anything legitimate
     UNAVAILABLE = "unavailable"  # a part is down or full; nothing was done
 

@@ -16,11 +16,11 @@ from chopmark.audit.headkey import FileHeadSigner
 from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import AuditKey, AuditKeys
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, AuditKeys
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
 from chopmark.authorities import Ca
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.certifying import WithBuiltIn
@@ -28,11 +28,11 @@ from chopmark.clock import Clock, Entropy
 from chopmark.doorway import doorway
 from chopmark.external import ExternalFault, Means, certifier_of
 from chopmark.gateways import GatewayUnfit, channels_of, gateways_of
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
@@ -51,13 +51,13 @@ from chopmark.own_secrets import NotReady, head_signer_of, key_of, open_secrets,
 from chopmark.post.failover import Router
 from chopmark.post.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
+from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.holds import Holds
-from chopmark.ra.intake import Intake, rules_of
-from chopmark.ra.overview import Counter
+from chopmark.ra.locks import Holds
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -73,13 +73,13 @@ from chopmark.store.dispatch import DispatchLedger
 from chopmark.store.engine import Engine
 from chopmark.store.files import FileLedger
 from chopmark.store.foreign import RequestLedger
-from chopmark.store.holdings import HoldingLedger
+from chopmark.store.holdings import SubscriberCertificateRepository
 from chopmark.store.idempotency import IdempotencyLedger
 from chopmark.store.identity import RecordLedger
 from chopmark.store.inbox import InboxLedger
 from chopmark.store.installation import Installation
 from chopmark.store.journaled import JournaledLedger
-from chopmark.store.limits import CounterLedger
+from chopmark.store.limits import RateLimitRepository
 from chopmark.store.lives import LifeLedger
 from chopmark.store.opening import make_current, open_engine
 from chopmark.store.post import WorkLedger
@@ -127,7 +127,7 @@ class House(WithBuiltIn):
     clockwatch: ClockWatch
     entropy: Entropy
     installation: Installation
-    recorder: Recorder
+    audit_log: AuditLog
     ledger: AuditLedger
     audit_key: AuditKey
     head_signer: FileHeadSigner
@@ -137,9 +137,9 @@ class House(WithBuiltIn):
     people: People
     gate: PasswordGate
     records: RecordLedger
-    door: Door
-    launches: LaunchDesk
-    desk: Desk
+    door: SessionService
+    launches: LaunchTickets
+    context: RaContext
     verifier: Verifier
     challenges: ChallengeLedger
     works: WorkLedger
@@ -152,13 +152,13 @@ class House(WithBuiltIn):
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
-    counter: Counter
+    customer_queries: CustomerQueries
     holds: Holds
-    intake: Intake
+    customer_import: CustomerImport
     inbox: InboxLedger
     idempotency: IdempotencyLedger
     router: Router
@@ -187,7 +187,7 @@ class _Ground:
     audit_key: AuditKey
     sealer: Sealer
     ledger: AuditLedger
-    recorder: Recorder
+    audit_log: AuditLog
     certificates: CertificateLedger
     status: StatusLedger
     keyring: Keyring
@@ -215,8 +215,8 @@ async def _ground(
     installation = Installation(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
-    recorder = Recorder(ledger, audit_key, clock)
-    terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
+    audit_log = AuditLog(ledger, audit_key, clock)
+    terms = ApprovalTerms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
     watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine), clock)
@@ -231,7 +231,7 @@ async def _ground(
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
         ledger=ledger,
-        recorder=recorder,
+        audit_log=audit_log,
         certificates=certificates,
         status=StatusLedger(engine),
         keyring=Keyring(
@@ -239,7 +239,7 @@ async def _ground(
         ),
         clock=clock,
         entropy=entropy,
-        approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
+        approvals=Approvals(terms, certificates, RateLimitRepository(engine), audit_log, clock),
         heads=heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
@@ -287,7 +287,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.brand,
         ground.certificates,
         ground.status,
-        ground.recorder,
+        ground.audit_log,
         ground.keyring,
         ground.clock,
         ground.entropy,
@@ -327,30 +327,44 @@ async def build(
         raise
 
 
-def _desk(ground: _Ground, people: People) -> Desk:
+def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
-    orders, holdings = OrderLedger(engine), HoldingLedger(engine)
-    counters, files, submissions = CounterLedger(engine), FileLedger(engine), SubmissionLedger(engine)
+    orders, holdings = OrderLedger(engine), SubscriberCertificateRepository(engine)
+    rate_limits, files, submissions = RateLimitRepository(engine), FileLedger(engine), SubmissionLedger(engine)
     policy, portal, journal = ground.policy, ground.portal, ground.journal
-    return Desk(
-        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+    return RaContext(
+        orders,
+        holdings,
+        people,
+        rate_limits,
+        ground.audit_log,
+        policy,
+        portal,
+        clock,
+        entropy,
+        files,
+        submissions,
+        journal,
     )
 
 
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
-    engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
+    engine, audit_log, clock, entropy = ground.engine, ground.audit_log, ground.clock, ground.entropy
     few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := RecordLedger(engine), ground.sealer)
-    way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
-    desk = _desk(ground, people)
+    way = doorway(engine, people, audit_log, clock, entropy, key_of(ground.settings, "csrf_key"))
+    context = _context(ground, people)
     challenges, failures, requests = ChallengeLedger(engine), FailureLedger(engine), RequestLedger(engine)
-    verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
+    verifier = Verifier(challenges, ground.otp_keys, ground.portal, audit_log, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxLedger(engine), StaffLedger(engine)
-    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
+    profile, means = (
+        profile_named(ground.settings.profile),
+        Means(requests, audit_log, clock, entropy, ground.approvals),
+    )
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
-    rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
+    rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -361,7 +375,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         clockwatch=watch,
         entropy=entropy,
         installation=ground.installation,
-        recorder=recorder,
+        audit_log=audit_log,
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
@@ -371,9 +385,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         people=people,
         gate=way.gate,
         records=records,
-        door=way.door,
+        door=way.session_service,
         launches=way.launches,
-        desk=desk,
+        context=context,
         verifier=verifier,
         challenges=challenges,
         works=WorkLedger(engine),
@@ -384,15 +398,17 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         requests=requests,
         stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
-        enrolment=Enrolment(desk, programs=bool(ground.settings.est_url)),
+        enrolment=Enrolment(context, programs=bool(ground.settings.est_url)),
         rekey=rekey,
-        program=ProgramDesk(desk, rekey, CredentialLedger(engine)),
+        program=ProgramEnrolment(context, rekey, CredentialLedger(engine)),
         revocation=revocation,
-        suspension=Suspension(desk, staff, own),
-        key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk, overlap=certifier.allows_overlap),
-        holds=Holds(desk, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
+        suspension=Suspension(context, staff, own),
+        key_blocks=KeyBlocks(context, staff, certifier, revocation),
+        customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
+        holds=Holds(context, failures),
+        customer_import=CustomerImport(
+            SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)
+        ),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
@@ -426,13 +442,13 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.verifier,
             house.people,
             Carrier(house.router, sender),
-            house.recorder,
+            house.audit_log,
             house.clock,
             f"{holder}-{lane}",
         )
 
-    desk = house.desk
-    resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
+    context = house.context
+    resume = Resume(context.orders, context.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
@@ -459,7 +475,7 @@ def tasks(house: House) -> tuple[Task, ...]:
 
 def reentry_of(house: House) -> Reentry:
     """Return what enters again what the journal has and the database lacks."""
-    verbs = Verbs(house.desk, house.rekey, house.enrolment)
+    verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
     records, states = ReentryLedger(engine), JournaledLedger(engine)
-    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.recorder, verbs)
+    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.audit_log, verbs)

@@ -15,7 +15,7 @@ from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.headkey import read_public
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import exit_code, lines
 from chopmark.audit.verify import Beside, verify
 from chopmark.authorities import Ending, constants, endings
@@ -35,7 +35,7 @@ from chopmark.main import House, SystemClock, SystemEntropy, found_ca
 from chopmark.own_secrets import NotReady
 from chopmark.pki.x509 import read_certificates
 from chopmark.post.sms import segments
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.policy import permitted_by_broker_not_strict
 from chopmark.ra.recorded import rules_of
 from chopmark.settings import Settings
@@ -204,10 +204,10 @@ async def _failing_jobs(house: House) -> list[str]:
 async def check_certificates(settings: Settings, lint_each: int) -> int:
     """Read every stored certificate again and print what does not hold, a line each."""
     from chopmark.ca.checker import Checked, Checker  # noqa: PLC0415 - pkilint is heavy
-    from chopmark.ca.foreign_checker import ForeignChecker  # noqa: PLC0415
+    from chopmark.ca.external.checker import ExternalChecker  # noqa: PLC0415
     from chopmark.external import known_of  # noqa: PLC0415
     from chopmark.store.checking import CertificateRows  # noqa: PLC0415
-    from chopmark.store.foreign_checking import ForeignRows  # noqa: PLC0415
+    from chopmark.store.foreign_checking import ExternalRows  # noqa: PLC0415
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
@@ -216,7 +216,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
             checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
             found, moduli = await checker.check(now), checker.moduli
         known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
-        elsewhere = ForeignChecker(known, ForeignRows(house.engine), lint_each)
+        elsewhere = ExternalChecker(known, ExternalRows(house.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
@@ -247,7 +247,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.desk.notice(number, "password_printed", None))
+        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")

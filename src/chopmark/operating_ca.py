@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark import __version__, authorities
 from chopmark.authorities import Means, Named, Taken
-from chopmark.ca import plan as plans
-from chopmark.ca.asked import Asked
-from chopmark.ca.ceremony import BACKDATE, CeremonyFailed, Serials
-from chopmark.ca.folder import Folder, FolderInUse
-from chopmark.ca.plan import Plan, RootKey
-from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Given, Waiting
+from chopmark.ca.ceremony import plan as plans
+from chopmark.ca.ceremony.folder import Folder, FolderInUse
+from chopmark.ca.ceremony.founding import BACKDATE, CeremonyFailed, Serials
+from chopmark.ca.ceremony.options import CeremonyOptions
+from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, CeremonyInputs, Waiting
 from chopmark.console import os_user
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import Keyring, NoDevice, NoShares
@@ -53,7 +53,7 @@ def say(line: str) -> None:
 async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
     """Open the installation with the machine's clock and randomness, by whoever is signed in to the machine."""
     async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as means:
-        means.recorder.at_console(os_user())
+        means.audit_log.at_console(os_user())
         yield means
 
 
@@ -70,7 +70,7 @@ def share(file: Path) -> int:
 async def ceremony(
     settings: Settings,
     folder: Folder,
-    asked: Asked,
+    asked: CeremonyOptions,
     *,
     rollover: bool,
     ask: Ask = getpass,
@@ -79,7 +79,7 @@ async def ceremony(
 ) -> int:
     """Hold a ceremony, or go on with one that was cut off; 0 when the CA is in use or the request is written.
 
-    1 who, and the plan  2 both shares  3 make and check everything (`ca.proceedings`)  4 [tx] the CA issues, its
+    1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
     """
     try:
@@ -98,7 +98,7 @@ async def ceremony(
         return 1
 
 
-def _begun(folder: Folder, asked: Asked) -> Plan | None:
+def _begun(folder: Folder, asked: CeremonyOptions) -> CeremonyPlan | None:
     """Return the plan of a ceremony to go on with; None for a new one in an empty folder."""
     try:
         plan = plans.load(folder)
@@ -124,7 +124,7 @@ def require_people(one: str, two: str, *others: str) -> None:
         raise Stopped("the two operators are two persons")
 
 
-def _shares(settings: Settings, asked: Asked, plan: Plan | None, ask: Ask) -> Shares | None:
+def _shares(settings: Settings, asked: CeremonyOptions, plan: CeremonyPlan | None, ask: Ask) -> Shares | None:
     """Return both shares, from files or the terminal; None where no key file is made."""
     home = settings.signer if plan is None else plan.home
     elsewhere = asked.root_elsewhere if plan is None else plan.root_key is RootKey.ELSEWHERE
@@ -154,8 +154,8 @@ def read(file: Path) -> bytes:
 
 
 async def _planned(
-    means: Means, folder: Folder, asked: Asked, shares: Shares | None, *, rollover: bool, memory_kib: int
-) -> Plan:
+    means: Means, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
+) -> CeremonyPlan:
     """Decide everything that is not a key, and write it down."""
     line = authorities.lineage(await means.certificates.issuers())
     if bool(line) is not rollover:
@@ -165,7 +165,7 @@ async def _planned(
     now = means.clock.now().replace(microsecond=0)
     root, root_key, last = await _root_of(means, line, number, asked, shares)
     serials = Serials.fresh(means.entropy)
-    plan = Plan(
+    plan = CeremonyPlan(
         software=__version__,
         number=number,
         issuer=authorities.named(number),
@@ -197,7 +197,7 @@ def _require_same_shares(means: Means, line: list[Named], shares: Shares | None)
 
 
 async def _root_of(
-    means: Means, line: list[Named], number: int, asked: Asked, shares: Shares | None
+    means: Means, line: list[Named], number: int, asked: CeremonyOptions, shares: Shares | None
 ) -> tuple[IssuerId, RootKey, int | None]:
     """Return the root's short name, where its key is, and the number of its last list here."""
     own = authorities.own_root(number)
@@ -216,7 +216,7 @@ async def _root_of(
     return known[given.root], RootKey.KEPT, None if last is None else last.number
 
 
-async def _given(means: Means, asked: Asked, shares: Shares | None, root: str) -> Given:
+async def _given(means: Means, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
     """Read what comes from outside: an earlier root's key file, or what the other machine made."""
     line = authorities.lineage(await means.certificates.issuers())
     if asked.root_key is not None:
@@ -224,16 +224,16 @@ async def _given(means: Means, asked: Asked, shares: Shares | None, root: str) -
         for one in line:
             if spki_der(one.row.chain[-1]) == signer.public_key_der:
                 last = (await means.status.shard(one.root, 0)).crl
-                return Given(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
-        return Given(signer)
+                return CeremonyInputs(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
+        return CeremonyInputs(signer)
     if asked.issuing_certificate is None or asked.root_certificate is None or asked.root_crl is None:
-        return Given()
+        return CeremonyInputs()
     above = _certificate(asked.root_certificate)
     if {one.row.chain[-1]: one.root for one in line}.get(above, root) != root:
         raise Stopped("the certificate comes from another root than the plan says")
     if any(one.root == root and one.row.chain[-1] != above for one in line):
         raise Stopped("the certificate comes from another root than the plan says")
-    return Given(None, above, (), _certificate(asked.issuing_certificate), read_list(asked.root_crl))
+    return CeremonyInputs(None, above, (), _certificate(asked.issuing_certificate), read_list(asked.root_crl))
 
 
 def root_signer(means: Means, file: Path | None, shares: Shares | None) -> Signer:
@@ -244,7 +244,7 @@ def root_signer(means: Means, file: Path | None, shares: Shares | None) -> Signe
     return Keyring(passphrase, None, means.clock, shares).open(read(file), b"")
 
 
-def _root_shares(asked: Asked, shares: Shares | None) -> Shares | None:
+def _root_shares(asked: CeremonyOptions, shares: Shares | None) -> Shares | None:
     """Return the shares of the root's key file: its own where they are named, or those of the ceremony."""
     if asked.root_share_one is None or asked.root_share_two is None:
         return shares
@@ -267,7 +267,7 @@ def read_list(file: Path) -> bytes:
         raise Stopped(f"{file} is no revocation list in PEM") from error
 
 
-async def _hold(means: Means, folder: Folder, plan: Plan, asked: Asked, shares: Shares | None) -> int:
+async def _hold(means: Means, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
     """Go through the steps that are not done, take the CA in, and finish."""
     passphrase = Secret(means.settings.ca_passphrase.get_secret_value())
     reopened = Keyring(passphrase, means.settings.device, means.clock, shares)

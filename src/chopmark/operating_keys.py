@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.keys import file as keyfile
@@ -13,7 +13,7 @@ from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import PREFIX
 from chopmark.keys.shares import Lock
 from chopmark.operating_ca import say
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.settings import Settings
 from chopmark.store.rewrapping import KeptKeys
 from chopmark.words import Secret, text
@@ -23,7 +23,7 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
     """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
 
     `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
-    in its place  3 [tx] the record and its leaf. Raises Refused.
+    in its place  3 [tx] the record and its record. Raises Refused.
     """
     assert_staff(by, "by")
     present = Secret(settings.ca_passphrase.get_secret_value())
@@ -36,11 +36,11 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
         for path, pem in written:
             await asyncio.to_thread(_in_place, path, pem)
 
-        async def put(pen: Pen) -> None:
-            await kept.replace(changes, pen.leaf(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
+        async def put(builder: RecordBuilder) -> None:
+            await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
-            await house.recorder.write(system_chain("ca"), put)
+            await house.audit_log.write(system_stream("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST door again.")

@@ -1,13 +1,13 @@
 """`chopmark db restored`: says what a restore has lost, and goes on from the older copy."""
 
-from chopmark.audit.leaf import stamp
+from chopmark.audit.record import stamp
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.succession import Files
 from chopmark.console import at_console
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.main import House, reentry_of
 from chopmark.operating import say
-from chopmark.ra.desk import assert_staff
+from chopmark.ra.context import assert_staff
 from chopmark.ra.reentry import ReentryLine
 from chopmark.restoring import Loss, Reentry, Restoring, Voided
 from chopmark.settings import Settings
@@ -46,7 +46,7 @@ def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
     files = Files(house.heads, house.head_signer)
     voids = RestoredLedger(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.recorder, house.clock)
+    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 
 
 async def _planned(restoring: Restoring) -> int:

@@ -6,8 +6,8 @@ from cryptography import x509
 
 from chopmark import authorities
 from chopmark.authorities import Means, Named
-from chopmark.ca.asked import ListAsked
-from chopmark.ca.ceremony import root_list
+from chopmark.ca.ceremony.founding import root_list
+from chopmark.ca.ceremony.options import ListAsked
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.shares import Lock, Shares
 from chopmark.operating_ca import SAID, Ask, Opening, Stopped, read, read_list, really, require_people, say, share_of

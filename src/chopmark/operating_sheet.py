@@ -8,11 +8,11 @@ from pathlib import Path
 from chopmark.console import at_console, looking
 from chopmark.errors import Kind, Refusal, Refused
 from chopmark.operating_ca import say
-from chopmark.ra.desk import assert_staff
-from chopmark.ra.intake_ports import Allowed
-from chopmark.ra.intake_report import Report
-from chopmark.ra.sheet import Fault, csv_lines
-from chopmark.ra.sheet_cells import Dates
+from chopmark.ra.context import assert_staff
+from chopmark.ra.customer_import.cells import Dates
+from chopmark.ra.customer_import.ports import Allowed
+from chopmark.ra.customer_import.report import Report
+from chopmark.ra.customer_import.sheet import Fault, csv_lines
 from chopmark.settings import Settings
 from chopmark.words import text
 
@@ -43,9 +43,9 @@ async def import_customers(
                 bar.update(task, completed=done, total=total)
 
             if dry_run:
-                found = await house.intake.check_file(file, tell, allowed, Dates(dates))
+                found = await house.customer_import.check_file(file, tell, allowed, Dates(dates))
             else:
-                found = await house.intake.run(file, by, tell, allowed, Dates(dates))
+                found = await house.customer_import.run(file, by, tell, allowed, Dates(dates))
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:

@@ -62,7 +62,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
     number = serial_of(serial)
     async with at_console(settings) as house:
-        done = await ByHand(house.desk, HandLedger(house.engine)).done(number, by, approved_by)
+        done = await ByHand(house.context, HandLedger(house.engine)).done(number, by, approved_by)
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
     return 0
 
@@ -70,7 +70,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
     async with looking(settings) as house:
-        found = await ByHand(house.desk, HandLedger(house.engine)).listed()
+        found = await ByHand(house.context, HandLedger(house.engine)).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:
@@ -89,7 +89,7 @@ async def approval_slip(
     if isinstance(number, Refusal):
         raise Refused(number)
     async with at_console(settings) as house:
-        slips = SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine))
+        slips = SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine))
         made = await slips.print(number, by, approved_by, Papers(papers), key)
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
     say(f"customer  {number}")

@@ -7,7 +7,7 @@ from chopmark.errors import Kind, Refusal, Refused
 from chopmark.main import House
 from chopmark.operating import say
 from chopmark.ra.ending import FirmRevocation, Grounds
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.settings import Settings
 from chopmark.staff import serial_of
 from chopmark.store.staff_views import StaffViews
@@ -36,7 +36,7 @@ async def show_customer(settings: Settings, who: str) -> int:
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
         for lock, why in (await house.holds.held(customer)).items():
             say(f"  locked: {lock}, {why}")
-        for holding in (await house.desk.holdings.all(customer))[:MOST]:
+        for holding in (await house.context.holdings.all(customer))[:MOST]:
             say(f"  {_line(holding)}")
         for order in await views.orders(customer, MOST):
             ended = f" ({order.ended})" if order.ended else ""
@@ -64,7 +64,7 @@ async def revoke_certificate(
     """Revoke a certificate for good on the firm's own reasons."""
     number = serial_of(serial)
     async with at_console(settings) as house:
-        verb = FirmRevocation(house.desk, StaffViews(house.engine), house.certifier, house.revocation)
+        verb = FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
         holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
     say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
     return 0
@@ -75,16 +75,16 @@ async def _customer(house: House, who: str) -> CustomerId:
     row = await house.people.find(who)
     if row is not None:
         return row.id
-    order = await house.desk.orders.get(OrderId(who.upper()))
+    order = await house.context.orders.get(OrderId(who.upper()))
     if order is not None:
         return order.customer
-    holding = await house.desk.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
+    holding = await house.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
     if holding is not None:
         return holding.customer
     raise Refused(_NOBODY)
 
 
-def _line(holding: Holding) -> str:
+def _line(holding: SubscriberCertificate) -> str:
     ended = f", ended {_at(holding.ended_at)}: {holding.reason}" if holding.ended_at is not None else ""
     return f"certificate {holding.serial}  {holding.state}  {holding.account}  until {_at(holding.not_after)}{ended}"
 

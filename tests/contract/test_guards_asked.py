@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from chopmark.audit.events import Event
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Kind, Refusal
 from chopmark.pki import csr
@@ -23,7 +23,7 @@ class Hearing:
 
     inner: Issuer
     says: Certified | Pending | Refusal | None = None
-    asked: list[Wish] = field(default_factory=list)
+    asked: list[IssuanceRequest] = field(default_factory=list)
     wanted: Mapping[str, frozenset[str]] | None = None
     named: list[Mapping[str, str]] = field(default_factory=list)
 
@@ -43,13 +43,13 @@ class Hearing:
         self.named.append(values)
         return self.inner.csr_subject(profile, values)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
-        self.asked.append(wish)
-        return await self.inner.issue(wish) if self.says is None else self.says
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        self.asked.append(issuance)
+        return await self.inner.issue(issuance) if self.says is None else self.says
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
-        self.asked.append(wish)
-        return await self.inner.resume(wish) if self.says is None else self.says
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        self.asked.append(issuance)
+        return await self.inner.resume(issuance) if self.says is None else self.says
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         await self.inner.revoke(serial, reason)
@@ -69,12 +69,12 @@ async def test_a_ca_is_asked_for_the_orders_key_account_and_customer(world: Worl
     errand, hearing = heard_by(await world.to_review(ANN))
     request = (await errand.stored()).csr
     assert (await errand.confirm()).state is OrderState.ISSUED
-    (wish,) = hearing.asked
-    assert (wish.order, wish.profile, wish.csr_der) == (errand.id, "investor", request)
-    assert wish.spki_der == key_of(request) != b""
-    assert (wish.subject["customer"], wish.subject["account"]) == (ANN, "F014000-0000001")
-    assert wish.replaces is None
-    assert [one.event for one in wish.records][-1] == Event.RA_ORDER_SUBMITTED
+    (issuance,) = hearing.asked
+    assert (issuance.order, issuance.profile, issuance.csr_der) == (errand.id, "investor", request)
+    assert issuance.spki_der == key_of(request) != b""
+    assert (issuance.subject["customer"], issuance.subject["account"]) == (ANN, "F014000-0000001")
+    assert issuance.replaces is None
+    assert [one.event for one in issuance.records][-1] == Event.RA_ORDER_SUBMITTED
 
 
 async def test_a_renewal_names_the_certificate_that_it_renews_and_a_replacement_names_none(world: World) -> None:
@@ -82,13 +82,13 @@ async def test_a_renewal_names_the_certificate_that_it_renews_and_a_replacement_
     old = world.held[ANN].holding
     replacement, first = heard_by(await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE))
     await replacement.confirm()
-    assert [wish.replaces for wish in first.asked] == [None]
+    assert [issuance.replaces for issuance in first.asked] == [None]
     await replacement.prove()
     world.clock.later(days=340)
     renewed = world.held[ANN].holding
     renewal, second = heard_by(await world.to_review(ANN, Operation.REKEY))
     await renewal.confirm()
-    assert [wish.replaces for wish in second.asked] == [renewed.der]
+    assert [issuance.replaces for issuance in second.asked] == [renewed.der]
     assert renewed.serial != old.serial
 
 
@@ -103,8 +103,8 @@ async def test_a_row_that_does_not_agree_with_itself_asks_for_no_key(world: Worl
         await world.change("UPDATE orders SET csr = :csr WHERE id = :id", csr=tampered, id=errand.id)
         made = await outcome(errand.house.rekey.confirm(errand.caller, errand.id, terms))
         assert isinstance(made, Refusal), says
-        (wish,) = hearing.asked
-        assert wish.spki_der == b"", says
+        (issuance,) = hearing.asked
+        assert issuance.spki_der == b"", says
         assert await errand.state() is OrderState.REFUSED
     assert await world.count("holdings") == 0
 
@@ -115,12 +115,12 @@ async def test_an_order_that_its_ca_refuses_is_over_and_one_whose_ca_is_away_goe
     ann, _ = heard_by(await world.to_review(ANN), away)
     assert (await refusal(ann.confirm())).code == "away"
     assert await ann.state() is OrderState.SUBMITTED
-    assert await world.leaves(Event.RA_ORDER_REFUSED) == []
+    assert await world.records(Event.RA_ORDER_REFUSED) == []
     stopped, _ = heard_by(ann, no)
     assert (await refusal(stopped.house.rekey.resume(ann.id))).code == "by_ca"
     stored = await ann.stored()
     assert (stored.state, stored.ended) == (OrderState.REFUSED, "by_ca")
-    assert len(await world.leaves(Event.RA_ORDER_REFUSED)) == 1
+    assert len(await world.records(Event.RA_ORDER_REFUSED)) == 1
 
 
 async def test_an_order_that_is_pending_is_asked_for_again_until_there_is_an_answer(world: World) -> None:
@@ -131,7 +131,7 @@ async def test_an_order_that_is_pending_is_asked_for_again_until_there_is_an_ans
     after, hearing = heard_by(errand)
     assert await after.house.rekey.resume(errand.id) is True
     assert await errand.state() is OrderState.ISSUED
-    assert [wish.order for wish in hearing.asked] == [errand.id]
+    assert [issuance.order for issuance in hearing.asked] == [errand.id]
     assert await after.house.rekey.resume(errand.id) is True, "and not again"
     assert len(hearing.asked) == 1
 
@@ -153,14 +153,14 @@ async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revok
 
 async def test_a_requests_names_are_those_that_the_ca_needs_and_no_others(world: World) -> None:
     errand, hearing = heard_by(await world.open(ANN))
-    file = await errand.house.counter.file(errand.caller, errand.id)
+    snapshot = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
     for needs in ({"account"}, {"customer"}, set[str]()):
         hearing.wanted = {"investor": frozenset(needs)}
-        errand.house.rekey.csr_subject(file)
+        errand.house.rekey.csr_subject(snapshot)
     assert hearing.named == [{"account": "F014000-0000001"}, {"customer": ANN}, {}]
     done = await world.to_active(BEN)
     ended = await world.to_revoke(BEN)
     for order in (done, ended):
-        theirs = await errand.house.counter.file(order.caller, order.id)
+        theirs = await errand.house.customer_queries.snapshot(order.caller, order.id)
         assert errand.house.rekey.csr_subject(theirs) == ()
     assert len(hearing.named) == 3, "an order that takes no key has no request to name"

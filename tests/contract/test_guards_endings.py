@@ -23,13 +23,13 @@ async def test_of_two_approved_revocations_of_a_certificate_one_is_done_and_the_
         world.clock.later(seconds=61)
     first, second = both
     assert (await first.revoke()).state is OrderState.DONE
-    assert (await second.stored()).state is OrderState.CODED
+    assert (await second.stored()).state is OrderState.CODE_VERIFIED
     assert (await refusal(second.revoke())).kind is Kind.CONFLICT
-    assert (await second.stored()).state is OrderState.CODED
+    assert (await second.stored()).state is OrderState.CODE_VERIFIED
     holding = await world.holding_of(serial)
     assert (holding.state, holding.reason) == (CertificateState.REVOKED, "lost")
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
-    assert len(await world.leaves(Event.RA_ORDER_DONE)) == 1
+    assert len(await world.records(Event.RA_ORDER_DONE)) == 1
     assert await world.rows("SELECT used FROM counters WHERE name LIKE 'revoke:%'") == [{"used": 1}, {"used": 1}]
 
 

@@ -87,7 +87,7 @@ async def test_a_code_for_the_key_before_that_somehow_lives_again_approves_no_ot
     await errand.bind(ClientKey.generate())
     await world.change("UPDATE challenges SET state = 'live' WHERE id = :id", id=sent.id)
     house = errand.house
-    acting = house.desk.acting(errand.caller, await errand.stored())
+    acting = house.context.acting(errand.caller, await errand.stored())
     made = await outcome(house.verifier.answer(sent, code, acting, house.rekey.rules))
     assert isinstance(made, Refusal)
     assert made.kind is Kind.CODE_DEAD

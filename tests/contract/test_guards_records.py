@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
+from chopmark.audit.record import order_stream
 from chopmark.words import Operation, OrderState
 from tests.contract.world import ANN, BEN, LOGIN, RECORDS, Errand, World, world_fixture
 
@@ -17,7 +17,7 @@ world = world_fixture()
 
 async def records(errand: Errand) -> list[tuple[str, dict[str, Any]]]:
     """The events of an order's own chain with their facts, from the first one on."""
-    rows = await errand.world.rows(RECORDS, chain=order_chain(errand.id))
+    rows = await errand.world.rows(RECORDS, chain=order_stream(errand.id))
     return [(row["event"], json.loads(row["facts"])) for row in rows]
 
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.client.signing import ClientKey
 from chopmark.errors import Refusal
 from chopmark.ra.ports import Bound
@@ -54,23 +54,23 @@ class Rows:
 
 
 async def by_leaf(errand: Errand, event: Event, do: Callable[[Any], Awaitable[object]]) -> bool:
-    """Do something with a leaf of the order; say whether it was done."""
+    """Do something with a record of the order; say whether it was done."""
 
-    async def attempt(pen: Pen) -> object:
-        return await do(pen.leaf(event))
+    async def attempt(builder: RecordBuilder) -> object:
+        return await do(builder.record(event))
 
-    return (await errand.house.recorder.write(order_chain(errand.id), attempt)) in {True, None}
+    return (await errand.house.audit_log.write(order_stream(errand.id), attempt)) in {True, None}
 
 
 async def test_an_order_is_submitted_as_it_was_read_and_approved_and_not_otherwise(world: World) -> None:
     errand = await world.to_review(ANN)
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     stored, terms = await errand.stored(), await errand.terms()
-    acting, since = world.house.desk.acting(errand.caller, stored), now - timedelta(minutes=10)
+    acting, since = world.house.context.acting(errand.caller, stored), now - timedelta(minutes=10)
 
     async def submit() -> bool:
         return await by_leaf(
-            errand, Event.RA_ORDER_SUBMITTED, lambda leaf: orders.submit(stored, terms, acting, since, now, leaf)
+            errand, Event.RA_ORDER_SUBMITTED, lambda record: orders.submit(stored, terms, acting, since, now, record)
         )
 
     await rows.refused(
@@ -97,14 +97,14 @@ async def test_an_order_is_submitted_as_it_was_read_and_approved_and_not_otherwi
 
 async def test_a_birth_date_counts_for_an_order_that_its_login_has_coded_lately_and_for_no_other(world: World) -> None:
     errand = await world.to_code(ANN)
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     since = now - timedelta(minutes=10)
 
     async def check() -> bool:
         return await by_leaf(
             errand,
             Event.RA_BIRTH_DATE_RIGHT,
-            lambda leaf: orders.check(errand.id, errand.caller.login, now, since, leaf),
+            lambda record: orders.check(errand.id, errand.caller.login, now, since, record),
         )
 
     await rows.refused(
@@ -123,15 +123,17 @@ async def test_a_birth_date_counts_for_an_order_that_its_login_has_coded_lately_
 
 async def test_a_key_is_bound_to_an_order_that_waits_for_one_in_this_login_and_to_no_other(world: World) -> None:
     errand = await world.to_key(ANN)
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     stored, key = await errand.stored(), ClientKey.generate()
-    acting = world.house.desk.acting(errand.caller, stored)
+    acting = world.house.context.acting(errand.caller, stored)
     nonce = b"n" * 16
     await world.change("UPDATE orders SET nonce = :nonce", nonce=nonce)
     bound = Bound(key.spki_sha256.hex(), b"request", None, None, KeyEvidence.LOGIN, acting)
 
     async def bind() -> bool:
-        return await by_leaf(errand, Event.RA_KEY_BOUND, lambda leaf: orders.bind(stored, bound, nonce, now, (), leaf))
+        return await by_leaf(
+            errand, Event.RA_KEY_BOUND, lambda record: orders.bind(stored, bound, nonce, now, (), record)
+        )
 
     await rows.refused(
         bind,
@@ -150,14 +152,16 @@ async def test_a_key_is_bound_to_an_order_that_waits_for_one_in_this_login_and_t
 
 async def test_possession_is_noted_of_the_key_that_was_read_and_of_no_other(world: World) -> None:
     errand = await world.to_code(ANN)
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     stored = await errand.stored()
-    acting = world.house.desk.acting(errand.within(ELSEWHERE).caller, stored)
+    acting = world.house.context.acting(errand.within(ELSEWHERE).caller, stored)
     nonce = b"n" * 16
     await world.change("UPDATE orders SET nonce = :nonce", nonce=nonce)
 
     async def possess() -> bool:
-        return await by_leaf(errand, Event.RA_KEY_PROVED, lambda leaf: orders.possess(stored, nonce, acting, now, leaf))
+        return await by_leaf(
+            errand, Event.RA_KEY_PROVED, lambda record: orders.possess(stored, nonce, acting, now, record)
+        )
 
     await rows.refused(
         possess,
@@ -179,16 +183,16 @@ async def test_a_right_code_approves_the_order_that_was_read_in_a_login_that_hol
     errand = await world.to_sent(ANN)
     rows, challenges, now = Rows(world, errand), world.house.challenges, world.clock.now()
     sent = await errand.challenge()
-    acting = world.house.desk.acting(errand.caller, await errand.stored())
+    acting = world.house.context.acting(errand.caller, await errand.stored())
 
     async def right() -> bool:
         await world.change("UPDATE challenges SET state = 'live'")
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            yes, no = pen.leaf(Event.RA_CODE_RIGHT), pen.leaf(Event.RA_CODE_DEAD)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            yes, no = builder.record(Event.RA_CODE_RIGHT), builder.record(Event.RA_CODE_DEAD)
             return await challenges.right(sent, acting, now, Sequel(), yes, no)
 
-        return await world.house.recorder.write(order_chain(errand.id), attempt) is None
+        return await world.house.audit_log.write(order_stream(errand.id), attempt) is None
 
     await rows.refused(
         right,
@@ -209,14 +213,14 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
     errand = await world.to_revoke(ANN)
     await errand.send()
     await errand.answer(await errand.code())
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     stored, since = await errand.stored(), now - timedelta(minutes=10)
-    acting = world.house.desk.acting(errand.caller, stored)
+    acting = world.house.context.acting(errand.caller, stored)
     serial = world.held[ANN].holding.serial
 
     async def revoke() -> bool:
         return await by_leaf(
-            errand, Event.RA_ORDER_DONE, lambda leaf: orders.revoke(stored, acting, (), since, now, (), leaf)
+            errand, Event.RA_ORDER_DONE, lambda record: orders.revoke(stored, acting, (), since, now, (), record)
         )
 
     for state in ("revoked", "superseded"):
@@ -243,14 +247,14 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
 async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_as_they_are(world: World) -> None:
     errand = await world.to_issued(ANN)
     nonce = await errand.nonce()
-    rows, orders, now = Rows(world, errand), world.house.desk.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
     stored = await errand.stored()
 
     async def activate() -> bool:
         return await by_leaf(
             errand,
             Event.RA_CERTIFICATE_ACTIVATED,
-            lambda leaf: orders.activate(stored, nonce, Installed.OPENED, now, (), leaf),
+            lambda record: orders.activate(stored, nonce, Installed.OPENED, now, (), record),
         )
 
     await rows.refused(

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.store.ca import CertificateLedger
 from tests.contract.world import ANN, BEN, World, world_fixture
 
@@ -25,12 +25,12 @@ async def test_each_change_begins_in_its_own_states_and_touches_one_serial(world
         await world.to_active(customer)
     ledger, now = CertificateLedger(world.house.engine), world.clock.now()
     ann, ben = (world.held[customer].holding for customer in (ANN, BEN))
-    changes: dict[str, Callable[[Leaf], Awaitable[bool]]] = {
-        "record": lambda leaf: ledger.record(ann.serial, b"signed", now, leaf),
-        "orphan": lambda leaf: ledger.orphan(ann.serial, now, leaf),
-        "hold": lambda leaf: ledger.hold(ann.serial, now, leaf),
-        "release": lambda leaf: ledger.release(ann.serial, now, leaf),
-        "revoke": lambda leaf: ledger.revoke(ann.serial, "superseded", now, leaf),
+    changes: dict[str, Callable[[AuditRecord], Awaitable[bool]]] = {
+        "record": lambda record: ledger.record(ann.serial, b"signed", now, record),
+        "orphan": lambda record: ledger.orphan(ann.serial, now, record),
+        "hold": lambda record: ledger.hold(ann.serial, now, record),
+        "release": lambda record: ledger.release(ann.serial, now, record),
+        "revoke": lambda record: ledger.revoke(ann.serial, "superseded", now, record),
     }
 
     async def row(serial: str) -> dict[str, object]:
@@ -48,10 +48,12 @@ async def test_each_change_begins_in_its_own_states_and_touches_one_serial(world
             )
             before, theirs = await row(ann.serial), await row(ben.serial)
 
-            async def attempt(pen: Pen, change: Callable[[Leaf], Awaitable[bool]] = change) -> bool:
-                return await change(pen.leaf(Event.CA_CERTIFICATE_HELD, serial=ann.serial))
+            async def attempt(
+                builder: RecordBuilder, change: Callable[[AuditRecord], Awaitable[bool]] = change
+            ) -> bool:
+                return await change(builder.record(Event.CA_CERTIFICATE_HELD, serial=ann.serial))
 
-            done = await world.house.recorder.write(order_chain(ann.order), attempt)
+            done = await world.house.audit_log.write(order_stream(ann.order), attempt)
             after = await row(ann.serial)
             assert done == (state in MAY[name]), (name, state)
             assert await row(ben.serial) == theirs, (name, state)

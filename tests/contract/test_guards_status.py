@@ -12,8 +12,8 @@ from typing import Any, cast
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.va.ports import Crl, StatusRecords
 from chopmark.va.responder import Responder
 from chopmark.words import CertificateState, IssuerId, Serial
@@ -79,12 +79,12 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
     for issuer, number in ((ONE, 7), (TWO, 8)):
         crl = Crl(number, f"list of {issuer}".encode(), now, now + timedelta(hours=24), 0)
 
-        async def publish(pen: Pen, issuer: IssuerId = issuer, crl: Crl = crl) -> bool:
-            leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=issuer, crl_number=crl.number, count=0)
-            return await status.publish(issuer, 0, crl, leaf)
+        async def publish(builder: RecordBuilder, issuer: IssuerId = issuer, crl: Crl = crl) -> bool:
+            record = builder.record(Event.VA_CRL_PUBLISHED, issuer=issuer, crl_number=crl.number, count=0)
+            return await status.publish(issuer, 0, crl, record)
 
         made.append(crl)
-        assert await world.house.recorder.write(system_chain(f"crl-{issuer}-0"), publish)
+        assert await world.house.audit_log.write(system_stream(f"crl-{issuer}-0"), publish)
     assert [(await status.shard(issuer, 0)).crl for issuer in (ONE, TWO)] == made
     assert (await status.shard(ONE, 1)).crl is None, "another shard has a list of its own"
     await world.change(
@@ -113,11 +113,11 @@ async def test_each_ca_has_its_own_responder_and_renews_no_other(world: World) -
     assert keys[1].stored_key == b"its key"
 
     async def renewed(before: bytes) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=Serial("0A"), issuer=TWO)
-            return await status.renew_responder(TWO, before, b"its next one", leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.VA_RESPONDER_CHANGED, serial=Serial("0A"), issuer=TWO)
+            return await status.renew_responder(TWO, before, b"its next one", record)
 
-        return await world.house.recorder.write(system_chain("responder-second"), attempt)
+        return await world.house.audit_log.write(system_stream("responder-second"), attempt)
 
     assert not await renewed(first), "another one's certificate is not the one before"
     assert await status.responder_certificate(TWO) == b"its responder"

@@ -64,7 +64,7 @@ def test_a_customer_renews_at_another_ca_under_the_same_names(
         opened = Opened.read(tmp_path / "new.p12", visitor.passphrase, tmp_path / "openssl")
         assert not [said for said in visitor.requests if b"Haojing%20Futures" in said.split(b"\n")[0]]
     (made,) = server.made
-    assert opened.leaf == x509.load_pem_x509_certificate(made.read_bytes())
+    assert opened.record == x509.load_pem_x509_certificate(made.read_bytes())
     assert opened.pair_fits()
     request = openssl("req", "-in", server.folder / "est0.csr", "-noout", "-subject", "-nameopt", "multiline,sname")
     assert "C10001" in request

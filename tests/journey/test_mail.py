@@ -134,11 +134,11 @@ KEEP = """async ([key, der, serial]) => {
 def keep_in_the_browser(visitor: Visitor, number: str) -> None:
     """Put a certificate of last year into the browser, as its installation did then."""
     content = visitor.counter.p12(number).read_bytes()
-    key, leaf, _ = pkcs12.load_key_and_certificates(content, visitor.counter.passphrase(number).encode())
+    key, record, _ = pkcs12.load_key_and_certificates(content, visitor.counter.passphrase(number).encode())
     assert isinstance(key, EllipticCurvePrivateKey)
-    assert leaf is not None
-    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), leaf.public_bytes(Encoding.DER)
-    visitor.page.evaluate(KEEP, [*(b64encode(each).decode() for each in octets), f"{leaf.serial_number:x}"])
+    assert record is not None
+    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), record.public_bytes(Encoding.DER)
+    visitor.page.evaluate(KEEP, [*(b64encode(each).decode() for each in octets), f"{record.serial_number:x}"])
 
 
 def test_a_certificate_in_the_browser_signs_its_own_renewal_without_any_file(

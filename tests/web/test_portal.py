@@ -111,7 +111,7 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     """The state that a crash between submitting and issuing leaves."""
     order = await (await errand(world, "C10001")).until("review", "rekey")
     consent = order.order["consent"]["sha256"]
-    file = await world.house.desk.files.order(CustomerId("C10001"), order.order["id"])
+    file = await world.house.context.files.order(CustomerId("C10001"), order.order["id"])
     assert file is not None
     assert file.order.approved_login is not None
     acting = ActingLogin(file.order.approved_login, file.order.login_factors, file.order.login_factors)
@@ -329,7 +329,7 @@ async def test_terms_and_the_ca_s_page_say_what_a_private_ca_s_signature_is_in_l
     order = await errand(world, "C10003")
     await order.start("enrol")
     assert (await order.bind()).status_code == 200
-    stored = await world.house.desk.orders.get(OrderId(order.order["id"]))
+    stored = await world.house.context.orders.get(OrderId(order.order["id"]))
     assert stored is not None
     told = consent_for(stored, "X")
     assert sum("does not presume" in sentence.msgid for sentence in told.sentences) == 1

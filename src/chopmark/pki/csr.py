@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from chopmark.errors import Kind, Refusal
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, Signed, encoded, require_der
 from chopmark.words import Text, text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from chopmark.audit.leaf import customer_chain, order_chain
-from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
+from chopmark.audit.record import customer_stream, order_stream
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Repeat, SessionSnapshot
 from chopmark.store.columns import ms
 from chopmark.store.engine import Engine
 from chopmark.store.holdings import HOLDINGS, holding_of
@@ -37,22 +37,22 @@ _OF_ORDER = (
     ACCOUNTS,
     CONTACTS,
     HOLDINGS,
-    TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || :customer"),
+    TIP.replace(":chain", f"'{customer_stream(CustomerId(''))}' || :customer"),
     LAST_LOGIN,
 )
 _OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
 _OF_VISITORS_ORDER = tuple(sql.replace(":customer", _WHO) for sql in _OF_ORDER)
 
 
-class FileLedger:
-    """Implements `ra.files.Files`."""
+class SnapshotRepository:
+    """Implements `ra.files.Snapshots`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
-    ) -> Entered | None:
+    ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the file of its order, or of its customer without one.
 
         At the same moment an Idempotency-Key is taken. None when there is no such session; no file when the order is
@@ -65,15 +65,15 @@ class FileLedger:
         else:
             parts = _order_parts(order, _OF_VISITORS_ORDER, session=session)
 
-        def script() -> Script[Entered | None]:
+        def script() -> Script[SessionSnapshot | None]:
             found = yield from at_once(live, *key, *parts)
             if found is None:
                 rows = yield live
-                return Entered(session_of(rows[0]), None, begun=False) if rows else None
+                return SessionSnapshot(session_of(rows[0]), None, begun=False) if rows else None
             seen = session_of(found[0][0])
             rest = found[1 + len(key) :]
             file = _customer(rest) if order is None else _order(seen.customer, order, rest)
-            return Entered(seen, file, begun=bool(key))
+            return SessionSnapshot(seen, file, begun=bool(key))
 
         def used() -> Script[None]:
             yield whole(SEEN, id_hash=session, now=ms(now))
@@ -83,11 +83,11 @@ class FileLedger:
             await self._engine.run(used)
         return entered
 
-    async def customer(self, customer: CustomerId) -> CustomerFile:
+    async def customer(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer; empty for an unknown one."""
         return _customer(await self._read(tuple(query(sql, customer=customer) for sql in _OF_CUSTOMER)))
 
-    async def order(self, customer: CustomerId, order: OrderId) -> OrderFile | None:
+    async def order(self, customer: CustomerId, order: OrderId) -> OrderSnapshot | None:
         """Return the file of an order of this customer; None when they have no such order."""
         return _order(customer, order, await self._read(_order_parts(order, _OF_ORDER, customer=customer)))
 
@@ -98,9 +98,9 @@ class FileLedger:
         return await self._engine.read(script)
 
 
-def _customer(found: Sequence[list[Row]]) -> CustomerFile:
+def _customer(found: Sequence[list[Row]]) -> CustomerSnapshot:
     people, accounts, contacts, holdings, live = found
-    return CustomerFile(
+    return CustomerSnapshot(
         customer_of(people[0]) if people else None,
         tuple(map(account_of, accounts)),
         tuple(map(contact_of, contacts)),
@@ -114,16 +114,16 @@ def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple
     return (
         query(ORDER, id=order),
         query(SENT, order_id=order),
-        query(TIP, chain=order_chain(order)),
+        query(TIP, chain=order_stream(order)),
         *(query(sql, **value) for sql in sqls),
     )
 
 
-def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderFile | None:
+def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderSnapshot | None:
     mine, sent, tip, people, accounts, contacts, holdings, customers_tip, logins = found
     if not mine or mine[0]["customer"] != customer:
         return None
-    return OrderFile(
+    return OrderSnapshot(
         order=order_of(mine[0]),
         customer=customer_of(people[0]) if people else None,
         accounts=tuple(map(account_of, accounts)),
@@ -132,6 +132,6 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),
-        tips=(tip_of(order_chain(order), tip), tip_of(customer_chain(customer), customers_tip)),
+        tips=(tip_of(order_stream(order), tip), tip_of(customer_stream(customer), customers_tip)),
         last_login=LoginId(logins[0]["login"]) if logins else None,
     )

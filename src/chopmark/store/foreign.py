@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chopmark.audit.leaf import Leaf
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.audit.record import AuditRecord
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.post.ports import Work
 from chopmark.store.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs
 from chopmark.store.engine import Clash, Engine
@@ -97,7 +97,7 @@ class RequestLedger:
 
         return await self._engine.read(script)
 
-    async def begin(self, request: Request, leaf: Leaf) -> bool:
+    async def begin(self, request: Request, record: AuditRecord) -> bool:
         """Store an attempt before it is sent; False when the order has one that is not over."""
 
         def script() -> Script[bool]:
@@ -115,13 +115,13 @@ class RequestLedger:
                 chain=blobs(request.chain),
             )
             if rows:
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
     async def change(
-        self, before: Request, after: Request, leaf: Leaf | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
         """Put `after` in the place of `before`, with its work; a serial that came before is KNOWN."""
 
@@ -133,8 +133,8 @@ class RequestLedger:
             if not (yield query(_CHANGE, **values)):
                 return Stored.MOVED
             yield from queue(works)
-            if leaf is not None:
-                yield from append(leaf)
+            if record is not None:
+                yield from append(record)
             return Stored.YES
 
         values: dict[str, Value] = {

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import StoredLeaf
-from chopmark.ca.foreign_checker import Row as Judged
-from chopmark.ca.foreign_checker import Said
+from chopmark.audit.record import StoredRecord
+from chopmark.ca.external.checker import Row as Judged
+from chopmark.ca.external.checker import Said
 from chopmark.store.checking import STRAYS, held_of, ordered_of
 from chopmark.store.columns import unblobs
 from chopmark.store.engine import Engine
@@ -51,21 +51,21 @@ ORDER BY r.order_id, r.attempt
 """
 
 
-def _judged(row: Row, records: tuple[StoredLeaf, ...]) -> Judged:
+def _judged(row: Row, records: tuple[StoredRecord, ...]) -> Judged:
     told = ("told_received", "told_issued", "told_put_aside", "told_asked", "told_revoked")
     return Judged(
         request=request_of(row),
         account=row["order_account"] or "",
         holding=held_of(row),
-        held_chain=() if row["held_chain"] is None else unblobs(bytes(row["held_chain"])),
+        held_stream=() if row["held_chain"] is None else unblobs(bytes(row["held_chain"])),
         order=ordered_of(row),
         ticked=row["ticked_by"] is not None,
-        leaves=Said(*(row[name] for name in told)),
+        told=Said(*(row[name] for name in told)),
         records=records,
     )
 
 
-class ForeignRows:
+class ExternalRows:
     """Implements `ca.foreign_checker.Rows`."""
 
     def __init__(self, engine: Engine) -> None:

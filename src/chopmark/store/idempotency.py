@@ -7,8 +7,8 @@ import contextlib
 from datetime import datetime
 
 from chopmark.errors import Kind, Refusal, Refused
-from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
+from chopmark.ra.snapshots import Repeat
 from chopmark.store.columns import AHEAD, ms
 from chopmark.store.engine import Engine
 from chopmark.store.script import Batch, Query, Script, Value, at_once, guard, query, whole

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chopmark.limits.budgets import LONGEST
-from chopmark.ra.intake_ports import KEPT
+from chopmark.ra.customer_import.ports import KEPT
 from chopmark.store.columns import ms, span
 from chopmark.store.engine import Engine
 from chopmark.store.leases import taking

@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
-from chopmark.audit.leaf import GENESIS, ChainId, Leaf, Tip
+from chopmark.audit.record import GENESIS, AuditRecord, StreamId, Tip
 from chopmark.errors import Kind, Refusal
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.ra.intake_ports import (
+from chopmark.ra.customer_import.ports import (
     KEPT,
     Borne,
     Changes,
+    DirectoryState,
     Mark,
     Owners,
     Past,
     SealedCustomer,
-    Standing,
     StandingMoved,
     Trait,
 )
@@ -157,16 +157,16 @@ class SqlRegistry:
         rows = await self._engine.read(_rows, query(sql, after=after or "", most=most))
         return [CustomerId(row["id"]) for row in rows]
 
-    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, Standing]:
+    async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, DirectoryState]:
         """As `Registry.standing`."""
         return await self._engine.read(self._standing, customers)
 
-    async def tips(self, chains: Sequence[ChainId]) -> dict[ChainId, Tip]:
+    async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
         """As `Registry.tips`."""
         sql = f"SELECT chain, version, tip FROM chains WHERE chain IN {self._listed}"
         rows = await self._engine.read(_rows, query(sql, listed=json.dumps(list(chains))))
         return {chain: Tip(chain, 0, GENESIS) for chain in chains} | {
-            ChainId(row["chain"]): Tip(ChainId(row["chain"]), row["version"], bytes(row["tip"])) for row in rows
+            StreamId(row["chain"]): Tip(StreamId(row["chain"]), row["version"], bytes(row["tip"])) for row in rows
         }
 
     async def begin(self, file_sha256: str, now: datetime) -> int:
@@ -175,10 +175,12 @@ class SqlRegistry:
         done: int = rows[0]["lines_done"]
         return done
 
-    async def write(self, changes: Changes, leaves: Sequence[Leaf], now: datetime, mark: Mark | None) -> Refusal | None:
+    async def write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: datetime, mark: Mark | None
+    ) -> Refusal | None:
         """As `Registry.write`."""
         try:
-            return await self._engine.run(self._write, changes, leaves, ms(now), mark)
+            return await self._engine.run(self._write, changes, records, ms(now), mark)
         except Clash as clash:
             raise StandingMoved from clash
 
@@ -226,7 +228,7 @@ class SqlRegistry:
                 contacts[contact.customer] = (*contacts.get(contact.customer, ()), contact)
         return Past({one: frozenset(who) for one, who in bearers.items()}, contacts)
 
-    def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, Standing]]:
+    def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, DirectoryState]]:
         listed = json.dumps(list(customers))
         rows = yield query(
             "SELECT id, person_kind, person_id_hash, person_id_sealed, name_sealed, birth_date_sealed, version"
@@ -246,7 +248,7 @@ class SqlRegistry:
         )
         of_contacts, of_accounts = _by_customer(contacts), _by_customer(accounts)
         return {
-            CustomerId(row["id"]): Standing(
+            CustomerId(row["id"]): DirectoryState(
                 _customer(row),
                 row["person_id_hash"],
                 {Channel(one["channel"]): _contact(one) for one in of_contacts.get(row["id"], ())},
@@ -258,7 +260,9 @@ class SqlRegistry:
             for row in rows
         }
 
-    def _write(self, changes: Changes, leaves: Sequence[Leaf], now: int, mark: Mark | None) -> Script[Refusal | None]:
+    def _write(
+        self, changes: Changes, records: Sequence[AuditRecord], now: int, mark: Mark | None
+    ) -> Script[Refusal | None]:
         """The mark first: who has not got the file writes nothing."""
         if mark is not None:
             moved = yield query(_MARK, file=mark.file_sha256, start=mark.start, end=mark.end)
@@ -270,8 +274,8 @@ class SqlRegistry:
                 yield Batch(sql, values)
         yield query(_PURGE, before=now - span(KEPT))
         yield from queue(tuple(changes.works))
-        for leaf in leaves:
-            yield from append(leaf)
+        for record in records:
+            yield from append(record)
         return None
 
     def _unmoved(self, changes: Changes) -> Script[None]:

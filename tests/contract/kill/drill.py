@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
 from chopmark.ca.checker import Checker
-from chopmark.ca.embedded import Standard
+from chopmark.ca.embedded import CertificateExpectations
 from chopmark.jobs.revoke import LEASE_S
 from chopmark.main import build
 from chopmark.pki.ocsp import cert_id
@@ -83,7 +83,7 @@ class Drill:
     order: OrderId
     errand: Errand
     children: Forker
-    standard: Standard
+    standard: CertificateExpectations
     copies: int = 0
 
     @asynccontextmanager
@@ -221,7 +221,7 @@ class Aftermath:
     async def finish(self) -> None:
         """The customer goes on where the order stands, and gets one certificate that signs; the old one is ended."""
         errand = self._errand()
-        if await errand.state() is OrderState.CHECKED:
+        if await errand.state() is OrderState.BIRTH_DATE_VERIFIED:
             await errand.confirm()
         if await errand.state() is OrderState.ISSUED:
             await errand.prove()

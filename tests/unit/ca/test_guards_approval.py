@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.audit.events import Event
 from chopmark.ca.approval import Approval, Claimed, Distrust, differs, unapproved
-from chopmark.ca.ports import Wish
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.pki import csr
 from tests.approved import LOGIN, changed, steps
 from tests.unit.ca.test_approval import (
@@ -123,12 +123,12 @@ def certificate() -> bytes:
 def test_a_wish_renews_the_certificate_that_was_approved_and_no_other() -> None:
     spki = csr.spki_of(REQUEST)
     assert spki is not None
-    wish = Wish(ORDER, "investor", spki, {}, REQUEST, certificate())
+    issuance = IssuanceRequest(ORDER, "investor", spki, {}, REQUEST, certificate())
     for serial, differs_in in (("0A", None), ("0B", Distrust.OTHER_RENEWED), (None, Distrust.OTHER_RENEWED)):
         approval = judged(steps(SPKI, "C1", old_serial=serial))
         assert isinstance(approval, Approval)
-        assert differs(approval, wish) is differs_in
-        assert differs(approval, replace(wish, replaces=None)) is None
+        assert differs(approval, issuance) is differs_in
+        assert differs(approval, replace(issuance, replaces=None)) is None
 
 
 def test_what_of_a_stored_certificate_was_not_approved_is_named_word_by_word() -> None:

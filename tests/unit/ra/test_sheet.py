@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, csv_lines, parse_header
+from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_line, csv_lines, parse_header
 from chopmark.words import AccountKind, text
 
 TODAY = date(2026, 7, 15)
