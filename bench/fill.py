@@ -26,18 +26,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench import people
 from bench.template import Template
+from chopmark.app.settings import Settings
 from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner
 from chopmark.audit.record import AuditKey, StoredRecord, parse_stamp, stamp
 from chopmark.audit.tree import Frontier, hash_leaf
+from chopmark.core.types import Secret
 from chopmark.identity.sealed import NONCE_BYTES, Sealer, SealKey
 from chopmark.keys.file import FileSigner
 from chopmark.pki import der as ders
-from chopmark.settings import Settings
-from chopmark.store.opening import is_postgres, sqlite_path
+from chopmark.store.engine.opening import is_postgres, sqlite_path
 from chopmark.va.responder import LIFE
-from chopmark.words import Secret
 
 CHUNK = 2_000
 PROCESSES = 2

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from bench import people
 from bench.http import Answer, Connection, request
 from chopmark.client.signing import ClientKey
-from chopmark.words import OrderId
+from chopmark.core.types import OrderId
 
 CODE_LIMIT_S = 60
 ANSWER_LIMIT_S = 60

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import asyncpg
 
-from chopmark.errors import Refused
-from chopmark.store.script import Script, query
+from chopmark.core.refusal import Refused
+from chopmark.store.engine.script import Script, query
 from tests import postgres
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
-from chopmark.words import Secret
 from tests.machine import missing, program
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")

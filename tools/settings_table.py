@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from chopmark.settings import Settings
+from chopmark.app.settings import Settings
 
 
 def rows(model: type[BaseSettings] = Settings, prefix: str = "CHOPMARK_") -> Iterator[tuple[str, str, str, str]]:

@@ -15,9 +15,9 @@ SOURCE = REPOSITORY / "src" / "chopmark"
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 
-CLOCK_READERS = {"main.py", "machine.py", "client/main.py"}
-CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli.py"}
-PRINTERS = {"cli.py", "main.py", "client/main.py"}
+CLOCK_READERS = {"app/foundation.py", "app/machine.py", "client/main.py"}
+CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli/command_line.py"}
+PRINTERS = {"cli/command_line.py", "client/main.py"}
 
 CLOCKS_AND_DICE = re.compile(
     r"(datetime\.(datetime\.(now|utcnow|today)|date\.today)|(time|secrets|random)(\..+)?|os\.(urandom|getrandom)"
@@ -118,7 +118,7 @@ def sql_stands_in_store(module: Module) -> Iterator[str]:
                 yield f"{module.path}:{line} {literal[:60]!r}"
 
 
-CLOCK_ASKED = ("store/readiness.py", "SELECT CURRENT_TIMESTAMP AS now")
+CLOCK_ASKED = ("store/repositories/readiness.py", "SELECT CURRENT_TIMESTAMP AS now")
 
 
 def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
@@ -132,7 +132,7 @@ def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
 
 def postgresql_is_reached_by_one_route(module: Module) -> Iterator[str]:
     """There the address is judged, and the session's settings are made and read back."""
-    if module.path == "store/postgres_route.py":
+    if module.path == "store/engine/postgres_route.py":
         return
     for node in module.nodes:
         if isinstance(node, ast.Name | ast.Attribute):
@@ -237,7 +237,7 @@ def a_sentence_is_a_literal_with_all_its_values(module: Module) -> Iterator[str]
 def text_calls(module: Module) -> Iterator[ast.Call]:
     """The calls of `words.text`, however it was imported."""
     for node in module.nodes:
-        if isinstance(node, ast.Call) and module.dotted(node.func) == "chopmark.words.text":
+        if isinstance(node, ast.Call) and module.dotted(node.func) == "chopmark.core.types.text":
             yield node
 
 

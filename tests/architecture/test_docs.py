@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from cyclopts import App, CycloptsError
 
-from chopmark import operating
 from chopmark.audit import anchoring
-from chopmark.cli import app
+from chopmark.cli import operating
+from chopmark.cli.command_line import app
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.ra.policy import Policy

@@ -66,17 +66,17 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
         ("ra/x.py", "def f():\n    raise NotImplementedError"),
     ],
     rules.a_sentence_is_a_literal_with_all_its_values: [
-        ("ra/x.py", "from chopmark.words import text\nt = text(sentence)"),
-        ("ra/x.py", "from chopmark.words import text\nt = text(f'No {x}.')"),
-        ("ra/x.py", "from chopmark import words\nt = words.text('Wait %(seconds)s seconds.', minutes=1)"),
-        ("ra/x.py", "from chopmark.words import text\nt = text('Wait %(seconds)s seconds.')"),
+        ("ra/x.py", "from chopmark.core.types import text\nt = text(sentence)"),
+        ("ra/x.py", "from chopmark.core.types import text\nt = text(f'No {x}.')"),
+        ("ra/x.py", "from chopmark.core import types\nt = types.text('Wait %(seconds)s seconds.', minutes=1)"),
+        ("ra/x.py", "from chopmark.core.types import text\nt = text('Wait %(seconds)s seconds.')"),
     ],
 }
 
 # rule -> (a path, a source that keeps it), ...
 KEPT: dict[Rule, list[tuple[str, str]]] = {
     rules.time_and_randomness_are_arguments: [
-        ("main.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
+        ("app/foundation.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
         ("client/main.py", "import secrets\nsecrets.token_bytes(16)"),
         ("ra/x.py", "def f(clock): return clock.now()"),
         ("ra/x.py", "from datetime import datetime\nat = datetime.fromisoformat('2026-01-01')"),
@@ -98,7 +98,7 @@ KEPT: dict[Rule, list[tuple[str, str]]] = {
         ("ra/x.py", "if factor == FactorClass.PASSWORD: pass"),
     ],
     rules.a_sentence_is_a_literal_with_all_its_values: [
-        ("ra/x.py", "from chopmark.words import text\nt = text('Wait %(seconds)s ' 'seconds.', seconds=3)"),
+        ("ra/x.py", "from chopmark.core.types import text\nt = text('Wait %(seconds)s ' 'seconds.', seconds=3)"),
     ],
 }
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from chopmark.logs import LOGGED
+from chopmark.app.logs import LOGGED
 from tests.architecture.rules import SOURCE
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
@@ -30,7 +30,7 @@ def test_no_field_of_a_log_line_is_dropped() -> None:
 
 
 LINE = """
-from chopmark.logs import configure_logging
+from chopmark.app.logs import configure_logging
 configure_logging()
 import structlog
 structlog.get_logger().error("order distrusted", order="ORDER", code="no_records", name="somebody")

@@ -13,7 +13,7 @@ from tests.architecture import rules
 from tests.architecture.rules import PLACEHOLDER, SOURCE
 
 LOCALE = SOURCE / "web" / "locale"
-TEMPLATES = [*SOURCE.glob("web/**/*.html"), *SOURCE.glob("post/**/*.txt"), *SOURCE.glob("post/**/*.html")]
+TEMPLATES = [*SOURCE.glob("web/**/*.html"), *SOURCE.glob("messaging/**/*.txt"), *SOURCE.glob("messaging/**/*.html")]
 
 
 def sentences() -> set[str]:

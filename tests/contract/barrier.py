@@ -10,12 +10,12 @@ from datetime import datetime
 from random import Random
 from typing import Any, cast
 
+from chopmark.app.services import build
+from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.main import build
-from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
-from chopmark.store.script import Bundle, Script
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Bundle, Script
 from tests.contract.world import Clock, Dice, Errand, World
 
 Meanwhile = Callable[[], Awaitable[None]]
@@ -90,10 +90,10 @@ async def stoppable(world: World, clock: LeapingClock | None = None) -> tuple[Wo
         return cast(Engine, made[0])
 
     dice = Dice(Random(1009))
-    settings = world.house.settings.model_copy(update={"node": 9})
-    house = await build(settings, clock or world.clock, dice, opening)
-    world.nodes.append(house)
-    return World(house, world.clock, dice, world.url, world.held), made[0]
+    settings = world.services.foundation.settings.model_copy(update={"node": 9})
+    services = await build(settings, clock or world.clock, dice, opening)
+    world.nodes.append(services)
+    return World(services, world.clock, dice, world.url, world.held), made[0]
 
 
 async def at_barrier(errand: Errand) -> tuple[Errand, Turnstile]:

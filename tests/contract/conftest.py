@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.store.db import open_engine
-from chopmark.store.engine import Engine
+from chopmark.store.engine.port import Engine
 
 
 @pytest.fixture

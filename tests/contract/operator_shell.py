@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 
-from chopmark.cli import app
+from chopmark.cli.command_line import app
 
 
 def main() -> int:

@@ -11,10 +11,10 @@ from chopmark.audit.log import StaleStream
 from chopmark.audit.ports import Batch, Lease, Placed
 from chopmark.audit.record import GENESIS, StreamId, leaf_hash, make_record
 from chopmark.audit.sequencer import LedgerBroken, plan
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
-from chopmark.store.leaves import append
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.records import append
 from tests.contract.audit_world import KEY, World
 from tests.unit.audit.ledger import START, KeySigner
 

@@ -8,7 +8,7 @@ import pytest
 from chopmark.audit.findings import Code
 from chopmark.audit.record import StreamId
 from chopmark.store.db import create
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 from tests.contract.audit_world import World, emptied, without_unique_indexes
 from tests.property.audit.tampering import TAMPERINGS
 

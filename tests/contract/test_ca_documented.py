@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP
 
-from tests.unit.post.test_smtp import Keeping, listening
+from tests.unit.messaging.test_smtp import Keeping, listening
 
 REPOSITORY = Path(__file__).parents[2]
 SECRETS = ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating, staff
-from chopmark.console import os_user
-from chopmark.errors import Refused
-from chopmark.operating_sheet import import_customers
-from chopmark.settings import Settings
+from chopmark.app.settings import Settings
+from chopmark.cli import operating, staff
+from chopmark.cli.console import os_user
+from chopmark.cli.operating_sheet import import_customers
+from chopmark.core.refusal import Refused
 from tests.contract.test_commands import SHEET, production
 
 CHANGED = SHEET.replace("A123456789", "A130000019").replace("0922345678", "").replace("0912345678", "0955000111")
@@ -70,7 +70,7 @@ async def test_the_user_of_the_machine_stands_beside_whoever_names_himself(setti
 
 
 def test_the_user_is_the_one_of_the_process_and_sudo_names_the_one_behind_it() -> None:
-    ask = [sys.executable, "-c", "from chopmark.console import os_user; print(os_user())"]
+    ask = [sys.executable, "-c", "from chopmark.cli.console import os_user; print(os_user())"]
     told = [
         subprocess.run(ask, env={"PYTHONPATH": ":".join(sys.path), **more}, capture_output=True, text=True, check=True)
         for more in ({"LOGNAME": "mallory", "USER": "mallory"}, {"SUDO_USER": "amy"})

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
+from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
-from chopmark.main import tasks
-from chopmark.post.failover import Router
-from chopmark.post.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
-from chopmark.post.templates import Sender
-from chopmark.store.dispatch import DispatchLedger
-from chopmark.words import Channel
+from chopmark.messaging.failover import Router
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
+from chopmark.messaging.templates import Sender
+from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 
 world = world_fixture()
@@ -43,15 +43,15 @@ class Gateway:
 
 
 def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Gateway, ...] = ()) -> Delivery:
-    house = world.house
+    services = world.services
     carrier = Carrier(Router([gateway, *more]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
     return Delivery(
-        house.works,
-        DispatchLedger(house.engine),
-        house.verifier,
-        house.people,
+        services.messaging.outbox,
+        DispatchRepository(services.foundation.engine),
+        services.ra.verifier,
+        services.identity.people,
         carrier,
-        house.audit_log,
+        services.foundation.audit_log,
         world.clock,
         holder,
     )
@@ -164,7 +164,7 @@ async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(worl
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.services.ra.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     gateway = Gateway()
     await delivery(world, gateway).once()
     assert [m for m in gateway.tried if m.code is not None] == []
@@ -253,7 +253,7 @@ async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_loo
 
 
 async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(world: World) -> None:
-    names = [task.name for task in tasks(world.house) if task.name.startswith("deliver-")]
+    names = [task.name for task in tasks(world.services) if task.name.startswith("deliver-")]
     assert names == ["deliver-0", "deliver-1", "deliver-2"]
     await world.to_sent()
     await world.told()
@@ -264,7 +264,7 @@ async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(worl
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    works, kinds = world.house.works, (WorkKind.CODE,)
+    works, kinds = world.services.messaging.outbox, (WorkKind.CODE,)
     (mine,) = await works.claim(kinds, 10, "slow", world.clock.now(), 60)
     assert await works.claim(kinds, 10, "quick", world.clock.now(), 60) == []
     world.clock.later(seconds=60)
@@ -280,7 +280,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None
 async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_code(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.works.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
+    await world.services.messaging.outbox.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 0
     world.clock.later(seconds=60)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.demo import is_demo_data, require_demo
-from chopmark.own_secrets import NotReady
-from chopmark.settings import Settings
+from chopmark.app.secrets import NotReady
+from chopmark.app.settings import Settings
+from chopmark.demo.history import is_demo_data, require_demo
 from chopmark.store import db
-from chopmark.store.installation import Installation
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.repositories.installation import Installation
 from tests.journey.counter import free_port
 
 

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import text
 from chopmark.store.db import open_engine
-from chopmark.store.engine import Clash, Engine
-from chopmark.store.script import Batch, Notify, Row, Script, query, whole
-from chopmark.words import text
+from chopmark.store.engine.port import Clash, Engine
+from chopmark.store.engine.script import Batch, Notify, Row, Script, query, whole
 
 NO = Refusal(Kind.CONFLICT, text("No."))
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from chopmark.store.engine import Engine
-from chopmark.store.script import Notify, Script, at_once, guard, query, whole
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Notify, Script, at_once, guard, query, whole
 
 _INSERT = "INSERT INTO things (id, n) VALUES (:id, :n) ON CONFLICT (id) DO NOTHING RETURNING id, n"
 

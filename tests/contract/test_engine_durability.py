@@ -14,20 +14,20 @@ import asyncpg
 import pytest
 
 import chopmark
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.db import open_engine
-from chopmark.store.engine import Engine, NotDurable
-from chopmark.store.script import Script, query
-from chopmark.store.sqlite import WAITING
+from chopmark.store.engine.port import Engine, NotDurable
+from chopmark.store.engine.script import Script, query
+from chopmark.store.engine.sqlite import WAITING
 from tests import postgres
 
 SOURCE = Path(chopmark.__file__).parents[1]
 
 CHILD = """
 import asyncio, os, resource, sqlite3, sys
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 from chopmark.store.db import open_engine
-from chopmark.store.script import query
+from chopmark.store.engine.script import query
 
 def add(n, size):
     yield query("INSERT INTO things VALUES (:n, :filler)", n=n, filler="x" * size)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refused
-from chopmark.store.opening import open_engine
-from chopmark.store.readiness import Readiness
+from chopmark.core.refusal import Kind, Refused
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.repositories.readiness import Readiness
 from tests.postgres import OWNER, Cluster, name_in
 
 pytestmark = pytest.mark.postgres

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.postgres_pool import Pool
+from chopmark.core.refusal import Refused
+from chopmark.store.engine.postgres_pool import Pool
 
 
 @dataclass

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 import chopmark
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store.db import open_engine
-from chopmark.store.script import Script, query
+from chopmark.store.engine.script import Script, query
 
 SOURCE = Path(chopmark.__file__).parents[1]
 LIMIT = 5
@@ -76,7 +76,7 @@ async def test_two_processes_write_at_the_same_time_and_lose_nothing(engine, eng
     program = """
 import asyncio, sys
 from chopmark.store.db import open_engine
-from chopmark.store.script import query
+from chopmark.store.engine.script import query
 def raised():
     yield query("UPDATE counters SET n = n + 1 WHERE id = 1")
 async def main():

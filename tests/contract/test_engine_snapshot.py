@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.script import Script, query
+from chopmark.core.refusal import Refused
+from chopmark.store.engine.script import Script, query
 
 
 def make_tables() -> Script[None]:

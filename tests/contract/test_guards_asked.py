@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from chopmark.audit.events import Event
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import CertificateState, KeyHome, Operation, OrderState, Reason, Serial, text
 from chopmark.pki import csr
-from chopmark.words import CertificateState, KeyHome, Operation, OrderState, Reason, Serial, text
 from tests.contract.world import ANN, BEN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -57,7 +57,7 @@ class Hearing:
 
 def heard_by(errand: Errand, says: Certified | Pending | Refusal | None = None) -> tuple[Errand, Hearing]:
     """The same order in a house whose CA is listened to."""
-    hearing = Hearing(errand.house.issuer, says)
+    hearing = Hearing(errand.services.ca.issuer, says)
     return replace(errand, world=errand.world.with_issuer(hearing)), hearing
 
 
@@ -101,7 +101,7 @@ async def test_a_row_that_does_not_agree_with_itself_asks_for_no_key(world: Worl
         errand, hearing = heard_by(await world.to_review(BEN if says == "no request" else ANN))
         terms = await errand.terms()
         await world.change("UPDATE orders SET csr = :csr WHERE id = :id", csr=tampered, id=errand.id)
-        made = await outcome(errand.house.rekey.confirm(errand.caller, errand.id, terms))
+        made = await outcome(errand.services.ra.rekey.confirm(errand.caller, errand.id, terms))
         assert isinstance(made, Refusal), says
         (issuance,) = hearing.asked
         assert issuance.spki_der == b"", says
@@ -117,7 +117,7 @@ async def test_an_order_that_its_ca_refuses_is_over_and_one_whose_ca_is_away_goe
     assert await ann.state() is OrderState.SUBMITTED
     assert await world.records(Event.RA_ORDER_REFUSED) == []
     stopped, _ = heard_by(ann, no)
-    assert (await refusal(stopped.house.rekey.resume(ann.id))).code == "by_ca"
+    assert (await refusal(stopped.services.ra.rekey.resume(ann.id))).code == "by_ca"
     stored = await ann.stored()
     assert (stored.state, stored.ended) == (OrderState.REFUSED, "by_ca")
     assert len(await world.records(Event.RA_ORDER_REFUSED)) == 1
@@ -126,13 +126,13 @@ async def test_an_order_that_its_ca_refuses_is_over_and_one_whose_ca_is_away_goe
 async def test_an_order_that_is_pending_is_asked_for_again_until_there_is_an_answer(world: World) -> None:
     errand, _ = heard_by(await world.to_review(ANN), Pending(60))
     assert (await errand.confirm()).state is OrderState.PENDING
-    assert await errand.house.rekey.resume(errand.id) is False
+    assert await errand.services.ra.rekey.resume(errand.id) is False
     assert await errand.state() is OrderState.PENDING
     after, hearing = heard_by(errand)
-    assert await after.house.rekey.resume(errand.id) is True
+    assert await after.services.ra.rekey.resume(errand.id) is True
     assert await errand.state() is OrderState.ISSUED
     assert [issuance.order for issuance in hearing.asked] == [errand.id]
-    assert await after.house.rekey.resume(errand.id) is True, "and not again"
+    assert await after.services.ra.rekey.resume(errand.id) is True, "and not again"
     assert len(hearing.asked) == 1
 
 
@@ -153,14 +153,14 @@ async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revok
 
 async def test_a_requests_names_are_those_that_the_ca_needs_and_no_others(world: World) -> None:
     errand, hearing = heard_by(await world.open(ANN))
-    snapshot = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
+    snapshot = await errand.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     for needs in ({"account"}, {"customer"}, set[str]()):
         hearing.wanted = {"investor": frozenset(needs)}
-        errand.house.rekey.csr_subject(snapshot)
+        errand.services.ra.rekey.csr_subject(snapshot)
     assert hearing.named == [{"account": "F014000-0000001"}, {"customer": ANN}, {}]
     done = await world.to_active(BEN)
     ended = await world.to_revoke(BEN)
     for order in (done, ended):
-        theirs = await errand.house.customer_queries.snapshot(order.caller, order.id)
-        assert errand.house.rekey.csr_subject(theirs) == ()
+        theirs = await errand.services.ra.customer_queries.snapshot(order.caller, order.id)
+        assert errand.services.ra.rekey.csr_subject(theirs) == ()
     assert len(hearing.named) == 3, "an order that takes no key has no request to name"

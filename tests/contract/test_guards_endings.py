@@ -3,8 +3,8 @@
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind
-from chopmark.words import CertificateState, Operation, OrderState, Reason
+from chopmark.core.refusal import Kind
+from chopmark.core.types import CertificateState, Operation, OrderState, Reason
 from tests.contract.barrier import at_barrier
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
@@ -72,8 +72,8 @@ async def test_the_end_of_a_hold_before_the_certificate_was_proved_reaches_its_c
     errand = await world.to_issued(ANN)
     serial = (await world.holding(errand)).serial
     await world.change("UPDATE holdings SET state = 'held', ended_at = issued_at, reason = 'stopped_by_contact'")
-    await world.house.issuer.hold(serial)
-    released = await world.house.suspension.release(serial, "alice", "bob")
+    await world.services.ca.issuer.hold(serial)
+    released = await world.services.ra.suspension.release(serial, "alice", "bob")
     assert released.state is CertificateState.ISSUED
     assert await world.ca_state(serial) == ("issued", None)
     assert (await errand.prove()).state is OrderState.ACTIVE
@@ -94,7 +94,7 @@ async def test_what_its_holder_stops_while_the_ca_signs_comes_on_hold(
         await world.change("UPDATE orders SET ended = 'stopped_by_contact' WHERE id = :id", id=errand.id)
 
     turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
-    await outcome(other.house.rekey.confirm(other.caller, other.id, terms))
+    await outcome(other.services.ra.rekey.confirm(other.caller, other.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
     holding = await world.holding(errand)
@@ -114,7 +114,7 @@ async def test_a_key_that_is_blocked_while_the_ca_signs_is_not_free_because_anot
         await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
 
     turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
-    await outcome(other.house.rekey.confirm(other.caller, other.id, terms))
+    await outcome(other.services.ra.rekey.confirm(other.caller, other.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
     stored = await errand.stored()

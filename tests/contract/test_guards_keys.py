@@ -5,9 +5,9 @@ from functools import partial
 
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import KeyEvidence, LoginId, OrderState
 from chopmark.ra.model import HAS_A_KEY, Order
-from chopmark.words import KeyEvidence, LoginId, OrderState
 from tests.contract.barrier import at_barrier
 from tests.contract.world import ANN, BEN, LOGIN, Errand, World, outcome, world_fixture
 
@@ -86,9 +86,9 @@ async def test_a_code_for_the_key_before_that_somehow_lives_again_approves_no_ot
     sent, code = await errand.challenge(), await errand.code()
     await errand.bind(ClientKey.generate())
     await world.change("UPDATE challenges SET state = 'live' WHERE id = :id", id=sent.id)
-    house = errand.house
-    acting = house.context.acting(errand.caller, await errand.stored())
-    made = await outcome(house.verifier.answer(sent, code, acting, house.rekey.rules))
+    services = errand.services
+    acting = services.ra.context.acting(errand.caller, await errand.stored())
+    made = await outcome(services.ra.verifier.answer(sent, code, acting, services.ra.rekey.rules))
     assert isinstance(made, Refusal)
     assert made.kind is Kind.CODE_DEAD
     assert await errand.state() is OrderState.BOUND
@@ -97,7 +97,7 @@ async def test_a_code_for_the_key_before_that_somehow_lives_again_approves_no_ot
 
 async def test_a_key_that_comes_too_late_is_told_why(world: World) -> None:
     async def cancelled(errand: Errand) -> None:
-        await errand.house.enrolment.cancel(errand.caller, errand.id)
+        await errand.services.ra.enrolment.cancel(errand.caller, errand.id)
 
     async def bound_elsewhere(errand: Errand) -> None:
         await errand.within(LATER).bind(ClientKey.generate())

@@ -9,7 +9,7 @@ from typing import Any
 
 from chopmark.audit.events import Event
 from chopmark.audit.record import order_stream
-from chopmark.words import Operation, OrderState
+from chopmark.core.types import Operation, OrderState
 from tests.contract.world import ANN, BEN, LOGIN, RECORDS, Errand, World, world_fixture
 
 world = world_fixture()
@@ -109,15 +109,15 @@ async def test_a_step_that_is_repeated_is_recorded_once(world: World) -> None:
     assert terms is not None
     await errand.prove()
     before = await records(errand)
-    again = await errand.house.rekey.confirm(errand.caller, errand.id, terms)
-    proved = await errand.house.rekey.prove(errand.caller, errand.id, b"whatever is sent now")
+    again = await errand.services.ra.rekey.confirm(errand.caller, errand.id, terms)
+    proved = await errand.services.ra.rekey.prove(errand.caller, errand.id, b"whatever is sent now")
     assert (again.order.state, proved.order.state) == (OrderState.ACTIVE, OrderState.ACTIVE)
     assert await records(errand) == before
 
 
 async def test_the_end_of_an_order_is_recorded_whoever_ends_it(world: World) -> None:
     cancelled, expired = await world.to_code(ANN), await world.to_key(BEN)
-    await cancelled.house.enrolment.cancel(cancelled.caller, cancelled.id)
+    await cancelled.services.ra.enrolment.cancel(cancelled.caller, cancelled.id)
     assert [event for event, _ in await records(cancelled)] == [*STEPS, Event.RA_ORDER_CANCELLED]
     world.clock.later(days=2)
     await world.once("overdue")

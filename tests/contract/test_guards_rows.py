@@ -12,10 +12,10 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.client.signing import ClientKey
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import CertificateState, Installed, KeyEvidence
 from chopmark.ra.ports import Bound
 from chopmark.stepup.ports import Sequel
-from chopmark.words import CertificateState, Installed, KeyEvidence
 from tests.contract.world import ANN, Errand, World, world_fixture
 
 world = world_fixture()
@@ -59,14 +59,14 @@ async def by_leaf(errand: Errand, event: Event, do: Callable[[Any], Awaitable[ob
     async def attempt(builder: RecordBuilder) -> object:
         return await do(builder.record(event))
 
-    return (await errand.house.audit_log.write(order_stream(errand.id), attempt)) in {True, None}
+    return (await errand.services.foundation.audit_log.write(order_stream(errand.id), attempt)) in {True, None}
 
 
 async def test_an_order_is_submitted_as_it_was_read_and_approved_and_not_otherwise(world: World) -> None:
     errand = await world.to_review(ANN)
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored, terms = await errand.stored(), await errand.terms()
-    acting, since = world.house.context.acting(errand.caller, stored), now - timedelta(minutes=10)
+    acting, since = world.services.ra.context.acting(errand.caller, stored), now - timedelta(minutes=10)
 
     async def submit() -> bool:
         return await by_leaf(
@@ -97,7 +97,7 @@ async def test_an_order_is_submitted_as_it_was_read_and_approved_and_not_otherwi
 
 async def test_a_birth_date_counts_for_an_order_that_its_login_has_coded_lately_and_for_no_other(world: World) -> None:
     errand = await world.to_code(ANN)
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     since = now - timedelta(minutes=10)
 
     async def check() -> bool:
@@ -123,9 +123,9 @@ async def test_a_birth_date_counts_for_an_order_that_its_login_has_coded_lately_
 
 async def test_a_key_is_bound_to_an_order_that_waits_for_one_in_this_login_and_to_no_other(world: World) -> None:
     errand = await world.to_key(ANN)
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored, key = await errand.stored(), ClientKey.generate()
-    acting = world.house.context.acting(errand.caller, stored)
+    acting = world.services.ra.context.acting(errand.caller, stored)
     nonce = b"n" * 16
     await world.change("UPDATE orders SET nonce = :nonce", nonce=nonce)
     bound = Bound(key.spki_sha256.hex(), b"request", None, None, KeyEvidence.LOGIN, acting)
@@ -152,9 +152,9 @@ async def test_a_key_is_bound_to_an_order_that_waits_for_one_in_this_login_and_t
 
 async def test_possession_is_noted_of_the_key_that_was_read_and_of_no_other(world: World) -> None:
     errand = await world.to_code(ANN)
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored = await errand.stored()
-    acting = world.house.context.acting(errand.within(ELSEWHERE).caller, stored)
+    acting = world.services.ra.context.acting(errand.within(ELSEWHERE).caller, stored)
     nonce = b"n" * 16
     await world.change("UPDATE orders SET nonce = :nonce", nonce=nonce)
 
@@ -181,9 +181,9 @@ async def test_possession_is_noted_of_the_key_that_was_read_and_of_no_other(worl
 
 async def test_a_right_code_approves_the_order_that_was_read_in_a_login_that_holds_its_key(world: World) -> None:
     errand = await world.to_sent(ANN)
-    rows, challenges, now = Rows(world, errand), world.house.challenges, world.clock.now()
+    rows, challenges, now = Rows(world, errand), world.services.ra.challenges, world.clock.now()
     sent = await errand.challenge()
-    acting = world.house.context.acting(errand.caller, await errand.stored())
+    acting = world.services.ra.context.acting(errand.caller, await errand.stored())
 
     async def right() -> bool:
         await world.change("UPDATE challenges SET state = 'live'")
@@ -192,7 +192,7 @@ async def test_a_right_code_approves_the_order_that_was_read_in_a_login_that_hol
             yes, no = builder.record(Event.RA_CODE_RIGHT), builder.record(Event.RA_CODE_DEAD)
             return await challenges.right(sent, acting, now, Sequel(), yes, no)
 
-        return await world.house.audit_log.write(order_stream(errand.id), attempt) is None
+        return await world.services.foundation.audit_log.write(order_stream(errand.id), attempt) is None
 
     await rows.refused(
         right,
@@ -213,9 +213,9 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
     errand = await world.to_revoke(ANN)
     await errand.send()
     await errand.answer(await errand.code())
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored, since = await errand.stored(), now - timedelta(minutes=10)
-    acting = world.house.context.acting(errand.caller, stored)
+    acting = world.services.ra.context.acting(errand.caller, stored)
     serial = world.held[ANN].holding.serial
 
     async def revoke() -> bool:
@@ -247,7 +247,7 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
 async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_as_they_are(world: World) -> None:
     errand = await world.to_issued(ANN)
     nonce = await errand.nonce()
-    rows, orders, now = Rows(world, errand), world.house.context.orders, world.clock.now()
+    rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored = await errand.stored()
 
     async def activate() -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, order_stream
-from chopmark.store.ca import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository
 from tests.contract.world import ANN, BEN, World, world_fixture
 
 world = world_fixture()
@@ -23,7 +23,7 @@ LONG_AGO = 1_000_000_000_000
 async def test_each_change_begins_in_its_own_states_and_touches_one_serial(world: World) -> None:
     for customer in (ANN, BEN):
         await world.to_active(customer)
-    ledger, now = CertificateLedger(world.house.engine), world.clock.now()
+    ledger, now = CertificateRepository(world.services.foundation.engine), world.clock.now()
     ann, ben = (world.held[customer].holding for customer in (ANN, BEN))
     changes: dict[str, Callable[[AuditRecord], Awaitable[bool]]] = {
         "record": lambda record: ledger.record(ann.serial, b"signed", now, record),
@@ -53,7 +53,7 @@ async def test_each_change_begins_in_its_own_states_and_touches_one_serial(world
             ) -> bool:
                 return await change(builder.record(Event.CA_CERTIFICATE_HELD, serial=ann.serial))
 
-            done = await world.house.audit_log.write(order_stream(ann.order), attempt)
+            done = await world.services.foundation.audit_log.write(order_stream(ann.order), attempt)
             after = await row(ann.serial)
             assert done == (state in MAY[name]), (name, state)
             assert await row(ben.serial) == theirs, (name, state)

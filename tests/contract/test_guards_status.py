@@ -14,9 +14,9 @@ from cryptography.x509 import ocsp
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import system_stream
+from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.va.ports import Crl, StatusRecords
 from chopmark.va.responder import Responder
-from chopmark.words import CertificateState, IssuerId, Serial
 from tests.contract.test_status import asking
 from tests.contract.world import ANN, BEN, DAN, START, World, world_fixture
 
@@ -53,7 +53,7 @@ async def ended(world: World, serial: Serial) -> None:
 
 async def test_a_ca_knows_its_own_certificates_and_those_of_no_other(world: World) -> None:
     ann, ben = await two_cas(world)
-    status = world.house.status
+    status = world.services.va.status
     for issuer, own, others in ((ONE, ann, ben), (TWO, ben, ann)):
         found = await status.status(issuer, own)
         assert found is not None
@@ -70,11 +70,11 @@ async def test_a_ca_knows_its_own_certificates_and_those_of_no_other(world: Worl
 
 async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: World) -> None:
     _, ben = await two_cas(world)
-    status = world.house.status
+    status = world.services.va.status
     await ended(world, ben)
     assert await status.ended(ONE, 0, LONG_AGO) == []
     assert [one.serial for one in await status.ended(TWO, 0, LONG_AGO)] == [ben]
-    assert ((await status.shard(ONE, 0)).turns, (await status.shard(TWO, 0)).turns) == (0, 1)
+    assert ((await status.shard(ONE, 0)).status_version, (await status.shard(TWO, 0)).status_version) == (0, 1)
     now, made = world.clock.now(), []
     for issuer, number in ((ONE, 7), (TWO, 8)):
         crl = Crl(number, f"list of {issuer}".encode(), now, now + timedelta(hours=24), 0)
@@ -84,7 +84,7 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
             return await status.publish(issuer, 0, crl, record)
 
         made.append(crl)
-        assert await world.house.audit_log.write(system_stream(f"crl-{issuer}-0"), publish)
+        assert await world.services.foundation.audit_log.write(system_stream(f"crl-{issuer}-0"), publish)
     assert [(await status.shard(issuer, 0)).crl for issuer in (ONE, TWO)] == made
     assert (await status.shard(ONE, 1)).crl is None, "another shard has a list of its own"
     await world.change(
@@ -96,14 +96,18 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
     assert await status.ended(ONE, 0, LONG_AGO) == []
     assert [one.serial for one in await status.ended(TWO, 0, LONG_AGO)] == [ben, "0A"]
     assert await status.ended(TWO, 1, LONG_AGO) == []
-    assert [(await status.shard(issuer, shard)).turns for issuer, shard in ((ONE, 0), (TWO, 0), (TWO, 1))] == [0, 2, 0]
+    assert [(await status.shard(issuer, shard)).status_version for issuer, shard in ((ONE, 0), (TWO, 0), (TWO, 1))] == [
+        0,
+        2,
+        0,
+    ]
     later = now + timedelta(days=1)
     assert [one.serial for one in await status.ended(TWO, 0, later)] == [ben], "Ben's would still be valid tomorrow"
 
 
 async def test_each_ca_has_its_own_responder_and_renews_no_other(world: World) -> None:
     await two_cas(world)
-    status = world.house.status
+    status = world.services.va.status
     first = await status.responder_certificate(ONE)
     assert first is not None
     assert await status.responder_certificate(TWO) == b"its responder"
@@ -117,7 +121,7 @@ async def test_each_ca_has_its_own_responder_and_renews_no_other(world: World) -
             record = builder.record(Event.VA_RESPONDER_CHANGED, serial=Serial("0A"), issuer=TWO)
             return await status.renew_responder(TWO, before, b"its next one", record)
 
-        return await world.house.audit_log.write(system_stream("responder-second"), attempt)
+        return await world.services.foundation.audit_log.write(system_stream("responder-second"), attempt)
 
     assert not await renewed(first), "another one's certificate is not the one before"
     assert await status.responder_certificate(TWO) == b"its responder"
@@ -127,7 +131,7 @@ async def test_each_ca_has_its_own_responder_and_renews_no_other(world: World) -
 
 async def test_what_is_due_at_one_ca_is_signed_by_no_other(world: World) -> None:
     ann, ben = await two_cas(world)
-    status, now = world.house.status, world.clock.now()
+    status, now = world.services.va.status, world.clock.now()
     assert await status.due(ONE, now, 10) == []
     await ended(world, ben)
     assert await status.due(ONE, now, 10) == []
@@ -143,7 +147,7 @@ async def test_answers_are_due_of_certificates_that_live_and_of_no_others(world:
     """A reserved one is not yet good, an expired one is not asked about any more, and neither keeps others waiting."""
     for customer in (ANN, BEN):
         await world.to_active(customer)
-    status, now = world.house.status, world.clock.now()
+    status, now = world.services.va.status, world.clock.now()
     ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
     await world.change("UPDATE certificates SET state = 'reserved', answer_due = 0 WHERE serial = :ann", ann=ann)
     assert [one.serial for one in await status.due(ONE, now, 1)] == [ben]
@@ -165,7 +169,7 @@ async def test_answers_are_due_of_certificates_that_live_and_of_no_others(world:
 async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(world: World) -> None:
     for customer in (ANN, BEN, DAN):
         await world.to_active(customer)
-    status, issuer = world.house.status, world.house.issuer
+    status, issuer = world.services.va.status, world.services.ca.issuer
     ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
     await issuer.revoke(ben, "superseded")
     assert await world.once("presign") == 3
@@ -177,12 +181,12 @@ async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(wor
         assert await status.due(ONE, world.clock.now(), 10) == []
         await change(ann)
         (due,) = await status.due(ONE, world.clock.now(), 10)
-        assert (due.serial, due.status.state, due.status.turns) == (ann, state, turns)
+        assert (due.serial, due.status.state, due.status.status_version) == (ann, state, turns)
         assert (due.status.ended_at, due.status.reason) == ((None, None) if turns == 2 else (START, said_of(state)))
-        assert (await status.shard(ONE, 0)).turns == 1 + turns
+        assert (await status.shard(ONE, 0)).status_version == 1 + turns
         seen = await status.changed(mark)
         assert seen.found is not None
-        shown = {(one.serial, one.turns) for one in seen.found}
+        shown = {(one.serial, one.status_version) for one in seen.found}
         assert (ann, turns) in shown
         assert shown - {(ann, turns)} == ({(ben, 1)} if turns == 1 else set()), "what was changed before is not shown"
         mark = (await status.changed(None)).mark
@@ -198,7 +202,7 @@ class Reading:
     """The records, and how often it was asked who answers."""
 
     def __init__(self, world: World) -> None:
-        self._records = world.house.status
+        self._records = world.services.va.status
         self.who = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -211,9 +215,9 @@ class Reading:
 
 async def test_who_answers_is_read_once_a_minute_and_not_for_each_answer(world: World) -> None:
     await world.to_active(ANN)
-    reading, key = Reading(world), world.house.responder._key
+    reading, key = Reading(world), world.services.ca.responder._key
     responder = Responder(key, cast(StatusRecords, reading), world.clock)
-    request = asking(world.house, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].holding.der)
     seen = []
     for seconds in (0, 1, 58, 1, 59, 1, -3600):
         world.clock.later(seconds=seconds)

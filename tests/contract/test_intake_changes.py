@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import Channel
 from chopmark.ra.customer_import.ports import KEPT, Allowed, Rules
 from chopmark.ra.customer_import.report import Report
-from chopmark.store.registry import SqlRegistry
+from chopmark.store.engine.script import Script, query
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.schema import metadata
-from chopmark.store.script import Script, query
-from chopmark.words import Channel
 from tests.contract import test_registry
 from tests.contract.test_registry import BOB, HEADER, ZOE, World, many
 

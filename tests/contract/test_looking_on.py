@@ -9,11 +9,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection
 
-from chopmark import operating, operating_service, operating_sheet, staff
-from chopmark.settings import Settings
+from chopmark.app.settings import Settings
+from chopmark.cli import operating, operating_service, operating_sheet, staff
 from chopmark.store import db
-from chopmark.store.engine import Unfit
-from chopmark.store.opening import RELEASE, is_postgres, sqlite_path
+from chopmark.store.engine.opening import RELEASE, is_postgres, sqlite_path
+from chopmark.store.engine.port import Unfit
 from tests import postgres
 from tests.contract.test_commands import SHEET, production
 

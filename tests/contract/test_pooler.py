@@ -9,13 +9,13 @@ from functools import partial
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
 from chopmark.store import db
-from chopmark.store.engine import Engine, Unfit
-from chopmark.store.opening import assert_usable, open_engine, schema_of
-from chopmark.store.postgres import READING, SESSION, UNHURRIED
-from chopmark.store.postgres_route import Route
-from chopmark.store.script import Row, Script, query, whole
+from chopmark.store.engine.opening import assert_usable, open_engine, schema_of
+from chopmark.store.engine.port import Engine, Unfit
+from chopmark.store.engine.postgres import READING, SESSION, UNHURRIED
+from chopmark.store.engine.postgres_route import Route
+from chopmark.store.engine.script import Row, Script, query, whole
 from tests import pgbouncer, postgres
 from tests.sessions import HAS, end_sessions, has, pid, soon
 

@@ -9,11 +9,12 @@ from functools import partial
 import asyncpg
 import pytest
 
-from chopmark.errors import Kind, Refused
-from chopmark.store.engine import Unfit
-from chopmark.store.opening import is_current, make_current, open_engine, schema_of
-from chopmark.store.postgres import READING, SESSION
-from chopmark.store.script import Script, query, whole
+from chopmark.core.refusal import Kind, Refused
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import is_current, open_engine, schema_of
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.postgres import READING, SESSION
+from chopmark.store.engine.script import Script, query, whole
 from tests import postgres
 from tests.sessions import end_sessions, has, pid, soon
 

@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from chopmark.store import db
-from chopmark.store.engine import Unfit
-from chopmark.store.opening import assert_usable, make_current, open_engine, schema_of
-from chopmark.store.script import Script, query
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import assert_usable, open_engine, schema_of
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.script import Script, query
 from tests import postgres
 from tests.journey.counter import apart, free_port
 from tests.tls import certified

@@ -6,12 +6,12 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
-from chopmark.ra.program import Progress
-from chopmark.words import (
+from chopmark.core.types import (
     CertificateState,
     Operation,
     OrderState,
 )
+from chopmark.ra.program import Progress
 from tests.contract.programs import Program, holder, request_of
 from tests.contract.world import World, outcome, world_fixture
 

@@ -15,18 +15,18 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog
 from chopmark.audit.record import AuditKey, StoredRecord
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.ra.customer_import.cells import Dates
 from chopmark.ra.customer_import.ports import Allowed, Mark, Rules
 from chopmark.ra.customer_import.report import Report
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.store import db
-from chopmark.store.audit import AuditLedger
-from chopmark.store.engine import Engine
-from chopmark.store.registry import SqlRegistry
-from chopmark.store.script import Row, Script, query
-from chopmark.words import Channel, CustomerId
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from tests import postgres
 
 START = datetime(2026, 7, 15, 4, tzinfo=UTC)
@@ -73,7 +73,7 @@ class World:
         return self.intake_of(SqlRegistry(self.engine))
 
     def intake_of(self, registry: SqlRegistry) -> CustomerImport:
-        audit_log = AuditLog(AuditLedger(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        audit_log = AuditLog(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
         return CustomerImport(registry, self.sealer, audit_log, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:

@@ -5,9 +5,9 @@ from typing import NoReturn
 
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.engine import unavailable
-from chopmark.words import CertificateState, Serial
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CertificateState, Serial
+from chopmark.store.engine.port import unavailable
 from tests.contract.world import World, world_fixture
 
 world = world_fixture()
@@ -25,7 +25,7 @@ class Away:
 
 
 async def test_lines_of_the_last_second_do_not_stop_the_counter_while_the_database_is_away(world: World) -> None:
-    watch = world.house.restorewatch
+    watch = world.services.foundation.restorewatch
     await watch.look()
     here = watch._records
     await world.to_issued()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from chopmark import operating
-from chopmark.errors import Refused
+from chopmark.app.secrets import NotReady, key_of
+from chopmark.app.settings import Settings
+from chopmark.cli import operating
+from chopmark.core.refusal import Refused
+from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.own_secrets import NotReady, key_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.settings import Settings
-from chopmark.words import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from tests.contract.test_commands import production
 from tests.contract.world import ANN, CEO, World, world_fixture
 from tests.journey.counter import free_port
@@ -91,23 +91,23 @@ async def test_a_customer_number_that_looks_like_a_company_number_is_its_custome
         "customer": company, "person_id": "A130000019", "name": "張試客戶", "birth_date": "1960-07-15",
         "mobile": "0912000001", "email": "", "accounts": "9A95-5000001", "verified_on": "2026-01-05",
     }  # fmt: skip
-    assert (await world.house.customer_import.add([row], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([row], "alice")).imported == 1
     for number in (company, CEO):
         phc = hash_password(Secret(f"pass-{number}-word"), world.dice.token(16))
-        await world.house.session_service.set_password(
+        await world.services.identity.sessions.set_password(
             PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
         )
-    door = world.house.session_service
+    door = world.services.identity.sessions
     for typed, number in ((company, company), (CEO, CEO), ("2468 0132", company), ("A130000019", company)):
         opened_session = await door.sign_in(typed, Secret(f"pass-{number}-word"), "203.0.113.9", None)
         assert opened_session.session.customer == number
-    found = await world.house.people.find(company)
+    found = await world.services.identity.people.find(company)
     assert found is not None
     assert found.id == company
 
 
 async def test_an_order_for_a_program_is_refused_where_there_is_no_door_for_programs(world: World) -> None:
-    without = Enrolment(world.house.context, programs=False)
+    without = Enrolment(world.services.ra.context, programs=False)
     asked = (world.caller(ANN), Operation.ENROL, AccountNumber("F014000-0000001"))
     with pytest.raises(Refused) as refused:
         await without.start(*asked, KeyHome.HELPER)
@@ -150,7 +150,7 @@ def test_serve_says_when_it_answers_however_many_processes_it_has(tmp_path: Path
 
 def test_the_log_is_on_stderr_as_the_page_says() -> None:
     code = (
-        "from chopmark.logs import configure_logging; configure_logging();"
+        "from chopmark.app.logs import configure_logging; configure_logging();"
         "import structlog; structlog.get_logger().error('job failed', job='x')"
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -25,7 +25,8 @@ TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElemen
 
 
 @cache
-def _axe() -> str:
+def axe() -> str:
+    """Return axe-core's source."""
     return AXE.read_text(encoding="utf-8")
 
 
@@ -42,7 +43,7 @@ def check_page(page: Page) -> None:
         return
     _seen.add(shape)
     if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(_axe())
+        page.evaluate(axe())
     for size in (PHONE, DESK):
         page.set_viewport_size(size)
         heading = page.locator("h1").first.inner_text()

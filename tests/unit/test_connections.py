@@ -12,9 +12,9 @@ import uvicorn
 from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 
-from chopmark.connections import MOST_HEADERS, MOST_PIPELINED, TOLD_EVERY_S, Bounded, Gate, rules_of
-from chopmark.running import server_config
-from chopmark.settings import Limits, Settings
+from chopmark.app.connections import MOST_HEADERS, MOST_PIPELINED, TOLD_EVERY_S, Bounded, Gate, rules_of
+from chopmark.app.server import server_config
+from chopmark.app.settings import Limits, Settings
 
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 LIMITS = Limits(
@@ -330,7 +330,7 @@ def test_the_log_counts_what_was_ended_once_a_minute_and_names_nobody(house: Hou
 
 
 def test_what_uvicorn_sends_to_its_workers_can_be_sent(tmp_path: Path) -> None:
-    config = server_config("chopmark.serving:production", Settings(mode="demo", data=tmp_path), factory=True)
+    config = server_config("chopmark.app.server:production", Settings(mode="demo", data=tmp_path), factory=True)
     sent = pickle.loads(pickle.dumps(config))
     assert sent.http.func is Bounded
     assert sent.timeout_keep_alive == 15

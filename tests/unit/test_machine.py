@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from chopmark.machine import SystemMachine
+from chopmark.app.machine import SystemMachine
 
 
 def uptime() -> timedelta:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.outside import device_of, placement, reach
-from chopmark.settings import Settings
+from chopmark.app.outside import device_of, placement, reach
+from chopmark.app.settings import Settings
 
 
 def settings(data: Path, journal: Path | None, mode: str = "production") -> Settings:

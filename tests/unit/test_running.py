@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from chopmark.running import server_config
-from chopmark.settings import Settings
+from chopmark.app.server import server_config
+from chopmark.app.settings import Settings
 
 
 async def nobody(_scope: object, _receive: object, _send: object) -> None:

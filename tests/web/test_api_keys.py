@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import Secret
 from chopmark.web import wire
-from chopmark.words import Secret
 from tests.web.counter import World, b64, errand
 
 MARKS = {

@@ -7,7 +7,7 @@ import structlog.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chopmark.logs import LOGGED
+from chopmark.app.logs import LOGGED
 from chopmark.web.client_address import ClientAddresses, read_address, read_networks
 
 PROXY, CLIENT, STRANGER = "192.0.2.1", "198.51.100.7", "203.0.113.66"

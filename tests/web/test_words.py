@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from chopmark.core.types import text
 from chopmark.web.i18n import (
     Bilingual,
     Lang,
@@ -15,7 +16,6 @@ from chopmark.web.i18n import (
     roc_date,
     western_date,
 )
-from chopmark.words import text
 
 SAY = Translator(load_catalogues())
 

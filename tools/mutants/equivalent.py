@@ -5,33 +5,38 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
         "the statement that stores a challenge begins without an attempt, whatever this value says"
     ),
-    ("store/failures.py", "_FORGIVE|SQL guard left out|held_at IS NULL|(held_at IS NULL OR 1 = 1)|1"): (
-        "where a lock shut between charge and right code, only people open it, and that forgets every number"
-    ),
-    ("store/launches.py", "_DISABLE|SQL not emptied|previous_hash = NULL|previous_hash = previous_hash|1"): (
-        "a disabled client is let in by no secret, and putting it anew replaces both"
-    ),
-    ("store/launches.py", "_ALIVE|SQL guard left out|c.disabled_at IS NULL|(c.disabled_at IS NULL OR 1 = 1)|1"): (
-        "the same transaction that disables a client voids its tickets by their time"
-    ),
-    ("store/ca.py", "CertificateLedger._turn.script|step left out|yield Notify(STATUS_CHANNEL)|yield from ()|1"): (
-        "it wakes the publisher, which looks every two seconds by itself"
-    ),
-    ("store/ca.py", 'StatusLedger.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1'): (
-        "a bundle without a guard always has its rows; the type does not know it"
-    ),
+    (
+        "store/repositories/stepup/failures.py",
+        "_FORGIVE|SQL guard left out|held_at IS NULL|(held_at IS NULL OR 1 = 1)|1",
+    ): ("where a lock shut between charge and right code, only people open it, and that forgets every number"),
+    (
+        "store/repositories/identity/launches.py",
+        "_DISABLE|SQL not emptied|previous_hash = NULL|previous_hash = previous_hash|1",
+    ): ("a disabled client is let in by no secret, and putting it anew replaces both"),
+    (
+        "store/repositories/identity/launches.py",
+        "_ALIVE|SQL guard left out|c.disabled_at IS NULL|(c.disabled_at IS NULL OR 1 = 1)|1",
+    ): ("the same transaction that disables a client voids its tickets by their time"),
+    (
+        "store/repositories/ca/certificates.py",
+        "CertificateRepository._turn.script|step left out|yield Notify(STATUS_CHANNEL)|yield from ()|1",
+    ): ("it wakes the publisher, which looks every two seconds by itself"),
+    (
+        "store/repositories/ca/certificates.py",
+        'StatusRepository.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
+    ): ("a bundle without a guard always has its rows; the type does not know it"),
     (
         "va/responder.py",
         "Responder.look|condition left out|stored is not None and self._opened is not None|(stored is not None)|1",
     ): "every responder of a running house can open stored keys; the type knows others too",
     (
-        "store/successors.py",
+        "store/repositories/ra/successors.py",
         f"block_old_key|branch|{_BLOCKS} if order.reason in {{Reason.LOST, Reason.COMPROMISED}} else ()|({_BLOCKS})|1",
     ): "it saves a statement that looks at the reason itself",
-    ("store/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
+    ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
-    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._recorder.know(tip)|pass|1"): (
+    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._audit_log.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"
     ),
 }

@@ -14,7 +14,7 @@ from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import AnchorLog, Anchors, KeptAnchor, Stamper, StoredAnchor
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 
 EVERY = timedelta(hours=1)
 TURN = timedelta(minutes=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST: Final = timedelta(seconds=60)

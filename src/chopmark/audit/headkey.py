@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from chopmark.audit.head import HeadPublicKey
+from chopmark.core.types import Secret
 from chopmark.keys import stretched
 from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS, KeyFileError
-from chopmark.words import Secret
 
 
 def create_head_key(passphrase: Secret | None = None) -> bytes:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from chopmark.audit.record import parse_stamp, stamp
-from chopmark.words import IssuerId, OrderId, Serial
+from chopmark.core.types import IssuerId, OrderId, Serial
 
 NONCE_BYTES = 12
 LARGEST_BODY = 1 << 20

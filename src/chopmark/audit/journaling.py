@@ -9,9 +9,9 @@ from collections.abc import Callable
 from chopmark.audit.journal import NONCE_BYTES, JournalKey, Line, encode_line
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.restorewatch import STANDSTILL
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import text
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 
 RETRY_AFTER_S = 30
 

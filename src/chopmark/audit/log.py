@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.record import AuditKey, AuditRecord, StreamId, Tip, make_record, next_tip
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import text
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 
 T = TypeVar("T")
 ATTEMPTS = 8
@@ -38,7 +38,7 @@ class Tips(Protocol):
 
 
 class RecordBuilder:
-    """Makes records that continue one tip, at one moment; one that names who acted (`by`) also says what is `beside`."""
+    """Makes records that continue one tip, at one moment. Records that name who acted (`by`) also carry `beside`."""
 
     __slots__ = ("_at", "_beside", "_key", "_tip", "first")
 

@@ -16,7 +16,7 @@ from typing import NewType
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact, clean_facts
 from chopmark.audit.tree import hash_leaf
-from chopmark.words import CustomerId, OrderId
+from chopmark.core.types import CustomerId, OrderId
 
 StreamId = NewType("StreamId", str)
 """Whose story a record continues: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""

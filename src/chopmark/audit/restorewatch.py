@@ -16,9 +16,9 @@ from chopmark.audit.head import Head
 from chopmark.audit.journal import TURNS, Deed, JournalDamaged, JournalKey, Line, decode_line
 from chopmark.audit.journalfile import JournalFolder, Tail
 from chopmark.audit.standing import Behind, Filed, Heads, Whole, look
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import CertificateState, Serial, text
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, Serial, text
 
 MARGIN = timedelta(hours=1)
 """How long before the database's newest head a line may have been written that the database lacks: clocks differ."""

@@ -19,23 +19,22 @@ from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.journaled import turns
 from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, text
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
-from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, LintingCertificateKey, make_serial
 from chopmark.pki.finding import Finding
 from chopmark.pki.linting_certificate import Allowed, Issued, Linted, LintingCertificate, Reserved
 from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView, serial_hex
-from chopmark.words import CertificateState, IssuerId, OrderId, Serial, text
 
 if TYPE_CHECKING:
     from chopmark.ca.lint import LintFinding
@@ -76,7 +75,7 @@ class IssuerConfig:
 
 @dataclass(frozen=True, slots=True)
 class CertificateExpectations:
-    """What this CA's stored certificates are held to: profiles by name and version; the linting certificate for a kind of key.
+    """What this CA's stored certificates are held to: profiles by name and version, linting certificates by key kind.
 
     `terms` are for the records of their orders, `constants` the subject values that are the firm's.
     """
@@ -124,7 +123,7 @@ class EmbeddedIssuer:
         self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
-        self._linting_certificates: dict[ExemplarKey, LintingCertificate] = {}
+        self._linting_certificates: dict[LintingCertificateKey, LintingCertificate] = {}
 
     @property
     def name(self) -> str:
@@ -149,7 +148,7 @@ class EmbeddedIssuer:
     def warm(self) -> None:
         """Have the linting certificates of P-256 keys judged before the first order needs them; safe in a thread."""
         for profile in self._profiles.values():
-            key = ExemplarKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
+            key = LintingCertificateKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
             made = self._linting_certificate(profile, KeyKind.P256)
             if isinstance(made, LintingCertificate):
                 self._linting_certificates.setdefault(key, made)
@@ -168,21 +167,23 @@ class EmbeddedIssuer:
         )
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Return the order's certificate.
+        """Return the order's certificate; an order that has one gets the same one again.
 
-        1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
-        the key can be reached  5 [tx] reserve  6 journal: reserved  7 sign once, verify and assemble  8 journal: issued
-        9 [tx] record. A second caller for the same order waits for the first.
+        Pending: ask again later, with `resume`. That is so while another caller works on the same order, while the key
+        or the journal cannot be reached, and after a signature whose fate is unknown.
         """
+        # 1. The order's audit records must show that the customer approved exactly this.
         granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
+        # 2. An order that has a certificate gets the same one.
         known, attempts, tip = await self._ledger.by_order(issuance.order)
         self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
+        # 3. Draft the certificate from profile, records and key, and lint it, before the CA's key is touched.
         drafted = self._draft(issuance, self._clock.now())
         if isinstance(drafted, Refusal):
             return drafted
@@ -190,20 +191,26 @@ class EmbeddedIssuer:
         if not isinstance(linted, Linted):
             await self._near_miss(issuance.order, linted)
             return _UNLINTED
+        # 4. Stop here, with nothing written, while the journal or the signing key cannot be reached.
         if self._journal.closed:
             return Pending(UNWRITTEN_RETRY_S)
         try:
             await adapter.ready(self._authority.signer)
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
+        # 5. [tx] Reserve serial and TBS. Who comes second for the same order reserves nothing, and waits.
         attempt = attempts + 1
         reservation = self._reservation(linted, issuance, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
+        # 6. Write the journal's line, sign once, verify and assemble, write the journal's second line. When any of it
+        #    fails, nobody knows whether a signature exists: [tx] the serial is given up, and the next attempt takes a
+        #    new one.
         issued = await self._sign(Reserved(linted, issuance.order, attempt), reservation, issuance)
         if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
             return issued
+        # 7. [tx] Record the certificate. Only now does the order have it.
         if not await self._record(reservation, issued.certificate_der):
             return Pending(retry_after_s=1)
         return self._certified(reservation, issued.certificate_der)
@@ -259,12 +266,12 @@ class EmbeddedIssuer:
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
     def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
-        linting_certificate = self._linting_certificates.get(draft.exemplar_key)
+        linting_certificate = self._linting_certificates.get(draft.linting_certificate_key)
         if linting_certificate is None:
-            made = self._linting_certificate(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
+            made = self._linting_certificate(self._profiles[issuance.profile], key_checks.kind(issuance.spki_der))
             if not isinstance(made, LintingCertificate):
                 return made
-            linting_certificate = self._linting_certificates[draft.exemplar_key] = made
+            linting_certificate = self._linting_certificates[draft.linting_certificate_key] = made
         return linting_certificates.lint(draft, linting_certificate)
 
     def _linting_certificate(self, profile: Profile, kind: KeyKind) -> "LintingCertificate | tuple[LintFinding, ...]":

@@ -10,8 +10,8 @@ import msgspec
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.record import StoredRecord
 from chopmark.ca.ports import Entry, IssuanceRequest, Reservation
-from chopmark.clock import Clock
-from chopmark.words import CertificateState, Serial
+from chopmark.core.clock import Clock
+from chopmark.core.types import CertificateState, Serial
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,13 @@ class Linter:
     ) -> LintingCertificate | tuple[LintFinding, ...]:
         """Return the draft as an linting certificate when pkilint finds nothing, otherwise what it finds.
 
-        `throw_away` is a key of the issuer's kind, made for linting certificates alone: the issuer's key is not touched.
+        `throw_away` is a key of the issuer's kind, made for linting alone: the issuer's key is not touched.
         """
         if kind_of(throw_away) is not draft.issuer.key:
             raise ValueError("the throw-away key is not of the issuer's kind")
         algorithm_der = der.signature_algorithm(draft.issuer.key)
         found = self.findings_certificate(assemble(draft.tbs_der, algorithm_der, sign(throw_away, draft.tbs_der)))
-        return found or LintingCertificate(draft.tbs_der, draft.exemplar_key, allowed)
+        return found or LintingCertificate(draft.tbs_der, draft.linting_certificate_key, allowed)
 
     @cached_property
     def _certificate(self) -> Any:

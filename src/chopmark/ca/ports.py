@@ -10,8 +10,8 @@ from typing import Protocol, TypeAlias
 
 from chopmark.audit.journal import Deed
 from chopmark.audit.record import AuditRecord, StoredRecord, Tip
-from chopmark.errors import Refusal
-from chopmark.words import CertificateState, IssuerId, OrderId, Serial
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 
 Subject: TypeAlias = tuple[tuple[str, str], ...]
 """A name as (short attribute name, value) pairs, one RDN each, in their order."""

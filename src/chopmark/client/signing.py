@@ -9,12 +9,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chopmark.core.types import OrderId, Secret
 from chopmark.pki import pkcs12, possession, proof
 from chopmark.pki.key_words import key_words
 from chopmark.pki.possession import Possession
 from chopmark.pki.proof import Statement
 from chopmark.pki.x509 import name
-from chopmark.words import OrderId, Secret
 
 PLACEHOLDER = (("CN", "chopmark"),)
 

@@ -14,8 +14,8 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from chopmark.clock import Clock, Entropy
-from chopmark.words import CustomerId, Secret
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.types import CustomerId, Secret
 
 KNOWN_FOR: Final = timedelta(days=365)
 _VERSION: Final = "1"

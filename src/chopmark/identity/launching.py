@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_chain, stranger_stream
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
 from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Opened, SessionService, bearer, digest
 from chopmark.limits.budgets import RateLimit, RateLimits
-from chopmark.words import AccountNumber, CustomerId, FactorClass, Secret, text
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)

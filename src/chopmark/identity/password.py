@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import Secret, Text, text
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Secret, Text, text
 
 MEMORY_KIB: Final = 19 * 1024
 PASSES: Final = 2

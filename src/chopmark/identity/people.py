@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.identity.ports import AccountRow, Claim, ContactRow, CustomerRow, Records
 from chopmark.identity.sealed import Sealer
 from chopmark.tw.customer_number import parse_customer_number
@@ -13,7 +14,6 @@ from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
 from chopmark.tw.text import capitals
-from chopmark.words import Channel, CustomerId, Secret
 
 
 @dataclass(frozen=True, slots=True)

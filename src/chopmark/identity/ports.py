@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.record import AuditRecord, Tip
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.scope import EVERYTHING, Scope
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
+from chopmark.messaging.ports import Work
 
 UNKNOWN = "launch.unknown"
 """The code of the refusal of a ticket that was never made."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import AccountNumber, FactorClass, text
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountNumber, FactorClass, text
 
 PER_MINUTE: Final = 1200
 """Launch tickets a minute that a client may ask for unless its scope says otherwise."""

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from chopmark.words import Secret
+from chopmark.core.types import Secret
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.tw.zone import TAIPEI
 
 BEGINS: Final = timedelta(hours=2)

@@ -12,12 +12,12 @@ from functools import partial
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import AuditRecord
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
 from chopmark.jobs.loop import Task, Waiting
-from chopmark.pki.key_words import key_name
-from chopmark.post.failover import Router
-from chopmark.post.ports import (
+from chopmark.messaging.failover import Router
+from chopmark.messaging.ports import (
     OTHER_VERSION,
     FaultReason,
     GatewayFault,
@@ -29,12 +29,12 @@ from chopmark.post.ports import (
     Works,
     code_purpose,
 )
-from chopmark.post.templates import CodeParts, Language, Sender, Written, write_code, write_notice
+from chopmark.messaging.templates import CodeParts, Language, Sender, Written, write_code, write_notice
+from chopmark.pki.key_words import key_name
 from chopmark.ra.dispatch import Dispatches, Papers, chain_of
 from chopmark.ra.stop_codes import stop_code
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.stepup.verifier import Verifier
-from chopmark.words import Channel, CustomerId, Operation, Secret
 
 LEASE_S = 60
 BATCH = 50

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
 
 Job = Callable[[], Awaitable[int]]
 Waiting = Callable[[float], Coroutine[Any, Any, bool]]

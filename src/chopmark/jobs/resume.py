@@ -3,13 +3,13 @@
 import asyncio
 from datetime import timedelta
 
-from chopmark.clock import Clock
-from chopmark.errors import Kind, Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import OrderId, OrderState
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Orders, Submissions
 from chopmark.ra.rekey import Rekey
-from chopmark.words import OrderId, OrderState
 
 AFTER = timedelta(seconds=20)
 BATCH = 50

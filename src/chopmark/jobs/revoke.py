@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.record import AuditRecord
-from chopmark.clock import Clock
-from chopmark.errors import Refused
-from chopmark.post.ports import Work, WorkKind, Works
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Refused
+from chopmark.core.types import Serial
+from chopmark.messaging.ports import Work, WorkKind, Works
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
-from chopmark.words import Serial
 
 BATCH = 10
 LEASE_S = 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chopmark.audit.head import HeadPublicKey, HeadSigner
 from chopmark.audit.ports import HeadLog, Ledger
 from chopmark.audit.sequencer import MOST_LEAVES, sequence_once
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 
 
 async def sequence(

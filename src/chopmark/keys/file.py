@@ -3,11 +3,11 @@
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from chopmark.core.types import Secret
 from chopmark.keys import stretched
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import signing
 from chopmark.pki.signing import IssuerKey
-from chopmark.words import Secret
 
 MIN_PASSPHRASE_CHARACTERS = 12
 _RSA_BITS = {KeyAlgorithm.RSA2048: 2048, KeyAlgorithm.RSA3072: 3072, KeyAlgorithm.RSA4096: 4096}

@@ -6,12 +6,12 @@ An encrypted PEM opens with a pass-phrase, or with the two shares that the line 
 import re
 from typing import TYPE_CHECKING
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import Secret
 from chopmark.keys import file, shares
 from chopmark.keys.file import FileSigner
 from chopmark.keys.ports import KeyAlgorithm, Pkcs11Settings, Signer
 from chopmark.keys.shares import Lock, Shares
-from chopmark.words import Secret
 
 if TYPE_CHECKING:
     from chopmark.keys.pkcs11 import Pkcs11Token

@@ -28,7 +28,7 @@ from pkcs11.exceptions import (
 from pkcs11.types import SignMixin
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, Pkcs11Settings, SignerUnavailable
 from chopmark.pki import signing
 from chopmark.pki.signing import IssuerPublicKey

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeAlias
 
+from chopmark.core.types import Secret
 from chopmark.pki.algorithms import KeyKind
-from chopmark.words import Secret
 
 KeyAlgorithm: TypeAlias = KeyKind
 """P256, P384, RSA2048, RSA3072 or RSA4096."""

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from chopmark.core.types import Secret
 from chopmark.keys import file
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.words import Secret
 
 MIN_CHARACTERS = 20
 MEMORY_KIB = 64 * 1024

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, Part, parts, tlv
-from chopmark.words import Secret
 
 N, R, P = 1 << 14, 8, 5
 """scrypt's cost: 16 MiB, five times over; a try takes some 0.2 s."""

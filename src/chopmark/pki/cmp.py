@@ -12,8 +12,8 @@ from enum import IntEnum
 
 from cryptography import x509
 
+from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, Part, parts, require_der, tlv
-from chopmark.words import Secret
 
 MAX_MESSAGE_BYTES = 256 * 1024
 ITERATIONS = 10_000

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chopmark.words import Text
+from chopmark.core.types import Text
 
 
 @dataclass(frozen=True, slots=True)

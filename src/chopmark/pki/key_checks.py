@@ -11,10 +11,10 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier
 
+from chopmark.core.types import Text, text
 from chopmark.pki.algorithms import RSA_SIZES, KeyKind
 from chopmark.pki.der import AlgorithmIdentifier, AnyAlgorithm, NotDer, PublicKeyInfo, encoded, require_der
 from chopmark.pki.finding import Finding
-from chopmark.words import Text, text
 
 FERMAT_ROUNDS = 100
 SMALL_FACTOR_LIMIT = 752

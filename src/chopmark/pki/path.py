@@ -6,8 +6,8 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from chopmark.core.types import text
 from chopmark.pki.finding import Finding
-from chopmark.words import text
 
 MAX_CHAIN = 5
 

@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
+from chopmark.core.types import Secret
 from chopmark.pki import signing
-from chopmark.words import Secret
 
 KDF_ROUNDS = 600_000
 MAX_NAME_CHARACTERS = 64

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat import asn1
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import text
 from chopmark.pki import cms
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.proof import MAX_TEXT_CHARACTERS, refused, signed_content
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import require_whole_utc
-from chopmark.words import text
 
 LABEL = "chopmark-possession-1"
 CONTENT_TYPE = "1.3.6.1.4.1.99999.17.2"

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Text, text
 from chopmark.pki import cms, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import require_whole_utc
-from chopmark.words import Text, text
 
 LABEL = "chopmark-proof-1"
 PROOF_CONTENT_TYPE = "1.3.6.1.4.1.99999.17.1"

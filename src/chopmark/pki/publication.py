@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from chopmark.core.types import IssuerId
 from chopmark.pki.draft import Urls
-from chopmark.words import IssuerId
 
 ROOT = IssuerId("root")
 """The root's short name in addresses."""

@@ -15,12 +15,12 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from chopmark.core.types import text
 from chopmark.pki import path, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import RDN_OIDS
-from chopmark.words import text
 
 T = TypeVar("T", bound=x509.ExtensionType)
 

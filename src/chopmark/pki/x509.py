@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
+from chopmark.core.types import IssuerId, Serial
 from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.words import IssuerId, Serial
 
 Time: TypeAlias = asn1.UTCTime | asn1.GeneralizedTime
 RDN_OIDS = {

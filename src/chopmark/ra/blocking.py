@@ -10,13 +10,13 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, staff_chain
 from chopmark.ca.ports import Issuer
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.ports import Work
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
+from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
-from chopmark.words import Serial, text
 
 ATTEMPTS = 3
 

@@ -7,9 +7,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from chopmark.core.types import KeyHome, Operation, Reason, Text, text
 from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import Order
-from chopmark.words import KeyHome, Operation, Reason, Text, text
 
 TERMS_VERSION = 3
 

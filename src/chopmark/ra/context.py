@@ -7,16 +7,9 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.log import AuditLog
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import RateLimits
-from chopmark.post.ports import OTHER_VERSION, Work, WorkKind
-from chopmark.ra.model import Order, Step
-from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
-from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
-from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
-from chopmark.words import (
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
     ActingLogin,
     CertificateState,
     Channel,
@@ -30,14 +23,21 @@ from chopmark.words import (
     Serial,
     text,
 )
+from chopmark.identity.people import Contact, People
+from chopmark.limits.budgets import RateLimits
+from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.ra.model import Order, Step
+from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
+from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
 
-    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in, so
-    that their first step need not read it again.
+    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in,
+    so that their first step need not read it again.
     """
 
     customer: CustomerId

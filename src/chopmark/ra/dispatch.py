@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chopmark.audit.record import StreamId, Tip, customer_stream, order_stream
+from chopmark.core.types import ChallengeId
 from chopmark.identity.ports import ContactRow
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup.challenge import Challenge
-from chopmark.words import ChallengeId
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Issuer
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.ports import Work
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
+from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import NO_CERTIFICATE
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
-from chopmark.words import Serial, text
 
 
 class Grounds(StrEnum):

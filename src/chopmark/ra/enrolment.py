@@ -6,10 +6,22 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import new_stream, order_stream
-from chopmark.clock import new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
+    AccountNumber,
+    CertificateState,
+    Channel,
+    KeyHome,
+    Operation,
+    OrderId,
+    OrderState,
+    Reason,
+    Serial,
+    text,
+)
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
@@ -26,18 +38,6 @@ from chopmark.ra.replace import (
 )
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.tw.account import last3
-from chopmark.words import (
-    AccountNumber,
-    CertificateState,
-    Channel,
-    KeyHome,
-    Operation,
-    OrderId,
-    OrderState,
-    Reason,
-    Serial,
-    text,
-)
 
 _NO_PROGRAMS = Refusal(
     Kind.MALFORMED,
@@ -64,7 +64,7 @@ class Enrolment:
         serial: Serial | None = None,
         instead: OrderId | None = None,
     ) -> OrderSnapshot:
-        """Return the snapshot of a new open order with its first nonce, or of the customer's live one if it is the same.
+        """Return the snapshot of a new order with its first nonce, or of the customer's live one if it is the same.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live

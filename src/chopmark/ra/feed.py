@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from chopmark.audit.events import Event
-from chopmark.words import AccountNumber, CertificateState, Serial
+from chopmark.core.types import AccountNumber, CertificateState, Serial
 
 CHANGES: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.RA_CERTIFICATE_ACTIVATED: ("serial", "old_serial"),

@@ -12,16 +12,16 @@ from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import StoredRecord, order_stream, system_stream
 from chopmark.ca.approval import DISTRUSTED
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 from chopmark.identity.ports import CustomerRow
+from chopmark.messaging.ports import Work
 from chopmark.pki import csr
-from chopmark.post.ports import Work
 from chopmark.ra.context import RaContext
 from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.stepup.challenge import ChallengeState
-from chopmark.words import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 
 
 class Issuing:

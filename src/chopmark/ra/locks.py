@@ -3,11 +3,11 @@
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import customer_stream
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, text
 from chopmark.ra.context import RaContext
 from chopmark.ra.refusals import two_people
 from chopmark.stepup.ports import Failures
-from chopmark.words import CustomerId, text
 
 
 class CustomerLocks:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from chopmark.errors import Kind, Refusal
-from chopmark.ra.policy import Policy
-from chopmark.words import (
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import (
     AccountNumber,
     ActingLogin,
     Channel,
@@ -31,6 +30,7 @@ from chopmark.words import (
     Serial,
     text,
 )
+from chopmark.ra.policy import Policy
 
 LIVE = frozenset(
     {

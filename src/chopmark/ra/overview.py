@@ -3,17 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from chopmark.errors import Refused
-from chopmark.identity.ports import AccountRow
-from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
-from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise, may_use_channel
-from chopmark.ra.ports import SubscriberCertificate
-from chopmark.ra.replace import may_carry
-from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
-from chopmark.stepup.challenge import Challenge
-from chopmark.tw.zone import local_date
-from chopmark.words import (
+from chopmark.core.refusal import Refused
+from chopmark.core.types import (
     AccountNumber,
     CertificateState,
     Channel,
@@ -24,6 +15,15 @@ from chopmark.words import (
     Text,
     text,
 )
+from chopmark.identity.ports import AccountRow
+from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.model import Order
+from chopmark.ra.policy import Advice, advise, may_use_channel
+from chopmark.ra.ports import SubscriberCertificate
+from chopmark.ra.replace import may_carry
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
+from chopmark.stepup.challenge import Challenge
+from chopmark.tw.zone import local_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,11 @@ class CustomerQueries:
     async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
         return await self._context.holdings.all(caller.customer)
+
+    async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
+        """Return those of the caller's certificates that can still be revoked, newest first."""
+        now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
+        return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
 
     async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for anybody else's."""

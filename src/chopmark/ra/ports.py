@@ -6,11 +6,8 @@ from typing import Protocol
 
 from chopmark.audit.journal import Line
 from chopmark.audit.record import AuditRecord, StoredRecord
-from chopmark.errors import Refusal
-from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work
-from chopmark.ra.model import Order
-from chopmark.words import (
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import (
     AccountNumber,
     ActingLogin,
     CertificateState,
@@ -24,6 +21,9 @@ from chopmark.words import (
     OrderState,
     Serial,
 )
+from chopmark.limits.budgets import RateLimit
+from chopmark.messaging.ports import Work
+from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +210,8 @@ class Orders(Protocol):
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and every code on its way to it.
 
-        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is no
-        such contact.
+        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is
+        no such contact.
         """
         ...
 
@@ -300,6 +300,10 @@ class Idempotency(Protocol):
 
     def finish(self, scope: str, name: str, answer: Answer) -> None:
         """Have the answer stored soon, so that nobody waits for it."""
+        ...
+
+    async def stored(self) -> None:
+        """Return when every answer that was given is stored, or cannot be."""
         ...
 
     async def forget(self, scope: str, name: str) -> None:

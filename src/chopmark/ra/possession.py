@@ -11,13 +11,13 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
 from chopmark.pki.key_words import are_key_words
 from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, Order
 from chopmark.ra.snapshots import OrderSnapshot
-from chopmark.words import KeyEvidence, Operation, OrderId, text
 
 MAX_SKEW = timedelta(minutes=10)
 

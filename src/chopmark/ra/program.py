@@ -12,7 +12,8 @@ from datetime import timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream, system_stream
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
 from chopmark.limits.budgets import RateLimit
 from chopmark.pki import csr
@@ -21,7 +22,6 @@ from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
 from chopmark.ra.rekey import OneTime, PresentedCertificate, Rekey
-from chopmark.words import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 
 DOOR = "est"
 PROGRAM = LoginId("program")

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.record import StoredRecord, parse_stamp
-from chopmark.ra.model import Order
-from chopmark.words import (
+from chopmark.core.types import (
     AccountNumber,
     Channel,
     CustomerId,
@@ -22,6 +21,7 @@ from chopmark.words import (
     Reason,
     Serial,
 )
+from chopmark.ra.model import Order
 
 DAY = timedelta(days=1)
 

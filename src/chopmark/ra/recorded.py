@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from chopmark.audit.states import FailureLimit, Rules
+from chopmark.core.types import Channel
 from chopmark.ra.policy import Policy
 from chopmark.stepup.ports import CODE
-from chopmark.words import Channel
 
 _DAY, _EVER = timedelta(days=1), timedelta(days=36500)
 BIRTH_DATE = "birth_date"

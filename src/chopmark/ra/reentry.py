@@ -16,13 +16,13 @@ from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
-from chopmark.errors import Refused
+from chopmark.core.refusal import Refused
+from chopmark.core.types import CertificateState, Installed, OrderId, OrderState, Serial
 from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.model import Order
 from chopmark.ra.recalled import Unreadable, recalled
 from chopmark.ra.rekey import Rekey
-from chopmark.words import CertificateState, Installed, OrderId, OrderState, Serial
 
 
 class Records(Protocol):

@@ -11,10 +11,10 @@ from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import StreamId, order_stream, system_stream
-from chopmark.errors import Kind, Refused
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import OrderId
 from chopmark.limits.budgets import RateLimit
 from chopmark.ra.context import Caller, RaContext, assert_two
-from chopmark.words import OrderId
 
 P = ParamSpec("P")
 T = TypeVar("T")

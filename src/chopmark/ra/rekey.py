@@ -14,7 +14,18 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer, Subject
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    Installed,
+    KeyEvidence,
+    Operation,
+    OrderId,
+    OrderState,
+    text,
+)
 from chopmark.pki import csr, est, proof
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
@@ -30,17 +41,6 @@ from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
-from chopmark.words import (
-    ActingLogin,
-    CertificateState,
-    Channel,
-    Installed,
-    KeyEvidence,
-    Operation,
-    OrderId,
-    OrderState,
-    text,
-)
 
 FOREVER = timedelta(days=36500)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Channel, FactorClass, Operation, OrderState, Text, text
 from chopmark.ra.model import Order
 from chopmark.ra.policy import ContactFacts, Policy, may_use_channel
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Channel, FactorClass, Operation, OrderState, Text, text
 
 
 def without_old_key(operation: Operation, *, had_one: bool) -> bool:

@@ -6,13 +6,13 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.consent import consent_for
 from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import Order, Step
-from chopmark.words import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
 
 CA_REASONS = {
     Reason.COMPROMISED: "key_compromise",

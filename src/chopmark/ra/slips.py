@@ -23,10 +23,11 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, customer_stream, order_stream
-from chopmark.clock import new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
+from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.post.ports import Purpose, Work, WorkKind
 from chopmark.ra.context import Caller, RaContext, contact_facts
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
@@ -35,7 +36,6 @@ from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import CODE, FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD
-from chopmark.words import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
 
 SLIP_LETTERS: Final = 20
 """Twenty letters out of sixteen are 80 bits; without vowels and digits nobody takes them for a word or a code."""

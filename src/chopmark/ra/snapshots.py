@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.record import Tip
+from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
 from chopmark.ra.model import Order
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.stepup.challenge import Challenge, ChallengeState
-from chopmark.words import CertificateState, CustomerId, LoginId, OrderId, Serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+    """A session and the snapshot that its request works on; `begun`: its Idempotency-Key is new, and is taken."""
 
     session: Session
     snapshot: OrderSnapshot | CustomerSnapshot | None
@@ -129,8 +129,8 @@ class Snapshots(Protocol):
     ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
-        not theirs, or when the Idempotency-Key was used before.
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
+        is not theirs, or when the Idempotency-Key was used before.
         """
         ...
 

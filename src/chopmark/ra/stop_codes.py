@@ -7,9 +7,9 @@ which it is found. Letters that look like another or like a digit do not occur, 
 import unicodedata
 from typing import Final
 
+from chopmark.core.types import OrderId, Secret
 from chopmark.identity.people import People
 from chopmark.pki.key_words import LETTERS
-from chopmark.words import OrderId, Secret
 
 STOP_LETTERS: Final = 10
 _TO_LETTERS: Final = str.maketrans("0123456789abcdef", LETTERS)

@@ -13,10 +13,11 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, order_stream
-from chopmark.clock import new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, Channel, text
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import OTHER_VERSION, Purpose, Work, WorkKind
+from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
 from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
@@ -24,7 +25,6 @@ from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.ra.stop_codes import stop_code, stop_hash
 from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
-from chopmark.words import ActingLogin, Channel, text
 
 PER_NETWORK = 10
 """How many references one network may try in an hour."""
@@ -100,9 +100,9 @@ class StopDesk:
     async def stop(self, typed: str, network: str) -> Stopped:
         """Return what the reference has done.
 
-        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
-        up; the order ends, or its certificate is on hold; the customer is told by all contacts.
-        Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
+        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is
+        used up; the order ends, or its certificate is on hold; the customer is told by all contacts. Raises Refused:
+        TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
         """
         context = self._context
         limits = (RateLimit(f"stop:{network}", PER_NETWORK, _HOUR), RateLimit("stops", OVER_ALL, _HOUR))

@@ -10,12 +10,12 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Suspender
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.post.ports import Work
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, Serial, text
+from chopmark.messaging.ports import Work
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
-from chopmark.words import CertificateState, Serial, text
 
 
 class Suspensions(Protocol):

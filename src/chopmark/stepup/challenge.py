@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
 from chopmark.stepup.typed import MOST, bare, code_in, folded, has_zhuyin
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
 
 MIN_DIGITS: Final = 6
 MAX_DIGITS: Final = 10

@@ -9,8 +9,8 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
+from chopmark.core.types import Secret
 from chopmark.stepup.challenge import Challenge
-from chopmark.words import Secret
 
 LABEL: Final = b"chopmark-otp-1"
 KEY_BYTES: Final = 32

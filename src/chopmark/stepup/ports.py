@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from chopmark.audit.record import AuditRecord
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import ActingLogin, ChallengeId, CustomerId, OrderId
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
-from chopmark.words import ActingLogin, ChallengeId, CustomerId, OrderId
 
 CODE: Final = "code"
 """The failure rate limit and the lock of all codes of a customer, whatever channel, order and operation."""

@@ -11,15 +11,15 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import order_stream
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
 from chopmark.limits.budgets import RateLimit
-from chopmark.post.ports import Work, WorkKind
+from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.derive import OtpKeys, derive_for
 from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits, Sequel
-from chopmark.words import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
 
 NOTHING = Sequel()
 

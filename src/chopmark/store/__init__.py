@@ -1,1 +1,1 @@
-"""The only SQL: schema, transactions, one ledger file per authority; SQLite and PostgreSQL."""
+"""The only SQL: engine, repositories by authority, schema and migrations."""

@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import AccountKind, AccountNumber, Text, text
 from chopmark.tw.malformed import malformed
 from chopmark.tw.text import capitals
-from chopmark.words import AccountKind, AccountNumber, Text, text
 
 _LABELS: Final = {
     AccountKind.FUTURES: "(期)",

@@ -2,11 +2,11 @@
 
 import re
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import CustomerId, Text, text
 from chopmark.tw.malformed import malformed
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
 from chopmark.tw.text import capitals
-from chopmark.words import CustomerId, Text, text
 
 _LONGEST = 20
 

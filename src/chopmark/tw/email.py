@@ -5,10 +5,10 @@ from typing import Final, NewType
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Text, text
 from chopmark.tw.malformed import malformed
 from chopmark.tw.text import DOT, FOLD_LIMIT, fold, has_hidden, trim
-from chopmark.words import Text, text
 
 EmailAddress = NewType("EmailAddress", str)
 """An address in ASCII: the local part as typed, the domain in lower case, an IDN as `xn--`."""

@@ -1,7 +1,7 @@
 """The one shape of a refusal in this package: a value that has the wrong form."""
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import Text
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Text
 
 
 def malformed(code: str, public: Text, field: str | None) -> Refusal:

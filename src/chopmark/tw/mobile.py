@@ -3,10 +3,10 @@
 import re
 from typing import Final, NewType
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Text, text
 from chopmark.tw.malformed import malformed
 from chopmark.tw.text import DOT, compact, has_other_digits
-from chopmark.words import Text, text
 
 E164 = NewType("E164", str)
 """A Taiwanese mobile number in the form of ITU-T E.164: `+8869` and eight digits."""

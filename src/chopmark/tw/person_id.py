@@ -10,10 +10,10 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Text, text
 from chopmark.tw.malformed import malformed
 from chopmark.tw.text import DOT, capitals
-from chopmark.words import Text, text
 
 OLD_RESIDENT_IDS_END: Final = date(2031, 1, 1)
 """The first day on which a resident id of the old form (two letters) is no longer valid."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Text, text
 from chopmark.tw.chinese_number import chinese_number
 from chopmark.tw.malformed import malformed
 from chopmark.tw.text import compact, fold
-from chopmark.words import Text, text
 
 Field = Literal["year", "month", "day"]
 Lang = Literal["zh", "en"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
+from chopmark.core.types import IssuerId
 from chopmark.pki.x509 import IssuerView, not_after
 from chopmark.va import publisher
 from chopmark.va.ports import StatusRecords
-from chopmark.words import IssuerId
 
 DAYS = (1, 7, 14, 30)
 """An alarm grows at these days before an end."""

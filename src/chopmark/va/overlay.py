@@ -11,8 +11,8 @@ from typing import Protocol
 
 from chopmark.audit.journal import Deed, Line
 from chopmark.audit.record import AuditRecord
+from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status, StatusRecords
-from chopmark.words import CertificateState, IssuerId, Serial
 
 BESIDE = 1 << 40
 """Added to the turns of an overlaid record: no certificate turns so often."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from chopmark.clock import Clock
-from chopmark.errors import Refused
+from chopmark.core.clock import Clock
+from chopmark.core.refusal import Refused
+from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import SignerUnavailable
 from chopmark.pki import ocsp
 from chopmark.pki.x509 import IssuerView
 from chopmark.va.ports import Due, Signed, StatusRecords
 from chopmark.va.responder import LIFE, Responder, told
-from chopmark.words import IssuerId, Serial
 
 BATCH = 100
 HASHES: tuple[Literal["sha1", "sha256"], ...] = ("sha256", "sha1")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import system_stream
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import crl

@@ -8,7 +8,7 @@ from cryptography import x509
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import StreamId, system_stream
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path

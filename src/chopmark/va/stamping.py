@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from chopmark.audit.ports import NotStamped
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.pki import tsp, tsp_token
 from chopmark.pki.tsp_token import TokenError
 

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chopmark.core.types import Serial
 from chopmark.va.ports import Changed, StatusChanges
-from chopmark.words import Serial
 
 EVERY_S = 1.0
 REST_S = 0.05

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.clockwatch import Trouble, believed
-from chopmark.clock import Clock, Entropy
-from chopmark.errors import Refused
+from chopmark.core.clock import Clock, Entropy
+from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.limits.budgets import RateLimit

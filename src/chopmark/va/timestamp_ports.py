@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.record import AuditRecord
-from chopmark.words import IssuerId
+from chopmark.core.types import IssuerId
 
 
 @dataclass(frozen=True, slots=True)

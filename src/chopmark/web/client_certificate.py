@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import HTTPScope
 
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import text
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 
 HEADER = b"x-client-certificate"
 """What the proxy sets: nginx's `$ssl_client_escaped_cert`, empty when the program showed none."""

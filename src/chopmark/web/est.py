@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
 from chopmark.ra.program import ProgramEnrolment, Progress
@@ -23,7 +24,6 @@ from chopmark.web.health import Health
 from chopmark.web.i18n import Translator, negotiate
 from chopmark.web.load import Load
 from chopmark.web.octets import body_within
-from chopmark.words import OrderState, Secret, Text, text
 
 ROOT = "/.well-known/est/"
 MAX_BODY = 16 * 1024

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from litestar.types import HTTPScope, Send
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 
 ROOT = "/health/"
 HOLDS = timedelta(seconds=1)

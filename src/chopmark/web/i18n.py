@@ -13,8 +13,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
 
+from chopmark.core.types import Text
 from chopmark.tw.zone import TAIPEI
-from chopmark.words import Text
 
 _ISO_DAY = re.compile(r"[12]\d{3}-(0[1-9]|1[0-2])-([0-2]\d|3[01])")
 _MONTHS = ("January February March April May June July August September October November December").split()

@@ -17,8 +17,8 @@ from typing import Any, Final, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import text
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import text
 
 TURNS_BETWEEN: Final = 8
 

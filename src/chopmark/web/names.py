@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chopmark.words import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
+from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
 
 STATE: Mapping[CertificateState, Text] = {
     CertificateState.RESERVED: text("Being made"),

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
 
-from chopmark.clock import Clock
+from chopmark.core.clock import Clock
 from chopmark.va.responder import OcspAnswer
 from chopmark.va.status_watcher import StatusGuard
 

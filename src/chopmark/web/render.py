@@ -8,10 +8,10 @@ from babel.support import Translations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from chopmark.core.types import Text
 from chopmark.web import i18n, names
 from chopmark.web.i18n import Bilingual, Lang, Translator
 from chopmark.web.views import Frame
-from chopmark.words import Text
 
 
 class Page(Protocol):

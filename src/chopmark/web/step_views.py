@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar
 
+from chopmark.core.types import Channel, KeyHome, Operation, OrderState, Reason, Text, text
 from chopmark.web.views import AccountChoice, Action, CertificateView, Frame
-from chopmark.words import Channel, KeyHome, Operation, OrderState, Reason, Text, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import ClassVar
 
+from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
 from chopmark.web.brand import SERVICE_NAMES, Brand, ServiceKey
 from chopmark.web.i18n import Lang
-from chopmark.words import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from chopmark.errors import Kind, Refusal, Refused
-from chopmark.words import Channel, Installed, KeyHome, Operation, Reason, text
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Channel, Installed, KeyHome, Operation, Reason, text
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
-from chopmark.words import Operation
+from chopmark.core.types import Operation
 from tests.contract.est.site import Answer, Door, Site, running
 from tests.contract.programs import Program
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, World
@@ -105,7 +105,7 @@ def test_curl_and_openssl_enrol_and_prove_the_certificate(site: Site, door: Door
     own = ("--cert", site.folder / "own.pem", "--key", site.folder / "own.key")
     (proved,) = certificates(door.send("simplereenroll", csr, *own))
     assert proved == made
-    (holding,) = site.do(lambda world: world.house.context.holdings.all(order.errand.caller.customer))
+    (holding,) = site.do(lambda world: world.services.ra.context.holdings.all(order.errand.caller.customer))
     assert holding.state.value == "active"
 
 

@@ -8,7 +8,7 @@ import pytest
 from asn1crypto import parser
 
 from chopmark.ca.ports import Certified, Pending
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from tests.contract.issuers import proxy, stranger
 from tests.contract.issuers.cmp_peer import CERT_CONF, IR, KUR, POLL_REQ, RR, Cmp, open_cmp
 from tests.contract.issuers.conftest import opened_peer

@@ -8,8 +8,8 @@ from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
-from chopmark.errors import Refusal
-from chopmark.words import Serial
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Serial
 from tests.contract.issuers.peers import Applicant, Peer
 from tests.contract.issuers.stranger import openssl
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from chopmark.ca.external.est import EstClient
 from chopmark.ca.external.wire import Address, Wire
 from chopmark.ca.ports import Certified, Pending
-from chopmark.errors import Refusal
-from chopmark.words import Secret
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import Secret
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est, open_est
@@ -113,4 +113,4 @@ async def test_what_a_person_has_to_ask_of_the_ca_is_told(peer: Est) -> None:
     issuer = peer.issuer()
     made = await certified(peer, issuer, peer.applicant().issuance)
     await issuer.revoke(made.serial, "superseded")
-    assert await peer.world.house.requests.attention() == {made.serial: "revoke_by_hand"}
+    assert await peer.world.services.ca.requests.attention() == {made.serial: "revoke_by_hand"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from chopmark.audit.events import Event
 from chopmark.ca.external.issuer import MOST_DOUBTS
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from tests.contract.issuers import proxy, stranger
 from tests.contract.issuers.peers import Applicant, ExternalPeer
 from tests.contract.issuers.stranger import GOOD, Ca, der

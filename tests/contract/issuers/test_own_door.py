@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from chopmark.demo import SteppingClock
-from chopmark.main import SystemClock
-from chopmark.settings import Settings
+from chopmark.app.foundation import SystemClock
+from chopmark.app.settings import Settings
+from chopmark.demo.history import SteppingClock
 from tests.contract.est.site import Site, running
 from tests.contract.est.test_clients import approve, verified
 from tests.contract.issuers.test_named_requests import errand, installation, subject_of

@@ -12,16 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chopmark.authorities import Means
+from chopmark.app.founding import founding
+from chopmark.app.issuing_cas import CaDeps
+from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.ca.ceremony.run import Ceremony
+from chopmark.cli.operating_ca import ceremony
 from chopmark.keys.shares import Shares
-from chopmark.main import founding
-from chopmark.operating_ca import ceremony
-from chopmark.settings import Settings
-from chopmark.store.engine import Engine
-from chopmark.store.opening import open_engine
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.engine.port import Engine
 from tests.contract.kill.plan import KillingEngine, Plan
 from tests.contract.world import Clock, Dice
 
@@ -50,9 +50,9 @@ def opening(plan: Plan | None, at: datetime, dice: int) -> Callable[..., Any]:
         return opened if plan is None else KillingEngine(opened, plan)
 
     @asynccontextmanager
-    async def opened(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
-        async with founding(settings, Clock(at), Dice(Random(dice)), engine, shares) as means:
-            yield means
+    async def opened(settings: Settings, shares: Shares | None) -> AsyncIterator[CaDeps]:
+        async with founding(settings, Clock(at), Dice(Random(dice)), engine, shares) as deps:
+            yield deps
 
     return opened
 

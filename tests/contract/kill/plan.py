@@ -9,8 +9,8 @@ from typing import Literal, ParamSpec, TypeVar
 
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.keys.ports import KeyAlgorithm, Signer
-from chopmark.store.engine import Engine, Snapshot
-from chopmark.store.script import Row, Script, Value
+from chopmark.store.engine.port import Engine, Snapshot
+from chopmark.store.engine.script import Row, Script, Value
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from chopmark.main import SystemClock
+from chopmark.app.foundation import SystemClock
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from tests.contract.served.serving import Served, serve

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp as other_ocsp
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.pki import cms, csr, ocsp, possession, proof, tsp
 from chopmark.pki.possession import Possession
 from tests.vectors.pki.broken import NULL, OID, SEQUENCE, Broken, Node, breaks, element, read

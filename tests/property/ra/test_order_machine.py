@@ -7,9 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, Step
-from chopmark.ra.policy import TW_BROKER
-from chopmark.words import (
+from chopmark.core.types import (
     AccountNumber,
     CustomerId,
     FactorClass,
@@ -18,6 +16,8 @@ from chopmark.words import (
     OrderId,
     OrderState,
 )
+from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, Step
+from chopmark.ra.policy import TW_BROKER
 
 START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 APPROVED = {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}

@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_cells, check_line, email_address, parse_header
 from chopmark.tw.email import parse_email
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 from chopmark.stepup.challenge import Challenge, ChallengeState, parse_code
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
 START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountKind
 from chopmark.tw.account import parse_account
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email, parse_email
@@ -17,7 +18,6 @@ from chopmark.tw.person_id import PersonId, mask_person_id, parse_person_id
 from chopmark.tw.roc import Lang, RocReading, format_roc, parse_roc_date, roc_date
 from chopmark.tw.text import FOLD_LIMIT, fold
 from chopmark.tw.zone import local_date, local_midnight, minus_months, plus_months
-from chopmark.words import AccountKind
 
 TODAY = date(2026, 11, 22)
 DIGITS = st.text(string.digits, min_size=8, max_size=8)

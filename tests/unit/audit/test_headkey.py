@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
 from chopmark.audit.headkey import FileHeadSigner, create_head_key, read_public
+from chopmark.core.types import Secret
 from chopmark.keys.file import KeyFileError
-from chopmark.words import Secret
 from tests.machine import program
 
 LOCK = Secret("a long enough pass-phrase")

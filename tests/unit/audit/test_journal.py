@@ -12,8 +12,8 @@ import pytest
 from chopmark.audit.journal import Deed, JournalDamaged, JournalKey, Line, decode_line, encode_line
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
-from chopmark.errors import Kind, Refused
-from chopmark.words import IssuerId, OrderId, Serial
+from chopmark.core.refusal import Kind, Refused
+from chopmark.core.types import IssuerId, OrderId, Serial
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 KEY = JournalKey(b"a" * 32, b"d" * 32)

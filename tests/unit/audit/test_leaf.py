@@ -25,7 +25,7 @@ from chopmark.audit.record import (
     staff_chain,
     stamp,
 )
-from chopmark.words import CustomerId
+from chopmark.core.types import CustomerId
 
 KEY = AuditKey("a1", bytes(range(32)))
 AT = datetime(2026, 3, 2, 9, 30, 15, 123_999, tzinfo=timezone(timedelta(hours=8)))

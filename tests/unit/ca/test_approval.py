@@ -11,8 +11,8 @@ from chopmark.audit.record import AuditKey, AuditKeys, StoredRecord, make_record
 from chopmark.ca.approval import MARGIN, Approval, ApprovalTerms, Distrust, differs, judge
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.client.signing import ClientKey
+from chopmark.core.types import OrderId
 from chopmark.pki import csr
-from chopmark.words import OrderId
 from tests.approved import LOGIN, Step, changed, records, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))

@@ -30,7 +30,7 @@ from tests.unit.ca.test_approval import (
     TERMS,
     by_slip,
     judged,
-    records,
+    sealed,
 )
 
 
@@ -132,7 +132,7 @@ def test_a_wish_renews_the_certificate_that_was_approved_and_no_other() -> None:
 
 
 def test_what_of_a_stored_certificate_was_not_approved_is_named_word_by_word() -> None:
-    said = records(STEPS)
+    said = sealed(STEPS)
     claimed = Claimed(ORDER, "C1", "F014000-0000001", "investor", SPKI)
     assert list(unapproved(said, TERMS, claimed)) == []
     assert list(unapproved((), TERMS, claimed)) == ["approval.no_records"]
@@ -143,7 +143,7 @@ def test_what_of_a_stored_certificate_was_not_approved_is_named_word_by_word() -
         (replace(claimed, profile="another"), "approval.other_profile"),
     ):
         assert list(unapproved(said, TERMS, other)) == [word]
-    old = records([*STEPS[:-1], (Event.RA_ORDER_SUBMITTED, {"terms": "00", "policy": "tw-broker@1"})])
+    old = sealed([*STEPS[:-1], (Event.RA_ORDER_SUBMITTED, {"terms": "00", "policy": "tw-broker@1"})])
     assert list(unapproved(old, TERMS, replace(claimed, profile="another"))) == [], "it names no profile"
-    later = records([*STEPS, (Event.RA_ORDER_ISSUED, {"serial": "01"})])
+    later = sealed([*STEPS, (Event.RA_ORDER_ISSUED, {"serial": "01"})])
     assert list(unapproved(later, TERMS, claimed)) == [], "the order's later story may follow"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Secret
 from chopmark.identity.password import (
     INITIAL_ALPHABET,
     HashUnfit,
@@ -17,7 +18,6 @@ from chopmark.identity.password import (
     new_password_refusal,
     verify,
 )
-from chopmark.words import Secret
 
 REFERENCE = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 """From src/test.c of phc-winner-argon2: "password", "somesalt", 2^8 KiB, 2 passes."""

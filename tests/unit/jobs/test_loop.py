@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.app.logs import LOGGED
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
 from chopmark.jobs.loop import FAILING_AT, Task, run
-from chopmark.logs import LOGGED
-from chopmark.words import text
 
 HOUR = 3600.0
 TURNS = 50

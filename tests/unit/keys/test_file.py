@@ -5,10 +5,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 
+from chopmark.core.types import Secret
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import FileSigner, KeyFileError, create
 from chopmark.keys.ports import KeyAlgorithm, Signer
-from chopmark.words import Secret
 from tests.vectors.pki.house import PASSPHRASE, openssl
 
 

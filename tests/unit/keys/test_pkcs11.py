@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from pkcs11 import Attribute, ObjectClass, TokenFlag
 from pkcs11.exceptions import AttributeSensitive
 
+from chopmark.core.types import IssuerId, Secret
 from chopmark.keys.adapter import as_private_key, made_by, ready, sign
 from chopmark.keys.file import FileSigner, create
 from chopmark.keys.keyring import PREFIX, Keyring, NoDevice
@@ -22,7 +23,6 @@ from chopmark.pki import crl, ocsp, signing
 from chopmark.pki.ceremony import SerialAndValidity, issuing_certificate, ocsp_responder_certificate, root_certificate
 from chopmark.pki.draft import Urls
 from chopmark.pki.x509 import IssuerView
-from chopmark.words import IssuerId, Secret
 from tests.softhsm import MODULE, Device, softhsm
 from tests.vectors.pki.house import PASSPHRASE, openssl, pem
 

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner, KeyFileError
 from chopmark.keys.keyring import Keyring, NoShares
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Lock, Shares, UnfitShares, create, new_share
-from chopmark.words import Secret
 from tests.contract.world import Clock
 from tests.machine import program
 

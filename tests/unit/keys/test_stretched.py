@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
+from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner, KeyFileError, create, rewritten
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.stretched import is_stretched, seal, unseal
-from chopmark.words import Secret
 from tests.vectors.pki.house import PASSPHRASE, openssl
 
 OTHER = Secret("another pass-phrase")

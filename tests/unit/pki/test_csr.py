@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.pki import csr
 from chopmark.pki.algorithms import KeyKind
 from tests.vectors.pki import requests

@@ -5,10 +5,10 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from chopmark.core.types import Secret
 from chopmark.keys.file import create
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import pkcs12
-from chopmark.words import Secret
 from tests.vectors.pki.house import PASSPHRASE, house, openssl
 
 WORD = Secret("Tr0ub4dor&3 four words")

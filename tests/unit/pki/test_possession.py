@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from chopmark.errors import Kind
+from chopmark.core.refusal import Kind
 from chopmark.pki import possession, proof, signing
 from chopmark.pki.possession import Possession
 from chopmark.pki.signing import IssuerKey

@@ -8,7 +8,7 @@ import pytest
 from asn1crypto import cms as strange
 from cryptography.hazmat.primitives import serialization
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import create
 from chopmark.keys.ports import KeyAlgorithm

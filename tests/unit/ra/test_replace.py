@@ -8,9 +8,9 @@ from itertools import product
 
 import pytest
 
+from chopmark.core.types import Channel, FactorClass, OrderState
 from chopmark.ra.policy import STRICT, TW_BROKER, ContactFacts
 from chopmark.ra.replace import Cancelling, Demand, Way, cancelling, demand, why_none_carries
-from chopmark.words import Channel, FactorClass, OrderState
 
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=700)

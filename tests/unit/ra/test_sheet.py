@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
+from chopmark.core.types import AccountKind, text
 from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_line, csv_lines, parse_header
-from chopmark.words import AccountKind, text
 
 TODAY = date(2026, 7, 15)
 ENGLISH = "customer,person_id,name,birth_date,mobile,email,accounts,verified_on"

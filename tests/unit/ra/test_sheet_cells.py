@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
 from chopmark.ra.customer_import.cells import Dates, read_date, spoiled, unguarded
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from tests.unit.ra.test_sheet import ENGLISH, GOOD, TODAY, checked, faults

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 from chopmark.stepup.challenge import (
     REFERENCE_ALPHABET,
     Challenge,
@@ -18,7 +19,6 @@ from chopmark.stepup.challenge import (
     parse_code,
     reference,
 )
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
 CASES: Any = json.loads((Path(__file__).parents[2] / "vectors" / "codes.json").read_text(encoding="utf-8"))
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)

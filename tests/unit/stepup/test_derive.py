@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.derive import OtpKey, OtpKeys, derive_for
-from chopmark.words import ChallengeId, Channel, CustomerId, Operation, OrderId
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 KEY = OtpKey("k1", bytes(range(32)))

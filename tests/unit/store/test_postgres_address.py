@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import chopmark
-from chopmark.store.engine import Unfit
-from chopmark.store.postgres_address import read_address
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.postgres_address import read_address
 from tests.tls import certified
 
 SOURCE = Path(chopmark.__file__).parents[1]
@@ -82,8 +82,8 @@ def test_a_ca_file_that_is_missing_is_a_sentence(tmp_path):
 
 READ = """
 import json, sys
-from chopmark.store.engine import Unfit
-from chopmark.store.postgres_address import read_address
+from chopmark.store.engine.port import Unfit
+from chopmark.store.engine.postgres_address import read_address
 try:
     print(json.dumps(["read", read_address(sys.argv[1]).hosts]))
 except Unfit as unfit:

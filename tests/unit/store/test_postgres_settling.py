@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chopmark.store.engine import NotDurable, Unfit
-from chopmark.store.postgres_route import DURABILITY, _assert_apart, _settle
+from chopmark.store.engine.port import NotDurable, Unfit
+from chopmark.store.engine.postgres_route import DURABILITY, _assert_apart, _settle
 
 
 @dataclass

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountKind, AccountNumber
 from chopmark.tw.account import label, last3, parse_account
-from chopmark.words import AccountKind, AccountNumber
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/account.json").read_text("utf-8"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.tw.customer_number import parse_customer_number
 
 

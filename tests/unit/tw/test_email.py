@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.tw.email import EmailAddress, mask_email, parse_email
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/email.json").read_text("utf-8"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.tw.mobile import E164, local_form, mask_mobile, parse_mobile
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/mobile.json").read_text("utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.tw.person_id import OLD_RESIDENT_IDS_END, PersonId, PersonIdKind, mask_person_id, parse_person_id
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/person_id.json").read_text("utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
 from chopmark.tw.roc import RocReading, format_roc, format_western, parse_roc_date, roc_date
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/roc.json").read_text("utf-8"))

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chopmark.errors import Refused
-from chopmark.store.engine import unavailable
+from chopmark.core.refusal import Refused
+from chopmark.core.types import Serial
+from chopmark.store.engine.port import unavailable
 from chopmark.va.ports import Changed, Changes
 from chopmark.va.status_watcher import TRUSTED_S, StatusWatcher
-from chopmark.words import Serial
 
 ONE, TWO, THREE = Serial("01"), Serial("02"), Serial("03")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from chopmark.core.types import IssuerId, OrderId, Secret
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import FileSigner, create
 from chopmark.keys.ports import KeyAlgorithm
@@ -20,7 +21,6 @@ from chopmark.pki.linting_certificate import Allowed, Linted, LintingCertificate
 from chopmark.pki.profile import Profile, load
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView
-from chopmark.words import IssuerId, OrderId, Secret
 
 PASSPHRASE = Secret("correct horse battery staple")
 NOW = datetime(2026, 3, 1, 4, 0, 0, tzinfo=UTC)
@@ -84,7 +84,7 @@ class House:
         return draft(**{**given, **changes})
 
     def issue(self, made: Draft) -> bytes:
-        linted = lint(made, LintingCertificate(made.tbs_der, made.exemplar_key, self.allowed))
+        linted = lint(made, LintingCertificate(made.tbs_der, made.linting_certificate_key, self.allowed))
         assert isinstance(linted, Linted)
         signature = sign_as(self.issuing_key, made.tbs_der)
         return Reserved(linted, OrderId("O"), 1).issue(signature).certificate_der

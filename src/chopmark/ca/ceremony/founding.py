@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from chopmark.ca import crosschecks
 from chopmark.ca.ports import IssuerRow, Names
-from chopmark.clock import Entropy
+from chopmark.core.clock import Entropy
+from chopmark.core.types import IssuerId, Secret
 from chopmark.keys import file as keyfile
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm, Signer
@@ -17,7 +18,6 @@ from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Urls, make_serial
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView, not_after
-from chopmark.words import IssuerId, Secret
 
 ROOT_NODE = 0x7F
 _YEAR = timedelta(days=365)

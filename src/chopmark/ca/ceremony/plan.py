@@ -10,10 +10,10 @@ import msgspec
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.founding import Founding, Serials
 from chopmark.ca.ports import Names
+from chopmark.core.types import IssuerId
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.keys.shares import Lock
 from chopmark.pki.publication import Publication
-from chopmark.words import IssuerId
 
 PLAN, JOURNAL = "plan.json", "journal.json"
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from chopmark.ca.external.ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent
 from chopmark.ca.external.wire import Said, Wire
-from chopmark.words import Secret
+from chopmark.core.types import Secret
 
 _API = "/api/v1/cfssl/"
 _JSON = {"content-type": "application/json"}

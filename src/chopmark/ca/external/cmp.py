@@ -18,7 +18,7 @@ from chopmark.ca.external.ports import (
     Waiting,
 )
 from chopmark.ca.external.wire import Said, Wire
-from chopmark.clock import Clock, Entropy
+from chopmark.core.clock import Clock, Entropy
 from chopmark.pki import cmp
 from chopmark.pki.cmp import BadMessage, Body, Header, Message, Shared, Status, Verdict
 from chopmark.pki.crl import CrlReason

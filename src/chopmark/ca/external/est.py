@@ -11,9 +11,9 @@ from cryptography import x509
 
 from chopmark.ca.external.ports import Answer, Denied, Ending, ExternalRequest, NotReached, Received, Silent, Waiting
 from chopmark.ca.external.wire import Said, Wire
+from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, parts
 from chopmark.pki.x509 import spki_der
-from chopmark.words import Secret
 
 _WELL_KNOWN = "/.well-known/est/"
 _CSR = {"content-type": "application/pkcs10"}

@@ -12,10 +12,10 @@ from typing import Protocol, TypeAlias
 
 from chopmark.audit.record import AuditRecord
 from chopmark.ca.approval import ApprovalTerms
+from chopmark.core.types import IssuerId, OrderId, Serial
+from chopmark.messaging.ports import Work
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming
-from chopmark.post.ports import Work
-from chopmark.words import IssuerId, OrderId, Serial
 
 
 class RequestState(StrEnum):

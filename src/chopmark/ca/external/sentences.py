@@ -1,7 +1,7 @@
 """What customers are told when another CA says no, or sends what is not theirs."""
 
-from chopmark.errors import Kind, Refusal
-from chopmark.words import text
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import text
 
 DENIED = Refusal(
     Kind.FORBIDDEN,

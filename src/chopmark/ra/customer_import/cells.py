@@ -9,11 +9,11 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import Text, text
 from chopmark.ra.customer_import.decoding import made_octets
 from chopmark.tw.roc import parse_roc_date, roc_date
 from chopmark.tw.text import fold, trim
-from chopmark.words import Text, text
 
 
 class Dates(StrEnum):

@@ -14,10 +14,11 @@ from datetime import datetime
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.clock import Entropy
+from chopmark.core.clock import Entropy
+from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
-from chopmark.post.ports import Work
+from chopmark.messaging.ports import Work
 from chopmark.ra.customer_import.differences import (
     CHANNELS,
     Difference,
@@ -41,7 +42,6 @@ from chopmark.ra.customer_import.ports import (
 from chopmark.ra.customer_import.reading import Waiting
 from chopmark.ra.customer_import.sheet import Column, Row
 from chopmark.tw.zone import local_midnight
-from chopmark.words import Channel, CustomerId
 
 
 @dataclass(frozen=True, slots=True)

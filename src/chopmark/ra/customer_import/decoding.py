@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import IO, Final
 
-from chopmark.words import Text, text
+from chopmark.core.types import Text, text
 
 LONGEST_LINE: Final = 16_384
 """Octets."""

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chopmark.core.types import AccountNumber, Channel, CustomerId, text
 from chopmark.identity.ports import CustomerRow
 from chopmark.identity.sealed import Sealer
 from chopmark.ra.customer_import.ports import Allowed, Borne, DirectoryState, Rules, Trait
 from chopmark.ra.customer_import.reading import Waiting
 from chopmark.ra.customer_import.sheet import Column, Fault, Row
-from chopmark.words import AccountNumber, Channel, CustomerId, text
 
 CONTACT_COLUMNS = {Channel.MOBILE: Column.MOBILE, Channel.EMAIL: Column.EMAIL}
 CHANNELS = {column: channel for channel, column in CONTACT_COLUMNS.items()}

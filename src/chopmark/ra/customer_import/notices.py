@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chopmark.clock import Entropy
+from chopmark.core.clock import Entropy
+from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import ContactRow
-from chopmark.post.ports import Purpose, Work, WorkKind
+from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.ra.customer_import.differences import CHANNELS, Difference, Turn
 from chopmark.ra.customer_import.ports import Borne, DirectoryState, Past, Trait
 from chopmark.ra.customer_import.sheet import Column
-from chopmark.words import Channel, CustomerId
 
 AFTERWARDS = timedelta(milliseconds=1)
 """Contacts that stay are told after those that were replaced."""

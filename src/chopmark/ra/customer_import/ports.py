@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from chopmark.audit.record import AuditRecord, StreamId, Tip
-from chopmark.errors import Refusal
+from chopmark.core.refusal import Refusal
+from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.post.ports import Work
-from chopmark.words import AccountNumber, Channel, CustomerId
+from chopmark.messaging.ports import Work
 
 KEPT = timedelta(days=30)
 """So long a contact that was changed or removed is kept, sealed, for notices to it."""

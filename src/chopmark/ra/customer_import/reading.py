@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from typing import IO, Any, Final
 
+from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.identity.sealed import Sealer
 from chopmark.ra.customer_import.cells import Dates
@@ -22,7 +23,6 @@ from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_
 from chopmark.tw.email import EmailAddress
 from chopmark.tw.mobile import E164
 from chopmark.tw.person_id import PersonId, PersonIdKind
-from chopmark.words import AccountKind, AccountNumber, Channel, CustomerId, Text, text
 
 BATCH: Final = 1000
 """Lines that are checked, and written, together."""

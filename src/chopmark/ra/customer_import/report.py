@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from chopmark.core.types import CustomerId
 from chopmark.ra.customer_import.reading import MOST_FAULTS
 from chopmark.ra.customer_import.sheet import Fault
-from chopmark.words import CustomerId
 
 
 @dataclass(frozen=True, slots=True)

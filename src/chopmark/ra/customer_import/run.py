@@ -19,8 +19,9 @@ from typing import IO
 from chopmark.audit.events import Event
 from chopmark.audit.log import ATTEMPTS, AuditLog, StaleStream
 from chopmark.audit.record import AuditRecord, customer_stream, staff_chain
-from chopmark.clock import Clock, Entropy, new_id
-from chopmark.errors import Kind, Refusal, Refused
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CustomerId, text
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
 from chopmark.ra.context import assert_staff
 from chopmark.ra.customer_import.cells import Dates
@@ -64,7 +65,6 @@ from chopmark.ra.customer_import.report import Remarks, Report, by_line
 from chopmark.ra.customer_import.sheet import Column, Fault, Row, check_cells
 from chopmark.ra.policy import Policy
 from chopmark.tw.zone import local_date
-from chopmark.words import CustomerId, text
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total, in octets; each octet counts twice, once a pass."""

@@ -14,7 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from chopmark.errors import Kind, Refusal
+from chopmark.core.refusal import Kind, Refusal
+from chopmark.core.types import AccountKind, CustomerId, Text, text
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.customer_import.cells import Dates, read_date, spoiled, unguarded, zero_lost
 from chopmark.tw.account import label, parse_account
@@ -23,7 +24,6 @@ from chopmark.tw.email import EmailAddress, parse_email
 from chopmark.tw.mobile import E164, parse_mobile
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
 from chopmark.tw.text import capitals, compact, has_hidden
-from chopmark.words import AccountKind, CustomerId, Text, text
 
 T = TypeVar("T")
 

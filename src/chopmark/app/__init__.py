@@ -1,0 +1,1 @@
+"""The application: settings, and the object graph that a process is built of."""

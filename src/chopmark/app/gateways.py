@@ -1,0 +1,77 @@
+"""Which gateways an installation has, from its settings: mail by SMTP, and in the demo the inbox."""
+
+import ssl
+
+from chopmark.app.settings import Settings
+from chopmark.core.types import Channel, Secret
+from chopmark.messaging.demo import DemoGateway, InboxPort
+from chopmark.messaging.ports import FaultReason, Gateway
+from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
+from chopmark.tw.email import EmailAddress, mask_email
+from chopmark.tw.mobile import E164, mask_mobile
+from chopmark.web.brand import Brand
+
+
+class GatewayUnfit(Exception):
+    """A gateway's settings do not work; the text says which and what to do."""
+
+
+def channels_of(settings: Settings) -> frozenset[Channel]:
+    """Return the channels that have a gateway; the others are not offered."""
+    mail = {Channel.EMAIL} if settings.smtp.host else set()
+    return frozenset(Channel) if settings.mode == "demo" else frozenset(mail)
+
+
+def gateways_of(settings: Settings, brand: Brand, inbox: InboxPort) -> list[Gateway]:
+    """Return the gateways of an installation, in the order in which they are tried. Raises GatewayUnfit."""
+    gateways: list[Gateway] = []
+    if settings.smtp.host:
+        gateways.append(_mail(settings, brand))
+    if settings.mode == "demo":
+        gateways.append(DemoGateway(Channel.MOBILE, inbox, lambda value: mask_mobile(E164(value))))
+        if not settings.smtp.host:
+            gateways.append(DemoGateway(Channel.EMAIL, inbox, lambda value: mask_email(EmailAddress(value))))
+    return gateways
+
+
+async def reach_mail(settings: Settings, brand: Brand) -> str | None:
+    """Ask the mail server as a mail would, and send none; return what is wrong as a sentence, or None."""
+    reason = await _mail(settings, brand).reach()
+    if reason is None:
+        return None
+    said = _WRONG.get(reason, "it does not answer as a mail server should")
+    return f"the mail server {settings.smtp.host}:{settings.smtp.port} cannot be used ({reason.value}): {said}"
+
+
+def _mail(settings: Settings, brand: Brand) -> SmtpGateway:
+    made = SmtpSettings(
+        host=settings.smtp.host,
+        port=settings.smtp.port,
+        tls=Tls(settings.smtp.tls),
+        user=settings.smtp.user or None,
+        password=Secret(settings.smtp.password.get_secret_value()) if settings.smtp.user else None,
+        sender_address=settings.smtp.sender,
+        sender_name=brand.firm.zh,
+    )
+    return SmtpGateway(made, tls_context=_trust(settings))
+
+
+def _trust(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the mail server's certificate is verified with: the firm's own file, or the machine's (None)."""
+    if settings.smtp.ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(settings.smtp.ca))
+    except OSError as error:
+        raise GatewayUnfit("smtp.ca names no PEM file of certificates that can be read") from error
+
+
+_WRONG = {
+    FaultReason.UNREACHABLE: "nothing answers there, or it offers no service",
+    FaultReason.TIMEOUT: "it does not answer in time",
+    FaultReason.DROPPED: "it ends the connection",
+    FaultReason.TLS: "its certificate is not trusted: is the authority's in smtp.ca, and is the name right?",
+    FaultReason.AUTHENTICATION: "it does not accept smtp.user and smtp.password",
+    FaultReason.BUSY: "it asks to come later",
+    FaultReason.PROTOCOL: "it lacks something that we insist on; does it offer what smtp.tls says?",
+}

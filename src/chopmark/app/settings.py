@@ -1,0 +1,362 @@
+"""Every setting, once, frozen: unit, range, default and a sentence. Unknown keys are refused.
+
+Sources, the later wins: the defaults, a TOML file (`CHOPMARK_CONFIG`), environment variables `CHOPMARK_...`, and files
+in `secrets_dir` for what must not stand in an environment.
+"""
+
+import os
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from chopmark.core.types import Secret
+from chopmark.keys.ports import Pkcs11Settings
+
+
+class Smtp(BaseSettings):
+    """The mail gateway; an empty host means none."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(description="Host name of the SMTP server; empty: no mail gateway.")] = ""
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port.")] = 587
+    tls: Annotated[Literal["none", "starttls", "tls"], Field(description="`none` is for loopback only.")] = "starttls"
+    ca: Annotated[
+        Path | None, Field(description="PEM file that the mail server's TLS is verified with; empty: the machine's.")
+    ] = None
+    user: Annotated[str, Field(description="Login name; empty: no authentication.")] = ""
+    password: Annotated[SecretStr, Field(description="Login password.")] = SecretStr("")
+    sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
+
+
+class Limits(BaseSettings):
+    """What a process bears of its clients: how long each may take, and how many there may be."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    connections: Annotated[int, Field(ge=16, le=16384, description="Connections that a process holds.")] = 512
+    connections_a_network: Annotated[
+        int,
+        Field(ge=1, le=16384, description="Of these from one address (IPv6: one /64); `trusted_proxies` do not count."),
+    ] = 64
+    requests: Annotated[
+        int,
+        Field(ge=4, le=4096, description="Requests in progress at the portal; at half of them applications wait."),
+    ] = 64
+    status_requests: Annotated[
+        int, Field(ge=4, le=4096, description="OCSP and CRL requests in progress, beside the portal's.")
+    ] = 64
+    head_octets: Annotated[int, Field(ge=4096, le=65536, description="Octets of a request's line and headers.")] = 16384
+    first_byte_s: Annotated[
+        int, Field(ge=1, le=120, description="Seconds from connecting to the first byte; TLS has as many.")
+    ] = 10
+    head_s: Annotated[int, Field(ge=1, le=120, description="Seconds for a request's line and headers.")] = 10
+    body_s: Annotated[int, Field(ge=1, le=120, description="Seconds for a request's body.")] = 20
+    idle_s: Annotated[int, Field(ge=1, le=120, description="Seconds between two requests of a connection.")] = 15
+    answer_s: Annotated[
+        int, Field(ge=1, le=600, description="Seconds until an answer is made, and as many until it is fetched.")
+    ] = 60
+
+
+class Settings(BaseSettings):
+    """One installation's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHOPMARK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        nested_model_default_partial_update=True,
+    )
+
+    mode: Annotated[
+        Literal["production", "demo"], Field(description="`production` refuses demo gateways and plain-http cookies.")
+    ] = "production"
+    data: Annotated[Path, Field(description="Directory for everything kept outside the database.")] = Path("data")
+    journal_dir: Annotated[
+        Path | None,
+        Field(description="Directory of signed heads and journal, on another disk than the database; empty: `data`."),
+    ] = None
+    database: Annotated[
+        str, Field(description="Database URL; empty: SQLite in the data directory. Or postgresql://...")
+    ] = ""
+    pool: Annotated[int, Field(ge=2, le=64, description="Database connections a process.")] = 8
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port to listen on.")] = 8080
+    public_url: Annotated[str, Field(description="How browsers reach this portal, without a final slash.")] = ""
+    status_url: Annotated[
+        str, Field(description="Plain-http address of CRL, OCSP and issuer certificates; empty: the public URL.")
+    ] = ""
+    brand: Annotated[Path | None, Field(description="TOML file with the firm's words, logo and colours.")] = None
+    policy: Annotated[Literal["tw-broker", "strict"], Field(description="Which preset decides.")] = "tw-broker"
+    code_digits: Annotated[int, Field(ge=6, le=10, description="Digits of a one-time code.")] = 6
+    import_percent: Annotated[
+        int, Field(ge=0, le=100, description="So many of a sheet's known customers may get other contacts unnamed.")
+    ] = 5
+    import_floor: Annotated[
+        int, Field(ge=0, le=10000, description="In a small sheet so many customers may, whatever their share.")
+    ] = 5
+    profile: Annotated[
+        Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
+    ] = "investor"
+    node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
+    smtp: Smtp = Smtp()
+    limits: Limits = Limits()
+    clock_kept_by: Annotated[
+        Literal["kernel", "host"],
+        Field(description="`kernel`: it knows whether the clock is synchronised; `host`: its host sees to that."),
+    ] = "kernel"
+    behind_proxy: Annotated[
+        Literal["unanswered", "yes", "no"],
+        Field(description="Whether a proxy stands in front of the server; production asks for an answer."),
+    ] = "unanswered"
+    trusted_proxies: Annotated[
+        str,
+        Field(description="Networks of the proxies, with commas between: from them alone `proxy_header` is believed."),
+    ] = ""
+    proxy_header: Annotated[
+        str,
+        Field(description="Header in which the proxy names the client's address; `Forwarded` is read by RFC 7239."),
+    ] = "X-Forwarded-For"
+    proxy_hops: Annotated[int, Field(ge=1, le=8, description="How many proxies a request comes through.")] = 1
+    client_address_header: Annotated[
+        str,
+        Field(description="Before `behind_proxy`; a header that is believed from every address. Ends soon."),
+    ] = ""
+    est_url: Annotated[
+        str, Field(description="https address of the EST door for customers' programs; empty: there is none.")
+    ] = ""
+    est_socket: Annotated[
+        Path | None, Field(description="Private socket on which the EST door waits for its TLS proxy.")
+    ] = None
+    est_certificate: Annotated[
+        Path | None, Field(description="PEM file: the EST door ends TLS itself, with this certificate and its chain.")
+    ] = None
+    est_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
+    est_port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST door that ends TLS itself.")] = 8443
+    timestamp_url: Annotated[
+        str, Field(description="RFC 3161 authority that stamps the audit's head every hour; empty: our own.")
+    ] = ""
+    timestamp_roots: Annotated[
+        Path | None, Field(description="PEM file with the roots behind `timestamp_url`, those of former ones too.")
+    ] = None
+    otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
+    otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
+    audit_key: Annotated[SecretStr, Field(description="32 bytes in hex: audit leaves are sealed with it.")] = SecretStr(
+        ""
+    )
+    data_key: Annotated[SecretStr, Field(description="32 bytes in hex: personal data is sealed with it.")] = SecretStr(
+        ""
+    )
+    lookup_key: Annotated[SecretStr, Field(description="32 bytes in hex: look-ups are hashed with it.")] = SecretStr("")
+    signer: Annotated[
+        Literal["file", "pkcs11"], Field(description="Where `ca init` makes the CA's keys: in files or in an HSM.")
+    ] = "file"
+    pkcs11_module: Annotated[
+        str, Field(description="Path of the HSM maker's PKCS #11 library; empty: there is no HSM.")
+    ] = ""
+    pkcs11_token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
+    pkcs11_pin: Annotated[SecretStr, Field(description="PIN of the token's user.")] = SecretStr("")
+    ca_passphrase: Annotated[SecretStr, Field(description="Opens the CA's key files.")] = SecretStr("")
+    ca_share_one: Annotated[
+        SecretStr, Field(description="The first operator's share: with the second one's it opens the CA's key files.")
+    ] = SecretStr("")
+    ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
+    issuer: Annotated[
+        Literal["embedded", "cfssl", "cmp", "est"],
+        Field(
+            description="Who certifies: the built-in CA, or another one by this protocol ([how](external-ca.en.md))."
+        ),
+    ] = "embedded"
+    issuer_url: Annotated[str, Field(description="Address of the other CA, without a final slash.")] = ""
+    issuer_anchors: Annotated[
+        Path | None, Field(description="PEM file of the other CA's root, and of what stands between.")
+    ] = None
+    issuer_title: Annotated[
+        str, Field(description="The other CA's name for customers; empty: the one in its certificate.")
+    ] = ""
+    issuer_profile: Annotated[
+        str, Field(description="The profile's name at the other CA (cfssl: profile, EST: label); empty: as here.")
+    ] = ""
+    issuer_naming: Annotated[
+        Literal["ours", "theirs"],
+        Field(description="`ours`: the subject is exactly our profile's; `theirs`: the CA writes it around our CN."),
+    ] = "ours"
+    issuer_overlap: Annotated[
+        Literal["yes", "no"], Field(description="`no`: the other CA ends a customer's old certificate at issue.")
+    ] = "yes"
+    issuer_user: Annotated[
+        str, Field(description="Our name at the other CA (CMP: reference value, EST: HTTP user).")
+    ] = ""
+    issuer_secret: Annotated[
+        SecretStr, Field(description="Our secret at the other CA (cfssl: key in hex; CMP, EST: the shared secret).")
+    ] = SecretStr("")
+    issuer_tls_trust: Annotated[
+        Path | None, Field(description="PEM file that the other CA's TLS is verified with; empty: the machine's.")
+    ] = None
+    issuer_tls_certificate: Annotated[
+        Path | None, Field(description="PEM file of our own certificate for mutual TLS; empty: none.")
+    ] = None
+    issuer_tls_key: Annotated[Path | None, Field(description="PEM file of its key.")] = None
+    issuer_wait_s: Annotated[int, Field(ge=1, le=15, description="Seconds that the other CA has for an answer.")] = 10
+    csrf_key: Annotated[
+        SecretStr,
+        Field(description="32 bytes in hex: form tokens and the cookies of known browsers are signed with it."),
+    ] = SecretStr("")
+    secrets_dir: Annotated[Path | None, Field(description="Directory whose files are secrets, a setting each.")] = None
+
+    @model_validator(mode="after")
+    def _addresses(self) -> "Settings":
+        for url in (self.public_url, self.status_url):
+            if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
+                raise ValueError("public_url and status_url are http(s) addresses without a final slash")
+        for name, url in (("public_url", self.public_url), ("est_url", self.est_url)):
+            _, _, path, query, fragment = urlsplit(url)
+            if path or query or fragment or "@" in url:
+                raise ValueError(f"{name} has a host name, and a port if need be, and no path: pages begin at /")
+        if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
+            raise ValueError("in production public_url begins with https://")
+        if self.est_url and (not self.est_url.startswith("https://") or self.est_url.endswith("/")):
+            raise ValueError("est_url is an https address without a final slash")
+        if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
+            raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
+        self._check_proxies()
+        if self.limits.requests + self.limits.status_requests >= self.limits.connections:
+            raise ValueError("limits: requests and status_requests together are fewer than connections")
+        if self.timestamp_url and not self.timestamp_url.startswith(("http://", "https://")):
+            raise ValueError("timestamp_url is an http(s) address")
+        if self.timestamp_url and self.timestamp_roots is None:
+            raise ValueError("with timestamp_url goes timestamp_roots: whom to believe")
+        device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
+        if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
+            raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _other_ca(self) -> "Settings":
+        if self.issuer == "embedded":
+            return self
+        secure = self.issuer_url.startswith("https://")
+        near = self.issuer_url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+        plain = near or (self.issuer == "cmp" and self.issuer_url.startswith("http://"))
+        if not (secure or plain) or self.issuer_url.endswith("/"):
+            raise ValueError("issuer_url is an https address without a final slash (plain http: CMP, or this machine)")
+        if (self.issuer_tls_certificate is None) != (self.issuer_tls_key is None):
+            raise ValueError("mutual TLS needs issuer_tls_certificate and issuer_tls_key, both")
+        if self.issuer_anchors is None:
+            raise ValueError("issuer_anchors names a PEM file with the other CA's certificates")
+        secret = self.issuer_secret.get_secret_value()
+        if not secret and (self.issuer != "est" or self.issuer_tls_key is None):
+            raise ValueError("issuer_secret is not set: our secret at the other CA")
+        if self.issuer == "cmp" and not self.issuer_user:
+            raise ValueError("issuer_user is not set: the reference value that goes with the shared secret")
+        return self
+
+    def _check_proxies(self) -> None:
+        try:
+            trusted = [ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip()]
+        except ValueError as error:
+            raise ValueError(
+                "trusted_proxies are networks with commas between, as in 10.0.0.0/8, 2001:db8::/64"
+            ) from error
+        if self.behind_proxy == "yes" and not (trusted and self.proxy_header):
+            raise ValueError("behind_proxy is yes: name the proxies' networks in trusted_proxies, and proxy_header")
+        if self.behind_proxy != "yes" and trusted:
+            raise ValueError("trusted_proxies goes with behind_proxy = yes")
+        if self.behind_proxy != "unanswered" and self.client_address_header:
+            raise ValueError("behind_proxy and proxy_header have replaced client_address_header: take it away")
+
+    @property
+    def proxy_unanswered(self) -> str:
+        """What production says that has not been told whether a proxy stands in front; empty when it has."""
+        if self.mode != "production" or self.behind_proxy != "unanswered" or self.client_address_header:
+            return ""
+        return "say whether a proxy stands in front: behind_proxy = yes, with its networks in trusted_proxies, or no"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, secret files, TOML file."""
+        del dotenv_settings, file_secret_settings
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
+        if secrets:
+            _require_readable(Path(secrets), set(cls.model_fields))
+            sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
+        config = os.environ.get("CHOPMARK_CONFIG")
+        if config:
+            sources.append(TomlConfigSettingsSource(settings_cls, config))
+        return tuple(sources)
+
+    @property
+    def outside(self) -> Path:
+        """Where signed heads and journal are: what the database has to answer to."""
+        return self.journal_dir or self.data
+
+    @property
+    def database_url(self) -> str:
+        """The database URL, with its default."""
+        return self.database or f"sqlite:///{(self.data / 'chopmark.sqlite').absolute()}"
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether both operators' shares are among the secrets."""
+        return bool(self.ca_share_one.get_secret_value() and self.ca_share_two.get_secret_value())
+
+    @property
+    def device(self) -> Pkcs11Settings | None:
+        """The HSM, when there is one."""
+        if not self.pkcs11_module:
+            return None
+        return Pkcs11Settings(self.pkcs11_module, self.pkcs11_token, Secret(self.pkcs11_pin.get_secret_value()))
+
+    @property
+    def kernel_keeps_clock(self) -> bool:
+        """Whether the kernel's word on the clock counts; a demo runs on any machine."""
+        return self.mode == "production" and self.clock_kept_by == "kernel"
+
+    @property
+    def portal_url(self) -> str:
+        """How browsers reach this portal."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def publication_url(self) -> str:
+        """Where certificate status is published: plain http, a literal address in the demo."""
+        return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"
+
+
+def _require_readable(folder: Path, names: set[str]) -> None:
+    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
+
+    One line end at the end is no part of a secret.
+    """
+    for path in sorted(folder / name for name in names):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
+        try:
+            written = content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no text in UTF-8") from None
+        if any(character in written.rstrip("\r\n") for character in "\r\n\0"):
+            raise ValueError(f"{path} has more than one line: a secret is one line")

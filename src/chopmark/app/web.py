@@ -1,0 +1,105 @@
+"""What the web is given: the portal with its API and publication, and the EST interface."""
+
+from chopmark.app.external_ca import anchors_of, published
+from chopmark.app.issuing_cas import roots, title
+from chopmark.app.readiness import checks
+from chopmark.app.services import Services
+from chopmark.app.settings import Settings
+from chopmark.ca.shipped import profile_named
+from chopmark.core.types import IssuerId, Secret
+from chopmark.pki import est
+from chopmark.va.ports import Crl
+from chopmark.web.client_address import EVERYWHERE, ClientAddresses, read_networks
+from chopmark.web.client_certificate import from_proxy, from_tls
+from chopmark.web.est import Est, EstDoor
+from chopmark.web.health import Health
+from chopmark.web.i18n import Translator, load_catalogues
+from chopmark.web.load import Load
+from chopmark.web.services import Demo, PublicationServices, PublishedCa, WebServices
+
+
+def addresses_of(settings: Settings) -> ClientAddresses:
+    """Return how clients' addresses are found; the setting of before believed every address."""
+    if settings.client_address_header:
+        return ClientAddresses(settings.client_address_header, EVERYWHERE)
+    if settings.behind_proxy != "yes":
+        return ClientAddresses()
+    return ClientAddresses(settings.proxy_header, read_networks(settings.trusted_proxies), settings.proxy_hops)
+
+
+def web_services(services: Services, demo: Demo | None = None) -> WebServices:
+    """Return what the web is given."""
+    foundation = services.foundation
+    settings = foundation.settings
+    return WebServices(
+        brand=foundation.brand,
+        policy=foundation.policy,
+        portal=foundation.portal,
+        portal_url=settings.portal_url,
+        demo_mode=settings.mode == "demo",
+        csrf_secret=Secret(settings.csrf_key.get_secret_value()),
+        addresses=addresses_of(settings),
+        est_url=settings.est_url,
+        issuer_title=services.ca.certifier.name,
+        clock=foundation.clock,
+        entropy=foundation.entropy,
+        identity=services.identity,
+        ra=services.ra,
+        publication=publication_services(services),
+        checks=checks(services),
+        require_whole=foundation.restorewatch.require_whole,
+        load=Load(settings.limits.requests, settings.limits.status_requests),
+        demo=demo,
+    )
+
+
+def publication_services(services: Services) -> PublicationServices:
+    """Return what relying parties are answered with; of another CA only its certificates."""
+    cas = services.ca.cas
+    other = [PublishedCa(one, called, der, 0) for one, called, der in published(services.foundation.settings)]
+    issuing = [
+        PublishedCa(ca.authority.view.id, title(ca), ca.authority.view.certificate_der, ca.publisher.shards)
+        for ca in cas
+    ]
+    above = [PublishedCa(root, name, certificate, 1) for root, name, certificate in roots(cas)]
+
+    async def crl(issuer: str, shard: int) -> Crl | None:
+        return (await services.va.status.shard(IssuerId(issuer), shard)).crl
+
+    return PublicationServices(
+        responders={ca.authority.view.id: ca.responder for ca in cas},
+        timestamps=services.va.stamps.authority,
+        authorities=(*other, *issuing, *above),
+        crl=crl,
+    )
+
+
+def ca_certificates(services: Services) -> tuple[bytes, ...]:
+    """Return the certificates, DER, of all issuing CAs, those that issue no more included, and then of their roots.
+
+    Another CA that certifies here comes first.
+    """
+    other = None if services.foundation.settings.issuer == "embedded" else anchors_of(services.foundation.settings)
+    issuing = [ca.authority.view.certificate_der for ca in services.ca.cas]
+    above = [certificate for _, _, certificate in roots(services.ca.cas)]
+    return tuple(dict.fromkeys([*(() if other is None else (*other.between, *other.roots)), *issuing, *above]))
+
+
+def est_interface(services: Services) -> Est:
+    """Return the EST interface: behind a proxy when it has a socket, else ending TLS itself."""
+    profile = profile_named(services.foundation.settings.profile)
+    return Est(
+        EstDoor(
+            program=services.ra.program,
+            label=profile.name,
+            certificates=ca_certificates(services),
+            attributes=est.csr_attributes(profile),
+            translator=Translator(load_catalogues()),
+            certificate_of=from_tls if services.foundation.settings.est_socket is None else from_proxy,
+            health=Health(checks(services), services.foundation.clock),
+            require_whole=services.foundation.restorewatch.require_whole,
+            load=Load(
+                services.foundation.settings.limits.requests, services.foundation.settings.limits.status_requests
+            ),
+        )
+    )

@@ -1,0 +1,78 @@
+"""What `chopmark ca rewrap` does: key files under a pass-phrase are written anew, stretched, or under another one."""
+
+import asyncio
+from pathlib import Path
+
+from chopmark.app.settings import Settings
+from chopmark.audit.events import Event
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import system_stream
+from chopmark.cli.console import at_console
+from chopmark.cli.operating_ca import say
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Secret, text
+from chopmark.keys import file as keyfile
+from chopmark.keys.file import KeyFileError
+from chopmark.keys.keyring import PREFIX
+from chopmark.keys.shares import Lock
+from chopmark.ra.context import assert_staff
+from chopmark.store.repositories.ca.rewrapping import KeptKeys
+
+
+async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
+    """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
+
+    `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
+    in its place  3 [tx] the record and its record. Raises Refused.
+    """
+    assert_staff(by, "by")
+    present = Secret(settings.ca_passphrase.get_secret_value())
+    next_one = present if following is None else Secret((await asyncio.to_thread(_read, following)).decode().strip())
+    async with at_console(settings) as services:
+        kept = KeptKeys(services.foundation.engine)
+        mine = [one for one in await kept.all() if not _elsewhere(one.stored)]
+        changes = [(one, _anew(one.stored, present, next_one, f"{one.kind} of {one.issuer}")) for one in mine]
+        written = [(path, _anew(await asyncio.to_thread(_read, path), present, next_one, str(path))) for path in files]
+        for path, pem in written:
+            await asyncio.to_thread(_in_place, path, pem)
+
+        async def put(builder: RecordBuilder) -> None:
+            await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
+
+        if changes:
+            await services.foundation.audit_log.write(system_stream("ca"), put)
+    say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
+    if following is not None:
+        say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST door again.")
+    return 0
+
+
+def _elsewhere(stored: bytes) -> bool:
+    """Whether a key is in a device, or under the operators' shares."""
+    return stored.startswith(PREFIX) or Lock.of(stored) is not None
+
+
+def _anew(pem: bytes, present: Secret, following: Secret, what: str) -> bytes:
+    try:
+        return keyfile.rewritten(pem, present, following)
+    except KeyFileError as error:
+        said = text("The key of %(what)s does not open with ca_passphrase; nothing was changed.", what=what)
+        raise Refused(Refusal(Kind.CONFLICT, said, code="key")) from error
+    except ValueError as error:
+        said = text("The new pass-phrase needs at least %(least)s characters.", least=keyfile.MIN_PASSPHRASE_CHARACTERS)
+        raise Refused(Refusal(Kind.MALFORMED, said, code="passphrase")) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        said = text("The file %(name)s cannot be read.", name=path.name)
+        raise Refused(Refusal(Kind.NOT_FOUND, said, field="file", code="file")) from error
+
+
+def _in_place(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    beside.touch(mode=0o600)
+    beside.write_bytes(content)
+    beside.replace(path)

@@ -1,0 +1,1 @@
+"""The demo: its people, and the past that they are given."""

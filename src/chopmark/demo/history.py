@@ -1,0 +1,290 @@
+"""The demo: about twenty made-up customers whose past is played through the ordinary verbs, so that every path shows.
+
+A clock steps from 400 days ago to now; the CA is founded first, then each customer's story happens in time order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
+from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
+from chopmark.app.services import Services, build
+from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
+from chopmark.client.signing import ClientKey
+from chopmark.core.refusal import Refused
+from chopmark.core.types import (
+    AccountNumber,
+    Channel,
+    CustomerId,
+    FactorClass,
+    KeyHome,
+    LoginId,
+    Operation,
+    OrderState,
+    Reason,
+    Secret,
+)
+from chopmark.demo.people import PEOPLE, Person
+from chopmark.identity.password import hash_password
+from chopmark.identity.ports import PasswordKind, PasswordRow
+from chopmark.messaging.demo import InboxEntry
+from chopmark.pki import pkcs12
+from chopmark.ra.context import Caller
+from chopmark.ra.model import Order
+from chopmark.stepup.challenge import Challenge
+from chopmark.store import db
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import open_engine
+from chopmark.store.repositories.installation import Installation
+from chopmark.web.services import Demo, DemoPerson
+
+CLIENT = "demo-trading"
+STALE_AFTER = timedelta(days=10)
+BEGINS = timedelta(days=400)
+PASSWORD = "demo-Pass-2468"
+_BEGUN, _MADE = "demo_begun", "demo_made"
+_AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
+"""The worker's jobs that a past of a year leaves due: a first start would call them late."""
+_DAY = timedelta(days=1)
+_LOGIN = frozenset({FactorClass.PASSWORD})
+
+
+@dataclass(slots=True)
+class SteppingClock:
+    """A clock that stands where the story is."""
+
+    moment: datetime
+
+    def now(self) -> datetime:
+        """Return the story's moment."""
+        return self.moment
+
+
+class Play:
+    """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
+
+    def __init__(self, services: Services, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
+        self._rounds = rounds
+        self._services = services
+        self._clock = clock
+        self._folder = folder
+        self._jobs = [task.job for task in tasks(services) if task.name in {"deliver-0", "revoke", "sequence"}]
+
+    async def run(self, now: datetime) -> None:
+        """Play everything up to `now`, in time order."""
+        await self._services.ra.customer_import.add([person.row() for person in PEOPLE], "demo")
+        for person in PEOPLE:
+            await self._password(person)
+        await self._work()
+        scenes: list[tuple[datetime, Person, str]] = []
+        for person in PEOPLE:
+            scenes += [(now - days * _DAY, person, "issue") for days in person.issued]
+            scenes += [(now - person.revoked * _DAY, person, "revoke")] if person.revoked else []
+            scenes += [(now - person.unproven * _DAY, person, "unproven")] if person.unproven else []
+            scenes += [(now - _DAY, person, "mobile")] if person.new_mobile else []
+            scenes += [(now - 2 * _DAY, person, "hold")] if person.wrong_birth_dates else []
+        for at, person, what in sorted(scenes, key=lambda scene: (scene[0], scene[1].number)):
+            self._clock.moment = at
+            await self._act(person, what)
+        self._clock.moment = now
+        await self._work()
+        await self._services.ca.publisher.publish_due()
+        write_readme(self._folder, self._services.foundation.settings.portal_url)
+
+    async def _act(self, person: Person, what: str) -> None:
+        if what == "issue":
+            await self._issue(person, prove=True)
+        elif what == "unproven":
+            await self._issue(person, prove=False)
+        elif what == "revoke":
+            await self._revoke(person)
+        elif what == "mobile":
+            await self._services.ra.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
+        elif what == "hold":
+            await self._hold(person)
+        await self._work()
+
+    async def _work(self) -> None:
+        for job in self._jobs:
+            while await job():
+                pass
+
+    async def _password(self, person: Person) -> None:
+        phc = hash_password(Secret(PASSWORD), self._services.foundation.entropy.token(16))
+        row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
+        await self._services.identity.sessions.set_password(row, "demo")
+
+    def _caller(self, person: Person) -> Caller:
+        return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
+
+    async def _code(self, caller: Caller, order: Order) -> None:
+        """Have a code sent, read it as the inbox page does, and answer."""
+        contacts = await self._services.identity.people.contacts(caller.customer)
+        channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
+        await self._services.ra.rekey.challenge(caller, order.id, channel)
+        await self._work()
+        found = await self._services.ra.verifier.latest(order.id)
+        code = None if found is None else self._services.ra.verifier.code_of(found[0])
+        if code is None:
+            raise ValueError("the demo's own code cannot be derived")
+        await self._services.ra.rekey.answer(caller, order.id, code.reveal())
+
+    async def _to_birth_date(self, person: Person) -> tuple[Caller, Order, ClientKey]:
+        services, caller = self._services, self._caller(person)
+        view = await services.ra.customer_queries.overview(caller)
+        operation = view.advice.operation or Operation.REPLACE
+        reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
+        account = AccountNumber(person.account)
+        order = (await services.ra.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
+        key = ClientKey.generate()
+        await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
+        await self._code(caller, order)
+        return caller, order, key
+
+    async def _issue(self, person: Person, *, prove: bool) -> None:
+        services = self._services
+        caller, order, key = await self._to_birth_date(person)
+        if person.birth:
+            await services.ra.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
+        order = await services.ra.customer_queries.order(caller, order.id)
+        order = (await services.ra.rekey.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)).order
+        if order.state is not OrderState.ISSUED or order.serial is None:
+            raise ValueError(f"the demo's order of {person.number} is {order.state}")
+        holding = await services.ra.customer_queries.holding(caller, order.serial)
+        if holding is None:
+            raise ValueError("an issued order without its certificate")
+        if prove:
+            nonce, _ = await services.ra.enrolment.nonce(caller, order.id)
+            signed = key.prove(
+                holding.der,
+                portal=services.foundation.portal,
+                order=order.id,
+                nonce=nonce,
+                new_spki_sha256=key.spki_sha256,
+                purpose="install",
+                at=self._clock.now(),
+            )
+            await services.ra.rekey.prove(caller, order.id, signed)
+        passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
+        file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
+        write_private(self._folder / f"{person.file}.p12", file)
+        write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+
+    async def _revoke(self, person: Person) -> None:
+        services, caller = self._services, self._caller(person)
+        present = (await services.ra.customer_queries.overview(caller)).present
+        if present is None:
+            raise ValueError(f"{person.number} has nothing to revoke")
+        opened = await services.ra.enrolment.start(
+            caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
+        )
+        await self._code(caller, opened.order)
+        order = await services.ra.customer_queries.order(caller, opened.order.id)
+        await services.ra.revocation.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)
+
+    async def _hold(self, person: Person) -> None:
+        caller, order, _ = await self._to_birth_date(person)
+        for _ in range(person.wrong_birth_dates):
+            try:
+                await self._services.ra.rekey.birth_date(caller, order.id, date(1950, 1, 1))
+            except Refused:
+                continue
+        await self._services.ra.enrolment.cancel(caller, order.id)
+
+
+def write_readme(folder: Path, url: str) -> None:
+    """Write down where to go and who is who, for a demo that answers at this address."""
+    lines = [
+        "Chopmark demo: where to go, and who is who",
+        "",
+        f"1  Open {url}/demo in a browser: the made-up firm's trading program. Choose a customer there,",
+        f"   or sign in at {url}/sign-in with a number and the password below.",
+        f"2  Codes arrive in the demo's phone and mail box: {url}/demo/inbox",
+        "",
+        "All people, numbers and addresses are made up. Everybody's trading password is:",
+        f"    {PASSWORD}",
+        "",
+        "NAME.p12 is the customer's certificate file, NAME.txt its pass-phrase.",
+        "",
+    ]
+    lines += [f"{p.number}  {p.person_id:<11} {p.birth or '-':<11} {p.name}: {p.note}" for p in PEOPLE]
+    (folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def is_demo_data(data: Path) -> bool:
+    """Whether a directory is a demo's: the first thing that a demo makes there is the folder of its people."""
+    return (data / "demo").is_dir()
+
+
+async def require_demo(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Return when nothing here is a production installation's; raises NotReady before anything is written.
+
+    1 the settings  2 the data directory  3 the database, which is only looked at.
+    """
+    secrets = [name for name in SECRET_NAMES if getattr(settings, name).get_secret_value()]
+    told = {
+        "CHOPMARK_MODE is production": environment.get("CHOPMARK_MODE") == "production",
+        "secrets are set": settings.secrets_dir is not None or bool(secrets),
+        "CHOPMARK_PUBLIC_URL is an https address": settings.public_url.startswith("https://"),
+        "there is an HSM": settings.device is not None,
+        "another CA certifies": settings.issuer != "embedded",
+    }
+    for why, holds in told.items():
+        if holds:
+            raise NotReady(f"these are the settings of a production installation ({why}): a demo takes none of them")
+    if settings.data.exists() and any(settings.data.iterdir()) and not is_demo_data(settings.data):
+        raise NotReady(f"{settings.data} is not a demo's directory: name an empty one, or none yet, with --data")
+    if settings.database and await db.current(settings.database) is not None:
+        engine = await open_engine(settings.database)
+        try:
+            if await Installation(engine).get(_BEGUN) is None and await Installation(engine).get(_MADE) is None:
+                raise NotReady("CHOPMARK_DATABASE is not a demo's database: name an empty one, or leave it out")
+        finally:
+            await engine.close()
+
+
+async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> datetime:
+    """Make the demo's installation unless it is there; return when it was made. `rounds` as in `Play`."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (settings.data / "demo").mkdir(exist_ok=True)
+    await make_current(settings.database_url)
+    now = SystemClock().now()
+    clock = SteppingClock(now - BEGINS)
+    await found_ca(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
+    try:
+        made = await services.foundation.installation.get(_MADE)
+        if made is None:
+            await services.foundation.installation.remember(_BEGUN, now.isoformat())
+            await Play(services, clock, settings.data / "demo", rounds).run(now)
+            for task in tasks(services):
+                if task.name in _AT_LAST:
+                    await task.job()
+            credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
+            write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
+            made = await services.foundation.installation.remember(_MADE, now.isoformat())
+    finally:
+        await services.close()
+    return datetime.fromisoformat(made)
+
+
+async def demo_of(services: Services) -> Demo:
+    """Return the demo's part of the web."""
+    secret = Secret((services.foundation.settings.data / "secrets" / "demo_client").read_text())
+
+    async def newest(most: int) -> list[InboxEntry]:
+        since = services.foundation.clock.now() - _DAY
+        return [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+
+    async def code_of(entry: InboxEntry) -> Secret | None:
+        challenge: Challenge | None = (
+            None if entry.challenge is None else await services.ra.challenges.get(entry.challenge)
+        )
+        return None if challenge is None else services.ra.verifier.code_of(challenge)
+
+    people = tuple(DemoPerson(p.number, p.account, p.name, p.note) for p in PEOPLE)
+    return Demo(people, CLIENT, secret, newest, code_of)

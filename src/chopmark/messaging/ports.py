@@ -1,0 +1,219 @@
+"""What delivery needs from others: gateways that carry a message, and the rows of work waiting to be done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
+
+
+class Purpose(StrEnum):
+    """What a message is about; the text always says it (TW-13)."""
+
+    CODE_RENEWAL = "code_renewal"
+    CODE_APPLICATION = "code_application"
+    CODE_REVOCATION = "code_revocation"
+    ACTIVATED = "activated"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+    CONTACT_DISPUTED = "contact_disputed"
+    HOLD = "hold"
+    MANY_FAILURES = "many_failures"
+    HOLD_RELEASED = "hold_released"
+    CONTACT_CHANGED = "contact_changed"
+    ORDER_OPENED = "order_opened"
+    KEY_BOUND = "key_bound"
+    RECORD_CHANGED = "record_changed"
+    CERTIFICATE_HELD = "certificate_held"
+    CERTIFICATE_RELEASED = "certificate_released"
+    PASSWORD_PRINTED = "password_printed"
+    SLIP_PRINTED = "slip_printed"
+    REPLACING = "replacing"
+    ORDER_STOPPED = "order_stopped"
+    CERTIFICATE_STOPPED = "certificate_stopped"
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the message carries a one-time code."""
+        return self in _CODES.values()
+
+
+_CODES: Mapping[Operation, Purpose] = {
+    Operation.ENROL: Purpose.CODE_APPLICATION,
+    Operation.REPLACE: Purpose.CODE_APPLICATION,
+    Operation.REKEY: Purpose.CODE_RENEWAL,
+    Operation.REVOKE: Purpose.CODE_REVOCATION,
+}
+
+
+def code_purpose(operation: Operation) -> Purpose:
+    """Return what the message with the code of such an order is about."""
+    return _CODES[operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one destination; a retry or another gateway gets this very value again.
+
+    `message_id` is the work row's id and tells a provider that two sends are one. `at` is when the
+    code or event came to be, aware UTC; after `ttl_s` seconds from it the message is worthless.
+    The destination is E.164 or an e-mail address; `subject` is shown for e-mail only and holds no
+    secret; `code` is the code that `text` spells, for a gateway that must treat it apart.
+    """
+
+    message_id: str
+    channel: Channel
+    destination: Secret
+    subject: str
+    text: Secret
+    purpose: Purpose
+    at: datetime
+    ttl_s: int
+    customer: CustomerId
+    challenge: ChallengeId | None = None
+    code: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A gateway took the message over; that says nothing about the handset. `provider_id` is its own number."""
+
+    gateway: str
+    provider_id: str | None
+    accepted_at: datetime | None = None
+
+
+class FaultReason(StrEnum):
+    """Why a gateway did not take a message."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    DROPPED = "dropped"
+    TLS = "tls"
+    AUTHENTICATION = "authentication"
+    BUSY = "busy"  # the gateway asks to come later
+    SENDER = "sender"  # it does not accept our sender address or name
+    CONTENT = "content"  # it does not accept this text
+    DESTINATION = "destination"  # the number or address does not exist or is malformed
+    DEFERRED = "deferred"  # it takes nothing for this recipient now: a full mailbox, greylisting
+    PROTOCOL = "protocol"  # it speaks another protocol, or lacks a part that we insist on (STARTTLS)
+    BREAKERS_OPEN = "breakers_open"  # every gateway failed lately and rests
+    TOO_LATE = "too_late"  # the message's life is over
+    NO_GATEWAY = "no_gateway"  # none is configured for the channel
+
+
+OF_RECIPIENT = frozenset({FaultReason.DESTINATION, FaultReason.DEFERRED})
+"""What says nothing about the gateway, and nothing about anybody else's message."""
+
+
+class GatewayFault(Exception):
+    """A gateway did not take the message. Carries codes only: no address, no text, no server's words.
+
+    `retryable` says that another gateway, or the same one later, may take it. After a time-out the
+    message may have gone out all the same: the retry carries the same id and text.
+    """
+
+    def __init__(self, reason: FaultReason, *, retryable: bool, because: FaultReason | None = None) -> None:
+        super().__init__(f"{reason.value}, {'retryable' if retryable else 'final'}")
+        self.reason = reason
+        self.retryable = retryable
+        self.named = because or reason
+        """What goes on record: where a gateway only rests, why it does."""
+
+
+class Gateway(Protocol):
+    """Carries messages of one channel."""
+
+    @property
+    def channel(self) -> Channel:
+        """The channel it serves."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name in receipts, logs and settings; unique within the installation."""
+        ...
+
+    async def send(self, message: Message) -> Receipt:
+        """Hand the message over; raises GatewayFault, and nothing else, when it was not taken."""
+        ...
+
+    async def close(self) -> None:
+        """End what it keeps open between messages."""
+        ...
+
+
+class WorkKind(StrEnum):
+    """What a row of work asks for; each is done by an idempotent function in `jobs`."""
+
+    CODE = "code"
+    NOTICE = "notice"
+    RESUME = "resume"
+    REVOKE = "revoke"
+    HOLD = "hold"
+    PUBLISH = "publish"
+
+
+OTHER_VERSION = "other_version"
+"""The fact of a notice that names the version of the other channel's contact, which gets it where this one cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One row of work: what is to be done and for whom, never a code, a destination or another secret.
+
+    `attempts` counts the claims, this one included. Times are aware UTC; None as `expires_at` never expires.
+    """
+
+    id: str
+    kind: WorkKind
+    customer: CustomerId | None
+    order: OrderId | None
+    challenge: ChallengeId | None
+    channel: Channel | None
+    contact_version: int | None
+    facts: Mapping[str, str | int | bool | None]
+    attempts: int
+    not_before: datetime
+    expires_at: datetime | None
+
+
+LeafT_contra = TypeVar("LeafT_contra", contravariant=True)
+
+
+class Works(Protocol[LeafT_contra]):
+    """The store's side of work. A claim is a lease: whoever lets it run out has lost the row.
+
+    `LeafT_contra` is the audit record, which this package does not know.
+    """
+
+    async def claim(
+        self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
+    ) -> list[Work]:
+        """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
+        ...
+
+    async def done(
+        self,
+        work: Work,
+        holder: str,
+        now: datetime,
+        outcome: str,
+        record: LeafT_contra | None,
+        instead: tuple[Work, ...] = (),
+    ) -> bool:
+        """Close the row, append the record and queue what is done instead, in one transaction.
+
+        False, and nothing written, without the lease.
+        """
+        ...
+
+    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+        """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
+        ...
+
+    async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
+        """Give the row back, due again at `at`; False without the lease."""
+        ...

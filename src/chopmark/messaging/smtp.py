@@ -1,0 +1,189 @@
+"""E-mail over the firm's own mail server: over a connection that is kept, the whole hand-over within one time limit."""
+
+import asyncio
+import re
+import ssl
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Final
+
+import aiosmtplib
+
+from chopmark.core.types import Channel, Secret
+from chopmark.messaging.letter import Letterhead, is_plain
+from chopmark.messaging.lines import Line, Lines
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt
+
+_QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
+
+
+class Tls(StrEnum):
+    """How the connection is protected; NONE is for a mail server on this very machine."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """Where and as whom mail is handed over. Times are seconds; `total_s` bounds one whole hand-over."""
+
+    host: str
+    port: int
+    tls: Tls
+    sender_address: str
+    sender_name: str
+    user: str | None = None
+    password: Secret | None = None
+    step_s: float = 10.0
+    total_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.tls is Tls.NONE and not _is_loopback(self.host):
+            raise ValueError(f"mail to {self.host} needs starttls or tls: only a loopback address goes without")
+        if not is_plain(self.sender_address):
+            raise ValueError("the sender address must be a plain ASCII e-mail address")
+        if any(not c.isprintable() for c in self.sender_name):
+            raise ValueError("the sender name must have printable characters only")
+        if (self.user is None) is not (self.password is None):
+            raise ValueError("an SMTP user and a password come together")
+
+
+class SmtpGateway:
+    """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA.
+
+    A connection is used again for the next message. One that does not take its sender's address any more is replaced
+    by a new one: until then the server has not heard of the message. What a new connection says is the outcome.
+    """
+
+    def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
+        self.channel = Channel.EMAIL
+        self.name = name
+        self._settings = settings
+        self._tls_context = tls_context
+        self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
+        self._lines = Lines()
+
+    async def send(self, message: Message) -> Receipt:
+        """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
+
+        Raises GatewayFault. It is raised outside any handler, so that no server's words or addresses
+        hang on it as a context.
+        """
+        outcome = await self._attempt(message)
+        if isinstance(outcome, GatewayFault):
+            raise outcome
+        return outcome
+
+    async def _attempt(self, message: Message) -> Receipt | GatewayFault:
+        destination = message.destination.reveal()
+        if not is_plain(destination):
+            return GatewayFault(FaultReason.DESTINATION, retryable=False)
+        mail = self._letterhead.letter(message)
+        try:
+            async with asyncio.timeout(self._settings.total_s):
+                line, answer = await self._hand_over(destination, mail)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return _fault(error)
+        await self._lines.give(line)
+        queued = _QUEUED.search(answer)
+        return Receipt(self.name, queued.group(1) if queued else None)
+
+    async def _hand_over(self, destination: str, mail: bytes) -> tuple[Line, str]:
+        """Return what the server said when it took the mail, and the connection."""
+        line = await self._begun()
+        try:
+            await line.client.rcpt(destination)
+            answer = (await line.client.data(mail)).message
+        except BaseException:
+            line.drop()
+            raise
+        return line, answer
+
+    async def _begun(self) -> Line:
+        """Return a connection on which a mail has begun, one that was kept where that is possible."""
+        sender = self._settings.sender_address
+        kept = self._lines.take()
+        if kept is not None and await kept.begins(sender):
+            return kept
+        line = Line(self._client())
+        try:
+            await line.client.connect()
+            await line.client.mail(sender)
+        except BaseException:
+            line.drop()
+            raise
+        return line
+
+    async def reach(self) -> FaultReason | None:
+        """Say hello, begin TLS and log in, as a mail would, and leave; return what keeps that from working."""
+        line = Line(self._client())
+        try:
+            async with asyncio.timeout(self._settings.total_s):
+                await line.client.connect()
+                if line.client.is_ehlo_or_helo_needed:
+                    await line.client.ehlo()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            line.drop()
+            return _fault(error).reason
+        await line.leave()
+        return None
+
+    async def close(self) -> None:
+        """End the connections that are kept; one that is needed later is made anew."""
+        await self._lines.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            username=settings.user,
+            password=None if settings.password is None else settings.password.reveal(),
+            local_hostname=settings.sender_address.rpartition("@")[2],
+            timeout=settings.step_s,
+            use_tls=settings.tls is Tls.TLS,
+            start_tls=settings.tls is Tls.STARTTLS,
+            tls_context=self._tls_context,
+        )
+
+
+def _fault(error: Exception) -> GatewayFault:
+    """Return what the error means, without its words."""
+    match error:
+        case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
+            lasting = status >= 500
+            reason = FaultReason.DESTINATION if lasting else FaultReason.DEFERRED
+            return GatewayFault(reason, retryable=not lasting)
+        case aiosmtplib.SMTPAuthenticationError():
+            return GatewayFault(FaultReason.AUTHENTICATION, retryable=True)
+        case aiosmtplib.SMTPResponseException() if 400 <= error.code < 500:
+            return GatewayFault(FaultReason.BUSY, retryable=True)
+        case aiosmtplib.SMTPSenderRefused():
+            return GatewayFault(FaultReason.SENDER, retryable=True)
+        case aiosmtplib.SMTPDataError():
+            return GatewayFault(FaultReason.CONTENT, retryable=False)
+        case TimeoutError():
+            return GatewayFault(FaultReason.TIMEOUT, retryable=True)
+        case aiosmtplib.SMTPServerDisconnected():
+            return GatewayFault(FaultReason.DROPPED, retryable=True)
+        case ssl.SSLError():
+            return GatewayFault(FaultReason.TLS, retryable=True)
+        case aiosmtplib.SMTPConnectError() if isinstance(error.__cause__, ssl.SSLError):
+            return GatewayFault(FaultReason.TLS, retryable=True)
+        case aiosmtplib.SMTPConnectError():
+            return GatewayFault(FaultReason.UNREACHABLE, retryable=True)
+        case OSError():
+            return GatewayFault(FaultReason.DROPPED, retryable=True)
+    return GatewayFault(FaultReason.PROTOCOL, retryable=True)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

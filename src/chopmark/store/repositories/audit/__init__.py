@@ -1,0 +1,1 @@
+"""Audit records, signed tree heads, and what the database has of the journal."""

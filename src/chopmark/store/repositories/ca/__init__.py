@@ -1,0 +1,1 @@
+"""Certificates, requests to other CAs, and what the checkers read."""

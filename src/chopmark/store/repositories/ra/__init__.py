@@ -1,0 +1,1 @@
+"""Orders, what customers hold, and the directory of customers."""

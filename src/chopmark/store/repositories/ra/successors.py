@@ -1,0 +1,68 @@
+"""The guards between a renewal and the certificate that it renews, and between an order and its key."""
+
+from chopmark.core.types import Operation, OrderId, Reason, Serial
+from chopmark.ra.model import Order
+from chopmark.store.engine.script import Query, Script, guard, query
+
+_OLD = """
+UPDATE holdings SET state = state
+WHERE serial = (SELECT old_serial FROM orders WHERE id = :id AND operation = 'rekey') RETURNING state
+"""
+_OLD_ACTIVE = "UPDATE holdings SET state = state WHERE serial = :serial AND state = 'active' RETURNING serial"
+_BLOCK_OLD_KEY = """
+UPDATE keys SET blocked = (SELECT reason FROM orders WHERE id = :id)
+WHERE blocked IS NULL AND spki_sha256 = (
+  SELECT h.spki_sha256 FROM orders o JOIN holdings h ON h.serial = o.old_serial
+  WHERE o.id = :id AND o.reason IN ('lost', 'compromised'))
+"""
+_KEY = """
+UPDATE keys SET blocked = blocked WHERE spki_sha256 = (SELECT spki_sha256 FROM orders WHERE id = :id)
+RETURNING blocked, (SELECT reason FROM blocked_keys b WHERE b.spki_sha256 = keys.spki_sha256) AS reported
+"""
+_KEY_FREE = """
+UPDATE keys SET blocked = blocked WHERE spki_sha256 = :spki AND blocked IS NULL
+  AND NOT EXISTS (SELECT 1 FROM blocked_keys b WHERE b.spki_sha256 = keys.spki_sha256) RETURNING spki_sha256
+"""
+_REFUSE = """
+UPDATE orders SET state = 'refused', ended = :why, serial = :serial, nonce = NULL
+WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
+"""
+
+
+def why_not(order: OrderId) -> Script[str | None]:
+    """Return why an order gets no certificate any more: `old_revoked`, `key_blocked`, or None when it may have one.
+
+    An UPDATE that changes nothing locks the rows. So a revocation of the renewed certificate, or a block of the key,
+    happens entirely before or entirely after the issuance (I25, I7).
+    """
+    old = yield query(_OLD, id=order)
+    if old and old[0]["state"] != "active":
+        return "old_revoked"
+    keys = yield query(_KEY, id=order)
+    return "key_blocked" if any(row["blocked"] or row["reported"] for row in keys) else None
+
+
+def renewed(order: Order) -> Serial | None:
+    """Return the certificate that this order renews; None for an order that renews none."""
+    return order.old_serial if order.operation is Operation.REKEY else None
+
+
+def still_active(order: Order) -> tuple[Query, ...]:
+    """Return the guard that the renewed certificate is active. It locks the row as `why_not` does."""
+    old = renewed(order)
+    return () if old is None else (guard(_OLD_ACTIVE, serial=old),)
+
+
+def key_free(spki_sha256: str) -> Query:
+    """Return the guard that the key is not blocked. It locks the row as `why_not` does."""
+    return guard(_KEY_FREE, spki=spki_sha256)
+
+
+def block_old_key(order: Order) -> tuple[Query, ...]:
+    """Return the statement that blocks the key of a certificate replaced as lost or compromised, if it is one (I7)."""
+    return (query(_BLOCK_OLD_KEY, id=order.id),) if order.reason in {Reason.LOST, Reason.COMPROMISED} else ()
+
+
+def refuse(order: OrderId, serial: str, why: str) -> Script[bool]:
+    """Refuse an order whose old certificate was revoked, or whose key was blocked, while the CA was at work. Once."""
+    return bool((yield query(_REFUSE, id=order, serial=serial, why=why)))

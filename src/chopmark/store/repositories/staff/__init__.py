@@ -1,0 +1,1 @@
+"""What people at the firm change and look up."""

@@ -1,0 +1,1 @@
+"""OCSP answers, time-stamps and the certificates of our own services."""

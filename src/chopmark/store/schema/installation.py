@@ -1,0 +1,9 @@
+"""Tables that belong to no authority: facts of the installation, and leases."""
+
+from sqlalchemy import Table
+
+from chopmark.store.schema.columns import integer, key, metadata, text
+
+# What this installation is: portal id, creation time, fingerprints of the secrets all nodes must share.
+installation = Table("installation", metadata, key("name"), text("value"))
+leases = Table("leases", metadata, key("name"), text("holder"), integer("fencing"), integer("until"))
