@@ -9,7 +9,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import KeyEvidence, LoginId, OrderState
 from chopmark.ra.model import HAS_A_KEY, Order
 from tests.contract.barrier import at_barrier
-from tests.contract.world import ANN, BEN, LOGIN, Errand, World, outcome, world_fixture
+from tests.contract.world import ANN, BEN, LOGIN, Errand, World, outcome, refusal, world_fixture
 
 world = world_fixture()
 LATER = "LATER0000000000000000TESTS"
@@ -110,3 +110,20 @@ async def test_a_key_that_comes_too_late_is_told_why(world: World) -> None:
         assert turnstile.passed == [Event.RA_KEY_BOUND]
         assert isinstance(made, Refusal)
         assert made.code == code
+
+
+async def test_what_is_no_request_for_a_certificate_binds_no_key(world: World) -> None:
+    errand = await world.open(ANN)
+    for sent in (b"", b"no request"):
+        refused = await refusal(errand.services.ra.rekey.bind_key(errand.caller, errand.id, sent, None))
+        assert (refused.kind, refused.code) == (Kind.BAD_KEY, "csr_malformed")
+    assert await errand.state() is OrderState.OPEN
+
+
+async def test_a_right_code_gives_its_own_failure_back_and_no_other(world: World) -> None:
+    errand = await world.to_sent(ANN)
+    await refusal(errand.answer(await errand.wrong_code()))
+    await errand.answer(await errand.code())
+    assert await world.rows("SELECT factor, in_window, ever FROM failures") == [
+        {"factor": "code", "in_window": 1, "ever": 1}
+    ]

@@ -1,5 +1,7 @@
 """Faults that change nothing that anybody can tell, each with its reason: they do not count."""
 
+_LETS_IN = "LaunchTickets.authenticate"
+_SAME = "hmac.compare_digest(client.previous_hash, given)"
 _BLOCKS = "(query(_BLOCK_OLD_KEY, id=order.id),)"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
@@ -33,6 +35,14 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "store/repositories/ra/successors.py",
         f"block_old_key|branch|{_BLOCKS} if order.reason in {{Reason.LOST, Reason.COMPROMISED}} else ()|({_BLOCKS})|1",
     ): "it saves a statement that looks at the reason itself",
+    (
+        "store/repositories/stepup/challenges.py",
+        "_SECOND|SQL guard left out|state = 'coded'|(state = 'coded' OR 1 = 1)|1",
+    ): "in another state no code counts, or both do, and then the new one takes the place of the second",
+    (
+        "identity/launching.py",
+        f"{_LETS_IN}|condition left out|overlap and client.previous_hash and {_SAME}|(overlap and {_SAME})|1",
+    ): "a previous secret and its end are set and emptied together; the type does not know it",
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
