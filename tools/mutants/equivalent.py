@@ -3,6 +3,7 @@
 _LETS_IN = "LaunchTickets.authenticate"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _BLOCKS = "(query(_BLOCK_OLD_KEY, id=order.id),)"
+_FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
         "the statement that stores a challenge begins without an attempt, whatever this value says"
@@ -43,6 +44,14 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "identity/launching.py",
         f"{_LETS_IN}|condition left out|overlap and client.previous_hash and {_SAME}|(overlap and {_SAME})|1",
     ): "a previous secret and its end are set and emptied together; the type does not know it",
+    ("store/repositories/va/answers.py", "_MARK|SQL boundary|changed > 0|changed >= 0|1"): _FOR_THE_INDEX,
+    ("store/repositories/va/answers.py", "_MARK|SQL guard left out|changed > 0|(changed > 0 OR 1 = 1)|1"): (
+        _FOR_THE_INDEX
+    ),
+    ("store/repositories/va/answers.py", "CHANGED|SQL boundary|changed > 0|changed >= 0|1"): _FOR_THE_INDEX,
+    ("store/repositories/va/answers.py", "CHANGED|SQL guard left out|changed > 0|(changed > 0 OR 1 = 1)|1"): (
+        _FOR_THE_INDEX
+    ),
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
