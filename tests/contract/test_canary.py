@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Channel, CustomerId, Operation, Reason, Secret
@@ -29,6 +30,7 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 
 
 def raw(key: ClientKey) -> bytes:
+    assert isinstance(key._key, ec.EllipticCurvePrivateKey)
     return key._key.private_numbers().private_value.to_bytes(32, "big")
 
 

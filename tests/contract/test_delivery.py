@@ -12,7 +12,7 @@ from chopmark.audit.events import Event
 from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Router
-from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict, WorkKind
 from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
@@ -27,6 +27,7 @@ class Gateway:
     faults: list[GatewayFault] = field(default_factory=list)
     channel: Channel = Channel.MOBILE
     name: str = "stub"
+    repeats: bool = True
     tried: list[Message] = field(default_factory=list)
     taken: list[Message] = field(default_factory=list)
 
@@ -95,9 +96,7 @@ async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> N
 async def test_f5_a_retry_after_a_fault_sends_the_same_code_under_the_same_id(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway(
-        [GatewayFault(FaultReason.TIMEOUT, retryable=True), GatewayFault(FaultReason.BUSY, retryable=True)]
-    )
+    gateway = Gateway([GatewayFault(FaultReason.TIMEOUT, Verdict.LATER), GatewayFault(FaultReason.BUSY, Verdict.LATER)])
     working = delivery(world, gateway)
     assert await working.once() == 1
     assert await working.once() == 0  # it waits
@@ -142,7 +141,7 @@ async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_i
     """Greylisting takes a mail after one to five minutes (RFC 6647 s.4.1); a code lives for five."""
     errand = await world.to_sent()
     await world.told()
-    greylisted = [GatewayFault(FaultReason.DEFERRED, retryable=True) for _ in range(99)]
+    greylisted = [GatewayFault(FaultReason.DEFERRED, Verdict.LATER) for _ in range(99)]
     gateway = Gateway(greylisted)
     tried = await tried_at(world, gateway, errand)
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182, 242, 270]
@@ -155,7 +154,7 @@ async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_i
 async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(world: World, reason: FaultReason) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway([GatewayFault(reason, retryable=True) for _ in range(99)])
+    gateway = Gateway([GatewayFault(reason, Verdict.LATER) for _ in range(99)])
     await tried_at(world, gateway, errand)
     (record,) = await world.records(Event.POST_MESSAGE_FAILED)
     assert json.loads(record["facts"])["code"] == f"failed:{reason.value}"
@@ -189,7 +188,7 @@ async def test_i14_a_replaced_code_is_not_sent_any_more(world: World) -> None:
 async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway([GatewayFault(FaultReason.DESTINATION, retryable=False)])
+    gateway = Gateway([GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)])
     await delivery(world, gateway).once()
     world.clock.later(minutes=1)
     assert await delivery(world, gateway).once() == 0

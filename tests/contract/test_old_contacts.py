@@ -17,7 +17,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
 from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
-from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Verdict, Work, WorkKind
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
@@ -170,9 +170,9 @@ async def put(world: World, works: tuple[Work, ...]) -> None:
 async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_failures_are_on_record(
     world: World,
 ) -> None:
-    gone = GatewayFault(FaultReason.DESTINATION, retryable=False)
+    gone = GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
     mobile = Gateway([gone], name="sms")
-    email = Gateway([GatewayFault(FaultReason.CONTENT, retryable=False)], Channel.EMAIL, "mail")
+    email = Gateway([GatewayFault(FaultReason.CONTENT, Verdict.FINAL)], Channel.EMAIL, "mail")
     await put(world, await told(world.services.ra.context, Channel.EMAIL))
     working = delivery(world, mobile, more=(email,))
     assert await working.once() == 1

@@ -291,7 +291,7 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def firefox(folder: Path) -> Iterator[Engine]:
+def firefox(folder: Path, *options: str) -> Iterator[Engine]:
     """Give Debian's Firefox, without a window, with a fresh profile."""
     profile, downloads = folder / "profile", folder / "downloads"
     profile.mkdir(parents=True)
@@ -300,15 +300,8 @@ def firefox(folder: Path) -> Iterator[Engine]:
     wanted = {**PREFERENCES, "browser.download.dir": str(downloads), "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    command = [
-        _program("firefox-esr"),
-        "--headless",
-        "--marionette",
-        "--remote-allow-system-access",
-        "--no-remote",
-        "--profile",
-        str(profile),
-    ]
+    command = [_program("firefox-esr"), "--headless", "--marionette", "--remote-allow-system-access", "--no-remote"]
+    command += [*options, "--profile", str(profile)]
     environment = {**os.environ, "HOME": str(folder), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with _started(command, environment, folder / "firefox.log"):
         with _connected(port) as connection:

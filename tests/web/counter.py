@@ -9,7 +9,7 @@ import functools
 import re
 import shutil
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -359,11 +359,11 @@ def _portal(through: WebServices) -> Litestar:
 
 
 @asynccontextmanager
-async def opened(played: Path, data: Path) -> AsyncIterator[World]:
+async def opened(played: Path, data: Path, settings: Callable[[Path], Settings] = settings_of) -> AsyncIterator[World]:
     """A counter over a copy of the played demo."""
     shutil.copytree(played, data)
     clock = SteppingClock(NOW)
-    services = await build(settings_of(data), clock, SystemEntropy())
+    services = await build(settings(data), clock, SystemEntropy())
     try:
         through = web_services(services, await demo_of(services))
         portal = _portal(through)

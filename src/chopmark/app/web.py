@@ -49,6 +49,7 @@ def web_services(services: Services, demo: Demo | None = None) -> WebServices:
         checks=checks(services),
         require_whole=foundation.restorewatch.require_whole,
         load=Load(settings.limits.requests, settings.limits.status_requests),
+        reports=services.messaging.reports,
         demo=demo,
     )
 

@@ -68,7 +68,10 @@ def _of_messages(services: Services, holder: str) -> tuple[Task, ...]:
             f"{holder}-{lane}",
         )
 
-    return tuple(lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait))
+    return (
+        *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait),
+        Task("reports", services.messaging.reports.ask, 30.0),
+    )
 
 
 def _of_orders(services: Services, holder: str) -> tuple[Task, ...]:

@@ -47,6 +47,7 @@ def demo(
     data: Path = Path("data"),
     host: str = "127.0.0.1",
     reset: Annotated[bool, Parameter(negative="")] = False,
+    sms: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the whole counter with made-up customers; its state is kept in the data directory.
 
@@ -60,6 +61,8 @@ def demo(
         Address to listen on.
     reset:
         Throw the state away and play the customers' past anew.
+    sms:
+        Send codes for phones through an SMS gateway, a stub of Mitake within the demo.
     """
     from chopmark.demo.server import run_demo
 
@@ -70,7 +73,7 @@ def demo(
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
             return 2
         shutil.rmtree(data)
-    return asyncio.run(run_demo(_settings(mode="demo", data=data, host=host, port=port)))
+    return asyncio.run(run_demo(_settings(mode="demo", data=data, host=host, port=port), sms=sms))
 
 
 @app.command

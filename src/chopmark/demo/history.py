@@ -29,6 +29,7 @@ from chopmark.core.types import (
     Secret,
 )
 from chopmark.demo.people import PEOPLE, Person
+from chopmark.demo.phone import Phone
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
@@ -140,7 +141,7 @@ class Play:
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
         account = AccountNumber(person.account)
         order = (await services.ra.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
-        key = ClientKey.generate()
+        key = ClientKey.generate(person.key)
         await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
         await self._code(caller, order)
         return caller, order, key
@@ -272,13 +273,15 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     return datetime.fromisoformat(made)
 
 
-async def demo_of(services: Services) -> Demo:
-    """Return the demo's part of the web."""
+async def demo_of(services: Services, phone: Phone | None = None) -> Demo:
+    """Return the demo's part of the web; what a `phone` shows stands on the inbox page with the rest."""
     secret = Secret((services.foundation.settings.data / "secrets" / "demo_client").read_text())
 
     async def newest(most: int) -> list[InboxEntry]:
         since = services.foundation.clock.now() - _DAY
-        return [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        entries = [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        entries += [] if phone is None else phone.newest(most)
+        return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 
     async def code_of(entry: InboxEntry) -> Secret | None:
         challenge: Challenge | None = (

@@ -1,7 +1,7 @@
 """What a customer sees of their own: accounts, certificates, the one recommended action, the order's state."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -47,6 +47,11 @@ class ChannelChoice:
     masked: str
     registered_on: str
     why_not: Text | None
+
+
+HANDED_OVER_WITHIN = timedelta(seconds=4)
+"""A code that no gateway has taken by then is said to be late, and the other channel is offered: the page looks again
+after 4.5 seconds, so that its customer reads that within 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,10 @@ class CustomerQueries:
             return None
         contact = self._context.people.masked(snapshot.contacts).get(challenge.channel)
         left = max(0, self._context.policy.sends_per_order - snapshot.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left, snapshot.undelivered)
+        now = self._context.now()
+        late = challenge.remaining_s(now) > 0 and now - challenge.created_at >= HANDED_OVER_WITHIN
+        undelivered = snapshot.undelivered or (snapshot.waiting and late)
+        return Sent(challenge, "" if contact is None else contact.masked, left, undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

@@ -179,6 +179,12 @@ class Orders(Protocol):
         """
         ...
 
+    async def arrive(
+        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+    ) -> Refusal | None:
+        """Note that a certificate which was only said to be there has been opened, using up the nonce; once."""
+        ...
+
     async def revoke(
         self,
         order: Order,

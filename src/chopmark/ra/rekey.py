@@ -27,6 +27,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.pki import csr, est, proof
+from chopmark.ra.arrival import arrived
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.issuing import Issuing
@@ -372,7 +373,8 @@ class Rekey:
 
         1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
         revocation (make before break: nothing of the old one changes before this). Where the customer only says that
-        the file has arrived, the old certificate is revoked after the policy's days.
+        the file has arrived, the old certificate is revoked after the policy's days; and at once when the same order
+        is proved after all (`ra.arrival`).
         """
         return await self._prove(caller, order_id, proof_der, installed)
 
@@ -392,9 +394,10 @@ class Rekey:
         snapshot = await context.snapshot(caller, order_id)
         order = snapshot.order
         context.require_password(caller)
-        if order.state is OrderState.ACTIVE:
+        later = order.only_said and installed is Installed.OPENED
+        if order.state is OrderState.ACTIVE and not later:
             return snapshot
-        refused = order.require(Step.INSTALL)
+        refused = None if later else order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
         holding = snapshot.holding(order.serial)
@@ -406,6 +409,8 @@ class Rekey:
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
         nonce = None if isinstance(evidence, PresentedCertificate) else order.nonce
+        if later:
+            return await arrived(context, caller, snapshot, nonce)
         return await self._activate(caller, snapshot, holding, nonce, installed)
 
     async def _activate(

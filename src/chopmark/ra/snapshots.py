@@ -47,6 +47,8 @@ class OrderSnapshot:
     last_login: LoginId | None = None
     undelivered: bool = False
     """No gateway took the message with the newest code, and it is tried no more."""
+    waiting: bool = False
+    """The message with the newest code still waits for a gateway that takes it."""
 
     def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
         """Return one of the customer's certificates."""
@@ -65,7 +67,7 @@ class OrderSnapshot:
 
     def with_code(self, sent: Challenge) -> "OrderSnapshot":
         """Return the snapshot after another code was sent."""
-        return replace(self, sent=sent, codes=self.codes + 1)
+        return replace(self, sent=sent, codes=self.codes + 1, undelivered=False, waiting=True)
 
     def coded(self, order: Order, sent: Challenge) -> "OrderSnapshot":
         """Return the snapshot after the right code, which is used up."""

@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web import api, backoffice, outside, portal, problems, steps, stop
+from chopmark.web import api, backoffice, outside, portal, problems, reports, steps, stop
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Counted, busy_of
@@ -205,6 +205,7 @@ def framework(web: WebServices) -> Litestar:
             portal.ROUTER,
             stop.ROUTER,
             outside.ROUTER,
+            reports.ROUTER,
             backoffice.ROUTER,
             brand_stylesheet,
             openapi_document,

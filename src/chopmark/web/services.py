@@ -8,6 +8,7 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret, Text
 from chopmark.identity.services import IdentityServices
 from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.reports import DeliveryReports
 from chopmark.ra.policy import Policy
 from chopmark.ra.services import RaServices
 from chopmark.va.ports import Crl
@@ -81,6 +82,7 @@ class WebServices:
     checks: Mapping[str, Check]
     require_whole: Callable[[], None]
     load: Load
+    reports: DeliveryReports
     demo: Demo | None = None
 
     def now(self) -> datetime:

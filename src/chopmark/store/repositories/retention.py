@@ -104,6 +104,7 @@ LIVES: Final = (
         "what was sent, and how it went, stands in the records for ever",
         "done_at IS NOT NULL",
     ),
+    Life("deliveries", "begun_at", timedelta(days=30), "as the rows of work that they belong to"),
     Life("inbox", "at", timedelta(days=30), "the demo's messages"),
     Life("former_contacts", "ended_at", KEPT, "notices to an address that was replaced"),
 )

@@ -2,41 +2,41 @@
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, text, unique_where
+from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, unique_where, words
 
 issuers = Table(
     "issuers",
     metadata,
     key("id"),
-    text("name"),
+    words("name"),
     binary("certificate"),
     binary("chain"),
     binary("key_pem"),
     binary("responder_certificate"),
     binary("responder_key_pem"),
-    text("state"),
+    words("state"),
     integer("created_at"),
 )
 certificates = Table(
     "certificates",
     metadata,
     key("serial"),
-    text("issuer"),
-    text("order_id"),
+    words("issuer"),
+    words("order_id"),
     integer("attempt"),
-    text("profile"),
+    words("profile"),
     integer("profile_version"),
-    text("spki_sha256"),
+    words("spki_sha256"),
     binary("tbs"),
     binary("der", null=True),
-    text("state"),
+    words("state"),
     integer("shard"),
     integer("not_before"),
     integer("not_after"),
     integer("reserved_at"),
     integer("issued_at", null=True),
     integer("ended_at", null=True),
-    text("reason", null=True),
+    words("reason", null=True),
     integer("turns", default=0),  # how often the status was changed
     integer("answer_due", default=0),  # when its OCSP answers have to be signed again
     integer("changed", default=0),  # the number of the last change of status: `answers.CHANGED`
@@ -54,23 +54,23 @@ foreign_requests = Table(
     metadata,
     key("order_id"),
     number_key("attempt"),
-    text("issuer"),
+    words("issuer"),
     binary("transaction_id"),
-    text("profile"),
-    text("spki_sha256"),
-    text("state"),
+    words("profile"),
+    words("spki_sha256"),
+    words("state"),
     integer("sent_at"),
     integer("doubts"),
     integer("version"),
     integer("next_at", null=True),
     binary("ticket"),
-    text("serial", null=True),
+    words("serial", null=True),
     binary("der", null=True),
     binary("chain"),
     integer("not_before", null=True),
     integer("not_after", null=True),
-    text("code", null=True),
-    text("reason", null=True),
+    words("code", null=True),
+    words("reason", null=True),
     integer("revoked_at", null=True),
     integer("by_hand"),
     unique_where("foreign_requests_one_counts", "order_id", where="state NOT IN ('given_up', 'denied', 'quarantined')"),
@@ -79,5 +79,5 @@ foreign_requests = Table(
 )
 # Who confirmed a revocation at another CA whose protocol has none.
 hand_revocations = Table(
-    "hand_revocations", metadata, key("order_id"), number_key("attempt"), text("by_whom"), text("approved_by")
+    "hand_revocations", metadata, key("order_id"), number_key("attempt"), words("by_whom"), words("approved_by")
 )

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaD
 metadata = MetaData()
 
 
-def text(name: str, *, null: bool = False) -> Column[str]:
+def words(name: str, *, null: bool = False) -> Column[str]:
     """Return a column of text."""
     return Column(name, Text, nullable=null)
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, number_key, text
+from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, number_key, words
 
 imports = Table(
     "imports",
@@ -11,7 +11,7 @@ imports = Table(
     integer("lines_done"),
     integer("created_at"),
     integer("finished_at", null=True),
-    text("report", null=True),
+    words("report", null=True),
 )
 # Everybody who ever had an id, a contact (both as keyed hashes) or an account. Rows are never deleted. `run` is the
 # import that wrote the row; it is empty for what is older than this table.
@@ -21,7 +21,7 @@ bearers = Table(
     key("value"),
     key("kind"),
     customer_key(),
-    text("run"),
+    words("run"),
     integer("since"),
     sqlite_with_rowid=False,
 )
@@ -33,7 +33,7 @@ former_contacts = Table(
     key("channel"),
     number_key("version"),
     binary("value_sealed"),
-    text("destination_hash"),
+    words("destination_hash"),
     integer("verified_at"),
     integer("cool_until"),
     integer("disputed_at", null=True),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Table, Text
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, text
+from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, words
 
 crls = Table(
     "crls",
@@ -34,9 +34,9 @@ service_revocations = Table(
     "service_revocations",
     metadata,
     key("serial"),
-    text("issuer"),
-    text("kind"),
+    words("issuer"),
+    words("kind"),
     integer("not_after"),
     integer("ended_at"),
-    text("reason"),
+    words("reason"),
 )

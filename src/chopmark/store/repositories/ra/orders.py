@@ -19,6 +19,7 @@ from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.arrivals import arrived
 from chopmark.store.repositories.ra.binding import bound_to, possessed
 from chopmark.store.repositories.ra.disputes import disputed
 from chopmark.store.repositories.ra.fulfilment import END_UNPROVEN, activated, fulfilled
@@ -59,7 +60,8 @@ ORDER BY expires_at LIMIT :most
 """
 _RENONCE = f"""
 UPDATE orders SET nonce = :nonce, nonce_expires_at = :expires_at
-WHERE id = :id AND state IN {LIVE} AND state NOT IN ('submitted', 'pending') RETURNING id
+WHERE id = :id AND (state = 'active' AND installed = 'said'
+  OR state IN {LIVE} AND state NOT IN ('submitted', 'pending')) RETURNING id
 """
 _CHECK = f"""
 UPDATE orders SET state = 'checked', checked_at = :now
@@ -163,7 +165,7 @@ class OrderRepository:
         await self._engine.run(note, record)
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
-        """Give a live order a new nonce. The old one is invalid from now on."""
+        """Give a live order, or one that waits for its file, a new nonce. The old one is invalid from now on."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
@@ -300,6 +302,12 @@ class OrderRepository:
             return await self._engine.run(script)
         except _Undo:
             return False
+
+    async def arrive(
+        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+    ) -> Refusal | None:
+        """Note that a certificate which was only said to be there has been opened; as `arrivals.arrived`."""
+        return await self._engine.run(arrived, self._engine.dialect, order, nonce, works, record)
 
     async def dispute(
         self,

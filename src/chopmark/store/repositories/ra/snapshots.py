@@ -132,6 +132,7 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),
+        waiting=bool(sent) and sent[0]["outcome"] is None,
         tips=(tip_of(order_stream(order), tip), tip_of(customer_stream(customer), customers_tip)),
         last_login=LoginId(logins[0]["login"]) if logins else None,
     )
