@@ -17,9 +17,9 @@ from chopmark.core.types import (
     Reason,
 )
 from chopmark.pki.key_words import key_words
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
-from chopmark.ra.rekey import PresentedCertificate
 from tests.contract.world import ANN, Errand, Held, World
 
 NEARLY_A_YEAR = 340

@@ -52,7 +52,7 @@ def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counte
 
 
 def test_in_chromium_the_first_steps_bear_what_people_do_to_them(
-    chromium: Path, counter: CustomerQueries, tmp_path: Path
+    chromium: Path, counter: Counter, tmp_path: Path
 ) -> None:
     with engine_of("Chromium", chromium, tmp_path) as engine:
         column = short_walk(Guest(counter, engine, Watch(engine)), *CUSTOMERS["Chromium"])
