@@ -55,7 +55,8 @@ _IDENTITY = (
     "tests/web/test_api_keys.py",
 )  # fmt: skip
 _TICKETS = (
-    "tests/contract/test_guards_tickets.py", "tests/contract/test_launch.py", "tests/contract/test_clients.py",
+    "tests/contract/test_guards_clients.py", "tests/contract/test_guards_tickets.py", "tests/contract/test_launch.py",
+    "tests/contract/test_clients.py",
     "tests/contract/test_clock.py",
 )  # fmt: skip
 _MALFORMED = ("tests/property/pki/test_broken_fields.py",)
