@@ -291,7 +291,7 @@ class EmbeddedIssuer:
         )
         crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
         allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
-        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one linting certificate a process needs it
+        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and few calls need it
 
         return Linter().linting_certificate(model, _throw_away(issuer.key), allowed)
 
