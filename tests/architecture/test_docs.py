@@ -12,7 +12,7 @@ import pytest
 from cyclopts import App, CycloptsError
 
 from chopmark.audit import anchoring
-from chopmark.cli import operating
+from chopmark.cli import check, customers
 from chopmark.cli.command_line import app
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.policy import Policy
@@ -32,7 +32,8 @@ INLINE = re.compile(r"`chopmark ([a-z][a-z ]*)`")
 MODULES = {
     "sessions": sessions,
     "launching": launching,
-    "operating": operating,
+    "check": check,
+    "customers": customers,
     "publisher": publisher,
     "responder": responder,
     "password": password,

@@ -13,7 +13,7 @@ SOUND = {"__init__.py": "", "core/types.py": "", "ca/sign.py": "", "limits/budge
 FAULTS = {
     "Imports go down only": {"ra/rekey.py": "import chopmark.web.page", "web/page.py": ""},
     "Inside the command line, too, imports go down only": {
-        "cli/console.py": "import chopmark.cli.operating", "cli/operating.py": "",
+        "cli/console.py": "import chopmark.cli.check", "cli/check.py": "",
     },
     "The client knows only pki, tw and the vocabulary": {"client/sdk.py": "import chopmark.ra.rekey"},
     "Doors and jobs reach the CA and the budgets only through ra": {"web/api.py": "import chopmark.ca.sign"},

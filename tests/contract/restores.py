@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.app.foundation import build, reentry_of
-from chopmark.cli.operating_restored import restoring_of
+from chopmark.cli.database import restoring_of
 from chopmark.ra.restoring import Restoring
 from chopmark.store.schema import metadata
 from tests import postgres

@@ -20,7 +20,7 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
-from chopmark.cli.operating_ca import ceremony, share
+from chopmark.cli.ceremony import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
 from tests.contract.world import ANN, ROWS, START, Clock, Dice, World

@@ -14,7 +14,7 @@ from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
 from chopmark.audit.recorder import Pen
 from chopmark.ca.approval import Distrust, Terms, judge
 from chopmark.ca.ports import Certified, Wish
-from chopmark.cli import operating
+from chopmark.cli import check, database
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Operation, OrderId, OrderState
@@ -387,7 +387,7 @@ async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
         facts = row["facts"].replace('"checks":null,', "").replace('"checks":"birth_date",', "")
         sql = "UPDATE leaves SET facts = :facts WHERE chain = :id AND version = 1"
         await world.change(sql, facts=facts, id=one.id)
-    for listing in (operating.upgrade, operating.check):
+    for listing in (database.upgrade, check.check_installation):
         capsys.readouterr()
         await listing(world.house.settings)
         said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from chopmark.app.foundation import build, found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, Pending, Wish
-from chopmark.cli.operating_service import services_of, withdrawal_of
+from chopmark.cli.service_certificates import services_of, withdrawal_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.foundation import reentry_of
-from chopmark.cli.operating_restored import _ended, restoring_of
+from chopmark.cli.database import _ended, restoring_of
 from tests.contract.restores import backed_up
 from tests.contract.test_restore import LATE
 from tests.contract.world import World, world_fixture

@@ -1,13 +1,35 @@
-"""The console: an installation opened by a person who is signed in to this machine, and who that is."""
+"""What all commands share: their settings, an open installation, who is signed in to this machine, and lines of output.
+
+What is heavy is imported inside the functions: `chopmark --help` imports this file.
+"""
+
+from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncIterator
+import sys
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
-from chopmark.app.foundation import House, opened
-from chopmark.app.settings import Settings
-from chopmark.store.engine.opening import assert_current
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from chopmark.app.foundation import House
+    from chopmark.app.settings import Settings
+
+
+def say(line: str) -> None:
+    """Write a line for the operator."""
+    sys.stdout.write(f"{line}\n")
+
+
+def configured(**given: Any) -> Settings:
+    """Return the settings from environment, files and what the command line gave; from here on, logs are written."""
+    from chopmark.app.logs import configure_logging
+    from chopmark.app.settings import Settings
+
+    configure_logging()
+    return Settings(**given)
 
 
 def os_user() -> str:
@@ -27,6 +49,8 @@ def os_user() -> str:
 @asynccontextmanager
 async def at_console(settings: Settings) -> AsyncIterator[House]:
     """Give the house as `opened` does; whoever acts in it is recorded with the user of the operating system."""
+    from chopmark.app.foundation import opened
+
     async with opened(settings) as house:
         house.recorder.at_console(os_user())
         yield house
@@ -38,6 +62,8 @@ async def looking(settings: Settings) -> AsyncIterator[House]:
 
     Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
     """
+    from chopmark.store.engine.opening import assert_current
+
     await assert_current(settings.database_url)
     async with at_console(settings) as house:
         yield house

@@ -18,7 +18,7 @@ from chopmark.app.settings import Settings
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
 from chopmark.ca.proceedings import Ceremony
-from chopmark.cli.operating_ca import ceremony
+from chopmark.cli.ceremony import ceremony
 from chopmark.keys.shares import Shares
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine

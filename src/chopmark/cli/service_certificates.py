@@ -1,21 +1,53 @@
-"""What the commands for our own services do: list the certificates of responders and time-stamps, and revoke one."""
+"""The certificates of our OCSP responders and time-stamp authority: listed, and one of them revoked."""
 
+from __future__ import annotations
+
+import asyncio
 import re
 from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from chopmark.app.foundation import House
-from chopmark.app.issuing_cas import living
-from chopmark.app.settings import Settings
-from chopmark.cli.console import at_console, looking
-from chopmark.cli.operating_ca import say
+from chopmark.cli.ca import ca_app
+from chopmark.cli.console import at_console, configured, looking, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
-from chopmark.keys.ports import Signer
-from chopmark.pki import signing
-from chopmark.pki.x509 import not_after, serial_of, spki_der
-from chopmark.ra.refusals import two_people
-from chopmark.store.repositories.va.services import ServiceLedger
-from chopmark.va.withdrawal import Service, ServiceKind, Withdrawal
+
+if TYPE_CHECKING:
+    from chopmark.app.foundation import House
+    from chopmark.app.settings import Settings
+    from chopmark.keys.ports import Signer
+    from chopmark.va.withdrawal import Service, Withdrawal
+
+
+@ca_app.command(name="services")
+def ca_services() -> int:
+    """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
+    return asyncio.run(list_services(configured()))
+
+
+@ca_app.command(name="revoke")
+def ca_revoke(
+    serial: str,
+    *,
+    by: str,
+    approved_by: str,
+    reason: Literal["keyCompromise", "superseded", "cessationOfOperation"] = "keyCompromise",
+) -> int:
+    """Revoke the certificate of an OCSP responder or of the time-stamp authority; a successor takes over at once.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal, as `chopmark ca services` lists it.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    reason:
+        The reason that the world is told.
+    """
+    return asyncio.run(revoke_service(configured(), serial, reason, by, approved_by))
+
 
 REASONS = {
     "keyCompromise": "key_compromise",
@@ -23,11 +55,13 @@ REASONS = {
     "cessationOfOperation": "cessation_of_operation",
 }
 """RFC 5280 s.5.3.1, as the CA calls it."""
-_LABEL = {ServiceKind.RESPONDER: "ocsp", ServiceKind.TIMESTAMP: "tsa"}
 
 
 async def services_of(house: House) -> list[Service]:
     """Return the services that answer now: a responder for each living CA, and the time-stamp authority."""
+    from chopmark.app.issuing_cas import living
+    from chopmark.va.withdrawal import Service, ServiceKind
+
     found = []
     for ca in living(house.cas, house.clock.now()):
         issuer, renewal = ca.authority.view.id, ca.renewal
@@ -45,12 +79,18 @@ async def services_of(house: House) -> list[Service]:
 
 def withdrawal_of(house: House) -> Withdrawal:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
+    from chopmark.pki import signing
+    from chopmark.pki.x509 import spki_der
+    from chopmark.store.repositories.va.services import ServiceLedger
+    from chopmark.va.withdrawal import ServiceKind, Withdrawal
+
     settings, keyring = house.settings, house.keyring
 
     def new_key(service: Service, number: int) -> tuple[Signer, bytes]:
+        label = "ocsp" if service.kind is ServiceKind.RESPONDER else "tsa"
         algorithm = signing.kind_of(signing.public_key(spki_der(service.certificate)))
         if settings.signer == "pkcs11":
-            return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
+            return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
     return Withdrawal(ServiceLedger(house.engine), new_key, house.recorder, house.clock)
@@ -58,6 +98,8 @@ def withdrawal_of(house: House) -> Withdrawal:
 
 async def list_services(settings: Settings) -> int:
     """Print the services' certificates, a line each, and those that were revoked."""
+    from chopmark.pki.x509 import not_after
+
     async with looking(settings) as house:
         for service in await services_of(house):
             until = not_after(service.certificate)
@@ -73,6 +115,9 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     Raises Refused: NOT_FOUND for a serial that is no service's, CONFLICT for one that is revoked or was replaced,
     MALFORMED and FORBIDDEN for what are no two people (I32).
     """
+    from chopmark.pki.x509 import serial_of
+    from chopmark.ra.refusals import two_people
+
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
         await two_people(house.desk, by, approved_by, "service_revocation")
@@ -99,6 +144,8 @@ _NO_SERVICE = Refusal(
     field="serial",
     code="no_service",
 )
+
+
 _GONE = Refusal(
     Kind.CONFLICT,
     text("This certificate was revoked or replaced already. `chopmark ca services` lists what is in force."),
