@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from cyclopts import App
 
-from chopmark.cli.console import configured, looking, say
+from chopmark.cli.console import configured, looking, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 
@@ -41,19 +40,19 @@ def audit_verify(
     root:
         Root certificates (PEM or DER) that may stand behind the anchors' time-stamps, besides the settings' own.
     """
-    return asyncio.run(verify_audit(configured(), export, head, key, root))
+    return run(verify_audit(configured(), export, head, key, root))
 
 
 @audit_app.command(name="key")
 def audit_key_command(file: Path) -> int:
     """Write the public key of the signed heads, PEM: give it to the auditor once."""
-    return asyncio.run(write_audit_key(configured(), file))
+    return run(write_audit_key(configured(), file))
 
 
 @audit_app.command(name="export")
 def audit_export(file: Path) -> int:
     """Write the whole audit trail as JSON lines."""
-    return asyncio.run(export_audit(configured(), file))
+    return run(export_audit(configured(), file))
 
 
 async def verify_audit(
@@ -64,6 +63,8 @@ async def verify_audit(
     With the heads' public key an export is verified without the installation: an auditor needs two files and that
     key. Seals (MACs) are checked only where the installation's audit key is.
     """
+    import asyncio
+
     from chopmark.app.foundation import SystemClock
     from chopmark.audit.headkey import read_public
     from chopmark.audit.leaf import AuditKeys
@@ -124,6 +125,8 @@ def _told(found: Report) -> int:
 
 async def write_audit_key(settings: Settings, file: Path) -> int:
     """Write the public key with which anybody checks the signed heads, PEM."""
+    import asyncio
+
     async with looking(settings) as house:
         await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
     say(f"The heads' public key is in {file}.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from chopmark.ca.asked import Algorithm
-from chopmark.cli.console import configured, say
+from chopmark.cli.console import configured, run, say
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
@@ -26,7 +25,7 @@ def ca_init(*, algorithm: Algorithm = "P256") -> int:
     algorithm:
         Kind of all three keys.
     """
-    return asyncio.run(init_ca(configured(), algorithm))
+    return run(init_ca(configured(), algorithm))
 
 
 async def init_ca(settings: Settings, algorithm: str = "P256") -> int:

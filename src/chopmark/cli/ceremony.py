@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +15,7 @@ from chopmark import __version__
 from chopmark.ca.asked import Asked
 from chopmark.ca.folder import Folder
 from chopmark.cli.ca import ca_app
-from chopmark.cli.console import configured, os_user, say
+from chopmark.cli.console import configured, os_user, run, say
 from chopmark.core.types import IssuerId, Secret
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
     folder:
         Where the ceremony's files go.
     """
-    return asyncio.run(ceremony(configured(), Folder(folder), asked, rollover=False))
+    return run(ceremony(configured(), Folder(folder), asked, rollover=False))
 
 
 @ca_app.command(name="rollover")
@@ -67,7 +66,7 @@ def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
     folder:
         Where the ceremony's files go.
     """
-    return asyncio.run(ceremony(configured(), Folder(folder), asked, rollover=True))
+    return run(ceremony(configured(), Folder(folder), asked, rollover=True))
 
 
 class Stopped(Exception):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from chopmark.cli.console import at_console, configured, looking, say
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 
@@ -34,7 +33,7 @@ def certificates_hold(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who approves.
     """
-    return asyncio.run(suspend(configured(), serial, by, approved_by, held=True))
+    return run(suspend(configured(), serial, by, approved_by, held=True))
 
 
 @certificates_app.command(name="release")
@@ -50,13 +49,13 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who approves.
     """
-    return asyncio.run(suspend(configured(), serial, by, approved_by, held=False))
+    return run(suspend(configured(), serial, by, approved_by, held=False))
 
 
 @certificates_app.command(name="by-hand")
 def certificates_by_hand() -> int:
     """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom."""
-    return asyncio.run(list_by_hand(configured()))
+    return run(list_by_hand(configured()))
 
 
 @certificates_app.command(name="revoked")
@@ -72,7 +71,7 @@ def certificates_revoked(serial: str, *, by: str, approved_by: str) -> int:
     approved_by:
         Staff id of who has seen that it is.
     """
-    return asyncio.run(revoked_by_hand(configured(), serial, by, approved_by))
+    return run(revoked_by_hand(configured(), serial, by, approved_by))
 
 
 @certificates_app.command(name="find")
@@ -84,7 +83,7 @@ def certificates_find(what: str) -> int:
     what:
         One of these.
     """
-    return asyncio.run(find_certificates(configured(), what))
+    return run(find_certificates(configured(), what))
 
 
 @certificates_app.command(name="revoke")
@@ -106,7 +105,7 @@ def certificates_revoke(
     approved_by:
         Staff id of who approves.
     """
-    return asyncio.run(revoke_certificate(configured(), serial, reason, paper, by, approved_by))
+    return run(revoke_certificate(configured(), serial, reason, paper, by, approved_by))
 
 
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:

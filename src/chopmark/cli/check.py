@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import tomllib
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from chopmark.cli.console import configured, looking, say
+from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ check_app = App(name="check", help="Whether this installation may start, and whe
 @check_app.default
 def check_command() -> int:
     """Say whether this installation may start, and what its policy permits that `strict` does not."""
-    return asyncio.run(check_installation(configured()))
+    return run(check_installation(configured()))
 
 
 @check_app.command(name="certificates")
@@ -41,7 +40,7 @@ def check_certificates_command(*, lint_each: int = 10) -> int:
     lint_each:
         pkilint judges every n-th certificate: 1 for all, 0 for none.
     """
-    return asyncio.run(check_certificates(configured(), lint_each))
+    return run(check_certificates(configured(), lint_each))
 
 
 WARNED_BEFORE = timedelta(days=90)
@@ -170,6 +169,8 @@ async def _mail_faults(house: House) -> list[str]:
 
 async def _outside_faults(house: House) -> list[str]:
     """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
+    import asyncio
+
     from chopmark.app import outside
     from chopmark.store.repositories.readiness import Readiness
 

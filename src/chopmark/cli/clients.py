@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from chopmark.cli.console import at_console, configured, looking, say
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Refusal, Refused
 
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ def clients_put(client: str, *, by: str, name: str = "") -> int:
     name:
         What the program is called; without it, its id.
     """
-    return asyncio.run(put_client(configured(), client, name or client, by))
+    return run(put_client(configured(), client, name or client, by))
 
 
 @clients_app.command(name="list")
 def clients_list() -> int:
     """List the clients."""
-    return asyncio.run(list_clients(configured()))
+    return run(list_clients(configured()))
 
 
 @clients_app.command(name="limit")
@@ -68,19 +67,19 @@ def clients_limit(
     per_minute:
         Tickets that it may ask for in a minute.
     """
-    return asyncio.run(limit_client(configured(), client, account, purpose, factor, per_minute, by))
+    return run(limit_client(configured(), client, account, purpose, factor, per_minute, by))
 
 
 @clients_app.command(name="disable")
 def clients_disable(client: str, *, by: str) -> int:
     """End a client at once: its secrets, and the tickets that nobody has confirmed."""
-    return asyncio.run(disable_client(configured(), client, by))
+    return run(disable_client(configured(), client, by))
 
 
 @clients_app.command(name="end-previous")
 def clients_end_previous(client: str, *, by: str) -> int:
     """End the secret before the last rotation at once, and the tickets that nobody has confirmed."""
-    return asyncio.run(end_previous_secret(configured(), client, by))
+    return run(end_previous_secret(configured(), client, by))
 
 
 async def put_client(settings: Settings, client: str, name: str, by: str) -> int:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from chopmark.app.foundation import House
     from chopmark.app.settings import Settings
@@ -30,6 +30,13 @@ def configured(**given: Any) -> Settings:
 
     configure_logging()
     return Settings(**given)
+
+
+def run(body: Coroutine[Any, Any, int]) -> int:
+    """Run what a command does, and return its exit code."""
+    import asyncio
+
+    return asyncio.run(body)
 
 
 def os_user() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from chopmark.cli.certificates import MOST, certificate_line, local_time
-from chopmark.cli.console import at_console, configured, looking, say
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, OrderId, Serial, text
 
@@ -57,7 +56,7 @@ def customers_import(
     report:
         Where to write the faults, or with --dry-run everything, as CSV; without it they are printed.
     """
-    return asyncio.run(import_customers(configured(), file, by, report, allow=allow, dates=dates, dry_run=dry_run))
+    return run(import_customers(configured(), file, by, report, allow=allow, dates=dates, dry_run=dry_run))
 
 
 @customers_app.command(name="password")
@@ -71,7 +70,7 @@ def customers_password(customer: str, *, by: str) -> int:
     by:
         Staff id of who prints it, for the audit.
     """
-    return asyncio.run(password_slip(configured(), customer, by))
+    return run(password_slip(configured(), customer, by))
 
 
 @customers_app.command(name="approval-slip")
@@ -98,7 +97,7 @@ def customers_approval_slip(
     key:
         The twelve letters of the key that the customer's page shows: then the slip approves that key and no other.
     """
-    return asyncio.run(approval_slip(configured(), customer, by, approved_by, papers, key))
+    return run(approval_slip(configured(), customer, by, approved_by, papers, key))
 
 
 @customers_app.command(name="show")
@@ -110,7 +109,7 @@ def customers_show(who: str) -> int:
     who:
         Customer number, ID number, serial number of a certificate, or id of an order.
     """
-    return asyncio.run(show_customer(configured(), who))
+    return run(show_customer(configured(), who))
 
 
 _SAID = 20
@@ -190,6 +189,8 @@ async def _dry(found: Report, report: Path | None) -> int:
 
 
 async def _written(report: Path | None, said: Iterable[Fault]) -> None:
+    import asyncio
+
     from chopmark.ra.sheet import csv_lines
 
     written = "".join(f"{line}\n" for line in csv_lines(said))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from chopmark.cli.console import at_console, configured, say
+from chopmark.cli.console import at_console, configured, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, text
 
@@ -25,7 +24,7 @@ db_app = App(name="db", help="The database: its schema, and what follows a resto
 @db_app.command(name="upgrade")
 def db_upgrade() -> int:
     """Bring the schema up to this release, and list the orders in flight that have to be begun again."""
-    return asyncio.run(upgrade(configured()))
+    return run(upgrade(configured()))
 
 
 @db_app.command(name="restored")
@@ -41,7 +40,7 @@ def db_restored(*, by: str, reason: str, dry_run: Annotated[bool, Parameter(nega
     dry_run:
         Say what is lost and what would be done; change nothing.
     """
-    return asyncio.run(restored(configured(), by, reason, dry_run=dry_run))
+    return run(restored(configured(), by, reason, dry_run=dry_run))
 
 
 async def upgrade(settings: Settings) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chopmark.cli.ca import ca_app
-from chopmark.cli.console import at_console, configured, say
+from chopmark.cli.console import at_console, configured, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Secret, text
 
@@ -29,7 +28,7 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
     new_passphrase:
         A file with the pass-phrase that is to hold from now on; without it, the present one.
     """
-    return asyncio.run(rewrap(configured(), files, new_passphrase, by))
+    return run(rewrap(configured(), files, new_passphrase, by))
 
 
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
@@ -38,6 +37,8 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
     `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
     in its place  3 [tx] the record and its leaf. Raises Refused.
     """
+    import asyncio
+
     from chopmark.audit.events import Event
     from chopmark.audit.leaf import system_chain
     from chopmark.ra.desk import assert_staff

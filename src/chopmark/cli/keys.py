@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from chopmark.cli.console import at_console, configured, say
+from chopmark.cli.console import at_console, configured, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 
@@ -43,7 +42,7 @@ def keys_block(
     reason:
         The reason that the world is told.
     """
-    return asyncio.run(block_key(configured(), key, reason, by, approved_by))
+    return run(block_key(configured(), key, reason, by, approved_by))
 
 
 REASONS = {"keyCompromise": "key_compromise", "privilegeWithdrawn": "privilege_withdrawn"}
@@ -55,6 +54,8 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 async def block_key(settings: Settings, key: str, reason: str, by: str, approved_by: str) -> int:
     """Block a reported key; a file or a digest names it."""
+    import asyncio
+
     digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(_digest_of, Path(key))
     async with at_console(settings) as house:
         blocked = await house.key_blocks.block(digest, REASONS[reason], by, approved_by)

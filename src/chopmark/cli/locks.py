@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from chopmark.cli.console import at_console, configured, looking, say
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Refusal, Refused
 
 if TYPE_CHECKING:
@@ -20,13 +19,13 @@ hold_app = App(name="hold", help="Holds after too many failures.")
 @hold_app.command(name="show")
 def hold_show(customer: str) -> int:
     """Say what of a customer is on hold: codes (one lock for all channels and orders), the birth date."""
-    return asyncio.run(show_holds(configured(), customer))
+    return run(show_holds(configured(), customer))
 
 
 @hold_app.command(name="release")
 def hold_release(customer: str, *, by: str, approved_by: str) -> int:
     """Lift a customer's holds and let codes be sent anew: one person asks, another approves; the customer is told."""
-    return asyncio.run(release_hold(configured(), customer, by, approved_by))
+    return run(release_hold(configured(), customer, by, approved_by))
 
 
 _LOCKS = {"code": "codes, by every channel and for every order", "birth_date": "birth date"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from chopmark.cli.console import configured
+from chopmark.cli.console import configured, run
 
 
 def demo(
@@ -42,7 +41,7 @@ def demo(
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
             return 2
         shutil.rmtree(data)
-    return asyncio.run(run_demo(configured(mode="demo", data=data, host=host, port=port)))
+    return run(run_demo(configured(mode="demo", data=data, host=host, port=port)))
 
 
 def serve(*, workers: int = 2) -> int:
@@ -72,4 +71,4 @@ def est() -> int:
     """Run the EST door for customers' programs: behind a TLS proxy, or ending TLS itself."""
     from chopmark.app.server import run_est
 
-    return asyncio.run(run_est(configured()))
+    return run(run_est(configured()))

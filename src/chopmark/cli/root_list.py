@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from getpass import getpass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 from chopmark.ca.asked import ListAsked
 from chopmark.cli.ca import ca_app
 from chopmark.cli.ceremony import Stopped, expected, read, read_list, really, require_people, root_signer, share_of
-from chopmark.cli.console import configured, say
+from chopmark.cli.console import configured, run, say
 
 if TYPE_CHECKING:
     from chopmark.app.issuing_cas import Means, Named
@@ -27,7 +26,7 @@ _DEFAULT = ListAsked()
 @ca_app.command(name="root-crl")
 def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _DEFAULT) -> int:
     """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
-    return asyncio.run(root_crl(configured(), asked))
+    return run(root_crl(configured(), asked))
 
 
 async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, opening: Opening = really) -> int:

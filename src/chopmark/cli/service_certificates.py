@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from chopmark.cli.ca import ca_app
-from chopmark.cli.console import at_console, configured, looking, say
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 @ca_app.command(name="services")
 def ca_services() -> int:
     """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
-    return asyncio.run(list_services(configured()))
+    return run(list_services(configured()))
 
 
 @ca_app.command(name="revoke")
@@ -46,7 +45,7 @@ def ca_revoke(
     reason:
         The reason that the world is told.
     """
-    return asyncio.run(revoke_service(configured(), serial, reason, by, approved_by))
+    return run(revoke_service(configured(), serial, reason, by, approved_by))
 
 
 REASONS = {

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"litestar", "cryptography", "sqlalchemy", "asyncpg", "pydantic", "uvicorn", "pkilint", "structlog"}
+HEAVY = {"litestar", "cryptography", "sqlalchemy", "asyncpg", "pydantic", "uvicorn", "pkilint", "structlog", "asyncio"}
 
 ASK = """
 import json, sys
