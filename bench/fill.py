@@ -3,7 +3,7 @@ transaction a batch.
 
 Every row is a copy of one that the product wrote for customer 0 (`bench.template`), column for column. Made anew for
 each customer: ids, keyed hashes, sealed personal data (they open), the key, the certificate (really signed by the CA),
-the audit leaves with their seals, and the tree with its signed head, so that `chopmark audit verify` accepts it all.
+the audit records with their seals, and the tree with its signed head, so that `chopmark audit verify` accepts it all.
 Copied as they are: the moments (but when an OCSP answer is due), the code's nonce, the stored CSR but for its key (its
 signature does not hold).
 """
@@ -30,7 +30,7 @@ from chopmark.app.settings import Settings
 from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner
-from chopmark.audit.leaf import AuditKey, StoredLeaf, parse_stamp, stamp
+from chopmark.audit.record import AuditKey, StoredRecord, parse_stamp, stamp
 from chopmark.audit.tree import Frontier, hash_leaf
 from chopmark.core.types import Secret
 from chopmark.identity.sealed import NONCE_BYTES, Sealer, SealKey
@@ -123,7 +123,7 @@ class Maker:
             if table not in {"leaves", "chains"}:
                 self.columns[table] = list(rows[table][0])
                 self._makers[table] = [self._row(table, row) for row in rows[table]]
-        self._leaves = [self._leaf(row) for row in sorted(rows["leaves"], key=lambda row: row["entry"])]
+        self._records = [self._record(row) for row in sorted(rows["leaves"], key=lambda row: row["entry"])]
         self.columns["leaves"] = ["chain", "version", "previous", "at", "event", "facts", "kid", "mac", "position"]
         self.columns["chains"] = ["chain", "version", "tip"]
 
@@ -200,16 +200,16 @@ class Maker:
         identifier = hashlib.sha1(one.point).digest()
         return a + one.serial + b + people.number(one.i).encode() + c + one.point + d + identifier + e
 
-    def _leaf(self, row: Mapping[str, Any]) -> tuple[str, int, str, str, str, str]:
+    def _record(self, row: Mapping[str, Any]) -> tuple[str, int, str, str, str, str]:
         fields = ("chain", "version", "previous", "at", "event", "facts", "kid", "mac")
-        canonical = StoredLeaf(**{name: row[name] for name in fields}).canonical().decode()
+        canonical = StoredRecord(**{name: row[name] for name in fields}).canonical().decode()
         form = self._format(canonical.replace(row["previous"].hex(), "@PREVIOUS@")) or canonical
         form = form.replace("@PREVIOUS@", "%(previous)s")
         chain = self._format(row["chain"]) or row["chain"]
         return chain, row["version"], row["at"], row["event"], self._format(row["facts"]) or row["facts"], form
 
     def person(self, i: int, out: Rows, position: int) -> list[bytes]:
-        """Add customer i's rows; return the hashes of the leaves, which take the places from `position` on."""
+        """Add customer i's rows; return the hashes of the records, which take the places from `position` on."""
         one = Person(i, self)
         words = one.words
         for table, makers in self._makers.items():
@@ -220,7 +220,7 @@ class Maker:
                 out[table].append(tuple(row))
         tips: dict[str, tuple[int, bytes]] = {}
         hashes: list[bytes] = []
-        for chain_form, version, moment, event, facts, form in self._leaves:
+        for chain_form, version, moment, event, facts, form in self._records:
             chain = chain_form % words
             previous = tips[chain][1] if chain in tips else bytes(32)
             words["previous"] = previous.hex()
@@ -235,8 +235,8 @@ class Maker:
 
     @property
     def leaves_each(self) -> int:
-        """The number of leaves of one customer."""
-        return len(self._leaves)
+        """The number of records of one customer."""
+        return len(self._records)
 
 
 def _around(whole: bytes, part: bytes) -> tuple[bytes, bytes]:
@@ -296,7 +296,7 @@ def job_of(settings: Settings, template: Template) -> Job:
 
 
 def fill(job: Job, data: Path, first: int, last: int) -> None:
-    """Write customers first to last - 1 and the head over their leaves.
+    """Write customers first to last - 1 and the head over their records.
 
     PostgreSQL's tables are analysed, as its autovacuum would; SQLite's are not, as the product never does. No leaf may
     be waiting for the sequencer, and nobody else may write meanwhile.

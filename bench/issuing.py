@@ -23,8 +23,8 @@ from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import AuditKey, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
-from chopmark.ca.ports import Certified, Wish
+from chopmark.audit.record import AuditKey, StoredRecord, make_record, new_stream, next_tip, order_stream
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.core.types import OrderId
 from chopmark.pki import signing
 
@@ -36,11 +36,11 @@ def _new_key() -> bytes:
     return signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
-def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> tuple[StoredLeaf, ...]:
+def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> tuple[StoredRecord, ...]:
     """Return the records of an order that its customer has approved, as a table would hold them."""
     said: dict[str, Fact] = {"customer": customer, "account": "F014000-0000001", "operation": "enrol"}
     spki, code = hashlib.sha256(spki_der).hexdigest(), "CODE"
-    tip, now, made = new_chain(order_chain(order)), SystemClock().now(), []
+    tip, now, made = new_stream(order_stream(order)), SystemClock().now(), []
     steps: list[tuple[Event, dict[str, Fact]]] = [
         (Event.RA_ORDER_OPENED, {**said, "checks": None}),
         (Event.RA_KEY_BOUND, {"spki_sha256": spki}),
@@ -48,9 +48,9 @@ def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> t
         (Event.RA_ORDER_SUBMITTED, {**said, "profile": PROFILE, "spki_sha256": spki, "challenge": code}),
     ]
     for event, facts in steps:
-        leaf = make_leaf(tip, event, facts, now, key)
-        tip = next_tip(leaf)
-        made.append(leaf.stored())
+        record = make_record(tip, event, facts, now, key)
+        tip = next_tip(record)
+        made.append(record.stored())
     return tuple(made)
 
 
@@ -67,9 +67,9 @@ class Issuing:
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
         customer, spki = number(next(self._customers)), next(self._keys)
         records = _records(order, spki, customer, self._house.audit_key)
-        wish = Wish(order, PROFILE, spki, {"customer": customer}, records=records)
+        issuance = IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
         begun = time.perf_counter()
-        made = await self._house.issuer.issue(wish)
+        made = await self._house.issuer.issue(issuance)
         came = time.perf_counter()
         if isinstance(made, Certified):
             tally.told("issue", came, came - begun)

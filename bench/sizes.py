@@ -23,7 +23,7 @@ from bench.world import Options, say
 from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
 from chopmark.app.issuing_cas import ISSUER
 from chopmark.core.types import CustomerId, FactorClass, LoginId
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Query, Script
 from tests.postgres import Cluster
 from tests.postgres import running as postgres_running
@@ -148,14 +148,14 @@ def _calls(house: House) -> Mapping[str, Callable[[int], Awaitable[object]]]:
         return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
 
     async def status(i: int) -> object:
-        held = await house.counter.holdings(caller(i))
+        held = await house.customer_queries.holdings(caller(i))
         return await house.status.status(ISSUER, held[0].serial)
 
     return {
         "by person id": lambda i: house.people.find(people.person_id(i)),
         "by customer number": lambda i: house.people.find(people.number(i)),
-        "overview": lambda i: house.counter.overview(caller(i)),
-        "certificates": lambda i: house.counter.holdings(caller(i)),
+        "overview": lambda i: house.customer_queries.overview(caller(i)),
+        "certificates": lambda i: house.customer_queries.holdings(caller(i)),
         "status": status,
     }
 

@@ -45,8 +45,8 @@ async def _questions(dsn: str) -> list[bytes]:
     for row in rows:
         size = int.from_bytes(row["chain"][:4], "big")
         issuer = x509.load_der_x509_certificate(row["chain"][4 : 4 + size])
-        leaf = x509.load_der_x509_certificate(row["der"])
-        built = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, SHA1()).build()
+        record = x509.load_der_x509_certificate(row["der"])
+        built = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, SHA1()).build()
         found.append(built.public_bytes(Encoding.DER))
     return found
 

@@ -10,7 +10,7 @@ from chopmark.app.foundation import House, SystemEntropy, build, tasks
 from chopmark.app.settings import Settings
 from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 from chopmark.demo.history import SteppingClock
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ca.certificates import CertificateLedger
 
@@ -49,7 +49,7 @@ async def played(settings: Settings, now: datetime) -> Template:
     clock = SteppingClock(now - AGE)
     house = await build(settings, clock, SystemEntropy())
     try:
-        await house.intake.add([people.row(0)], "bench")
+        await house.customer_import.add([people.row(0)], "bench")
         await _certified(house, clock, 0)
         rows = {table: await _read(house, table, where) for table, where in _ROWS.items()}
         clock.moment = now
@@ -67,7 +67,7 @@ async def enrolled(settings: Settings, now: datetime, customers: range) -> None:
     clock = SteppingClock(now - AGE)
     house = await build(settings, clock, SystemEntropy())
     try:
-        await house.intake.add([people.row(i) for i in customers], "bench")
+        await house.customer_import.add([people.row(i) for i in customers], "bench")
         for i in customers:
             await _certified(house, clock, i)
             clock.moment += timedelta(seconds=15)  # the tree has one head a moment
@@ -104,7 +104,7 @@ async def _certified(house: House, clock: SteppingClock, i: int) -> None:
     await house.rekey.answer(caller, order.id, code.reveal())
     order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
     order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await house.counter.holding(caller, order.serial)
+    holding = None if order.serial is None else await house.customer_queries.holding(caller, order.serial)
     if holding is None:
         raise ValueError(f"the order stands at {order.state}")
     nonce, _ = await house.enrolment.nonce(caller, order.id)

@@ -9,8 +9,8 @@ from typing import Any
 from chopmark.app.foundation import House
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import AuditKey, Leaf, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
-from chopmark.ca.ports import Wish
+from chopmark.audit.record import AuditKey, AuditRecord, StoredRecord, make_record, new_stream, next_tip, order_stream
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.types import OrderId
 from chopmark.pki.x509 import serial_of
 from chopmark.store.engine.script import Script
@@ -61,40 +61,42 @@ def steps(spki_sha256: str, customer: str, profile: str = "investor", old_serial
     ]
 
 
-def leaves(order: str, told: Sequence[Step], at: datetime, key: AuditKey) -> list[Leaf]:
+def records(order: str, told: Sequence[Step], at: datetime, key: AuditKey) -> list[AuditRecord]:
     """These steps as records that continue each other from the first."""
-    tip, made = new_chain(order_chain(OrderId(order))), []
+    tip, made = new_stream(order_stream(OrderId(order))), []
     for event, facts in told:
-        made.append(make_leaf(tip, event, facts, at, key))
+        made.append(make_record(tip, event, facts, at, key))
         tip = next_tip(made[-1])
     return made
 
 
-def stored(made: Sequence[Leaf]) -> tuple[StoredLeaf, ...]:
+def stored(made: Sequence[AuditRecord]) -> tuple[StoredRecord, ...]:
     """Records as a table holds them."""
-    return tuple(leaf.stored() for leaf in made)
+    return tuple(record.stored() for record in made)
 
 
-def approved(wish: Wish, at: datetime, key: AuditKey) -> Wish:
+def approved(issuance: IssuanceRequest, at: datetime, key: AuditKey) -> IssuanceRequest:
     """The wish with the records that bear it out; they stand in no database."""
-    return replace(wish, records=stored(leaves(wish.order, _steps(wish), at, key)))
+    return replace(issuance, records=stored(records(issuance.order, _steps(issuance), at, key)))
 
 
-async def on_record(house: House, wish: Wish) -> Wish:
+async def on_record(house: House, issuance: IssuanceRequest) -> IssuanceRequest:
     """The wish with the records that bear it out, written into the house's audit."""
-    made = leaves(wish.order, _steps(wish), house.clock.now(), house.audit_key)
+    made = records(issuance.order, _steps(issuance), house.clock.now(), house.audit_key)
 
     def script() -> Script[None]:
-        for leaf in made:
-            yield from append(leaf)
+        for record in made:
+            yield from append(record)
 
     await house.engine.run(script)
-    return replace(wish, records=stored(made))
+    return replace(issuance, records=stored(made))
 
 
-def _steps(wish: Wish) -> list[Step]:
-    old = None if wish.replaces is None else str(serial_of(wish.replaces))
-    return steps(hashlib.sha256(wish.spki_der).hexdigest(), wish.subject.get("customer", "C1"), wish.profile, old)
+def _steps(issuance: IssuanceRequest) -> list[Step]:
+    old = None if issuance.replaces is None else str(serial_of(issuance.replaces))
+    return steps(
+        hashlib.sha256(issuance.spki_der).hexdigest(), issuance.subject.get("customer", "C1"), issuance.profile, old
+    )
 
 
 def changed(told: Sequence[Step], event: Event, **facts: Any) -> list[Step]:

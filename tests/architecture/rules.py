@@ -158,13 +158,13 @@ def everything_is_caught_in_three_homes_only(module: Module) -> Iterator[str]:
 
 def _passes_on(handler: ast.ExceptHandler) -> bool:
     last = handler.body[-1]
-    leaves = any(isinstance(n, ast.Return | ast.Break | ast.Continue) for n in ast.walk(handler))
+    records = any(isinstance(n, ast.Return | ast.Break | ast.Continue) for n in ast.walk(handler))
     return (
         isinstance(handler.type, ast.Name)
         and handler.type.id == "BaseException"
         and isinstance(last, ast.Raise)
         and last.exc is None
-        and not leaves
+        and not records
     )
 
 

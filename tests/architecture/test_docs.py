@@ -15,8 +15,8 @@ from chopmark.audit import anchoring
 from chopmark.cli import check, customers
 from chopmark.cli.command_line import app
 from chopmark.identity import launching, password, sessions
+from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.ra.policy import Policy
-from chopmark.ra.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.va import publisher, responder, timestamp_key
 from chopmark.web.brand import OWN_LINKS, Brand, ServiceKey
 from chopmark.web.problems import STATUS

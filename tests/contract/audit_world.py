@@ -9,9 +9,9 @@ from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip, make_leaf, next_tip
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import HeadLog, Source
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.record import AuditKey, AuditKeys, StreamId, Tip, make_record, next_tip
 from chopmark.audit.verify import verify
 from chopmark.jobs.sequence import sequence
 from chopmark.store.engine.port import Engine
@@ -26,7 +26,7 @@ _LEAF = """
 INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac, position)
 VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac, :index)
 """
-CHAINS = [ChainId("ORDERA"), ChainId("ORDERB"), ChainId("customer:A-1"), ChainId("stranger:0f")]
+CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), StreamId("stranger:0f")]
 
 
 @dataclass
@@ -53,15 +53,15 @@ class World:
 
     def __post_init__(self) -> None:
         self.ledger = AuditLedger(self.engine)
-        self.recorder = Recorder(self.ledger, KEY, self.clock)
+        self.audit_log = AuditLog(self.ledger, KEY, self.clock)
 
-    async def write(self, chain: ChainId, **facts: int) -> None:
-        async def attempt(pen: Pen) -> None:
-            await self.engine.run(append, pen.leaf(Event.RA_ORDER_OPENED, **facts))
+    async def write(self, chain: StreamId, **facts: int) -> None:
+        async def attempt(builder: RecordBuilder) -> None:
+            await self.engine.run(append, builder.record(Event.RA_ORDER_OPENED, **facts))
 
-        await self.recorder.write(chain, attempt)
+        await self.audit_log.write(chain, attempt)
 
-    async def write_many(self, chain: ChainId, count: int, event: Event = Event.RA_ORDER_OPENED) -> None:
+    async def write_many(self, chain: StreamId, count: int, event: Event = Event.RA_ORDER_OPENED) -> None:
         """Append leaves in one transaction."""
         tip = await self.ledger.tip(chain)
         await self.engine.run(_many, tip, count, event, self.clock.now())
@@ -90,16 +90,18 @@ class World:
     async def rows(self) -> Rows:
         """Return every row of the audit tables."""
         async with self.ledger.snapshot() as source:
-            leaves = [leaf async for leaf in source.sequenced()] + [leaf async for leaf in source.unsequenced()]
+            records = [record async for record in source.sequenced()] + [
+                record async for record in source.unsequenced()
+            ]
             tips = [tip async for tip in source.chains()]
-            return Rows(leaves, tips, [head async for head in source.heads()])
+            return Rows(records, tips, [head async for head in source.heads()])
 
     async def put(self, rows: Rows) -> None:
         """Make these the only rows of the audit tables, as somebody with write access would."""
         await self.engine.run(_replaced, rows)
 
     async def story(self, rng: Random) -> None:
-        """Write three to six heads over two to four chains; at least two leaves of one chain still wait."""
+        """Write three to six heads over two to four chains; at least two records of one chain still wait."""
         chains = CHAINS[: rng.randint(2, 4)]
         for _ in range(rng.randint(3, 6)):
             for chain in [*chains[:2], *rng.choices(chains, k=rng.randint(0, 3))]:
@@ -112,9 +114,9 @@ class World:
 
 def _many(tip: Tip, count: int, event: Event, at: datetime) -> Script[None]:
     for number in range(count):
-        leaf = make_leaf(tip, event, {"count": number, "reason": "lost"}, at, KEY)
-        yield from append(leaf)
-        tip = next_tip(leaf)
+        record = make_record(tip, event, {"count": number, "reason": "lost"}, at, KEY)
+        yield from append(record)
+        tip = next_tip(record)
 
 
 def without_unique_indexes() -> Script[None]:
@@ -130,8 +132,8 @@ def emptied() -> Script[None]:
 def _replaced(rows: Rows) -> Script[None]:
     for table in ("leaves", "chains", "heads"):
         yield query(f"DELETE FROM {table}")
-    leaves: list[dict[str, Value]] = [asdict(leaf) for leaf in rows.leaves]
-    yield Batch(_LEAF, leaves)
+    records: list[dict[str, Value]] = [asdict(record) for record in rows.records]
+    yield Batch(_LEAF, records)
     tips: list[dict[str, Value]] = [asdict(tip) for tip in rows.tips]
     yield Batch("INSERT INTO chains (chain, version, tip) VALUES (:chain, :version, :leaf_hash)", tips)
     heads: list[dict[str, Value]] = [asdict(head) for head in rows.stored_heads]

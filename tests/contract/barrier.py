@@ -53,7 +53,7 @@ class Turnstile:
 
 
 def _recorded(script: Script[Any]) -> set[Event | None]:
-    """Return the events of the leaves in a script's first step; the script is not run, as an engine may."""
+    """Return the events of the records in a script's first step; the script is not run, as an engine may."""
     step = next(script)
     script.close()
     parts = step.parts if isinstance(step, Bundle) else ()

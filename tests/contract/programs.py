@@ -19,7 +19,7 @@ from chopmark.core.types import (
 from chopmark.pki.key_words import key_words
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
-from chopmark.ra.rekey import Shown
+from chopmark.ra.rekey import PresentedCertificate
 from tests.contract.world import ANN, Errand, Held, World
 
 NEARLY_A_YEAR = 340
@@ -57,7 +57,7 @@ class Program:
     errand: Errand
     given: Issued | None = None
     csr: bytes = b""
-    shown: Shown | None = None
+    shown: PresentedCertificate | None = None
 
     @property
     def world(self) -> World:
@@ -71,7 +71,7 @@ class Program:
             given = await world.house.program.credential(errand.caller, errand.id)
             return cls(errand, given, request_of(errand.key))
         old = world.held[customer].holding.der
-        return cls(errand, None, request_of(errand.key, old), Shown(old))
+        return cls(errand, None, request_of(errand.key, old), PresentedCertificate(old))
 
     @staticmethod
     def renewing(held: Held) -> tuple[ClientKey, bytes]:
@@ -100,13 +100,13 @@ class Program:
         if self.given is not None:
             errand = self.errand
             words = key_words(sha256_of_key(self.csr).hex())
-            await Possession(self.world.house.desk).name(errand.caller, errand.id, words)
+            await Possession(self.world.house.context).name(errand.caller, errand.id, words)
 
     async def prove(self) -> Progress:
         """Repeat the request over a connection that the new certificate opened."""
         certificate = (await self.ask()).certificate
         assert certificate is not None
-        return await self.world.house.program.reenrol(Shown(certificate), self.csr)
+        return await self.world.house.program.reenrol(PresentedCertificate(certificate), self.csr)
 
 
 async def begin(world: World, operation: Operation, customer: str, home: KeyHome) -> Errand:

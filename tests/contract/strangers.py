@@ -46,14 +46,14 @@ class Openssl:
 
     async def ocsp(self, der: bytes) -> str:
         """Return what `openssl ocsp` says of the answer that the house gives now."""
-        leaf, ca, root = self._files(der)
+        record, ca, root = self._files(der)
         issuer = x509.load_der_x509_certificate(self.world.house.authority.view.certificate_der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, hashes.SHA1())
         answer = await self.world.house.responder.answer(builder.build().public_bytes(Encoding.DER))
         (self.folder / "answer.der").write_bytes(answer.der)
         at = str(int(self.world.clock.at.timestamp()))
         said = await self._run(
-            *("ocsp", "-respin", "answer.der", "-issuer", ca, "-cert", leaf, "-CAfile", root),
+            *("ocsp", "-respin", "answer.der", "-issuer", ca, "-cert", record, "-CAfile", root),
             *("-attime", at, "-validity_period", FOREVER),
         )
         assert "Response verify OK" in said, said
@@ -61,7 +61,7 @@ class Openssl:
 
     async def list(self, der: bytes) -> str:
         """Return what `openssl verify -crl_check` says with the list that is published now."""
-        leaf, ca, root = self._files(der)
+        record, ca, root = self._files(der)
         house = self.world.house
         crl = (await house.status.shard(house.authority.view.id, 0)).crl
         assert crl is not None
@@ -69,7 +69,7 @@ class Openssl:
         (self.folder / "crl.pem").write_bytes(published.public_bytes(Encoding.PEM))
         at = str(int(self.world.clock.at.timestamp()))
         return await self._run(
-            *("verify", "-crl_check", "-attime", at, "-CAfile", root, "-untrusted", ca, "-CRLfile", "crl.pem", leaf)
+            *("verify", "-crl_check", "-attime", at, "-CAfile", root, "-untrusted", ca, "-CRLfile", "crl.pem", record)
         )
 
     async def listed(self) -> str:

@@ -55,7 +55,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
     clock, dice = Clock(), Dice(Random(2))
     house = await build(settings, clock, dice)
     world = World(house, clock, dice, settings.database_url)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     for customer in (ANN, BEN):
         await world.to_active(customer)
     await world.revoked(BEN, Reason.COMPROMISED)

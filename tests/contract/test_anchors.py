@@ -17,8 +17,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.ports import NotStamped
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.ca.lint import Linter
 from chopmark.pki import tsp, tsp_token
@@ -74,7 +74,7 @@ async def test_each_hour_one_anchor_is_made_and_the_report_tells_of_the_newest(w
     assert newest is not None
     assert (report.anchored.anchors, report.anchored.size, report.anchored.at) == (3, newest.anchor.size, newest.at)
     assert await verified(world, export=tmp_path / "trail.jsonl") == report
-    assert [json.loads(leaf["facts"])["count"] for leaf in await world.leaves(Event.VA_ANCHOR_MADE)] == [
+    assert [json.loads(record["facts"])["count"] for record in await world.records(Event.VA_ANCHOR_MADE)] == [
         row["size"] for row in await world.rows("SELECT size FROM anchors ORDER BY size")
     ]
 
@@ -85,7 +85,7 @@ async def test_two_workers_at_once_make_one_anchor_and_one_key(world: World) -> 
     assert sum(await asyncio.gather(*(node.once("timestamp-key") for node in (world, second)))) == 1
     assert sum(await asyncio.gather(*(node.once("anchor") for node in (world, second)))) == 1
     assert (await world.count("anchors"), await world.count("timestamp_keys")) == (1, 1)
-    assert len(await world.leaves(Event.VA_ANCHOR_MADE)) == 1
+    assert len(await world.records(Event.VA_ANCHOR_MADE)) == 1
     assert (await verified(world)).findings == ()
 
 
@@ -179,7 +179,7 @@ async def test_an_anchor_by_somebody_whom_no_root_vouches_for_is_found(world: Wo
 async def test_records_that_go_on_without_anchors_are_a_warning(world: World) -> None:
     await hour(world)
     for _ in range(4):
-        await TimestampLedger(world.house.engine).note(await leaf(world))
+        await TimestampLedger(world.house.engine).note(await record(world))
         await world.once("sequence")
         world.clock.later(minutes=50)
     report = await verified(world)
@@ -191,11 +191,11 @@ async def test_records_that_go_on_without_anchors_are_a_warning(world: World) ->
     assert await world.house.stamps.anchors.unanchored() is None
 
 
-async def leaf(world: World):
-    from chopmark.audit.leaf import make_leaf, system_chain
+async def record(world: World):
+    from chopmark.audit.record import make_record, system_stream
 
-    tip = await world.house.ledger.tip(system_chain("test"))
-    return make_leaf(tip, Event.VA_CRL_PUBLISHED, {}, world.clock.now(), world.house.audit_key)
+    tip = await world.house.ledger.tip(system_stream("test"))
+    return make_record(tip, Event.VA_CRL_PUBLISHED, {}, world.clock.now(), world.house.audit_key)
 
 
 # the authority ----------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.headfile import HeadFile, read_heads
-from chopmark.audit.leaf import GENESIS, ChainId, leaf_hash, make_leaf
+from chopmark.audit.log import StaleStream
 from chopmark.audit.ports import Batch, Lease, Placed
-from chopmark.audit.recorder import StaleChain
+from chopmark.audit.record import GENESIS, StreamId, leaf_hash, make_record
 from chopmark.audit.sequencer import LedgerBroken, plan
 from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
@@ -18,7 +18,7 @@ from chopmark.store.repositories.leaves import append
 from tests.contract.audit_world import KEY, World
 from tests.unit.audit.ledger import START, KeySigner
 
-A, B = ChainId("ORDERA"), ChainId("ORDERB")
+A, B = StreamId("ORDERA"), StreamId("ORDERB")
 TTL = timedelta(seconds=10)
 
 
@@ -30,7 +30,7 @@ async def world(engine):
 
 @pytest.fixture
 async def elsewhere(world, engine_url):
-    """The same ledger as another process sees it: an engine and a recorder of its own."""
+    """The same ledger as another process sees it: an engine and a audit log of its own."""
     engine = await open_engine(engine_url)
     yield World(engine, world.clock, world.heads, world.signer)
     await engine.close()
@@ -43,7 +43,7 @@ async def planned(world, lease: Lease) -> Batch:
     return made.signed(world.signer.sign(made.draft.message()))
 
 
-async def write_whatever_it_takes(world, chain: ChainId) -> None:
+async def write_whatever_it_takes(world, chain: StreamId) -> None:
     """Try again as a customer would when it says that too much is happening."""
     while True:
         try:
@@ -55,14 +55,14 @@ async def write_whatever_it_takes(world, chain: ChainId) -> None:
 
 async def assert_one_contiguous_story(world, count: int) -> None:
     waiting = await world.ledger.unsequenced(1000)
-    assert [leaf.version for leaf in waiting] == list(range(1, count + 1))
+    assert [record.version for record in waiting] == list(range(1, count + 1))
     assert await world.ledger.tip(A) == (await world.rows()).tips[0]
     assert (await world.verify()).findings == ()
 
 
 async def test_a_chain_begins_at_genesis_and_its_tip_is_its_newest_leaf(world):
     assert (await world.ledger.tip(A)).leaf_hash == GENESIS
-    first = make_leaf(await world.ledger.tip(A), Event.RA_ORDER_OPENED, {}, START, KEY)
+    first = make_record(await world.ledger.tip(A), Event.RA_ORDER_OPENED, {}, START, KEY)
     await world.engine.run(append, first)
     tip = await world.ledger.tip(A)
     assert (tip.version, tip.leaf_hash) == (1, leaf_hash(first))
@@ -72,14 +72,14 @@ async def test_a_chain_begins_at_genesis_and_its_tip_is_its_newest_leaf(world):
 async def test_a_leaf_on_an_old_tip_is_stale_and_takes_its_transaction_along(world, before):
     for _ in range(before):
         await world.write(A)
-    leaf = make_leaf(await world.ledger.tip(A), Event.RA_ORDER_OPENED, {}, START, KEY)
+    record = make_record(await world.ledger.tip(A), Event.RA_ORDER_OPENED, {}, START, KEY)
     await world.write(A)
 
     def change_and_leaf() -> Script[None]:
         yield query("INSERT INTO installation (name, value) VALUES ('change', 'made')")
-        yield from append(leaf)
+        yield from append(record)
 
-    with pytest.raises(StaleChain):
+    with pytest.raises(StaleStream):
         await world.engine.run(change_and_leaf)
     assert await world.engine.read(lambda: (yield query("SELECT name FROM installation"))) == []
     await assert_one_contiguous_story(world, before + 1)
@@ -125,7 +125,7 @@ async def test_a_holder_that_slept_past_its_lease_writes_nothing(world):
     assert not await world.ledger.sequence(batch, old)
 
     rows = await world.rows()
-    assert [leaf.index for leaf in rows.leaves] == [None] * 3
+    assert [record.index for record in rows.records] == [None] * 3
     assert rows.stored_heads == []
 
 
@@ -147,7 +147,7 @@ async def test_a_batch_that_places_a_leaf_which_is_gone_writes_nothing(world):
     foreign = Batch(0, (*batch.placed[:2], Placed("ORDERX", 1, 2)), batch.head, batch.frontier)
 
     assert not await world.ledger.sequence(foreign, lease)
-    assert {leaf.index for leaf in (await world.rows()).leaves} == {None}
+    assert {record.index for record in (await world.rows()).records} == {None}
 
 
 async def test_a_place_that_somebody_invented_stops_the_sequencer(world):
@@ -156,7 +156,7 @@ async def test_a_place_that_somebody_invented_stops_the_sequencer(world):
 
     with pytest.raises(LedgerBroken):
         await world.sequence()
-    assert [leaf.index for leaf in (await world.rows()).leaves] == [0, None, None]
+    assert [record.index for record in (await world.rows()).records] == [0, None, None]
 
 
 @pytest.mark.parametrize("column", ["line = 'x'", "frontier = NULL", "size = 4"])
@@ -178,8 +178,8 @@ async def test_two_thousand_and_one_leaves_take_three_batches_under_three_heads(
     assert await world.sequence() == 0
 
     rows = await world.rows()
-    assert [leaf.index for leaf in rows.leaves] == list(range(2001))
-    assert [leaf.chain for leaf in rows.leaves] == [A] * 1500 + [B] * 501
+    assert [record.index for record in rows.records] == list(range(2001))
+    assert [record.chain for record in rows.records] == [A] * 1500 + [B] * 501
     assert [head.size for head in rows.stored_heads] == [1000, 2000, 2001]
     assert (await world.verify()).findings == ()
 
@@ -194,7 +194,7 @@ async def test_two_sequencers_at_once_give_every_leaf_one_place(world, elsewhere
 
     report = await world.verify()
     assert report.findings == ()
-    assert (report.size, report.leaves) == (100, 100)
+    assert (report.size, report.records) == (100, 100)
 
 
 async def test_two_sequencers_that_share_a_lease_by_mistake_still_give_every_leaf_one_place(world, elsewhere):
@@ -205,7 +205,7 @@ async def test_two_sequencers_that_share_a_lease_by_mistake_still_give_every_lea
             pass
 
     rows = await world.rows()
-    assert [leaf.index for leaf in rows.leaves] == list(range(50))
+    assert [record.index for record in rows.records] == list(range(50))
     assert (await world.verify()).findings == ()
 
 
@@ -259,7 +259,7 @@ async def test_verifying_a_ledger_that_others_write_and_sequence_finds_nothing(w
     written = 0
     done = asyncio.Event()
 
-    async def keep_writing(chain: ChainId) -> None:
+    async def keep_writing(chain: StreamId) -> None:
         nonlocal written
         while not done.is_set():
             await write_whatever_it_takes(elsewhere, chain)
@@ -279,10 +279,10 @@ async def test_verifying_a_ledger_that_others_write_and_sequence_finds_nothing(w
 
     assert [report.findings for report in reports] == [()] * 5
     assert all(report.file_checked and report.macs_checked for report in reports)
-    assert reports[-1].leaves > reports[0].leaves >= 1200
+    assert reports[-1].records > reports[0].records >= 1200
     await elsewhere.sequence("two", heads=heads)
     last = await world.verify(read_heads(tmp_path / "heads"))
-    assert (last.leaves, last.size) == (1200 + written, 1200 + written)
+    assert (last.records, last.size) == (1200 + written, 1200 + written)
 
 
 async def test_an_export_is_verified_like_the_database(world):
@@ -292,7 +292,7 @@ async def test_an_export_is_verified_like_the_database(world):
 
     report = await world.verify()
     assert report.findings == ()
-    assert (report.leaves, report.size, report.chains, report.heads) == (1103, 1100, 2, 2)
+    assert (report.records, report.size, report.chains, report.heads) == (1103, 1100, 2, 2)
     assert await world.verify_export() == report
 
 

@@ -6,13 +6,13 @@ from random import Random
 import pytest
 
 from chopmark.audit.findings import Code
-from chopmark.audit.leaf import ChainId
+from chopmark.audit.record import StreamId
 from chopmark.store.db import create
 from chopmark.store.engine.script import Script, query
 from tests.contract.audit_world import World, emptied, without_unique_indexes
 from tests.property.audit.tampering import TAMPERINGS
 
-ORDER = ChainId("ORDERA")
+ORDER = StreamId("ORDERA")
 EXAMPLES = int(os.environ.get("CHOPMARK_TAMPER_EXAMPLES", "50"))
 EVERY = {"sqlite": 1, "postgresql": 3}  # on PostgreSQL every third example
 
@@ -112,5 +112,5 @@ async def test_tampered_rows_are_written_as_they_are_read(bare):
     await world.put(rows)
 
     assert await world.rows() == rows
-    assert await bare.read(count_leaves) == len(rows.leaves)
+    assert await bare.read(count_leaves) == len(rows.records)
     assert (await world.verify()).findings == ()

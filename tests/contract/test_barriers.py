@@ -13,7 +13,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CertificateState, Channel, CustomerId, FactorClass, Operation, OrderState, Reason
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from tests.contract.barrier import LeapingClock, at_barrier, stoppable, that_leaps
 from tests.contract.world import ANN, START, Errand, World, outcome, refusal, world_fixture
 
@@ -229,7 +229,7 @@ async def test_a_customer_put_on_hold_between_reading_and_sending_gets_no_code(w
     made = await send(stopped)
     assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
+    assert made.kind is Kind.LOCKED
     assert await world.count("challenges") == 0
     assert await world.count("work", "kind = 'code'") == 0
 
@@ -241,10 +241,10 @@ async def test_a_customer_put_on_hold_between_reading_and_comparing_is_not_compa
     made = await answer(stopped)
     assert turnstile.passed == [Event.RA_CODE_CHARGED]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
+    assert made.kind is Kind.LOCKED
     assert await errand.state() is OrderState.BOUND
     assert await world.count("challenges", "state = 'consumed'") == 0
-    assert await world.leaves(Event.RA_CODE_CHARGED) == []
+    assert await world.records(Event.RA_CODE_CHARGED) == []
 
 
 async def test_a_login_that_uses_a_channel_meanwhile_keeps_a_code_from_being_sent_there(world: World) -> None:
@@ -461,7 +461,7 @@ async def test_a_birth_date_of_an_order_that_was_cancelled_meanwhile_approves_no
     assert turnstile.passed == [Event.RA_BIRTH_DATE_RIGHT]
     assert isinstance(made, Refusal)
     assert (await errand.stored()).state is OrderState.CANCELLED
-    assert await world.leaves(Event.RA_BIRTH_DATE_RIGHT) == []
+    assert await world.records(Event.RA_BIRTH_DATE_RIGHT) == []
 
 
 async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_compares_nothing(world: World) -> None:
@@ -476,7 +476,7 @@ async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_comp
     made = await outcome(stopped.birth_date())
     assert turnstile.passed == [None]
     assert isinstance(made, Refusal)
-    assert made.kind is Kind.HELD
-    assert await errand.state() is OrderState.CODED
+    assert made.kind is Kind.LOCKED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     caller: Caller = errand.caller
     assert await world.house.holds.held(CustomerId(caller.customer)) == {"birth_date": "held"}

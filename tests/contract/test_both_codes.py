@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -61,7 +61,7 @@ async def test_one_code_approves_nothing(world: World, reason: Reason) -> None:
         assert (refused.kind, refused.code) == (Kind.STEP_REQUIRED, "channel")
     refused = await refusal(errand.send(MOBILE))
     assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "channel")
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
 
 
@@ -70,13 +70,13 @@ async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World)
     errand = await begun(world)
     await right(errand, MOBILE)
     house, order = world.house, await errand.order()
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
-    async def submit(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+    async def submit(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_ORDER_SUBMITTED)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_stream(errand.id), submit)
     await world.change(
         "UPDATE orders SET second_channel = 'email', second_coded_at = coded_at WHERE id = :id", id=errand.id
     )
@@ -177,7 +177,7 @@ async def test_who_had_a_certificate_applies_anew_with_both_codes(world: World, 
     await right(errand, EMAIL)
     assert (await errand.confirm()).state is OrderState.ISSUED
     await errand.prove()
-    (opened,) = [one for one in await world.leaves(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
+    (opened,) = [one for one in await world.records(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
     assert json.loads(opened["facts"])["checks"] == "both_codes"
     assert (await world.audit()).findings == ()
 
@@ -202,7 +202,7 @@ async def ended(world: World, ending: str) -> None:
 
 async def test_a_first_application_and_a_renewal_need_one_code_as_before(world: World) -> None:
     await world.to_active()
-    (opened,) = await world.leaves(Event.RA_ORDER_OPENED)
+    (opened,) = await world.records(Event.RA_ORDER_OPENED)
     assert json.loads(opened["facts"])["checks"] is None
     world.clock.later(days=340)
     await world.to_active(ANN, Operation.REKEY)

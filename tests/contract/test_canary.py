@@ -60,9 +60,9 @@ async def journeys(world: World) -> tuple[set[str], list[ClientKey]]:
     codes: set[str] = set()
     keys: list[ClientKey] = []
     phc = hash_password(PASSWORD, world.dice.token(16))
-    await world.house.door.set_password(PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice")
-    await world.house.door.sign_in(ANN, PASSWORD, "192.0.2.7", None)
-    await refusal(world.house.door.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
+    await world.house.session_service.set_password(PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice")
+    await world.house.session_service.sign_in(ANN, PASSWORD, "192.0.2.7", None)
+    await refusal(world.house.session_service.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
     for customer in (ANN, BEN):
         errand = await world.to_sent(customer)
         codes |= {await errand.code(), await errand.wrong_code()}

@@ -18,8 +18,8 @@ from chopmark.app.foundation import build, founding
 from chopmark.app.issuing_cas import Means
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
-from chopmark.ca.asked import Asked
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.cli.ceremony import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
@@ -28,7 +28,7 @@ from tests.machine import program
 from tests.vectors.pki.house import pem
 
 ONE, TWO = "1111-first operator's share", "2222-second operator's share"
-WHO = Asked(one="Amy Chen", two="Ben Wu", witness=("Carol Lin",))
+WHO = CeremonyOptions(one="Amy Chen", two="Ben Wu", witness=("Carol Lin",))
 
 
 def settings(folder: Path, **other) -> Settings:
@@ -56,7 +56,9 @@ def typing(*lines: str) -> Callable[[str], str]:
 BOTH = (ONE, ONE, TWO, TWO)
 
 
-async def hold(folder: Path, asked: Asked = WHO, typed: tuple[str, ...] = BOTH, *, rollover=False, clock=None, **other):
+async def hold(
+    folder: Path, asked: CeremonyOptions = WHO, typed: tuple[str, ...] = BOTH, *, rollover=False, clock=None, **other
+):
     """Hold a ceremony as the command does, with a cheap lock."""
     chosen = other.pop("settings", None) or settings(folder, **other)
     return await ceremony(
@@ -73,7 +75,7 @@ async def hold(folder: Path, asked: Asked = WHO, typed: tuple[str, ...] = BOTH, 
 async def start(chosen: Settings, clock: Clock | None = None) -> World:
     clock, dice = clock or Clock(), Dice(Random(8))
     house = await build(chosen, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     return World(house, clock, dice, chosen.database_url)
 
 
@@ -125,12 +127,12 @@ async def test_production_asks_for_no_pass_phrase_where_the_shares_are(tmp_path:
 @pytest.mark.parametrize(
     ("asked", "typed", "sentence"),
     [
-        (Asked(one="Amy", two="amy"), BOTH, "two persons"),
-        (Asked(one="Amy"), BOTH, "--one and --two"),
+        (CeremonyOptions(one="Amy", two="amy"), BOTH, "two persons"),
+        (CeremonyOptions(one="Amy"), BOTH, "--one and --two"),
         (WHO, (ONE, ONE + "x", TWO, TWO), "the two entries differ"),
         (WHO, (ONE, ONE, ONE, ONE), "one person would hold both"),
         (WHO, ("short", "short", TWO, TWO), "at least 20 characters"),
-        (Asked(one="Amy", two="Ben", resume=True), BOTH, "no ceremony"),
+        (CeremonyOptions(one="Amy", two="Ben", resume=True), BOTH, "no ceremony"),
     ],
 )
 async def test_a_ceremony_that_may_not_be_held_leaves_nothing(tmp_path: Path, capsys, asked, typed, sentence) -> None:
@@ -148,7 +150,7 @@ async def test_a_made_share_is_a_file_of_its_own_and_no_other_is_overwritten(tmp
     assert share(files[0]) == 1
     assert files[0].read_text() == texts[0]
     assert not any(text.strip() in capsys.readouterr().out for text in texts)
-    asked = Asked(one="Amy", two="Ben", share_one=files[0], share_two=files[1])
+    asked = CeremonyOptions(one="Amy", two="Ben", share_one=files[0], share_two=files[1])
     assert await hold(tmp_path, asked, ()) == 0
 
 
@@ -205,14 +207,14 @@ def test_nothing_in_the_folder_but_the_root_s_locked_key_file_is_secret(founded:
 async def test_both_operators_stand_in_the_audit(founded: Path) -> None:
     house = await build(with_shares(settings(founded)), Clock(), Dice(Random(8)))
     world = World(house, Clock(), Dice(Random(8)), house.settings.database_url)
-    (leaf,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
-    assert '"approved_by":"Ben Wu"' in leaf["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
-    assert "Amy Chen" in leaf["facts"]
+    (record,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
+    assert '"approved_by":"Ben Wu"' in record["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
+    assert "Amy Chen" in record["facts"]
     await world.close()
 
 
 async def test_a_finished_ceremony_is_not_held_again(founded: Path, capsys) -> None:
-    assert await hold(founded, Asked(resume=True), (ONE, TWO)) == 0
+    assert await hold(founded, CeremonyOptions(resume=True), (ONE, TWO)) == 0
     assert "is over" in capsys.readouterr().out
     assert await hold(founded) == 1
     assert "--resume" in capsys.readouterr().out
@@ -223,19 +225,19 @@ async def test_a_finished_ceremony_is_not_held_again(founded: Path, capsys) -> N
 
 async def test_what_does_not_check_is_not_taken(founded: Path, tmp_path: Path, capsys) -> None:
     """Somebody puts another ceremony's certificates into the folder while this one is interrupted."""
-    assert await hold(tmp_path, Asked(one="Amy", two="Ben", root_elsewhere=True)) == 0
+    assert await hold(tmp_path, CeremonyOptions(one="Amy", two="Ben", root_elsewhere=True)) == 0
     for file in ("issuing.pem", "root.pem", "root.crl.pem"):
         (tmp_path / "ceremony" / file).write_bytes((founded / "ceremony" / file).read_bytes())
-    assert await hold(tmp_path, Asked(resume=True), (ONE, TWO)) == 1
+    assert await hold(tmp_path, CeremonyOptions(resume=True), (ONE, TWO)) == 1
     assert "Nothing was taken into use" in capsys.readouterr().out
     with pytest.raises(NotReady, match="there is no CA yet"):
         await build(with_shares(settings(tmp_path)), Clock(), Dice(Random(8)))
 
 
 async def test_other_shares_do_not_go_on_with_a_ceremony(tmp_path: Path, capsys) -> None:
-    asked = Asked(one="Amy", two="Ben", root_elsewhere=True)
+    asked = CeremonyOptions(one="Amy", two="Ben", root_elsewhere=True)
     assert await hold(tmp_path, asked) == 0
-    assert await hold(tmp_path, Asked(resume=True), (ONE, "another share of the second")) == 1
+    assert await hold(tmp_path, CeremonyOptions(resume=True), (ONE, "another share of the second")) == 1
     assert "these shares do not open issuing.key.pem" in capsys.readouterr().out
 
 
@@ -267,14 +269,14 @@ def elsewhere(tmp_path: Path) -> Path:
     return folder
 
 
-def certify(elsewhere: Path, ceremony: Path, profile: str | None = None, csr: Path | None = None) -> Asked:
+def certify(elsewhere: Path, ceremony: Path, profile: str | None = None, csr: Path | None = None) -> CeremonyOptions:
     """What the other machine does with the request, and what comes back."""
     request = csr or ceremony / "issuing.csr.pem"
     extensions = elsewhere / "issuing.ext"
     extensions.write_text(profile or (ceremony / "issuing.ext").read_text())
     root = ("-CA", "root.pem", "-CAkey", "root.key", "-days", "3650", "-sha384", "-extfile", "issuing.ext")
     run(elsewhere, "openssl", "x509", "-req", "-in", str(request), *root, "-out", "issuing.pem")
-    return Asked(
+    return CeremonyOptions(
         resume=True,
         issuing_certificate=elsewhere / "issuing.pem",
         root_certificate=elsewhere / "root.pem",
@@ -290,7 +292,7 @@ def clock_of(elsewhere: Path) -> Clock:
 
 async def test_the_root_s_key_stays_on_another_machine(tmp_path: Path, elsewhere: Path) -> None:
     clock, folder = clock_of(elsewhere), tmp_path / "ceremony"
-    asked = Asked(one="Amy", two="Ben", root_elsewhere=True, algorithm="P384")
+    asked = CeremonyOptions(one="Amy", two="Ben", root_elsewhere=True, algorithm="P384")
     assert await hold(tmp_path, asked, clock=clock) == 0
     run(folder, "openssl", "req", "-in", "issuing.csr.pem", "-noout", "-verify")
     assert await hold(tmp_path, certify(elsewhere, folder), (ONE, TWO), clock=clock) == 0
@@ -329,7 +331,7 @@ crlDistributionPoints = URI:http://127.0.0.1:8080/pki/root-0.crl
 )
 async def test_a_certificate_of_another_profile_is_not_taken(tmp_path, elsewhere, capsys, wrong, code) -> None:
     clock = clock_of(elsewhere)
-    assert await hold(tmp_path, Asked(one="Amy", two="Ben", root_elsewhere=True), clock=clock) == 0
+    assert await hold(tmp_path, CeremonyOptions(one="Amy", two="Ben", root_elsewhere=True), clock=clock) == 0
     back = certify(elsewhere, tmp_path / "ceremony", GOOD.replace(*wrong))
     assert await hold(tmp_path, back, (ONE, TWO), clock=clock) == 1
     assert re.search(rf"does not fit: .*{code}", capsys.readouterr().out)
@@ -338,7 +340,7 @@ async def test_a_certificate_of_another_profile_is_not_taken(tmp_path, elsewhere
 
 async def test_a_certificate_of_another_key_or_an_untrue_chain_is_not_taken(tmp_path, elsewhere, capsys) -> None:
     clock, ours = clock_of(elsewhere), tmp_path / "ours"
-    asked = Asked(one="Amy", two="Ben", root_elsewhere=True)
+    asked = CeremonyOptions(one="Amy", two="Ben", root_elsewhere=True)
     other = tmp_path / "other"
     for folder in (ours, other):
         assert await hold(folder, asked, settings=settings(folder), clock=clock) == 0

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from chopmark import ca
 from chopmark.ca.approval import Approvals
 from chopmark.ca.checker import Checked, Checker
-from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.embedded import EmbeddedIssuer, IssuerConfig
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import check
 from chopmark.client.signing import ClientKey
@@ -237,8 +237,8 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
     new = replace(old, version=old.version + 1, validity=Lifetime(2, 0))
     built_in = house.issuer
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
-        blueprint = Blueprint({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
-        issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
+        issuer_config = IssuerConfig({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
+        issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
         if earlier:
             await world.with_issuer(issuer).to_active(BEN)
         checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
@@ -250,15 +250,15 @@ async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(worl
 class Anybody(Approvals):
     """What stood in front of the CA before it read records: nothing."""
 
-    async def granted(self, wish: Wish) -> Wish:
-        return wish
+    async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest:
+        return issuance
 
 
 async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_made(world: World) -> None:
     """A row inserted as submitted, signed by a CA that went by rows, and then everything that goes with it."""
     ben, house, key = await world.to_active(BEN), world.house, ClientKey.generate()
     gate = Anybody(
-        house.approvals.terms, CertificateLedger(house.engine), house.desk.counters, house.recorder, world.clock
+        house.approvals.terms, CertificateLedger(house.engine), house.context.rate_limits, house.audit_log, world.clock
     )
     house.issuer._approvals = gate
     (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)
@@ -294,8 +294,8 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
     for customer, modulus in enumerate(moduli, 1):
         key = rsa.RSAPublicNumbers(65537, modulus).public_key()
         spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        wish = Wish(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
-        made = await world.house.issuer.issue(await on_record(world.house, wish))
+        issuance = IssuanceRequest(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
+        made = await world.house.issuer.issue(await on_record(world.house, issuance))
         assert isinstance(made, Certified)
         serials.append(made.serial)
     found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}
@@ -309,8 +309,8 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     (old,) = built_in._profiles.values()
     avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
-    blueprint = Blueprint({profile.name: profile}, built_in._constants, built_in._publication, 1)
-    issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
+    issuer_config = IssuerConfig({profile.name: profile}, built_in._constants, built_in._publication, 1)
+    issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
     await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
     done = await asyncio.to_thread(
         subprocess.run,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from chopmark.app.foundation import tasks
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
 from chopmark.store.repositories.lives import BATCH, LIVES, LifeLedger, deletion
@@ -242,8 +242,8 @@ async def test_each_deletion_finds_its_rows_by_an_index(world: World) -> None:
 
 def test_a_window_that_outlives_its_counter_is_refused() -> None:
     with pytest.raises(ValueError, match="longer"):
-        Budget("sends:C1", 1, timedelta(days=2))
-    Budget("revoke:C1:1y", 1, timedelta(days=365))
+        RateLimit("sends:C1", 1, timedelta(days=2))
+    RateLimit("revoke:C1:1y", 1, timedelta(days=365))
 
 
 async def test_the_worker_has_the_clean_up_among_its_jobs(world: World) -> None:

@@ -19,11 +19,11 @@ PASSWORD = frozenset({FactorClass.PASSWORD})
 
 async def client_of(world: World, scope: Scope | None = None) -> tuple[Client, Secret]:
     """A client as it is when it has just authenticated, and its secret."""
-    desk = world.house.launches
-    secret = (await desk.put_client("trading", "trading program", "alice")).secret
+    context = world.house.launches
+    secret = (await context.put_client("trading", "trading program", "alice")).secret
     if scope is not None:
-        await desk.limit("trading", scope, "alice")
-    return await desk.authenticate("trading", secret, WHOM), secret
+        await context.limit("trading", scope, "alice")
+    return await context.authenticate("trading", secret, WHOM), secret
 
 
 async def ticket(world: World, client: Client, **other: object) -> Secret:
@@ -35,22 +35,22 @@ async def test_a_disabled_client_gets_nothing_more_on_any_node_even_when_it_was_
     client, secret = await client_of(world)
     other = (await world.node(2)).house.launches
     await world.house.launches.disable("trading", "alice")
-    for desk in (world.house.launches, other):
-        assert (await refusal(desk.authenticate("trading", secret, WHOM))).kind is Kind.UNAUTHENTICATED
-        refused = await refusal(desk.create(client, WHOM, ACCOUNT, PASSWORD, None))
+    for context in (world.house.launches, other):
+        assert (await refusal(context.authenticate("trading", secret, WHOM))).kind is Kind.UNAUTHENTICATED
+        refused = await refusal(context.create(client, WHOM, ACCOUNT, PASSWORD, None))
         assert refused.kind is Kind.UNAUTHENTICATED
     assert await world.count("launches") == 0
-    assert len(await world.leaves(Event.STAFF_CLIENT_REMOVED)) == 1
+    assert len(await world.records(Event.STAFF_CLIENT_REMOVED)) == 1
 
 
 async def test_the_tickets_of_a_disabled_client_are_dead_at_once_taken_or_not(world: World) -> None:
     client, _ = await client_of(world)
-    desk = world.house.launches
+    context = world.house.launches
     untaken, taken = await ticket(world, client), await ticket(world, client)
-    await desk.take(taken, "visitor")
-    await desk.disable("trading", "alice")
-    assert (await refusal(desk.take(untaken, "visitor"))).kind is Kind.FORBIDDEN
-    assert (await refusal(desk.confirm(taken, "visitor", None))).kind is Kind.FORBIDDEN
+    await context.take(taken, "visitor")
+    await context.disable("trading", "alice")
+    assert (await refusal(context.take(untaken, "visitor"))).kind is Kind.FORBIDDEN
+    assert (await refusal(context.confirm(taken, "visitor", None))).kind is Kind.FORBIDDEN
     assert await world.count("sessions") == 0
 
 
@@ -58,37 +58,37 @@ async def test_a_disabled_client_that_is_put_anew_has_the_new_secret_only_and_it
     world: World,
 ) -> None:
     client, old = await client_of(world)
-    desk = world.house.launches
+    context = world.house.launches
     dead = await ticket(world, client)
-    await desk.disable("trading", "alice")
+    await context.disable("trading", "alice")
     world.clock.later(milliseconds=1)
-    new = (await desk.put_client("trading", "trading program", "alice")).secret
-    assert (await refusal(desk.authenticate("trading", old, WHOM))).kind is Kind.UNAUTHENTICATED
-    client = await desk.authenticate("trading", new, WHOM)
-    assert (await refusal(desk.take(dead, "visitor"))).kind is Kind.FORBIDDEN
-    assert (await desk.take(await ticket(world, client), "visitor")).customer == ANN
+    new = (await context.put_client("trading", "trading program", "alice")).secret
+    assert (await refusal(context.authenticate("trading", old, WHOM))).kind is Kind.UNAUTHENTICATED
+    client = await context.authenticate("trading", new, WHOM)
+    assert (await refusal(context.take(dead, "visitor"))).kind is Kind.FORBIDDEN
+    assert (await context.take(await ticket(world, client), "visitor")).customer == ANN
 
 
 async def test_an_old_secret_ends_at_once_with_the_tickets_that_it_may_have_got(world: World) -> None:
     client, old = await client_of(world)
-    desk = world.house.launches
-    new = (await desk.put_client("trading", "trading program", "alice")).secret
+    context = world.house.launches
+    new = (await context.put_client("trading", "trading program", "alice")).secret
     asked = await ticket(world, client)
-    assert (await desk.authenticate("trading", old, WHOM)).id == "trading"
-    await desk.end_previous("trading", "alice")
-    assert (await refusal(desk.authenticate("trading", old, WHOM))).kind is Kind.UNAUTHENTICATED
-    assert (await desk.authenticate("trading", new, WHOM)).id == "trading"
-    assert (await refusal(desk.take(asked, "visitor"))).kind is Kind.FORBIDDEN
-    assert (await refusal(desk.end_previous("trading", "alice"))).kind is Kind.NOT_FOUND
+    assert (await context.authenticate("trading", old, WHOM)).id == "trading"
+    await context.end_previous("trading", "alice")
+    assert (await refusal(context.authenticate("trading", old, WHOM))).kind is Kind.UNAUTHENTICATED
+    assert (await context.authenticate("trading", new, WHOM)).id == "trading"
+    assert (await refusal(context.take(asked, "visitor"))).kind is Kind.FORBIDDEN
+    assert (await refusal(context.end_previous("trading", "alice"))).kind is Kind.NOT_FOUND
 
 
 async def test_only_a_client_that_there_is_can_be_disabled_or_limited(world: World) -> None:
-    desk = world.house.launches
-    assert (await refusal(desk.disable("nobody", "alice"))).kind is Kind.NOT_FOUND
-    assert (await refusal(desk.limit("nobody", Scope(), "alice"))).kind is Kind.NOT_FOUND
+    context = world.house.launches
+    assert (await refusal(context.disable("nobody", "alice"))).kind is Kind.NOT_FOUND
+    assert (await refusal(context.limit("nobody", Scope(), "alice"))).kind is Kind.NOT_FOUND
     await client_of(world)
-    await desk.disable("trading", "alice")
-    assert (await refusal(desk.disable("trading", "alice"))).kind is Kind.NOT_FOUND
+    await context.disable("trading", "alice")
+    assert (await refusal(context.disable("trading", "alice"))).kind is Kind.NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_what_is_outside_the_scope_is_refused_and_recorded(
     refused = await refusal(ticket(world, client, **other))
     assert (refused.kind, refused.code, refused.field) == (Kind.FORBIDDEN, "scope", field)
     assert await world.count("launches") == 0
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == 1
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == 1
 
 
 async def test_what_is_inside_the_scope_is_let_through(world: World) -> None:
@@ -125,8 +125,8 @@ async def test_what_is_inside_the_scope_is_let_through(world: World) -> None:
 
 async def test_a_client_that_asks_too_fast_waits_also_when_it_asks_all_at_once(world: World) -> None:
     client, _ = await client_of(world, Scope(per_minute=5))
-    desks = (world.house.launches, (await world.node(2)).house.launches)
-    asked = (outcome(desks[n % 2].create(client, WHOM, ACCOUNT, PASSWORD, None)) for n in range(12))
+    contexts = (world.house.launches, (await world.node(2)).house.launches)
+    asked = (outcome(contexts[n % 2].create(client, WHOM, ACCOUNT, PASSWORD, None)) for n in range(12))
     made = await asyncio.gather(*asked)
     assert sum(isinstance(one, Secret) for one in made) <= 5
     await outcome(ticket(world, client))
@@ -157,35 +157,35 @@ def test_a_scope_that_is_none_is_refused(typed: tuple[list[str], list[str], list
 
 
 async def test_i41_tickets_that_nobody_made_write_one_chain_and_a_bounded_number_of_records(world: World) -> None:
-    desk, before = world.house.launches, await world.count("chains")
+    context, before = world.house.launches, await world.count("chains")
     tickets = [Secret(f"{n:043}") for n in range(2 * CROWD)]
-    kinds = [(await refusal(desk.take(one, "visitor", "192.0.2.0/24"))).kind for one in tickets]
+    kinds = [(await refusal(context.take(one, "visitor", "192.0.2.0/24"))).kind for one in tickets]
     assert kinds == [Kind.FORBIDDEN] * CROWD + [Kind.TOO_MANY] * CROWD
     for n in range(CROWD):
-        await refusal(desk.confirm(Secret(f"{n:043}"), "visitor", None, f"198.51.{n}.0/24"))
+        await refusal(context.confirm(Secret(f"{n:043}"), "visitor", None, f"198.51.{n}.0/24"))
     assert await world.count("chains") == before + 1
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == CROWD
-    refused = await refusal(desk.take(Secret("A" * 43), "visitor", "192.0.2.0/24"))
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == CROWD
+    refused = await refusal(context.take(Secret("A" * 43), "visitor", "192.0.2.0/24"))
     assert refused.retry_after_s == 60
 
 
 async def test_a_crowd_of_its_network_keeps_neither_a_good_ticket_nor_a_good_client_out(world: World) -> None:
     client, secret = await client_of(world)
-    desk, good = world.house.launches, await ticket(world, client)
+    context, good = world.house.launches, await ticket(world, client)
     for n in range(2 * CROWD):
-        await refusal(desk.take(Secret(f"{n:043}"), "visitor", "192.0.2.0/24"))
-        await refusal(desk.authenticate("trading", Secret("A" * 43), WHOM, "192.0.2.0/24"))
-    assert (await desk.authenticate("trading", secret, WHOM, "192.0.2.0/24")).id == "trading"
-    assert (await desk.take(good, "visitor", "192.0.2.0/24")).customer == ANN
+        await refusal(context.take(Secret(f"{n:043}"), "visitor", "192.0.2.0/24"))
+        await refusal(context.authenticate("trading", Secret("A" * 43), WHOM, "192.0.2.0/24"))
+    assert (await context.authenticate("trading", secret, WHOM, "192.0.2.0/24")).id == "trading"
+    assert (await context.take(good, "visitor", "192.0.2.0/24")).customer == ANN
 
 
 async def test_i41_client_ids_without_end_write_one_chain_and_a_bounded_number_of_records(world: World) -> None:
-    desk, before = world.house.launches, await world.count("chains")
+    context, before = world.house.launches, await world.count("chains")
     for n in range(2 * CROWD):
-        refused = await refusal(desk.authenticate(f"client-{n}", Secret("A" * 43), WHOM, f"198.51.{n}.0/24"))
+        refused = await refusal(context.authenticate(f"client-{n}", Secret("A" * 43), WHOM, f"198.51.{n}.0/24"))
         assert refused.kind is Kind.UNAUTHENTICATED
     assert await world.count("chains") == before + 1
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == CROWD
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == CROWD
 
 
 async def test_i41_a_ticket_that_is_replayed_without_end_writes_a_bounded_number_of_records(world: World) -> None:
@@ -194,5 +194,5 @@ async def test_i41_a_ticket_that_is_replayed_without_end_writes_a_bounded_number
     await world.house.launches.take(used, "visitor")
     for _ in range(REPLAYS + 10):
         assert (await refusal(world.house.launches.take(used, "thief"))).code == "launch.used"
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == REPLAYS
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == REPLAYS
     assert not (await world.audit()).findings

@@ -8,7 +8,7 @@ import pytest
 from chopmark.app.foundation import build
 from chopmark.audit.findings import Code, Level
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, OrderState
@@ -19,7 +19,7 @@ from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.limits import RateLimitRepository
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 
 world = world_fixture()
@@ -96,14 +96,14 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
 
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
-    counters, way = CounterLedger(world.house.engine), Way(ANN, Entry.STRANGER)
-    budgets = signin_budgets(way, "192.0.2.0/24")
+    rate_limits, way = RateLimitRepository(world.house.engine), Way(ANN, Entry.STRANGER)
+    limits = signin_budgets(way, "192.0.2.0/24")
     for _ in range(3):
-        assert await counters.take(budgets, START + MONTH_AHEAD) is None
-    assert await counters.take(budgets, START + MONTH_AHEAD) is not None
+        assert await rate_limits.take(limits, START + MONTH_AHEAD) is None
+    assert await rate_limits.take(limits, START + MONTH_AHEAD) is not None
     for _ in range(3):
-        assert await counters.take(budgets, START) is None
-    assert (spent := await counters.take(budgets, START)) is not None
+        assert await rate_limits.take(limits, START) is None
+    assert (spent := await rate_limits.take(limits, START)) is not None
     assert spent.retry_after_s <= 30
 
 
@@ -119,7 +119,7 @@ async def test_failures_of_a_clock_ahead_count_from_now_and_the_audit_agrees(wor
 
 
 async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
-    door = world.house.door
+    door = world.house.session_service
     world.clock.at = START + MONTH_AHEAD
     opened = await door.open(CustomerId(ANN), PASSWORD_LOGIN, None, "portal", None)
     assert await door.seen(opened.token.reveal()) is not None
@@ -128,15 +128,15 @@ async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
 
 
 async def test_a_launch_ticket_of_a_clock_ahead_is_worth_nothing(world: World) -> None:
-    desk = world.house.launches
-    await desk.put_client("trading", "trading program", "alice")
-    client = (await desk.clients())[0]
+    context = world.house.launches
+    await context.put_client("trading", "trading program", "alice")
+    client = (await context.clients())[0]
     number = AccountNumber("F014000-0000001")
     for ahead, right in ((timedelta(seconds=50), True), (MONTH_AHEAD, False)):
         world.clock.at = START + ahead
-        ticket = await desk.create(client, CustomerId(ANN), number, PASSWORD_LOGIN, None)
+        ticket = await context.create(client, CustomerId(ANN), number, PASSWORD_LOGIN, None)
         world.clock.at = START
-        taken = desk.take(ticket, "visitor")
+        taken = context.take(ticket, "visitor")
         if right:
             await taken
         else:
@@ -153,7 +153,7 @@ async def test_a_code_of_a_clock_ahead_is_worth_nothing_and_another_one_may_be_s
     assert await errand.state() is OrderState.BOUND
     await errand.send()
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
 
 
 async def test_a_request_that_began_by_a_clock_ahead_may_be_made_again_now(world: World) -> None:

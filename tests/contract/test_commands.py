@@ -23,7 +23,7 @@ from chopmark.cli.console import os_user
 from chopmark.cli.customers import import_customers
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CustomerId, FactorClass, Secret
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.jobs.clock import note_of
 from chopmark.messaging.ports import WorkKind
 from chopmark.store.engine.script import Row, Script, query
@@ -218,7 +218,7 @@ async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
         assert await customers.password_slip(settings, "C20001", "amy") == 0
         slips.append(capsys.readouterr().out.split("password  ")[1].split()[0])
     async with opened(settings) as house:
-        door: Door = house.door
+        door: SessionService = house.session_service
         opened_session = await door.sign_in("a123456789", Secret(slips[1]), "127.0.0.1", None)
         assert opened_session.session.customer == "C20001"
         with pytest.raises(Refused):
@@ -241,10 +241,10 @@ async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(setting
     await import_customers(settings, sheet, "amy", None)
     customer, login = CustomerId("C20001"), frozenset({FactorClass.PASSWORD})
     async with opened(settings) as house:
-        token = (await house.door.open(customer, login, None, "portal", None)).token.reveal()
+        token = (await house.session_service.open(customer, login, None, "portal", None)).token.reveal()
     assert await customers.password_slip(settings, "C20001", "amy") == 0
     async with opened(settings) as house:
-        assert await house.door.seen(token) is None
+        assert await house.session_service.seen(token) is None
         waiting = await house.works.claim((WorkKind.NOTICE,), 10, "test", house.clock.now(), 60)
     assert [(work.customer, work.facts["template"]) for work in waiting] == [(customer, "password_printed")]
 
@@ -358,8 +358,8 @@ async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_doe
     assert await audit.verify_audit(settings, None, None, None) == 0
     assert await audit.verify_audit(settings, exported, None, None) == 0
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
-    leaf = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
-    exported.write_text("".join(lines[:leaf] + lines[leaf + 1 :]), encoding="utf-8")
+    record = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
+    exported.write_text("".join(lines[:record] + lines[record + 1 :]), encoding="utf-8")
     assert await audit.verify_audit(settings, exported, None, None) == 1
     capsys.readouterr()
 

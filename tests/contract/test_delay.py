@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.checker import Checker
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
@@ -54,7 +54,7 @@ async def test_a_second_code_a_day_after_the_first_approves_it(world: World, rea
     standard = world.house.issuer.standard()
     assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
     assert (await world.audit()).findings == ()
-    opened = [one for one in await world.leaves(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
+    opened = [one for one in await world.records(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
     assert [json.loads(one["facts"])["checks"] for one in opened] == ["delay"]
 
 
@@ -74,17 +74,17 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
     """The first code is right at 12:01 in Taipei on 31 March; another sign-in would not help before noon of 1 April."""
     errand = await begun(world)
     await right(errand)
-    counter = world.house.counter
-    file = await counter.file(errand.caller, errand.id)
-    (why_not,) = [str(choice.why_not) for choice in counter.channels(file) if choice.masked]
+    counter = world.house.customer_queries
+    snapshot = await counter.snapshot(errand.caller, errand.id)
+    (why_not,) = [str(choice.why_not) for choice in counter.channels(snapshot) if choice.masked]
     assert why_not == "Your first code was right. From 2026-04-01 12:01 on a second one can be sent to you."
-    assert not counter.password_alone_helps(file)
+    assert not counter.password_alone_helps(snapshot)
 
 
 async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None:
     """The order as it was read before the first code; then a row that says it was approved."""
     errand = await begun(world)
-    read_before = await errand.house.counter.file(errand.caller, errand.id)
+    read_before = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
     await right(errand)
     world.clock.later(minutes=2)
     house = world.house
@@ -92,13 +92,13 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
     assert (await refusal(house.rekey.challenge(stale, errand.id, Channel.MOBILE))).kind is Kind.STEP_REQUIRED
     await world.change("UPDATE orders SET state = 'coded', coded_at = announced_at WHERE id = :id", id=errand.id)
     order = await errand.stored()
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
-    async def submit(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+    async def submit(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_ORDER_SUBMITTED)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_stream(errand.id), submit)
 
 
 async def test_the_ca_demands_the_wait_from_the_records(world: World) -> None:
@@ -149,7 +149,7 @@ async def test_all_contacts_are_told_at_once_and_their_code_stops_it(world: Worl
     errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await right(errand)
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.desk, StopLedger(world.house.engine))
+    stops = StopDesk(world.house.context, StopLedger(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     world.clock.later(hours=24)
     assert (await refusal(errand.send())).code == "order_stopped"

@@ -51,7 +51,7 @@ def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Ga
         house.verifier,
         house.people,
         carrier,
-        house.recorder,
+        house.audit_log,
         world.clock,
         holder,
     )
@@ -88,7 +88,7 @@ async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> N
     assert (await row(world, errand))["outcome"] == "sent"
     (challenge,) = await world.rows("SELECT sent_at FROM challenges")
     assert challenge["sent_at"] == int(world.clock.at.timestamp() * 1000)
-    assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 1
+    assert len(await world.records(Event.POST_MESSAGE_SENT)) == 1
     await errand.answer(message.code.reveal())
 
 
@@ -123,7 +123,7 @@ async def test_f6_a_message_whose_code_has_expired_is_not_sent(world: World) -> 
     assert await delivery(world, gateway).once() == 1
     assert gateway.tried == []
     assert (await row(world, errand))["outcome"] == "expired"
-    assert len(await world.leaves(Event.POST_MESSAGE_FAILED)) == 1
+    assert len(await world.records(Event.POST_MESSAGE_FAILED)) == 1
 
 
 async def tried_at(world: World, gateway: Gateway, errand: Errand, *, until_s: int = 320) -> list[float]:
@@ -147,8 +147,8 @@ async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_i
     tried = await tried_at(world, gateway, errand)
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182, 242, 270]
     assert (await row(world, errand))["outcome"] == "failed:deferred"
-    (leaf,) = await world.leaves(Event.POST_MESSAGE_FAILED)
-    assert json.loads(leaf["facts"])["code"] == "failed:deferred"
+    (record,) = await world.records(Event.POST_MESSAGE_FAILED)
+    assert json.loads(record["facts"])["code"] == "failed:deferred"
 
 
 @pytest.mark.parametrize("reason", [FaultReason.TLS, FaultReason.TIMEOUT, FaultReason.AUTHENTICATION, FaultReason.BUSY])
@@ -157,14 +157,14 @@ async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(worl
     await world.told()
     gateway = Gateway([GatewayFault(reason, retryable=True) for _ in range(99)])
     await tried_at(world, gateway, errand)
-    (leaf,) = await world.leaves(Event.POST_MESSAGE_FAILED)
-    assert json.loads(leaf["facts"])["code"] == f"failed:{reason.value}"
+    (record,) = await world.records(Event.POST_MESSAGE_FAILED)
+    assert json.loads(record["facts"])["code"] == f"failed:{reason.value}"
 
 
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     gateway = Gateway()
     await delivery(world, gateway).once()
     assert [m for m in gateway.tried if m.code is not None] == []
@@ -195,7 +195,7 @@ async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> N
     assert await delivery(world, gateway).once() == 0
     assert (await row(world, errand))["outcome"] == "failed:destination"
     assert gateway.taken == []
-    assert len(await world.leaves(Event.POST_MESSAGE_FAILED)) == 1
+    assert len(await world.records(Event.POST_MESSAGE_FAILED)) == 1
 
 
 async def test_two_workers_share_no_row(world: World) -> None:
@@ -206,7 +206,7 @@ async def test_two_workers_share_no_row(world: World) -> None:
     taken = await asyncio.gather(*(delivery(world, gateway, f"worker-{n}").once() for n in range(4)))
     assert sum(taken) == 4
     assert len({m.message_id for m in gateway.taken}) == len(gateway.taken) == 4
-    assert len(await world.leaves(Event.POST_MESSAGE_SENT)) == 4
+    assert len(await world.records(Event.POST_MESSAGE_SENT)) == 4
 
 
 class Broken(Gateway):

@@ -26,7 +26,7 @@ async def stopped(world: World, customer: str = ANN) -> set[Channel]:
 
 async def confirm(world: World, day: str, customer: str = ANN) -> None:
     """The firm's sheet as before, with the day on which the contacts were confirmed."""
-    assert (await world.house.intake.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
+    assert (await world.house.customer_import.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
 
 
 async def test_a_dispute_ends_the_order_and_the_other_contact_is_told(world: World) -> None:
@@ -56,7 +56,7 @@ async def test_a_second_dispute_within_24_hours_is_refused_in_whatever_order_and
             assert (refused.kind, refused.code, refused.retry_after_s) == (Kind.TOO_MANY, "disputes", 60)
     assert await errand.state() is OrderState.BOUND
     assert await stopped(world) == set()
-    assert len(await world.leaves(Event.RA_CONTACT_DISPUTED)) == 1
+    assert len(await world.records(Event.RA_CONTACT_DISPUTED)) == 1
     world.clock.later(minutes=1)
     assert await dispute(await world.to_key(), EMAIL) is None
 

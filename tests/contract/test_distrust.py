@@ -10,10 +10,10 @@ import pytest
 
 from chopmark.app.foundation import tasks
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import AuditKey, AuditKeys, Leaf, order_chain
-from chopmark.audit.recorder import Pen
-from chopmark.ca.approval import Distrust, Terms, judge
-from chopmark.ca.ports import Certified, Wish
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditKey, AuditKeys, AuditRecord, order_stream
+from chopmark.ca.approval import ApprovalTerms, Distrust, judge
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.cli import check, database
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal
@@ -21,7 +21,7 @@ from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.jobs.resume import BATCH
 from chopmark.pki import csr
 from chopmark.store.engine.script import Script, query
-from tests.approved import leaves, on_record, steps, stored
+from tests.approved import on_record, records, steps, stored
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, Errand, World, refusal, world_fixture
 
 world = world_fixture()
@@ -42,7 +42,7 @@ async def nothing_came_of(world: World, order: OrderId, code: str, certificates:
     assert await world.count("certificates") == certificates
     (row,) = await world.rows("SELECT state, ended FROM orders WHERE id = :id", id=order)
     assert (row["state"], row["ended"]) == ("refused", "distrusted")
-    alarms = [leaf["facts"] for leaf in await world.leaves(Event.CA_ORDER_DISTRUSTED)]
+    alarms = [record["facts"] for record in await world.records(Event.CA_ORDER_DISTRUSTED)]
     assert alarms == [f'{{"code":"{code}","order":"{order}"}}']
 
 
@@ -87,7 +87,7 @@ async def test_nor_is_one_with_the_records_of_another_order_copied(world: World)
 async def test_nor_is_one_with_records_that_were_linked_anew_and_sealed_by_another_key(world: World) -> None:
     ben, key = await world.to_active(BEN), ClientKey.generate()
     await copied(world, ben, key)
-    forged = leaves(HIS, steps(key.spki_sha256.hex(), BEN), world.clock.now(), AuditKey("audit-1", b"f" * 32))
+    forged = records(HIS, steps(key.spki_sha256.hex(), BEN), world.clock.now(), AuditKey("audit-1", b"f" * 32))
     await _written(world, forged)
     await resumed(world)
     await nothing_came_of(world, HIS, "record_seal", certificates=1)
@@ -122,7 +122,7 @@ async def test_nor_when_the_later_records_were_cut_off(world: World) -> None:
     await nothing_came_of(world, ben.id, "other_key")
 
 
-async def _written(world: World, made: list[Leaf]) -> None:
+async def _written(world: World, made: list[AuditRecord]) -> None:
     def script() -> Script[None]:
         sql = """INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac)
             VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)"""
@@ -291,13 +291,13 @@ async def test_orders_that_never_end_keep_the_others_waiting_for_one_turn_only(w
 
 
 async def test_a_flood_of_bad_orders_fills_no_audit(world: World) -> None:
-    wishes = [Wish(OrderId(f"{number:026}"), "investor", b"", {}) for number in range(70)]
-    for one in wishes:
+    issuances = [IssuanceRequest(OrderId(f"{number:026}"), "investor", b"", {}) for number in range(70)]
+    for one in issuances:
         assert isinstance(await world.house.issuer.issue(one), Refusal)
-    assert len(await world.leaves(Event.CA_ORDER_DISTRUSTED)) == 60
+    assert len(await world.records(Event.CA_ORDER_DISTRUSTED)) == 60
     world.clock.later(hours=1)
-    assert isinstance(await world.house.issuer.issue(wishes[0]), Refusal)
-    assert len(await world.leaves(Event.CA_ORDER_DISTRUSTED)) == 61
+    assert isinstance(await world.house.issuer.issue(issuances[0]), Refusal)
+    assert len(await world.records(Event.CA_ORDER_DISTRUSTED)) == 61
 
 
 # what is good stays good ----------------------------------------------------------------------------------------------
@@ -308,10 +308,10 @@ async def test_a_late_receipt_of_the_code_does_not_void_the_order(world: World) 
     errand = await world.to_review(ANN)
     await errand.submit()
 
-    async def receipt(pen: Pen) -> None:
-        await world.house.desk.orders.note(pen.leaf(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
+    async def receipt(builder: RecordBuilder) -> None:
+        await world.house.context.orders.note(builder.record(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
 
-    await world.house.recorder.write(order_chain(errand.id), receipt)
+    await world.house.audit_log.write(order_stream(errand.id), receipt)
     await resumed(world)
     assert await errand.state() is OrderState.ISSUED
 
@@ -345,11 +345,11 @@ async def test_a_record_that_the_key_of_the_house_sealed_is_trusted_and_one_of_a
 ) -> None:
     house, key = world.house, ClientKey.generate()
     spki = spki_of(key)
-    wish = await on_record(house, Wish(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
+    issuance = await on_record(house, IssuanceRequest(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
     keys = AuditKeys([AuditKey("audit-2", b"x" * 32)])
-    strange = Terms(keys, house.policy.approval_life, house.policy.replace_delay)
-    assert judge(wish.order, wish.records, strange) is Distrust.SEAL
-    assert isinstance(await house.issuer.issue(wish), Certified)
+    strange = ApprovalTerms(keys, house.policy.approval_life, house.policy.replace_delay)
+    assert judge(issuance.order, issuance.records, strange) is Distrust.SEAL
+    assert isinstance(await house.issuer.issue(issuance), Certified)
 
 
 def spki_of(key: ClientKey) -> bytes:
@@ -363,14 +363,14 @@ def spki_of(key: ClientKey) -> bytes:
 
 async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
     """Its record names the terms and the policy, and nothing else."""
-    desk, order, terms, now = world.house.desk, await errand.order(), await errand.terms(), world.clock.now()
-    acting = desk.acting(errand.caller, order)
+    context, order, terms, now = world.house.context, await errand.order(), await errand.terms(), world.clock.now()
+    acting = context.acting(errand.caller, order)
 
-    async def attempt(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
-        return await desk.orders.submit(order, terms, acting, now - desk.policy.approval_life, now, leaf)
+    async def attempt(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
+        return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, record)
 
-    assert await world.house.recorder.write(order_chain(order.id), attempt)
+    assert await world.house.audit_log.write(order_stream(order.id), attempt)
 
 
 async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
@@ -398,5 +398,5 @@ async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
     await resumed(world)
     assert await world.count("certificates") == 1
     assert (await errand.state(), await ours.state()) == (OrderState.REFUSED, OrderState.ISSUED)
-    alarms = {leaf["facts"] for leaf in await world.leaves(Event.CA_ORDER_DISTRUSTED)}
+    alarms = {record["facts"] for record in await world.records(Event.CA_ORDER_DISTRUSTED)}
     assert alarms == {f'{{"code":"old_form","order":"{one.id}"}}' for one in (errand, pending)}

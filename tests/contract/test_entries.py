@@ -11,9 +11,9 @@ from chopmark.identity.entries import CLOSES_AT
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.identity.sessions import Door, Marks, Opened
+from chopmark.identity.sessions import Marks, Opened, SessionService
 from chopmark.store.repositories.identity.customers import RecordLedger, SessionLedger
-from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.limits import RateLimitRepository
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -56,7 +56,7 @@ class Site:
 
     world: World
     gate: Gate
-    door: Door
+    door: SessionService
     networks: int = 0
 
     def address(self) -> str:
@@ -68,7 +68,7 @@ class Site:
         return await outcome(self.door.sign_in(claimed, password, self.address(), replaces, known))
 
     async def fail(self, claimed: str, times: int = CLOSES_AT, known: str | None = None, **how: str) -> list[str]:
-        """Guess so slowly that no short budget stops it."""
+        """Guess so slowly that no short rate limit stops it."""
         codes = []
         for _ in range(times):
             made = await self.guess(claimed, WRONG, known, **how)
@@ -94,12 +94,12 @@ class Site:
         return await self.door.open(WHO, PASSWORD_LOGIN, None, "launch", None)
 
 
-def door_of(world: World, gate: PasswordGate) -> Door:
+def door_of(world: World, gate: PasswordGate) -> SessionService:
     """The house's door with another gate."""
     house, known = world.house, KnownBrowsers(SECRET, world.clock, world.dice)
     records, sessions = RecordLedger(house.engine), SessionLedger(house.engine)
-    counters, marks = CounterLedger(house.engine), Marks(gate, known)
-    return Door(house.people, records, sessions, counters, marks, house.recorder, world.clock, world.dice)
+    rate_limits, marks = RateLimitRepository(house.engine), Marks(gate, known)
+    return SessionService(house.people, records, sessions, rate_limits, marks, house.audit_log, world.clock, world.dice)
 
 
 async def site_of(world: World) -> Site:
@@ -137,7 +137,7 @@ async def test_i11_a_slow_drip_from_ever_new_networks_closes_the_entry_of_unknow
             assert isinstance(made, Refusal)
             assert (made.kind, made.code, made.retry_after_s) == (Kind.FORBIDDEN, "signin.closed", None)
     assert site.gate.compared == CLOSES_AT
-    (closed,) = await world.leaves(Event.PORTAL_ENTRY_CLOSED)
+    (closed,) = await world.records(Event.PORTAL_ENTRY_CLOSED)
     assert closed["chain"] == f"customer:{ANN}"
 
 
@@ -266,9 +266,9 @@ async def test_a_launch_and_a_right_code_open_again_and_neither_a_launch_nor_a_c
     assert isinstance(await site.guess(ANN, RIGHT), Refusal)
     await site.door.recognise(launched, coded=True)
     assert isinstance(await site.guess(ANN, RIGHT), Opened)
-    assert len(await world.leaves(Event.PORTAL_ENTRY_OPENED)) == 1
+    assert len(await world.records(Event.PORTAL_ENTRY_OPENED)) == 1
     await site.door.recognise(launched, coded=True)
-    assert len(await world.leaves(Event.PORTAL_ENTRY_OPENED)) == 1
+    assert len(await world.records(Event.PORTAL_ENTRY_OPENED)) == 1
 
 
 async def test_another_customers_cookie_a_forged_one_an_old_one_and_nonsense_are_no_known_browser(
@@ -337,13 +337,13 @@ async def test_a_session_that_a_new_one_replaces_has_its_record_in_its_own_custo
     site = await site_of(world)
     old = (await site.launched()).token.reveal()
     new = (await site.door.open(CustomerId(BEN), PASSWORD_LOGIN, None, "portal", old)).token.reveal()
-    (closed,) = await world.leaves(Event.PORTAL_SESSION_CLOSED)
+    (closed,) = await world.records(Event.PORTAL_SESSION_CLOSED)
     assert closed["chain"] == f"customer:{ANN}"
     assert '"reason":"replaced"' in closed["facts"]
     await site.door.open(CustomerId(BEN), PASSWORD_LOGIN, None, "portal", old)
-    assert len(await world.leaves(Event.PORTAL_SESSION_CLOSED)) == 1
+    assert len(await world.records(Event.PORTAL_SESSION_CLOSED)) == 1
     await site.door.sign_out(new)
-    assert len(await world.leaves(Event.PORTAL_SESSION_CLOSED)) == 2
+    assert len(await world.records(Event.PORTAL_SESSION_CLOSED)) == 2
 
 
 async def test_i41_names_without_end_make_sixteen_chains_and_six_hundred_records_in_ten_minutes(
@@ -354,10 +354,10 @@ async def test_i41_names_without_end_make_sixteen_chains_and_six_hundred_records
         await site.guess(f"NOBODY{n}")
     chains = await world.rows("SELECT chain FROM chains WHERE chain LIKE 'stranger:%'")
     assert 1 < len(chains) <= 16
-    assert len(await world.leaves(Event.PORTAL_SIGNIN_REFUSED)) == 600
+    assert len(await world.records(Event.PORTAL_SIGNIN_REFUSED)) == 600
     world.clock.later(minutes=10)
     await site.guess("NOBODY")
-    assert len(await world.leaves(Event.PORTAL_SIGNIN_REFUSED)) == 601
+    assert len(await world.records(Event.PORTAL_SIGNIN_REFUSED)) == 601
 
 
 async def test_the_audit_of_all_this_verifies_and_names_no_cookie(world: World) -> None:

@@ -8,8 +8,8 @@ import pytest
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
 from chopmark.identity.sessions import ABSOLUTE, IDLE, digest
-from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
 from chopmark.ra.ports import Answer
+from chopmark.ra.snapshots import CustomerSnapshot, Entered, OrderSnapshot, Repeat
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, world_fixture
 
 world = world_fixture()
@@ -18,12 +18,12 @@ BIRTH = date(1961, 7, 15)
 REPEAT = Repeat("key-1", "POST:/api/v1/orders", b"x" * 32)
 
 
-async def assert_recorded(errand: Errand, given: OrderFile) -> None:
-    found = await errand.house.desk.reread(errand.caller, errand.id)
+async def assert_recorded(errand: Errand, given: OrderSnapshot) -> None:
+    found = await errand.house.context.reread(errand.caller, errand.id)
     assert replace(given, tips=()) == replace(found, tips=())
 
 
-async def bind(errand: Errand) -> OrderFile:
+async def bind(errand: Errand) -> OrderSnapshot:
     renewal = (await errand.order()).operation is Operation.REKEY
     proof = errand.proof(await errand.nonce()) if renewal else None
     return await errand.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
@@ -57,18 +57,20 @@ async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and
     caller = world.caller(ANN)
     for _ in range(2):
         given = await world.house.enrolment.start(caller, Operation.ENROL, ACCOUNT, KeyHome.FILE)
-        found = await world.house.desk.reread(caller, given.order.id)
+        found = await world.house.context.reread(caller, given.order.id)
         assert replace(given, tips=()) == replace(found, tips=())
 
 
 async def session(world: World, customer: str) -> bytes:
-    opened = await world.house.door.open(world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None)
+    opened = await world.house.session_service.open(
+        world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None
+    )
     return digest(opened.token.reveal())
 
 
 async def enter(world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None) -> Entered | None:
     now = world.clock.now()
-    return await world.house.desk.files.enter(who, order, repeat, now, now - IDLE)
+    return await world.house.context.snapshots.enter(who, order, repeat, now, now - IDLE)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -77,7 +79,7 @@ async def test_whoever_enters_has_the_file_of_their_order(world: World, repeat: 
     found = await enter(world, await session(world, ANN), errand.id, repeat)
     assert found is not None
     assert (found.session.customer, found.begun) == (ANN, repeat is not None)
-    assert found.file == await world.house.desk.files.order(errand.caller.customer, errand.id)
+    assert found.snapshot == await world.house.context.snapshots.order(errand.caller.customer, errand.id)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -85,15 +87,15 @@ async def test_whoever_enters_without_an_order_has_their_own_file(world: World, 
     await world.to_active(ANN)
     found = await enter(world, await session(world, ANN), None, repeat)
     assert found is not None
-    assert isinstance(found.file, CustomerFile)
-    assert found.file == await world.house.desk.files.customer(world.caller(ANN).customer)
+    assert isinstance(found.snapshot, CustomerSnapshot)
+    assert found.snapshot == await world.house.context.snapshots.customer(world.caller(ANN).customer)
 
 
 async def test_nobody_enters_with_the_file_of_another_customers_order(world: World) -> None:
     errand = await world.to_key(ANN)
     found = await enter(world, await session(world, BEN), errand.id)
     assert found is not None
-    assert (found.session.customer, found.file) == (BEN, None)
+    assert (found.session.customer, found.snapshot) == (BEN, None)
 
 
 @pytest.mark.parametrize("later", [IDLE, ABSOLUTE, IDLE + timedelta(seconds=1)], ids=["idle", "over", "a second"])
@@ -113,7 +115,7 @@ async def test_i42_an_idempotency_key_is_taken_once_at_the_door(world: World) ->
     first, second = await enter(world, who, errand.id, REPEAT), await enter(world, who, errand.id, REPEAT)
     assert first is not None
     assert second is not None
-    assert (first.begun, second.begun, second.file) == (True, False, None)
+    assert (first.begun, second.begun, second.snapshot) == (True, False, None)
     assert await world.count("idempotency", "scope = 'C1:POST:/api/v1/orders'") == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from chopmark.app.foundation import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, CustomerId, Operation, OrderState, Reason
 from chopmark.stepup.challenge import Challenge
@@ -29,21 +29,21 @@ world = world_fixture()
 def verifier(world: World, keys: OtpKeys) -> Verifier:
     """A node with other code keys."""
     house = world.house
-    recorder = Recorder(house.ledger, house.audit_key, world.clock)
-    return Verifier(house.challenges, keys, house.portal, recorder, world.clock, world.dice)
+    audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
+    return Verifier(house.challenges, keys, house.portal, audit_log, world.clock, world.dice)
 
 
 async def given(errand: Errand, sent: Challenge, code: str, by: Verifier | None = None) -> object:
     """Type a code for a challenge as it was read, however long ago."""
     house = errand.house
-    acting = house.desk.acting(errand.caller, await errand.stored())
+    acting = house.context.acting(errand.caller, await errand.stored())
     return await outcome((by or house.verifier).answer(sent, code, acting, house.rekey.rules))
 
 
 async def spent(world: World) -> tuple[object, ...]:
     """What wrong codes have cost so far."""
     attempts = await world.rows("SELECT id, attempts FROM challenges ORDER BY id")
-    return attempts, await world.rows("SELECT * FROM failures"), len(await world.leaves(Event.RA_CODE_CHARGED))
+    return attempts, await world.rows("SELECT * FROM failures"), len(await world.records(Event.RA_CODE_CHARGED))
 
 
 async def test_when_its_key_is_destroyed_no_code_is_right(world: World) -> None:
@@ -55,7 +55,7 @@ async def test_when_its_key_is_destroyed_no_code_is_right(world: World) -> None:
         assert isinstance(made, Refusal)
         assert made.kind is Kind.WRONG_CODE
     assert await errand.state() is OrderState.BOUND
-    assert (await errand.answer(right)).state is OrderState.CODED
+    assert (await errand.answer(right)).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_code_sent_before_a_rotation_of_the_key_is_right_after_it_and_new_ones_are_of_the_new_key(
@@ -70,7 +70,7 @@ async def test_a_code_sent_before_a_rotation_of_the_key_is_right_after_it_and_ne
     )
     world.nodes.append(house)
     answered = (await house.rekey.answer(before.caller, before.id, code)).order
-    assert answered.state is OrderState.CODED
+    assert answered.state is OrderState.CODE_VERIFIED
     await house.rekey.challenge(after.caller, after.id, Channel.MOBILE)
     (old, new) = await world.rows("SELECT kid FROM challenges ORDER BY customer")
     assert old["kid"] != new["kid"]
@@ -120,7 +120,7 @@ async def test_an_older_code_that_somehow_lives_again_is_not_its_orders_code(wor
     assert isinstance(made, Refusal)
     assert made.kind is Kind.CODE_DEAD
     assert await errand.state() is OrderState.BOUND
-    assert await world.leaves(Event.RA_CODE_CHARGED) == []
+    assert await world.records(Event.RA_CODE_CHARGED) == []
 
 
 async def failures(world: World, customer: str, *, in_window: int, ever: int) -> None:
@@ -148,11 +148,11 @@ async def test_a_hold_that_begins_a_minute_before_the_day_is_over_binds_a_minute
     ending = await world.to_revoke()
     await ending.send()
     world.clock.at = began + timedelta(hours=23, minutes=59)
-    assert (await refusal(ending.answer(await ending.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(ending.answer(await ending.wrong_code()))).kind is Kind.LOCKED
     world.clock.at = began + timedelta(hours=24, minutes=1)
-    assert (await refusal(living.answer(right))).kind is Kind.HELD
+    assert (await refusal(living.answer(right))).kind is Kind.LOCKED
     assert await living.state() is OrderState.BOUND
-    assert (await refusal(living.send())).kind is Kind.HELD
+    assert (await refusal(living.send())).kind is Kind.LOCKED
     assert await world.house.holds.held(CustomerId(ANN)) == {"code": "held"}
 
 
@@ -175,36 +175,36 @@ async def test_the_failures_of_another_day_are_counted_from_its_first_one_on(wor
     assert refused.kind is Kind.WRONG_CODE
     refused = await guess(world, ANN, 1)
     assert refused is not None
-    assert refused.kind is Kind.HELD
+    assert refused.kind is Kind.LOCKED
 
 
 async def test_a_hold_is_told_once_and_its_moment_stands(world: World) -> None:
     """Whoever goes on guessing neither floods the customer with notices nor moves the hold."""
     errand = await world.to_sent()
     await failures(world, ANN, in_window=19, ever=19)
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
     before = await world.rows("SELECT * FROM failures"), await world.notices()
     for seconds in range(1, 4):
         world.clock.later(seconds=1)
-        assert (await refusal(errand.answer(await errand.wrong_code(seconds)))).kind is Kind.HELD
+        assert (await refusal(errand.answer(await errand.wrong_code(seconds)))).kind is Kind.LOCKED
     assert (await world.rows("SELECT * FROM failures"), await world.notices()) == before
 
 
 async def test_after_a_hundred_failures_and_a_release_codes_are_as_good_as_new(world: World) -> None:
     errand = await world.to_sent()
     await failures(world, ANN, in_window=0, ever=99)
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
     assert await world.house.holds.held(CustomerId(ANN)) == {"code": "disabled"}
     await world.house.holds.release(CustomerId(ANN), "alice", "bob")
     world.clock.later(minutes=2)
     again = await world.to_sent()
     assert (await refusal(again.answer(await again.wrong_code()))).kind is Kind.WRONG_CODE
-    assert (await again.answer(await again.code())).state is OrderState.CODED
+    assert (await again.answer(await again.code())).state is OrderState.CODE_VERIFIED
     assert await world.house.holds.held(CustomerId(ANN)) == {}
 
 
 async def test_the_code_to_a_contact_that_was_changed_is_the_one_that_is_right(world: World) -> None:
-    await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     world.clock.later(days=7)
     errand = await world.to_sent()
     assert (await errand.challenge()).contact_version == 2
@@ -215,7 +215,7 @@ async def test_the_code_to_a_contact_that_was_changed_is_the_one_that_is_right(w
     (message,) = gateway.taken
     assert message.destination.reveal() == "+886912555999"
     assert message.code is not None
-    assert (await errand.answer(message.code.reveal())).state is OrderState.CODED
+    assert (await errand.answer(message.code.reveal())).state is OrderState.CODE_VERIFIED
 
 
 async def test_no_two_challenges_share_a_nonce(world: World) -> None:
@@ -236,7 +236,7 @@ async def test_codes_of_a_clock_that_was_ahead_use_up_no_sends_of_an_order(world
     assert (await refusal(errand.send())).code == "sends_order"
     world.clock.at = now
     await errand.send()
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_right_code_neither_prolongs_nor_announces_an_order_that_does_not_wait(world: World) -> None:
@@ -246,7 +246,7 @@ async def test_a_right_code_neither_prolongs_nor_announces_an_order_that_does_no
     await errand.answer(await errand.code())
     after = await errand.stored()
     assert (after.expires_at, after.announced_at) == (before.expires_at, None)
-    assert after.state is OrderState.CODED
+    assert after.state is OrderState.CODE_VERIFIED
 
 
 async def test_a_code_says_when_another_one_may_be_asked_for(world: World) -> None:
@@ -296,7 +296,7 @@ async def test_the_budget_of_a_day_is_the_customers_over_both_channels(world: Wo
 
 async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: World) -> None:
     other = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.intake.add([other], "alice")).imported == 1
+    assert (await world.house.customer_import.add([other], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert await sends(world, DAN, Channel.MOBILE, 5) is None
     world.clock.later(minutes=56)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import OrderState, Serial
 from tests.contract.barrier import at_barrier, stoppable
@@ -43,21 +43,21 @@ async def test_a_certificate_that_was_given_up_between_its_signature_and_its_rec
 async def test_the_ca_itself_hands_out_no_certificate_whose_serial_was_given_up_meanwhile(world: World) -> None:
     errand = await world.to_review()
     await errand.submit()
-    wish = await errand.wish()
+    issuance = await errand.issuance()
     stopped, turnstile = await at_barrier(errand)
     made: list[object] = []
 
     async def meanwhile() -> None:
         world.clock.later(seconds=21)
-        made.append(await world.house.issuer.resume(wish))
+        made.append(await world.house.issuer.resume(issuance))
 
     turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
-    answered = await stopped.house.issuer.issue(wish)
+    answered = await stopped.house.issuer.issue(issuance)
     assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     assert isinstance(answered, Pending)
     (standing,) = made
     assert isinstance(standing, Certified)
-    again = await stopped.house.issuer.issue(wish)
+    again = await stopped.house.issuer.issue(issuance)
     assert isinstance(again, Certified)
     assert again.serial == standing.serial
 
@@ -66,7 +66,7 @@ async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recor
     """Whoever gave it up died before another one was made: nothing else stands in its place."""
     errand = await world.to_review()
     await errand.submit()
-    wish = await errand.wish()
+    issuance = await errand.issuance()
     first, turnstile = await at_barrier(errand)
     second, dying = await at_barrier(errand)
 
@@ -77,10 +77,10 @@ async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recor
         world.clock.later(seconds=21)
         dying.before(Event.CA_CERTIFICATE_RESERVED, die)
         with pytest.raises(Died):
-            await second.house.issuer.resume(wish)
+            await second.house.issuer.resume(issuance)
 
     turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
-    assert isinstance(await first.house.issuer.issue(wish), Pending)
+    assert isinstance(await first.house.issuer.issue(issuance), Pending)
     assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     (row,) = await world.rows("SELECT serial, state, der FROM certificates")
     assert (row["state"], row["der"]) == ("orphaned", None)
@@ -90,11 +90,11 @@ async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recor
 async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: World) -> None:
     errand = await world.to_review()
     await errand.submit()
-    wish = await errand.wish()
-    made = await world.house.issuer.issue(wish)
+    issuance = await errand.issuance()
+    made = await world.house.issuer.issue(issuance)
     assert isinstance(made, Certified)
     await world.house.issuer.revoke(made.serial, "key_compromise")
-    for again in (world.house.issuer.issue(wish), world.house.issuer.resume(wish)):
+    for again in (world.house.issuer.issue(issuance), world.house.issuer.resume(issuance)):
         answer = await again
         assert isinstance(answer, Refusal)
         assert (answer.kind, answer.code) == (Kind.CONFLICT, "revoked")
@@ -143,10 +143,10 @@ class Swapping:
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
         return self.inner.csr_subject(profile, values)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         return self.other
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         return self.other
 
     async def revoke(self, serial: Serial, reason: str) -> None:

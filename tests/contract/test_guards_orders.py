@@ -206,7 +206,7 @@ async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> N
     errand = await world.to_review(ANN, Operation.REKEY)
     await world.house.revocation.end_renewals(CustomerId(ANN), world.held[BEN].holding.serial)
     await world.house.revocation.end_renewals(CustomerId(BEN), world.held[ANN].holding.serial)
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
 
@@ -214,7 +214,7 @@ async def test_the_end_of_a_certificate_ends_no_replacement_of_it(world: World) 
     await world.to_active()
     errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await world.house.revocation.end_renewals(CustomerId(ANN), world.held[ANN].holding.serial)
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 @pytest.mark.parametrize(("days", "revoked"), [(40, False), (335, False), (364, False), (365, True)])

@@ -12,7 +12,7 @@ WRONG_DATE = date(1961, 7, 16)
 
 
 async def guess(world: World, customer: str, times: int) -> Refusal | None:
-    """Answer wrongly this often, each code in an order of its own, as fast as the send budgets allow."""
+    """Answer wrongly this often, each code in an order of its own, as fast as the send rate limits allow."""
     last: Refusal | None = None
     while times:
         errand = await world.to_sent(customer)
@@ -34,12 +34,12 @@ async def test_i11_twenty_failures_a_day_over_orders_and_resends_are_a_hold(worl
     assert refused.kind is Kind.WRONG_CODE
     assert await held(world) == {}
     errand = await world.to_sent()
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
     assert await held(world) == {"code": "held"}
     # the right code of a living challenge, and a new code, are refused as well
-    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.LOCKED
     world.clock.later(minutes=2)
-    assert (await refusal(errand.send())).kind is Kind.HELD
+    assert (await refusal(errand.send())).kind is Kind.LOCKED
     assert await errand.state() is OrderState.BOUND
 
 
@@ -47,14 +47,14 @@ async def test_i11_a_hold_does_not_lift_itself(world: World) -> None:
     await guess(world, ANN, 20)
     world.clock.later(days=400)
     errand = await world.to_key()
-    assert (await refusal(errand.send())).kind is Kind.HELD
+    assert (await refusal(errand.send())).kind is Kind.LOCKED
 
 
 async def test_i11_the_other_channel_is_on_hold_too(world: World) -> None:
     await guess(world, ANN, 20)
     errand = await world.to_key()
     world.clock.later(hours=2)
-    assert (await refusal(errand.send(Channel.EMAIL))).kind is Kind.HELD
+    assert (await refusal(errand.send(Channel.EMAIL))).kind is Kind.LOCKED
 
 
 async def test_i11_a_right_code_gives_back_only_what_it_was_charged(world: World) -> None:
@@ -67,7 +67,7 @@ async def test_i11_a_right_code_gives_back_only_what_it_was_charged(world: World
     world.clock.later(hours=1)
     last = await guess(world, ANN, 1)
     assert last is not None
-    assert last.kind is Kind.HELD
+    assert last.kind is Kind.LOCKED
 
 
 async def test_i11_a_hundred_failures_in_months_disable_the_codes(world: World) -> None:
@@ -79,18 +79,18 @@ async def test_i11_a_hundred_failures_in_months_disable_the_codes(world: World) 
     assert await held(world, DAN) == {}
     refused = await guess(world, DAN, 5)
     assert refused is not None
-    assert refused.kind is Kind.HELD
+    assert refused.kind is Kind.LOCKED
     assert await held(world, DAN) == {"code": "disabled"}
     world.clock.later(days=3650)
     errand = await world.to_key(DAN)
-    assert (await refusal(errand.send())).kind is Kind.HELD
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 100
+    assert (await refusal(errand.send())).kind is Kind.LOCKED
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 100
 
 
 async def test_i19_failures_of_one_customer_hold_nobody_else(world: World) -> None:
     await guess(world, ANN, 20)
     errand = await world.to_sent(BEN)
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def wrong_dates(errand: Errand, times: int) -> list[Kind]:
@@ -99,12 +99,12 @@ async def wrong_dates(errand: Errand, times: int) -> list[Kind]:
 
 async def test_three_wrong_birth_dates_are_a_hold_and_the_right_one_does_not_help(world: World) -> None:
     errand = await world.to_code()
-    assert await wrong_dates(errand, 3) == [Kind.WRONG_BIRTH_DATE, Kind.WRONG_BIRTH_DATE, Kind.HELD]
+    assert await wrong_dates(errand, 3) == [Kind.WRONG_BIRTH_DATE, Kind.WRONG_BIRTH_DATE, Kind.LOCKED]
     assert await held(world) == {"birth_date": "held"}
-    assert (await refusal(errand.birth_date())).kind is Kind.HELD
-    assert await errand.state() is OrderState.CODED
-    assert len(await world.leaves(Event.RA_BIRTH_DATE_WRONG)) == 3
-    assert len(await world.leaves(Event.RA_BIRTH_DATE_RIGHT)) == 0
+    assert (await refusal(errand.birth_date())).kind is Kind.LOCKED
+    assert await errand.state() is OrderState.CODE_VERIFIED
+    assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) == 3
+    assert len(await world.records(Event.RA_BIRTH_DATE_RIGHT)) == 0
 
 
 async def test_wrong_birth_dates_count_over_orders(world: World) -> None:
@@ -114,17 +114,17 @@ async def test_wrong_birth_dates_count_over_orders(world: World) -> None:
         await world.house.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(days=30)
     errand = await world.to_code()
-    assert await wrong_dates(errand, 1) == [Kind.HELD]
+    assert await wrong_dates(errand, 1) == [Kind.LOCKED]
     await world.house.enrolment.cancel(errand.caller, errand.id)
     world.clock.later(days=30)
     errand = await world.to_code()
-    assert (await refusal(errand.birth_date())).kind is Kind.HELD
+    assert (await refusal(errand.birth_date())).kind is Kind.LOCKED
 
 
 async def test_the_third_birth_date_may_be_the_right_one(world: World) -> None:
     errand = await world.to_code()
     await wrong_dates(errand, 2)
-    assert (await errand.birth_date()).state is OrderState.CHECKED
+    assert (await errand.birth_date()).state is OrderState.BIRTH_DATE_VERIFIED
     assert await held(world) == {}
 
 
@@ -146,12 +146,12 @@ async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world:
             refused = await refusal(release(CustomerId(ANN), by, approved_by))
             assert (refused.kind, refused.field) == (Kind.MALFORMED, field)
     assert await held(world) == {"code": "held"}
-    assert await world.leaves(Event.STAFF_HOLD_RELEASED) == []
+    assert await world.records(Event.STAFF_HOLD_RELEASED) == []
     assert await release(CustomerId(ANN), "alice", "bob") == 1
     assert await held(world) == {}
-    (leaf,) = await world.leaves(Event.STAFF_HOLD_RELEASED)
-    assert '"by":"alice"' in leaf["facts"]
-    assert '"approved_by":"bob"' in leaf["facts"]
+    (record,) = await world.records(Event.STAFF_HOLD_RELEASED)
+    assert '"by":"alice"' in record["facts"]
+    assert '"approved_by":"bob"' in record["facts"]
     told_of_hold, told_of_release = await world.notices()
     assert '"hold"' in told_of_hold["facts"]
     assert "hold_released" in told_of_release["facts"]

@@ -10,7 +10,7 @@ import pytest
 from chopmark.app.foundation import build, found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.cli.service_certificates import services_of, withdrawal_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
@@ -49,7 +49,7 @@ async def world(device, tmp_path) -> AsyncIterator[World]:
     await db.upgrade(chosen.database_url)
     assert await found_ca(chosen, clock, dice)
     house = await build(chosen, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     made = World(house, clock, dice, chosen.database_url)
     yield made
     await made.close()
@@ -85,12 +85,12 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     await errand.confirm()
     await errand.prove()
     holding = await world.holding(errand)
-    root, issuing, leaf = tmp_path / "root.pem", tmp_path / "i.pem", tmp_path / "leaf.pem"
-    leaf.write_bytes(pem(holding.der))
+    root, issuing, record = tmp_path / "root.pem", tmp_path / "i.pem", tmp_path / "leaf.pem"
+    record.write_bytes(pem(holding.der))
     issuing.write_bytes(pem(holding.chain[0]))
     root.write_bytes(pem(holding.chain[1]))
     at = int(world.clock.now().timestamp())
-    told = openssl("verify", "-x509_strict", "-attime", at, "-CAfile", root, "-untrusted", issuing, leaf)
+    told = openssl("verify", "-x509_strict", "-attime", at, "-CAfile", root, "-untrusted", issuing, record)
     assert told.returncode == 0, told.stderr
     (row,) = await world.rows("SELECT key_pem, responder_key_pem FROM issuers")
     assert bytes(row["key_pem"]) == PREFIX + b"chopmark-investor"
@@ -174,11 +174,11 @@ async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(wo
     request = csr.parse(ClientKey.generate().request())
     assert isinstance(request, csr.Request)
     subject = dict.fromkeys(issuer.needs["investor"], "C1")
-    wish = await on_record(world.house, Wish(OrderId("ORDER"), "investor", request.spki_der, subject))
-    assert await issuer.issue(wish) == Pending(retry_after_s=7)
+    issuance = await on_record(world.house, IssuanceRequest(OrderId("ORDER"), "investor", request.spki_der, subject))
+    assert await issuer.issue(issuance) == Pending(retry_after_s=7)
     (first,) = await world.rows("SELECT serial, state FROM certificates")
     assert first["state"] == CertificateState.ORPHANED
-    issued = await issuer.resume(wish)
+    issued = await issuer.resume(issuance)
     assert isinstance(issued, Certified)
     assert issued.serial != first["serial"]
     assert len(set(breaking.asked)) == 2

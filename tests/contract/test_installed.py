@@ -30,8 +30,8 @@ async def test_what_was_opened_again_ends_the_old_certificate_at_once(world: Wor
 async def test_what_is_only_said_keeps_the_old_certificate_for_the_policys_days_and_no_longer(world: World) -> None:
     old, errand = await renewal(world)
     proof = await errand.install_proof()
-    file = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
-    assert (file.order.state, file.order.installed) == (OrderState.ACTIVE, Installed.SAID)
+    snapshot = await world.house.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
+    assert (snapshot.order.state, snapshot.order.installed) == (OrderState.ACTIVE, Installed.SAID)
     assert (await errand.order()).installed is Installed.SAID
     assert (await world.holding(errand)).state is CertificateState.ACTIVE
     await world.work()

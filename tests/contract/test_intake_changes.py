@@ -10,10 +10,10 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import Channel
-from chopmark.ra.intake_ports import KEPT, Allowed, Rules
-from chopmark.ra.intake_report import Report
+from chopmark.ra.customer_import.ports import KEPT, Allowed, Rules
+from chopmark.ra.customer_import.report import Report
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.ra.registry import SqlRegistry
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.schema import metadata
 from tests.contract import test_registry
 from tests.contract.test_registry import BOB, HEADER, ZOE, World, many
@@ -135,7 +135,7 @@ async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writ
     before = await everything(world)
     line = f"C0001,{OTHER_ID},王小明,2001-07-15,0987654321,,(期)F014000-0000007;9A95-0000009,2026-07-01"
     new = "C0009,A130000019,新客戶,1960-07-15,0987654321,,,2026-07-01"
-    report = await world.intake.check_file(world.sheet(line, BOB, new))
+    report = await world.customer_import.check_file(world.sheet(line, BOB, new))
     assert codes(report) == [(2, "person_id.changed"), (2, "email.blanked")]
     assert report.counts == {
         "person_id.changed": 1,
@@ -156,7 +156,7 @@ async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writ
     said = " ".join(str(note.text) for note in (*report.notes, *report.faults))
     assert OTHER_ID not in said
     assert "0987" not in said
-    assert (await world.intake.check_file(world.sheet(line, BOB, new), allowed=(ID, BLANKED))).faults == ()
+    assert (await world.customer_import.check_file(world.sheet(line, BOB, new), allowed=(ID, BLANKED))).faults == ()
     assert await everything(world) == before
 
 
@@ -303,11 +303,13 @@ async def test_a_customer_that_another_import_made_somebody_else_meanwhile_is_no
     class Overtaken(SqlRegistry):
         overtaken = False
 
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if not self.overtaken:
                 self.overtaken = True
-                await world.intake.add([test_registry.row_of(ZOE.replace("A123456789", OTHER_ID))], "bob", {ID})
-            return await super().write(changes, leaves, now, mark)
+                await world.customer_import.add(
+                    [test_registry.row_of(ZOE.replace("A123456789", OTHER_ID))], "bob", {ID}
+                )
+            return await super().write(changes, records, now, mark)
 
     with pytest.raises(Refused) as refused:
         await world.intake_of(Overtaken(world.engine)).run(world.sheet(ZOE.replace("王小明", "王大明")), "alice")
@@ -330,7 +332,10 @@ async def test_a_sheet_without_a_header_changes_nothing_and_says_so(world: World
     before = await everything(world)
     path = world.folder / "odd.csv"
     path.write_bytes(octets)
-    for report in (await world.intake.check_file(path), await world.intake.run(path, "alice", allowed=ALL)):
+    for report in (
+        await world.customer_import.check_file(path),
+        await world.customer_import.run(path, "alice", allowed=ALL),
+    ):
         assert report.faults[0].code == code
     assert await everything(world) == before
 
@@ -338,7 +343,7 @@ async def test_a_sheet_without_a_header_changes_nothing_and_says_so(world: World
 async def test_a_header_alone_changes_nobody_and_a_dry_run_names_all_as_left_out(world: World):
     await world.take_in(ZOE, BOB)
     directory = await world.directory()
-    report = await world.intake.check_file(world.sheet())
+    report = await world.customer_import.check_file(world.sheet())
     assert (report.faults, report.lines, report.absent_count) == ((), 0, 2)
     assert (await world.take_in()).imported == 0
     assert await world.directory() == directory

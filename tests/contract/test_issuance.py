@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.ca.ports import Certified, Pending, Wish
+from chopmark.audit.record import order_stream
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.core.types import OrderId, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import signing
@@ -104,7 +104,7 @@ async def test_i1_i4_a_crash_around_the_signature_orphans_the_serial_and_the_ord
     assert await said(world, lost["serial"]) == "revoked"
     assert await said(world, order.serial) == "good"
     assert (await errand.prove()).state is OrderState.ACTIVE
-    assert len(await world.leaves(Event.CA_CERTIFICATE_ORPHANED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_ORPHANED)) == 1
     assert signer.signatures <= 1
 
 
@@ -124,9 +124,9 @@ async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_late
     signer = CountingSigner(world.house.authority.signer)
     await errand.submit()
     issuer = world.issuer(signer)
-    wish = await errand.wish()
-    made = await issuer.issue(wish)
-    assert (await issuer.issue(wish)) == made
+    issuance = await errand.issuance()
+    made = await issuer.issue(issuance)
+    assert (await issuer.issue(issuance)) == made
     world.clock.later(seconds=21)
     await world.once("resume")
     assert await errand.state() is OrderState.ISSUED
@@ -166,15 +166,15 @@ async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: 
     (lost,) = await world.rows("SELECT serial FROM certificates")
     world.clock.later(seconds=21)
     await world.once("resume")
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_ORPHANED)
+    (record,) = await world.records(Event.CA_CERTIFICATE_ORPHANED)
     stale = CertificateLedger(world.house.engine)
-    assert leaf["chain"] == errand.id
+    assert record["chain"] == errand.id
 
-    async def late(pen):
-        made = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
+    async def late(builder):
+        made = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
         return await stale.record(lost["serial"], b"late", world.clock.now(), made)
 
-    assert not await world.house.recorder.write(order_chain(errand.id), late)
+    assert not await world.house.audit_log.write(order_stream(errand.id), late)
     assert await said(world, lost["serial"]) == "revoked"
 
 
@@ -276,9 +276,9 @@ async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signatur
     signer = CountingSigner(world.house.authority.signer)
     issuer = world.issuer(signer)
     names = [f"ORDER{number:02}" for number in range(24)]
-    wishes = {name: await wish(world, name) for name in names}
+    issuances = {name: await issuance(world, name) for name in names}
     names += ["ORDER03", "ORDER17"] * 4
-    made = await asyncio.gather(*(issuer.issue(wishes[name]) for name in names))
+    made = await asyncio.gather(*(issuer.issue(issuances[name]) for name in names))
     certified = {one.serial: one for one in made if isinstance(one, Certified)}
     assert all(isinstance(one, Certified | Pending) for one in made)
     assert len(certified) == 24
@@ -288,7 +288,7 @@ async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signatur
     assert sorted(signer.tbs) == sorted(bytes(row["tbs"]) for row in rows)
     assert {row["serial"]: bytes(row["der"]) for row in rows} == {one.serial: one.der for one in certified.values()}
     for event in (Event.CA_CERTIFICATE_RESERVED, Event.CA_CERTIFICATE_ISSUED):
-        assert sorted(leaf["chain"] for leaf in await world.leaves(event)) == sorted(set(names))
+        assert sorted(record["chain"] for record in await world.records(event)) == sorted(set(names))
     assert (await world.audit()).findings == ()
 
 
@@ -297,14 +297,14 @@ async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(wo
     issuer = world.issuer(signer)
     issuer.warm()
     world.dice.loaded.extend([b"s" * SERIAL_RANDOM_BYTES] * 3)
-    wishes = [await wish(world, f"ORDER{number:02}") for number in range(10)]
-    made = await asyncio.gather(*(issuer.issue(one) for one in wishes))
+    issuances = [await issuance(world, f"ORDER{number:02}") for number in range(10)]
+    made = await asyncio.gather(*(issuer.issue(one) for one in issuances))
     assert sum(isinstance(one, Certified) for one in made) == 8
     assert signer.signatures == 8
     assert sum(isinstance(one, Pending) for one in made) == 2
     assert (await world.audit()).findings == ()
 
 
-async def wish(world: World, order: str) -> Wish:
+async def issuance(world: World, order: str) -> IssuanceRequest:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    return await on_record(world.house, Wish(OrderId(order), "investor", key, {"customer": "C1"}))
+    return await on_record(world.house, IssuanceRequest(OrderId(order), "investor", key, {"customer": "C1"}))

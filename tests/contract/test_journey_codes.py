@@ -33,15 +33,15 @@ async def test_i10_a_wrong_code_costs_an_attempt_even_though_the_request_fails(w
     refused = await refusal(errand.answer(await errand.code()))
     assert (refused.kind, refused.code) == (Kind.CODE_DEAD, "code_blocked")
     assert await errand.state() is OrderState.BOUND
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 5
-    assert len(await world.leaves(Event.RA_CODE_DEAD)) == 1
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 5
+    assert len(await world.records(Event.RA_CODE_DEAD)) == 1
 
 
 async def test_the_fifth_answer_may_be_the_right_one(world: World) -> None:
     errand = await world.to_sent()
     for step in range(1, 5):
         await refusal(errand.answer(await errand.wrong_code(step)))
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_an_entry_of_another_form_costs_nothing(world: World) -> None:
@@ -57,7 +57,7 @@ async def test_full_width_digits_and_spaces_are_understood(world: World) -> None
     errand = await world.to_sent()
     code = await errand.code()
     typed = f" {full_width(code[:3])}\u3000-{full_width(code[3:])} "
-    assert (await errand.answer(typed)).state is OrderState.CODED
+    assert (await errand.answer(typed)).state is OrderState.CODE_VERIFIED
 
 
 async def test_leading_zeros_live(world: World) -> None:
@@ -76,13 +76,13 @@ async def test_leading_zeros_live(world: World) -> None:
     assert (len(code), code[:2]) == (6, "00")
     refused = await refusal(errand.answer(code.lstrip("0")))
     assert refused.kind is Kind.MALFORMED
-    assert (await errand.answer(code)).state is OrderState.CODED
+    assert (await errand.answer(code)).state is OrderState.CODE_VERIFIED
 
 
 async def test_i13_a_code_lives_to_the_last_millisecond_of_300_seconds(world: World) -> None:
     errand = await world.to_sent()
     world.clock.later(milliseconds=299_999)
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_i13_at_300_seconds_sharp_the_right_code_is_dead_and_not_compared(world: World) -> None:
@@ -101,7 +101,7 @@ async def test_i14_the_code_of_one_order_is_wrong_on_another(world: World) -> No
     assert (await refusal(bens.answer(code))).kind is Kind.WRONG_CODE
     assert await attempts(bens) == 1
     assert await attempts(anns) == 0
-    assert (await anns.answer(code)).state is OrderState.CODED
+    assert (await anns.answer(code)).state is OrderState.CODE_VERIFIED
 
 
 async def test_i14_a_resend_kills_the_earlier_code(world: World) -> None:
@@ -112,7 +112,7 @@ async def test_i14_a_resend_kills_the_earlier_code(world: World) -> None:
     assert first != await errand.code()
     assert (await refusal(errand.answer(first))).kind is Kind.WRONG_CODE
     assert await world.count("challenges", "state = 'live'") == 1
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_i14_a_code_is_bound_to_the_key_that_it_was_sent_for(world: World) -> None:
@@ -165,9 +165,9 @@ async def test_i16_three_codes_an_order(world: World) -> None:
     refused = await refusal(errand.send())
     assert (refused.kind, refused.code) == (Kind.TOO_MANY, "sends_order")
     assert await world.count("work", "kind = 'code'") == 3
-    assert len(await world.leaves(Event.RA_CHALLENGE_REFUSED)) == 1
+    assert len(await world.records(Event.RA_CHALLENGE_REFUSED)) == 1
     # the refusal has not killed the newest code
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def sends(world: World, customer: str, wanted: int) -> tuple[int, Refusal | None]:
@@ -204,7 +204,7 @@ async def test_i16_five_codes_an_hour_and_ten_a_day_over_all_orders(world: World
 
 async def test_i15_a_number_that_two_customers_share_counts_once(world: World) -> None:
     twin = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.intake.add([twin], "alice")).imported == 1
+    assert (await world.house.customer_import.add([twin], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert (await sends(world, DAN, 5))[0] == 5
     sent, refused = await sends(world, "C8", 1)
@@ -246,7 +246,9 @@ async def test_tw_01_a_factor_of_the_login_carries_no_code(
     world: World, factors: set[FactorClass], open_channels: set[Channel]
 ) -> None:
     errand = await world.to_key(factors=frozenset(factors))
-    offered = world.house.counter.channels(await world.house.counter.file(errand.caller, errand.id))
+    offered = world.house.customer_queries.channels(
+        await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    )
     assert {choice.channel for choice in offered if choice.why_not is None} == open_channels
     for channel in set(Channel) - open_channels:
         refused = await refusal(errand.send(channel))
@@ -275,7 +277,7 @@ async def test_i15_a_contact_that_is_not_registered_gets_no_code(world: World) -
 
 
 async def test_i15_a_changed_contact_cools_down_for_seven_days(world: World) -> None:
-    assert (await world.house.intake.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
+    assert (await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
     world.clock.later(days=7, milliseconds=-1)
     errand = await world.to_key()
     refused = await refusal(errand.send(Channel.MOBILE))

@@ -53,8 +53,8 @@ async def test_the_same_key_twice_on_an_order_is_fine_and_keeps_its_code(world: 
     errand = await world.to_sent()
     code = await errand.code()
     assert (await errand.bind()).state is OrderState.BOUND
-    assert (await errand.answer(code)).state is OrderState.CODED
-    assert (await errand.bind()).state is OrderState.CODED
+    assert (await errand.answer(code)).state is OrderState.CODE_VERIFIED
+    assert (await errand.bind()).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_new_key_voids_the_code_the_approval_and_the_birth_date(world: World) -> None:
@@ -175,7 +175,7 @@ async def test_a_certificate_becomes_active_only_by_its_own_keys_signature(world
         refused = await refusal(prove(errand.caller, errand.id, proof))
         assert (refused.kind, refused.code) == (Kind.BAD_PROOF, code)
     assert (await world.holding(errand)).state is CertificateState.ISSUED
-    assert await world.leaves(Event.RA_CERTIFICATE_ACTIVATED) == []
+    assert await world.records(Event.RA_CERTIFICATE_ACTIVATED) == []
     assert (await errand.prove()).state is OrderState.ACTIVE
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
+from chopmark.audit.record import order_stream
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason
 from tests.contract.world import ANN, BEN, START, World, refusal, world_fixture
@@ -15,7 +15,7 @@ async def test_i2_two_tabs_open_one_order(world: World) -> None:
     first, second = await world.open(), await world.open()
     assert first.id == second.id
     assert await world.count("orders") == 1
-    assert len(await world.leaves(Event.RA_ORDER_OPENED)) == 1
+    assert len(await world.records(Event.RA_ORDER_OPENED)) == 1
 
 
 async def test_another_operation_meanwhile_is_refused_and_names_the_open_order(world: World) -> None:
@@ -32,7 +32,7 @@ async def test_other_terms_than_those_shown_are_refused(world: World) -> None:
     for consent in ("", "0" * 64, await other.terms()):
         refused = await refusal(world.house.rekey.confirm(errand.caller, errand.id, consent))
         assert (refused.kind, refused.code) == (Kind.CONFLICT, "terms")
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_the_terms_of_another_key_are_other_terms(world: World) -> None:
@@ -61,7 +61,7 @@ async def test_an_approval_lapses_after_ten_minutes_and_a_new_code_renews_it(wor
     assert await world.count("certificates") == 0
     await errand.send()
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED  # the birth date has lapsed with the code
+    assert await errand.state() is OrderState.CODE_VERIFIED  # the birth date has lapsed with the code
     await errand.birth_date()
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -103,7 +103,7 @@ async def test_overdue_orders_are_ended_by_the_worker(world: World) -> None:
     assert await world.once("overdue") == 2
     assert {(await errand.stored()).state, (await other.stored()).state} == {OrderState.EXPIRED}
     assert await world.count("challenges", "state = 'live'") == 0
-    assert len(await world.leaves(Event.RA_ORDER_EXPIRED)) == 2
+    assert len(await world.records(Event.RA_ORDER_EXPIRED)) == 2
     assert await world.once("overdue") == 0
 
 
@@ -141,11 +141,11 @@ async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_ke
     errand = await world.to_issued()
     house = world.house
 
-    async def cancelled_blind(pen):
-        leaf = pen.leaf(Event.RA_ORDER_CANCELLED)
-        return await house.desk.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), leaf)
+    async def cancelled_blind(builder):
+        record = builder.record(Event.RA_ORDER_CANCELLED)
+        return await house.context.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), record)
 
-    assert not await house.recorder.write(order_chain(errand.id), cancelled_blind)
+    assert not await house.audit_log.write(order_stream(errand.id), cancelled_blind)
     assert await errand.state() is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
 
@@ -176,11 +176,11 @@ async def test_i15_not_my_number_ends_the_order_and_closes_the_contact(world: Wo
     assert (await refusal(errand.answer(code))).code == "order_cancelled"
     (notice,) = await world.notices()
     assert (notice["channel"], notice["customer"]) == ("email", ANN)
-    assert len(await world.leaves(Event.RA_CONTACT_DISPUTED)) == 1
+    assert len(await world.records(Event.RA_CONTACT_DISPUTED)) == 1
     world.clock.later(minutes=2)
     again = await world.to_key()
     assert again.id != errand.id
-    offered = world.house.counter.channels(await world.house.counter.file(again.caller, again.id))
+    offered = world.house.customer_queries.channels(await world.house.customer_queries.snapshot(again.caller, again.id))
     assert {choice.channel for choice in offered if choice.why_not is None} == {Channel.EMAIL}
     assert (await refusal(again.send(Channel.MOBILE))).kind is Kind.FORBIDDEN
     await again.send(Channel.EMAIL)
@@ -193,8 +193,8 @@ async def test_an_order_never_leaves_the_policy_that_it_was_opened_under_unnamed
 
 async def test_a_second_proof_of_an_active_order_changes_nothing(world: World) -> None:
     errand = await world.to_active()
-    leaves = await world.count("leaves")
+    records = await world.count("leaves")
     works = await world.count("work")
     assert (await world.house.rekey.prove(errand.caller, errand.id, b"anything")).order.state is OrderState.ACTIVE
     assert (await errand.confirm()).state is OrderState.ACTIVE
-    assert (await world.count("leaves"), await world.count("work")) == (leaves, works)
+    assert (await world.count("leaves"), await world.count("work")) == (records, works)

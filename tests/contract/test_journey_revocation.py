@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from chopmark.ca.ports import Certified, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Pending, Subject
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial, text
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
@@ -21,10 +21,10 @@ class DeadCa:
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
         return ()
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         raise Refused(Refusal(Kind.UNAVAILABLE, text("down")))
 
     async def revoke(self, serial: Serial, reason: str) -> None:
@@ -88,7 +88,7 @@ async def test_tw_05_a_revocation_order_leads_to_no_certificate(world: World) ->
     await errand.answer(await errand.code())
     for step in (errand.bind, errand.birth_date, errand.confirm):
         assert (await refusal(step())).kind is Kind.STEP_REQUIRED
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert (await errand.order()).spki_sha256 is None
     assert await world.count("certificates") == 1
     assert (await errand.revoke()).state is OrderState.DONE

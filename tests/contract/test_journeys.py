@@ -21,13 +21,13 @@ async def test_an_application_ends_with_one_active_certificate(world: World, cus
     await errand.send()
     assert await errand.state() is OrderState.BOUND
     await errand.answer(await errand.code())
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     await errand.birth_date()
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
     assert (await errand.prove()).state is OrderState.ACTIVE
-    assert [h.state for h in await world.house.counter.holdings(errand.caller)] == [CertificateState.ACTIVE]
+    assert [h.state for h in await world.house.customer_queries.holdings(errand.caller)] == [CertificateState.ACTIVE]
 
 
 async def test_the_audit_of_all_journeys_has_no_finding(world: World) -> None:
@@ -57,11 +57,11 @@ async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, 
     await errand.confirm()
     await world.work()
     assert await world.ca_state(old.serial) == ("issued", None)
-    present = (await world.house.counter.overview(errand.caller)).present
+    present = (await world.house.customer_queries.overview(errand.caller)).present
     assert present is not None
     assert present.serial == old.serial
     await errand.prove()
-    held = {h.serial: h for h in await world.house.counter.holdings(errand.caller)}
+    held = {h.serial: h for h in await world.house.customer_queries.holdings(errand.caller)}
     new = world.held[ANN].holding
     assert held[old.serial].state is CertificateState.SUPERSEDED
     assert held[old.serial].superseded_by == new.serial
@@ -161,9 +161,9 @@ async def test_expired_one_second_ago_is_an_application_and_no_renewal(world: Wo
     end = world.held[ANN].holding.not_after
     world.clock.at = end
     caller = world.caller()
-    assert (await world.house.counter.overview(caller)).advice.operation is Operation.REKEY
+    assert (await world.house.customer_queries.overview(caller)).advice.operation is Operation.REKEY
     world.clock.at = end + timedelta(seconds=1)
-    advice = (await world.house.counter.overview(caller)).advice
+    advice = (await world.house.customer_queries.overview(caller)).advice
     assert (advice.operation, advice.reason) == (Operation.ENROL, Reason.EXPIRED)
     assert (await refusal(world.open(ANN, Operation.REKEY))).kind is Kind.FORBIDDEN
     assert (await refusal(world.open(ANN, Operation.REPLACE, Reason.LOST))).code == "nothing_to_replace"
@@ -198,7 +198,7 @@ async def test_after_a_revocation_an_application_is_offered(world: World) -> Non
     await world.to_active()
     await world.revoked()
     await world.work()
-    advice = (await world.house.counter.overview(world.caller())).advice
+    advice = (await world.house.customer_queries.overview(world.caller())).advice
     assert advice.operation is Operation.ENROL
     world.clock.later(minutes=2)
     await world.to_active()
@@ -216,7 +216,7 @@ async def test_another_customers_order_does_not_exist(world: World) -> None:
     terms, ben = await errand.terms(), world.caller(BEN)
     house = world.house
     for doing in (
-        house.counter.order(ben, errand.id),
+        house.customer_queries.order(ben, errand.id),
         house.enrolment.nonce(ben, errand.id),
         house.enrolment.cancel(ben, errand.id),
         house.enrolment.dispute(ben, errand.id, Channel.MOBILE),
@@ -229,7 +229,7 @@ async def test_another_customers_order_does_not_exist(world: World) -> None:
         house.revocation.confirm(ben, errand.id, terms),
     ):
         assert (await refusal(doing)).kind is Kind.NOT_FOUND
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_a_notice_goes_to_the_other_channel_when_a_certificate_becomes_active(world: World) -> None:

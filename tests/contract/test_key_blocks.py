@@ -40,7 +40,7 @@ async def test_f40_a_reported_key_is_blocked_and_every_certificate_with_it_is_re
         errand = await world.open(customer)
         assert (await refusal(errand.bind(held.key))).code == "key_used"
     assert not (await world.house.key_blocks.block(digest(held.key), REASON, *PEOPLE)).changed
-    assert len(await world.leaves(Event.STAFF_KEY_BLOCKED)) == 1
+    assert len(await world.records(Event.STAFF_KEY_BLOCKED)) == 1
     assert any('"revoked"' in row["facts"] for row in await world.notices())
     assert (await world.audit()).findings == ()
 

@@ -17,10 +17,10 @@ LOGIN = frozenset({FactorClass.PASSWORD})
 
 
 async def ticket(world: World, factors: frozenset[FactorClass] = LOGIN) -> Secret:
-    desk = world.house.launches
-    credential = await desk.put_client("trading", "trading program", "alice")
-    client = await desk.authenticate("trading", credential.secret, WHOM)
-    return await desk.create(client, WHOM, ACCOUNT, factors, None)
+    context = world.house.launches
+    credential = await context.put_client("trading", "trading program", "alice")
+    client = await context.authenticate("trading", credential.secret, WHOM)
+    return await context.create(client, WHOM, ACCOUNT, factors, None)
 
 
 async def test_a_ticket_becomes_a_session_of_its_customer_with_the_factors_of_the_login(world: World) -> None:
@@ -30,19 +30,19 @@ async def test_a_ticket_becomes_a_session_of_its_customer_with_the_factors_of_th
     assert (launch.customer, launch.account) == (ANN, ACCOUNT)
     opened, wanted = await world.house.launches.confirm(secret, "visitor", None)
     assert wanted is None
-    session = await world.house.door.seen(opened.token.reveal())
+    session = await world.house.session_service.seen(opened.token.reveal())
     assert session is not None
     assert (session.customer, session.factors, session.account) == (ANN, factors, ACCOUNT)
 
 
 async def test_f24_of_fifty_uses_at_once_one_is_taken(world: World) -> None:
     secret = await ticket(world)
-    desks = [world.house.launches, (await world.node(2)).house.launches]
-    outcomes = await asyncio.gather(*(outcome(desks[n % 2].take(secret, f"visitor-{n}")) for n in range(50)))
+    contexts = [world.house.launches, (await world.node(2)).house.launches]
+    outcomes = await asyncio.gather(*(outcome(contexts[n % 2].take(secret, f"visitor-{n}")) for n in range(50)))
     assert sum(isinstance(made, Launch) for made in outcomes) == 1
     refused = [made for made in outcomes if isinstance(made, Refusal)]
     assert {made.kind for made in refused} <= {Kind.FORBIDDEN, Kind.CONFLICT}
-    replays = await world.leaves(Event.PORTAL_LAUNCH_REFUSED)
+    replays = await world.records(Event.PORTAL_LAUNCH_REFUSED)
     assert len(replays) == sum(made.code == "launch.used" for made in refused)
 
 
@@ -73,7 +73,7 @@ async def test_a_replayed_ticket_is_refused_and_recorded_even_to_its_own_visitor
     await world.house.launches.take(secret, "visitor")
     for visitor in ("visitor", "thief"):
         assert (await refusal(world.house.launches.take(secret, visitor))).code == "launch.used"
-    assert len(await world.leaves(Event.PORTAL_LAUNCH_REFUSED)) == 2
+    assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == 2
     assert secret.reveal() not in str(await world.rows("SELECT * FROM leaves"))
 
 
@@ -96,35 +96,35 @@ async def test_an_unknown_ticket_is_refused_in_the_words_of_an_old_one(world: Wo
 
 
 async def test_a_ticket_needs_known_factors_and_the_customers_own_account(world: World) -> None:
-    desk = world.house.launches
-    credential = await desk.put_client("trading", "trading program", "alice")
-    client = await desk.authenticate("trading", credential.secret, WHOM)
-    refused = await refusal(desk.create(client, WHOM, ACCOUNT, frozenset(), None))
+    context = world.house.launches
+    credential = await context.put_client("trading", "trading program", "alice")
+    client = await context.authenticate("trading", credential.secret, WHOM)
+    refused = await refusal(context.create(client, WHOM, ACCOUNT, frozenset(), None))
     assert (refused.kind, refused.field) == (Kind.MALFORMED, "factors")
-    refused = await refusal(desk.create(client, CustomerId(BEN), ACCOUNT, LOGIN, None))
+    refused = await refusal(context.create(client, CustomerId(BEN), ACCOUNT, LOGIN, None))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "account")
     assert await world.count("launches") == 0
 
 
 async def test_a_rotated_secret_overlaps_for_a_week(world: World) -> None:
-    desk = world.house.launches
-    first: Credential = await desk.put_client("trading", "trading program", "alice")
-    second = await desk.put_client("trading", "trading program", "alice")
+    context = world.house.launches
+    first: Credential = await context.put_client("trading", "trading program", "alice")
+    second = await context.put_client("trading", "trading program", "alice")
     world.clock.later(days=7, milliseconds=-1)
     for secret in (first.secret, second.secret):
-        assert (await desk.authenticate("trading", secret, WHOM)).id == "trading"
+        assert (await context.authenticate("trading", secret, WHOM)).id == "trading"
     world.clock.later(milliseconds=1)
-    assert (await refusal(desk.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
-    assert (await desk.authenticate("trading", second.secret, WHOM)).id == "trading"
-    third = await desk.put_client("trading", "trading program", "alice")
-    assert (await refusal(desk.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
-    assert (await desk.authenticate("trading", third.secret, WHOM)).id == "trading"
+    assert (await refusal(context.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
+    assert (await context.authenticate("trading", second.secret, WHOM)).id == "trading"
+    third = await context.put_client("trading", "trading program", "alice")
+    assert (await refusal(context.authenticate("trading", first.secret, WHOM))).kind is Kind.UNAUTHENTICATED
+    assert (await context.authenticate("trading", third.secret, WHOM)).id == "trading"
 
 
 async def test_a_wrong_credential_is_refused_and_recorded_as_an_unknown_client_is(world: World) -> None:
-    desk = world.house.launches
-    await desk.put_client("trading", "trading program", "alice")
-    known = await refusal(desk.authenticate("trading", Secret("A" * 43), WHOM))
-    unknown = await refusal(desk.authenticate("nobody", Secret("A" * 43), WHOM))
+    context = world.house.launches
+    await context.put_client("trading", "trading program", "alice")
+    known = await refusal(context.authenticate("trading", Secret("A" * 43), WHOM))
+    unknown = await refusal(context.authenticate("nobody", Secret("A" * 43), WHOM))
     assert known == unknown
-    assert len(await world.leaves(Event.PORTAL_CLIENT_REFUSED)) == 2
+    assert len(await world.records(Event.PORTAL_CLIENT_REFUSED)) == 2

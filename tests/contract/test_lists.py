@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark.ca.embedded import Blueprint, EmbeddedIssuer
+from chopmark.ca.embedded import EmbeddedIssuer, IssuerConfig
 from chopmark.core.types import Operation, Reason
 from chopmark.pki.publication import Publication
 from chopmark.va.ports import Crl
@@ -129,10 +129,10 @@ def sharded(world: World) -> tuple[World, Publisher]:
     publication = Publication(house.settings.publication_url)
     built_in = house.issuer
     profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
-    blueprint = Blueprint(profiles, built_in._constants, publication, house.settings.node)
-    issuer = EmbeddedIssuer(house.authority, blueprint, world.books, world.clock, world.dice, house.approvals)
+    issuer_config = IssuerConfig(profiles, built_in._constants, publication, house.settings.node)
+    issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
     view, signer = house.authority.view, house.authority.signer
-    publisher = Publisher(view, signer, SHARDS, publication, house.status, house.recorder, world.clock)
+    publisher = Publisher(view, signer, SHARDS, publication, house.status, house.audit_log, world.clock)
     return world.with_issuer(issuer), publisher
 
 

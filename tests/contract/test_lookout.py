@@ -16,17 +16,17 @@ from cryptography.x509 import ocsp
 
 from chopmark.app.foundation import House
 from chopmark.app.web import doors, looks
-from chopmark.ca.ports import Certified, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.jobs import loop
 from chopmark.pki import signing
 from chopmark.store.engine.port import unavailable
 from chopmark.store.repositories.va.answers import CHANGED
-from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder
+from chopmark.va.status_watcher import TRUSTED_S, StatusWatcher
 from chopmark.va.withdrawal import ServiceKind
-from chopmark.web.answered import MOST_OCTETS
+from chopmark.web.ocsp_response_cache import MOST_OCTETS
 from chopmark.web.publication import Publication
 from tests.approved import on_record
 from tests.contract.test_revocation import Gate
@@ -69,7 +69,7 @@ class Node:
 
     house: House
     line: Line
-    lookout: Lookout
+    status_watcher: StatusWatcher
     responders: dict[str, Responder]
     publication: Publication
     client: httpx2.AsyncClient
@@ -85,12 +85,12 @@ class Node:
 
 def node(house: House, most_kept: int = 100) -> Node:
     line, seconds = Line(house.status), [1000.0]
-    lookout = Lookout(line, tick=lambda: seconds[0])
+    status_watcher = StatusWatcher(line, tick=lambda: seconds[0])
     responders: dict[str, Responder] = {
-        ca.authority.view.id: answering(ca.responder, house, line, lookout) for ca in house.cas
+        ca.authority.view.id: answering(ca.responder, house, line, status_watcher) for ca in house.cas
     }
     publication = Publication(replace(doors(house), responders=responders), nobody, most_kept)
-    return Node(house, line, lookout, responders, publication, client_of(publication), seconds)
+    return Node(house, line, status_watcher, responders, publication, client_of(publication), seconds)
 
 
 async def nobody(*_: object) -> None:
@@ -102,14 +102,14 @@ def client_of(publication: Publication) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 
 
-def answering(responder: Responder, house: House, line: Line, lookout: Lookout) -> Responder:
-    return Responder(responder._key, line, house.clock, lookout=lookout, opened=house.keyring.open)
+def answering(responder: Responder, house: House, line: Line, status_watcher: StatusWatcher) -> Responder:
+    return Responder(responder._key, line, house.clock, status_watcher=status_watcher, opened=house.keyring.open)
 
 
 async def issued(world: World, number: int) -> Certified:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    wish = Wish(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"})
-    made = await world.house.issuer.issue(await on_record(world.house, wish))
+    issuance = IssuanceRequest(OrderId(f"ORDER{number}"), "investor", key, {"customer": f"C{number}"})
+    made = await world.house.issuer.issue(await on_record(world.house, issuance))
     assert isinstance(made, Certified)
     return made
 
@@ -117,7 +117,7 @@ async def issued(world: World, number: int) -> Certified:
 async def test_a_kept_answer_is_given_without_the_record_by_get_and_by_post(world: World) -> None:
     made, here = await issued(world, 1), node(world.house)
     request = asking(world.house, made.der)
-    await here.lookout.look()
+    await here.status_watcher.look()
     first = await here.client.post("/ocsp/investor", content=request)
     asked = here.line.asked
     again = await here.client.post("/ocsp/investor", content=request)
@@ -136,10 +136,10 @@ async def test_i25_on_another_node_a_revocation_a_hold_and_a_release_show_with_i
         (issuer.hold, REVOKED, True),
         (lambda serial: issuer.revoke(serial, "key_compromise"), REVOKED, True),
     ):
-        await there.lookout.look()
+        await there.status_watcher.look()
         await there.says(made.der)
         await change(made.serial)
-        await there.lookout.look()
+        await there.status_watcher.look()
         asked = there.line.asked
         assert await there.says(made.der) is says
         assert (there.line.asked > asked) is turned
@@ -148,7 +148,7 @@ async def test_i25_on_another_node_a_revocation_a_hold_and_a_release_show_with_i
 
 async def test_an_answer_signed_by_a_responder_that_was_withdrawn_is_not_given_again(world: World) -> None:
     made, there = await issued(world, 1), node((await world.node(2)).house)
-    await there.lookout.look()
+    await there.status_watcher.look()
     request = asking(world.house, made.der)
     first = await there.ask(request)
     successor = await revoked(world, await service(world, ServiceKind.RESPONDER))
@@ -168,7 +168,7 @@ async def test_an_answer_that_was_being_signed_when_its_responder_was_withdrawn_
     (responder,) = there.responders.values()
     gate = Gate(responder._key.signer)
     responder._key = replace(responder._key, signer=gate)
-    await there.lookout.look()
+    await there.status_watcher.look()
     request = asking(world.house, made.der)
     in_flight = asyncio.create_task(there.ask(request))
     assert await asyncio.to_thread(gate.reached.wait, 60)
@@ -214,7 +214,7 @@ async def test_i25_a_revocation_is_visible_on_every_node_within_five_seconds(wor
 async def test_a_change_that_began_earlier_and_commits_later_is_seen_too(postgres_world: World) -> None:
     world = postgres_world
     first, second, here = await issued(world, 1), await issued(world, 2), node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert [await here.says(made.der) for made in (first, second)] == [GOOD, GOOD]
     slow = await asyncpg.connect(world.url)
     try:
@@ -226,21 +226,21 @@ async def test_a_change_that_began_earlier_and_commits_later_is_seen_too(postgre
             )
             await world.house.issuer.revoke(second.serial, "superseded")
             for _ in range(3):
-                await here.lookout.look()
+                await here.status_watcher.look()
             assert [await here.says(made.der) for made in (first, second)] == [GOOD, REVOKED]
     finally:
         await slow.close()
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert await here.says(first.der) is REVOKED
 
 
 async def test_a_change_between_the_reading_and_the_keeping_is_not_lost(world: World) -> None:
     made, here = await issued(world, 1), node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
 
     async def revoked() -> None:
         await world.house.issuer.revoke(made.serial, "superseded")
-        await here.lookout.look()
+        await here.status_watcher.look()
 
     here.line.between.append(revoked)
     await here.says(made.der)
@@ -249,7 +249,7 @@ async def test_a_change_between_the_reading_and_the_keeping_is_not_lost(world: W
 
 async def test_without_the_database_a_kept_answer_is_given_while_it_is_valid_and_then_try_later(world: World) -> None:
     made, here = await issued(world, 1), node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert await here.says(made.der) is GOOD
     here.line.cut = True
     asked = here.line.asked
@@ -264,7 +264,7 @@ async def test_without_the_database_a_kept_answer_is_given_while_it_is_valid_and
 
 async def test_when_the_database_is_back_what_changed_meanwhile_shows_at_once(world: World) -> None:
     made, here = await issued(world, 1), node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert await here.says(made.der) is GOOD
     here.line.cut = True
     here.seconds[0] += TRUSTED_S
@@ -272,19 +272,19 @@ async def test_when_the_database_is_back_what_changed_meanwhile_shows_at_once(wo
     assert await here.says(made.der) is GOOD
     here.line.cut = False
     assert await here.says(made.der) is REVOKED
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert await here.says(made.der) is REVOKED
 
 
 async def test_a_process_that_has_just_started_reads_the_record(world: World) -> None:
     made, before = await issued(world, 1), node(world.house)
-    await before.lookout.look()
+    await before.status_watcher.look()
     assert await before.says(made.der) is GOOD
     await world.house.issuer.revoke(made.serial, "superseded")
     started = node((await world.node(2)).house)
     assert await started.says(made.der) is REVOKED
     assert len(started.publication._answered) == 0
-    await started.lookout.look()
+    await started.status_watcher.look()
     assert await started.says(made.der) is REVOKED
     assert len(started.publication._answered) == 1
 
@@ -292,7 +292,7 @@ async def test_a_process_that_has_just_started_reads_the_record(world: World) ->
 async def test_a_clock_that_leaps_makes_no_answer_older_than_it_says(sqlite_world: World) -> None:
     world = sqlite_world
     made, here = await issued(world, 1), node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
     request = asking(world.house, made.der)
     first = await here.ask(request)
     for hours in (-1, 13, 40, -60):
@@ -314,27 +314,27 @@ async def test_one_look_is_for_the_certificates_of_both_generations(sqlite_world
         "/ocsp/investor-2": asking(after.house, new.der),
         "/ocsp/investor": asking(replace(after.house, built_in=earlier), old.der),
     }
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert [(await here.ask(request, path)).certificate_status for path, request in asked.items()] == [GOOD] * 2
     assert len(here.publication._answered) == 2
     for made in (old, new):
         await after.house.issuer.revoke(made.serial, "superseded")
-    await here.lookout.look()
+    await here.status_watcher.look()
     assert [(await here.ask(request, path)).certificate_status for path, request in asked.items()] == [REVOKED] * 2
-    assert len({ca.lookout for ca in after.house.cas}) == 1
+    assert len({ca.status_watcher for ca in after.house.cas}) == 1
 
 
 async def test_what_is_kept_ready_is_bounded_and_never_about_what_was_not_issued(sqlite_world: World) -> None:
     world = sqlite_world
     here = node(world.house, most_kept=2)
     made = [await issued(world, number) for number in range(3)]
-    await here.lookout.look()
+    await here.status_watcher.look()
     for one in made:
         assert await here.says(one.der) is GOOD
     assert len(here.publication._answered) == 2
     known = ocsp.load_der_ocsp_request(asking(world.house, made[0].der))
     here = node(world.house)
-    await here.lookout.look()
+    await here.status_watcher.look()
     builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
         known.issuer_name_hash, known.issuer_key_hash, known.serial_number + 1, hashes.SHA256()
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
 from chopmark.ra.model import Order
@@ -24,13 +24,13 @@ class OneAtATime:
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
         return self._inner.csr_subject(profile, values)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
-        for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=wish.order):
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        for row in await self._world.rows("SELECT serial FROM certificates WHERE order_id <> :id", id=issuance.order):
             await self._inner.revoke(Serial(row["serial"]), "superseded")
-        return await self._inner.issue(wish)
+        return await self._inner.issue(issuance)
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
-        return await self.issue(wish)
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
+        return await self.issue(issuance)
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         await self._inner.revoke(serial, reason)
@@ -48,10 +48,10 @@ def spoken(world: World, order: Order) -> list[str]:
 
 async def test_what_is_lost_is_told_in_the_overview_and_in_the_terms(world: World) -> None:
     told = await one_at_a_time(world)
-    view = await told.house.counter.overview(told.caller(ANN))
+    view = await told.house.customer_queries.overview(told.caller(ANN))
     assert view.swap is not None
     assert "ends as soon as a new one is issued" in str(view.swap)
-    assert (await world.house.counter.overview(world.caller(ANN))).swap is None
+    assert (await world.house.customer_queries.overview(world.caller(ANN))).swap is None
     errand = await told.to_review(ANN, Operation.REKEY)
     (sentence,) = [said for said in spoken(told, await errand.order()) if "old certificate" in said]
     assert "ends when the new one is issued" in sentence
@@ -71,7 +71,7 @@ async def test_the_old_certificate_counts_as_replaced_from_the_issue_on_and_the_
     assert (await errand.prove()).state is OrderState.ACTIVE
     await told.work()
     assert (await told.holding(errand)).state is CertificateState.ACTIVE
-    assert (await told.house.counter.overview(told.caller(ANN))).swap is not None
+    assert (await told.house.customer_queries.overview(told.caller(ANN))).swap is not None
     assert (await told.audit()).findings == ()
 
 
@@ -81,7 +81,7 @@ async def test_a_customer_who_never_installs_has_nothing_and_may_apply_again(wor
     told.clock.later(hours=73)
     await told.once("overdue")
     assert await errand.state() is OrderState.EXPIRED
-    view = await told.house.counter.overview(told.caller(ANN))
+    view = await told.house.customer_queries.overview(told.caller(ANN))
     assert view.advice.operation is Operation.ENROL
     assert view.swap is None
     assert (await told.to_active(ANN)).caller.customer == ANN
@@ -107,7 +107,7 @@ async def test_a_profile_of_ours_may_end_the_old_certificate_at_issue_too(world:
     await world.to_active(ANN)
     world.clock.later(days=340)
     told = world.with_issuer(world.issuer(world.house.authority.signer, overlap=False))
-    assert (await told.house.counter.overview(told.caller(ANN))).swap is not None
+    assert (await told.house.customer_queries.overview(told.caller(ANN))).swap is not None
     old = told.held[ANN].holding.serial
     errand = await told.to_issued(ANN, Operation.REKEY)
     assert (await told.holding_of(old)).state is CertificateState.SUPERSEDED

@@ -17,8 +17,8 @@ from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
 from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
 from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
-from chopmark.ra.desk import Desk
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.context import RaContext
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery
@@ -81,7 +81,7 @@ async def deliver(house: House) -> None:
 
 
 async def change(house: House, customer: str, *allow: Allowed, **cells: str) -> None:
-    assert (await house.intake.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
+    assert (await house.customer_import.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
 
 
 def addresses(gateway: Gateway) -> list[tuple[str, str]]:
@@ -96,8 +96,8 @@ async def outcomes(world: World) -> list[tuple[str, str]]:
 
 
 async def failures(world: World) -> list[tuple[str, str]]:
-    found = await world.leaves(Event.POST_MESSAGE_FAILED)
-    facts = [json.loads(leaf["facts"]) for leaf in found]
+    found = await world.records(Event.POST_MESSAGE_FAILED)
+    facts = [json.loads(record["facts"]) for record in found]
     return [(one["channel"], one["code"]) for one in facts]
 
 
@@ -150,7 +150,7 @@ async def test_in_production_with_mail_only_other_notices_take_the_mail_too(
 ) -> None:
     await world.to_active(ANN)
     held = Serial(world.held[ANN].holding.serial)
-    (work,) = await production.desk.notice(CustomerId(ANN), "activated", Channel.EMAIL)
+    (work,) = await production.context.notice(CustomerId(ANN), "activated", Channel.EMAIL)
     assert work.channel is Channel.EMAIL
     await production.suspension.hold(held, "alice", "bob")
     await deliver(production)
@@ -158,8 +158,8 @@ async def test_in_production_with_mail_only_other_notices_take_the_mail_too(
     assert ("mobile", "failed:no_gateway") not in await outcomes(world)
 
 
-async def told(desk: Desk, channel: Channel | None) -> tuple[Work, ...]:
-    return await desk.notice(CustomerId(ANN), "revoked", channel)
+async def told(context: RaContext, channel: Channel | None) -> tuple[Work, ...]:
+    return await context.notice(CustomerId(ANN), "revoked", channel)
 
 
 async def put(world: World, works: tuple[Work, ...]) -> None:
@@ -172,7 +172,7 @@ async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_f
     gone = GatewayFault(FaultReason.DESTINATION, retryable=False)
     mobile = Gateway([gone], name="sms")
     email = Gateway([GatewayFault(FaultReason.CONTENT, retryable=False)], Channel.EMAIL, "mail")
-    await put(world, await told(world.house.desk, Channel.EMAIL))
+    await put(world, await told(world.house.context, Channel.EMAIL))
     working = delivery(world, mobile, more=(email,))
     assert await working.once() == 1
     assert await failures(world) == [("mobile", "failed:destination")]
@@ -184,7 +184,7 @@ async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_f
 
 async def test_a_notice_whose_gateway_is_missing_arrives_at_the_other_contact(world: World) -> None:
     email = Gateway(channel=Channel.EMAIL)
-    await put(world, await told(world.house.desk, Channel.EMAIL))
+    await put(world, await told(world.house.context, Channel.EMAIL))
     working = delivery(world, email)
     while await working.once():
         pass
@@ -196,7 +196,7 @@ async def test_an_address_that_the_mail_server_does_not_know_hands_the_notice_to
     world: World, production: House, sink: tuple[Sink, int]
 ) -> None:
     sink[0].unknown.add(ROWS[ANN]["email"])
-    await put(world, await told(production.desk, Channel.MOBILE))
+    await put(world, await told(production.context, Channel.MOBILE))
     await deliver(production)
     found = await failures(world)
     assert [channel for channel, _ in found] == ["email", "mobile"]
@@ -244,7 +244,7 @@ async def test_what_was_approved_or_sent_before_the_record_changed_approves_noth
 
 async def test_a_sheet_that_stays_the_same_voids_nothing(world: World) -> None:
     coded = await world.to_review(ANN)
-    assert (await world.house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await world.house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     assert (await coded.confirm()).state is OrderState.ISSUED
 
 
@@ -256,7 +256,7 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
     await change(world.house, ANN, Allowed.ID, Allowed.BLANKED, **emptied)
     thief = {**ROWS[ANN], "customer": "C9", "mobile": NEW_MOBILE, "email": NEW_EMAIL}
     thief["accounts"] = "(期) F014000-0000001"
-    assert (await world.house.intake.add([thief], "alice")).imported == 1
+    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
     caller = replace(world.caller(), customer=CustomerId("C9"))
     account = AccountNumber("F014000-0000001")
     order = (await world.house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None, None)).order
@@ -275,7 +275,7 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
 
 
 async def test_a_row_that_was_sent_instead_is_not_queued_without_the_lease(world: World) -> None:
-    await put(world, await told(world.house.desk, Channel.EMAIL))
+    await put(world, await told(world.house.context, Channel.EMAIL))
     works, now = world.house.works, world.clock.now()
     (mine,) = await works.claim((WorkKind.NOTICE,), 10, "slow", now, 60)
     instead = (replace(mine, id="other"),)

@@ -1,4 +1,4 @@
-"""One failure budget and one lock for all codes of a customer; cancelling and starting again evades nothing.
+"""One failure rate limit and one lock for all codes of a customer; cancelling and starting again evades nothing.
 
 The product reads the time from a clock that these tests move: a pause, an hour and a day pass at once.
 """
@@ -65,13 +65,13 @@ async def test_i11_failures_by_sms_and_by_email_are_one_budget(world: World) -> 
     assert await held(world) == {}
     errand = await world.to_key()
     await errand.send(EMAIL)
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
     assert await held(world) == {"code": "held"}
-    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) == 20
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.LOCKED
+    assert len(await world.records(Event.RA_CODE_WRONG)) == 20
     world.clock.later(hours=2)
     for channel in Channel:
-        assert (await refusal(errand.send(channel))).kind is Kind.HELD
+        assert (await refusal(errand.send(channel))).kind is Kind.LOCKED
 
 
 async def test_i11_failures_in_a_revocation_lock_the_application_and_the_other_way_round(world: World) -> None:
@@ -85,14 +85,14 @@ async def test_i11_failures_in_a_revocation_lock_the_application_and_the_other_w
         await world.house.enrolment.cancel(revocation.caller, revocation.id)
         world.clock.later(minutes=16)
     assert refused is not None
-    assert refused.kind is Kind.HELD
+    assert refused.kind is Kind.LOCKED
     for operation in (Operation.REPLACE, Operation.REVOKE):
         if operation is Operation.REVOKE:
             errand = await world.to_revoke()
         else:
             errand = await world.to_key(ANN, operation, reason=Reason.NEW_DEVICE)
         for channel in Channel:
-            assert (await refusal(errand.send(channel))).kind is Kind.HELD
+            assert (await refusal(errand.send(channel))).kind is Kind.LOCKED
 
 
 async def test_i11_the_hundredth_failure_disables_whatever_channels_they_came_by(world: World) -> None:
@@ -103,7 +103,7 @@ async def test_i11_the_hundredth_failure_disables_whatever_channels_they_came_by
         world.clock.later(days=7)
     refused = await guess(world, EMAIL, 5)
     assert refused is not None
-    assert refused.kind is Kind.HELD
+    assert refused.kind is Kind.LOCKED
     assert await held(world) == {"code": "disabled"}
 
 
@@ -114,7 +114,7 @@ async def test_the_birth_date_has_a_budget_of_its_own(world: World) -> None:
     for _ in range(3):
         await refusal(errand.birth_date(wrong))
     assert await held(world) == {"birth_date": "held"}
-    assert (await errand.order()).state is OrderState.CODED
+    assert (await errand.order()).state is OrderState.CODE_VERIFIED
 
 
 async def test_i11_midnight_gives_no_second_budget(world: World) -> None:
@@ -124,7 +124,7 @@ async def test_i11_midnight_gives_no_second_budget(world: World) -> None:
     world.clock.later(hours=1)
     refused = await guess(world, EMAIL, 5)
     assert refused is not None
-    assert refused.kind is Kind.HELD
+    assert refused.kind is Kind.LOCKED
 
 
 async def test_i11_two_tabs_and_two_channels_at_once_share_the_last_failures(world: World) -> None:
@@ -137,11 +137,11 @@ async def test_i11_two_tabs_and_two_channels_at_once_share_the_last_failures(wor
     world.clock.later(seconds=60)
     other = await world.to_revoke()
     await other.send(EMAIL)
-    before = len(await world.leaves(Event.RA_CODE_CHARGED))
+    before = len(await world.records(Event.RA_CODE_CHARGED))
     doing = [errand.answer(await errand.wrong_code(step)) for errand in (one, other) for step in range(1, 5)]
     made = await asyncio.gather(*(outcome(each) for each in doing))
     assert all(isinstance(each, Refusal) for each in made)
-    assert len(await world.leaves(Event.RA_CODE_CHARGED)) - before == 2
+    assert len(await world.records(Event.RA_CODE_CHARGED)) - before == 2
     (row,) = await world.rows("SELECT in_window, ever FROM failures WHERE factor = 'code'")
     assert (row["in_window"], row["ever"]) == (20, 20)
     assert await held(world) == {"code": "held"}
@@ -173,9 +173,9 @@ async def test_what_the_release_before_counted_by_channel_still_counts(world: Wo
     await elder(world, "email", email, email)
     errand = await world.to_key()
     await errand.send(EMAIL)
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
     assert await held(world) == {"code": "held"}
-    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.LOCKED
 
 
 async def test_more_than_a_day_s_failures_by_two_channels_before_the_upgrade_lock_at_the_next_answer(
@@ -184,7 +184,7 @@ async def test_more_than_a_day_s_failures_by_two_channels_before_the_upgrade_loc
     await elder(world, "sms", 15, 15)
     await elder(world, "email", 15, 15)
     errand = await world.to_sent()
-    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.LOCKED
     assert await held(world) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     (notice,) = await world.notices()
@@ -196,16 +196,16 @@ async def test_of_the_failures_ever_the_greater_count_goes_on(world: World) -> N
     await elder(world, "email", 0, 40)
     errand = await world.to_sent()
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.WRONG_CODE
-    assert (await refusal(errand.answer(await errand.wrong_code(2)))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code(2)))).kind is Kind.LOCKED
     assert await held(world) == {"code": "disabled"}
 
 
 async def test_a_hundred_failures_ever_before_the_upgrade_let_no_answer_be_compared(world: World) -> None:
     await elder(world, "sms", 0, 100)
     errand = await world.to_sent()
-    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.code()))).kind is Kind.LOCKED
     assert await held(world) == {"code": "disabled"}
-    assert await world.leaves(Event.RA_CODE_RIGHT) == []
+    assert await world.records(Event.RA_CODE_RIGHT) == []
 
 
 async def test_failures_of_more_than_a_day_ago_count_only_towards_those_ever(world: World) -> None:
@@ -221,12 +221,12 @@ async def test_a_hold_of_one_channel_holds_all(world: World, factor: str) -> Non
     await elder(world, factor, 20, 20, hold="held")
     errand = await world.to_key()
     for channel in Channel:
-        assert (await refusal(errand.send(channel))).kind is Kind.HELD
+        assert (await refusal(errand.send(channel))).kind is Kind.LOCKED
     world.clock.later(days=400)
     assert await held(world) == {"code": "held"}
     assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
     errand = await world.to_sent()
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_process_of_the_release_before_meets_the_lock_in_its_own_rows(world: World) -> None:
@@ -239,7 +239,7 @@ async def test_what_such_a_process_adds_after_the_upgrade_counts_too(world: Worl
     await guess(world, EMAIL, 10)
     await elder(world, "sms", 9, 9)
     errand = await world.to_sent()
-    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.HELD
+    assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
 
 
 async def test_a_release_forgets_what_ours_and_theirs_have_counted(world: World) -> None:
@@ -292,7 +292,7 @@ async def test_i16_a_right_code_ends_the_pause_for_the_next_order(world: World) 
     await world.to_active()
     revocation = await world.to_revoke()
     await revocation.send()
-    assert (await revocation.answer(await revocation.code())).state is OrderState.CODED
+    assert (await revocation.answer(await revocation.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_i16_orders_at_once_do_not_evade_the_pause(world: World) -> None:
@@ -404,7 +404,7 @@ async def test_a_stranger_with_the_password_uses_up_at_most_six_of_ten_codes_wit
     assert await held(world) == {}
     mine = await world.to_key(ANN, Operation.REKEY)
     await mine.send()
-    assert (await mine.answer(await mine.code())).state is OrderState.CODED
+    assert (await mine.answer(await mine.code())).state is OrderState.CODE_VERIFIED
     assert world.clock.at < began + timedelta(hours=24)
 
 
@@ -432,4 +432,4 @@ async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_th
     assert (await refusal(errand.send())).code == "sends"
     await world.house.holds.release(CustomerId(ANN), "alice", "bob")
     await errand.send()
-    assert len(await world.leaves(Event.STAFF_HOLD_RELEASED)) == 1
+    assert len(await world.records(Event.STAFF_HOLD_RELEASED)) == 1

@@ -32,7 +32,7 @@ async def test_a_program_gets_a_certificate_only_when_the_customer_has_approved_
     await errand.birth_date()
     seen.append((await program.ask()).certificate)
     assert seen == [None] * 5
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     await errand.confirm()
     made = (await program.ask()).certificate
     assert made is not None
@@ -49,8 +49,8 @@ async def test_a_new_certificate_is_active_when_the_program_has_used_it(world: W
     again = await program.prove()
     assert again.order.state is OrderState.ACTIVE
     assert again.certificate == (await world.holding(program.errand)).der
-    (leaf,) = await world.leaves(Event.RA_CERTIFICATE_ACTIVATED)
-    assert '"door":"est"' in leaf["facts"].replace(" ", "")
+    (record,) = await world.records(Event.RA_CERTIFICATE_ACTIVATED)
+    assert '"door":"est"' in record["facts"].replace(" ", "")
     assert len(await world.notices("activated")) == 1
 
 

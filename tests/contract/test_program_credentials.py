@@ -35,8 +35,8 @@ async def test_a_credential_binds_within_ten_minutes_or_never(world: World) -> N
     found = await refusal(program.ask())
     assert (found.kind, found.code) == (Kind.UNAUTHENTICATED, "credential")
     assert (await program.errand.order()).spki_sha256 is None
-    (leaf,) = await world.leaves(Event.RA_CREDENTIAL_REFUSED)
-    assert "lapsed" in leaf["facts"]
+    (record,) = await world.records(Event.RA_CREDENTIAL_REFUSED)
+    assert "lapsed" in record["facts"]
 
 
 async def test_a_used_credential_still_asks_for_its_own_key_an_hour_later(world: World) -> None:
@@ -80,7 +80,7 @@ async def test_a_stranger_s_guesses_are_recorded_sixty_times_a_minute_and_move_n
     for _ in range(62):
         guess = world.house.program.enrol(program.errand.id, Secret("x" * 43), program.csr)
         assert (await refusal(guess)).kind is Kind.UNAUTHENTICATED
-    assert len(await world.leaves(Event.RA_CREDENTIAL_REFUSED)) == 60
+    assert len(await world.records(Event.RA_CREDENTIAL_REFUSED)) == 60
     assert await world.count("failures") == 0
     assert (await program.ask()).order.state is OrderState.BOUND
 

@@ -13,7 +13,7 @@ from chopmark.core.types import (
     Operation,
     OrderState,
 )
-from chopmark.ra.rekey import Shown
+from chopmark.ra.rekey import PresentedCertificate
 from tests.contract.programs import Program, begin, holder, request_of, sha256_of_key, weak_request
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 
@@ -130,7 +130,7 @@ async def test_too_many_wrong_codes_hold_the_customer_and_the_program_gets_nothi
         customer=ANN,
     )
     await program.name_key()
-    assert (await refusal(program.errand.send())).kind is Kind.HELD
+    assert (await refusal(program.errand.send())).kind is Kind.LOCKED
     assert (await program.ask()).certificate is None
 
 
@@ -156,22 +156,22 @@ async def an_alternative_name(program: Program) -> None:
 
 
 async def the_ca_s_certificate(program: Program) -> None:
-    program.shown = Shown(program.world.house.authority.view.certificate_der)
+    program.shown = PresentedCertificate(program.world.house.authority.view.certificate_der)
 
 
 async def no_certificate(program: Program) -> None:
-    program.shown = Shown(b"0")
+    program.shown = PresentedCertificate(b"0")
 
 
 async def one_flipped_bit(program: Program) -> None:
     der = bytearray(program.world.held[ANN].holding.der)
     der[-1] ^= 1
-    program.shown = Shown(bytes(der))
+    program.shown = PresentedCertificate(bytes(der))
 
 
 async def another_customer_s_certificate(program: Program) -> None:
     await program.world.to_active(BEN)
-    program.shown = Shown(program.world.held[BEN].holding.der)
+    program.shown = PresentedCertificate(program.world.held[BEN].holding.der)
 
 
 async def a_second_key(program: Program) -> None:
@@ -217,6 +217,6 @@ async def test_a_certificate_that_has_not_proved_itself_renews_nothing(world: Wo
     await program.approve()
     made = (await program.ask()).certificate
     assert made is not None
-    asked = world.house.program.reenrol(Shown(made), request_of(ClientKey.generate(), made))
+    asked = world.house.program.reenrol(PresentedCertificate(made), request_of(ClientKey.generate(), made))
     assert (await refusal(asked)).code == "unproven"
     assert await program.errand.state() is OrderState.ISSUED

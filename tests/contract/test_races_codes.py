@@ -11,8 +11,8 @@ from datetime import datetime
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
 from chopmark.messaging.ports import Work
@@ -58,8 +58,8 @@ class Naive(ChallengeLedger):
         challenge: Challenge,
         limits: FailureLimits,
         now: datetime,
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
         found = await self.get(challenge.id)
@@ -74,7 +74,13 @@ class Naive(ChallengeLedger):
         return Charged(charged)
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         found = await self.get(challenge.id)
         assert found is not None
@@ -86,7 +92,7 @@ class Naive(ChallengeLedger):
         return None
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
     ) -> bool:
         return False
 
@@ -97,8 +103,8 @@ def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> 
     keys = house.verifier._keys
     made = []
     for _ in range(nodes):
-        recorder = Recorder(house.ledger, house.audit_key, world.clock)
-        verifier = Counting(challenges, keys, house.portal, recorder, world.clock, world.dice)
+        audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
+        verifier = Counting(challenges, keys, house.portal, audit_log, world.clock, world.dice)
         verifier.count = count
         made.append(verifier)
     return made, count
@@ -107,7 +113,7 @@ def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> 
 async def at_once(nodes: Sequence[Counting], errand: Errand, codes: Sequence[str]) -> list[object]:
     """Send the answers all at once, by turns to each node; a node that is too busy is asked again."""
     rules = errand.house.rekey.rules
-    acting = errand.house.desk.acting(errand.caller, await errand.order())
+    acting = errand.house.context.acting(errand.caller, await errand.order())
     start, sent = asyncio.Event(), await errand.challenge()
 
     async def one(verifier: Counting, code: str) -> object:
@@ -151,8 +157,8 @@ async def test_i10_of_200_parallel_guesses_five_are_compared_and_then_the_right_
     assert refused.kind is Kind.CODE_DEAD
     assert count.compared == 5
     assert await errand.state() is OrderState.BOUND
-    assert len(await world.leaves(Event.RA_CODE_CHARGED)) == 5
-    assert len(await world.leaves(Event.RA_CODE_WRONG)) <= 5
+    assert len(await world.records(Event.RA_CODE_CHARGED)) == 5
+    assert len(await world.records(Event.RA_CODE_WRONG)) <= 5
     (row,) = await world.rows("SELECT in_window, ever FROM failures")
     assert (row["in_window"], row["ever"]) == (5, 5)
     assert (await world.audit()).findings == ()
@@ -172,7 +178,7 @@ async def test_i12_the_right_code_20_times_at_once_on_four_nodes_never_succeeds_
     outcomes = await at_once(nodes, errand, [await errand.code()] * 20)
     assert sum(isinstance(made, Challenge) for made in outcomes) <= 1
     assert count.compared <= 5
-    assert len(await world.leaves(Event.RA_CODE_RIGHT)) <= 1
+    assert len(await world.records(Event.RA_CODE_RIGHT)) <= 1
     assert (await world.audit()).findings == ()
 
 
@@ -182,8 +188,8 @@ async def test_i12_the_right_code_20_times_at_once_succeeds_once(world: World) -
     outcomes = await at_once(nodes, errand, [await errand.code()] * 20)
     assert_one_success(outcomes)
     assert count.compared <= 5
-    assert await errand.state() is OrderState.CODED
-    assert len(await world.leaves(Event.RA_CODE_RIGHT)) == 1
+    assert await errand.state() is OrderState.CODE_VERIFIED
+    assert len(await world.records(Event.RA_CODE_RIGHT)) == 1
 
 
 async def test_i12_the_twin_that_reads_and_then_writes_succeeds_often_and_is_caught(world: World) -> None:
@@ -242,5 +248,5 @@ async def test_i11_birth_dates_at_once_are_compared_three_times(world: World) ->
         *(outcome(nodes[number % 2].rekey.birth_date(errand.caller, errand.id, wrong)) for number in range(30))
     )
     assert all(isinstance(made, Refusal) for made in outcomes)
-    assert len(await world.leaves(Event.RA_BIRTH_DATE_WRONG)) <= 3
+    assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) <= 3
     assert await world.house.holds.held(errand.caller.customer) == {"birth_date": "held"}

@@ -7,8 +7,8 @@ from chopmark.app.foundation import House
 from chopmark.audit.events import Event
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, OrderState
-from chopmark.ra.files import OrderFile
 from chopmark.ra.model import Order
+from chopmark.ra.snapshots import OrderSnapshot
 from tests.contract.world import ANN, World, outcome, world_fixture
 
 world = world_fixture()
@@ -36,13 +36,13 @@ async def test_i2_fifty_confirmations_at_once_make_one_certificate(world: World)
     houses = await nodes(world, 3)
     outcomes = await at_once(houses, 50, lambda house: house.rekey.confirm(errand.caller, errand.id, terms))
     waits = {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED}
-    assert all(isinstance(made, OrderFile) and made.order.state in waits for made in outcomes)
+    assert all(isinstance(made, OrderSnapshot) and made.order.state in waits for made in outcomes)
     assert await errand.state() is OrderState.ISSUED
     assert await world.count("certificates") == 1
     assert await world.count("holdings") == 1
-    assert len(await world.leaves(Event.RA_ORDER_SUBMITTED)) == 1
-    assert len(await world.leaves(Event.CA_CERTIFICATE_ISSUED)) == 1
-    assert len(await world.leaves(Event.RA_ORDER_ISSUED)) == 1
+    assert len(await world.records(Event.RA_ORDER_SUBMITTED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_ISSUED)) == 1
+    assert len(await world.records(Event.RA_ORDER_ISSUED)) == 1
     assert (await world.audit()).findings == ()
 
 
@@ -54,8 +54,8 @@ async def test_i2_twenty_proofs_at_once_activate_once(world: World) -> None:
     proof = await errand.install_proof()
     houses = await nodes(world, 3)
     outcomes = await at_once(houses, 20, lambda house: house.rekey.prove(errand.caller, errand.id, proof))
-    assert all(isinstance(made, OrderFile) and made.order.state is OrderState.ACTIVE for made in outcomes)
-    assert len(await world.leaves(Event.RA_CERTIFICATE_ACTIVATED)) == 2  # the old one's and this one
+    assert all(isinstance(made, OrderSnapshot) and made.order.state is OrderState.ACTIVE for made in outcomes)
+    assert len(await world.records(Event.RA_CERTIFICATE_ACTIVATED)) == 2  # the old one's and this one
     assert await world.count("work", "kind = 'revoke'") == 1
     assert await world.count("holdings", "state = 'active'") == 1
     assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
@@ -67,10 +67,10 @@ async def test_i2_an_order_opened_from_many_tabs_at_once_is_one(world: World) ->
     outcomes = await at_once(
         houses, 20, lambda house: house.enrolment.start(world.caller(), Operation.ENROL, account, KeyHome.FILE)
     )
-    assert len({made.order.id for made in outcomes if isinstance(made, OrderFile)}) == 1
-    assert all(isinstance(made, OrderFile) for made in outcomes)
+    assert len({made.order.id for made in outcomes if isinstance(made, OrderSnapshot)}) == 1
+    assert all(isinstance(made, OrderSnapshot) for made in outcomes)
     assert await world.count("orders") == 1
-    assert len(await world.leaves(Event.RA_ORDER_OPENED)) == 1
+    assert len(await world.records(Event.RA_ORDER_OPENED)) == 1
 
 
 async def test_a_key_bound_from_two_nodes_with_one_proof_uses_its_nonce_once(world: World) -> None:
@@ -80,8 +80,8 @@ async def test_a_key_bound_from_two_nodes_with_one_proof_uses_its_nonce_once(wor
     proof, request = errand.proof(await errand.nonce()), errand.key.request()
     houses = await nodes(world, 3)
     outcomes = await at_once(houses, 12, lambda house: house.rekey.bind_key(errand.caller, errand.id, request, proof))
-    assert any(isinstance(made, OrderFile) for made in outcomes)
-    assert len(await world.leaves(Event.RA_KEY_BOUND)) == 2  # the first certificate's and this one
+    assert any(isinstance(made, OrderSnapshot) for made in outcomes)
+    assert len(await world.records(Event.RA_KEY_BOUND)) == 2  # the first certificate's and this one
     assert await errand.state() is OrderState.BOUND
 
 
@@ -94,8 +94,8 @@ async def test_revoked_from_many_tabs_at_once_is_revoked_once(world: World) -> N
     houses = await nodes(world, 3)
     outcomes = await at_once(houses, 12, lambda house: house.revocation.confirm(errand.caller, errand.id, terms))
     assert any(isinstance(made, Order) and made.state is OrderState.DONE for made in outcomes)
-    assert len(await world.leaves(Event.RA_ORDER_DONE)) == 1
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.RA_ORDER_DONE)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
     assert await world.count("work", "kind = 'revoke'") == 1
 
 
@@ -110,7 +110,7 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_no_certificate_wi
     )
     await world.work()
     state = await errand.state()
-    held = [h.state for h in await world.house.counter.holdings(errand.caller)]
+    held = [h.state for h in await world.house.customer_queries.holdings(errand.caller)]
     at_ca = [row["state"] for row in await world.rows("SELECT state FROM certificates")]
     if state is OrderState.ISSUED:
         assert (held, at_ca) == ([CertificateState.ISSUED], ["issued"])

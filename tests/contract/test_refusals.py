@@ -21,9 +21,9 @@ async def test_a_request_that_is_none_is_refused_and_recorded_in_its_order(world
     errand = await world.open()
     refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, b"no request", None))
     assert refused.kind is Kind.BAD_KEY
-    (leaf,) = await world.leaves(Event.RA_KEY_REFUSED)
-    assert leaf["chain"] == errand.id
-    assert json.loads(leaf["facts"])["kind"] == "bad_key"
+    (record,) = await world.records(Event.RA_KEY_REFUSED)
+    assert record["chain"] == errand.id
+    assert json.loads(record["facts"])["kind"] == "bad_key"
 
 
 async def test_another_customers_key_is_refused_and_recorded(world: World) -> None:
@@ -32,7 +32,7 @@ async def test_another_customers_key_is_refused_and_recorded(world: World) -> No
     errand.key = taken.key
     refused = await refusal(errand.bind())
     assert refused.code == "key_used"
-    assert len(await world.leaves(Event.RA_KEY_REFUSED)) == 1
+    assert len(await world.records(Event.RA_KEY_REFUSED)) == 1
 
 
 async def test_a_proof_of_another_moment_is_refused_and_recorded(world: World) -> None:
@@ -40,8 +40,8 @@ async def test_a_proof_of_another_moment_is_refused_and_recorded(world: World) -
     proof = await errand.install_proof(at=world.clock.now() - timedelta(hours=1))
     refused = await refusal(world.house.rekey.prove(errand.caller, errand.id, proof))
     assert refused.kind is Kind.BAD_PROOF
-    (leaf,) = await world.leaves(Event.RA_PROOF_REFUSED)
-    assert leaf["chain"] == errand.id
+    (record,) = await world.records(Event.RA_PROOF_REFUSED)
+    assert record["chain"] == errand.id
     await errand.prove()
 
 
@@ -50,12 +50,12 @@ async def test_i41_refused_keys_are_recorded_within_a_budget_of_their_customer(w
     bind = world.house.rekey.bind_key
     for _ in range(A_CUSTOMER + 5):
         assert (await refusal(bind(errand.caller, errand.id, b"no request", None))).kind is Kind.BAD_KEY
-    assert len(await world.leaves(Event.RA_KEY_REFUSED)) == A_CUSTOMER
+    assert len(await world.records(Event.RA_KEY_REFUSED)) == A_CUSTOMER
     await refusal(bind(other.caller, other.id, b"no request", None))
-    assert len(await world.leaves(Event.RA_KEY_REFUSED)) == A_CUSTOMER + 1
+    assert len(await world.records(Event.RA_KEY_REFUSED)) == A_CUSTOMER + 1
     world.clock.later(hours=1)
     await refusal(bind(errand.caller, errand.id, b"no request", None))
-    assert len(await world.leaves(Event.RA_KEY_REFUSED)) == A_CUSTOMER + 2
+    assert len(await world.records(Event.RA_KEY_REFUSED)) == A_CUSTOMER + 2
 
 
 async def test_nobody_writes_into_another_customers_order(world: World) -> None:
@@ -76,7 +76,7 @@ async def test_i32_what_one_person_tries_alone_is_refused_and_recorded(world: Wo
         house.key_blocks.block("00" * 32, "key_compromise", "alice", approved_by),
     ):
         assert (await refusal(act)).field == "approved_by"
-    acts = [json.loads(leaf["facts"])["purpose"] for leaf in await world.leaves(Event.STAFF_ACTION_REFUSED)]
+    acts = [json.loads(record["facts"])["purpose"] for record in await world.records(Event.STAFF_ACTION_REFUSED)]
     assert acts == ["hold_release", "certificate_hold", "certificate_release", "key_block"]
     assert not (await world.audit()).findings
 
@@ -84,18 +84,18 @@ async def test_i32_what_one_person_tries_alone_is_refused_and_recorded(world: Wo
 async def test_i41_refused_acts_of_staff_are_recorded_within_a_budget(world: World) -> None:
     for _ in range(THE_FIRM + 3):
         await refusal(world.house.suspension.hold(Serial("01"), "alice", "alice"))
-    assert len(await world.leaves(Event.STAFF_ACTION_REFUSED)) == THE_FIRM
+    assert len(await world.records(Event.STAFF_ACTION_REFUSED)) == THE_FIRM
 
 
 async def test_a_process_that_starts_under_another_policy_says_so_once(world: World) -> None:
     house = world.house
     changed = replace(TW_BROKER, code_attempts=6)
     started = (TW_BROKER, TW_BROKER, changed, changed, STRICT, TW_BROKER)
-    told = [await record_policy(policy, house.installation, house.recorder) for policy in started]
+    told = [await record_policy(policy, house.installation, house.audit_log) for policy in started]
     assert told == [True, False, True, False, True, True]
-    leaves = [json.loads(leaf["facts"]) for leaf in await world.leaves(Event.STAFF_POLICY_CHANGED)]
-    assert [leaf["policy"] for leaf in leaves] == ["tw-broker@1", "tw-broker@1", "strict@1", "tw-broker@1"]
-    assert leaves[0]["policy_sha256"] == leaves[3]["policy_sha256"] != leaves[1]["policy_sha256"]
+    records = [json.loads(record["facts"]) for record in await world.records(Event.STAFF_POLICY_CHANGED)]
+    assert [record["policy"] for record in records] == ["tw-broker@1", "tw-broker@1", "strict@1", "tw-broker@1"]
+    assert records[0]["policy_sha256"] == records[3]["policy_sha256"] != records[1]["policy_sha256"]
 
 
 def test_any_changed_value_changes_the_digest_of_a_policy() -> None:

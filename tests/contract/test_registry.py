@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import AuditKey, StoredLeaf
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, StoredRecord
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.ra.intake import Intake
-from chopmark.ra.intake_ports import Allowed, Mark, Rules
-from chopmark.ra.intake_report import Report
-from chopmark.ra.sheet_cells import Dates
+from chopmark.ra.customer_import.cells import Dates
+from chopmark.ra.customer_import.ports import Allowed, Mark, Rules
+from chopmark.ra.customer_import.report import Report
+from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
 from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.ra.registry import SqlRegistry
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from tests import postgres
 
 START = datetime(2026, 7, 15, 4, tzinfo=UTC)
@@ -69,12 +69,12 @@ class World:
     sealer: Sealer = field(default_factory=lambda: Sealer(SealKey("k1", bytes(range(32))), bytes(32)))
 
     @property
-    def intake(self) -> Intake:
+    def customer_import(self) -> CustomerImport:
         return self.intake_of(SqlRegistry(self.engine))
 
-    def intake_of(self, registry: SqlRegistry) -> Intake:
-        recorder = Recorder(AuditLedger(self.engine), AuditKey("a1", bytes(32)), self.clock)
-        return Intake(registry, self.sealer, recorder, self.clock, self.entropy, self.rules, batch=10)
+    def intake_of(self, registry: SqlRegistry) -> CustomerImport:
+        audit_log = AuditLog(AuditLedger(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        return CustomerImport(registry, self.sealer, audit_log, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:
         path = self.folder / name
@@ -82,7 +82,7 @@ class World:
         return path
 
     async def take_in(self, *lines: str, allow: tuple[Allowed, ...] = ()) -> Report:
-        return await self.intake.run(self.sheet(*lines), "alice", allowed=allow)
+        return await self.customer_import.run(self.sheet(*lines), "alice", allowed=allow)
 
     async def rows(self, sql: str) -> list[dict[str, Any]]:
         def script() -> Script[list[Row]]:
@@ -145,8 +145,8 @@ async def test_a_good_file_is_in_the_directory_sealed_and_without_a_cool_down(wo
 
 
 async def test_big5_and_a_byte_order_mark_are_understood_and_named(world: World):
-    assert (await world.intake.check_file(world.sheet(ZOE, encoding="cp950"))).encoding == "cp950"
-    report = await world.intake.run(world.sheet(ZOE, encoding="utf-8-sig"), "alice")
+    assert (await world.customer_import.check_file(world.sheet(ZOE, encoding="cp950"))).encoding == "cp950"
+    report = await world.customer_import.run(world.sheet(ZOE, encoding="utf-8-sig"), "alice")
     assert (report.encoding, report.imported) == ("utf-8", 1)
 
 
@@ -159,9 +159,9 @@ async def test_a_year_that_excel_may_have_changed_keeps_the_sheet_out_unless_its
         (western, "excel.century", Dates.WESTERN, Dates.ROC, "1990-07-15"),
     ):
         for dates in (Dates.PLAIN, wrong):
-            report = await world.intake.run(world.sheet(line), "alice", dates=dates)
+            report = await world.customer_import.run(world.sheet(line), "alice", dates=dates)
             assert [(fault.column, fault.code) for fault in report.faults] == [("birth_date", code)]
-        report = await world.intake.run(world.sheet(line), "alice", allowed=[Allowed.BIRTH_DATE], dates=right)
+        report = await world.customer_import.run(world.sheet(line), "alice", allowed=[Allowed.BIRTH_DATE], dates=right)
         assert report.imported == 1
         zoe = (await world.directory())[0]
         assert isinstance(zoe, dict)
@@ -171,7 +171,7 @@ async def test_a_year_that_excel_may_have_changed_keeps_the_sheet_out_unless_its
 async def test_a_file_that_is_neither_utf8_nor_big5_is_refused_at_its_line(world: World):
     path = world.folder / "bad.csv"
     path.write_bytes(HEADER.encode() + b"\n" + ZOE.encode() + b"\n\xff\xff\n")
-    report = await world.intake.run(path, "alice")
+    report = await world.customer_import.run(path, "alice")
     assert [(fault.line, fault.code) for fault in report.faults] == [(3, "encoding")]
 
 
@@ -214,8 +214,8 @@ async def test_a_changed_mobile_cools_down_for_seven_days_and_both_contacts_of_b
         ("notice", "C0001", "mobile", 1),
         ("notice", "C0001", "email", 1),
     ]
-    leaves = await world.rows("SELECT chain, version, event FROM leaves ORDER BY chain, version")
-    assert [tuple(leaf.values()) for leaf in leaves] == [
+    records = await world.rows("SELECT chain, version, event FROM leaves ORDER BY chain, version")
+    assert [tuple(record.values()) for record in records] == [
         ("customer:C0001", 1, Event.STAFF_CONTACT_CHANGED.value),
         ("staff:alice", 1, Event.STAFF_CUSTOMERS_IMPORTED.value),
         ("staff:alice", 2, Event.STAFF_CUSTOMERS_IMPORTED.value),
@@ -303,26 +303,26 @@ def many(count: int) -> list[str]:
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
 async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: World, after: bool):
     class Dying(SqlRegistry):
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if mark == Mark(mark.file_sha256, 10, 20):
                 if after:
-                    await super().write(changes, leaves, now, mark)
+                    await super().write(changes, records, now, mark)
                 raise Killed
-            return await super().write(changes, leaves, now, mark)
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(*many(25))
     with pytest.raises(Killed):
         await world.intake_of(Dying(world.engine)).run(path, "alice")
-    report = await world.intake.run(path, "alice")
+    report = await world.customer_import.run(path, "alice")
     assert report == Report("utf-8", 25, imported=25)
     assert report.resumed_at == (20 if after else 10)
     rows = await world.directory()
     assert len(rows) == 3 * 25
-    leaves = await world.rows("SELECT facts FROM leaves ORDER BY version")
-    assert [leaf["facts"] for leaf in leaves] == [
+    records = await world.rows("SELECT facts FROM leaves ORDER BY version")
+    assert [record["facts"] for record in records] == [
         f'{{"by":"alice","count":{count},"door":"batch"}}' for count in (10, 10, 5)
     ]
-    assert await world.intake.run(path, "alice") == report
+    assert await world.customer_import.run(path, "alice") == report
     assert await world.directory() == rows
 
 
@@ -347,7 +347,7 @@ async def test_a_process_that_is_killed_loses_nothing_and_repeats_nothing(world:
         sys.executable, "-c", CHILD, world.url, str(path), env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
     assert await child.wait() == -signal.SIGKILL
-    report = await world.intake.run(path, "alice")
+    report = await world.customer_import.run(path, "alice")
     assert (report, report.resumed_at) == (Report("utf-8", 25, imported=25), 20)
     assert len(await world.directory()) == 3 * 25
     assert len(await world.rows("SELECT chain FROM leaves")) == 3
@@ -358,25 +358,25 @@ async def test_the_leaves_of_a_run_are_one_chain(world: World):
     rows = await world.rows("SELECT chain, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version")
     previous = bytes(32)
     for row in rows:
-        leaf = StoredLeaf(**row)
-        assert leaf.previous == previous
-        previous = leaf.leaf_hash()
+        record = StoredRecord(**row)
+        assert record.previous == previous
+        previous = record.leaf_hash()
     assert (await world.rows("SELECT tip FROM chains"))[0]["tip"] == previous
 
 
 async def test_two_runs_of_one_file_at_a_time_write_each_line_once(world: World):
     class Slower(SqlRegistry):
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if mark.start == 0:
-                await world.intake.run(path, "bob")
-            return await super().write(changes, leaves, now, mark)
+                await world.customer_import.run(path, "bob")
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(ZOE)
     with pytest.raises(Refused) as refused:
         await world.intake_of(Slower(world.engine)).run(path, "alice")
     assert refused.value.refusal.kind is Kind.CONFLICT
-    leaves = await world.rows("SELECT chain FROM leaves")
-    assert [leaf["chain"] for leaf in leaves] == ["staff:bob"]
+    records = await world.rows("SELECT chain FROM leaves")
+    assert [record["chain"] for record in records] == ["staff:bob"]
 
 
 async def test_a_customer_that_changes_between_reading_and_writing_is_read_again(world: World):
@@ -385,11 +385,11 @@ async def test_a_customer_that_changes_between_reading_and_writing_is_read_again
     class Overtaken(SqlRegistry):
         overtaken = False
 
-        async def write(self, changes, leaves, now, mark):
+        async def write(self, changes, records, now, mark):
             if not self.overtaken:
                 self.overtaken = True
-                await world.intake.add([row_of(ZOE.replace("0912345678", "0911111111"))], "bob")
-            return await super().write(changes, leaves, now, mark)
+                await world.customer_import.add([row_of(ZOE.replace("0912345678", "0911111111"))], "bob")
+            return await super().write(changes, records, now, mark)
 
     path = world.sheet(ZOE.replace("0912345678", "0922222222"))
     assert (await world.intake_of(Overtaken(world.engine)).run(path, "alice")).imported == 1
@@ -404,9 +404,9 @@ def row_of(line: str) -> dict[str, str]:
 
 
 async def test_rows_without_a_file_pass_the_same_checks_and_writes(world: World):
-    report = await world.intake.add([row_of(ZOE), row_of(ZOE)], "alice")
+    report = await world.customer_import.add([row_of(ZOE), row_of(ZOE)], "alice")
     assert {fault.code for fault in report.faults} == {"customer.twice", "person_id.twice", "accounts.twice"}
-    assert (await world.intake.add([row_of(ZOE), row_of(BOB)], "alice")).imported == 2
+    assert (await world.customer_import.add([row_of(ZOE), row_of(BOB)], "alice")).imported == 2
     assert len(await world.rows("SELECT id FROM customers")) == 2
     assert await world.rows("SELECT * FROM imports") == []
 
@@ -416,15 +416,15 @@ async def test_an_endless_line_and_a_missing_file_get_a_clear_answer(world: Worl
     assert [(fault.line, fault.code) for fault in report.faults] == [(3, "too_long")]
     empty = world.folder / "empty.csv"
     empty.write_bytes(b"")
-    assert [fault.code for fault in (await world.intake.check_file(empty)).faults] == ["empty"]
+    assert [fault.code for fault in (await world.customer_import.check_file(empty)).faults] == ["empty"]
     with pytest.raises(Refused) as refused:
-        await world.intake.run(world.folder / "none.csv", "alice")
+        await world.customer_import.run(world.folder / "none.csv", "alice")
     assert refused.value.refusal.field == "file"
 
 
 async def test_progress_rises_to_the_total(world: World):
     told: list[tuple[int, int]] = []
     path = world.sheet(*many(15))
-    await world.intake.run(path, "alice", lambda done, total: told.append((done, total)))
+    await world.customer_import.run(path, "alice", lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1] == (2 * path.stat().st_size, 2 * path.stat().st_size)

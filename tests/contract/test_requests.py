@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import AuditKey, order_chain
-from chopmark.audit.recorder import Pen, Recorder
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditKey, order_stream
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.ca.foreign import RequestLedger
+from chopmark.store.repositories.ca.external import RequestLedger
 from tests.contract.world import Clock
 
 AT = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
@@ -32,13 +32,15 @@ def request_of(order: str, attempt: int = 1) -> Request:
 
 
 async def begin(engine: Engine, request: Request) -> bool:
-    """Begin a request with its leaf."""
-    recorder = Recorder(AuditLedger(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
+    """Begin a request with its record."""
+    audit_log = AuditLog(AuditLedger(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
 
-    async def attempt(pen: Pen) -> bool:
-        return await RequestLedger(engine).begin(request, pen.leaf(Event.CA_REQUEST_SENT, attempt=request.attempt))
+    async def attempt(builder: RecordBuilder) -> bool:
+        return await RequestLedger(engine).begin(
+            request, builder.record(Event.CA_REQUEST_SENT, attempt=request.attempt)
+        )
 
-    return await recorder.write(order_chain(request.order), attempt)
+    return await audit_log.write(order_stream(request.order), attempt)
 
 
 async def stored(ledger: RequestLedger, order: str) -> Request:

@@ -158,10 +158,10 @@ async def test_while_the_database_is_behind_the_counter_stands_still(world: Worl
     await backups.put_back(backup)
     with_ca = replace(errand, world=world)
     await with_ca.submit()
-    assert await world.house.issuer.issue(await with_ca.wish()) == Pending(30)
+    assert await world.house.issuer.issue(await with_ca.issuance()) == Pending(30)
     assert await world.count("certificates") == 0
     assert {await task.job() for task in tasks(world.house) if task.name not in GOES_ON} == {0}
-    no = await refusal(world.house.desk.journal.write(LINE))
+    no = await refusal(world.house.context.journal.write(LINE))
     assert (no.kind, no.code) == (Kind.UNAVAILABLE, "standstill")
 
 
@@ -192,7 +192,7 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
     assert (await world.holding_of(new.serial)).state is CertificateState.ACTIVE
     assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
     assert (await world.holding_of(new.serial)).der == new.der
-    stored = await world.house.desk.orders.get(errand.id)
+    stored = await world.house.context.orders.get(errand.id)
     assert stored is not None
     assert stored.state is OrderState.ACTIVE
     assert (await answer(world, new.der)).certificate_status is GOOD
@@ -264,7 +264,7 @@ async def test_an_order_begun_after_the_backup_gives_way_to_the_one_that_was_los
     await backups.put_back(backup)
     await end(world)
     await world.work()
-    stored = await world.house.desk.orders.get(first.id)
+    stored = await world.house.context.orders.get(first.id)
     assert stored is not None
     assert stored.state is OrderState.EXPIRED
     assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
@@ -323,7 +323,7 @@ async def test_a_certificate_whose_customer_the_backup_does_not_know_is_listed_f
     world: World, backups: Backups
 ) -> None:
     backup = await backups.take()
-    assert (await world.house.intake.add([LATE], "alice")).imported == 1
+    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()
@@ -436,7 +436,7 @@ async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_witho
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     assert await undone(world) == ()
     assert row["state"] == "issued"
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
 
 
 class Died(Exception):
@@ -447,7 +447,7 @@ class Died(Exception):
 async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, where: str) -> None:
     errand = await world.to_review(ANN)
     await errand.submit()
-    wish = await errand.wish()
+    issuance = await errand.issuance()
     books, authority = world.books, world.house.authority
 
     class Journal:
@@ -478,7 +478,7 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
     issuer = world.issuer(Signer())  # type: ignore[arg-type]
     issuer._journal, issuer._ledger = Journal(), Ledger()  # type: ignore[assignment]
     with pytest.raises(Died):
-        await issuer.issue(wish)
+        await issuer.issue(issuance)
     assert await undone(world) == ()
     assert not world.house.restorewatch.behind
     world.clock.later(minutes=1)
@@ -496,7 +496,7 @@ async def test_without_a_journal_nothing_is_signed_and_nothing_is_revoked(world:
     for path in folder.glob("journal-*"):
         path.unlink()
         path.mkdir()
-    assert await world.house.issuer.issue(await errand.wish()) == Pending(30)
+    assert await world.house.issuer.issue(await errand.issuance()) == Pending(30)
     assert await world.rows("SELECT state FROM certificates WHERE order_id = :id", id=errand.id) == [
         {"state": "orphaned"}
     ]

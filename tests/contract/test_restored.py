@@ -12,16 +12,16 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import make_leaf
 from chopmark.audit.losscheck import RESTORED_CHAIN
+from chopmark.audit.record import make_record
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli.command_line import app
 from chopmark.cli.database import restored
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CustomerId, OrderState
-from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
 from chopmark.ra.restoring import Ended, Restoring, Voided
+from chopmark.ra.snapshots import Repeat
 from chopmark.store.repositories.restored import RestoredLedger
 from tests import postgres
 from tests.contract.programs import Program
@@ -89,9 +89,9 @@ async def test_after_a_restore_the_sequencer_refuses_until_it_is_declared_and_th
     assert report.findings[0].sentence.endswith("By S1: the disk died")
     assert await verified(world, export=tmp_path / "trail.jsonl") == report
     assert errors(await verified(world, filed=False)) == set()
-    (leaf,) = await world.leaves(Event.AUDIT_LEDGER_RESTORED)
-    assert f'"kept":{ended.loss.kept}' in leaf["facts"]
-    assert f'"lost":{ended.loss.lost}' in leaf["facts"]
+    (record,) = await world.records(Event.AUDIT_LEDGER_RESTORED)
+    assert f'"kept":{ended.loss.kept}' in record["facts"]
+    assert f'"lost":{ended.loss.lost}' in record["facts"]
 
 
 def successor_of(ended: Ended) -> Head:
@@ -128,7 +128,7 @@ async def test_a_code_that_was_used_before_the_restore_is_dead_after_it(
     assert refused.kind is Kind.CODE_DEAD
     world.clock.later(minutes=2)
     await errand.send()
-    assert (await errand.answer(await errand.code())).state is OrderState.CODED
+    assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
 
 async def test_a_message_with_a_code_that_was_waiting_in_the_copy_is_not_sent_and_recorded_as_void(
@@ -144,7 +144,7 @@ async def test_a_message_with_a_code_that_was_waiting_in_the_copy_is_not_sent_an
     await declared(world)
     await world.once("deliver-0")
     assert [row["outcome"] for row in await world.rows("SELECT outcome FROM work WHERE kind = 'code'")] == ["void"]
-    failed = [leaf["facts"] for leaf in await world.leaves(Event.POST_MESSAGE_FAILED)]
+    failed = [record["facts"] for record in await world.records(Event.POST_MESSAGE_FAILED)]
     assert any('"code":"void"' in facts for facts in failed)
 
 
@@ -152,19 +152,19 @@ async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the
     world: World, cluster: postgres.Cluster | None, tmp_path: Path
 ) -> None:
     before = await opened(world)
-    session = await world.house.door.seen(before)
+    session = await world.house.session_service.seen(before)
     assert session is not None
-    token = (await world.house.door.step_up(session, b"repeat")).reveal()
+    token = (await world.house.session_service.step_up(session, b"repeat")).reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
-    await world.house.door.sign_out(token)
+    await world.house.session_service.sign_out(token)
     await sequenced(world)
     await backup.put_back(world)
-    assert await world.house.door.seen(token) is not None  # what is mended here
-    assert await world.house.door.before(before, b"repeat") is not None
+    assert await world.house.session_service.seen(token) is not None  # what is mended here
+    assert await world.house.session_service.before(before, b"repeat") is not None
     await declared(world)
-    assert await world.house.door.seen(token) is None
-    assert await world.house.door.before(before, b"repeat") is None
+    assert await world.house.session_service.seen(token) is None
+    assert await world.house.session_service.before(before, b"repeat") is None
     assert await world.count("sessions") == 1
 
 
@@ -240,7 +240,7 @@ async def test_what_is_void_has_a_record_with_its_count_and_who(
     await sequenced(world)
     await backup.put_back(world)
     await declared(world)
-    told = [leaf["facts"] for leaf in await world.leaves(Event.AUDIT_SECRETS_VOIDED)]
+    told = [record["facts"] for record in await world.records(Event.AUDIT_SECRETS_VOIDED)]
     assert {'{"by":"S1","count":2,"purpose":"sessions"}', '{"by":"S1","count":1,"purpose":"codes"}'} <= set(told)
 
 
@@ -250,8 +250,8 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     before = await everything(world)
     tip = await world.house.ledger.tip(RESTORED_CHAIN)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
-    leaf = make_leaf(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
-    assert not await RestoredLedger(world.house.engine).void(Voided.SESSIONS, 1, leaf)
+    record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
+    assert not await RestoredLedger(world.house.engine).void(Voided.SESSIONS, 1, record)
     assert await everything(world) == before
 
 
@@ -501,8 +501,8 @@ async def test_whatever_point_it_is_killed_at_a_second_run_ends_it_once(
         assert await restoring(lone).end("S1", "the disk died") is None
         lines = read_heads(heads_of(lone)).heads
         assert [head.draft.lost is not None for head in lines].count(True) == 1, point
-        assert len(await lone.leaves(Event.AUDIT_LEDGER_RESTORED)) == 1, point
-        assert len(await lone.leaves(Event.AUDIT_SECRETS_VOIDED)) == 3, point
+        assert len(await lone.records(Event.AUDIT_LEDGER_RESTORED)) == 1, point
+        assert len(await lone.records(Event.AUDIT_SECRETS_VOIDED)) == 3, point
         assert await lone.count("heads", "line = :line", line=encode_head(lines[-1])) == 1
         assert [finding.code for finding in (await verified(lone)).findings] == [Code.RECORDS_LOST], point
         point += 3
@@ -532,14 +532,14 @@ async def test_the_command_says_what_it_would_do_does_it_and_then_finds_nothing_
     assert code == 0
     assert "      1  sessions" in said
     assert "Nothing was changed. Without --dry-run it is done." in said
-    assert await lone.leaves(Event.AUDIT_LEDGER_RESTORED) == []
+    assert await lone.records(Event.AUDIT_LEDGER_RESTORED) == []
     code, said = await told(lone, capsys, dry_run=False)
     assert code == 0
     assert "is signed and in the heads file.\nThe counter works again." in said
-    (leaf,) = await lone.leaves(Event.AUDIT_LEDGER_RESTORED)
-    assert '"by":"S1"' in leaf["facts"]
-    assert '"os_user":' in leaf["facts"]
-    assert '"reason":"the disk died"' in leaf["facts"]
+    (record,) = await lone.records(Event.AUDIT_LEDGER_RESTORED)
+    assert '"by":"S1"' in record["facts"]
+    assert '"os_user":' in record["facts"]
+    assert '"reason":"the disk died"' in record["facts"]
     for dry in (True, False):
         code, said = await told(lone, capsys, dry_run=dry)
         assert code == 0
@@ -562,7 +562,7 @@ async def test_a_heads_file_that_somebody_else_has_signed_is_no_restore(
     code, said = await told(lone, capsys, dry_run=False)
     assert code == 1
     assert "was not signed by our key" in said
-    assert await lone.leaves(Event.AUDIT_LEDGER_RESTORED) == []
+    assert await lone.records(Event.AUDIT_LEDGER_RESTORED) == []
 
 
 def test_the_command_is_on_the_command_line_and_demands_both_names() -> None:

@@ -24,7 +24,7 @@ async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(
 ) -> None:
     await world.once("sequence")
     backup = backed_up(world, None, tmp_path)
-    assert (await world.house.intake.add([LATE], "alice")).imported == 1
+    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()
@@ -36,7 +36,7 @@ async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(
     assert "works again" not in said
     await world.house.restorewatch.look()
     assert world.house.restorewatch.behind
-    assert (await world.house.intake.add([LATE], "alice")).imported == 1
+    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
     assert await declared(world) == 0
     assert "The counter works again." in capsys.readouterr().out
     await world.house.restorewatch.look()

@@ -18,16 +18,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from chopmark.app.foundation import House, build, founding
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
-from chopmark.ca.asked import Asked, ListAsked
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
-from chopmark.ca.folder import Folder
 from chopmark.ca.ports import Certified, Pending
 from chopmark.cli import check
 from chopmark.cli.ceremony import ceremony
 from chopmark.cli.root_list import root_crl
 from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.web import app
 from tests.contract.test_issuance import CountingSigner, Died
@@ -60,7 +60,7 @@ async def roll_over(world: World, folder: Path, **asked: Any) -> int:
     return await ceremony(
         asked.pop("settings", world.house.settings),
         Folder(folder),
-        Asked(one="Amy", two="Ben", **asked),
+        CeremonyOptions(one="Amy", two="Ben", **asked),
         rollover=True,
         ask=lambda prompt: typed[0] if "Amy" in prompt else typed[1],
         opening=opening(world),
@@ -103,13 +103,13 @@ def addresses(der: bytes) -> tuple[str, str]:
     return tuple(url.split(":8080")[1] for url in (asked[0], name.value))
 
 
-async def judged(world: World, holding: Holding, folder: Path) -> tuple[str, str]:
+async def judged(world: World, holding: SubscriberCertificate, folder: Path) -> tuple[str, str]:
     """What openssl says of a certificate with its own chain: by its OCSP address, and by the lists it leads to."""
     house, at = world.house, ("-attime", int(world.clock.now().timestamp()))
-    leaf, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
-    for name, der in (("leaf", leaf), ("issuing", issuing), ("root", root)):
+    record, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
+    for name, der in (("leaf", record), ("issuing", issuing), ("root", root)):
         (folder / f"{name}.pem").write_bytes(pem(der))
-    ocsp_path, crl_path = addresses(leaf)
+    ocsp_path, crl_path = addresses(record)
     for name, path in (("crl", crl_path), ("root-crl", addresses_of_root(issuing))):
         got = await served(house, "GET", path)
         assert got.status_code == 200, path
@@ -205,8 +205,8 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     serial = (await errand.order()).serial
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
-    wish = await errand.wish()
-    certified = await after.house.issuer.resume(wish)
+    issuance = await errand.issuance()
+    certified = await after.house.issuer.resume(issuance)
     assert isinstance(certified, Certified)
     assert certified.serial == serial
     assert certified.chain == (await world.holding(errand)).chain
@@ -227,8 +227,8 @@ async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wa
     assert order.state is OrderState.ISSUED
     assert order.serial is not None
     assert await issuer_of(after, order.serial) == "investor-2"
-    wish = await errand.wish()
-    assert isinstance(await world.house.issuer.issue(wish), Pending)  # the old process has not the new one's chain
+    issuance = await errand.issuance()
+    assert isinstance(await world.house.issuer.issue(issuance), Pending)  # the old process has not the new one's chain
 
 
 async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(world: World, tmp_path) -> None:
@@ -372,8 +372,10 @@ async def test_a_root_under_both_shares_makes_its_list_with_both(world: World, t
     assert await relist(world, root_key=key) == 0
     made = await newest(world, "root-2")
     assert made.number > before.number
-    (leaf,) = [leaf for leaf in await world.rows("SELECT facts FROM leaves") if str(made.number) in leaf["facts"]]
-    assert '"Amy"' in leaf["facts"]
+    (record,) = [
+        record for record in await world.rows("SELECT facts FROM leaves") if str(made.number) in record["facts"]
+    ]
+    assert '"Amy"' in record["facts"]
 
 
 async def test_a_list_from_the_root_s_machine_is_taken_when_it_follows_the_last_one(world, tmp_path, capsys) -> None:

@@ -63,8 +63,8 @@ async def test_a_revoked_certificate_is_on_the_list_of_its_issuer_and_the_next_o
     assert [e.oid for e in after.extensions] == [e.oid for e in before.extensions]
     assert (await service(world, kind)).certificate == made
     assert await world.once("publish") == 0
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_REVOKED)
-    assert all(f'"{word}"' in leaf["facts"] for word in ("alice", "bob", old.serial, "key_compromise"))
+    (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
+    assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", old.serial, "key_compromise"))
     assert (await world.audit()).findings == ()
     checker = Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), 0)
     assert (await checker.check(world.clock.now())).faults == ()
@@ -126,7 +126,7 @@ async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: Wo
     assert len(made) == 1
     assert (await service(world, ServiceKind.RESPONDER)).certificate == made[0]
     assert await world.count("service_revocations") == 1
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
 
 
 @on_sqlite

@@ -10,8 +10,8 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.checker import Checker
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
@@ -27,10 +27,10 @@ from chopmark.core.types import (
     Reason,
 )
 from chopmark.pki.key_words import LETTERS, key_words
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
-from chopmark.ra.rekey import Shown
+from chopmark.ra.rekey import PresentedCertificate
 from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
@@ -48,17 +48,17 @@ REASONS = [Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED]
 STRANGER = "THIEVESLOGIN00000000000000"
 
 
-def desk(world: World) -> SlipDesk:
+def context(world: World) -> SlipDesk:
     house = world.house
-    return SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine))
+    return SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine))
 
 
 async def printed(world: World, customer: str = DAN, key: str | None = None) -> Printed:
-    return await desk(world).print(CustomerId(customer), "alice", "bob", Papers.IDENTITY_CARD, key)
+    return await context(world).print(CustomerId(customer), "alice", "bob", Papers.IDENTITY_CARD, key)
 
 
 async def give(errand: Errand, letters: str) -> Order:
-    return (await desk(errand.world).answer(errand.caller, errand.id, letters)).order
+    return (await context(errand.world).answer(errand.caller, errand.id, letters)).order
 
 
 async def given(errand: Errand, slip: Printed) -> Order:
@@ -94,7 +94,7 @@ async def failures(world: World, customer: str = DAN) -> list[int]:
 
 
 async def facts(world: World, event: Event, errand: Errand) -> list[dict[str, Any]]:
-    return [json.loads(one["facts"]) for one in await world.leaves(event) if one["chain"] == errand.id]
+    return [json.loads(one["facts"]) for one in await world.records(event) if one["chain"] == errand.id]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -148,8 +148,8 @@ async def test_what_is_stored_is_a_keyed_hash_and_the_letters_stand_nowhere(worl
 async def test_printing_is_recorded_with_both_people_and_all_contacts_are_told(world: World) -> None:
     await stop(world, ANN)
     slip = await printed(world, ANN)
-    (leaf,) = await world.leaves(Event.STAFF_SLIP_PRINTED)
-    said = json.loads(leaf["facts"])
+    (record,) = await world.records(Event.STAFF_SLIP_PRINTED)
+    said = json.loads(record["facts"])
     assert (said["by"], said["approved_by"], said["reason"]) == ("alice", "bob", "identity-card")
     assert (said["customer"], said["slip"], said["contacts"]) == (ANN, slip.slip.id, "email:stopped+mobile:stopped")
     assert sorted(row["channel"] for row in await world.notices("slip_printed")) == ["email", "mobile"]
@@ -157,11 +157,11 @@ async def test_printing_is_recorded_with_both_people_and_all_contacts_are_told(w
 
 async def test_one_person_alone_prints_none_and_that_is_recorded(world: World) -> None:
     await without_contacts(world)
-    alone = desk(world).print(CustomerId(DAN), "alice", "Alice", Papers.PASSPORT)
+    alone = context(world).print(CustomerId(DAN), "alice", "Alice", Papers.PASSPORT)
     assert (await refusal(alone)).kind is Kind.FORBIDDEN
     assert await world.count("slips") == 0
-    (leaf,) = await world.leaves(Event.STAFF_ACTION_REFUSED)
-    assert json.loads(leaf["facts"])["purpose"] == "approval_slip"
+    (record,) = await world.records(Event.STAFF_ACTION_REFUSED)
+    assert json.loads(record["facts"])["purpose"] == "approval_slip"
 
 
 async def test_none_is_printed_for_who_can_get_a_code_or_is_no_customer(world: World) -> None:
@@ -192,10 +192,12 @@ async def test_none_is_printed_while_a_contact_cools_down_or_was_stopped_lately(
 async def test_none_is_printed_for_a_week_for_who_lost_contacts_by_a_sheet_or_took_anothers_place(world: World) -> None:
     """One insider: Dan's contact is blanked; a new number without any contact gets Ann's id and account."""
     blanked = {**ROWS[DAN], "mobile": ""}
-    assert (await world.house.intake.add([blanked], "alice", tuple(Allowed))).imported == 1
-    await world.house.intake.add([{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed))
+    assert (await world.house.customer_import.add([blanked], "alice", tuple(Allowed))).imported == 1
+    await world.house.customer_import.add(
+        [{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed)
+    )
     thief = {**ROWS[ANN], "customer": "C9", "mobile": "", "email": ""}
-    assert (await world.house.intake.add([thief], "alice")).imported == 1
+    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
     world.clock.at += WEEK - timedelta(seconds=1)
     for customer in (DAN, "C9"):
         assert (await refusal(printed(world, customer))).code == "changed_lately"
@@ -218,7 +220,7 @@ async def test_a_contact_that_is_registered_after_the_slip_was_printed_does_not_
     await without_contacts(world)
     errand = await world.to_key(DAN)
     slip = await printed(world)
-    assert (await world.house.intake.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
+    assert (await world.house.customer_import.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -240,7 +242,7 @@ async def test_parallel_guesses_compare_at_most_the_budget_and_shut_the_one_lock
     came = await asyncio.gather(*(outcome(give(errand, wrong(slip, 1 + n % 15))) for n in range(60)))
     assert all(isinstance(one, Refusal) for one in came)
     assert await world.count("leaves", "event = :e", e=Event.RA_SLIP_WRONG.value) == 20
-    assert (await refusal(given(errand, slip))).kind is Kind.HELD
+    assert (await refusal(given(errand, slip))).kind is Kind.LOCKED
     assert await world.house.holds.held(CustomerId(DAN)) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     assert (await world.audit()).findings == ()
@@ -254,14 +256,14 @@ async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the
     house, order = world.house, await errand.order()
     limits = house.rekey.rules.failures
 
-    async def charge(pen: Pen) -> Refusal | None:
+    async def charge(builder: RecordBuilder) -> Refusal | None:
         yes, no = (
-            pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
-            pen.leaf(Event.RA_SLIP_DEAD),
+            builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
+            builder.record(Event.RA_SLIP_DEAD),
         )
         return await SlipLedger(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
 
-    assert await house.recorder.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_stream(errand.id), charge) is None
     assert await failures(world) == [1]
     assert (await world.audit()).findings == ()
 
@@ -309,7 +311,7 @@ async def test_a_newer_slip_voids_the_one_before_and_the_approval_by_it(world: W
     await given(errand, before)
     newer = await printed(world)
     assert (await refusal(errand.confirm())).code == "slip_void"
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert (await refusal(given(errand, before))).kind is Kind.WRONG_CODE
     await given(errand, newer)
     assert (await errand.confirm()).state is OrderState.ISSUED
@@ -332,23 +334,23 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(given(errand, slip))).code == "code_instead"
     await stop(world)
-    read_before = await world.house.counter.file(errand.caller, errand.id)
+    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED
     await stop(world)
     await given(errand, slip)
-    approved = await world.house.counter.file(errand.caller, errand.id)
+    approved = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(errand.confirm())).code == "code_instead"
     house, order = world.house, approved.order
-    acting, since = house.desk.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
-    async def submit(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_ORDER_SUBMITTED)
-        return await house.desk.orders.submit(order, "x", acting, since, world.clock.now(), leaf)
+    async def submit(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_ORDER_SUBMITTED)
+        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.recorder.write(order_chain(errand.id), submit)
+    assert not await house.audit_log.write(order_stream(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)
     await instead.bind()
     assert (await instead.order()).next() is Step.CHANNEL
@@ -376,7 +378,7 @@ async def test_an_order_that_asks_for_a_slip_takes_no_code(world: World) -> None
 async def test_a_cancelled_order_takes_none_and_leaves_the_slip_as_it_was(world: World) -> None:
     errand = await begun(world)
     slip = await printed(world)
-    read_before = await world.house.counter.file(errand.caller, errand.id)
+    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
     await world.house.enrolment.cancel(errand.caller, errand.id)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED
@@ -445,7 +447,7 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
     errand = await begun(world, customer=ANN)
     await given(errand, await printed(world, ANN))
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.desk, StopLedger(world.house.engine))
+    stops = StopDesk(world.house.context, StopLedger(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     assert (await refusal(errand.confirm())).code == "order_stopped"
 
@@ -481,12 +483,12 @@ async def test_a_programs_key_is_approved_by_a_slip_once_it_has_been_named(world
     assert (await program.enrol(made.user, made.secret, key.request())).certificate is None
     slip = await printed(world, key=key.words)
     assert (await refusal(given(errand, slip))).code == "possession"
-    await Possession(world.house.desk).name(errand.caller, errand.id, key.words)
+    await Possession(world.house.context).name(errand.caller, errand.id, key.words)
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
     certificate = (await program.enrol(made.user, made.secret, key.request())).certificate
     assert certificate is not None
-    assert (await program.reenrol(Shown(certificate), key.request())).order.state is OrderState.ACTIVE
+    assert (await program.reenrol(PresentedCertificate(certificate), key.request())).order.state is OrderState.ACTIVE
     assert (await world.audit()).findings == ()
 
 
@@ -561,20 +563,20 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, acting = SlipLedger(house.engine), house.desk.acting(errand.caller, order)
+    ledger, acting = SlipLedger(house.engine), house.context.acting(errand.caller, order)
 
-    async def charge(pen: Pen) -> Refusal | None:
-        leaf = pen.leaf(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
-        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), leaf, leaf)
+    async def charge(builder: RecordBuilder) -> Refusal | None:
+        record = builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
+        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), record, record)
 
-    async def right(pen: Pen) -> Refusal | None:
-        yes = pen.leaf(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
-        no = pen.leaf(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
+    async def right(builder: RecordBuilder) -> Refusal | None:
+        yes = builder.record(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
+        no = builder.record(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
         return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
 
-    assert await house.recorder.write(order_chain(errand.id), charge) is None
+    assert await house.audit_log.write(order_stream(errand.id), charge) is None
     await house.enrolment.cancel(errand.caller, errand.id)
-    assert isinstance(await house.recorder.write(order_chain(errand.id), right), Refusal)
+    assert isinstance(await house.audit_log.write(order_stream(errand.id), right), Refusal)
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
@@ -585,15 +587,15 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, stranger = SlipLedger(house.engine), house.desk.acting(errand.within(STRANGER).caller, order)
-    own = house.desk.acting(errand.caller, order)
+    ledger, stranger = SlipLedger(house.engine), house.context.acting(errand.within(STRANGER).caller, order)
+    own = house.context.acting(errand.caller, order)
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
-        async def attempt(pen: Pen) -> Refusal | None:
-            yes, no = pen.leaf(Event.RA_SLIP_RIGHT, slip=one.id), pen.leaf(Event.RA_SLIP_DEAD, slip=one.id)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            yes, no = builder.record(Event.RA_SLIP_RIGHT, slip=one.id), builder.record(Event.RA_SLIP_DEAD, slip=one.id)
             return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
 
-        return await house.recorder.write(order_chain(errand.id), attempt)
+        return await house.audit_log.write(order_stream(errand.id), attempt)
 
     assert isinstance(await right(slip.slip, stranger), Refusal)
     other = await printed(world, key="BCDF-GHJK-LMNP")

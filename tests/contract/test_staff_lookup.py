@@ -19,7 +19,7 @@ PEOPLE = ("alice", "bob")
 
 def ending(world: World) -> FirmRevocation:
     house = world.house
-    return FirmRevocation(house.desk, StaffViews(house.engine), house.certifier, house.revocation)
+    return FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ async def test_the_firm_ends_a_certificate_for_good_and_strangers_see_why(
     await world.work()
     assert "certificate revoked" in await judge.list(held.der)
     assert told in await judge.listed()
-    (leaf,) = await world.leaves(Event.STAFF_CERTIFICATE_REVOKED)
+    (record,) = await world.records(Event.STAFF_CERTIFICATE_REVOKED)
     for part in (f'"reason":"{grounds}"', '"paper":"115-訴-123"', '"by":"alice"', '"approved_by":"bob"'):
-        assert part in leaf["facts"]
+        assert part in record["facts"]
     assert any('"revoked"' in row["facts"] for row in await world.notices())
     assert (await world.audit()).findings == ()
     with pytest.raises(Refused) as again:
@@ -63,7 +63,7 @@ async def test_one_person_alone_ends_nothing_and_no_id_number_is_a_paper(world: 
             await ending(world).revoke(serial, Grounds.COURT, paper, by, approved)
         assert code is None or refused.value.refusal.code == code
     assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
-    assert await world.leaves(Event.STAFF_CERTIFICATE_REVOKED) == []
+    assert await world.records(Event.STAFF_CERTIFICATE_REVOKED) == []
 
 
 async def test_an_unproved_certificate_ends_with_its_order(world: World) -> None:

@@ -186,7 +186,7 @@ class Journey:
         basic = ("trading", credential.secret.reveal())
         answer = await self.counted("launch", self.client.post("/api/v1/launches", json=launch, auth=basic))
         assert answer.is_success, answer.text
-        opened = await house.door.open(CustomerId(self.customer), PASSWORD_LOGIN, account, "launch", None)
+        opened = await house.session_service.open(CustomerId(self.customer), PASSWORD_LOGIN, account, "launch", None)
         await self.client.get("/api/v1/status")
         self.client.cookies.set("chopmark", opened.token.reveal())
         order = await self.call("order", {"operation": "enrol", "account": account, "key_home": "file"})
@@ -227,7 +227,7 @@ async def founded(folder: Path, url: str) -> Settings:
     await db.upgrade(url)
     await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     await house.close()
     return settings
 

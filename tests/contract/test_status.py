@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from chopmark.app.foundation import House
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, Reason, Serial
 from chopmark.store.engine.port import unavailable
 from chopmark.store.repositories.ca.certificates import StatusLedger
@@ -59,11 +59,11 @@ class Cut:
         self._line()
         return await self.records.responder_certificate(issuer)
 
-    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
-        return await self.records.renew_responder(issuer, before, after, leaf)
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
+        return await self.records.renew_responder(issuer, before, after, record)
 
-    async def note(self, leaf: Leaf) -> None:
-        await self.records.note(leaf)
+    async def note(self, record: AuditRecord) -> None:
+        await self.records.note(record)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         return await self.records.ended(issuer, shard, keep_after)
@@ -71,8 +71,8 @@ class Cut:
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
         return await self.records.shard(issuer, shard)
 
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
-        return await self.records.publish(issuer, shard, crl, leaf)
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
+        return await self.records.publish(issuer, shard, crl, record)
 
     async def wait(self, timeout_s: float) -> bool:
         return await self.records.wait(timeout_s)
@@ -264,8 +264,8 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
     authority = world.house.authority
     for name, der in (("ca", authority.view.certificate_der), ("root", authority.chain[-1])):
         (tmp_path / f"{name}.pem").write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
-    leaf = x509.load_der_x509_certificate(world.held[ANN].holding.der)
-    (tmp_path / "leaf.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+    record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
+    (tmp_path / "leaf.pem").write_bytes(record.public_bytes(Encoding.PEM))
     (tmp_path / "answer.der").write_bytes(answer.der)
     at = str(int(world.clock.at.timestamp()))
     command = [str(openssl), "ocsp", "-respin", "answer.der", "-issuer", "ca.pem", "-cert", "leaf.pem"]

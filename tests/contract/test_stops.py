@@ -28,12 +28,12 @@ CODE = re.compile(r"(?<![A-Z])[BCDFGHJKLMNPRSTW]{5}-[BCDFGHJKLMNPRSTW]{5}(?![A-Z
 PEOPLE = ("alice", "bob")
 
 
-def desk(world: World) -> StopDesk:
-    return StopDesk(world.house.desk, StopLedger(world.house.engine))
+def context(world: World) -> StopDesk:
+    return StopDesk(world.house.context, StopLedger(world.house.engine))
 
 
 async def stop(world: World, typed: str, network: str = NETWORK) -> Stopped | Refusal:
-    made = await outcome(desk(world).stop(typed, network))
+    made = await outcome(context(world).stop(typed, network))
     assert isinstance(made, Stopped | Refusal)
     return made
 
@@ -93,7 +93,7 @@ async def test_the_other_contact_is_told_with_the_right_code(world: World, coded
     ((channel, text),) = await messages(world, "replacing")
     assert channel == coded.other.value
     assert len(CODE.findall(text)) == 1
-    assert await errand.state() is OrderState.CODED
+    assert await errand.state() is OrderState.CODE_VERIFIED
     assert await world.count("stops") == 1
 
 
@@ -190,8 +190,8 @@ async def test_it_ends_an_order_that_is_not_submitted_and_leaves_the_old_certifi
     assert (said.kind, said.code) == (Kind.CONFLICT, "order_stopped")
     told = await messages(world, "order_stopped")
     assert {channel for channel, _ in told} == {"mobile", "email"}
-    (leaf,) = await world.leaves(Event.RA_ORDER_STOPPED)
-    assert json.loads(leaf["facts"]) == {"network": NETWORK, "serial": None, "state": "cancelled"}
+    (record,) = await world.records(Event.RA_ORDER_STOPPED)
+    assert json.loads(record["facts"]) == {"network": NETWORK, "serial": None, "state": "cancelled"}
     assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
     await in_order(world)
 
@@ -221,7 +221,7 @@ async def test_the_guard_of_a_proof_stands_in_the_sql_too(world: World) -> None:
     await errand.birth_date()
     await errand.confirm()
     proof = await errand.install_proof()
-    read_before = replace(errand.caller, opened=await errand.house.counter.file(errand.caller, errand.id))
+    read_before = replace(errand.caller, opened=await errand.house.customer_queries.snapshot(errand.caller, errand.id))
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
     said = await refusal(errand.house.rekey.prove(read_before, errand.id, proof))
     assert said.code == "moved_on"
@@ -236,8 +236,8 @@ async def test_an_active_certificate_goes_on_hold_and_people_release_it(world: W
     assert await state_of(world, serial) is CertificateState.HELD
     await world.work()
     assert await world.ca_state(serial) == ("held", "certificate_hold")
-    (leaf,) = await world.leaves(Event.RA_ORDER_STOPPED)
-    assert json.loads(leaf["facts"]) == {"network": NETWORK, "serial": serial, "state": "held"}
+    (record,) = await world.records(Event.RA_ORDER_STOPPED)
+    assert json.loads(record["facts"]) == {"network": NETWORK, "serial": serial, "state": "held"}
     await world.house.suspension.release(serial, *PEOPLE)
     assert await state_of(world, serial) is CertificateState.ACTIVE
     assert (await errand.stored()).ended is None
@@ -372,7 +372,7 @@ async def test_unknown_used_old_and_ended_references_get_one_and_the_same_answer
     assert await stop(world, code) is Stopped.ORDER
     assert await stop(world, code) == unknown
     assert (await again.stored()).ended == "stopped_by_contact"
-    assert len(await world.leaves(Event.RA_ORDER_STOPPED)) == 1
+    assert len(await world.records(Event.RA_ORDER_STOPPED)) == 1
 
 
 async def test_it_works_for_72_hours_from_the_right_code(world: World) -> None:
@@ -423,7 +423,7 @@ async def test_ten_at_once_stop_it_once(world: World) -> None:
     code = await reference(world)
     made = await asyncio.gather(*(stop(world, code, f"net-{number}") for number in range(10)))
     assert [one for one in made if isinstance(one, Stopped)] == [Stopped.ORDER]
-    assert len(await world.leaves(Event.RA_ORDER_STOPPED)) == 1
+    assert len(await world.records(Event.RA_ORDER_STOPPED)) == 1
 
 
 # who can see it ----------------------------------------------------------------------------------------------------
@@ -442,12 +442,12 @@ async def test_the_reference_is_in_its_message_and_nowhere_else(
     errand = await replacing(world)
     code = await reference(world)
     await stop(world, "BBBBB-BBBBB")
-    file = await errand.house.counter.file(errand.caller, errand.id)
+    snapshot = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
     await finished(errand)
     assert await stop(world, code) is Stopped.CERTIFICATE
     await world.work()
     columns = "channel, customer, challenge, facts"
-    shown = repr(file) + repr(logged) + repr(await world.rows("SELECT * FROM leaves"))
+    shown = repr(snapshot) + repr(logged) + repr(await world.rows("SELECT * FROM leaves"))
     kept = repr([await world.rows(f"SELECT * FROM {table}") for table in ("stops", "work", "orders", "challenges")])
     others = [row for row in await world.rows(f"SELECT {columns} FROM inbox") if "replacing" not in row["facts"]]
     for spelling in (code, code.replace("-", ""), code.lower()):

@@ -122,9 +122,9 @@ async def test_i32_a_hold_and_a_release_need_two_people_and_a_certificate_in_the
     assert (await refusal(suspension.release(serial, *PEOPLE))).code == "not_on_hold"
     await suspension.hold(serial, *PEOPLE)
     assert (await refusal(suspension.hold(serial, *PEOPLE))).code == "not_in_force"
-    (leaf,) = await world.leaves(Event.RA_CERTIFICATE_HELD)
-    assert '"by":"alice"' in leaf["facts"]
-    assert '"approved_by":"bob"' in leaf["facts"]
+    (record,) = await world.records(Event.RA_CERTIFICATE_HELD)
+    assert '"by":"alice"' in record["facts"]
+    assert '"approved_by":"bob"' in record["facts"]
 
 
 async def test_a_certificate_on_hold_renews_nothing_and_its_replacement_ends_it(world: World) -> None:
@@ -182,7 +182,7 @@ class _Overtaken:
 async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world: World) -> None:
     serial = await active(world)
     ca = _Overtaken(world)
-    await Suspension(world.house.desk, StaffLedger(world.house.engine), ca).hold(serial, *PEOPLE)
+    await Suspension(world.house.context, StaffLedger(world.house.engine), ca).hold(serial, *PEOPLE)
     assert ca.told == ["hold", "release"]
     assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
     assert (await world.ca_state(serial))[0] == "issued"
@@ -190,7 +190,7 @@ async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world
 
 async def test_where_the_ca_knows_no_holds_the_hold_is_ours_alone(world: World) -> None:
     serial = await active(world)
-    alone = Suspension(world.house.desk, StaffLedger(world.house.engine), None)
+    alone = Suspension(world.house.context, StaffLedger(world.house.engine), None)
     assert (await alone.hold(serial, *PEOPLE)).state is CertificateState.HELD
     assert (await world.ca_state(serial))[0] == "issued"
 
@@ -233,7 +233,7 @@ async def test_a_confirmed_order_whose_certificate_is_held_before_it_is_told_get
     errand = await world.to_issued()
     serial = (await world.holding(errand)).serial
     await world.house.issuer.hold(serial)
-    wish = await errand.wish()
-    again = await world.house.issuer.issue(wish)
+    issuance = await errand.issuance()
+    again = await world.house.issuer.issue(issuance)
     assert getattr(again, "serial", None) == serial
     assert await errand.state() is OrderState.ISSUED

@@ -8,7 +8,7 @@ from chopmark.audit.findings import Code
 from chopmark.cli import audit
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CustomerId, Operation, Reason
-from chopmark.ra.intake_ports import Allowed
+from chopmark.ra.customer_import.ports import Allowed
 from chopmark.stepup.ports import Sequel
 from tests.contract.test_issuance import said
 from tests.contract.world import ANN, BEN, CEO, DAN, ROWS, Errand, World, refusal, world_fixture
@@ -121,7 +121,7 @@ async def test_the_responder_says_good_of_a_revived_certificate_and_the_audit_do
 
 
 async def changed(world: World, **cells: str) -> None:
-    report = await world.house.intake.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
+    report = await world.house.customer_import.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
     assert report.imported == 1
 
 
@@ -250,7 +250,7 @@ async def test_a_lock_by_wrong_codes_is_found_when_it_was_lifted_by_hand(world: 
 async def test_a_right_code_that_comes_too_late_for_its_order_leaves_count_and_records_in_step(world: World) -> None:
     """Another login takes a step between the charge and the rest: the order's factors are others than those read."""
     errand = await world.to_sent(ANN)
-    verifier, acting = world.house.verifier, world.house.desk.acting(errand.caller, await errand.order())
+    verifier, acting = world.house.verifier, world.house.context.acting(errand.caller, await errand.order())
     charged = await verifier._charge(await errand.challenge(), acting, world.house.rekey.rules, ())
     await world.change("UPDATE orders SET login_factors = 'password+totp' WHERE id = :id", id=errand.id)
     assert (await refusal(verifier._right(charged, acting, Sequel()))).kind is Kind.STEP_REQUIRED

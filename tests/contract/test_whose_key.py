@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import (
@@ -22,7 +22,7 @@ from chopmark.core.types import (
     OrderState,
     Reason,
 )
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.possession import Possession
 from tests.contract.programs import Program
 from tests.contract.test_launch import ticket
@@ -50,24 +50,24 @@ async def test_a_customer_who_is_offered_a_strangers_order_does_not_approve_the_
 
 async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another(world: World) -> None:
     """The guard stands in the SQL of the statements: it holds though the view of the caller's login is skipped."""
-    orders, now = world.house.desk.orders, world.clock.now()
+    orders, now = world.house.context.orders, world.clock.now()
     errand = await world.to_code(login=CUSTOMER)
     long_ago = now - timedelta(minutes=10)
 
-    async def check(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT)
-        return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, leaf)
+    async def check(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_BIRTH_DATE_RIGHT)
+        return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, record)
 
-    assert not await world.house.recorder.write(order_chain(errand.id), check)
+    assert not await world.house.audit_log.write(order_stream(errand.id), check)
     await errand.birth_date()
     stored, terms = await errand.stored(), await errand.terms()
-    acting = world.house.desk.acting(errand.within(STRANGER).caller, stored)
+    acting = world.house.context.acting(errand.within(STRANGER).caller, stored)
 
-    async def submit(pen: Pen) -> bool:
-        return await orders.submit(stored, terms, acting, long_ago, now, pen.leaf(Event.RA_ORDER_SUBMITTED))
+    async def submit(builder: RecordBuilder) -> bool:
+        return await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED))
 
-    assert not await world.house.recorder.write(order_chain(errand.id), submit)
-    assert await errand.state() is OrderState.CHECKED
+    assert not await world.house.audit_log.write(order_stream(errand.id), submit)
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
 
@@ -76,7 +76,7 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
     customers = await world.to_sent(login=CUSTOMER)
     elsewhere = customers.within(STRANGER)
     order = await customers.stored()
-    acting = world.house.desk.acting(elsewhere.caller, order)
+    acting = world.house.context.acting(elsewhere.caller, order)
     verifier = world.house.verifier
     done = await outcome(
         verifier.answer(await customers.challenge(), await customers.code(), acting, world.house.rekey.rules)
@@ -84,7 +84,7 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
     assert isinstance(done, Refusal)
     assert await customers.state() is OrderState.BOUND
     assert (await world.rows("SELECT approved_login FROM orders"))[0]["approved_login"] is None
-    assert await world.leaves(Event.RA_CODE_RIGHT) == []
+    assert await world.records(Event.RA_CODE_RIGHT) == []
 
 
 async def launched(world: World) -> tuple[LoginId, str]:
@@ -97,7 +97,7 @@ async def launched(world: World) -> tuple[LoginId, str]:
 
 async def test_a_login_id_outlives_the_session_id_and_a_second_launch_is_another_login(world: World) -> None:
     """What the first launch has approved is no approval in the second, and stays one in the first."""
-    door = world.house.door
+    door = world.house.session_service
     first, token = await launched(world)
     session = await door.seen(token)
     assert session is not None
@@ -115,7 +115,7 @@ async def test_reading_in_another_login_voids_nothing(world: World) -> None:
     errand = await world.to_review(login=CUSTOMER)
     seen = await errand.within(LATER).order()
     assert (seen.state, seen.next()) == (OrderState.BOUND, "possession")
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
 
@@ -150,7 +150,7 @@ async def test_a_login_voids_an_approval_and_never_the_key(world: World) -> None
         refused = await refusal(errand.within(STRANGER).bind(ClientKey.generate()))
         assert (refused.kind, refused.code) == (Kind.CONFLICT, "other_login")
     assert (await errand.order()).spki_sha256 == errand.key.spki_sha256.hex()
-    assert await errand.state() is OrderState.CHECKED
+    assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 
 async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: World) -> None:
@@ -158,7 +158,7 @@ async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: Wor
     elsewhere = errand.within(STRANGER)
     stale = await errand.stored()
     opened = replace(
-        await world.house.desk.files.order(stale.customer, stale.id), order=replace(stale, spki_sha256=None)
+        await world.house.context.snapshots.order(stale.customer, stale.id), order=replace(stale, spki_sha256=None)
     )  # type: ignore[type-var]
     caller = replace(elsewhere.caller, opened=opened)
     refused = await refusal(world.house.rekey.bind_key(caller, errand.id, ClientKey.generate().request(), None))
@@ -199,7 +199,7 @@ async def test_of_many_proofs_with_one_nonce_one_counts(world: World) -> None:
     nonce = await later.nonce()
     done = await asyncio.gather(*(outcome(later.possess(nonce=nonce)) for _ in range(8)))
     assert sum(not isinstance(one, Refusal) for one in done) == 1
-    assert len(await world.leaves(Event.RA_KEY_PROVED)) == 1
+    assert len(await world.records(Event.RA_KEY_PROVED)) == 1
 
 
 async def test_a_renewal_whose_key_the_old_key_has_signed_is_approved_in_any_one_login(world: World) -> None:
@@ -236,7 +236,7 @@ async def test_a_programs_key_is_approved_after_its_words_were_typed_also_half_a
     assert (await errand.order()).next() == "possession", "giving a credential away is no sight of a key"
     world.clock.later(minutes=31)
     program.errand = errand.within(LATER)
-    possession = Possession(world.house.desk)
+    possession = Possession(world.house.context)
     for typed in ("", "BCDF-GHJK-LMNP", ClientKey.generate().words, errand.key.words[:-1]):
         assert (await refusal(possession.name(program.errand.caller, errand.id, typed))).code == "other_key_words"
     spelled = errand.key.words.lower().replace("-", " ")
@@ -252,7 +252,7 @@ async def test_full_width_key_words_are_understood(world: World) -> None:
     program = await Program.begun(world)
     await program.ask()
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isalpha() else "－" for c in program.errand.key.words)
-    await Possession(world.house.desk).name(program.errand.caller, program.errand.id, wide)
+    await Possession(world.house.context).name(program.errand.caller, program.errand.id, wide)
     assert (await program.errand.order()).next() == "channel"
 
 
@@ -265,7 +265,7 @@ async def test_a_credential_of_another_login_replaces_no_bound_key(world: World)
 
 async def test_a_key_made_in_a_page_is_not_named_by_words_nor_a_programs_key_by_a_signature(world: World) -> None:
     page = (await world.to_key(login=CUSTOMER)).within(LATER)
-    named = Possession(world.house.desk).name(page.caller, page.id, page.key.words)
+    named = Possession(world.house.context).name(page.caller, page.id, page.key.words)
     assert (await refusal(named)).code == "possession"
     program = await Program.begun(world, customer=BEN)
     await program.ask()
@@ -402,7 +402,7 @@ async def test_a_login_that_touches_the_order_after_the_code_was_sent_closes_its
     code = await errand.code()
     with_sms = errand.within(LATER, frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
     order = await errand.stored()
-    acting = world.house.desk.acting(errand.caller, order)
+    acting = world.house.context.acting(errand.caller, order)
     await with_sms.possess()
     stale = world.house.verifier.answer(await errand.challenge(), code, acting, world.house.rekey.rules)
     assert isinstance(await outcome(stale), Refusal), "the statement compares the factors with what it read"
@@ -412,13 +412,13 @@ async def test_a_login_that_touches_the_order_after_the_code_was_sent_closes_its
 async def test_where_no_channel_is_left_ending_the_order_and_the_password_alone_help(world: World) -> None:
     both = frozenset({FactorClass.PASSWORD, FactorClass.SMS, FactorClass.EMAIL})
     errand = await world.to_key(login=CUSTOMER, factors=both)
-    file = await world.house.counter.file(errand.caller, errand.id)
-    assert all(choice.why_not is not None for choice in world.house.counter.channels(file))
-    assert world.house.counter.password_alone_helps(file)
+    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    assert all(choice.why_not is not None for choice in world.house.customer_queries.channels(snapshot))
+    assert world.house.customer_queries.password_alone_helps(snapshot)
     cooling = "UPDATE contacts SET cool_until = :later WHERE customer = :ann"
     await world.change(cooling, later=int(world.clock.at.timestamp() * 1000) + 86_400_000, ann=ANN)
-    file = await world.house.counter.file(errand.caller, errand.id)
-    assert not world.house.counter.password_alone_helps(file), "that would not help"
+    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    assert not world.house.customer_queries.password_alone_helps(snapshot), "that would not help"
     await world.change("UPDATE contacts SET cool_until = 0 WHERE customer = :ann", ann=ANN)
     await world.house.enrolment.cancel(errand.caller, errand.id)
     again = await world.to_sent(login=LATER, factors=PASSWORD_LOGIN)

@@ -22,11 +22,11 @@ from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.leaf import AuditKeys
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import Beside, verify
-from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Books, EmbeddedIssuer, IssuerConfig
 from chopmark.ca.journaled import CaJournal
-from chopmark.ca.ports import Issuer, Wish
+from chopmark.ca.ports import IssuanceRequest, Issuer
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal, Refused
 from chopmark.core.types import (
@@ -43,10 +43,10 @@ from chopmark.core.types import (
     Serial,
 )
 from chopmark.keys.ports import Signer
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
-from chopmark.ra.overview import Counter
-from chopmark.ra.ports import Holding
+from chopmark.ra.overview import CustomerQueries
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.possession import Possession
 from chopmark.ra.recorded import rules_of
 from chopmark.ra.rekey import Rekey
@@ -55,7 +55,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.engine.script import Row, Script, Value, query
 from chopmark.store.repositories.ca.certificates import CertificateLedger
-from chopmark.store.repositories.leaves import LEAF, leaf_of
+from chopmark.store.repositories.leaves import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureLedger
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
@@ -133,7 +133,7 @@ class Held:
     """A certificate with its key, as the customer's computer keeps it."""
 
     key: ClientKey
-    holding: Holding
+    holding: SubscriberCertificate
 
 
 @dataclass
@@ -237,27 +237,27 @@ class World:
     def with_issuer(self, issuer: Issuer) -> "World":
         """The same house with another way to its CA."""
         house = self.house
-        rekey = Rekey(house.desk, house.verifier, FailureLedger(house.engine), issuer)
-        revocation = Revocation(house.desk, issuer)
-        counter = Counter(house.desk, overlap=issuer.allows_overlap)
-        changed = replace(house, rekey=rekey, revocation=revocation, counter=counter)
+        rekey = Rekey(house.context, house.verifier, FailureLedger(house.engine), issuer)
+        revocation = Revocation(house.context, issuer)
+        counter = CustomerQueries(house.context, overlap=issuer.allows_overlap)
+        changed = replace(house, rekey=rekey, revocation=revocation, customer_queries=counter)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
     @property
     def books(self) -> Books:
         """Where the house's CA writes."""
         house = self.house
-        return Books(CertificateLedger(house.engine), house.recorder, CaJournal(house.journal, self.clock))
+        return Books(CertificateLedger(house.engine), house.audit_log, CaJournal(house.journal, self.clock))
 
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""
         house, built_in = self.house, self.house.issuer
         authority = house.authority
         profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
-        blueprint = Blueprint(profiles, built_in._constants, built_in._publication, house.settings.node)
+        issuer_config = IssuerConfig(profiles, built_in._constants, built_in._publication, house.settings.node)
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
-            blueprint,
+            issuer_config,
             self.books,
             self.clock,
             self.dice,
@@ -302,16 +302,16 @@ class World:
     async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
         return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
 
-    async def leaves(self, event: Event) -> list[dict[str, Any]]:
+    async def records(self, event: Event) -> list[dict[str, Any]]:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
-    async def holding_of(self, serial: Serial) -> Holding:
-        found = await self.house.desk.holdings.get(serial)
+    async def holding_of(self, serial: Serial) -> SubscriberCertificate:
+        found = await self.house.context.holdings.get(serial)
         assert found is not None
         return found
 
-    async def holding(self, errand: "Errand") -> Holding:
-        found = [h for h in await self.house.desk.holdings.all(errand.caller.customer) if h.order == errand.id]
+    async def holding(self, errand: "Errand") -> SubscriberCertificate:
+        found = [h for h in await self.house.context.holdings.all(errand.caller.customer) if h.order == errand.id]
         assert len(found) == 1
         return found[0]
 
@@ -326,7 +326,7 @@ class World:
         return [row for name, row in told if name == template or (not template and name != "order_opened")]
 
     async def audit(self) -> Report:
-        """Give every leaf its place and verify the whole record against the heads file."""
+        """Give every record its place and verify the whole record against the heads file."""
         await self.once("sequence")
         house = self.house
         lines = read_heads(house.settings.data / "heads.jsonl")
@@ -356,13 +356,13 @@ class Errand:
         return self.world.house
 
     async def order(self) -> Order:
-        return await self.house.counter.order(self.caller, self.id)
+        return await self.house.customer_queries.order(self.caller, self.id)
 
     async def state(self) -> OrderState:
         return (await self.order()).state
 
     async def stored(self) -> Order:
-        found = await self.house.desk.orders.get(self.id)
+        found = await self.house.context.orders.get(self.id)
         assert found is not None
         return found
 
@@ -385,9 +385,9 @@ class Errand:
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
-        file = await self.house.counter.file(self.caller, self.id)
-        proof = self.proof(await self.nonce()) if file.order.operation is Operation.REKEY else None
-        csr = self.key.request(self.house.rekey.csr_subject(file))
+        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
+        proof = self.proof(await self.nonce()) if snapshot.order.operation is Operation.REKEY else None
+        csr = self.key.request(self.house.rekey.csr_subject(snapshot))
         return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
 
     def within(self, login: str, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> "Errand":
@@ -400,7 +400,7 @@ class Errand:
         facts["at"] = self.world.clock.now()
         facts["nonce"] = other.pop("nonce", None) or await self.nonce()
         proof = (key or self.key).possess(**{**facts, **other})
-        return (await Possession(self.house.desk).sign(self.caller, self.id, proof)).order
+        return (await Possession(self.house.context).sign(self.caller, self.id, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""
@@ -432,19 +432,19 @@ class Errand:
         known = claimed or date.fromisoformat(ROWS[self.caller.customer]["birth_date"])
         return (await self.house.rekey.birth_date(self.caller, self.id, known)).order
 
-    async def wish(self) -> Wish:
+    async def issuance(self) -> IssuanceRequest:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
-        file = await self.house.desk.files.order(self.caller.customer, self.id)
-        assert file is not None
-        records = [leaf_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
+        snapshot = await self.house.context.snapshots.order(self.caller.customer, self.id)
+        assert snapshot is not None
+        records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.house.rekey._issuing.wish(file, tuple(records[:until]))
+        return self.house.rekey._issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
-        file = await self.house.counter.file(self.caller, self.id)
-        acting = self.house.desk.acting(self.caller, file.order)
-        assert await self.house.rekey._issuing.submit(file, await self.terms(), acting) is not None
+        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
+        acting = self.house.context.acting(self.caller, snapshot.order)
+        assert await self.house.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
         return self.house.rekey.consent(await self.order()).sha256
@@ -503,7 +503,7 @@ async def found_template(folder: Path, dsn: str | None) -> None:
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    report = await house.intake.add(ROWS.values(), "alice")
+    report = await house.customer_import.add(ROWS.values(), "alice")
     assert report.imported == len(ROWS)
     await house.close()
 

@@ -1,4 +1,4 @@
-"""Whether a page as it stands now can be used by everybody: axe-core, WCAG 2.2 AA, on a phone and on a desk."""
+"""Whether a page as it stands now can be used by everybody: axe-core, WCAG 2.2 AA, on a phone and on a context."""
 
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ _seen: set[str] = set()
 
 
 def check_page(page: Page) -> None:
-    """Expect no violation, and nothing that must be scrolled to the side, on a phone and on a desk.
+    """Expect no violation, and nothing that must be scrolled to the side, on a phone and on a context.
 
     Of pages that differ in their words only, the first is judged.
     """

@@ -56,7 +56,7 @@ class Prepared:
 
 
 @dataclass
-class Counter:
+class CustomerQueries:
     """One running installation: where it answers, where its files are, its processes."""
 
     data: Path
@@ -112,7 +112,7 @@ class Counter:
 
 
 @contextmanager
-def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]:
+def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[CustomerQueries]:
     """Give a copy of the prepared installation with server and worker running."""
     data = folder / "data"
     shutil.copytree(prepared.folder, data)
@@ -123,7 +123,7 @@ def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]
         "CHOPMARK_PORT": str(prepared.port),
         **extra,
     }
-    counter = Counter(data, prepared.port, environment)
+    counter = CustomerQueries(data, prepared.port, environment)
     try:
         counter.start("server")
         counter.start("worker")

@@ -33,7 +33,7 @@ class Opened:
     """A certificate file opened by OpenSSL; its parts lie in `folder` as PEM."""
 
     folder: Path
-    leaf: x509.Certificate
+    record: x509.Certificate
 
     @classmethod
     def read(cls, p12: Path, passphrase: str, folder: Path) -> "Opened":
@@ -49,8 +49,8 @@ class Opened:
         )
         assert "Key(shrouded)" in listed.stdout
         assert listed.stdout.count("Certificate") >= 2
-        leaf = x509.load_pem_x509_certificate((folder / "leaf.pem").read_bytes())
-        return cls(folder, leaf)
+        record = x509.load_pem_x509_certificate((folder / "leaf.pem").read_bytes())
+        return cls(folder, record)
 
     def pair_fits(self) -> bool:
         """Whether OpenSSL finds the certificate's public key in the private one."""
@@ -58,7 +58,7 @@ class Opened:
         return public == openssl("pkey", "-in", self.folder / "key.pem", "-pubout")
 
     def _access(self, method: x509.ObjectIdentifier) -> str:
-        found = self.leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        found = self.record.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
         return next(str(one.access_location.value) for one in found if one.access_method == method)
 
     def _authorities(self) -> tuple[Path, Path]:
@@ -73,7 +73,7 @@ class Opened:
     def verify(self) -> str:
         """Return what `openssl verify -crl_check` says with the list that the certificate names."""
         issuer, root = self._authorities()
-        points = self.leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        points = self.record.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         names = points[0].full_name
         assert names is not None
         crl = x509.load_der_x509_crl(fetch(str(names[0].value)))
@@ -87,8 +87,8 @@ class Opened:
         trusted = self.folder / "trusted.pem"
         trusted.write_bytes(root.read_bytes() + issuer.read_bytes())
         url = self._access(AuthorityInformationAccessOID.OCSP)
-        leaf = self.folder / "leaf.pem"
-        return openssl("ocsp", "-issuer", issuer, "-cert", leaf, "-url", url, "-CAfile", trusted)
+        record = self.folder / "leaf.pem"
+        return openssl("ocsp", "-issuer", issuer, "-cert", record, "-url", url, "-CAfile", trusted)
 
     def is_good(self) -> bool:
         """Whether both ways say good."""

@@ -35,8 +35,8 @@ def test_a_first_application_ends_with_a_certificate_file(visitor: Visitor, tmp_
         visitor.submit("download")
     download.value.save_as(again)
     assert (
-        Opened.read(again, visitor.passphrase, tmp_path / "again").leaf
-        == Opened.read(tmp_path / "first.p12", visitor.passphrase, tmp_path / "once").leaf
+        Opened.read(again, visitor.passphrase, tmp_path / "again").record
+        == Opened.read(tmp_path / "first.p12", visitor.passphrase, tmp_path / "once").record
     )
 
 

@@ -1,4 +1,4 @@
-"""Faults in codes, locks, budgets, tickets and sessions: each is noticed by the test that names it."""
+"""Faults in codes, locks, rate limits, tickets and sessions: each is noticed by the test that names it."""
 
 from typing import Any
 

@@ -9,8 +9,8 @@ import pytest
 from bench import chart, people
 from bench.figures import Result, as_json, median, percentile, ratios, shown, spread, table
 from bench.machine import Sample, between
-from chopmark.ra.sheet import Column as SheetColumn
-from chopmark.ra.sheet import Row, check_cells
+from chopmark.ra.customer_import.sheet import Column as SheetColumn
+from chopmark.ra.customer_import.sheet import Row, check_cells
 from chopmark.tw.zone import local_date
 
 MEMBERS = {"id", "value", "unit", "against", "ratio", "spread", "target", "limited_by", "conditions"}

@@ -157,7 +157,7 @@ class World:
     def with_doors(self, **changes: Any) -> "World":
         """The same house behind other doors."""
         if changes.get("est_url") and "enrolment" not in changes:
-            changes["enrolment"] = Enrolment(self.house.desk, programs=True)
+            changes["enrolment"] = Enrolment(self.house.context, programs=True)
         changed = replace(self.doors, **changes)
         built = app.create(changed)
         return replace(self, doors=changed, asgi=built.asgi, portal=built.portal)

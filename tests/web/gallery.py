@@ -302,8 +302,8 @@ def endings(w: World, f: v.Frame) -> dict[str, Page]:
     begin = text("This order was cancelled. Please start again.")
     head = w.order(Operation.REKEY, 0, can_cancel=False)
     pages: dict[str, Page] = {}
-    for state in (OrderState.EXPIRED, OrderState.CANCELLED, OrderState.HELD, OrderState.REFUSED):
-        held = state is OrderState.HELD
+    for state in (OrderState.EXPIRED, OrderState.CANCELLED, OrderState.LOCKED, OrderState.REFUSED):
+        held = state is OrderState.LOCKED
         what, retry = (call, None) if held else (begin, again)
         pages[f"ended-{state.value}"] = s.EndedStepPage(f, head, state, why, what, retry)
     return pages

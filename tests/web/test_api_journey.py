@@ -27,9 +27,9 @@ class RelyingParty:
         self._openssl = str(program("openssl"))
         self._at = str(int(world.clock.now().timestamp()))
 
-    async def fetch(self, leaf: bytes) -> None:
+    async def fetch(self, record: bytes) -> None:
         """Get issuer, root and CRL from the addresses that the certificate names."""
-        certificate = x509.load_der_x509_certificate(leaf)
+        certificate = x509.load_der_x509_certificate(record)
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
         issuers = next(d for d in access if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS)
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
@@ -47,25 +47,25 @@ class RelyingParty:
         (self._folder / "root.pem").write_bytes(root)
         crls = crl.public_bytes(Encoding.PEM) + root_crl.public_bytes(Encoding.PEM)
         (self._folder / "crl.pem").write_bytes(crls)
-        (self._folder / "leaf.pem").write_bytes(pem(leaf))
+        (self._folder / "leaf.pem").write_bytes(pem(record))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self._openssl, *arguments], cwd=self._folder, capture_output=True, text=True, check=False, timeout=30
         )
 
-    async def crl_says(self, leaf: bytes) -> str:
+    async def crl_says(self, record: bytes) -> str:
         """What `openssl verify -crl_check` says of a certificate."""
-        await self.fetch(leaf)
+        await self.fetch(record)
         done = self.run(
             *("verify", "-x509_strict", "-crl_check_all", "-attime", self._at, "-CAfile", "root.pem"),
             *("-untrusted", "issuer.pem", "-CRLfile", "crl.pem", "leaf.pem"),
         )
         return done.stdout + done.stderr
 
-    async def ocsp_says(self, leaf: bytes) -> str:
+    async def ocsp_says(self, record: bytes) -> str:
         """What `openssl ocsp` says of a certificate: request, answer and check are its own."""
-        await self.fetch(leaf)
+        await self.fetch(record)
         self.run("ocsp", "-issuer", "issuer.pem", "-cert", "leaf.pem", "-reqout", "request.der")
         request = (self._folder / "request.der").read_bytes()
         answer = await self._world.browser().request(

@@ -120,7 +120,7 @@ def json_call(browser: Browser, method: str, path: str, **headers: str) -> Any:
     return browser.request(method, path, json=body_of(path), headers=headers)
 
 
-class Recorder:
+class AuditLog:
     """A part of the house that notes which of its verbs are called."""
 
     def __init__(self, name: str, part: object, seen: set[str]) -> None:
@@ -142,7 +142,7 @@ PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "rev
 
 
 def recording(world: World, seen: set[str]) -> World:
-    parts = {name: Recorder(name, getattr(world.doors, name), seen) for name in PARTS}
+    parts = {name: AuditLog(name, getattr(world.doors, name), seen) for name in PARTS}
     return world.with_doors(est_url="https://est.example.com", **parts)
 
 

@@ -14,7 +14,7 @@ from chopmark.app.web import est_door
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.web.client_certificate import from_proxy, from_tls
 from chopmark.web.est import STATUS, Est
 from tests.web.counter import PERSON, Errand, World, errand, problem
@@ -212,7 +212,7 @@ class Away:
 
 
 async def test_a_store_that_is_away_is_said_with_when_to_come_again(world: World) -> None:
-    made = Est(replace(door(world)._door, program=cast("ProgramDesk", Away())))
+    made = Est(replace(door(world)._door, program=cast("ProgramEnrolment", Away())))
     headers = {**TYPE, "X-Client-Certificate": escaped(world.old_key("C10001")[1])}
     answer = await ask(made, "simplereenroll", headers=headers, content=body())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

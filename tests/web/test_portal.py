@@ -111,11 +111,11 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     """The state that a crash between submitting and issuing leaves."""
     order = await (await errand(world, "C10001")).until("review", "rekey")
     consent = order.order["consent"]["sha256"]
-    file = await world.house.desk.files.order(CustomerId("C10001"), order.order["id"])
-    assert file is not None
-    assert file.order.approved_login is not None
-    acting = ActingLogin(file.order.approved_login, file.order.login_factors, file.order.login_factors)
-    assert await world.house.rekey._issuing.submit(file, consent, acting) is not None
+    snapshot = await world.house.context.snapshots.order(CustomerId("C10001"), order.order["id"])
+    assert snapshot is not None
+    assert snapshot.order.approved_login is not None
+    acting = ActingLogin(snapshot.order.approved_login, snapshot.order.login_factors, snapshot.order.login_factors)
+    assert await world.house.rekey._issuing.submit(snapshot, consent, acting) is not None
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"
@@ -267,9 +267,9 @@ async def test_many_and_double_fields_and_files_do_not_confuse_the_sign_in(world
     browser = world.browser()
     await browser.get("/sign-in")
     token = browser.token
-    files = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
+    snapshots = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
     answer = await browser.request(
-        "POST", "/sign-in", data={"_csrf_token": token}, files=files, headers={"Origin": URL}
+        "POST", "/sign-in", data={"_csrf_token": token}, snapshots=snapshots, headers={"Origin": URL}
     )
     assert answer.status_code == 400
     twice = f"_csrf_token={token}&who=C10001&who=C10002&password=x&password=y"
@@ -329,7 +329,7 @@ async def test_terms_and_the_ca_s_page_say_what_a_private_ca_s_signature_is_in_l
     order = await errand(world, "C10003")
     await order.start("enrol")
     assert (await order.bind()).status_code == 200
-    stored = await world.house.desk.orders.get(OrderId(order.order["id"]))
+    stored = await world.house.context.orders.get(OrderId(order.order["id"]))
     assert stored is not None
     told = consent_for(stored, "X")
     assert sum("does not presume" in sentence.msgid for sentence in told.sentences) == 1

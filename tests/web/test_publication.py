@@ -23,12 +23,12 @@ TYPE = "application/ocsp-response"
 class Known:
     """A certificate and its issuer."""
 
-    leaf: x509.Certificate
+    record: x509.Certificate
     issuer: x509.Certificate
 
     def request(self, nonce: bytes | None = None) -> bytes:
         """An OCSP request of another library."""
-        builder = ocsp.OCSPRequestBuilder().add_certificate(self.leaf, self.issuer, hashes.SHA1())
+        builder = ocsp.OCSPRequestBuilder().add_certificate(self.record, self.issuer, hashes.SHA1())
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         return builder.build().public_bytes(Encoding.DER)
@@ -36,9 +36,9 @@ class Known:
 
 @pytest.fixture
 def known(world: World) -> Known:
-    _, leaf = world.old_key("C10002")
+    _, record = world.old_key("C10002")
     issuer = world.doors.authorities[0].certificate
-    return Known(x509.load_der_x509_certificate(leaf), x509.load_der_x509_certificate(issuer))
+    return Known(x509.load_der_x509_certificate(record), x509.load_der_x509_certificate(issuer))
 
 
 def read(answer: Answer) -> ocsp.OCSPResponse:
@@ -57,7 +57,7 @@ async def test_a_posted_request_is_answered_and_never_cached(world: World, known
     said = read(answer)
     assert said.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
     assert said.certificate_status is ocsp.OCSPCertStatus.GOOD
-    assert said.serial_number == known.leaf.serial_number
+    assert said.serial_number == known.record.serial_number
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-length"] == str(len(answer.content))
 
@@ -101,7 +101,7 @@ async def test_what_proxies_and_clients_make_of_the_address_is_understood(
     said = read(answer)
     assert said.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
     assert said.certificate_status is ocsp.OCSPCertStatus.GOOD
-    assert said.serial_number == known.leaf.serial_number
+    assert said.serial_number == known.record.serial_number
 
 
 async def raw_get(world: World, path: str) -> Answer:

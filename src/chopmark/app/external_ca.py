@@ -8,17 +8,17 @@ from pathlib import Path
 from cryptography import x509
 
 from chopmark.app.settings import Settings
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.ca import approval
 from chopmark.ca.approval import Approvals
-from chopmark.ca.cfssl import AuthKey, CfsslClient
-from chopmark.ca.cmp import CmpClient
-from chopmark.ca.est import EstClient
-from chopmark.ca.foreign import ForeignIssuer, Terms
-from chopmark.ca.foreign_ports import Client, Known, Requests
+from chopmark.ca.external.cfssl import AuthKey, CfsslClient
+from chopmark.ca.external.cmp import CmpClient
+from chopmark.ca.external.est import EstClient
+from chopmark.ca.external.issuer import ExternalCaTerms, ExternalIssuer
+from chopmark.ca.external.ports import Client, ExternalCaExpectations, Requests
+from chopmark.ca.external.wire import Address, Said, Wire
 from chopmark.ca.ports import Issuer
 from chopmark.ca.succession import Succession
-from chopmark.ca.wire import Address, Said, Wire
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import IssuerId, Secret
 from chopmark.pki.cmp import Shared
@@ -95,11 +95,11 @@ def _id(settings: Settings, anchors: Anchors) -> IssuerId:
 
 
 def known_of(
-    settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str], terms: approval.Terms
-) -> Known:
+    settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str], terms: approval.ApprovalTerms
+) -> ExternalCaExpectations:
     """Return what stored certificates of other CAs are held to. Raises ExternalFault."""
     anchors = None if settings.issuer == "embedded" else anchors_of(settings)
-    return Known(
+    return ExternalCaExpectations(
         issuer=None if anchors is None else _id(settings, anchors),
         anchors=anchors,
         naming=Naming(settings.issuer_naming),
@@ -114,7 +114,7 @@ class Means:
     """What an issuer works with."""
 
     requests: Requests
-    recorder: Recorder
+    audit_log: AuditLog
     clock: Clock
     entropy: Entropy
     approvals: Approvals
@@ -130,11 +130,11 @@ def certifier_of(
     return present if own is None else Succession(present, own)
 
 
-def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ForeignIssuer:
+def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ExternalIssuer:
     """Return the other CA as an issuer. Raises ExternalFault."""
     anchors = anchors_of(settings)
     names = _issuing(anchors).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    terms = Terms(
+    terms = ExternalCaTerms(
         issuer=_id(settings, anchors),
         title=settings.issuer_title or (str(names[0].value) if names else settings.issuer),
         anchors=anchors,
@@ -145,7 +145,7 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
         constants=constants,
     )
     client = client_of(settings, anchors, means.clock, means.entropy)
-    return ForeignIssuer(terms, client, means.requests, means.recorder, means.clock, means.entropy, means.approvals)
+    return ExternalIssuer(terms, client, means.requests, means.audit_log, means.clock, means.entropy, means.approvals)
 
 
 async def reach(settings: Settings) -> str | None:

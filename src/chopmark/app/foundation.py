@@ -25,19 +25,19 @@ from chopmark.audit.headkey import FileHeadSigner
 from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import AuditKey, AuditKeys
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
+from chopmark.audit.record import AuditKey, AuditKeys
 from chopmark.audit.restorewatch import LOOK_EVERY_S, RestoreWatch
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.ports import Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.jobs.cleanup import CleanUp
 from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
@@ -54,13 +54,13 @@ from chopmark.keys.shares import Shares
 from chopmark.messaging.failover import Router
 from chopmark.messaging.templates import Sender
 from chopmark.ra.blocking import KeyBlocks
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
+from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.holds import Holds
-from chopmark.ra.intake import Intake, rules_of
-from chopmark.ra.overview import Counter
+from chopmark.ra.locks import CustomerLocks
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import PRESETS, Policy
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
@@ -72,21 +72,21 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journaled import JournaledLedger
 from chopmark.store.repositories.audit.log import AuditLedger
 from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
-from chopmark.store.repositories.ca.foreign import RequestLedger
+from chopmark.store.repositories.ca.external import RequestLedger
 from chopmark.store.repositories.identity.customers import RecordLedger
 from chopmark.store.repositories.installation import Installation
-from chopmark.store.repositories.limits import CounterLedger
+from chopmark.store.repositories.limits import RateLimitRepository
 from chopmark.store.repositories.lives import LifeLedger
 from chopmark.store.repositories.messaging.dispatch import DispatchLedger
 from chopmark.store.repositories.messaging.inbox import InboxLedger
 from chopmark.store.repositories.messaging.outbox import WorkLedger
 from chopmark.store.repositories.ra.credentials import CredentialLedger
-from chopmark.store.repositories.ra.files import FileLedger
-from chopmark.store.repositories.ra.holdings import HoldingLedger
+from chopmark.store.repositories.ra.customer_import import SqlRegistry
+from chopmark.store.repositories.ra.files import SnapshotRepository
+from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyLedger
 from chopmark.store.repositories.ra.orders import OrderLedger
 from chopmark.store.repositories.ra.reentry import ReentryLedger
-from chopmark.store.repositories.ra.registry import SqlRegistry
 from chopmark.store.repositories.ra.submissions import SubmissionLedger
 from chopmark.store.repositories.staff.changes import StaffLedger
 from chopmark.store.repositories.stepup.challenges import ChallengeLedger, FailureLedger
@@ -127,7 +127,7 @@ class House(WithBuiltIn):
     clockwatch: ClockWatch
     entropy: Entropy
     installation: Installation
-    recorder: Recorder
+    audit_log: AuditLog
     ledger: AuditLedger
     audit_key: AuditKey
     head_signer: FileHeadSigner
@@ -137,9 +137,9 @@ class House(WithBuiltIn):
     people: People
     gate: PasswordGate
     records: RecordLedger
-    door: Door
-    launches: LaunchDesk
-    desk: Desk
+    session_service: SessionService
+    launches: LaunchTickets
+    context: RaContext
     verifier: Verifier
     challenges: ChallengeLedger
     works: WorkLedger
@@ -152,13 +152,13 @@ class House(WithBuiltIn):
     status: StatusLedger
     enrolment: Enrolment
     rekey: Rekey
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     suspension: Suspension
     key_blocks: KeyBlocks
-    counter: Counter
-    holds: Holds
-    intake: Intake
+    customer_queries: CustomerQueries
+    holds: CustomerLocks
+    customer_import: CustomerImport
     inbox: InboxLedger
     idempotency: IdempotencyLedger
     router: Router
@@ -187,7 +187,7 @@ class _Ground:
     audit_key: AuditKey
     sealer: Sealer
     ledger: AuditLedger
-    recorder: Recorder
+    audit_log: AuditLog
     certificates: CertificateLedger
     status: StatusLedger
     keyring: Keyring
@@ -215,8 +215,8 @@ async def _ground(
     installation = Installation(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
-    recorder = Recorder(ledger, audit_key, clock)
-    terms = Terms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
+    audit_log = AuditLog(ledger, audit_key, clock)
+    terms = ApprovalTerms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
     watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine), clock)
@@ -231,7 +231,7 @@ async def _ground(
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
         ledger=ledger,
-        recorder=recorder,
+        audit_log=audit_log,
         certificates=certificates,
         status=StatusLedger(engine),
         keyring=Keyring(
@@ -239,7 +239,7 @@ async def _ground(
         ),
         clock=clock,
         entropy=entropy,
-        approvals=Approvals(terms, certificates, CounterLedger(engine), recorder, clock),
+        approvals=Approvals(terms, certificates, RateLimitRepository(engine), audit_log, clock),
         heads=heads,
         journal=Journal(folder, journal_key, lambda: watch.behind, clock, entropy),
         restorewatch=watch,
@@ -287,7 +287,7 @@ def _means(ground: _Ground) -> authorities.Means:
         ground.brand,
         ground.certificates,
         ground.status,
-        ground.recorder,
+        ground.audit_log,
         ground.keyring,
         ground.clock,
         ground.entropy,
@@ -327,30 +327,48 @@ async def build(
         raise
 
 
-def _desk(ground: _Ground, people: People) -> Desk:
+def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
-    orders, holdings = OrderLedger(engine), HoldingLedger(engine)
-    counters, files, submissions = CounterLedger(engine), FileLedger(engine), SubmissionLedger(engine)
+    orders, holdings = OrderLedger(engine), SubscriberCertificateRepository(engine)
+    rate_limits, snapshots, submissions = (
+        RateLimitRepository(engine),
+        SnapshotRepository(engine),
+        SubmissionLedger(engine),
+    )
     policy, portal, journal = ground.policy, ground.portal, ground.journal
-    return Desk(
-        orders, holdings, people, counters, ground.recorder, policy, portal, clock, entropy, files, submissions, journal
+    return RaContext(
+        orders,
+        holdings,
+        people,
+        rate_limits,
+        ground.audit_log,
+        policy,
+        portal,
+        clock,
+        entropy,
+        snapshots,
+        submissions,
+        journal,
     )
 
 
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
-    engine, recorder, clock, entropy = ground.engine, ground.recorder, ground.clock, ground.entropy
+    engine, audit_log, clock, entropy = ground.engine, ground.audit_log, ground.clock, ground.entropy
     few = ground.settings.import_percent, ground.settings.import_floor
     people = People(records := RecordLedger(engine), ground.sealer)
-    way = doorway(engine, people, recorder, clock, entropy, key_of(ground.settings, "csrf_key"))
-    desk = _desk(ground, people)
+    way = doorway(engine, people, audit_log, clock, entropy, key_of(ground.settings, "csrf_key"))
+    context = _context(ground, people)
     challenges, failures, requests = ChallengeLedger(engine), FailureLedger(engine), RequestLedger(engine)
-    verifier = Verifier(challenges, ground.otp_keys, ground.portal, recorder, clock, entropy)
+    verifier = Verifier(challenges, ground.otp_keys, ground.portal, audit_log, clock, entropy)
     head_signer, inbox, staff = head_signer_of(ground.settings), InboxLedger(engine), StaffLedger(engine)
-    profile, means = profile_named(ground.settings.profile), Means(requests, recorder, clock, entropy, ground.approvals)
+    profile, means = (
+        profile_named(ground.settings.profile),
+        Means(requests, audit_log, clock, entropy, ground.approvals),
+    )
     own = None if built_in is None else built_in.issuer
     line = tuple(ca.authority for ca in (built_in, *earlier) if ca is not None)
     certifier = certifier_of(ground.settings, own, profile, authorities.constants(ground.brand), means)
-    rekey, revocation = Rekey(desk, verifier, failures, certifier), Revocation(desk, certifier)
+    rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
     return House(
         settings=ground.settings,
         policy=ground.policy,
@@ -361,7 +379,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         clockwatch=watch,
         entropy=entropy,
         installation=ground.installation,
-        recorder=recorder,
+        audit_log=audit_log,
         ledger=ground.ledger,
         audit_key=ground.audit_key,
         head_signer=head_signer,
@@ -371,9 +389,9 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         people=people,
         gate=way.gate,
         records=records,
-        door=way.door,
+        session_service=way.session_service,
         launches=way.launches,
-        desk=desk,
+        context=context,
         verifier=verifier,
         challenges=challenges,
         works=WorkLedger(engine),
@@ -384,15 +402,17 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         requests=requests,
         stamps=open_stamps(ground, line, ground.heads, head_signer.public_key, watch.trouble),
         status=ground.status,
-        enrolment=Enrolment(desk, programs=bool(ground.settings.est_url)),
+        enrolment=Enrolment(context, programs=bool(ground.settings.est_url)),
         rekey=rekey,
-        program=ProgramDesk(desk, rekey, CredentialLedger(engine)),
+        program=ProgramEnrolment(context, rekey, CredentialLedger(engine)),
         revocation=revocation,
-        suspension=Suspension(desk, staff, own),
-        key_blocks=KeyBlocks(desk, staff, certifier, revocation),
-        counter=Counter(desk, overlap=certifier.allows_overlap),
-        holds=Holds(desk, failures),
-        intake=Intake(SqlRegistry(engine), ground.sealer, recorder, clock, entropy, rules_of(ground.policy, *few)),
+        suspension=Suspension(context, staff, own),
+        key_blocks=KeyBlocks(context, staff, certifier, revocation),
+        customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
+        holds=CustomerLocks(context, failures),
+        customer_import=CustomerImport(
+            SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)
+        ),
         inbox=inbox,
         idempotency=IdempotencyLedger(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
@@ -426,13 +446,13 @@ def tasks(house: House) -> tuple[Task, ...]:
             house.verifier,
             house.people,
             Carrier(house.router, sender),
-            house.recorder,
+            house.audit_log,
             house.clock,
             f"{holder}-{lane}",
         )
 
-    desk = house.desk
-    resume = Resume(desk.orders, desk.submissions, house.rekey, house.enrolment, house.policy, house.clock)
+    context = house.context
+    resume = Resume(context.orders, context.submissions, house.rekey, house.enrolment, house.policy, house.clock)
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
@@ -459,7 +479,7 @@ def tasks(house: House) -> tuple[Task, ...]:
 
 def reentry_of(house: House) -> Reentry:
     """Return what enters again what the journal has and the database lacks."""
-    verbs = Verbs(house.desk, house.rekey, house.enrolment)
+    verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
     records, states = ReentryLedger(engine), JournaledLedger(engine)
-    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.recorder, verbs)
+    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.audit_log, verbs)

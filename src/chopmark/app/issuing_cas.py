@@ -10,11 +10,11 @@ from cryptography import x509
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.journaling import Journal
-from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.audit.restorewatch import RestoreWatch
 from chopmark.ca.approval import Approvals
-from chopmark.ca.embedded import Authority, Blueprint, Books, EmbeddedIssuer
+from chopmark.ca.embedded import Authority, Books, EmbeddedIssuer, IssuerConfig
 from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import IssuerRow, Names
 from chopmark.ca.shipped import profile_named, shipped_profiles
@@ -28,13 +28,13 @@ from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
-from chopmark.va.lookout import Lookout
 from chopmark.va.overlay import Overlaid
 from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
 from chopmark.va.responder import Responder, ResponderKey
+from chopmark.va.status_watcher import StatusWatcher
 from chopmark.web.brand import Brand
 
 ISSUER = IssuerId("investor")
@@ -54,7 +54,7 @@ class Means:
     brand: Brand
     certificates: CertificateLedger
     status: StatusLedger
-    recorder: Recorder
+    audit_log: AuditLog
     keyring: Keyring
     clock: Clock
     entropy: Entropy
@@ -76,7 +76,7 @@ class Ca:
     publisher: Publisher
     renewal: ResponderRenewal
     root: IssuerId
-    lookout: Lookout
+    status_watcher: StatusWatcher
     """One for all CAs of a process."""
 
 
@@ -133,12 +133,12 @@ async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
     if not line:
         raise Unopened("there is no CA yet: run `chopmark ca init` or `chopmark ca ceremony`")
     chains = {one.row.id: (one.row.certificate, *one.row.chain) for one in line}
-    lookout = Lookout(means.status)
-    (issuing,) = (_open(means, one, chains, lookout) for one in line if one.row.issues)
-    return issuing, tuple(_open(means, one, chains, lookout) for one in reversed(line) if not one.row.issues)
+    status_watcher = StatusWatcher(means.status)
+    (issuing,) = (_open(means, one, chains, status_watcher) for one in line if one.row.issues)
+    return issuing, tuple(_open(means, one, chains, status_watcher) for one in reversed(line) if not one.row.issues)
 
 
-def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], lookout: Lookout) -> Ca:
+def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], status_watcher: StatusWatcher) -> Ca:
     row, settings, clock = one.row, means.settings, means.clock
     status = Overlaid(means.status, means.restorewatch)
     view = IssuerView.read(row.id, row.certificate)
@@ -155,7 +155,7 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     authority = Authority(view, row.chain, signer, row.name)
     profile = profile_named(settings.profile)
     publication = Publication(settings.publication_url)
-    blueprint = Blueprint(
+    issuer_config = IssuerConfig(
         {profile.name: profile},
         constants(means.brand),
         publication,
@@ -163,25 +163,25 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
         tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    responder = Responder(key, status, clock, lookout=lookout, opened=means.keyring.open)
+    responder = Responder(key, status, clock, status_watcher=status_watcher, opened=means.keyring.open)
     return Ca(
         authority,
-        _issuer(means, authority, blueprint, chains),
+        _issuer(means, authority, issuer_config, chains),
         responder,
         Presigner(view, responder, status, means.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
-        Publisher(view, signer, profile.shards, publication, status, means.recorder, clock),
-        ResponderRenewal(view, row.chain, signer, settings.node, status, means.recorder, clock, means.entropy),
+        Publisher(view, signer, profile.shards, publication, status, means.audit_log, clock),
+        ResponderRenewal(view, row.chain, signer, settings.node, status, means.audit_log, clock, means.entropy),
         one.root,
-        lookout,
+        status_watcher,
     )
 
 
 def _issuer(
-    means: Means, authority: Authority, blueprint: Blueprint, chains: Mapping[IssuerId, tuple[bytes, ...]]
+    means: Means, authority: Authority, issuer_config: IssuerConfig, chains: Mapping[IssuerId, tuple[bytes, ...]]
 ) -> EmbeddedIssuer:
-    books = Books(means.certificates, means.recorder, CaJournal(means.journal, means.clock))
-    return EmbeddedIssuer(authority, blueprint, books, means.clock, means.entropy, means.approvals, chains)
+    books = Books(means.certificates, means.audit_log, CaJournal(means.journal, means.clock))
+    return EmbeddedIssuer(authority, issuer_config, books, means.clock, means.entropy, means.approvals, chains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +213,14 @@ def ca_names(means: Means, number: int) -> Names:
 
 def found(means: Means, algorithm: KeyAlgorithm) -> Founded:
     """Return the first CA, its key files under the one pass-phrase of the secrets. Raises CeremonyFailed."""
-    from chopmark.ca import ceremony  # noqa: PLC0415 - pkilint is heavy
+    from chopmark.ca.ceremony import founding  # noqa: PLC0415 - pkilint is heavy
 
     settings = means.settings
     held = None
     if settings.signer == "pkcs11":
         labels = f"chopmark-{ISSUER}", f"chopmark-{ISSUER}-ocsp"
-        held = ceremony.HeldKeys(*(ceremony.HeldKey(*means.keyring.hold(x, algorithm)) for x in labels))
-    founded = ceremony.found(
+        held = founding.HeldKeys(*(founding.HeldKey(*means.keyring.hold(x, algorithm)) for x in labels))
+    founded = founding.found(
         ISSUER,
         ca_names(means, 1),
         Secret(settings.ca_passphrase.get_secret_value()),
@@ -245,12 +245,12 @@ def root_list(der: bytes) -> Crl:
 async def take_in(means: Means, taken: Taken) -> bool:
     """Have a CA issue from now on, and publish its root's list; False when another CA has its id. Twice is once."""
 
-    async def add(pen: Pen) -> bool:
+    async def add(builder: RecordBuilder) -> bool:
         people = {"by": taken.by, "approved_by": taken.approved_by} if taken.by else {}
-        leaf = pen.leaf(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
-        return await means.certificates.add_issuer(taken.row, means.clock.now(), leaf)
+        record = builder.record(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
+        return await means.certificates.add_issuer(taken.row, means.clock.now(), record)
 
-    if not await means.recorder.write(system_chain("ca"), add):
+    if not await means.audit_log.write(system_stream("ca"), add):
         rows = await means.certificates.issuers()
         if taken.row.certificate not in (row.certificate for row in rows if row.id == taken.row.id):
             return False
@@ -264,11 +264,11 @@ async def publish_root_list(
     """Publish a root's list; False when one with the same or a higher number is there."""
     people = {"by": by, "approved_by": approved_by} if by else {}
 
-    async def publish(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
-        return await means.status.publish(root, 0, made, leaf)
+    async def publish(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
+        return await means.status.publish(root, 0, made, record)
 
-    return await means.recorder.write(system_chain("ca"), publish)
+    return await means.audit_log.write(system_stream("ca"), publish)
 
 
 def title(ca: Ca) -> str:

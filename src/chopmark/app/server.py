@@ -66,7 +66,7 @@ async def run_demo(settings: Settings) -> int:
     say(f"where to go, and who is who: {settings.data / 'demo' / 'README.txt'}")
     say(f"open {settings.portal_url}/demo, or sign in at {settings.portal_url}/sign-in")
     async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         built = app.create(doors(house, await demo_of(house)))
         server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
         stop = asyncio.Event()
@@ -94,7 +94,7 @@ async def run_est(settings: Settings) -> int:
     if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
         raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
     async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         door, sockets = est_door(house), None
         how: dict[str, Any] = {"port": settings.est_port}
         if settings.est_socket is not None:

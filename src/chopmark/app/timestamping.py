@@ -10,7 +10,7 @@ from chopmark.audit.anchoring import Anchoring, Places
 from chopmark.audit.clockwatch import Trouble
 from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import HeadFile
-from chopmark.audit.recorder import Recorder
+from chopmark.audit.log import AuditLog
 from chopmark.ca.embedded import Authority
 from chopmark.core.clock import Clock, Entropy
 from chopmark.jobs.loop import Task
@@ -60,7 +60,7 @@ class Ground(Protocol):
         ...
 
     @property
-    def recorder(self) -> Recorder:
+    def audit_log(self) -> AuditLog:
         """The way to leaves."""
         ...
 
@@ -104,7 +104,7 @@ class Stamps:
             return ()
         ground, keys = self.ground, self.keys
         places = Places(ground.ledger, self.anchors, self.heads)
-        anchoring = Anchoring(places, self.stamping, [self.head_key], ground.recorder, ground.clock, holder)
+        anchoring = Anchoring(places, self.stamping, [self.head_key], ground.audit_log, ground.clock, holder)
 
         async def anchored() -> int:
             if keys is not None and await self.not_after() is None:
@@ -160,7 +160,7 @@ def _keys(ground: Ground, certifier: Certifier, records: TimestampLedger) -> Tim
             return ground.keyring.hold(f"chopmark-{certifier.issuer.id}-tsa", KeyAlgorithm.P256)
         return ground.keyring.make(KeyAlgorithm.P256, ground.entropy.token(32))
 
-    return TimestampKeys(certifier, subject, new_key, records, ground.recorder, ground.clock, ground.entropy)
+    return TimestampKeys(certifier, subject, new_key, records, ground.audit_log, ground.clock, ground.entropy)
 
 
 def _remote(url: str) -> Ask:

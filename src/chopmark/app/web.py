@@ -30,7 +30,7 @@ from chopmark.store.repositories.ra.feed import FeedLedger
 from chopmark.store.repositories.ra.slips import SlipLedger
 from chopmark.store.repositories.ra.stops import StopLedger
 from chopmark.store.repositories.stepup.challenges import FailureLedger
-from chopmark.va import lookout
+from chopmark.va import status_watcher
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
@@ -76,18 +76,18 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         clock=house.clock,
         entropy=house.entropy,
         people=house.people,
-        door=house.door,
-        entrance=Entrance(house.desk),
+        session_service=house.session_service,
+        entrance=Entrance(house.context),
         launches=house.launches,
         enrolment=house.enrolment,
         rekey=house.rekey,
-        possession=Possession(house.desk),
-        slips=SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine)),
+        possession=Possession(house.context),
+        slips=SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine)),
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,
-        stopping=StopDesk(house.desk, StopLedger(house.engine)),
-        counter=house.counter,
+        stopping=StopDesk(house.context, StopLedger(house.engine)),
+        customer_queries=house.customer_queries,
         idempotency=house.idempotency,
         responders={ca.authority.view.id: ca.responder for ca in house.cas},
         timestamps=house.stamps.authority,
@@ -135,10 +135,12 @@ def looks(house: House) -> tuple[loop.Task, ...]:
     """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
 
     def everywhere() -> None:
-        for seen in {ca.lookout for ca in house.cas}:
+        for seen in {ca.status_watcher for ca in house.cas}:
             seen.forget()
 
-    changes = (loop.Task("look", one.look, lookout.EVERY_S, one.rest) for one in {ca.lookout for ca in house.cas})
+    changes = (
+        loop.Task("look", one.look, status_watcher.EVERY_S, one.rest) for one in {ca.status_watcher for ca in house.cas}
+    )
     who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in house.cas)
     return (heads(house, everywhere), *changes, *who)
 
@@ -184,7 +186,7 @@ class Server:
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         house = await self._stack.enter_async_context(opened(self._settings))
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         demo = None if self._demo is None else await self._demo(house)
         self._app = app.create(doors(house, demo)).asgi
         stop = asyncio.Event()
@@ -224,5 +226,5 @@ async def work(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.recorder)
+        await record_policy(house.policy, house.installation, house.audit_log)
         await loop.run(tasks(house), stop, alarms(house, "worker"))

@@ -1,4 +1,4 @@
-"""The verifier's part for anchors: RFC 3161 tokens over heads, their leaves, and their copies in the heads file."""
+"""The verifier's part for anchors: RFC 3161 tokens over heads, their records, and their copies in the heads file."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +9,12 @@ from chopmark.audit.checks import Losses, Part, Seen, SeenHead
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Anchored, Code, Finding, Level
 from chopmark.audit.head import Head, head_hash
-from chopmark.audit.leaf import system_chain
 from chopmark.audit.ports import StoredAnchor
+from chopmark.audit.record import system_stream
 from chopmark.pki import tsp_token
 from chopmark.pki.tsp_token import Fault, Stamp, TokenError
 
-ANCHOR_CHAIN = system_chain("anchor")
+ANCHOR_CHAIN = system_stream("anchor")
 LATE = timedelta(hours=2)
 """How long records may be written without an anchor before somebody should look."""
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -30,7 +30,7 @@ _SENTENCES = {
 
 
 class AnchorCheck(Part):
-    """Every anchor's token holds over its head and is no earlier; each has a leaf, and each leaf its anchor.
+    """Every anchor's token holds over its head and is no earlier; each has a record, and each record its anchor.
 
     `roots` are certificates, DER; None leaves open who signed. `filed` are the anchors of the heads file. One that a
     restore has lost with its record holds over the head itself: one that was given up, or one of before the restore.
@@ -54,10 +54,10 @@ class AnchorCheck(Part):
         at = None if self._newest is None else self._newest.at
         return Anchored(self._holding, self._size, at, checked)
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Remember which anchors the trail tells of."""
-        if seen.leaf.chain == ANCHOR_CHAIN and seen.leaf.event == Event.VA_ANCHOR_MADE:
-            facts = json.loads(seen.leaf.facts)
+        if seen.record.chain == ANCHOR_CHAIN and seen.record.event == Event.VA_ANCHOR_MADE:
+            facts = json.loads(seen.record.facts)
             self._told[str(facts.get("anchor_sha256"))] = facts.get("count", 0)
         return ()
 
@@ -90,7 +90,7 @@ class AnchorCheck(Part):
         self._holding, self._size, self._newest = self._holding + 1, anchor.size, stamp
 
     def finish(self) -> Iterator[Finding]:
-        """Compare anchors, their leaves and the heads file."""
+        """Compare anchors, their records and the heads file."""
         for digest, size in self._told.items():
             if self._stored.get(digest) != size:
                 sentence = "The trail tells of this anchor, and it is not here: it was deleted or exchanged."

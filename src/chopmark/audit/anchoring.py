@@ -10,8 +10,8 @@ from typing import Protocol
 from chopmark.audit.anchorcheck import ANCHOR_CHAIN
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head, HeadPublicKey, head_hash, verify_head
+from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import AnchorLog, Anchors, KeptAnchor, Stamper, StoredAnchor
-from chopmark.audit.recorder import Pen, Recorder
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
 from chopmark.core.clock import Clock
@@ -47,14 +47,14 @@ class Anchoring:
         places: Places,
         stamper: Stamper,
         head_keys: Sequence[HeadPublicKey],
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         holder: str,
     ) -> None:
         self._places = places
         self._stamper = stamper
         self._head_keys = head_keys
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._holder = holder
         self._filed: StoredAnchor | None = None
@@ -80,12 +80,12 @@ class Anchoring:
         token, at = await self._stamper.stamp(head_hash(head))  # 3
         kept = KeptAnchor(StoredAnchor(head.size, token), hour, at)
 
-        async def keep(pen: Pen) -> bool:
+        async def keep(builder: RecordBuilder) -> bool:
             digest = sha256(token).hexdigest()
-            leaf = pen.leaf(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
-            return await self._places.anchors.keep(kept, leaf)
+            record = builder.record(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
+            return await self._places.anchors.keep(kept, record)
 
-        if not await self._recorder.write(ANCHOR_CHAIN, keep):  # 4
+        if not await self._audit_log.write(ANCHOR_CHAIN, keep):  # 4
             return 0
         await self._file(kept.anchor)  # 5
         return 1

@@ -1,7 +1,7 @@
 """The parts of the verifier: each looks at the same stream of records for one kind of damage.
 
-A part is fed leaves in tree order, then the unsequenced ones; a head right after the last leaf it
-covers, an anchor right after its head; chain rows at the end. It keeps no leaf: its memory grows with
+A part is fed leaves in tree order, then the unsequenced ones; a head right after the last record it
+covers, an anchor right after its head; chain rows at the end. It keeps no record: its memory grows with
 chains, not with leaves.
 """
 
@@ -15,8 +15,8 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding, Level
 from chopmark.audit.head import FIRST_HEAD, Head, HeadPublicKey, encode_head, head_hash, verify_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import GENESIS, AuditKeys, StoredLeaf, Tip, is_count, new_chain, parse_stamp
 from chopmark.audit.ports import StoredAnchor, TableRow
+from chopmark.audit.record import GENESIS, AuditKeys, StoredRecord, Tip, is_count, new_stream, parse_stamp
 from chopmark.audit.tree import Frontier, hash_leaf
 
 
@@ -24,7 +24,7 @@ from chopmark.audit.tree import Frontier, hash_leaf
 class Seen:
     """A well-formed leaf with the bytes that its MAC covers and its hash."""
 
-    leaf: StoredLeaf
+    record: StoredRecord
     canonical: bytes
     leaf_hash: bytes
 
@@ -40,7 +40,7 @@ class SeenHead:
 class Part:
     """One kind of check; every method yields what it finds."""
 
-    def leaf(self, _seen: Seen, /) -> Iterable[Finding]:
+    def record(self, _seen: Seen, /) -> Iterable[Finding]:
         """Look at a well-formed leaf."""
         return ()
 
@@ -75,21 +75,21 @@ class Losses(Protocol):
 
     @property
     def kept(self) -> int:
-        """How many leaves the last restore has kept; 0 without one."""
+        """How many records the last restore has kept; 0 without one."""
         ...
 
 
-def see(leaf: StoredLeaf) -> Seen:
-    """Return the leaf with bytes and hash; raises ValueError when a column is malformed."""
-    if leaf.index is not None and not is_count(leaf.index):
+def see(record: StoredRecord) -> Seen:
+    """Return the record with bytes and hash; raises ValueError when a column is malformed."""
+    if record.index is not None and not is_count(record.index):
         raise ValueError("the index is not an integer of zero or more")
-    canonical = leaf.canonical()
-    return Seen(leaf, canonical, hash_leaf(canonical + leaf.mac))
+    canonical = record.canonical()
+    return Seen(record, canonical, hash_leaf(canonical + record.mac))
 
 
-def place_of(leaf: StoredLeaf) -> str:
-    """Return where a leaf stands."""
-    return leaf.leaf_id if leaf.index is None else f"index {leaf.index} ({leaf.leaf_id})"
+def place_of(record: StoredRecord) -> str:
+    """Return where a record stands."""
+    return record.leaf_id if record.index is None else f"index {record.index} ({record.leaf_id})"
 
 
 class MacCheck(Part):
@@ -98,54 +98,58 @@ class MacCheck(Part):
     def __init__(self, keys: AuditKeys) -> None:
         self._keys = keys
 
-    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+    def record(self, seen: Seen, /) -> Iterator[Finding]:
         """Check the MAC."""
-        leaf = seen.leaf
-        key = self._keys.get(leaf.kid)
+        record = seen.record
+        key = self._keys.get(record.kid)
         if key is None:
-            yield Finding(Code.KEY_UNKNOWN, place_of(leaf), f"The leaf names the audit key {leaf.kid!r}, unknown here.")
-        elif not hmac.compare_digest(key.mac(seen.canonical), leaf.mac):
-            yield Finding(Code.MAC_WRONG, place_of(leaf), "The leaf does not match its MAC: it was edited or invented.")
+            yield Finding(
+                Code.KEY_UNKNOWN, place_of(record), f"The leaf names the audit key {record.kid!r}, unknown here."
+            )
+        elif not hmac.compare_digest(key.mac(seen.canonical), record.mac):
+            yield Finding(
+                Code.MAC_WRONG, place_of(record), "The leaf does not match its MAC: it was edited or invented."
+            )
 
 
 class VocabularyCheck(Part):
     """Every event is one that this release knows."""
 
-    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+    def record(self, seen: Seen, /) -> Iterator[Finding]:
         """Look the event up."""
-        leaf = seen.leaf
-        if leaf.event not in Event._value2member_map_:
-            sentence = f"The event {leaf.event!r} is unknown to this release."
-            yield Finding(Code.EVENT_UNKNOWN, place_of(leaf), sentence, Level.WARNING)
+        record = seen.record
+        if record.event not in Event._value2member_map_:
+            sentence = f"The event {record.event!r} is unknown to this release."
+            yield Finding(Code.EVENT_UNKNOWN, place_of(record), sentence, Level.WARNING)
 
 
 class ChainCheck(Part):
-    """Every chain runs 1..n, each leaf names the one before, and the chain row names the last."""
+    """Every chain runs 1..n, each record names the one before, and the chain row names the last."""
 
     def __init__(self) -> None:
         self._tips: dict[str, tuple[int, bytes]] = {}
 
-    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
-        """Check that the leaf continues its chain."""
-        leaf = seen.leaf
-        version, tip_hash = self._tips.get(leaf.chain, (0, GENESIS))
-        if leaf.version > version + 1:
-            missing = f"{version + 1}" if leaf.version == version + 2 else f"{version + 1} to {leaf.version - 1}"
-            yield Finding(Code.CHAIN_GAP, place_of(leaf), f"Before this leaf, its chain lacks version {missing}.")
-        elif leaf.version <= version:
+    def record(self, seen: Seen, /) -> Iterator[Finding]:
+        """Check that the record continues its chain."""
+        record = seen.record
+        version, tip_hash = self._tips.get(record.chain, (0, GENESIS))
+        if record.version > version + 1:
+            missing = f"{version + 1}" if record.version == version + 2 else f"{version + 1} to {record.version - 1}"
+            yield Finding(Code.CHAIN_GAP, place_of(record), f"Before this leaf, its chain lacks version {missing}.")
+        elif record.version <= version:
             yield Finding(
-                Code.CHAIN_REPEATED, place_of(leaf), "The chain already has this version, or is out of order."
+                Code.CHAIN_REPEATED, place_of(record), "The chain already has this version, or is out of order."
             )
-        elif leaf.previous != tip_hash:
-            yield Finding(Code.CHAIN_LINK_WRONG, place_of(leaf), "The leaf does not name the leaf before it.")
-        self._tips[leaf.chain] = (leaf.version, seen.leaf_hash)
+        elif record.previous != tip_hash:
+            yield Finding(Code.CHAIN_LINK_WRONG, place_of(record), "The leaf does not name the leaf before it.")
+        self._tips[record.chain] = (record.version, seen.leaf_hash)
 
     def chain(self, tip: Tip, /) -> Iterator[Finding]:
-        """Check that the row names the last leaf."""
+        """Check that the row names the last record."""
         seen = self._tips.pop(tip.chain, None)
         place = f"{tip.chain}@{tip.version}"
         if seen is None:
-            if tip != new_chain(tip.chain):
+            if tip != new_stream(tip.chain):
                 yield Finding(Code.CHAIN_WITHOUT_LEAVES, place, "The chain row names a leaf, and the chain has none.")
         elif seen != (tip.version, tip.leaf_hash):
             sentence = f"The chain row does not name the chain's last leaf, which is version {seen[0]}."
@@ -158,7 +162,7 @@ class ChainCheck(Part):
 
 
 class TreeCheck(Part):
-    """Every index from 0 to size - 1 is there once, and every head has the root of its leaves."""
+    """Every index from 0 to size - 1 is there once, and every head has the root of its records."""
 
     def __init__(self) -> None:
         self.frontier = Frontier()
@@ -167,18 +171,18 @@ class TreeCheck(Part):
         self._head_size = 0
         self._root_reported = False
 
-    def leaf(self, seen: Seen, /) -> Iterator[Finding]:
+    def record(self, seen: Seen, /) -> Iterator[Finding]:
         """Check the index and grow the tree."""
-        leaf = seen.leaf
-        if leaf.index is None:
+        record = seen.record
+        if record.index is None:
             return
-        if leaf.index > self.size:
-            gap = f"{self.size}" if leaf.index == self.size + 1 else f"{self.size} to {leaf.index - 1}"
+        if record.index > self.size:
+            gap = f"{self.size}" if record.index == self.size + 1 else f"{self.size} to {record.index - 1}"
             yield Finding(Code.INDEX_MISSING, f"index {gap}", "There is no leaf at this place of the tree.")
-        elif leaf.index < self.size:
-            yield Finding(Code.INDEX_REPEATED, place_of(leaf), "Another leaf has this place of the tree.")
-        self.whole = self.whole and leaf.index == self.size
-        self.size = max(self.size, leaf.index + 1)
+        elif record.index < self.size:
+            yield Finding(Code.INDEX_REPEATED, place_of(record), "Another leaf has this place of the tree.")
+        self.whole = self.whole and record.index == self.size
+        self.size = max(self.size, record.index + 1)
         if self.whole:
             self.frontier = self.frontier.append(seen.leaf_hash)
 
@@ -197,7 +201,7 @@ class TreeCheck(Part):
             yield Finding(Code.FRONTIER_WRONG, place, "The frontier stored beside the head is not the tree's.")
 
     def finish(self) -> Iterator[Finding]:
-        """Compare the newest head with the number of leaves."""
+        """Compare the newest head with the number of records."""
         if self._head_size > self.size:
             sentence = f"The newest head counts {self._head_size} leaves, and the tree has {self.size}."
             yield Finding(Code.TREE_CUT, f"index {self.size}", sentence)
@@ -245,11 +249,11 @@ class FileCheck(Part):
             self._by_size.setdefault(head.size, []).append(head)
         self._differing: list[Head] = []
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Compare the file's roots of this size with the tree's."""
-        leaf = seen.leaf
+        record = seen.record
         tree = self._tree
-        if leaf.index is not None and tree.whole:
+        if record.index is not None and tree.whole:
             heads = self._by_size.get(tree.size, ())
             self._differing += [head for head in heads if head.root != tree.frontier.root()]
         return ()
@@ -292,11 +296,11 @@ class DelayCheck(Part):
         self._late = 0
         self._first = ""
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
-        """Count the leaf if it has waited too long."""
-        leaf = seen.leaf
-        if leaf.index is None and parse_stamp(leaf.at) < self._before:
-            self._first = self._first or place_of(leaf)
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
+        """Count the record if it has waited too long."""
+        record = seen.record
+        if record.index is None and parse_stamp(record.at) < self._before:
+            self._first = self._first or place_of(record)
             self._late += 1
         return ()
 
@@ -317,15 +321,15 @@ class PlaceCheck(Part):
         self._late: list[str] = []
         self._early: list[str] = []
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
-        """Remember the leaf until the head comes that placed it."""
-        if seen.leaf.index is not None:
-            self._waiting.append((parse_stamp(seen.leaf.at), place_of(seen.leaf)))
-            self._restored = self._restored or seen.leaf.event == Event.AUDIT_LEDGER_RESTORED
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
+        """Remember the record until the head comes that placed it."""
+        if seen.record.index is not None:
+            self._waiting.append((parse_stamp(seen.record.at), place_of(seen.record)))
+            self._restored = self._restored or seen.record.event == Event.AUDIT_LEDGER_RESTORED
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Compare the times of the leaves that this head placed with its own."""
+        """Compare the times of the records that this head placed with its own."""
         placed, self._waiting = self._waiting, []
         # its records waited for a person who declared the restore
         restored, self._restored = self._restored or seen.head.draft.lost is not None, False

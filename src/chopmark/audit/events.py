@@ -1,4 +1,4 @@
-"""The catalogue of audit events: every state change and every refusal that a leaf can record.
+"""The catalogue of audit events: every state change and every refusal that a record can record.
 
 A name reads `source:subject:action`: the authority that acts, what it acts on, what was done.
 NIST NSR 5.4.1 and OWASP ASVS 16.3 list what has to be recorded; refusals are recorded too.
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Event(StrEnum):
-    """What one leaf records."""
+    """What one record records."""
 
     PORTAL_SESSION_OPENED = "portal:session:opened"
     """A customer signed in and has a session."""
@@ -54,15 +54,15 @@ class Event(StrEnum):
     RA_CODE_CHARGED = "ra:code:charged"
     """One attempt was taken from the challenge before the code was compared."""
     RA_CODE_RIGHT = "ra:code:right"
-    """The code was right; the attempt's failure budget was given back."""
+    """The code was right; the attempt's failure rate limit was given back."""
     RA_CODE_WRONG = "ra:code:wrong"
     """The code was compared and differs."""
     RA_CODE_DEAD = "ra:code:dead"
     """A code was entered that had expired, was used up or had been replaced."""
     RA_SLIP_CHARGED = "ra:slip:charged"
-    """One failure was taken from the budget of codes before an approval slip was compared."""
+    """One failure was taken from the rate limit of codes before an approval slip was compared."""
     RA_SLIP_RIGHT = "ra:slip:right"
-    """The approval slip was right: it stands in for the code, and the failure's budget was given back."""
+    """The approval slip was right: it stands in for the code, and the failure's rate limit was given back."""
     RA_SLIP_WRONG = "ra:slip:wrong"
     """The slip was compared and differs."""
     RA_SLIP_DEAD = "ra:slip:dead"

@@ -1,7 +1,7 @@
 """The ledger as JSON Lines, for an auditor who has no access to the database.
 
 First line: the format's name. Then one record a line, `{"head": ...}`, `{"anchor": ...}`,
-`{"leaf": ...}` or `{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
+`{"record": ...}` or `{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
 exported as it is, and the verifier finds in the export what it would have found in the database.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
-from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
 from chopmark.audit.ports import Source, StoredAnchor, StoredHead, Unreadable
+from chopmark.audit.record import StoredRecord, StreamId, Tip
 
 FORMAT = {"chopmark-audit-export": 1}
 
@@ -28,8 +28,8 @@ async def write_export(source: Source, out: TextIO) -> int:
         out.write(_line({"anchor": {"size": anchor.size, "token": _base64(anchor.token)}}))
         lines += 1
     for stream in (source.sequenced(), source.unsequenced()):
-        async for leaf in stream:
-            out.write(_line({"leaf": _leaf_members(leaf)}))
+        async for record in stream:
+            out.write(_line({"leaf": _leaf_members(record)}))
             lines += 1
     async for tip in source.chains():
         members = {"chain": tip.chain, "hash": _hex(tip.leaf_hash), "version": tip.version}
@@ -42,32 +42,32 @@ async def write_export(source: Source, out: TextIO) -> int:
 class ExportSource:
     """A Source over an export; `open_text` opens the same text anew for each stream.
 
-    A line that cannot be read comes out as Unreadable among the sequenced leaves.
+    A line that cannot be read comes out as Unreadable among the sequenced records.
     """
 
     def __init__(self, open_text: Callable[[], AbstractContextManager[Iterable[str]]]) -> None:
         self._open = open_text
 
-    async def sequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
-        """Yield leaves with an index, and whatever cannot be read."""
+    async def sequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
+        """Yield records with an index, and whatever cannot be read."""
         for number, kind, members in self._records():
             if kind == "unreadable":
                 yield Unreadable(f"line {number}", str(members["why"]))
             elif kind == "leaf" and members.get("index") is not None:
-                yield _leaf(members)
+                yield _record(members)
 
-    async def unsequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
-        """Yield leaves without an index."""
+    async def unsequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
+        """Yield records without an index."""
         for _, kind, members in self._records():
             if kind == "leaf" and members.get("index") is None:
-                yield _leaf(members)
+                yield _record(members)
 
     async def chains(self) -> AsyncIterator[Tip]:
         """Yield chain rows."""
         for _, kind, members in self._records():
             if kind == "chain":
                 version: Any = members.get("version")
-                yield Tip(ChainId(str(members.get("chain"))), version, _octets(members.get("hash")))
+                yield Tip(StreamId(str(members.get("chain"))), version, _octets(members.get("hash")))
 
     async def heads(self) -> AsyncIterator[StoredHead]:
         """Yield heads."""
@@ -93,7 +93,7 @@ class ExportSource:
                 if ended:
                     yield number, "unreadable", {"why": "there is text after the end"}
                     return
-                kind, members = _record(line, first=number == 1)
+                kind, members = _line_members(line, first=number == 1)
                 ended = kind == "end"
                 yield number, kind, members
         if not ended:
@@ -103,7 +103,7 @@ class ExportSource:
 _KINDS = ("leaf", "chain", "head", "anchor")
 
 
-def _record(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
+def _line_members(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -119,27 +119,27 @@ def _record(line: str, *, first: bool) -> tuple[str, dict[str, object]]:
     return "unreadable", {"why": "the line is neither a leaf, a chain, a head nor an anchor"}
 
 
-def _leaf_members(leaf: StoredLeaf | Unreadable) -> dict[str, object]:
-    if isinstance(leaf, Unreadable):
-        return {"place": leaf.place, "unreadable": leaf.why}
+def _leaf_members(record: StoredRecord | Unreadable) -> dict[str, object]:
+    if isinstance(record, Unreadable):
+        return {"place": record.place, "unreadable": record.why}
     return {
-        "at": leaf.at,
-        "chain": leaf.chain,
-        "event": leaf.event,
-        "facts": leaf.facts,
-        "index": leaf.index,
-        "kid": leaf.kid,
-        "mac": _hex(leaf.mac),
-        "previous": _hex(leaf.previous),
-        "version": leaf.version,
+        "at": record.at,
+        "chain": record.chain,
+        "event": record.event,
+        "facts": record.facts,
+        "index": record.index,
+        "kid": record.kid,
+        "mac": _hex(record.mac),
+        "previous": _hex(record.previous),
+        "version": record.version,
     }
 
 
-def _leaf(members: dict[str, object]) -> StoredLeaf:
+def _record(members: dict[str, object]) -> StoredRecord:
     """Return the record as it stands: columns of a wrong type are for the verifier to report."""
     columns: dict[str, Any] = {name: members.get(name) for name in ("chain", "version", "at", "event", "facts", "kid")}
     index: Any = members.get("index")
-    return StoredLeaf(
+    return StoredRecord(
         **columns, previous=_octets(members.get("previous")), mac=_octets(members.get("mac")), index=index
     )
 

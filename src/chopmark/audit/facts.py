@@ -1,4 +1,4 @@
-"""What a leaf may say beside its event: an allow-list of names, and values that cannot break a line.
+"""What a record may say beside its event: an allow-list of names, and values that cannot break a line.
 
 Never a code, a password, a birth date, a contact, a name or a key: those have no fact name.
 """
@@ -83,7 +83,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
 
 
 def clean_facts(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
-    """Return the facts as a leaf stores them: known names, bounded values, nothing that breaks a line.
+    """Return the facts as a record stores them: known names, bounded values, nothing that breaks a line.
 
     Raises ValueError for a name outside FACTS, a value of another type, or an integer that not
     every JSON reader keeps exactly.

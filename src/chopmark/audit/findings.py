@@ -103,7 +103,7 @@ MOST_FINDINGS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """What the anchors that hold say: how many they are, and of the newest how many leaves it covers and its time.
+    """What the anchors that hold say: how many they are, and of the newest how many records it covers and its time.
 
     With `chains_checked` False nobody has looked at who signed them.
     """
@@ -116,7 +116,7 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the verifier saw: `size` is the tree's, `leaves` counts the unsequenced too.
+    """What the verifier saw: `size` is the tree's, `records` counts the unsequenced too.
 
     With `tables_checked` False nobody has compared the tables with what the records say.
     `findings` holds the first MOST_FINDINGS, `omitted` counts the rest. With `macs_checked` False a
@@ -126,7 +126,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     omitted: int
-    leaves: int
+    records: int
     size: int
     chains: int
     heads: int

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from chopmark.audit.leaf import is_count, parse_stamp, stamp
+from chopmark.audit.record import is_count, parse_stamp, stamp
 
 _LABEL = b"chopmark-head-1\n"
 _MEMBERS = {"at", "fencing", "previous", "root", "signature", "size"}
@@ -103,12 +103,12 @@ class Head:
 
     @property
     def size(self) -> int:
-        """How many leaves the tree has."""
+        """How many records the tree has."""
         return self.draft.size
 
     @property
     def root(self) -> bytes:
-        """The Merkle tree hash of those leaves."""
+        """The Merkle tree hash of those records."""
         return self.draft.root
 
 

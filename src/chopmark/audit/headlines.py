@@ -10,8 +10,8 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
 from chopmark.audit.head import Head, decode_head
-from chopmark.audit.leaf import is_count
 from chopmark.audit.ports import StoredAnchor
+from chopmark.audit.record import is_count
 
 ANCHOR_BEGINS = b'{"anchor":'
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from chopmark.audit.leaf import parse_stamp, stamp
+from chopmark.audit.record import parse_stamp, stamp
 from chopmark.core.types import IssuerId, OrderId, Serial
 
 NONCE_BYTES = 12

@@ -15,9 +15,9 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding, Level
 from chopmark.audit.head import FIRST_HEAD, Head, Lost, head_hash
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import stamp, system_chain
+from chopmark.audit.record import stamp, system_stream
 
-RESTORED_CHAIN = system_chain("restored")
+RESTORED_CHAIN = system_stream("restored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class LossCheck(Part):
         self._told: Mapping[str, object] | None = None
         self._size = 0
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Remember the newest record of a restore until the head comes that placed it."""
-        leaf = seen.leaf
-        if leaf.chain == RESTORED_CHAIN and leaf.event == Event.AUDIT_LEDGER_RESTORED:
-            facts = json.loads(leaf.facts)
+        record = seen.record
+        if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
+            facts = json.loads(record.facts)
             self._told = facts if isinstance(facts, dict) else {}
         return ()
 
@@ -70,7 +70,7 @@ class LossCheck(Part):
 
     @property
     def kept(self) -> int:
-        """How many leaves the last restore has kept; 0 without one."""
+        """How many records the last restore has kept; 0 without one."""
         return max((one.kept for one in self._successors), default=0)
 
     @cached_property
@@ -131,7 +131,7 @@ class LossCheck(Part):
         return Finding(Code.RECORDS_LOST, one.place, sentence, Level.NOTICE)
 
     def _parted(self, one: _Successor) -> int | None:
-        """Return how many leaves the two trees share, by the heads file; None where it does not lead so far back."""
+        """Return how many records the two trees share, by the heads file; None where it does not lead so far back."""
         end = one.head.draft.previous
         for _, head in self._back_from(end):
             end = head.draft.previous

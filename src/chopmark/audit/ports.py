@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
 from chopmark.audit.head import Head
-from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip
+from chopmark.audit.record import AuditRecord, StoredRecord, StreamId, Tip
 from chopmark.audit.tree import Frontier
 
 
@@ -106,15 +106,15 @@ class Source(Protocol):
     """One unchanging view of the ledger: all five streams show the same moment.
 
     The store gives one read transaction (REPEATABLE READ, or SQLite's snapshot). Rows come
-    unparsed; nothing is filtered, so every row of the table is in exactly one of the leaf streams.
+    unparsed; nothing is filtered, so every row of the table is in exactly one of the record streams.
     """
 
-    def sequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
-        """Yield every leaf whose index is not null, by index."""
+    def sequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
+        """Yield every record whose index is not null, by index."""
         ...
 
-    def unsequenced(self) -> AsyncIterator[StoredLeaf | Unreadable]:
-        """Yield every leaf whose index is null, in the order in which they were written."""
+    def unsequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
+        """Yield every record whose index is null, in the order in which they were written."""
         ...
 
     def chains(self) -> AsyncIterator[Tip]:
@@ -141,7 +141,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The place that a leaf gets in the tree."""
+    """The place that a record gets in the tree."""
 
     chain: str
     version: int
@@ -161,16 +161,16 @@ class Batch:
 class Ledger(Protocol):
     """The store's part of the audit: each call is one transaction."""
 
-    async def tip(self, chain: ChainId) -> Tip:
-        """Return the chain's newest version and hash; version 0 and GENESIS when it has no leaf."""
+    async def tip(self, chain: StreamId) -> Tip:
+        """Return the chain's newest version and hash; version 0 and GENESIS when it has no record."""
         ...
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
         """Take the lease when it is free, run out or already ours (then it is extended); else None."""
         ...
 
-    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
-        """Return the oldest leaves without an index in the order in which they were written.
+    async def unsequenced(self, limit: int) -> list[StoredRecord]:
+        """Return the oldest records without an index in the order in which they were written.
 
         A chain's versions therefore come in order, and none before its predecessor.
         """
@@ -184,7 +184,7 @@ class Ledger(Protocol):
         ...
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many leaves, as it is stored, or None."""
+        """Return the line of the head that counts so many records, as it is stored, or None."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
@@ -244,7 +244,7 @@ class Anchors(Protocol):
         """True when nobody else makes an anchor until `now + ttl`."""
         ...
 
-    async def keep(self, kept: KeptAnchor, leaf: Leaf) -> bool:
+    async def keep(self, kept: KeptAnchor, record: AuditRecord) -> bool:
         """Store an anchor; False when its hour or its head has one."""
         ...
 

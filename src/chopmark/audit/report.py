@@ -1,7 +1,7 @@
 """A verifier's report as lines for people, and as an exit code for programs."""
 
 from chopmark.audit.findings import Anchored, Finding, Level, Report
-from chopmark.audit.leaf import stamp
+from chopmark.audit.record import stamp
 
 SOUND = 0
 BROKEN = 1
@@ -18,9 +18,9 @@ def lines(report: Report) -> list[str]:
     if report.omitted:
         told.append(f"... and {report.omitted} more that are not shown.")
     told.append(
-        f"Read {_count(report.leaves, 'record', 'records')} of {_count(report.chains, 'chain', 'chains')}: "
+        f"Read {_count(report.records, 'record', 'records')} of {_count(report.chains, 'chain', 'chains')}: "
         f"{report.size} in the tree under {_count(report.heads, 'head', 'heads')}, "
-        f"{report.leaves - report.size} waiting for a place."
+        f"{report.records - report.size} waiting for a place."
     )
     told.append(_anchored(report.anchored))
     if not report.macs_checked:

@@ -1,4 +1,4 @@
-"""Gives leaves their places in the tree and signs the head over them.
+"""Gives records their places in the tree and signs the head over them.
 
 `plan` decides and is pure; `sequence_once` is the verb that a worker calls every second or less.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, Lost, head_hash, verify_head
-from chopmark.audit.leaf import StoredLeaf, parse_stamp, stamp
 from chopmark.audit.ports import Batch, HeadLog, Ledger, Placed
+from chopmark.audit.record import StoredRecord, parse_stamp, stamp
 from chopmark.audit.standing import Behind, Filed, Heads, Look, look
 from chopmark.audit.tree import Frontier
 
@@ -35,7 +35,7 @@ class LedgerBehind(LedgerBroken):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UnsignedBatch:
     """A batch whose head has no signature yet."""
 
     old_size: int
@@ -50,27 +50,27 @@ class Plan:
 
 def plan(
     latest: tuple[Head, Frontier] | None,
-    unsequenced: Sequence[StoredLeaf],
+    unsequenced: Sequence[StoredRecord],
     fencing: int,
     at: datetime,
     lost: Head | None = None,
-) -> Plan:
-    """Return places for the leaves, in the order given, after the latest head.
+) -> UnsignedBatch:
+    """Return places for the records, in the order given, after the latest head.
 
     With the last head of a tree that was `lost` the head is a successor. Raises LedgerBroken when the frontier is not
-    the head's or a leaf is malformed.
+    the head's or a record is malformed.
     """
     head, frontier = latest or (None, Frontier())
     if head and (frontier.size != head.size or frontier.root() != head.root):
         raise LedgerBroken("the stored frontier does not belong to the latest head")
     old_size = frontier.size
     placed: list[Placed] = []
-    for leaf in unsequenced:
-        placed.append(Placed(leaf.chain, leaf.version, frontier.size))
+    for record in unsequenced:
+        placed.append(Placed(record.chain, record.version, frontier.size))
         try:
-            frontier = frontier.append(leaf.leaf_hash())
+            frontier = frontier.append(record.leaf_hash())
         except ValueError as error:
-            raise LedgerBroken(f"the waiting leaf {leaf.leaf_id!r} is malformed") from error
+            raise LedgerBroken(f"the waiting leaf {record.leaf_id!r} is malformed") from error
     base = head_hash(head) if head else FIRST_HEAD
     draft = HeadDraft(
         size=frontier.size,
@@ -80,7 +80,7 @@ def plan(
         fencing=fencing,
         lost=None if lost is None else Lost(base, lost.root, lost.size),
     )
-    return Plan(old_size, tuple(placed), frontier, draft)
+    return UnsignedBatch(old_size, tuple(placed), frontier, draft)
 
 
 async def sequence_once(
@@ -103,7 +103,7 @@ async def sequence_once(
     1. take the lease
     2. read the heads file, then the latest head: the ledger must not be behind the file
     3. bring a head that a crash kept from the file into it
-    4. place the waiting leaves and sign the head, outside any transaction
+    4. place the waiting records and sign the head, outside any transaction
     5. write, guarded by fencing number and old size
     6. append the head to the file
     """

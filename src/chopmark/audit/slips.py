@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from chopmark.audit.checks import Part, Seen, place_of
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding
-from chopmark.audit.leaf import parse_stamp
 from chopmark.audit.ports import SlipRow, TableRow
+from chopmark.audit.record import parse_stamp
 
 MARGIN = timedelta(seconds=60)
 """A record's time is read a moment after that of its change."""
@@ -47,29 +47,29 @@ class SlipCheck(Part):
             Event.RA_SLIP_RIGHT.value: self._right,
         }
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Take in a printing, and judge what a slip was right for."""
-        read = self._read.get(seen.leaf.event)
-        return () if read is None else read(seen, json.loads(seen.leaf.facts))
+        read = self._read.get(seen.record.event)
+        return () if read is None else read(seen, json.loads(seen.record.facts))
 
     def _printed(self, seen: Seen, facts: Mapping[str, object]) -> Iterable[Finding]:
         slip, customer = str(facts.get("slip")), str(facts.get("customer"))
-        self._slips[slip] = _Slip(customer, parse_stamp(seen.leaf.at) + self._life + MARGIN)
+        self._slips[slip] = _Slip(customer, parse_stamp(seen.record.at) + self._life + MARGIN)
         self._newest[customer] = slip
         return ()
 
     def _opened(self, seen: Seen, facts: Mapping[str, object]) -> Iterable[Finding]:
         if "slip" in str(facts.get("checks")).split("+"):
-            self._orders[seen.leaf.chain] = str(facts.get("customer"))
+            self._orders[seen.record.chain] = str(facts.get("customer"))
         return ()
 
     def _right(self, seen: Seen, facts: Mapping[str, object]) -> Iterator[Finding]:
-        name, use = str(facts.get("slip")), (str(seen.leaf.chain), str(facts.get("spki_sha256")))
-        slip, customer = self._slips.get(name), self._orders.get(seen.leaf.chain)
+        name, use = str(facts.get("slip")), (str(seen.record.chain), str(facts.get("spki_sha256")))
+        slip, customer = self._slips.get(name), self._orders.get(seen.record.chain)
         why = None
         if slip is None or slip.customer != customer:
             why = "no record says that it was printed for this order's customer"
-        elif parse_stamp(seen.leaf.at) > slip.until:
+        elif parse_stamp(seen.record.at) > slip.until:
             why = "its life was over"
         elif self._newest[slip.customer] != name:
             why = "a newer one had been printed"
@@ -78,7 +78,7 @@ class SlipCheck(Part):
         if slip is not None:
             slip.used_for = slip.used_for or use
         if why is not None:
-            yield Finding(Code.SLIP_WRONG, place_of(seen.leaf), f"An approval slip was taken as right, but {why}.")
+            yield Finding(Code.SLIP_WRONG, place_of(seen.record), f"An approval slip was taken as right, but {why}.")
 
     def row(self, row: TableRow, /) -> Iterator[Finding]:
         """Find a slip whose row is better off than its records."""

@@ -31,7 +31,7 @@ def standing(latest: Head | None, at_filed_size: str | None, filed: Head | None)
     """Return how the ledger stands to the heads file.
 
     `latest` is the ledger's newest head, `filed` the file's last one, `at_filed_size` the line of the ledger's head
-    that counts as many leaves as `filed`. A successor that a crash kept from the file continues it as well.
+    that counts as many records as `filed`. A successor that a crash kept from the file continues it as well.
     """
     if filed is None or at_filed_size == encode_head(filed):
         return Whole()
@@ -48,7 +48,7 @@ class Heads(Protocol):
         ...
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many leaves, or None."""
+        """Return the line of the head that counts so many records, or None."""
         ...
 
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from chopmark.audit.checks import Part, Seen
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding
-from chopmark.audit.leaf import parse_stamp
 from chopmark.audit.ports import CertificateRow, ContactRow, FailureRow, HoldingRow, TableRow
+from chopmark.audit.record import parse_stamp
 
 MARGIN = timedelta(seconds=60)
 """A record's time is read a moment after that of its change."""
@@ -149,19 +149,19 @@ class StateCheck(Part):
             Event.STAFF_CUSTOMERS_IMPORTED.value: self._import,
         }
 
-    def leaf(self, seen: Seen, /) -> Iterable[Finding]:
+    def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Take in what a record says of a thing that a table has too."""
-        read = self._read.get(seen.leaf.event)
+        read = self._read.get(seen.record.event)
         if read is not None:
-            read(seen, json.loads(seen.leaf.facts))
+            read(seen, json.loads(seen.record.facts))
         return ()
 
     # certificates ---------------------------------------------------------------------------------------------------
 
     def _certificate(self, seen: Seen, facts: Mapping[str, object]) -> None:
-        if ":" in seen.leaf.chain:
+        if ":" in seen.record.chain:
             return  # a responder's or a time-stamp authority's own certificate, which has no row there
-        serial, state = _word(facts, "serial"), _CA_STATES[Event(seen.leaf.event)]
+        serial, state = _word(facts, "serial"), _CA_STATES[Event(seen.record.event)]
         if state in {"reserved", "received", "issued"}:
             self._made.add(serial)
         if self._at_ca.get(serial) not in _CA_ENDED:
@@ -172,24 +172,24 @@ class StateCheck(Part):
     def _opened(self, seen: Seen, facts: Mapping[str, object]) -> None:
         lost = facts.get("operation") == "replace" and facts.get("reason") in {"lost", "compromised"}
         old = _word(facts, "old_serial")
-        self._orders[seen.leaf.chain] = _Order(_word(facts, "customer"), old if lost else None)
+        self._orders[seen.record.chain] = _Order(_word(facts, "customer"), old if lost else None)
 
     def _issued(self, seen: Seen, facts: Mapping[str, object]) -> None:
         serial = _word(facts, "serial")
         self._held_by_ra.setdefault(serial, "issued")
-        if seen.leaf.chain in self._orders:
-            self._orders[seen.leaf.chain].serial = serial
+        if seen.record.chain in self._orders:
+            self._orders[seen.record.chain].serial = serial
 
     def _activated(self, seen: Seen, facts: Mapping[str, object]) -> None:
         serial = _word(facts, "serial")
         if self._held_by_ra.get(serial) == "issued":
             self._held_by_ra[serial] = "active"
         self._end(_word(facts, "old_serial"))
-        self._orders.pop(seen.leaf.chain, None)
+        self._orders.pop(seen.record.chain, None)
 
     def _over(self, seen: Seen, facts: Mapping[str, object]) -> None:
         self._ended(seen, facts)
-        order = self._orders.pop(seen.leaf.chain, None)
+        order = self._orders.pop(seen.record.chain, None)
         if order is not None and order.serial is not None:
             self._end(order.serial)
 
@@ -215,10 +215,10 @@ class StateCheck(Part):
     # failures and locks ---------------------------------------------------------------------------------------------
 
     def _count(self, seen: Seen, factor: str) -> tuple[_Count, FailureLimit, datetime] | None:
-        order, limit = self._orders.get(seen.leaf.chain), self._rules.limits.get(factor)
+        order, limit = self._orders.get(seen.record.chain), self._rules.limits.get(factor)
         if order is None or limit is None:
             return None
-        at = parse_stamp(seen.leaf.at)
+        at = parse_stamp(seen.record.at)
         return self._failures.setdefault((order.customer, factor), _Count(at)), limit, at
 
     def _of_code(self, seen: Seen, facts: Mapping[str, object]) -> tuple[_Count, FailureLimit, datetime] | None:
@@ -235,7 +235,7 @@ class StateCheck(Part):
         if (found := self._of_code(seen, facts)) is not None and not found[0].held:
             count = found[0]
             count.in_window, count.ever = max(0, count.in_window - 1), max(0, count.ever - 1)
-        order = self._orders.get(seen.leaf.chain)
+        order = self._orders.get(seen.record.chain)
         if order is not None and order.holds is not None:
             self._hold(order.holds)
 
@@ -269,14 +269,14 @@ class StateCheck(Part):
         self._contacts[key] = (
             version if isinstance(version, int) else 0,
             _word(facts, "state"),
-            parse_stamp(seen.leaf.at),
+            parse_stamp(seen.record.at),
         )
 
     def _cooldown(self, seen: Seen, facts: Mapping[str, object]) -> None:
-        self._cooling[_word(facts, "customer")] = parse_stamp(seen.leaf.at)
+        self._cooling[_word(facts, "customer")] = parse_stamp(seen.record.at)
 
     def _import(self, seen: Seen, _facts: Mapping[str, object]) -> None:
-        at = parse_stamp(seen.leaf.at)
+        at = parse_stamp(seen.record.at)
         self._imported = at if self._imported is None else max(at, self._imported)
 
     # the tables -----------------------------------------------------------------------------------------------------

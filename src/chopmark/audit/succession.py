@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.head import Head, HeadPublicKey, HeadSigner, verify_head
-from chopmark.audit.leaf import StoredLeaf
 from chopmark.audit.ports import Batch, HeadLog, Lease
+from chopmark.audit.record import StoredRecord
 from chopmark.audit.sequencer import LEASE, LedgerBroken, look_checked, plan
 from chopmark.audit.standing import Behind, Heads, Look
 
@@ -29,7 +29,7 @@ class RestoredLedger(Heads, Protocol):
         """Take the lease from whoever has it; its fencing number is higher than `above` and than any before."""
         ...
 
-    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
+    async def unsequenced(self, limit: int) -> list[StoredRecord]:
         """As `Ledger.unsequenced`."""
         ...
 

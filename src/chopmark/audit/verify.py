@@ -2,7 +2,7 @@
 
 It needs the records (the database or an export), the heads' public key, and what lies outside the
 database: the audit keys for the MACs, and the heads file against a cut of rows and heads together.
-What it cannot show: that the newest leaf of a chain, younger than the merge delay, was cut together
+What it cannot show: that the newest record of a chain, younger than the merge delay, was cut together
 with its chain row.
 """
 
@@ -28,9 +28,9 @@ from chopmark.audit.checks import (
 from chopmark.audit.findings import MOST_FINDINGS, Anchored, Code, Finding, Report
 from chopmark.audit.head import Head, HeadPublicKey, decode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKeys, StoredLeaf, is_count
 from chopmark.audit.losscheck import LossCheck
 from chopmark.audit.ports import Source, StoredAnchor, StoredHead, TableRow, Tables, Unreadable
+from chopmark.audit.record import AuditKeys, StoredRecord, is_count
 from chopmark.audit.slips import SlipCheck
 from chopmark.audit.states import Rules, StateCheck
 
@@ -44,7 +44,7 @@ class Beside:
 
 
 MERGE_DELAY = timedelta(seconds=60)
-"""How long a leaf may wait for its place before the verifier warns; that it had to is an error ever after."""
+"""How long a record may wait for its place before the verifier warns; that it had to is an error ever after."""
 
 
 async def verify(
@@ -97,7 +97,7 @@ def standard_parts(
 async def examine(source: Source, parts: Sequence[Part], tables: Tables | None = None) -> Report:
     """Feed every record of the source to the parts and return their report.
 
-    1. leaves in tree order, each head as soon as the leaves it covers have passed, and with it its anchor
+    1. leaves in tree order, each head as soon as the records it covers have passed, and with it its anchor
     2. the heads that count more leaves than there are
     3. unsequenced leaves, then chain rows, then the rows of the tables beside, then what only the end shows
     """
@@ -106,12 +106,12 @@ async def examine(source: Source, parts: Sequence[Part], tables: Tables | None =
     heads = _Heads(source.heads(), reading, anchors)
     await heads.pass_up_to(0)
     async for record in source.sequenced():  # 1
-        reading.leaf(record)
+        reading.record(record)
         await heads.pass_up_to(reading.sequenced)
     await heads.pass_up_to(None)  # 2
     await anchors.pass_up_to(None)
     async for record in source.unsequenced():  # 3
-        reading.leaf(record)
+        reading.record(record)
     async for tip in source.chains():
         reading.chains += 1
         for part in parts:
@@ -130,7 +130,7 @@ class _Reading:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
-        self.leaves = self.sequenced = self.chains = self.heads = 0
+        self.records = self.sequenced = self.chains = self.heads = 0
         self.tables_checked = False
         self._findings: list[Finding] = []
         self._omitted = 0
@@ -142,11 +142,11 @@ class _Reading:
             else:
                 self._omitted += 1
 
-    def leaf(self, record: StoredLeaf | Unreadable) -> None:
+    def record(self, record: StoredRecord | Unreadable) -> None:
         if isinstance(record, Unreadable):
             self.add([Finding(Code.RECORD_MALFORMED, record.place, f"The record cannot be read: {record.why}.")])
             return
-        self.leaves += 1
+        self.records += 1
         self.sequenced += record.index is not None
         try:
             seen = see(record)
@@ -154,7 +154,7 @@ class _Reading:
             self.add([Finding(Code.RECORD_MALFORMED, place_of(record), f"The record is malformed: {error}.")])
             return
         for part in self.parts:
-            self.add(part.leaf(seen))
+            self.add(part.record(seen))
 
     def row(self, row: TableRow | Unreadable) -> None:
         if isinstance(row, Unreadable):
@@ -177,7 +177,7 @@ class _Reading:
         return Report(
             findings=tuple(self._findings),
             omitted=self._omitted,
-            leaves=self.leaves,
+            records=self.records,
             size=self.sequenced,
             chains=self.chains,
             heads=self.heads,
@@ -189,7 +189,7 @@ class _Reading:
 
 
 class _Heads:
-    """The heads' stream, read only as far as the leaves have come."""
+    """The heads' stream, read only as far as the records have come."""
 
     def __init__(self, stream: AsyncIterator[StoredHead], reading: _Reading, anchors: "_Anchors") -> None:
         self._stream = stream

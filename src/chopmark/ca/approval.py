@@ -17,20 +17,28 @@ from typing import Protocol
 import structlog
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import GENESIS, AuditKeys, Leaf, StoredLeaf, order_chain, parse_stamp, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import (
+    GENESIS,
+    AuditKeys,
+    AuditRecord,
+    StoredRecord,
+    order_stream,
+    parse_stamp,
+    system_stream,
+)
 from chopmark.audit.tree import hash_leaf
-from chopmark.ca.ports import Wish
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, KeyEvidence, Operation, OrderId, text
-from chopmark.limits.budgets import Budget, Counters
+from chopmark.limits.budgets import RateLimit, RateLimits
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 
 MARGIN = timedelta(seconds=30)
 """A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""
-_ALARMS = Budget("ca:distrusted:1h", 60, timedelta(hours=1))
+_ALARMS = RateLimit("ca:distrusted:1h", 60, timedelta(hours=1))
 """How many alarms are recorded; beyond it they stand in the log only, and nobody fills the audit (I41)."""
 
 log = structlog.get_logger()
@@ -78,7 +86,7 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ApprovalTerms:
     """What records are held to: the audit keys that are known, and two times of the policy.
 
     `approval_life` is how far the steps of an approval may lie apart at most, `replace_delay` how far the two codes of
@@ -144,7 +152,9 @@ A customer's order does not fail because a receipt came late.
 """
 
 
-def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: bool = False) -> Approval | Distrust:
+def judge(
+    order: OrderId, records: Sequence[StoredRecord], terms: ApprovalTerms, *, past: bool = False
+) -> Approval | Distrust:
     """Return what the records of an order show to be approved, or the first thing that is wrong.
 
     1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
@@ -165,7 +175,7 @@ def judge(order: OrderId, records: Sequence[StoredLeaf], terms: Terms, *, past: 
     return _approval(order, before, submitted, terms, past=past)
 
 
-def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> list[_Told] | Distrust:
+def _read(order: OrderId, records: Sequence[StoredRecord], keys: AuditKeys) -> list[_Told] | Distrust:
     if not records:
         return Distrust.NO_RECORDS
     told: list[_Told] = []
@@ -175,7 +185,7 @@ def _read(order: OrderId, records: Sequence[StoredLeaf], keys: AuditKeys) -> lis
             canonical = record.canonical()
         except ValueError:
             return Distrust.MALFORMED
-        if (record.chain, record.version, record.previous) != (order_chain(order), version, previous):
+        if (record.chain, record.version, record.previous) != (order_stream(order), version, previous):
             return Distrust.BROKEN_CHAIN
         key = keys.get(record.kid)
         if key is None or not hmac.compare_digest(key.mac(canonical), record.mac):
@@ -190,7 +200,7 @@ def _may_follow(one: _Told) -> bool:
 
 
 def _approval(
-    order: OrderId, before: Sequence[_Told], submitted: _Told, terms: Terms, *, past: bool
+    order: OrderId, before: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, past: bool
 ) -> Approval | Distrust:
     """Return what the steps before the submission and the submission itself agree on."""
     old_form = submitted.word("spki_sha256") is None
@@ -220,7 +230,7 @@ def _approval(
 
 
 def _unapproved(
-    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: Terms, *, old_form: bool
+    opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, old_form: bool
 ) -> Iterator[Distrust]:
     """Say what is missing between the key and the submission; `bound` is what the key's record says."""
     checks = (opened.word("checks") or "").split("+")
@@ -304,22 +314,24 @@ def _last(told: Sequence[_Told], event: Event) -> int | None:
     return next((place for place in reversed(range(len(told))) if told[place].event == event), None)
 
 
-def differs(approval: Approval, wish: Wish) -> Distrust | None:
-    """Say in what a wish goes beyond what was approved; a subject value that no record names cannot be compared.
+def differs(approval: Approval, issuance: IssuanceRequest) -> Distrust | None:
+    """Say in what an issuance request goes beyond what was approved; a subject value that no record names cannot be compared.
 
     Names and person ids stand in no record; they are sealed in the customer's own row and open nowhere else.
     """
-    if hashlib.sha256(wish.spki_der).hexdigest() != approval.spki_sha256:
+    if hashlib.sha256(issuance.spki_der).hexdigest() != approval.spki_sha256:
         return Distrust.OTHER_KEY
-    if wish.csr_der and csr.spki_of(wish.csr_der) != wish.spki_der:
+    if issuance.csr_der and csr.spki_of(issuance.csr_der) != issuance.spki_der:
         return Distrust.OTHER_KEY
-    if wish.subject.get("customer", approval.customer) != approval.customer:
+    if issuance.subject.get("customer", approval.customer) != approval.customer:
         return Distrust.OTHER_CUSTOMER
-    if wish.subject.get("account", approval.account) != approval.account:
+    if issuance.subject.get("account", approval.account) != approval.account:
         return Distrust.OTHER_ACCOUNT
-    if wish.profile != approval.profile:
+    if issuance.profile != approval.profile:
         return Distrust.OTHER_PROFILE
-    if wish.replaces is not None and (approval.old_serial is None or _serial(wish.replaces) != approval.old_serial):
+    if issuance.replaces is not None and (
+        approval.old_serial is None or _serial(issuance.replaces) != approval.old_serial
+    ):
         return Distrust.OTHER_RENEWED
     return None
 
@@ -342,7 +354,7 @@ class Claimed:
     spki_sha256: str
 
 
-def unapproved(records: Sequence[StoredLeaf], terms: Terms, claimed: Claimed) -> Iterator[str]:
+def unapproved(records: Sequence[StoredRecord], terms: ApprovalTerms, claimed: Claimed) -> Iterator[str]:
     """Say what of a stored certificate its order's records do not bear out, as `approval.` and a word of `Distrust`.
 
     What an earlier release recorded is held to what it names: customer, account and key, and no profile.
@@ -363,41 +375,43 @@ def unapproved(records: Sequence[StoredLeaf], terms: Terms, claimed: Claimed) ->
 class Notes(Protocol):
     """Keeps records that go with no other change."""
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record."""
         ...
 
 
 class Approvals:
     """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
 
-    def __init__(self, terms: Terms, notes: Notes, counters: Counters, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self, terms: ApprovalTerms, notes: Notes, rate_limits: RateLimits, audit_log: AuditLog, clock: Clock
+    ) -> None:
         self.terms = terms
         self._notes = notes
-        self._counters = counters
-        self._recorder = recorder
+        self._rate_limits = rate_limits
+        self._audit_log = audit_log
         self._clock = clock
 
-    async def granted(self, wish: Wish) -> Wish | Refusal:
-        """Return the wish with customer, account, profile and key as the records have them; else the refusal."""
-        approval = judge(wish.order, wish.records, self.terms)
-        wrong = approval if isinstance(approval, Distrust) else differs(approval, wish)
+    async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest | Refusal:
+        """Return the issuance request with customer, account, profile and key as the records have them; else the refusal."""
+        approval = judge(issuance.order, issuance.records, self.terms)
+        wrong = approval if isinstance(approval, Distrust) else differs(approval, issuance)
         if isinstance(approval, Distrust) or wrong is not None:
-            await self._alarm(wish.order, wrong or Distrust.NO_RECORDS)
+            await self._alarm(issuance.order, wrong or Distrust.NO_RECORDS)
             return DISTRUSTED
         recorded = {"customer": approval.customer, "account": approval.account}
-        return replace(wish, profile=approval.profile or "", subject={**wish.subject, **recorded})
+        return replace(issuance, profile=approval.profile or "", subject={**issuance.subject, **recorded})
 
     async def _alarm(self, order: OrderId, wrong: Distrust) -> None:
         """Say it in the log, and in the audit as long as not too many come."""
         log.error("order distrusted", order=order, code=wrong.value)
-        if await self._counters.take((_ALARMS,), self._clock.now()) is not None:
+        if await self._rate_limits.take((_ALARMS,), self._clock.now()) is not None:
             return
 
-        async def attempt(pen: Pen) -> None:
-            await self._notes.note(pen.leaf(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
+        async def attempt(builder: RecordBuilder) -> None:
+            await self._notes.note(builder.record(Event.CA_ORDER_DISTRUSTED, order=order, code=wrong.value))
 
-        await self._recorder.write(system_chain("approvals"), attempt)
+        await self._audit_log.write(system_stream("approvals"), attempt)
 
 
 DISTRUSTED = Refusal(

@@ -1,6 +1,6 @@
 """Reading every stored certificate again as an auditor would: what is stored, what was meant, what the audit says.
 
-It trusts no column: the bytes are taken apart again, judged against the profile's exemplar by the same comparison that
+It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same comparison that
 a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here (I33).
 """
 
@@ -14,16 +14,17 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-from chopmark.audit.leaf import StoredLeaf
+from chopmark.audit.record import StoredRecord
 from chopmark.ca.approval import Claimed, unapproved
-from chopmark.ca.embedded import Standard
+from chopmark.ca.embedded import CertificateExpectations
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.ca.ports import Entry
 from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import draft as drafts
-from chopmark.pki import exemplar as exemplars
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import linting_certificate as linting_certificates
+from chopmark.pki import signing
 from chopmark.pki.der import NotDer, encoded, require_der
 from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
@@ -63,7 +64,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many leaves of the order's audit chain name this serial, by what they say."""
+    """How many records of the order's audit stream name this serial, by what they say."""
 
     reserved: int
     issued: int
@@ -80,8 +81,8 @@ class Stored:
     entry: Entry
     holding: Held | None
     order: Ordered | None
-    leaves: Told
-    records: tuple[StoredLeaf, ...] = ()
+    told: Told
+    records: tuple[StoredRecord, ...] = ()
     """Of the order, from the first one on."""
 
 
@@ -125,7 +126,13 @@ class Checker:
     `standard` is the issuing CA's; `earlier` are those of the CAs that issued before it.
     """
 
-    def __init__(self, standard: Standard, rows: Rows, lint_each: int = 10, earlier: Sequence[Standard] = ()) -> None:
+    def __init__(
+        self,
+        standard: CertificateExpectations,
+        rows: Rows,
+        lint_each: int = 10,
+        earlier: Sequence[CertificateExpectations] = (),
+    ) -> None:
         self._standards = {one.issuer.id: one for one in (*earlier, standard)}
         self._rows = rows
         self._lint_each = lint_each
@@ -165,11 +172,11 @@ class Checker:
             yield from _signed(standard.issuer, entry.reservation.tbs, entry.der)
         yield from _states(entry, now)
         yield from _correspondence(row, now)
-        yield from _audited(entry.state, row.leaves)
+        yield from _audited(entry.state, row.told)
         yield from _approved(standard, row)
 
 
-def _contents(standard: Standard, entry: Entry, moduli: dict[int, list[Serial]]) -> Iterator[str]:
+def _contents(standard: CertificateExpectations, entry: Entry, moduli: dict[int, list[Serial]]) -> Iterator[str]:
     """Whether the bytes that were to be signed are what the columns say and what the profile allows.
 
     The modulus of an RSA key goes to `moduli`.
@@ -197,7 +204,7 @@ def _contents(standard: Standard, entry: Entry, moduli: dict[int, list[Serial]])
     yield from _profile(standard, entry, tbs, spki)
 
 
-def _profile(standard: Standard, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
+def _profile(standard: CertificateExpectations, entry: Entry, tbs: TbsCertificate, spki_der: bytes) -> Iterator[str]:
     meant = entry.reservation
     profile = standard.profiles.get((meant.profile, meant.profile_version))
     if profile is None:
@@ -206,13 +213,16 @@ def _profile(standard: Standard, entry: Entry, tbs: TbsCertificate, spki_der: by
     if meant.shard != drafts.shard(tbs.serial, profile.shards):
         yield "shard"
     try:
-        exemplar = standard.exemplar(profile, fitness.kind(spki_der))
+        linting_certificate = standard.linting_certificate(profile, fitness.kind(spki_der))
     except ValueError:
         return
-    if exemplar is None:
+    if linting_certificate is None:
         yield "profile_unlinted"
         return
-    yield from (finding.code for finding in exemplars.compare(meant.tbs, exemplar.tbs_der, exemplar.allowed))
+    yield from (
+        finding.code
+        for finding in linting_certificates.compare(meant.tbs, linting_certificate.tbs_der, linting_certificate.allowed)
+    )
 
 
 def _signed(issuer: IssuerView, tbs_der: bytes, certificate_der: bytes) -> Iterator[str]:
@@ -284,22 +294,22 @@ def _endings(entry: Entry, held: Held, now: datetime) -> Iterator[str]:
         yield "ended_and_not_revoked"
 
 
-def _audited(state: CertificateState, leaves: Told) -> Iterator[str]:
-    """Whether the audit trail tells the same state: exactly one leaf for each step, none for a step not taken."""
-    on_hold = leaves.held - leaves.released
+def _audited(state: CertificateState, told: Told) -> Iterator[str]:
+    """Whether the audit trail tells the same state: exactly one record for each step, none for a step not taken."""
+    on_hold = told.held - told.released
     wanted = Told(
         reserved=1,
         issued=int(state in _SIGNED),
         revoked=int(state is CertificateState.REVOKED),
         orphaned=int(state is CertificateState.ORPHANED),
-        held=leaves.released + (on_hold == 1 if state is CertificateState.REVOKED else state is CertificateState.HELD),
-        released=leaves.released,
+        held=told.released + (on_hold == 1 if state is CertificateState.REVOKED else state is CertificateState.HELD),
+        released=told.released,
     )
-    if leaves != wanted:
+    if told != wanted:
         yield "audit_differs"
 
 
-def _approved(standard: Standard, row: Stored) -> Iterator[str]:
+def _approved(standard: CertificateExpectations, row: Stored) -> Iterator[str]:
     """Whether the order's sealed records show that its customer approved this key, and the certificate names them."""
     meant, order = row.entry.reservation, row.order
     customer, account = ("", "") if order is None else (order.customer, order.account)

@@ -14,7 +14,8 @@ from cryptography.x509.oid import ExtensionOID
 
 from chopmark.ca.lint import Linter
 from chopmark.keys.ports import Signer
-from chopmark.pki import fitness, path, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import path, signing
 from chopmark.pki.x509 import not_after, spki_der
 
 PROBE = b"Chopmark ceremony: this key is the certificate's key."
@@ -122,7 +123,7 @@ def lint_list(crl_der: bytes) -> list[str]:
     return [f"lint.{finding.code}" for finding in Linter().findings_crl(crl_der)]
 
 
-def foreign_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:
+def external_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:
     """Return why an issuing CA's certificate that was made elsewhere may not be taken; empty when it may.
 
     It is of the request's key and name, under this root, and has the profile of an issuing CA of this house (RFC 5280

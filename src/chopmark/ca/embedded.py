@@ -14,23 +14,24 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.audit.events import Event
 from chopmark.audit.journal import Deed
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
-from chopmark.ca.approval import Approvals, Terms
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.journaled import turns
-from chopmark.ca.ports import Certified, Entry, Journal, Ledger, Pending, Reservation, Subject, Wish
+from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, text
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
-from chopmark.pki import exemplar as exemplars
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import linting_certificate as linting_certificates
+from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
-from chopmark.pki.exemplar import Allowed, Exemplar, Issued, Linted, Reserved
 from chopmark.pki.finding import Finding
+from chopmark.pki.linting_certificate import Allowed, Issued, Linted, LintingCertificate, Reserved
 from chopmark.pki.profile import Profile
 from chopmark.pki.publication import Publication
 from chopmark.pki.signing import IssuerKey
@@ -59,7 +60,7 @@ def serial_text(serial: int) -> Serial:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class IssuerConfig:
     """What this CA makes: profiles by name, the subject values that are the firm's, where status is published.
 
     `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial. `earlier` are
@@ -74,16 +75,16 @@ class Blueprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
-    """What this CA's stored certificates are held to: profiles by name and version; the exemplar for a kind of key.
+class CertificateExpectations:
+    """What this CA's stored certificates are held to: profiles by name and version; the linting certificate for a kind of key.
 
     `terms` are for the records of their orders, `constants` the subject values that are the firm's.
     """
 
     issuer: IssuerView
     profiles: Mapping[tuple[str, int], Profile]
-    exemplar: Callable[[Profile, KeyKind], Exemplar | None]
-    terms: Terms
+    linting_certificate: Callable[[Profile, KeyKind], LintingCertificate | None]
+    terms: ApprovalTerms
     constants: Mapping[str, str]
 
 
@@ -92,7 +93,7 @@ class Books:
     """Where this CA writes: its ledger with the records in the database, and the journal outside it."""
 
     ledger: Ledger
-    recorder: Recorder
+    audit_log: AuditLog
     journal: Journal
 
 
@@ -102,7 +103,7 @@ class EmbeddedIssuer:
     def __init__(
         self,
         authority: Authority,
-        blueprint: Blueprint,
+        issuer_config: IssuerConfig,
         books: Books,
         clock: Clock,
         entropy: Entropy,
@@ -114,16 +115,16 @@ class EmbeddedIssuer:
         self._journal = books.journal
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
-        self._profiles = blueprint.profiles
-        self._earlier = blueprint.earlier
-        self._constants = blueprint.constants
-        self._publication = blueprint.publication
-        self._node = blueprint.node
+        self._profiles = issuer_config.profiles
+        self._earlier = issuer_config.earlier
+        self._constants = issuer_config.constants
+        self._publication = issuer_config.publication
+        self._node = issuer_config.node
         self._ledger = books.ledger
-        self._recorder = books.recorder
+        self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
-        self._exemplars: dict[ExemplarKey, Exemplar] = {}
+        self._linting_certificates: dict[ExemplarKey, LintingCertificate] = {}
 
     @property
     def name(self) -> str:
@@ -146,46 +147,48 @@ class EmbeddedIssuer:
         return ()
 
     def warm(self) -> None:
-        """Have the exemplars of P-256 keys judged before the first order needs them; safe in a thread."""
+        """Have the linting certificates of P-256 keys judged before the first order needs them; safe in a thread."""
         for profile in self._profiles.values():
             key = ExemplarKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
-            made = self._exemplar(profile, KeyKind.P256)
-            if isinstance(made, Exemplar):
-                self._exemplars.setdefault(key, made)
+            made = self._linting_certificate(profile, KeyKind.P256)
+            if isinstance(made, LintingCertificate):
+                self._linting_certificates.setdefault(key, made)
 
-    def standard(self) -> Standard:
+    def standard(self) -> CertificateExpectations:
         """Return what stored certificates of this CA are held to when they are read again."""
 
-        def exemplar(profile: Profile, kind: KeyKind) -> Exemplar | None:
-            made = self._exemplar(profile, kind)
-            return made if isinstance(made, Exemplar) else None
+        def linting_certificate(profile: Profile, kind: KeyKind) -> LintingCertificate | None:
+            made = self._linting_certificate(profile, kind)
+            return made if isinstance(made, LintingCertificate) else None
 
         known = (*self._earlier, *self._profiles.values())
         profiles = {(one.name, one.version): one for one in known}
-        return Standard(self._authority.view, profiles, cache(exemplar), self._approvals.terms, self._constants)
+        return CertificateExpectations(
+            self._authority.view, profiles, cache(linting_certificate), self._approvals.terms, self._constants
+        )
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's certificate.
 
         1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
         the key can be reached  5 [tx] reserve  6 journal: reserved  7 sign once, verify and assemble  8 journal: issued
         9 [tx] record. A second caller for the same order waits for the first.
         """
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
-    async def _issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
-        known, attempts, tip = await self._ledger.by_order(wish.order)
-        self._recorder.know(tip)
+        known, attempts, tip = await self._ledger.by_order(issuance.order)
+        self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
-        drafted = self._draft(wish, self._clock.now())
+        drafted = self._draft(issuance, self._clock.now())
         if isinstance(drafted, Refusal):
             return drafted
-        linted = self._lint(drafted, wish)
+        linted = self._lint(drafted, issuance)
         if not isinstance(linted, Linted):
-            await self._near_miss(wish.order, linted)
+            await self._near_miss(issuance.order, linted)
             return _UNLINTED
         if self._journal.closed:
             return Pending(UNWRITTEN_RETRY_S)
@@ -194,10 +197,10 @@ class EmbeddedIssuer:
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
         attempt = attempts + 1
-        reservation = self._reservation(linted, wish, attempt)
+        reservation = self._reservation(linted, issuance, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
-        issued = await self._sign(Reserved(linted, wish.order, attempt), reservation, wish)
+        issued = await self._sign(Reserved(linted, issuance.order, attempt), reservation, issuance)
         if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
             return issued
@@ -205,10 +208,10 @@ class EmbeddedIssuer:
             return Pending(retry_after_s=1)
         return self._certified(reservation, issued.certificate_der)
 
-    async def _sign(self, reserved: Reserved, reservation: Reservation, wish: Wish) -> Issued | Pending:
+    async def _sign(self, reserved: Reserved, reservation: Reservation, issuance: IssuanceRequest) -> Issued | Pending:
         """Sign once, between the journal's two lines; after Pending no signature is asked for these bytes again."""
         try:
-            await self._journal.reserved(reservation, wish)
+            await self._journal.reserved(reservation, issuance)
             issued = reserved.issue(await adapter.sign(self._authority.signer, reservation.tbs))
             await self._journal.issued(reservation, issued.certificate_der)
         except SignerUnavailable as unavailable:
@@ -217,12 +220,12 @@ class EmbeddedIssuer:
             return Pending(unwritten.refusal.retry_after_s or UNWRITTEN_RETRY_S)
         return issued
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
-        granted = await self._approvals.granted(wish)
+        granted = await self._approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
-        known, *_ = await self._ledger.by_order(wish.order)
+        known, *_ = await self._ledger.by_order(issuance.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
@@ -241,30 +244,30 @@ class EmbeddedIssuer:
             Kind.CONFLICT, text("The certificate of this order was revoked. Please start again."), code="revoked"
         )
 
-    def _draft(self, wish: Wish, now: datetime) -> Draft | Refusal:
-        profile = self._profiles[wish.profile]
+    def _draft(self, issuance: IssuanceRequest, now: datetime) -> Draft | Refusal:
+        profile = self._profiles[issuance.profile]
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
         issuer = self._authority.view
         urls = self._publication.urls(issuer.id, drafts.shard(serial, profile.shards))
         whole = now.replace(microsecond=0)
         try:
             return drafts.draft(
-                profile, issuer, serial, wish.spki_der, {**self._constants, **wish.subject}, whole, urls
+                profile, issuer, serial, issuance.spki_der, {**self._constants, **issuance.subject}, whole, urls
             )
         except DraftError as error:
             said = text("The certificate cannot be made from our records. Please call us; a person will help you.")
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
-    def _lint(self, draft: Draft, wish: Wish) -> Linted | tuple["Finding | LintFinding", ...]:
-        exemplar = self._exemplars.get(draft.exemplar_key)
-        if exemplar is None:
-            made = self._exemplar(self._profiles[wish.profile], fitness.kind(wish.spki_der))
-            if not isinstance(made, Exemplar):
+    def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
+        linting_certificate = self._linting_certificates.get(draft.exemplar_key)
+        if linting_certificate is None:
+            made = self._linting_certificate(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
+            if not isinstance(made, LintingCertificate):
                 return made
-            exemplar = self._exemplars[draft.exemplar_key] = made
-        return exemplars.lint(draft, exemplar)
+            linting_certificate = self._linting_certificates[draft.exemplar_key] = made
+        return linting_certificates.lint(draft, linting_certificate)
 
-    def _exemplar(self, profile: Profile, kind: KeyKind) -> "Exemplar | tuple[LintFinding, ...]":
+    def _linting_certificate(self, profile: Profile, kind: KeyKind) -> "LintingCertificate | tuple[LintFinding, ...]":
         """Have pkilint judge one certificate of this kind, signed by a throw-away key; once a process."""
         issuer = self._authority.view
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
@@ -279,16 +282,16 @@ class EmbeddedIssuer:
         )
         crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
         allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
-        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one exemplar a process needs it
+        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one linting certificate a process needs it
 
-        return Linter().exemplar(model, _throw_away(issuer.key), allowed)
+        return Linter().linting_certificate(model, _throw_away(issuer.key), allowed)
 
-    def _reservation(self, linted: Linted, wish: Wish, attempt: int) -> Reservation:
-        draft, profile = linted.draft, self._profiles[wish.profile]
+    def _reservation(self, linted: Linted, issuance: IssuanceRequest, attempt: int) -> Reservation:
+        draft, profile = linted.draft, self._profiles[issuance.profile]
         return Reservation(
             serial=serial_text(draft.serial),
             issuer=draft.issuer.id,
-            order=wish.order,
+            order=issuance.order,
             attempt=attempt,
             profile=profile.name,
             profile_version=profile.version,
@@ -301,32 +304,32 @@ class EmbeddedIssuer:
         )
 
     async def _reserve(self, reservation: Reservation) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+            return await self._ledger.reserve(reservation, record)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.record(reservation.serial, der, self._clock.now(), leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.record(reservation.serial, der, self._clock.now(), record)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.orphan(reservation.serial, now, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
+            return await self._ledger.orphan(reservation.serial, now, record)
 
-        await self._recorder.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
-        async def attempt(pen: Pen) -> None:
+        async def attempt(builder: RecordBuilder) -> None:
             code = ",".join(finding.code for finding in findings)
-            await self._ledger.note(pen.leaf(Event.CA_CERTIFICATE_REFUSED, code=code))
+            await self._ledger.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
 
-        await self._recorder.write(order_chain(order), attempt)
+        await self._audit_log.write(order_stream(order), attempt)
 
     def _certified(self, reservation: Reservation, der: bytes) -> Certified:
         chain = self._chains[reservation.issuer]
@@ -337,27 +340,27 @@ class EmbeddedIssuer:
     async def revoke(self, serial: Serial, reason: str) -> None:
         """Revoke a certificate; twice is once, and the first reason stands (I25)."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
-            return await self._ledger.revoke(serial, reason, now, leaf)
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
+            return await self._ledger.revoke(serial, reason, now, record)
 
         await self._turn(serial, Deed.REVOKED, attempt, reason)
 
     async def hold(self, serial: Serial) -> None:
         """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
-            return await self._ledger.hold(serial, now, leaf)
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
+            return await self._ledger.hold(serial, now, record)
 
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
     async def release(self, serial: Serial) -> None:
         """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
 
-        async def attempt(pen: Pen, now: datetime) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RELEASED, serial=serial)
-            return await self._ledger.release(serial, now, leaf)
+        async def attempt(builder: RecordBuilder, now: datetime) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_RELEASED, serial=serial)
+            return await self._ledger.release(serial, now, record)
 
         await self._turn(serial, Deed.RELEASED, attempt)
 
@@ -365,7 +368,7 @@ class EmbeddedIssuer:
         self,
         serial: Serial,
         deed: Deed,
-        attempt: Callable[[Pen, datetime], Awaitable[bool]],
+        attempt: Callable[[RecordBuilder, datetime], Awaitable[bool]],
         reason: str | None = None,
     ) -> None:
         """Change a certificate's status, where that changes anything: first in the journal, then on record."""
@@ -374,8 +377,8 @@ class EmbeddedIssuer:
             return
         now = self._clock.now()
         await self._journal.turned(deed, entry.reservation, now, reason)
-        chain = order_chain(entry.reservation.order)
-        await self._recorder.write(chain, lambda pen: attempt(pen, now))
+        chain = order_stream(entry.reservation.order)
+        await self._audit_log.write(chain, lambda builder: attempt(builder, now))
 
 
 _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
@@ -384,7 +387,7 @@ _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
 
 @cache
 def _throw_away(kind: KeyKind) -> IssuerKey:
-    """Return this process's key of a kind for exemplars; RSA takes seconds to make."""
+    """Return this process's key of a kind for linting certificates; RSA takes seconds to make."""
     if kind.is_ec:
         return ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1())
     return rsa.generate_private_key(65537, int(kind.value.removeprefix("RSA")))

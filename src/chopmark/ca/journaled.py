@@ -8,8 +8,8 @@ from typing import Protocol
 import msgspec
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.leaf import StoredLeaf
-from chopmark.ca.ports import Entry, Reservation, Wish
+from chopmark.audit.record import StoredRecord
+from chopmark.ca.ports import Entry, IssuanceRequest, Reservation
 from chopmark.core.clock import Clock
 from chopmark.core.types import CertificateState, Serial
 
@@ -20,7 +20,7 @@ class Reserved:
 
     reservation: Reservation
     csr: bytes
-    records: tuple[StoredLeaf, ...]
+    records: tuple[StoredRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class CaJournal:
         """True while nothing may be signed: the database is known to lack what the journal has."""
         return self._lines.closed
 
-    async def reserved(self, reservation: Reservation, wish: Wish) -> None:
+    async def reserved(self, reservation: Reservation, issuance: IssuanceRequest) -> None:
         """Write that a reservation has committed and is about to be signed."""
-        body = msgspec.json.encode(Reserved(reservation, wish.csr_der, wish.records))
+        body = msgspec.json.encode(Reserved(reservation, issuance.csr_der, issuance.records))
         await self._lines.write(_line(Deed.RESERVED, reservation, self._clock.now(), body=body))
 
     async def issued(self, reservation: Reservation, der: bytes) -> None:

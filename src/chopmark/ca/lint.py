@@ -10,7 +10,7 @@ from pkilint.validation import ValidationFindingSeverity
 
 from chopmark.pki import der
 from chopmark.pki.draft import Draft, assemble
-from chopmark.pki.exemplar import Allowed, Exemplar
+from chopmark.pki.linting_certificate import Allowed, LintingCertificate
 from chopmark.pki.signing import IssuerKey, kind_of, sign
 
 
@@ -43,16 +43,18 @@ class Linter:
         """Return what is wrong with an OCSP response (RFC 6960); empty when nothing is."""
         return _judge(self._ocsp, loader.RFC6960OCSPResponseDocumentLoader(), response_der)
 
-    def exemplar(self, draft: Draft, throw_away: IssuerKey, allowed: Allowed) -> Exemplar | tuple[LintFinding, ...]:
-        """Return the draft as an exemplar when pkilint finds nothing, otherwise what it finds.
+    def linting_certificate(
+        self, draft: Draft, throw_away: IssuerKey, allowed: Allowed
+    ) -> LintingCertificate | tuple[LintFinding, ...]:
+        """Return the draft as an linting certificate when pkilint finds nothing, otherwise what it finds.
 
-        `throw_away` is a key of the issuer's kind, made for exemplars alone: the issuer's key is not touched.
+        `throw_away` is a key of the issuer's kind, made for linting certificates alone: the issuer's key is not touched.
         """
         if kind_of(throw_away) is not draft.issuer.key:
             raise ValueError("the throw-away key is not of the issuer's kind")
         algorithm_der = der.signature_algorithm(draft.issuer.key)
         found = self.findings_certificate(assemble(draft.tbs_der, algorithm_der, sign(throw_away, draft.tbs_der)))
-        return found or Exemplar(draft.tbs_der, draft.exemplar_key, allowed)
+        return found or LintingCertificate(draft.tbs_der, draft.exemplar_key, allowed)
 
     @cached_property
     def _certificate(self) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from chopmark.audit.journal import Deed
-from chopmark.audit.leaf import Leaf, StoredLeaf, Tip
+from chopmark.audit.record import AuditRecord, StoredRecord, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 
@@ -18,7 +18,7 @@ Subject: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class IssuanceRequest:
     """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo.
 
     `csr_der` is the request whose signature proved possession, for a CA that wants to see it; `replaces` is the
@@ -32,7 +32,7 @@ class Wish:
     subject: Mapping[str, str]
     csr_der: bytes = b""
     replaces: bytes | None = None
-    records: tuple[StoredLeaf, ...] = ()
+    records: tuple[StoredRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class Issuer(Protocol):
         """
         ...
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's one certificate: the same one however often it is asked for (I2).
 
-        Refused with the code `distrusted`, and an alarm, when the records do not bear the wish out.
+        Refused with the code `distrusted`, and an alarm, when the records do not bear the issuance request out.
         """
         ...
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order whose earlier attempt may have died; a reservation of unknown fate is given up (I4)."""
         ...
 
@@ -181,7 +181,7 @@ class Journal(Protocol):
         """True while nothing may be signed: the database is known to lack what the journal has."""
         ...
 
-    async def reserved(self, reservation: Reservation, wish: Wish) -> None:
+    async def reserved(self, reservation: Reservation, issuance: IssuanceRequest) -> None:
         """Write that a reservation has committed and is about to be signed."""
         ...
 
@@ -195,36 +195,36 @@ class Journal(Protocol):
 
 
 class Ledger(Protocol):
-    """Keeps reservations and certificates. Each method is one transaction with its leaf."""
+    """Keeps reservations and certificates. Each method is one transaction with its record."""
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
-        """Return the order's not-orphaned entry, how many attempts the order has used, and its audit chain's tip."""
+        """Return the order's not-orphaned entry, how many attempts the order has used, and its audit stream's tip."""
         ...
 
-    async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
+    async def reserve(self, reservation: Reservation, record: AuditRecord) -> bool:
         """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
         ...
 
-    async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
+    async def record(self, serial: Serial, der: bytes, now: datetime, record: AuditRecord) -> bool:
         """Store the signed certificate; False when the reservation was given up meanwhile."""
         ...
 
-    async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def orphan(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
         ...
 
-    async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
+    async def revoke(self, serial: Serial, reason: str, now: datetime, record: AuditRecord) -> bool:
         """Revoke an issued or held certificate; False when it was ended already or never issued (I25).
 
         What was on hold is revoked as of the moment at which the hold began (X.509 s.9.5.3.1).
         """
         ...
 
-    async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Put an issued certificate on hold; False in any other state."""
         ...
 
-    async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
         ...
 
@@ -232,14 +232,14 @@ class Ledger(Protocol):
         """Return the entry of a serial; None when it was never reserved here."""
         ...
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change: a certificate that the lint stopped."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change: a certificate that the lint stopped."""
         ...
 
     async def issuers(self) -> list[IssuerRow]:
         """Return the CAs of this installation, those that issue no more included, oldest first."""
         ...
 
-    async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
+    async def add_issuer(self, row: IssuerRow, now: datetime, record: AuditRecord) -> bool:
         """Store the CA that issues from now on, in the place of those before; False when the id exists."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chopmark.ca.ports import Certified, Issuer, Pending, Subject, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending, Subject
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Serial
 
@@ -33,13 +33,13 @@ class Succession:
         """Return the names that the present CA reads in the request."""
         return self._present.csr_subject(profile, values)
 
-    async def issue(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's one certificate."""
-        return await self._present.issue(wish)
+        return await self._present.issue(issuance)
 
-    async def resume(self, wish: Wish) -> Certified | Pending | Refusal:
+    async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order at the present CA."""
-        return await self._present.resume(wish)
+        return await self._present.resume(issuance)
 
     async def revoke(self, serial: Serial, reason: str) -> None:
         """Revoke a certificate at the CA that made it."""

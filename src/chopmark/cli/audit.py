@@ -67,7 +67,7 @@ async def verify_audit(
 
     from chopmark.app.foundation import SystemClock
     from chopmark.audit.headkey import read_public
-    from chopmark.audit.leaf import AuditKeys
+    from chopmark.audit.record import AuditKeys
     from chopmark.audit.verify import Beside, verify
     from chopmark.ra.recorded import rules_of
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from chopmark.ca.asked import Algorithm
+from chopmark.ca.ceremony.options import Algorithm
 from chopmark.cli.console import configured, run, say
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from chopmark import __version__
-from chopmark.ca.asked import Asked
-from chopmark.ca.folder import Folder
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.cli.ca import ca_app
 from chopmark.cli.console import configured, os_user, run, say
 from chopmark.core.types import IssuerId, Secret
@@ -21,8 +21,8 @@ from chopmark.core.types import IssuerId, Secret
 if TYPE_CHECKING:
     from chopmark.app.issuing_cas import Means, Named
     from chopmark.app.settings import Settings
-    from chopmark.ca.plan import Plan, RootKey
-    from chopmark.ca.proceedings import Given
+    from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+    from chopmark.ca.ceremony.run import CeremonyInputs
     from chopmark.keys.ports import Signer
     from chopmark.keys.shares import Shares
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[Means]]
 
 
-_DEFAULT = Asked()
+_DEFAULT = CeremonyOptions()
 
 
 @ca_app.command(name="share")
@@ -46,7 +46,7 @@ def ca_share(file: Path) -> int:
 
 
 @ca_app.command(name="ceremony")
-def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_ceremony(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
 
     Parameters
@@ -58,7 +58,7 @@ def ca_ceremony(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DE
 
 
 @ca_app.command(name="rollover")
-def ca_rollover(folder: Path, asked: Annotated[Asked, Parameter(name="*")] = _DEFAULT) -> int:
+def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
     """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
 
     Parameters
@@ -75,8 +75,8 @@ class Stopped(Exception):
 
 def expected(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the errors that end a ceremony with a sentence, and `others`: something is missing or does not fit."""
-    from chopmark.ca.ceremony import CeremonyFailed
-    from chopmark.ca.folder import FolderInUse
+    from chopmark.ca.ceremony.folder import FolderInUse
+    from chopmark.ca.ceremony.founding import CeremonyFailed
     from chopmark.keys.file import KeyFileError
     from chopmark.keys.keyring import NoDevice, NoShares
     from chopmark.keys.ports import SignerUnavailable
@@ -92,7 +92,7 @@ async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[Mea
     from chopmark.app.foundation import SystemClock, SystemEntropy, founding
 
     async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as means:
-        means.recorder.at_console(os_user())
+        means.audit_log.at_console(os_user())
         yield means
 
 
@@ -113,7 +113,7 @@ def share(file: Path) -> int:
 async def ceremony(
     settings: Settings,
     folder: Folder,
-    asked: Asked,
+    asked: CeremonyOptions,
     *,
     rollover: bool,
     ask: Ask = getpass,
@@ -122,7 +122,7 @@ async def ceremony(
 ) -> int:
     """Hold a ceremony, or go on with one that was cut off; 0 when the CA is in use or the request is written.
 
-    1 who, and the plan  2 both shares  3 make and check everything (`ca.proceedings`)  4 [tx] the CA issues, its
+    1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
     """
     from chopmark.keys.shares import MEMORY_KIB
@@ -145,7 +145,7 @@ async def ceremony(
         return 1
 
 
-def _begun(folder: Folder, asked: Asked) -> Plan | None:
+def _begun(folder: Folder, asked: CeremonyOptions) -> CeremonyPlan | None:
     """Return the plan of a ceremony to go on with; None for a new one in an empty folder."""
     from chopmark.ca import plan as plans
 
@@ -175,9 +175,9 @@ def require_people(one: str, two: str, *others: str) -> None:
         raise Stopped("the two operators are two persons")
 
 
-def _shares(settings: Settings, asked: Asked, plan: Plan | None, ask: Ask) -> Shares | None:
+def _shares(settings: Settings, asked: CeremonyOptions, plan: CeremonyPlan | None, ask: Ask) -> Shares | None:
     """Return both shares, from files or the terminal; None where no key file is made."""
-    from chopmark.ca.plan import RootKey
+    from chopmark.ca.ceremony.plan import RootKey
     from chopmark.keys.shares import Shares
 
     home = settings.signer if plan is None else plan.home
@@ -208,13 +208,13 @@ def read(file: Path) -> bytes:
 
 
 async def _planned(
-    means: Means, folder: Folder, asked: Asked, shares: Shares | None, *, rollover: bool, memory_kib: int
-) -> Plan:
+    means: Means, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
+) -> CeremonyPlan:
     """Decide everything that is not a key, and write it down."""
     from chopmark.app import issuing_cas as authorities
     from chopmark.ca import plan as plans
-    from chopmark.ca.ceremony import BACKDATE, Serials
-    from chopmark.ca.plan import Plan, RootKey
+    from chopmark.ca.ceremony.founding import BACKDATE, Serials
+    from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
     from chopmark.keys.ports import KeyAlgorithm
     from chopmark.keys.shares import SALT_BYTES, Lock
     from chopmark.pki.x509 import serial_hex
@@ -228,7 +228,7 @@ async def _planned(
     now = means.clock.now().replace(microsecond=0)
     root, root_key, last = await _root_of(means, line, number, asked, shares)
     serials = Serials.fresh(means.entropy)
-    plan = Plan(
+    plan = CeremonyPlan(
         software=__version__,
         number=number,
         issuer=authorities.named(number),
@@ -264,11 +264,11 @@ def _require_same_shares(means: Means, line: list[Named], shares: Shares | None)
 
 
 async def _root_of(
-    means: Means, line: list[Named], number: int, asked: Asked, shares: Shares | None
+    means: Means, line: list[Named], number: int, asked: CeremonyOptions, shares: Shares | None
 ) -> tuple[IssuerId, RootKey, int | None]:
     """Return the root's short name, where its key is, and the number of its last list here."""
     from chopmark.app import issuing_cas as authorities
-    from chopmark.ca.plan import RootKey
+    from chopmark.ca.ceremony.plan import RootKey
     from chopmark.pki.publication import ROOT
 
     own = authorities.own_root(number)
@@ -287,10 +287,10 @@ async def _root_of(
     return known[given.root], RootKey.KEPT, None if last is None else last.number
 
 
-async def _given(means: Means, asked: Asked, shares: Shares | None, root: str) -> Given:
+async def _given(means: Means, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
     """Read what comes from outside: an earlier root's key file, or what the other machine made."""
     from chopmark.app import issuing_cas as authorities
-    from chopmark.ca.proceedings import Given
+    from chopmark.ca.ceremony.run import CeremonyInputs
     from chopmark.pki import crl
     from chopmark.pki.x509 import spki_der
 
@@ -300,16 +300,16 @@ async def _given(means: Means, asked: Asked, shares: Shares | None, root: str) -
         for one in line:
             if spki_der(one.row.chain[-1]) == signer.public_key_der:
                 last = (await means.status.shard(one.root, 0)).crl
-                return Given(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
-        return Given(signer)
+                return CeremonyInputs(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
+        return CeremonyInputs(signer)
     if asked.issuing_certificate is None or asked.root_certificate is None or asked.root_crl is None:
-        return Given()
+        return CeremonyInputs()
     above = _certificate(asked.root_certificate)
     if {one.row.chain[-1]: one.root for one in line}.get(above, root) != root:
         raise Stopped("the certificate comes from another root than the plan says")
     if any(one.root == root and one.row.chain[-1] != above for one in line):
         raise Stopped("the certificate comes from another root than the plan says")
-    return Given(None, above, (), _certificate(asked.issuing_certificate), read_list(asked.root_crl))
+    return CeremonyInputs(None, above, (), _certificate(asked.issuing_certificate), read_list(asked.root_crl))
 
 
 def root_signer(means: Means, file: Path | None, shares: Shares | None) -> Signer:
@@ -322,7 +322,7 @@ def root_signer(means: Means, file: Path | None, shares: Shares | None) -> Signe
     return Keyring(passphrase, None, means.clock, shares).open(read(file), b"")
 
 
-def _root_shares(asked: Asked, shares: Shares | None) -> Shares | None:
+def _root_shares(asked: CeremonyOptions, shares: Shares | None) -> Shares | None:
     """Return the shares of the root's key file: its own where they are named, or those of the ceremony."""
     from chopmark.keys.shares import Shares
 
@@ -353,12 +353,12 @@ def read_list(file: Path) -> bytes:
         raise Stopped(f"{file} is no revocation list in PEM") from error
 
 
-async def _hold(means: Means, folder: Folder, plan: Plan, asked: Asked, shares: Shares | None) -> int:
+async def _hold(means: Means, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
     """Go through the steps that are not done, take the CA in, and finish."""
     from chopmark.app import issuing_cas as authorities
     from chopmark.app.issuing_cas import Taken
-    from chopmark.ca.plan import RootKey
-    from chopmark.ca.proceedings import ROOT_KEY, TRANSCRIPT, Ceremony, Waiting
+    from chopmark.ca.ceremony.plan import RootKey
+    from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, Waiting
     from chopmark.keys.keyring import Keyring
 
     passphrase = Secret(means.settings.ca_passphrase.get_secret_value())

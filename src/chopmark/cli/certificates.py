@@ -14,7 +14,7 @@ from chopmark.core.types import Serial, text
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
-    from chopmark.ra.ports import Holding
+    from chopmark.ra.ports import SubscriberCertificate
 
 
 certificates_app = App(name="certificates", help="Single certificates.")
@@ -126,7 +126,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 
     number = serial_of(serial)
     async with at_console(settings) as house:
-        done = await ByHand(house.desk, HandLedger(house.engine)).done(number, by, approved_by)
+        done = await ByHand(house.context, HandLedger(house.engine)).done(number, by, approved_by)
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
     return 0
 
@@ -137,7 +137,7 @@ async def list_by_hand(settings: Settings) -> int:
     from chopmark.store.repositories.ra.by_hand import HandLedger
 
     async with looking(settings) as house:
-        found = await ByHand(house.desk, HandLedger(house.engine)).listed()
+        found = await ByHand(house.context, HandLedger(house.engine)).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:
@@ -182,7 +182,7 @@ async def revoke_certificate(
 
     number = serial_of(serial)
     async with at_console(settings) as house:
-        verb = FirmRevocation(house.desk, StaffViews(house.engine), house.certifier, house.revocation)
+        verb = FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
         holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
     say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
     return 0
@@ -192,7 +192,7 @@ MOST = 20
 """Lines of one kind."""
 
 
-def certificate_line(holding: Holding) -> str:
+def certificate_line(holding: SubscriberCertificate) -> str:
     """Return a certificate on one line."""
     ended = f", ended {local_time(holding.ended_at)}: {holding.reason}" if holding.ended_at is not None else ""
     until = local_time(holding.not_after)

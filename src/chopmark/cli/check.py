@@ -201,10 +201,10 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.app.external_ca import known_of
     from chopmark.app.issuing_cas import constants
     from chopmark.ca.checker import Checked, Checker
-    from chopmark.ca.foreign_checker import ForeignChecker
+    from chopmark.ca.external.checker import ExternalChecker
     from chopmark.ca.shipped import shipped_profiles
     from chopmark.store.repositories.ca.checking import CertificateRows
-    from chopmark.store.repositories.ca.foreign_checking import ForeignRows
+    from chopmark.store.repositories.ca.external_checking import ExternalRows
 
     async with looking(settings) as house:
         found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
@@ -213,7 +213,7 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
             checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
             found, moduli = await checker.check(now), checker.moduli
         known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
-        elsewhere = ForeignChecker(known, ForeignRows(house.engine), lint_each)
+        elsewhere = ExternalChecker(known, ExternalRows(house.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")

@@ -112,7 +112,7 @@ async def limit_client(
 ) -> int:
     """Set what a client may ask for."""
     from chopmark.identity.scope import scope_of
-    from chopmark.ra.desk import assert_staff
+    from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
     scope = scope_of(accounts, purposes, factors, per_minute)
@@ -126,7 +126,7 @@ async def limit_client(
 
 async def disable_client(settings: Settings, client: str, by: str) -> int:
     """End a client at once."""
-    from chopmark.ra.desk import assert_staff
+    from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
     async with at_console(settings) as house:
@@ -137,7 +137,7 @@ async def disable_client(settings: Settings, client: str, by: str) -> int:
 
 async def end_previous_secret(settings: Settings, client: str, by: str) -> int:
     """End a client's previous secret at once."""
-    from chopmark.ra.desk import assert_staff
+    from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
     async with at_console(settings) as house:

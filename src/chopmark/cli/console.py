@@ -59,7 +59,7 @@ async def at_console(settings: Settings) -> AsyncIterator[House]:
     from chopmark.app.foundation import opened
 
     async with opened(settings) as house:
-        house.recorder.at_console(os_user())
+        house.audit_log.at_console(os_user())
         yield house
 
 

@@ -18,9 +18,9 @@ from chopmark.core.types import CustomerId, OrderId, Serial, text
 if TYPE_CHECKING:
     from chopmark.app.foundation import House
     from chopmark.app.settings import Settings
-    from chopmark.ra.intake_ports import Allowed
-    from chopmark.ra.intake_report import Report
-    from chopmark.ra.sheet import Fault
+    from chopmark.ra.customer_import.ports import Allowed
+    from chopmark.ra.customer_import.report import Report
+    from chopmark.ra.customer_import.sheet import Fault
 
 
 customers_app = App(name="customers", help="The directory of customers.")
@@ -129,8 +129,8 @@ async def import_customers(
     """Import a sheet, or say what that would do; show a progress bar on a terminal."""
     from rich.progress import Progress
 
-    from chopmark.ra.desk import assert_staff
-    from chopmark.ra.sheet_cells import Dates
+    from chopmark.ra.context import assert_staff
+    from chopmark.ra.customer_import.cells import Dates
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")
@@ -142,9 +142,9 @@ async def import_customers(
                 bar.update(task, completed=done, total=total)
 
             if dry_run:
-                found = await house.intake.check_file(file, tell, allowed, Dates(dates))
+                found = await house.customer_import.check_file(file, tell, allowed, Dates(dates))
             else:
-                found = await house.intake.run(file, by, tell, allowed, Dates(dates))
+                found = await house.customer_import.run(file, by, tell, allowed, Dates(dates))
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:
@@ -161,7 +161,7 @@ async def import_customers(
 
 def allowed_of(written: str) -> frozenset[Allowed]:
     """Return what --allow names. Raises Refused for a word that it does not know."""
-    from chopmark.ra.intake_ports import Allowed
+    from chopmark.ra.customer_import.ports import Allowed
 
     words = {word.strip() for word in written.split(",") if word.strip()}
     if unknown := sorted(words - {each.value for each in Allowed}):
@@ -191,7 +191,7 @@ async def _dry(found: Report, report: Path | None) -> int:
 async def _written(report: Path | None, said: Iterable[Fault]) -> None:
     import asyncio
 
-    from chopmark.ra.sheet import csv_lines
+    from chopmark.ra.customer_import.sheet import csv_lines
 
     written = "".join(f"{line}\n" for line in csv_lines(said))
     if report is None:
@@ -236,7 +236,7 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
         secret = initial_password(house.entropy.token(16))
         phc = hash_password(secret, house.entropy.token(16))
         row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.door.set_password(row, by, await house.desk.notice(number, "password_printed", None))
+        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")
@@ -259,7 +259,7 @@ async def approval_slip(
     if isinstance(number, Refusal):
         raise Refused(number)
     async with at_console(settings) as house:
-        slips = SlipDesk(house.desk, SlipLedger(house.engine), FailureLedger(house.engine))
+        slips = SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine))
         made = await slips.print(number, by, approved_by, Papers(papers), key)
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
     say(f"customer  {number}")
@@ -297,7 +297,7 @@ async def show_customer(settings: Settings, who: str) -> int:
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
         for lock, why in (await house.holds.held(customer)).items():
             say(f"  locked: {lock}, {why}")
-        for holding in (await house.desk.holdings.all(customer))[:MOST]:
+        for holding in (await house.context.holdings.all(customer))[:MOST]:
             say(f"  {certificate_line(holding)}")
         for order in await views.orders(customer, MOST):
             ended = f" ({order.ended})" if order.ended else ""
@@ -313,10 +313,10 @@ async def _customer(house: House, who: str) -> CustomerId:
     row = await house.people.find(who)
     if row is not None:
         return row.id
-    order = await house.desk.orders.get(OrderId(who.upper()))
+    order = await house.context.orders.get(OrderId(who.upper()))
     if order is not None:
         return order.customer
-    holding = await house.desk.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
+    holding = await house.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
     if holding is not None:
         return holding.customer
     raise Refused(_NOBODY)

@@ -74,7 +74,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
     """Declare that an older copy was restored; 0 when the database is whole, now or already."""
     from chopmark.app.foundation import reentry_of
     from chopmark.audit.sequencer import LedgerBroken
-    from chopmark.ra.desk import assert_staff
+    from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
     if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
@@ -92,13 +92,13 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
-    from chopmark.audit.succession import Files
+    from chopmark.audit.succession import Snapshots
     from chopmark.ra.restoring import Restoring
     from chopmark.store.repositories.restored import RestoredLedger
 
-    files = Files(house.heads, house.head_signer)
+    files = Snapshots(house.heads, house.head_signer)
     voids = RestoredLedger(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.recorder, house.clock)
+    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 
 
 async def _planned(restoring: Restoring) -> int:
@@ -134,7 +134,7 @@ async def _ended(restoring: Restoring, reentry: Reentry, by: str, reason: str) -
 
 
 def _say_loss(loss: Loss) -> None:
-    from chopmark.audit.leaf import stamp
+    from chopmark.audit.record import stamp
 
     kept = "nothing" if loss.kept_at is None else f"{loss.kept} records, the last head of {stamp(loss.kept_at)}"
     if loss.lost_at is None:
@@ -148,7 +148,7 @@ def _say_loss(loss: Loss) -> None:
 
 
 def _line(line: ReentryLine) -> str:
-    from chopmark.audit.leaf import stamp
+    from chopmark.audit.record import stamp
 
     words = [stamp(line.at), line.kind, line.serial, f"order {line.order}", line.reason or ""]
     if line.why_not is not None:

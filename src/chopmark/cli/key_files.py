@@ -12,7 +12,7 @@ from chopmark.core.types import Secret, text
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
-    from chopmark.audit.recorder import Pen
+    from chopmark.audit.log import RecordBuilder
 
 
 @ca_app.command(name="rewrap")
@@ -35,13 +35,13 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
     """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
 
     `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
-    in its place  3 [tx] the record and its leaf. Raises Refused.
+    in its place  3 [tx] the record and its record. Raises Refused.
     """
     import asyncio
 
     from chopmark.audit.events import Event
-    from chopmark.audit.leaf import system_chain
-    from chopmark.ra.desk import assert_staff
+    from chopmark.audit.record import system_stream
+    from chopmark.ra.context import assert_staff
     from chopmark.store.repositories.ca.rewrapping import KeptKeys
 
     assert_staff(by, "by")
@@ -55,11 +55,11 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
         for path, pem in written:
             await asyncio.to_thread(_in_place, path, pem)
 
-        async def put(pen: Pen) -> None:
-            await kept.replace(changes, pen.leaf(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
+        async def put(builder: RecordBuilder) -> None:
+            await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
-            await house.recorder.write(system_chain("ca"), put)
+            await house.audit_log.write(system_stream("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST door again.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from chopmark.ca.asked import ListAsked
+from chopmark.ca.ceremony.options import ListAsked
 from chopmark.cli.ca import ca_app
 from chopmark.cli.ceremony import Stopped, expected, read, read_list, really, require_people, root_signer, share_of
 from chopmark.cli.console import configured, run, say
@@ -69,7 +69,7 @@ async def _signed(means: Means, line: list[Named], asked: ListAsked, shares: Sha
     """Return the CA whose root the key is, and a list signed with it: the lines so far, and the CA to be revoked."""
     from cryptography import x509
 
-    from chopmark.ca.ceremony import root_list
+    from chopmark.ca.ceremony.founding import root_list
     from chopmark.keys.adapter import as_private_key
     from chopmark.pki import crl
     from chopmark.pki.crl import CrlReason, RevokedEntry

@@ -92,7 +92,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceLedger(house.engine), new_key, house.recorder, house.clock)
+    return Withdrawal(ServiceLedger(house.engine), new_key, house.audit_log, house.clock)
 
 
 async def list_services(settings: Settings) -> int:
@@ -119,7 +119,7 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
 
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
-        await two_people(house.desk, by, approved_by, "service_revocation")
+        await two_people(house.context, by, approved_by, "service_revocation")
         withdrawal = withdrawal_of(house)
         if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
             raise Refused(_GONE)

@@ -20,8 +20,8 @@ class Kind(StrEnum):
     WRONG_BIRTH_DATE = "wrong_birth_date"  # well-formed, and not the one on record
     BAD_KEY = "bad_key"  # the CSR or its key is unfit
     BAD_PROOF = "bad_proof"  # a signature by the old or new key does not hold
-    HELD = "held"  # too many failures: a person at the firm has to release it
-    TOO_MANY = "too_many"  # a budget is used up for now; `retry_after_s` says how long
+    LOCKED = "held"  # too many failures: a person at the firm has to release it
+    TOO_MANY = "too_many"  # a rate limit is used up for now; `retry_after_s` says how long
     TOO_LARGE = "too_large"  # the request is bigger than anything legitimate
     UNAVAILABLE = "unavailable"  # a part is down or full; nothing was done
 

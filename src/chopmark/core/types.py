@@ -130,8 +130,8 @@ class OrderState(StrEnum):
 
     OPEN = "open"
     BOUND = "bound"
-    CODED = "coded"
-    CHECKED = "checked"
+    CODE_VERIFIED = "coded"
+    BIRTH_DATE_VERIFIED = "checked"
     SUBMITTED = "submitted"
     PENDING = "pending"
     ISSUED = "issued"
@@ -139,7 +139,7 @@ class OrderState(StrEnum):
     DONE = "done"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    HELD = "held"
+    LOCKED = "held"
     REFUSED = "refused"
 
 

@@ -30,7 +30,7 @@ from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
 from chopmark.pki import pkcs12
-from chopmark.ra.desk import Caller
+from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
@@ -72,7 +72,7 @@ class Play:
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
-        await self._house.intake.add([person.row() for person in PEOPLE], "demo")
+        await self._house.customer_import.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
         await self._work()
@@ -99,7 +99,7 @@ class Play:
         elif what == "revoke":
             await self._revoke(person)
         elif what == "mobile":
-            await self._house.intake.add([person.row(mobile=person.new_mobile)], "demo")
+            await self._house.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
         await self._work()
@@ -112,7 +112,7 @@ class Play:
     async def _password(self, person: Person) -> None:
         phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
         row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
-        await self._house.door.set_password(row, "demo")
+        await self._house.session_service.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
@@ -131,7 +131,7 @@ class Play:
 
     async def _to_birth_date(self, person: Person) -> tuple[Caller, Order, ClientKey]:
         house, caller = self._house, self._caller(person)
-        view = await house.counter.overview(caller)
+        view = await house.customer_queries.overview(caller)
         operation = view.advice.operation or Operation.REPLACE
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
         account = AccountNumber(person.account)
@@ -146,11 +146,11 @@ class Play:
         caller, order, key = await self._to_birth_date(person)
         if person.birth:
             await house.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
-        order = await house.counter.order(caller, order.id)
+        order = await house.customer_queries.order(caller, order.id)
         order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
         if order.state is not OrderState.ISSUED or order.serial is None:
             raise ValueError(f"the demo's order of {person.number} is {order.state}")
-        holding = await house.counter.holding(caller, order.serial)
+        holding = await house.customer_queries.holding(caller, order.serial)
         if holding is None:
             raise ValueError("an issued order without its certificate")
         if prove:
@@ -172,14 +172,14 @@ class Play:
 
     async def _revoke(self, person: Person) -> None:
         house, caller = self._house, self._caller(person)
-        present = (await house.counter.overview(caller)).present
+        present = (await house.customer_queries.overview(caller)).present
         if present is None:
             raise ValueError(f"{person.number} has nothing to revoke")
         opened = await house.enrolment.start(
             caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
         )
         await self._code(caller, opened.order)
-        order = await house.counter.order(caller, opened.order.id)
+        order = await house.customer_queries.order(caller, opened.order.id)
         await house.revocation.confirm(caller, order.id, house.rekey.consent(order).sha256)
 
     async def _hold(self, person: Person) -> None:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
-from chopmark.limits.budgets import Budget, Spent
+from chopmark.limits.budgets import RateLimit, Spent
 
 CLOSES_AT: Final = 100
 """Wrong passwords in a row until an entry closes (NIST SP 800-63B-4 s.3.2.2: at most 100)."""
@@ -42,23 +42,23 @@ class Way:
     entry: Entry
 
 
-def signin_budgets(way: Way, network: str) -> tuple[Budget, ...]:
+def signin_budgets(way: Way, network: str) -> tuple[RateLimit, ...]:
     """Return what one attempt is charged to besides: slow after three, stopped after ten, and a cap for the network.
 
-    A known browser and a launch have budgets of their own, so that nobody who shares their network slows them down.
+    A known browser and a launch have rate limits of their own, so that nobody who shares their network slows them down.
     Strangers whose network is not known (empty) have no cap together: they are not one.
     """
     stranger = way.entry is Entry.STRANGER
     pair = f"signin:{way.subject}:{network if stranger else way.entry.value}"
     own = (
-        Budget(f"{pair}:30s", 3, timedelta(seconds=30)),
-        Budget(f"{pair}:5m", 5, timedelta(minutes=5)),
-        Budget(f"{pair}:1h", 10, timedelta(hours=1)),
+        RateLimit(f"{pair}:30s", 3, timedelta(seconds=30)),
+        RateLimit(f"{pair}:5m", 5, timedelta(minutes=5)),
+        RateLimit(f"{pair}:1h", 10, timedelta(hours=1)),
     )
-    return (*own, Budget(f"{_NETWORK}{network}", 200, timedelta(minutes=15))) if stranger and network else own
+    return (*own, RateLimit(f"{_NETWORK}{network}", 200, timedelta(minutes=15))) if stranger and network else own
 
 
-def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[Budget, ...] | None:
+def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...] | None:
     """Return what an attempt is charged to when its network's cap is what is used up, by others; None when it is not.
 
     A carrier puts thousands of customers behind one address: two attempts an hour are kept for each customer, so that
@@ -66,32 +66,32 @@ def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[Budget, ...] | 
     """
     if not spent.name.startswith(_NETWORK):
         return None
-    own = (budget for budget in signin_budgets(way, network) if not budget.name.startswith(_NETWORK))
-    return (*own, Budget(f"signin-spare:{way.subject}", 2, timedelta(hours=1)))
+    own = (limit for limit in signin_budgets(way, network) if not limit.name.startswith(_NETWORK))
+    return (*own, RateLimit(f"signin-spare:{way.subject}", 2, timedelta(hours=1)))
 
 
 class Entries(Protocol):
     """Counts wrong passwords in a row; shared by all nodes."""
 
-    async def charge(self, way: Way, budgets: tuple[Budget, ...], now: datetime) -> int | Spent | None:
+    async def charge(self, way: Way, limits: tuple[RateLimit, ...], now: datetime) -> int | Spent | None:
         """Count an attempt as wrong before it is compared; return how many in a row that makes.
 
-        The budget that is used up when one is, and nothing is counted; None when the entry is closed.
+        The rate limit that is used up when one is, and nothing is counted; None when the entry is closed.
         """
         ...
 
-    async def uncharge(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+    async def uncharge(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
         """Take an attempt back that was not compared."""
         ...
 
-    async def right(self, way: Way, budgets: tuple[Budget, ...]) -> None:
-        """Begin counting anew after a right password, unless the entry was closed meanwhile; give the budgets back."""
+    async def right(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
+        """Begin counting anew after a right password, unless the entry was closed meanwhile; give the rate limits back."""
         ...
 
-    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
-        """Close an entry that has failed `CLOSES_AT` times in a row, with its leaf; False when it is closed already."""
+    async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
+        """Close an entry that has failed `CLOSES_AT` times in a row, with its record; False when it is closed already."""
         ...
 
-    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
-        """Open all entries of the customer and count anew, with the leaf; False when none was closed."""
+    async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:
+        """Open all entries of the customer and count anew, with the record; False when none was closed."""
         ...

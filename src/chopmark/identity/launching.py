@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, customer_chain, new_chain, staff_chain, stranger_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_chain, stranger_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
 from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
-from chopmark.identity.sessions import Door, Opened, bearer, digest
-from chopmark.limits.budgets import Budget, Counters
+from chopmark.identity.sessions import Opened, SessionService, bearer, digest
+from chopmark.limits.budgets import RateLimit, RateLimits
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)
@@ -42,24 +42,24 @@ class Credential:
     secret: Secret
 
 
-class LaunchDesk:
+class LaunchTickets:
     """Makes and redeems launch tickets, and keeps the clients that may ask for them."""
 
     def __init__(
         self,
         launches: Launches,
         records: Records,
-        counters: Counters,
-        door: Door,
-        recorder: Recorder,
+        rate_limits: RateLimits,
+        door: SessionService,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._launches = launches
         self._records = records
-        self._counters = counters
+        self._rate_limits = rate_limits
         self._door = door
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -71,7 +71,7 @@ class LaunchDesk:
         `customer` is whom it asks for. A right secret is let in whatever others from its network have tried.
         """
         client, tip = await self._launches.asked(client_id, customer)
-        self._recorder.know(tip)
+        self._audit_log.know(tip)
         given = digest(secret.reveal())
         now = self._clock.now()
         if client is not None and client.disabled_at is None:
@@ -85,16 +85,18 @@ class LaunchDesk:
     async def _crowd(self, door: str, network: str, event: Event, refusal: Refusal) -> Refusal:
         """Return the refusal of somebody whom nobody knows, or the one of a network that tries too often.
 
-        It is recorded in one chain for all of them, as long as the budget for records lasts.
+        It is recorded in one chain for all of them, as long as the rate limit for records lasts.
         """
         now = self._clock.now()
-        spent = await self._counters.take((Budget(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
+        spent = await self._rate_limits.take((RateLimit(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
         if spent is not None:
             return _later(spent.retry_after_s)
-        record = (Budget(f"record:{door}", CROWD, _MINUTE),)
-        await self._recorder.write(
-            stranger_chain(door),
-            lambda pen: self._records.note_within(pen.leaf(event, network=network, code=refusal.code), record, now),
+        record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
+        await self._audit_log.write(
+            stranger_stream(door),
+            lambda builder: self._records.note_within(
+                builder.record(event, network=network, code=refusal.code), record, now
+            ),
         )
         return refusal
 
@@ -122,49 +124,53 @@ class LaunchDesk:
             raise Refused(outside)
         ticket = bearer(self._entropy)
         launch = Launch(digest(ticket), client.id, customer, account, factors, wanted, now, now + TICKET_LIFE)
-        rate = (Budget(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
+        rate = (RateLimit(f"launches:{client.id}", client.scope.per_minute, _MINUTE),)
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts = {"client": client.id, "account": account, "factor": "+".join(sorted(factors))}
-            return await self._launches.create(launch, rate, pen.leaf(Event.PORTAL_LAUNCH_CREATED, **facts))
+            return await self._launches.create(launch, rate, builder.record(Event.PORTAL_LAUNCH_CREATED, **facts))
 
-        refused = await self._recorder.write(customer_chain(customer), attempt)
+        refused = await self._audit_log.write(customer_stream(customer), attempt)
         if refused is not None:
             raise Refused(refused)
         return Secret(ticket)
 
     async def _outside(self, client: Client, refusal: Refusal, now: datetime) -> None:
-        record = (Budget(f"record:client:{client.id}", CROWD, _MINUTE),)
+        record = (RateLimit(f"record:client:{client.id}", CROWD, _MINUTE),)
         facts = {"client": client.id, "code": refusal.code, "field": refusal.field}
-        await self._recorder.write(
-            stranger_chain("client"),
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_CLIENT_REFUSED, **facts), record, now),
+        await self._audit_log.write(
+            stranger_stream("client"),
+            lambda builder: self._records.note_within(
+                builder.record(Event.PORTAL_CLIENT_REFUSED, **facts), record, now
+            ),
         )
 
     async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
         """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
-        self._recorder.know(new_chain(_ticket_chain(hashed)))
+        self._audit_log.know(new_stream(_ticket_chain(hashed)))
 
-        async def attempt(pen: Pen) -> Launch | Refusal:
-            return await self._launches.use(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_TAKEN))
+        async def attempt(builder: RecordBuilder) -> Launch | Refusal:
+            return await self._launches.use(hashed, digest(visitor), now, builder.record(Event.PORTAL_LAUNCH_TAKEN))
 
         return await self._settle(hashed, attempt, network)
 
     async def _settle(
-        self, hashed: bytes, attempt: Callable[[Pen], Awaitable[Launch | Refusal]], network: str
+        self, hashed: bytes, attempt: Callable[[RecordBuilder], Awaitable[Launch | Refusal]], network: str
     ) -> Launch:
         """Return the launch; a refused ticket is recorded in its own chain, one that nobody made in that of all."""
-        found = await self._recorder.write(_ticket_chain(hashed), attempt)
+        found = await self._audit_log.write(_ticket_chain(hashed), attempt)
         if not isinstance(found, Refusal):
             return found
         if found.code == ports.UNKNOWN:
             raise Refused(await self._crowd("launch", network, Event.PORTAL_LAUNCH_REFUSED, found))
-        record = (Budget(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
+        record = (RateLimit(f"record:{_ticket_chain(hashed)}", REPLAYS, timedelta(hours=1)),)
         now, facts = self._clock.now(), {"network": network, "code": found.code}
-        await self._recorder.write(
+        await self._audit_log.write(
             _ticket_chain(hashed),
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now),
+            lambda builder: self._records.note_within(
+                builder.record(Event.PORTAL_LAUNCH_REFUSED, **facts), record, now
+            ),
         )
         raise Refused(found)
 
@@ -174,8 +180,8 @@ class LaunchDesk:
         """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
 
-        async def attempt(pen: Pen) -> Launch | Refusal:
-            return await self._launches.confirm(hashed, digest(visitor), now, pen.leaf(Event.PORTAL_LAUNCH_USED))
+        async def attempt(builder: RecordBuilder) -> Launch | Refusal:
+            return await self._launches.confirm(hashed, digest(visitor), now, builder.record(Event.PORTAL_LAUNCH_USED))
 
         found = await self._settle(hashed, attempt, network)
         opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
@@ -209,41 +215,41 @@ class LaunchDesk:
                 previous_until=now + ROTATION_OVERLAP if overlaps else None,
             )
 
-        async def attempt(pen: Pen) -> None:
-            leaf = pen.leaf(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
-            await self._launches.put_client(client, now, leaf)
+        async def attempt(builder: RecordBuilder) -> None:
+            record = builder.record(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
+            await self._launches.put_client(client, now, record)
 
-        await self._recorder.write(staff_chain(by), attempt)
+        await self._audit_log.write(staff_chain(by), attempt)
         return Credential(client_id, Secret(secret))
 
     async def limit(self, client_id: str, scope: Scope, by: str) -> None:
         """Set what a client may ask for from now on, in place of what was set before."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
-            return await self._launches.put_scope(client_id, scope, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
+            return await self._launches.put_scope(client_id, scope, record)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def disable(self, client_id: str, by: str) -> None:
         """End a client at once: its secrets, and the tickets that were not confirmed."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
-            return await self._launches.disable(client_id, self._clock.now(), leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
+            return await self._launches.disable(client_id, self._clock.now(), record)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def end_previous(self, client_id: str, by: str) -> None:
         """End a client's previous secret at once, and the tickets that were not confirmed."""
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
-            return await self._launches.end_previous(client_id, self._clock.now(), leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
+            return await self._launches.end_previous(client_id, self._clock.now(), record)
 
-        if not await self._recorder.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_chain(by), attempt):
             raise Refused(_NO_PREVIOUS)
 
     async def clients(self) -> list[Client]:
@@ -251,8 +257,8 @@ class LaunchDesk:
         return await self._launches.clients()
 
 
-def _ticket_chain(hashed: bytes) -> ChainId:
-    return stranger_chain(f"ticket-{hashed.hex()[:16]}")
+def _ticket_chain(hashed: bytes) -> StreamId:
+    return stranger_stream(f"ticket-{hashed.hex()[:16]}")
 
 
 def _later(seconds: int) -> Refusal:

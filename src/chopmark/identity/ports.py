@@ -5,11 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from chopmark.audit.leaf import Leaf, Tip
+from chopmark.audit.record import AuditRecord, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 
 UNKNOWN = "launch.unknown"
@@ -185,19 +185,19 @@ class Records(Protocol):
         """Return when the customer's password was set, and whether a way in is closed."""
         ...
 
-    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:
+    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
         """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
         ...
 
-    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
-        """Write a leaf that goes with no other change, a refusal at the door, as long as its budgets last."""
+    async def note_within(self, record: AuditRecord, limits: tuple[RateLimit, ...], now: datetime) -> bool:
+        """Write a record that goes with no other change, a refusal at the door, as long as its rate limits last."""
         ...
 
 
 class Sessions(Protocol):
     """Keeps sessions; shared by all nodes."""
 
-    async def open(self, session: Session, replaces: bytes | None, leaf: Leaf) -> None:
+    async def open(self, session: Session, replaces: bytes | None, record: AuditRecord) -> None:
         """Store a new session and end the one that it replaces."""
         ...
 
@@ -205,7 +205,7 @@ class Sessions(Protocol):
         """Return the live session and note that it was used; None when unknown, idle too long or over."""
         ...
 
-    async def close(self, id_hash: bytes, leaf: Leaf) -> bool:
+    async def close(self, id_hash: bytes, record: AuditRecord) -> bool:
         """End a session; False when there is none."""
         ...
 
@@ -213,7 +213,7 @@ class Sessions(Protocol):
         """Return whose session it is, live or not; None when it has ended."""
         ...
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
+    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
         """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
         ...
 
@@ -221,7 +221,9 @@ class Sessions(Protocol):
         """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
         ...
 
-    async def rotate_again(self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, leaf: Leaf) -> bool:
+    async def rotate_again(
+        self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, record: AuditRecord
+    ) -> bool:
         """Give that session a new id once more; once."""
         ...
 
@@ -237,19 +239,19 @@ class Launches(Protocol):
         """Return all clients, by id."""
         ...
 
-    async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
+    async def put_client(self, client: Client, now: datetime, record: AuditRecord) -> None:
         """Create a client or replace its secrets; one that was disabled counts again."""
         ...
 
-    async def put_scope(self, client_id: str, scope: Scope, leaf: Leaf) -> bool:
+    async def put_scope(self, client_id: str, scope: Scope, record: AuditRecord) -> bool:
         """Set what a client may ask for; False when there is no such client."""
         ...
 
-    async def disable(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+    async def disable(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
         """End a client and its tickets; False when there is no such client in force."""
         ...
 
-    async def end_previous(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+    async def end_previous(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
         """End a client's previous secret and its tickets; False when there is no such secret."""
         ...
 
@@ -257,14 +259,18 @@ class Launches(Protocol):
         """Return a client by id, and the tip of the chain of the customer for whom it asks."""
         ...
 
-    async def create(self, launch: Launch, budgets: tuple[Budget, ...], leaf: Leaf) -> Refusal | None:
+    async def create(self, launch: Launch, limits: tuple[RateLimit, ...], record: AuditRecord) -> Refusal | None:
         """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
         ...
 
-    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+    async def use(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
+    ) -> Launch | Refusal:
         """Take a ticket once, for one visitor, in one statement; a dead client's tickets are dead."""
         ...
 
-    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+    async def confirm(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
+    ) -> Launch | Refusal:
         """Turn a taken ticket into consent to open a session, once, by the same visitor."""
         ...

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import customer_chain, stranger_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
@@ -23,7 +23,7 @@ from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import Budget, Spent
+from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.messaging.ports import Work
 
 IDLE = timedelta(seconds=600)
@@ -65,7 +65,7 @@ class Opened:
     session: Session
 
 
-REFUSALS = Budget("record:sign-in", 600, timedelta(minutes=10))
+REFUSALS = RateLimit("record:sign-in", 600, timedelta(minutes=10))
 """How many refused sign-ins are recorded; beyond it the answer is the same, the counters move, and no disk fills."""
 
 
@@ -77,7 +77,7 @@ class Marks:
     known: KnownBrowsers
 
 
-class Door:
+class SessionService:
     """Opens, keeps and ends sessions."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Door:
         sessions: Sessions,
         entries: Entries,
         marks: Marks,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -97,7 +97,7 @@ class Door:
         self._entries = entries
         self._gate = marks.gate
         self._known = marks.known
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -107,7 +107,7 @@ class Door:
         """Return a session for the right customer and password; raise Refused otherwise.
 
         `replaces` and `known` are what the browser's cookies hold. 1 whom the spelling means, and by which way they
-        come  2 charge the way and the budgets  3 compare, at the same cost for an unknown customer  4 a wrong one is
+        come  2 charge the way and the rate limits  3 compare, at the same cost for an unknown customer  4 a wrong one is
         recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right
         6 open the session.
         """
@@ -115,7 +115,7 @@ class Door:
         claim = self._people.claim(claimed)
         found = await self._records.claimant(claim)
         way = await self._way(claim, found, replaces, known)
-        charged, budgets = await self._charge(way, network)
+        charged, limits = await self._charge(way, network)
         if isinstance(charged, Spent):
             raise Refused(_slow_down(charged.retry_after_s))
         if charged is None:
@@ -123,26 +123,26 @@ class Door:
         stored = None if found is None else found.password
         right = await self._gate.verify(None if stored is None else stored.phc, password)
         if isinstance(right, Refusal):
-            await self._entries.uncharge(way, budgets)
+            await self._entries.uncharge(way, limits)
             raise Refused(right)
         if found is None or stored is None or not right:
             await self._wrong(claim, found, way, charged, network)
             raise Refused(_WRONG)
         if stored.expires_at is not None and now >= stored.expires_at:
             raise Refused(_LAPSED)
-        await self._entries.right(way, budgets)
+        await self._entries.right(way, limits)
         opened = await self.open(found.customer, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
         await self._not_rebound(found, opened)
         return opened
 
-    async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[Budget, ...]]:
-        """Charge an attempt, by the spare budgets where others have used up the network's; return those charged too."""
+    async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[RateLimit, ...]]:
+        """Charge an attempt, by the spare rate limits where others have used up the network's; return those charged too."""
         now = self._clock.now()
-        budgets = signin_budgets(way, "" if network == UNKNOWN else network)
-        charged = await self._entries.charge(way, budgets, now)
+        limits = signin_budgets(way, "" if network == UNKNOWN else network)
+        charged = await self._entries.charge(way, limits, now)
         spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
         if spare is None:
-            return charged, budgets
+            return charged, limits
         again = await self._entries.charge(way, spare, now)
         return (charged if isinstance(again, Spent) else again), spare
 
@@ -157,19 +157,21 @@ class Door:
         return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
 
     async def _wrong(self, claim: Claim, found: Claimant | None, way: Way, in_a_row: int, network: str) -> None:
-        """Record a wrong password; the leaf goes to one of sixteen chains, whoever and how many are named."""
+        """Record a wrong password; the record goes to one of sixteen chains, whoever and how many are named."""
         customer, now = None if found is None else found.customer, self._clock.now()
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
-        chain = stranger_chain(f"sign-in-{claim.hashed[0]}")
-        await self._recorder.write(
+        chain = stranger_stream(f"sign-in-{claim.hashed[0]}")
+        await self._audit_log.write(
             chain,
-            lambda pen: self._records.note_within(pen.leaf(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now),
+            lambda builder: self._records.note_within(
+                builder.record(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
+            ),
         )
         if in_a_row >= CLOSES_AT:
-            await self._recorder.write(
-                chain if customer is None else customer_chain(customer),
-                lambda pen: self._entries.close(way, now, pen.leaf(Event.PORTAL_ENTRY_CLOSED, **named)),
+            await self._audit_log.write(
+                chain if customer is None else customer_stream(customer),
+                lambda builder: self._entries.close(way, now, builder.record(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
 
     async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
@@ -186,9 +188,11 @@ class Door:
         """
         binding = await self._records.binding(session.customer)
         if coded and binding.closed and session.door == "launch":
-            await self._recorder.write(
-                customer_chain(session.customer),
-                lambda pen: self._entries.reopen(session.customer, pen.leaf(Event.PORTAL_ENTRY_OPENED, door="launch")),
+            await self._audit_log.write(
+                customer_stream(session.customer),
+                lambda builder: self._entries.reopen(
+                    session.customer, builder.record(Event.PORTAL_ENTRY_OPENED, door="launch")
+                ),
             )
         return self._known.token(session.customer, binding.bound_at)
 
@@ -208,11 +212,11 @@ class Door:
         session = Session(digest(token), login, customer, factors, account, door, now, now, now + ABSOLUTE)
         old = None if replaces is None else digest(replaces)
 
-        async def attempt(pen: Pen) -> None:
+        async def attempt(builder: RecordBuilder) -> None:
             facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
-            await self._sessions.open(session, old, pen.leaf(Event.PORTAL_SESSION_OPENED, **facts))
+            await self._sessions.open(session, old, builder.record(Event.PORTAL_SESSION_OPENED, **facts))
 
-        await self._recorder.write(customer_chain(customer), attempt)
+        await self._audit_log.write(customer_stream(customer), attempt)
         return Opened(Secret(token), session)
 
     async def seen(self, token: str) -> Session | None:
@@ -228,11 +232,11 @@ class Door:
         fresh = bearer(self._entropy)
         lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login)
-            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.PORTAL_SESSION_RENEWED, login=session.login)
+            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, record)
 
-        if not await self._recorder.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_stream(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -244,11 +248,11 @@ class Door:
         """Return another token of a session whose last one never arrived; once, else Refused (UNAUTHENTICATED)."""
         fresh, now = bearer(self._entropy), self._clock.now()
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
-            return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.PORTAL_SESSION_RENEWED, login=session.login, code="answer_lost")
+            return await self._sessions.rotate_again(digest(token), repeat, digest(fresh), now, record)
 
-        if not await self._recorder.write(customer_chain(session.customer), attempt):
+        if not await self._audit_log.write(customer_stream(session.customer), attempt):
             raise Refused(SIGN_IN_AGAIN)
         return Secret(fresh)
 
@@ -265,9 +269,9 @@ class Door:
             await self._end(digest(token), customer, "replaced")
 
     async def _end(self, id_hash: bytes, customer: CustomerId, reason: str) -> None:
-        await self._recorder.write(
-            customer_chain(customer),
-            lambda pen: self._sessions.close(id_hash, pen.leaf(Event.PORTAL_SESSION_CLOSED, reason=reason)),
+        await self._audit_log.write(
+            customer_stream(customer),
+            lambda builder: self._sessions.close(id_hash, builder.record(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
     async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
@@ -278,11 +282,11 @@ class Door:
         """
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> None:
-            leaf = pen.leaf(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
-            await self._records.set_password(row, now, works, leaf)
+        async def attempt(builder: RecordBuilder) -> None:
+            record = builder.record(Event.STAFF_PASSWORD_PRINTED, by=by, kind=row.kind)
+            await self._records.set_password(row, now, works, record)
 
-        await self._recorder.write(customer_chain(row.customer), attempt)
+        await self._audit_log.write(customer_stream(row.customer), attempt)
 
 
 def _slow_down(retry_after_s: int) -> Refusal:

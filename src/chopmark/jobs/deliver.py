@@ -1,4 +1,4 @@
-"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a leaf.
+"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a record.
 
 The code exists here for the length of one call. A retry derives the same code again (architecture rule 6).
 """
@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord
 from chopmark.core.clock import Clock
 from chopmark.core.types import Channel, CustomerId, Operation, Secret
 from chopmark.identity.people import People
@@ -71,12 +71,12 @@ class Delivery:
 
     def __init__(
         self,
-        works: Works[Leaf],
+        works: Works[AuditRecord],
         dispatches: Dispatches,
         verifier: Verifier,
         people: People,
         carrier: Carrier,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         holder: str,
     ) -> None:
@@ -86,7 +86,7 @@ class Delivery:
         self._people = people
         self._router = carrier.router
         self._sender = carrier.sender
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._holder = holder
         self.busy = False
@@ -102,7 +102,7 @@ class Delivery:
             if works:
                 papers = await self._dispatches.papers(works)
                 for tip in papers.tips:
-                    self._recorder.know(tip)
+                    self._audit_log.know(tip)
                 ends = await asyncio.gather(*(self._one(work, papers) for work in works), return_exceptions=True)
                 for failure in (end for end in ends if end is not None):
                     raise failure  # after all the others were closed
@@ -187,9 +187,9 @@ class Delivery:
             await self._works.done(work, self._holder, now, outcome, None, instead)
             return
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             event = Event.POST_MESSAGE_FAILED if receipt is None else Event.POST_MESSAGE_SENT
-            leaf = pen.leaf(
+            record = builder.record(
                 event,
                 message=work.id,
                 channel=work.channel,
@@ -197,9 +197,9 @@ class Delivery:
                 receipt=None if receipt is None else receipt.provider_id,
                 code=outcome if receipt is None else None,
             )
-            return await self._works.done(work, self._holder, now, outcome, leaf, instead)
+            return await self._works.done(work, self._holder, now, outcome, record, instead)
 
-        await self._recorder.write(chain, attempt)
+        await self._audit_log.write(chain, attempt)
 
 
 def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:

@@ -60,7 +60,8 @@ class Resume:
         """End orders whose day is over, and those whose certificate was never proved; the old one is untouched."""
         now = self._clock.now()
         unsubmitted = tuple(
-            state.value for state in (OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED)
+            state.value
+            for state in (OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED)
         )
         late = await self._orders.stuck(unsubmitted, now, BATCH)
         unproven = await self._orders.stuck((OrderState.ISSUED.value,), now - self._policy.unproven_after, BATCH)

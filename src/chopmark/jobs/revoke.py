@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Serial
@@ -26,7 +26,7 @@ class Endings:
     """Idempotent; any number of workers may run it."""
 
     def __init__(
-        self, works: Works[Leaf], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
+        self, works: Works[AuditRecord], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
     ) -> None:
         self._works = works
         self._revocation = revocation

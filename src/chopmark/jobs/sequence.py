@@ -1,4 +1,4 @@
-"""Gives every waiting leaf its place in the audit tree."""
+"""Gives every waiting record its place in the audit tree."""
 
 from collections.abc import Sequence
 

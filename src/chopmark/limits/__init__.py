@@ -1,1 +1,1 @@
-"""Budgets and counters: each is one conditional statement in the store."""
+"""Rate limits and counters: each is one conditional statement in the store."""

@@ -1,6 +1,6 @@
-"""Budgets as data: how often something may happen in a window, and the port that counts it.
+"""Rate limits as data: how often something may happen in a window, and the port that counts it.
 
-A budget is taken before the thing happens, by one conditional statement that either counts and answers yes or
+A rate limit is taken before the thing happens, by one conditional statement that either counts and answers yes or
 leaves the counter alone and answers when to come back (reliability I11, I16, I41).
 """
 
@@ -14,7 +14,7 @@ A_YEAR: Final = ":1y"
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class RateLimit:
     """At most `limit` within `window`, counted under `name`; the window opens with its first use."""
 
     name: str
@@ -29,19 +29,19 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A budget is used up until `retry_after_s` seconds from now."""
+    """A rate limit is used up until `retry_after_s` seconds from now."""
 
     name: str
     retry_after_s: int
 
 
-class Counters(Protocol):
-    """Counts budgets durably; shared by all nodes."""
+class RateLimits(Protocol):
+    """Counts rate limits durably; shared by all nodes."""
 
-    async def take(self, budgets: tuple[Budget, ...], now: datetime) -> Spent | None:
-        """Charge every budget once, or none of them: the first that is used up comes back."""
+    async def take(self, limits: tuple[RateLimit, ...], now: datetime) -> Spent | None:
+        """Charge every rate limit once, or none of them: the first that is used up comes back."""
         ...
 
-    async def give_back(self, budgets: tuple[Budget, ...]) -> None:
-        """Return one use of each budget; never below zero."""
+    async def give_back(self, limits: tuple[RateLimit, ...]) -> None:
+        """Return one use of each rate limit; never below zero."""
         ...

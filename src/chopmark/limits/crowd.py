@@ -1,8 +1,8 @@
-"""Budgets in this process's memory, for answers that write nothing: a flood of them must not reach the database."""
+"""Rate limits in this process's memory, for answers that write nothing: a flood of them must not reach the database."""
 
 from datetime import datetime
 
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 
 
 class Crowd:
@@ -15,20 +15,20 @@ class Crowd:
         self._most_names = most_names
         self._used: dict[str, tuple[datetime, int]] = {}
 
-    def take(self, budgets: tuple[Budget, ...], now: datetime) -> int:
-        """Charge every budget once, or none of them; return 0, or in how many seconds to come again."""
-        for budget in budgets:
-            started, used = self._of(budget, now)
-            if used >= budget.limit:
-                return max(1, -int(-(started + budget.window - now).total_seconds() // 1))
-        for budget in budgets:
-            started, used = self._of(budget, now)
-            self._used.pop(budget.name, None)
-            self._used[budget.name] = started, used + 1
+    def take(self, limits: tuple[RateLimit, ...], now: datetime) -> int:
+        """Charge every rate limit once, or none of them; return 0, or in how many seconds to come again."""
+        for limit in limits:
+            started, used = self._of(limit, now)
+            if used >= limit.limit:
+                return max(1, -int(-(started + limit.window - now).total_seconds() // 1))
+        for limit in limits:
+            started, used = self._of(limit, now)
+            self._used.pop(limit.name, None)
+            self._used[limit.name] = started, used + 1
         while len(self._used) > self._most_names:
             del self._used[next(iter(self._used))]
         return 0
 
-    def _of(self, budget: Budget, now: datetime) -> tuple[datetime, int]:
-        started, used = self._used.get(budget.name, (now, 0))
-        return (now, 0) if not started <= now < started + budget.window else (started, used)
+    def _of(self, limit: RateLimit, now: datetime) -> tuple[datetime, int]:
+        started, used = self._used.get(limit.name, (now, 0))
+        return (now, 0) if not started <= now < started + limit.window else (started, used)

@@ -186,7 +186,7 @@ LeafT_contra = TypeVar("LeafT_contra", contravariant=True)
 class Works(Protocol[LeafT_contra]):
     """The store's side of work. A claim is a lease: whoever lets it run out has lost the row.
 
-    `LeafT_contra` is the audit leaf, which this package does not know.
+    `LeafT_contra` is the audit record, which this package does not know.
     """
 
     async def claim(
@@ -201,17 +201,17 @@ class Works(Protocol[LeafT_contra]):
         holder: str,
         now: datetime,
         outcome: str,
-        leaf: LeafT_contra | None,
+        record: LeafT_contra | None,
         instead: tuple[Work, ...] = (),
     ) -> bool:
-        """Close the row, append the leaf and queue what is done instead, in one transaction.
+        """Close the row, append the record and queue what is done instead, in one transaction.
 
         False, and nothing written, without the lease.
         """
         ...
 
     async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
-        """Close rows that have no leaf of their own; return how many: those whose lease is lost stay as they are."""
+        """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
         ...
 
     async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:

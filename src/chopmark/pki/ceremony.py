@@ -24,7 +24,7 @@ _ANY_POLICY = "2.5.29.32.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SerialAndValidity:
     """What every certificate of the ceremony is told: serial, first and last second of validity."""
 
     serial: int
@@ -32,7 +32,7 @@ class Terms:
     not_after: datetime
 
 
-def root_certificate(key: IssuerKey, subject: Attributes, terms: Terms) -> bytes:
+def root_certificate(key: IssuerKey, subject: Attributes, terms: SerialAndValidity) -> bytes:
     """Return the self-signed root of `key` (RFC 5280 s.4.2): CA, keyCertSign, cRLSign."""
     spki_der = signing.spki(key.public_key())
     builder = _builder(name(subject), name(subject), spki_der, terms)
@@ -49,7 +49,7 @@ def issuing_certificate(
     root: IssuerView,
     spki_der: bytes,
     subject: Attributes,
-    terms: Terms,
+    terms: SerialAndValidity,
     urls: Urls,
     policy_oid: str = _ANY_POLICY,
 ) -> bytes:
@@ -74,7 +74,7 @@ def issuing_certificate(
 
 
 def ocsp_responder_certificate(
-    issuer_key: IssuerKey, issuer: IssuerView, spki_der: bytes, subject: Attributes, terms: Terms
+    issuer_key: IssuerKey, issuer: IssuerView, spki_der: bytes, subject: Attributes, terms: SerialAndValidity
 ) -> bytes:
     """Return the certificate of a delegated OCSP responder (RFC 6960 s.4.2.2.2): OCSPSigning and ocsp-nocheck."""
     _require_issuer(issuer_key, issuer, terms)
@@ -91,7 +91,12 @@ def ocsp_responder_certificate(
 
 
 def timestamp_certificate(
-    issuer_key: IssuerKey, issuer: IssuerView, spki_der: bytes, subject: Attributes, terms: Terms, urls: Urls
+    issuer_key: IssuerKey,
+    issuer: IssuerView,
+    spki_der: bytes,
+    subject: Attributes,
+    terms: SerialAndValidity,
+    urls: Urls,
 ) -> bytes:
     """Return the certificate of a time-stamp authority (RFC 3161 s.2.3): timeStamping alone, critical.
 
@@ -112,7 +117,9 @@ def timestamp_certificate(
     return _signed(builder, issuer_key)
 
 
-def _builder(issuer: x509.Name, subject: x509.Name, spki_der: bytes, terms: Terms) -> x509.CertificateBuilder:
+def _builder(
+    issuer: x509.Name, subject: x509.Name, spki_der: bytes, terms: SerialAndValidity
+) -> x509.CertificateBuilder:
     require_whole_utc(terms.not_before)
     require_whole_utc(terms.not_after)
     return (
@@ -129,7 +136,7 @@ def _signed(builder: x509.CertificateBuilder, key: IssuerKey) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def _require_issuer(key: IssuerKey, issuer: IssuerView, terms: Terms) -> None:
+def _require_issuer(key: IssuerKey, issuer: IssuerView, terms: SerialAndValidity) -> None:
     if signing.spki(key.public_key()) != issuer.spki_der:
         raise ValueError("the key is not the issuer's")
     if not issuer.not_before <= terms.not_before < terms.not_after <= issuer.not_after:

@@ -14,7 +14,8 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Text, text
-from chopmark.pki import fitness, signing
+from chopmark.pki import key_checks as fitness
+from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, Signed, encoded, require_der
 

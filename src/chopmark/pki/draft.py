@@ -13,7 +13,8 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import IssuerId
-from chopmark.pki import der, fitness, signing
+from chopmark.pki import der, signing
+from chopmark.pki import key_checks as fitness
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import Extension, IssuerView, TbsCertificate, Validity, name, require_whole_utc, time
@@ -39,7 +40,7 @@ class Urls:
 
 
 class ExemplarKey(NamedTuple):
-    """What one exemplar stands for."""
+    """What one linting certificate stands for."""
 
     profile: str
     version: int

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import Leaf, staff_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, staff_chain
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
-from chopmark.ra.desk import Desk
-from chopmark.ra.ports import Holding
+from chopmark.ra.context import RaContext
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 
@@ -24,12 +24,17 @@ ATTEMPTS = 3
 class BlockedKeys(Protocol):
     """Keeps the keys that nobody may use."""
 
-    async def holders(self, spki_sha256: str) -> list[Holding]:
+    async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
         ...
 
     async def block(
-        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+        self,
+        spki_sha256: str,
+        reason: str,
+        now: datetime,
+        works: Mapping[Serial, tuple[Work, ...]],
+        record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key.
 
@@ -44,14 +49,14 @@ class Blocked:
     """What a block did: whether anything was changed, and the certificates that it revoked."""
 
     changed: bool
-    revoked: tuple[Holding, ...]
+    revoked: tuple[SubscriberCertificate, ...]
 
 
 class KeyBlocks:
     """Blocks reported keys."""
 
-    def __init__(self, desk: Desk, records: BlockedKeys, issuer: Issuer, revocation: Revocation) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: BlockedKeys, issuer: Issuer, revocation: Revocation) -> None:
+        self._context = context
         self._records = records
         self._issuer = issuer
         self._revocation = revocation
@@ -64,7 +69,7 @@ class KeyBlocks:
         what was revoked end. Raises Refused: MALFORMED and FORBIDDEN for what are no two people (I32), CONFLICT when
         certificates with the key come faster than they can be revoked.
         """
-        await two_people(self._desk, by, approved_by, "key_block")
+        await two_people(self._context, by, approved_by, "key_block")
         for _ in range(ATTEMPTS):
             found = await self._records.holders(spki_sha256)
             done = await self._block(spki_sha256, reason, by, approved_by, found)
@@ -78,23 +83,23 @@ class KeyBlocks:
         return Blocked(done, tuple(found))
 
     async def _block(
-        self, spki_sha256: str, reason: str, by: str, approved_by: str, found: list[Holding]
+        self, spki_sha256: str, reason: str, by: str, approved_by: str, found: list[SubscriberCertificate]
     ) -> bool | None:
-        desk = self._desk
+        context = self._context
         works = {}
         for holding in found:
-            notices = await desk.notice(holding.customer, "revoked", None, serial=holding.serial)
+            notices = await context.notice(holding.customer, "revoked", None, serial=holding.serial)
             works[holding.serial] = (
                 *notices,
-                desk.revoke_work(holding.serial, reason, holding.customer, holding.order),
+                context.revoke_work(holding.serial, reason, holding.customer, holding.order),
             )
         facts: dict[str, Fact] = {"spki_sha256": spki_sha256, "reason": reason, "count": len(found)}
 
-        async def attempt(pen: Pen) -> bool | None:
-            leaf = pen.leaf(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
-            return await self._records.block(spki_sha256, reason, desk.now(), works, leaf)
+        async def attempt(builder: RecordBuilder) -> bool | None:
+            record = builder.record(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
+            return await self._records.block(spki_sha256, reason, context.now(), works, record)
 
-        return await desk.recorder.write(staff_chain(by), attempt)
+        return await context.audit_log.write(staff_chain(by), attempt)
 
 
 _BUSY = Refusal(

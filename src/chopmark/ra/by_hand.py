@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial, text
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.refusals import two_people
 
 
@@ -37,16 +37,16 @@ class HandRevocations(Protocol):
         """Return all of them, those that wait first, then the newest that is done."""
         ...
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, leaf: Leaf) -> bool:
-        """Record that it is done, with its leaf in the same transaction; False when it does not wait any more."""
+    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord) -> bool:
+        """Record that it is done, with its record in the same transaction; False when it does not wait any more."""
         ...
 
 
 class ByHand:
     """Lists such revocations and ticks them off."""
 
-    def __init__(self, desk: Desk, records: HandRevocations) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: HandRevocations) -> None:
+        self._context = context
         self._records = records
 
     async def listed(self) -> list[HandRevocation]:
@@ -59,16 +59,16 @@ class ByHand:
         Raises Refused: NOT_FOUND for a serial that nobody was asked to revoke, CONFLICT when it is done already,
         MALFORMED and FORBIDDEN for what are no two people (I32).
         """
-        await two_people(self._desk, by, approved_by, "revoked_by_hand")
+        await two_people(self._context, by, approved_by, "revoked_by_hand")
         found = [one for one in await self._records.listed() if one.serial == serial]
         if not found:
             raise Refused(_NOT_ASKED)
-        waiting, now = found[0], self._desk.now()
+        waiting, now = found[0], self._context.now()
         if waiting.done_at is not None:
             raise Refused(_DONE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.CA_CERTIFICATE_REVOKED,
                 serial=serial,
                 issuer=waiting.issuer,
@@ -76,9 +76,9 @@ class ByHand:
                 by=by,
                 approved_by=approved_by,
             )
-            return await self._records.done(waiting, now, by, approved_by, leaf)
+            return await self._records.done(waiting, now, by, approved_by, record)
 
-        if not await self._desk.recorder.write(order_chain(waiting.order), attempt):
+        if not await self._context.audit_log.write(order_stream(waiting.order), attempt):
             raise Refused(_DONE)
         return HandRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chopmark.audit.leaf import ChainId, Tip, customer_chain, order_chain
+from chopmark.audit.record import StreamId, Tip, customer_stream, order_stream
 from chopmark.core.types import ChallengeId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.ports import Work, WorkKind
@@ -46,8 +46,8 @@ class Dispatches(Protocol):
         ...
 
 
-def chain_of(work: Work) -> ChainId | None:
+def chain_of(work: Work) -> StreamId | None:
     """Return the chain that tells what became of a row: its order's, else its customer's; None without either."""
     if work.customer is None:
         return None
-    return customer_chain(work.customer) if work.order is None else order_chain(work.order)
+    return customer_stream(work.customer) if work.order is None else order_stream(work.order)

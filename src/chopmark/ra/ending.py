@@ -6,14 +6,14 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import Work
-from chopmark.ra.desk import Desk
-from chopmark.ra.ports import Holding
+from chopmark.ra.context import RaContext
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import NO_CERTIFICATE
@@ -38,9 +38,11 @@ _PAPER = re.compile(r"[0-9A-Za-z\u4e00-\u9fff][0-9A-Za-z\u4e00-\u9fff./-]{0,39}"
 
 
 class Endings(Protocol):
-    """Ends certificates; one transaction with its leaf."""
+    """Ends certificates; one transaction with its record."""
 
-    async def end(self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(
+        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    ) -> bool:
         """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
         ...
 
@@ -48,42 +50,44 @@ class Endings(Protocol):
 class FirmRevocation:
     """Revokes a certificate that its customer cannot, or may not, revoke."""
 
-    def __init__(self, desk: Desk, records: Endings, issuer: Issuer, revocation: Revocation) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: Endings, issuer: Issuer, revocation: Revocation) -> None:
+        self._context = context
         self._records = records
         self._issuer = issuer
         self._revocation = revocation
 
-    async def revoke(self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str) -> Holding:
+    async def revoke(
+        self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str
+    ) -> SubscriberCertificate:
         """Return the certificate, revoked for good; `paper` is the firm's own number of what stands on paper.
 
         1 two people, and a reference that is no person's number  2 [tx] holding, its order, notice, work row, leaf
         3 the CA revokes, and again by its work row if that fails  4 renewals that built on it end. Raises Refused:
         MALFORMED, FORBIDDEN (I32), NOT_FOUND, and CONFLICT for one that has ended.
         """
-        desk = self._desk
-        await two_people(desk, by, approved_by, "certificate_revocation")
+        context = self._context
+        await two_people(context, by, approved_by, "certificate_revocation")
         person = parse_person_id(paper)
         natural = isinstance(person, PersonId) and person.kind is not PersonIdKind.COMPANY
         if _PAPER.fullmatch(paper) is None or natural:
             raise Refused(_PAPER_WANTED)
-        holding = await desk.holdings.get(serial)
+        holding = await context.holdings.get(serial)
         if holding is None:
             raise Refused(NO_CERTIFICATE)
         reason = CA_REASON[grounds]
-        notices = await desk.notice(holding.customer, "revoked", None, serial=serial)
-        works = (*notices, desk.revoke_work(serial, reason, holding.customer, holding.order))
+        notices = await context.notice(holding.customer, "revoked", None, serial=serial)
+        works = (*notices, context.revoke_work(serial, reason, holding.customer, holding.order))
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
-            leaf = pen.leaf(Event.STAFF_CERTIFICATE_REVOKED, **told)
-            return await self._records.end(serial, reason, desk.now(), works, leaf)
+            record = builder.record(Event.STAFF_CERTIFICATE_REVOKED, **told)
+            return await self._records.end(serial, reason, context.now(), works, record)
 
-        if not await desk.recorder.write(order_chain(holding.order), attempt):
+        if not await context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_OVER)
         await self._issuer.revoke(serial, reason)
         await self._revocation.end_renewals(holding.customer, serial)
-        return await desk.holdings.get(serial) or holding
+        return await context.holdings.get(serial) or holding
 
 
 _OVER = Refusal(

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import new_chain, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import new_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -20,13 +20,12 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
-from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
-from chopmark.ra.files import CustomerFile, OrderFile, present_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import (
     CALL_US,
     PASSWORD_ALONE,
@@ -37,6 +36,7 @@ from chopmark.ra.replace import (
     why_none_carries,
     without_old_key,
 )
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.tw.account import last3
 
 _NO_PROGRAMS = Refusal(
@@ -50,8 +50,8 @@ _NO_PROGRAMS = Refusal(
 class Enrolment:
     """Opens, renews the nonce of, cancels and disputes orders; with `programs` there is an EST door for them."""
 
-    def __init__(self, desk: Desk, *, programs: bool) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, *, programs: bool) -> None:
+        self._context = context
         self._programs = programs
 
     async def start(
@@ -63,98 +63,100 @@ class Enrolment:
         reason: Reason | None = None,
         serial: Serial | None = None,
         instead: OrderId | None = None,
-    ) -> OrderFile:
-        """Return the file of a new open order with its first nonce, or of the customer's live one if it is the same.
+    ) -> OrderSnapshot:
+        """Return the snapshot of a new open order with its first nonce, or of the customer's live one if it is the same.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live
         order a customer and profile, whatever the tabs and devices.
         Raises Refused; CONFLICT with the live order's id in its code when that asks for something else.
         """
-        desk, now = self._desk, self._desk.now()
-        desk.require_password(caller)
+        context, now = self._context, self._context.now()
+        context.require_password(caller)
         if key_home is KeyHome.HELPER and not self._programs and operation is not Operation.REVOKE:
             raise Refused(_NO_PROGRAMS)
-        file = await desk.customer_file(caller)
-        if all(row.number != account for row in file.accounts):
+        snapshot = await context.customer_snapshot(caller)
+        if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(file.holdings, desk.policy.profile)
-        advice = advise(desk.policy, facts_of(present), now)
+        present = present_of(snapshot.holdings, context.policy.profile)
+        advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
             raise Refused(refused)
-        old = _old(file, present, operation, reason, serial)
-        way = self._way(file, caller, operation, present)
+        old = _old(snapshot, present, operation, reason, serial)
+        way = self._way(snapshot, caller, operation, present)
         order = Order(
-            id=OrderId(new_id(desk.entropy)),
+            id=OrderId(new_id(context.entropy)),
             customer=caller.customer,
             operation=operation,
             account=account,
-            profile=desk.policy.profile,
+            profile=context.policy.profile,
             key_home=key_home,
             state=OrderState.OPEN,
             login_factors=caller.factors,
-            policy=desk.policy.id,
+            policy=context.policy.id,
             created_at=now,
-            expires_at=now + (desk.policy.slip_life if way is Way.SLIP else desk.policy.order_life),
-            birth_date_asked=self._asks_birth_date(file, operation),
+            expires_at=now + (context.policy.slip_life if way is Way.SLIP else context.policy.order_life),
+            birth_date_asked=self._asks_birth_date(snapshot, operation),
             reason=reason or advice.reason,
-            nonce=desk.entropy.token(32),
-            nonce_expires_at=now + desk.policy.nonce_life,
+            nonce=context.entropy.token(32),
+            nonce_expires_at=now + context.policy.nonce_life,
             old_serial=old,
             login=caller.login,
             both_codes=way is Way.BOTH_CODES,
-            delay=desk.policy.replace_delay if way is Way.DELAY else timedelta(0),
-            slip_unless=carriers(desk.policy) if way is Way.SLIP else None,
+            delay=context.policy.replace_delay if way is Way.DELAY else timedelta(0),
+            slip_unless=carriers(context.policy) if way is Way.SLIP else None,
         )
-        stored = await self._store(order, file, caller, instead)
-        return file.opened(order) if stored.id == order.id else await desk.reread(caller, stored.id)
+        stored = await self._store(order, snapshot, caller, instead)
+        return snapshot.opened(order) if stored.id == order.id else await context.reread(caller, stored.id)
 
-    def _asks_birth_date(self, file: CustomerFile, operation: Operation) -> bool:
+    def _asks_birth_date(self, snapshot: CustomerSnapshot, operation: Operation) -> bool:
         """Tell whether the order asks for the birth date: policy wants it, and there is one (a company has none)."""
-        if not self._desk.policy.birth_date_asked or operation is Operation.REVOKE:
+        if not self._context.policy.birth_date_asked or operation is Operation.REVOKE:
             return False
-        return file.customer is not None and not self._desk.people.shown(file.customer).company
+        return snapshot.customer is not None and not self._context.people.shown(snapshot.customer).company
 
-    def _way(self, file: CustomerFile, caller: Caller, operation: Operation, present: Holding | None) -> Way:
+    def _way(
+        self, snapshot: CustomerSnapshot, caller: Caller, operation: Operation, present: SubscriberCertificate | None
+    ) -> Way:
         """Return what approves the order: with one contact only time helps, with none that carries codes only a slip.
 
         Who says *lost* has proved nothing more than who says anything else. A revocation is approved by a code alone.
         Raises Refused where the login has used up what could carry the codes.
         """
-        desk = self._desk
+        context = self._context
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
-        facts = contact_facts(desk.people.masked(file.contacts))
-        asked = demand(desk.policy, facts, caller.factors, None, desk.now(), has_birth_date=False)
+        facts = contact_facts(context.people.masked(snapshot.contacts))
+        asked = demand(context.policy, facts, caller.factors, None, context.now(), has_birth_date=False)
         if asked.way is Way.SLIP:
             return Way.SLIP
-        if not desk.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
+        if not context.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):
             return Way.ONE_CODE
         if asked.way is Way.CALL_US:
-            raise Refused(PASSWORD_ALONE if can_carry(desk.policy, facts, desk.now()) else CALL_US)
+            raise Refused(PASSWORD_ALONE if can_carry(context.policy, facts, context.now()) else CALL_US)
         return asked.way
 
-    async def _store(self, order: Order, file: CustomerFile, caller: Caller, instead: OrderId | None) -> Order:
-        desk = self._desk
-        for found in file.live:
-            live = found.at(order.created_at, desk.policy)
+    async def _store(self, order: Order, snapshot: CustomerSnapshot, caller: Caller, instead: OrderId | None) -> Order:
+        context = self._context
+        for found in snapshot.live:
+            live = found.at(order.created_at, context.policy)
             if live.state is OrderState.EXPIRED:
                 await self._end(found, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
             elif live.id == instead or _gives_way(live, order):
                 await self._give_up(live, caller)
-        contacts = desk.people.masked(file.contacts)
-        told = desk.notice_to(
+        contacts = context.people.masked(snapshot.contacts)
+        told = context.notice_to(
             order.customer,
             contacts,
             "order_opened",
             None,
             account_last3=last3(order.account),
         )
-        why = why_none_carries(desk.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
+        why = why_none_carries(context.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
 
-        async def attempt(pen: Pen) -> Order:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> Order:
+            record = builder.record(
                 Event.RA_ORDER_OPENED,
                 customer=order.customer,
                 operation=order.operation,
@@ -167,12 +169,12 @@ class Enrolment:
                 login=order.login,
                 checks=_checks(order),
                 contacts=why,
-                door=caller.door,
+                door=caller.interface,
             )
-            return await desk.orders.open(order, told, leaf)
+            return await context.orders.open(order, told, record)
 
-        desk.recorder.know(new_chain(order_chain(order.id)))
-        stored = await desk.recorder.write(order_chain(order.id), attempt)
+        context.audit_log.know(new_stream(order_stream(order.id)))
+        stored = await context.audit_log.write(order_stream(order.id), attempt)
         if stored.id != order.id and not _the_same(stored, order):
             said = text("You have another order open. Please go on with it, or end it and begin this one.")
             raise Refused(Refusal(Kind.CONFLICT, said, code=f"open:{stored.id}"))
@@ -180,26 +182,26 @@ class Enrolment:
 
     async def nonce(self, caller: Caller, order_id: OrderId) -> tuple[bytes, timedelta]:
         """Return a fresh nonce for the next signature of the customer's key; the earlier one is dead."""
-        desk, now = self._desk, self._desk.now()
-        order = (await desk.file(caller, order_id)).order
-        desk.require_password(caller)
+        context, now = self._context, self._context.now()
+        order = (await context.snapshot(caller, order_id)).order
+        context.require_password(caller)
         if not order.live:
             raise Refused(ended(order))
-        nonce = desk.entropy.token(32)
+        nonce = context.entropy.token(32)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_NONCE_ISSUED)
-            return await desk.orders.renonce(order.id, nonce, now + desk.policy.nonce_life, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_NONCE_ISSUED)
+            return await context.orders.renonce(order.id, nonce, now + context.policy.nonce_life, record)
 
-        if not await desk.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             raise Refused(ended(order))
-        return nonce, desk.policy.nonce_life
+        return nonce, context.policy.nonce_life
 
     async def cancel(self, caller: Caller, order_id: OrderId) -> Order:
         """End a live order; nothing is left behind, and an unproven certificate of it is revoked."""
-        self._desk.require_password(caller)
-        await self._give_up(await self._desk.order(caller, order_id), caller)
-        return await self._desk.order(caller, order_id)
+        self._context.require_password(caller)
+        await self._give_up(await self._context.order(caller, order_id), caller)
+        return await self._context.order(caller, order_id)
 
     async def _give_up(self, order: Order, caller: Caller) -> None:
         """End an order in the name of a login, unless it has been submitted and its certificate is on the way."""
@@ -207,15 +209,15 @@ class Enrolment:
             await self._end(order, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED, login=caller.login)
 
     async def _end(self, order: Order, state: OrderState, event: Event, **facts: Fact) -> None:
-        desk = self._desk
+        context = self._context
         works: tuple[Work, ...] = ()
         if order.serial is not None:
-            works = (desk.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
+            works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 
-        async def attempt(pen: Pen) -> bool:
-            return await desk.orders.end(order.id, state, event.value, works, pen.leaf(event, **facts))
+        async def attempt(builder: RecordBuilder) -> bool:
+            return await context.orders.end(order.id, state, event.value, works, builder.record(event, **facts))
 
-        await desk.recorder.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_stream(order.id), attempt)
 
     async def expire(self, order: Order) -> None:
         """End an order whose day is over, or whose certificate was never proved (72 h); the old one is untouched."""
@@ -229,25 +231,25 @@ class Enrolment:
         told; once a day, and never both contacts, so that who knows a password cannot shut a customer out
         2 what a code over that contact has approved elsewhere ends too.
         """
-        desk, now = self._desk, self._desk.now()
-        desk.require_password(caller)
-        order = await desk.order(caller, order_id)
+        context, now = self._context, self._context.now()
+        context.require_password(caller)
+        order = await context.order(caller, order_id)
         if not order.live:
             raise Refused(ended(order))
-        works = await desk.notice(order.customer, "contact_disputed", channel, channel=channel.value)
-        budget = Budget(f"dispute:{order.customer}:1d", desk.policy.disputes_per_day, timedelta(days=1))
+        works = await context.notice(order.customer, "contact_disputed", channel, channel=channel.value)
+        limit = RateLimit(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
-            return await desk.orders.dispute(order, channel, budget, now, works, leaf)
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            record = builder.record(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
+            return await context.orders.dispute(order, channel, limit, now, works, record)
 
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        for other in await desk.orders.live(order.customer):
+        for other in await context.orders.live(order.customer):
             if other.code_channel is channel and other.state in BEFORE_SUBMISSION:
                 await self._end(other, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED)
-        return await desk.order(caller, order_id)
+        return await context.order(caller, order_id)
 
 
 def _checks(order: Order) -> str | None:
@@ -278,12 +280,16 @@ def _gives_way(live: Order, wanted: Order) -> bool:
 
 
 def _old(
-    file: CustomerFile, present: Holding | None, operation: Operation, reason: Reason | None, serial: Serial | None
+    snapshot: CustomerSnapshot,
+    present: SubscriberCertificate | None,
+    operation: Operation,
+    reason: Reason | None,
+    serial: Serial | None,
 ) -> Serial | None:
     """Return the certificate that the order is about: the present one, or the one to be revoked."""
     if operation is not Operation.REVOKE:
         return None if present is None else present.serial
-    holding = next((held for held in file.holdings if held.serial == serial), None)
+    holding = next((held for held in snapshot.holdings if held.serial == serial), None)
     if holding is None:
         raise Refused(
             Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")

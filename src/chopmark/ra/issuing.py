@@ -8,42 +8,42 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import StoredLeaf, order_chain, system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import StoredRecord, order_stream, system_stream
 from chopmark.ca.approval import DISTRUSTED
-from chopmark.ca.ports import Certified, Issuer, Pending, Wish
+from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 from chopmark.identity.ports import CustomerRow
 from chopmark.messaging.ports import Work
 from chopmark.pki import csr
-from chopmark.ra.desk import Desk
-from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.context import RaContext
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding, Otherwise
+from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.stepup.challenge import ChallengeState
 
 
 class Issuing:
     """Submits orders and has them certified."""
 
-    def __init__(self, desk: Desk, issuer: Issuer) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, issuer: Issuer) -> None:
+        self._context = context
         self._issuer = issuer
 
-    async def submit(self, file: OrderFile, consent: str, acting: ActingLogin) -> OrderFile | None:
-        """Return the file of the order as it is with the CA now; None when somebody else was faster.
+    async def submit(self, snapshot: OrderSnapshot, consent: str, acting: ActingLogin) -> OrderSnapshot | None:
+        """Return the snapshot of the order as it is with the CA now; None when somebody else was faster.
 
         The record says all that the CA goes by: who, for which account, which key, by which code and which login.
         """
-        desk, order, sent, now = self._desk, file.order, file.sent, self._desk.now()
-        since = now - desk.policy.approval_life
+        context, order, sent, now = self._context, snapshot.order, snapshot.sent, self._context.now()
+        since = now - context.policy.approval_life
         coded = sent is not None and sent.state is ChallengeState.CONSUMED and not order.wants_slip
         if not coded and (not order.wants_slip or order.slip_id is None):
             raise Refused(_ANOTHER_CODE)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.RA_ORDER_SUBMITTED,
                 customer=order.customer,
                 account=order.account,
@@ -57,114 +57,115 @@ class Issuing:
                 factor="+".join(sorted(acting.union)),
                 channel=order.code_channel,
                 terms=consent,
-                policy=desk.policy.id,
+                policy=context.policy.id,
                 home=order.key_home,
             )
-            return await desk.orders.submit(order, consent, acting, since, now, leaf)
+            return await context.orders.submit(order, consent, acting, since, now, record)
 
-        if not await desk.recorder.write(order_chain(order.id), attempt):
+        if not await context.audit_log.write(order_stream(order.id), attempt):
             return None
-        return file.now_as(order.submitted(consent, now))
+        return snapshot.now_as(order.submitted(consent, now))
 
-    async def certify(self, file: OrderFile) -> Holding | None:
+    async def certify(self, snapshot: OrderSnapshot) -> SubscriberCertificate | None:
         """Ask the CA for a submitted order's certificate; return it where it is all that has changed."""
-        order = file.order
-        found = await self._desk.submissions.submitted(order.id)
+        order = snapshot.order
+        found = await self._context.submissions.submitted(order.id)
         if found is None:
             return None  # a worker has finished it meanwhile
-        return await self._answered(order, await self._issuer.issue(self.wish(file, found.records)))
+        return await self._answered(order, await self._issuer.issue(self.issuance(snapshot, found.records)))
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for an order, after a crash or while it is pending; False while it is pending.
 
         What the row says is sent as it stands, sense or nonsense: the CA refuses what the records do not bear out.
         """
-        found = await self._desk.submissions.submitted(order_id)
+        found = await self._context.submissions.submitted(order_id)
         if found is None:
             return True
-        order, file = found.order, None
+        order, snapshot = found.order, None
         if order is not None:
-            file = await self._desk.files.order(order.customer, order.id)
-        if order is None or file is None:
-            answer = await self._issuer.resume(Wish(order_id, "", b"", {}, records=found.records))
+            snapshot = await self._context.snapshots.order(order.customer, order.id)
+        if order is None or snapshot is None:
+            answer = await self._issuer.resume(IssuanceRequest(order_id, "", b"", {}, records=found.records))
             await self._distrusted(order_id, answer)
             return True
-        answer = await self._issuer.resume(self.wish(file.now_as(order), found.records))
+        answer = await self._issuer.resume(self.issuance(snapshot.now_as(order), found.records))
         await self._answered(order, answer)
         return not isinstance(answer, Pending)
 
-    def wish(self, file: OrderFile, records: tuple[StoredLeaf, ...]) -> Wish:
+    def issuance(self, snapshot: OrderSnapshot, records: tuple[StoredRecord, ...]) -> IssuanceRequest:
         """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
-        order = file.order
+        order = snapshot.order
         request = None if order.csr is None else csr.parse(order.csr)
         named = isinstance(request, csr.Request) and request.spki_sha256 == order.spki_sha256
         spki = request.spki_der if isinstance(request, csr.Request) and named else b""
-        subject = {**self.named(order, file.customer), "customer": order.customer, "account": order.account}
-        old = file.holding(order.old_serial) if order.operation is Operation.REKEY else None
+        subject = {**self.named(order, snapshot.customer), "customer": order.customer, "account": order.account}
+        old = snapshot.holding(order.old_serial) if order.operation is Operation.REKEY else None
         replaces = None if old is None else old.der
-        return Wish(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
+        return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 
     def named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
         """Return what the subject template asks for, from our records."""
         needs = self._issuer.needs.get(order.profile, frozenset())
-        subject = dict(self._desk.people.subject_values(customer, needs))
+        subject = dict(self._context.people.subject_values(customer, needs))
         if "account" in needs:
             subject["account"] = order.account
         return subject
 
-    async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> Holding | None:
+    async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> SubscriberCertificate | None:
         """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
-        desk = self._desk
+        context = self._context
         if isinstance(answer, Refusal):
             await self._refuse(order, answer)
             return None
         if isinstance(answer, Pending):
-            await desk.recorder.write(
-                order_chain(order.id), lambda pen: desk.orders.pend(order.id, pen.leaf(Event.RA_ORDER_PENDING))
+            await context.audit_log.write(
+                order_stream(order.id),
+                lambda builder: context.orders.pend(order.id, builder.record(Event.RA_ORDER_PENDING)),
             )
             return None
         if answer.spki_sha256 != order.spki_sha256:
             raise ValueError(f"order {order.id}: the CA answered with another key")
         overlap = self._issuer.allows_overlap
         works = self._block_old(order) or await self._swap_old(order)
-        undone = (desk.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
-        held = (desk.hold_work(answer.serial, order.customer, order.id), *(() if overlap else works))
-        holding = _holding(order, answer, desk.now())
+        undone = (context.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
+        held = (context.hold_work(answer.serial, order.customer, order.id), *(() if overlap else works))
+        holding = _holding(order, answer, context.now())
 
-        async def attempt(pen: Pen) -> OrderState | None:
-            leaf = pen.leaf(Event.RA_ORDER_ISSUED, serial=answer.serial)
-            refused = pen.leaf(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
-            otherwise = Otherwise(undone, refused, held)
-            return await desk.orders.fulfil(order, holding, works, leaf, otherwise, swap=not overlap)
+        async def attempt(builder: RecordBuilder) -> OrderState | None:
+            record = builder.record(Event.RA_ORDER_ISSUED, serial=answer.serial)
+            refused = builder.record(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
+            otherwise = AlternativeOutcome(undone, refused, held)
+            return await context.orders.fulfil(order, holding, works, record, otherwise, swap=not overlap)
 
-        became = await desk.recorder.write(order_chain(order.id), attempt)
+        became = await context.audit_log.write(order_stream(order.id), attempt)
         return holding if became is OrderState.ISSUED and overlap and not works else None
 
     def _block_old(self, order: Order) -> tuple[Work, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
             return ()
         reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
-        return (self._desk.revoke_work(order.old_serial, reason, order.customer, order.id),)
+        return (self._context.revoke_work(order.old_serial, reason, order.customer, order.id),)
 
     async def _swap_old(self, order: Order) -> tuple[Work, ...]:
         """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
         if self._issuer.allows_overlap:
             return ()
-        old = present_of(tuple(await self._desk.holdings.all(order.customer)), self._desk.policy.profile)
+        old = present_of(tuple(await self._context.holdings.all(order.customer)), self._context.policy.profile)
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
-        return (self._desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+        return (self._context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:
-        desk = self._desk
+        context = self._context
         await self._distrusted(order.id, refusal)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
-            return await desk.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_ORDER_REFUSED, kind=refusal.kind, code=refusal.code)
+            return await context.orders.end(order.id, OrderState.REFUSED, refusal.code or refusal.kind, (), record)
 
         if refusal.kind is not Kind.UNAVAILABLE:
-            await desk.recorder.write(order_chain(order.id), attempt)
+            await context.audit_log.write(order_stream(order.id), attempt)
         raise Refused(refusal)
 
     async def _distrusted(self, order_id: OrderId, answer: Certified | Pending | Refusal) -> None:
@@ -175,16 +176,16 @@ class Issuing:
         if answer != DISTRUSTED:
             return
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
-            return await self._desk.submissions.refuse(order_id, DISTRUSTED.code or "", leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_ORDER_REFUSED, order=order_id, kind=DISTRUSTED.kind, code=DISTRUSTED.code)
+            return await self._context.submissions.refuse(order_id, DISTRUSTED.code or "", record)
 
-        await self._desk.recorder.write(system_chain("orders"), attempt)
+        await self._context.audit_log.write(system_stream("orders"), attempt)
         raise Refused(DISTRUSTED)
 
 
-def _holding(order: Order, certified: Certified, now: datetime) -> Holding:
-    return Holding(
+def _holding(order: Order, certified: Certified, now: datetime) -> SubscriberCertificate:
+    return SubscriberCertificate(
         serial=certified.serial,
         customer=order.customer,
         profile=order.profile,

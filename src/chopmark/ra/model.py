@@ -36,14 +36,16 @@ LIVE = frozenset(
     {
         OrderState.OPEN,
         OrderState.BOUND,
-        OrderState.CODED,
-        OrderState.CHECKED,
+        OrderState.CODE_VERIFIED,
+        OrderState.BIRTH_DATE_VERIFIED,
         OrderState.SUBMITTED,
         OrderState.PENDING,
         OrderState.ISSUED,
     }
 )
-BEFORE_SUBMISSION = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
+BEFORE_SUBMISSION = frozenset(
+    {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
+)
 
 
 DISPUTED = "contact_disputed"
@@ -130,7 +132,7 @@ class Order:
         """Return the order as it counts at `now`: lapsed approvals and the end of its day applied."""
         if self.state in BEFORE_SUBMISSION and now >= self.expires_at:
             return replace(self, state=OrderState.EXPIRED)
-        if self.state in {OrderState.CODED, OrderState.CHECKED} and not self._fresh(now, policy):
+        if self.state in {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED} and not self._fresh(now, policy):
             return self._lapsed()
         return self
 
@@ -142,7 +144,7 @@ class Order:
         if self.state not in BEFORE_SUBMISSION:
             return self
         counts = self
-        if self.state in {OrderState.CODED, OrderState.CHECKED} and self.approved_login != login:
+        if self.state in {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED} and self.approved_login != login:
             counts = self._lapsed()
         mine = self.spki_sha256 is None or login in {self.bound_login, self.proved_login}
         return replace(counts, key_is_here=self.held_by(login), key_is_mine=mine)
@@ -223,7 +225,7 @@ class Order:
             self,
             second_channel=None,
             second_coded_at=None,
-            state=OrderState.CODED,
+            state=OrderState.CODE_VERIFIED,
             code_channel=channel,
             coded_at=now,
             checked_at=None,
@@ -232,7 +234,7 @@ class Order:
 
     def slipped(self, slip_id: str, login: LoginId, now: datetime) -> "Order":
         """Return the order after the right approval slip, which stands where others have the right code."""
-        given = replace(self, state=OrderState.CODED, coded_at=now, checked_at=None, approved_login=login)
+        given = replace(self, state=OrderState.CODE_VERIFIED, coded_at=now, checked_at=None, approved_login=login)
         return replace(given, slip_id=slip_id, code_channel=None)
 
     def touched(self, acting: ActingLogin) -> "Order":
@@ -241,7 +243,7 @@ class Order:
 
     def checked(self, now: datetime) -> "Order":
         """Return the order after the right birth date."""
-        return replace(self, state=OrderState.CHECKED, checked_at=now)
+        return replace(self, state=OrderState.BIRTH_DATE_VERIFIED, checked_at=now)
 
     def submitted(self, consent: str, now: datetime) -> "Order":
         """Return the order after the customer's yes to these terms."""
@@ -273,7 +275,7 @@ class Order:
     @property
     def wants_second(self) -> bool:
         """Whether one of two codes was right, and the other contact's is still to come."""
-        return self.both_codes and self.state is OrderState.CODED and self.second_channel is None
+        return self.both_codes and self.state is OrderState.CODE_VERIFIED and self.second_channel is None
 
     @property
     def waits_until(self) -> datetime | None:
@@ -299,11 +301,11 @@ class Order:
                 if not self.key_is_here:
                     return Step.POSSESSION
                 return Step.SLIP if self.wants_slip else Step.CHANNEL
-            case OrderState.CODED if self.wants_second:
+            case OrderState.CODE_VERIFIED if self.wants_second:
                 return Step.CHANNEL
-            case OrderState.CODED:
+            case OrderState.CODE_VERIFIED:
                 return Step.BIRTH_DATE if self.birth_date_asked else Step.REVIEW
-            case OrderState.CHECKED:
+            case OrderState.BIRTH_DATE_VERIFIED:
                 return Step.REVIEW
             case OrderState.SUBMITTED | OrderState.PENDING:
                 return Step.WAIT
@@ -336,7 +338,7 @@ def ended(order: Order) -> Refusal:
     sentences = {
         OrderState.EXPIRED: text("This order is older than a day and has ended. Please start again."),
         OrderState.CANCELLED: text("This order was cancelled. Please start again."),
-        OrderState.HELD: text("This order is on hold. Please call us; a person will help you."),
+        OrderState.LOCKED: text("This order is on hold. Please call us; a person will help you."),
         OrderState.REFUSED: text("This order was refused. Please call us; a person will help you."),
     }
     done = text("This order is finished. There is nothing more to do.")

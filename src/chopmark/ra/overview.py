@@ -16,12 +16,12 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.ports import AccountRow
-from chopmark.ra.desk import NO_ACCOUNT, Caller, Desk, contact_facts, facts_of
-from chopmark.ra.files import CustomerFile, OrderFile, present_of
+from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.stepup.challenge import Challenge
 from chopmark.tw.zone import local_date
 
@@ -31,7 +31,7 @@ class Overview:
     """The overview of one customer at one moment."""
 
     accounts: list[AccountRow]
-    present: Holding | None
+    present: SubscriberCertificate | None
     advice: Advice
     live: list[Order]
     now: datetime
@@ -59,23 +59,23 @@ class Sent:
     undelivered: bool
 
 
-class Counter:
+class CustomerQueries:
     """Reads for the portal; changes nothing."""
 
-    def __init__(self, desk: Desk, *, overlap: bool = True) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, *, overlap: bool = True) -> None:
+        self._context = context
         self._overlap = overlap
 
     async def overview(self, caller: Caller) -> Overview:
         """Return the accounts, the present certificate and what to do."""
-        desk, now = self._desk, self._desk.now()
-        file = await desk.customer_file(caller)
-        present = present_of(file.holdings, desk.policy.profile)
-        live = [order.at(now, desk.policy) for order in file.live]
+        context, now = self._context, self._context.now()
+        snapshot = await context.customer_snapshot(caller)
+        present = present_of(snapshot.holdings, context.policy.profile)
+        live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
-            list(file.accounts),
+            list(snapshot.accounts),
             present,
-            advise(desk.policy, facts_of(present), now),
+            advise(context.policy, facts_of(present), now),
             [order for order in live if order.live],
             now,
             None if self._overlap or present is None or present.state is not CertificateState.ACTIVE else ENDS_AT_ISSUE,
@@ -83,62 +83,62 @@ class Counter:
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
         """Return the caller's order as it counts now."""
-        return await self._desk.order(caller, order)
+        return await self._context.order(caller, order)
 
-    async def holdings(self, caller: Caller) -> list[Holding]:
+    async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
-        return await self._desk.holdings.all(caller.customer)
+        return await self._context.holdings.all(caller.customer)
 
-    async def holding(self, caller: Caller, serial: Serial) -> Holding | None:
+    async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for anybody else's."""
-        found = await self._desk.holdings.get(serial)
+        found = await self._context.holdings.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
-    async def file(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file of the caller's order as it counts now."""
-        return await self._desk.file(caller, order)
+    async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot of the caller's order as it counts now."""
+        return await self._context.snapshot(caller, order)
 
-    async def on_record(self, customer: CustomerId) -> CustomerFile:
+    async def on_record(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer who is not signed in yet."""
-        return await self._desk.files.customer(customer)
+        return await self._context.snapshots.customer(customer)
 
-    async def reread(self, caller: Caller, order: OrderId) -> OrderFile:
-        """Return the file as it is on record at this moment, after a change."""
-        return await self._desk.reread(caller, order)
+    async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot as it is on record at this moment, after a change."""
+        return await self._context.reread(caller, order)
 
-    def channels(self, file: OrderFile) -> list[ChannelChoice]:
+    def channels(self, snapshot: OrderSnapshot) -> list[ChannelChoice]:
         """Return the channels with their masks, the day each was registered, and why one is closed."""
-        desk, now = self._desk, self._desk.now()
-        contacts = desk.people.masked(file.contacts)
+        context, now = self._context, self._context.now()
+        contacts = context.people.masked(snapshot.contacts)
         facts = contact_facts(contacts)
         return [
             ChannelChoice(
                 channel,
                 contacts[channel].masked if channel in contacts else "",
                 local_date(contacts[channel].verified_at).isoformat() if channel in contacts else "",
-                may_carry(desk.policy, file.order, facts.get(channel), channel, now),
+                may_carry(context.policy, snapshot.order, facts.get(channel), channel, now),
             )
-            for channel in desk.policy.channels
+            for channel in context.policy.channels
         ]
 
-    def password_alone_helps(self, file: OrderFile) -> bool:
+    def password_alone_helps(self, snapshot: OrderSnapshot) -> bool:
         """Tell whether no channel is open only because the order's logins used more than the password (TW-01)."""
-        until = file.order.waits_until
-        if any(choice.why_not is None for choice in self.channels(file)) or (until and self._desk.now() < until):
+        until = snapshot.order.waits_until
+        if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
-        desk, now, alone = self._desk, self._desk.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(desk.people.masked(file.contacts))
-        policy = desk.policy
+        context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
+        facts = contact_facts(context.people.masked(snapshot.contacts))
+        policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 
-    def sent(self, file: OrderFile) -> Sent | None:
+    def sent(self, snapshot: OrderSnapshot) -> Sent | None:
         """Return the newest code of the order, or None when none was sent."""
-        challenge = file.sent
+        challenge = snapshot.sent
         if challenge is None:
             return None
-        contact = self._desk.people.masked(file.contacts).get(challenge.channel)
-        left = max(0, self._desk.policy.sends_per_order - file.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left, file.undelivered)
+        contact = self._context.people.masked(snapshot.contacts).get(challenge.channel)
+        left = max(0, self._context.policy.sends_per_order - snapshot.codes)
+        return Sent(challenge, "" if contact is None else contact.masked, left, snapshot.undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

@@ -83,7 +83,7 @@ class ContactFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldingFacts:
+class CertificateFacts:
     """What policy needs to know of the customer's present certificate; validity as in the certificate (UTC)."""
 
     serial: str
@@ -137,7 +137,7 @@ class Advice:
     why: Text
 
 
-def advise(policy: Policy, holding: HoldingFacts | None, now: datetime) -> Advice:
+def advise(policy: Policy, holding: CertificateFacts | None, now: datetime) -> Advice:
     """Say what the customer should do now: the manual's 3-1 and 3-2. Expired by one second is an application."""
     if holding is None:
         return Advice(

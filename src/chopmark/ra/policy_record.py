@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord, system_stream
 from chopmark.ra.policy import Policy
 
 NAME = "policy"
@@ -17,8 +17,8 @@ NAME = "policy"
 class Remembered(Protocol):
     """Keeps what the installation was last found to be."""
 
-    async def change(self, name: str, value: str, leaf: Leaf) -> bool:
-        """Put the value on record, with its leaf; False, and nothing written, when it is the one on record."""
+    async def change(self, name: str, value: str, record: AuditRecord) -> bool:
+        """Put the value on record, with its record; False, and nothing written, when it is the one on record."""
         ...
 
 
@@ -30,12 +30,12 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-async def record_policy(policy: Policy, remembered: Remembered, recorder: Recorder) -> bool:
+async def record_policy(policy: Policy, remembered: Remembered, audit_log: AuditLog) -> bool:
     """Record the policy when its id or any of its values differs from the last one on record; tell whether it did."""
     digest = policy_digest(policy)
 
-    async def attempt(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
-        return await remembered.change(NAME, f"{policy.id} {digest}", leaf)
+    async def attempt(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.STAFF_POLICY_CHANGED, policy=policy.id, policy_sha256=digest)
+        return await remembered.change(NAME, f"{policy.id} {digest}", record)
 
-    return await recorder.write(system_chain(NAME), attempt)
+    return await audit_log.write(system_stream(NAME), attempt)

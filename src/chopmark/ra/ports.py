@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.journal import Line
-from chopmark.audit.leaf import Leaf, StoredLeaf
+from chopmark.audit.record import AuditRecord, StoredRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import (
     AccountNumber,
@@ -21,13 +21,13 @@ from chopmark.core.types import (
     OrderState,
     Serial,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class SubscriberCertificate:
     """A certificate that a customer holds or held; `state` is ours, not the CA's."""
 
     serial: Serial
@@ -78,18 +78,18 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Otherwise:
-    """The work and the leaf for the other ending of a transition; `held` is the work where it comes on hold."""
+class AlternativeOutcome:
+    """The work and the record for the other ending of a transition; `held` is the work where it comes on hold."""
 
     works: tuple[Work, ...]
-    leaf: Leaf
+    record: AuditRecord
     held: tuple[Work, ...]
 
 
 class Orders(Protocol):
     """Keeps orders; a transition is one conditional statement on the state it starts from."""
 
-    async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
+    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
         ...
 
@@ -101,7 +101,7 @@ class Orders(Protocol):
         """Return the customer's orders that still want something, newest first."""
         ...
 
-    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
+    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
         """Give a live order a fresh nonce; the old one is dead."""
         ...
 
@@ -112,7 +112,7 @@ class Orders(Protocol):
         nonce: bytes | None,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce.
 
@@ -121,34 +121,38 @@ class Orders(Protocol):
         """
         ...
 
-    async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
+    async def possess(
+        self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, record: AuditRecord
+    ) -> bool:
         """Note that this login holds the order's key, using up the nonce; approvals given before are void.
 
         False when the order has moved on. Without a nonce where the key words were typed.
         """
         ...
 
-    async def check(self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+    async def check(
+        self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, record: AuditRecord
+    ) -> bool:
         """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
         ...
 
     async def submit(
-        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, leaf: Leaf
+        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
     ) -> bool:
         """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
         ...
 
-    async def pend(self, order: OrderId, leaf: Leaf) -> bool:
+    async def pend(self, order: OrderId, record: AuditRecord) -> bool:
         """Mark a submitted order as waiting for its CA."""
         ...
 
     async def fulfil(
         self,
         order: Order,
-        holding: Holding,
+        holding: SubscriberCertificate,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        otherwise: Otherwise,
+        record: AuditRecord,
+        otherwise: AlternativeOutcome,
         *,
         swap: bool = False,
     ) -> OrderState | None:
@@ -167,7 +171,7 @@ class Orders(Protocol):
         installed: Installed,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once.
 
@@ -179,16 +183,16 @@ class Orders(Protocol):
         self,
         order: Order,
         acting: ActingLogin,
-        budgets: tuple[Budget, ...],
+        limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """End a holding by its coded revocation order; refused when a quota is used up."""
         ...
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
 
         False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
@@ -196,17 +200,23 @@ class Orders(Protocol):
         ...
 
     async def dispute(
-        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self,
+        order: Order,
+        channel: Channel,
+        limit: RateLimit,
+        now: datetime,
+        works: tuple[Work, ...],
+        record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and every code on its way to it.
 
-        Refused when the budget is spent, when the customer's other contact is stopped already, and where there is no
+        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is no
         such contact.
         """
         ...
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change: a refusal within an order."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change: a refusal within an order."""
         ...
 
     async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
@@ -219,7 +229,7 @@ class Submitted:
     """An order that is with the CA, and its audit records as stored; `order` is None for a row that makes no sense."""
 
     order: Order | None
-    records: tuple[StoredLeaf, ...]
+    records: tuple[StoredRecord, ...]
 
 
 class Lines(Protocol):
@@ -244,7 +254,7 @@ class Submissions(Protocol):
         """
         ...
 
-    async def refuse(self, order: OrderId, ended: str, leaf: Leaf) -> bool:
+    async def refuse(self, order: OrderId, ended: str, record: AuditRecord) -> bool:
         """End an order that is with the CA, whatever else its row says; False when it is not any more."""
         ...
 
@@ -252,7 +262,7 @@ class Submissions(Protocol):
 class Credentials(Protocol):
     """Keeps the one-time credentials of programs; binding a key uses one up (`Orders.bind`)."""
 
-    async def put(self, credential: Credential, now: datetime, leaf: Leaf) -> bool:
+    async def put(self, credential: Credential, now: datetime, record: AuditRecord) -> bool:
         """Store the credential of an order that was not submitted, in place of an earlier one."""
         ...
 
@@ -261,14 +271,14 @@ class Credentials(Protocol):
         ...
 
 
-class Holdings(Protocol):
+class SubscriberCertificates(Protocol):
     """Reads what customers hold."""
 
-    async def all(self, customer: CustomerId) -> list[Holding]:
+    async def all(self, customer: CustomerId) -> list[SubscriberCertificate]:
         """Return the customer's certificates, newest first."""
         ...
 
-    async def get(self, serial: Serial) -> Holding | None:
+    async def get(self, serial: Serial) -> SubscriberCertificate | None:
         """Return one certificate by serial."""
         ...
 

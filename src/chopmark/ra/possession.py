@@ -9,15 +9,15 @@ key words that the program shows.
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import KeyEvidence, Operation, OrderId, text
 from chopmark.pki import csr, possession
 from chopmark.pki.key_words import are_key_words
-from chopmark.ra.desk import Caller, Desk
-from chopmark.ra.files import OrderFile
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, Order
+from chopmark.ra.snapshots import OrderSnapshot
 
 MAX_SKEW = timedelta(minutes=10)
 
@@ -25,66 +25,66 @@ MAX_SKEW = timedelta(minutes=10)
 class Possession:
     """Lets a login show that it holds its order's key."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext) -> None:
+        self._context = context
 
-    async def sign(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderFile:
-        """Return the order's file after its key has signed the order's nonce and this login's id.
+    async def sign(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderSnapshot:
+        """Return the order's snapshot after its key has signed the order's nonce and this login's id.
 
         What other logins have approved is void. Raises Refused: BAD_PROOF when the signature does not hold.
         """
-        file = await self._file(caller, order_id)
-        order, now = file.order, self._desk.now()
+        snapshot = await self._snapshot(caller, order_id)
+        order, now = snapshot.order, self._context.now()
         if order.key_evidence is KeyEvidence.CREDENTIAL:
             raise Refused(_TYPE_THE_WORDS)
         if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
             raise Refused(_TOO_LATE)
         spki_der, digest = _key_of(order)
-        stated = possession.Possession(self._desk.portal, order.id, caller.login, order.nonce, digest, now)
+        stated = possession.Possession(self._context.portal, order.id, caller.login, order.nonce, digest, now)
         refused = possession.verify(proof_der, spki_der, stated, MAX_SKEW)
         if refused is not None:
             raise Refused(refused)
-        return await self._note(caller, file, order.nonce)
+        return await self._note(caller, snapshot, order.nonce)
 
-    async def name(self, caller: Caller, order_id: OrderId, words: str) -> OrderFile:
-        """Return the order's file after the customer has typed the words of the key that a program made.
+    async def name(self, caller: Caller, order_id: OrderId, words: str) -> OrderSnapshot:
+        """Return the order's snapshot after the customer has typed the words of the key that a program made.
 
         Raises Refused: MALFORMED when they are another key's. They are no secret, and nobody can guess anything by
         them: they only make the customer look at the program that made the key.
         """
-        file = await self._file(caller, order_id)
-        order = file.order
+        snapshot = await self._snapshot(caller, order_id)
+        order = snapshot.order
         if order.key_evidence is not KeyEvidence.CREDENTIAL:
             raise Refused(_SIGN)
         if not are_key_words(words, order.spki_sha256 or ""):
             raise Refused(_OTHER_WORDS)
-        return await self._note(caller, file, None)
+        return await self._note(caller, snapshot, None)
 
-    async def _file(self, caller: Caller, order_id: OrderId) -> OrderFile:
-        file = await self._desk.file(caller, order_id)
-        order = file.order
+    async def _snapshot(self, caller: Caller, order_id: OrderId) -> OrderSnapshot:
+        snapshot = await self._context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION or order.spki_sha256 is None:
             raise Refused(order.elsewhere())
-        return file
+        return snapshot
 
-    async def _note(self, caller: Caller, file: OrderFile, nonce: bytes | None) -> OrderFile:
-        desk, order, now = self._desk, file.order, self._desk.now()
-        acting = desk.acting(caller, order)
+    async def _note(self, caller: Caller, snapshot: OrderSnapshot, nonce: bytes | None) -> OrderSnapshot:
+        context, order, now = self._context, snapshot.order, self._context.now()
+        acting = context.acting(caller, order)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.RA_KEY_PROVED,
                 spki_sha256=order.spki_sha256,
                 login=acting.id,
                 evidence="words" if nonce is None else "signature",
                 factor="+".join(sorted(acting.union)),
-                door=caller.door,
+                door=caller.interface,
             )
-            return await desk.orders.possess(order, nonce, acting, now, leaf)
+            return await context.orders.possess(order, nonce, acting, now, record)
 
-        if not await desk.recorder.write(order_chain(order.id), attempt):
-            raise Refused((await desk.order(caller, order.id)).elsewhere())
-        return file.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
+        if not await context.audit_log.write(order_stream(order.id), attempt):
+            raise Refused((await context.order(caller, order.id)).elsewhere())
+        return snapshot.now_as(order.touched(acting).possessed(acting.id, used_nonce=nonce is not None))
 
 
 def _key_of(order: Order) -> tuple[bytes, bytes]:

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain, system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream, system_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
 from chopmark.identity.sessions import bearer, digest
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
-from chopmark.ra.desk import Caller, Desk
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
-from chopmark.ra.ports import Credential, Credentials, Holding
-from chopmark.ra.rekey import OneTime, Rekey, Shown
+from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
+from chopmark.ra.rekey import OneTime, PresentedCertificate, Rekey
 
 DOOR = "est"
 PROGRAM = LoginId("program")
 """Stands for a program that shows a certificate; no login has such an id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
-_REFUSALS = Budget("est:refused:1m", 60, timedelta(minutes=1))
+_REFUSALS = RateLimit("est:refused:1m", 60, timedelta(minutes=1))
 """How many refused credentials are recorded; beyond it a stranger gets the same answer and fills no disk (I41)."""
 
 
@@ -48,11 +48,11 @@ class Progress:
     certificate: bytes | None
 
 
-class ProgramDesk:
+class ProgramEnrolment:
     """Serves customers' programs."""
 
-    def __init__(self, desk: Desk, rekey: Rekey, credentials: Credentials) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, rekey: Rekey, credentials: Credentials) -> None:
+        self._context = context
         self._rekey = rekey
         self._credentials = credentials
 
@@ -62,28 +62,28 @@ class ProgramDesk:
         256 random bits, stored as a hash, good for one key and ten minutes until that; an earlier one of the order
         is dead. 1 the order wants a key of a program  2 [tx] credential, leaf.
         """
-        desk, now = self._desk, self._desk.now()
-        order = await desk.order(caller, order_id)
+        context, now = self._context, self._context.now()
+        order = await context.order(caller, order_id)
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
         if order.key_home is not KeyHome.HELPER:
             raise Refused(_NOT_FOR_A_PROGRAM)
         if order.operation not in _WITH_CREDENTIAL:
             raise Refused(_BY_CERTIFICATE)
-        login = desk.acting(caller, order).id
+        login = context.acting(caller, order).id
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
-        secret = bearer(desk.entropy)
-        stored = Credential(order.id, digest(secret), now + desk.policy.credential_life, login)
+        secret = bearer(context.entropy)
+        stored = Credential(order.id, digest(secret), now + context.policy.credential_life, login)
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             return await self._credentials.put(
-                stored, now, pen.leaf(Event.RA_CREDENTIAL_ISSUED, door=caller.door, login=login)
+                stored, now, builder.record(Event.RA_CREDENTIAL_ISSUED, door=caller.interface, login=login)
             )
 
-        if not await desk.recorder.write(order_chain(order.id), attempt):
-            raise Refused((await desk.order(caller, order_id)).elsewhere())
-        return Issued(order.id, Secret(secret), desk.policy.credential_life)
+        if not await context.audit_log.write(order_stream(order.id), attempt):
+            raise Refused((await context.order(caller, order_id)).elsewhere())
+        return Issued(order.id, Secret(secret), context.policy.credential_life)
 
     async def enrol(self, user: str, secret: Secret, csr_der: bytes) -> Progress:
         """Return how far a first certificate is, after binding the key on the credential's first use.
@@ -95,7 +95,7 @@ class ProgramDesk:
         if not order.live and order.state is not OrderState.ACTIVE:
             raise Refused(ended(order))
         if credential.spki_sha256 is None:
-            if self._desk.now() >= credential.expires_at:
+            if self._context.now() >= credential.expires_at:
                 raise Refused(await self._unknown("lapsed"))
             evidence = OneTime(credential.token_hash)
             order = (await self._rekey.bind_key(_caller(order, credential.login), order.id, csr_der, evidence)).order
@@ -110,23 +110,23 @@ class ProgramDesk:
         given = digest(secret.reveal())
         if stored is None or not hmac.compare_digest(stored.token_hash, given):
             raise Refused(await self._unknown("unknown"))
-        order = await self._desk.orders.get(order_id)
+        order = await self._context.orders.get(order_id)
         if order is None:
             raise ValueError(f"a credential of no order: {order_id}")
-        return order.at(self._desk.now(), self._desk.policy), stored
+        return order.at(self._context.now(), self._context.policy), stored
 
     async def _unknown(self, code: str) -> Refusal:
         """Record a refused credential, as long as not too many come; nobody's counter moves (I19)."""
-        desk = self._desk
-        if await desk.counters.take((_REFUSALS,), desk.now()) is None:
+        context = self._context
+        if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
-            async def attempt(pen: Pen) -> None:
-                await desk.orders.note(pen.leaf(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
+            async def attempt(builder: RecordBuilder) -> None:
+                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
 
-            await desk.recorder.write(system_chain("est"), attempt)
+            await context.audit_log.write(system_stream("est"), attempt)
         return _UNKNOWN
 
-    async def reenrol(self, shown: Shown, csr_der: bytes) -> Progress:
+    async def reenrol(self, shown: PresentedCertificate, csr_der: bytes) -> Progress:
         """Return how far a renewal is, for the program that opened its connection with the certificate `shown`.
 
         1 the certificate is one of ours, to the byte  2 a new one that asks for itself has proved that it works
@@ -151,46 +151,46 @@ class ProgramDesk:
             raise Refused(_OTHER_KEY)
         return await self._progress(order)
 
-    async def _known(self, shown: Shown) -> Holding:
+    async def _known(self, shown: PresentedCertificate) -> SubscriberCertificate:
         try:
             serial = serial_of(shown.certificate)
         except ValueError as error:
             raise Refused(_NOT_OURS) from error
-        holding = await self._desk.holdings.get(serial)
+        holding = await self._context.holdings.get(serial)
         if holding is None or holding.der != shown.certificate:
             raise Refused(_NOT_OURS)
         return holding
 
-    async def _proved(self, holding: Holding, shown: Shown) -> Progress:
+    async def _proved(self, holding: SubscriberCertificate, shown: PresentedCertificate) -> Progress:
         order = await self._order(holding)
         return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 
-    async def _may_renew(self, holding: Holding) -> Refusal | None:
+    async def _may_renew(self, holding: SubscriberCertificate) -> Refusal | None:
         """Refuse what has ended, is on hold or not proved (incident 18), expired to the second included."""
         if holding.state is CertificateState.ISSUED:
             return _PROVE_FIRST
-        if holding.state is not CertificateState.ACTIVE or self._desk.now() > holding.not_after:
+        if holding.state is not CertificateState.ACTIVE or self._context.now() > holding.not_after:
             return _NOT_VALID
         return None
 
-    async def _renewal_of(self, holding: Holding) -> Order | None:
+    async def _renewal_of(self, holding: SubscriberCertificate) -> Order | None:
         """Return the live renewal of this certificate whose key a program makes."""
-        for order in await self._desk.orders.live(holding.customer):
-            counts = order.at(self._desk.now(), self._desk.policy)
+        for order in await self._context.orders.live(holding.customer):
+            counts = order.at(self._context.now(), self._context.policy)
             mine = order.operation is Operation.REKEY and order.old_serial == holding.serial
             if counts.live and mine and order.key_home is KeyHome.HELPER:
                 return counts
         return None
 
-    async def _order(self, holding: Holding) -> Order:
-        order = await self._desk.orders.get(holding.order)
+    async def _order(self, holding: SubscriberCertificate) -> Order:
+        order = await self._context.orders.get(holding.order)
         if order is None:
             raise ValueError(f"certificate {holding.serial} of no order")
         return order
 
     async def _progress(self, order: Order) -> Progress:
         if order.state in {OrderState.ISSUED, OrderState.ACTIVE} and order.serial is not None:
-            holding = await self._desk.holdings.get(order.serial)
+            holding = await self._context.holdings.get(order.serial)
             return Progress(order, None if holding is None else holding.der)
         if not order.live:
             raise Refused(ended(order))

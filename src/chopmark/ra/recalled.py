@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import StoredLeaf, parse_stamp
+from chopmark.audit.record import StoredRecord, parse_stamp
 from chopmark.core.types import (
     AccountNumber,
     Channel,
@@ -45,7 +45,7 @@ class _Told:
         return None if self.facts.get(name) is None else self.word(name)
 
 
-def recalled(records: Sequence[StoredLeaf], csr: bytes) -> Order:
+def recalled(records: Sequence[StoredRecord], csr: bytes) -> Order:
     """Return the submitted order that these records tell of, the last of each kind counting.
 
     `csr` is its certificate request, DER. Raises Unreadable. Nothing is trusted here: the CA judges the records again.

@@ -11,14 +11,14 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.journal import TURNS, Deed, Line
-from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
 from chopmark.ca.ports import Ledger, Reservation
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CertificateState, Installed, OrderId, OrderState, Serial
-from chopmark.ra.desk import Desk
+from chopmark.ra.context import RaContext
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.model import Order
 from chopmark.ra.recalled import Unreadable, recalled
@@ -32,11 +32,11 @@ class Records(Protocol):
         """Return the customer's other orders of this profile that live here: the lost one came after them."""
         ...
 
-    async def enter(self, order: Order, records: Sequence[StoredLeaf]) -> bool:
+    async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
         """Store a submitted order with its records, those that are not here; False when that cannot be."""
         ...
 
-    async def turn(self, line: Line, leaves: Sequence[Leaf]) -> bool:
+    async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
         """Make a change of status, at the CA and for the customer, as of its own moment; False for none."""
         ...
 
@@ -65,7 +65,7 @@ class ReentryLine:
 class Verbs:
     """The RA's own verbs, through which an order comes to its certificate and to its end."""
 
-    desk: Desk
+    context: RaContext
     rekey: Rekey
     enrolment: Enrolment
 
@@ -79,14 +79,14 @@ class Reentry:
         records: Records,
         states: States,
         ledger: Ledger,
-        recorder: Recorder,
+        audit_log: AuditLog,
         verbs: Verbs,
     ) -> None:
         self._read = read
         self._records = records
         self._states = states
         self._ledger = ledger
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._verbs = verbs
 
     async def lost(self) -> bool:
@@ -177,54 +177,54 @@ class Reentry:
         if reservation.serial in states:
             return True
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
+            return await self._ledger.reserve(reservation, record)
 
-        return await self._recorder.write(order_chain(reservation.order), attempt)
+        return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
         """Record the certificate, or give the reservation up: whether it was signed is not known."""
-        now = self._verbs.desk.now()
+        now = self._verbs.context.now()
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             facts = {"serial": reservation.serial, "issuer": reservation.issuer}
             if der is None:
                 return await self._ledger.orphan(
-                    reservation.serial, now, pen.leaf(Event.CA_CERTIFICATE_ORPHANED, **facts)
+                    reservation.serial, now, builder.record(Event.CA_CERTIFICATE_ORPHANED, **facts)
                 )
             return await self._ledger.record(
-                reservation.serial, der, now, pen.leaf(Event.CA_CERTIFICATE_ISSUED, **facts)
+                reservation.serial, der, now, builder.record(Event.CA_CERTIFICATE_ISSUED, **facts)
             )
 
-        await self._recorder.write(order_chain(reservation.order), attempt)
+        await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _activate(self, order_id: OrderId) -> None:
         """Let a certificate count as active that its customer had proved, and the one before as superseded."""
-        desk = self._verbs.desk
-        order = await desk.orders.get(order_id)
+        context = self._verbs.context
+        order = await context.orders.get(order_id)
         if order is None or order.state is not OrderState.ISSUED or order.serial is None:
             return
         old = next(
             (
                 one
-                for one in await desk.holdings.all(order.customer)
+                for one in await context.holdings.all(order.customer)
                 if one.profile == order.profile and one.state is CertificateState.ACTIVE
             ),
             None,
         )
-        works = () if old is None else (desk.revoke_work(old.serial, "superseded", order.customer, order.id),)
+        works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
-        async def attempt(pen: Pen) -> object:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> object:
+            record = builder.record(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=order.serial,
                 old_serial=None if old is None else old.serial,
                 door="batch",
             )
-            return await desk.orders.activate(order, None, Installed.OPENED, desk.now(), works, leaf)
+            return await context.orders.activate(order, None, Installed.OPENED, context.now(), works, record)
 
-        await desk.recorder.write(order_chain(order.id), attempt)
+        await context.audit_log.write(order_stream(order.id), attempt)
 
     async def _turn(self, line: Line) -> None:
         events = {
@@ -235,12 +235,12 @@ class Reentry:
 
         facts = {} if line.reason is None else {"reason": line.reason}
 
-        async def attempt(pen: Pen) -> bool:
-            leaves = [pen.leaf(events[0], serial=line.serial, **facts)]
-            leaves += (pen.after(leaves[0]).leaf(event, serial=line.serial) for event in events[1:])
-            return await self._records.turn(line, leaves)
+        async def attempt(builder: RecordBuilder) -> bool:
+            records = [builder.record(events[0], serial=line.serial, **facts)]
+            records += (builder.after(records[0]).record(event, serial=line.serial) for event in events[1:])
+            return await self._records.turn(line, records)
 
-        await self._recorder.write(order_chain(line.order), attempt)
+        await self._audit_log.write(order_stream(line.order), attempt)
 
 
 def _told(line: Line) -> ReentryLine:

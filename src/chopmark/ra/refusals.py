@@ -1,6 +1,6 @@
 """Records of refusals: keys and proofs that do not hold, and what one person at the firm tried alone.
 
-Each has a budget, so that nobody floods the audit: beyond it the answer is the same and nothing is written (I41).
+Each has a rate limit, so that nobody floods the audit: beyond it the answer is the same and nothing is written (I41).
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ from functools import wraps
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, order_chain, system_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import StreamId, order_stream, system_stream
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
-from chopmark.limits.budgets import Budget
-from chopmark.ra.desk import Caller, Desk, assert_two
+from chopmark.limits.budgets import RateLimit
+from chopmark.ra.context import Caller, RaContext, assert_two
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,9 +28,9 @@ _RECORDED: Final = frozenset({Kind.BAD_KEY, Kind.BAD_PROOF})
 
 
 class AtDesk(Protocol):
-    """A verb's home: it works with a desk."""
+    """A verb's home: it works with a context."""
 
-    _desk: Desk
+    _context: RaContext
 
 
 SelfT = TypeVar("SelfT", bound=AtDesk)
@@ -51,8 +51,8 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
                 return await verb(self, caller, order_id, *args, **kwargs)
             except Refused as refused:
                 if refused.refusal.kind in _RECORDED:
-                    budget = Budget(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
-                    await _record(self._desk, order_chain(order_id), budget, event, refused, door=caller.door)
+                    limit = RateLimit(f"record:{event.value}:{caller.customer}", A_CUSTOMER, _HOUR)
+                    await _record(self._context, order_stream(order_id), limit, event, refused, door=caller.interface)
                 raise
 
         return recorded
@@ -60,26 +60,26 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
     return around
 
 
-async def two_people(desk: Desk, by: str, approved_by: str, act: str) -> None:
+async def two_people(context: RaContext, by: str, approved_by: str, act: str) -> None:
     """Raise Refused unless these are two different people at the firm (I32), and record what one tried alone."""
     try:
         assert_two(by, approved_by)
     except Refused as refused:
-        budget = Budget("record:staff", THE_FIRM, _HOUR)
+        limit = RateLimit("record:staff", THE_FIRM, _HOUR)
         facts = {"by": by, "approved_by": approved_by, "purpose": act}
-        await _record(desk, system_chain("staff"), budget, Event.STAFF_ACTION_REFUSED, refused, **facts)
+        await _record(context, system_stream("staff"), limit, Event.STAFF_ACTION_REFUSED, refused, **facts)
         raise
 
 
 async def _record(
-    desk: Desk, chain: ChainId, budget: Budget, event: Event, refused: Refused, **facts: str | None
+    context: RaContext, chain: StreamId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
 ) -> None:
-    if await desk.counters.take((budget,), desk.now()) is not None:
+    if await context.rate_limits.take((limit,), context.now()) is not None:
         return
     refusal = refused.refusal
 
-    async def attempt(pen: Pen) -> None:
-        leaf = pen.leaf(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
-        await desk.orders.note(leaf)
+    async def attempt(builder: RecordBuilder) -> None:
+        record = builder.record(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
+        await context.orders.note(record)
 
-    await desk.recorder.write(chain, attempt)
+    await context.audit_log.write(chain, attempt)

@@ -1,7 +1,7 @@
 """From a key to a working certificate: the page that an auditor reads first.
 
 The verbs are the steps of one order, in their only order: bind_key, challenge, answer, birth_date, confirm, prove.
-Each returns the order's file as it stands afterwards.
+Each returns the order's snapshot as it stands afterwards.
 An application takes the same road as a renewal without the old key. Identity comes from our records, the key from the
 CSR, and nothing else from the CSR.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer, Subject
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import (
@@ -28,15 +28,15 @@ from chopmark.core.types import (
 )
 from chopmark.pki import csr, est, proof
 from chopmark.ra.consent import Consent, consent_for
-from chopmark.ra.desk import NOT_YOURS, Caller, Desk, contact_facts, facts_of
-from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start
-from chopmark.ra.ports import Bound, Holding
+from chopmark.ra.ports import Bound, SubscriberCertificate
 from chopmark.ra.refusals import refused_as
 from chopmark.ra.replace import CALL_US, may_carry, without_old_key
 from chopmark.ra.slips import slip_refused, unless_void
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
@@ -46,7 +46,7 @@ FOREVER = timedelta(days=36500)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PresentedCertificate:
     """The certificate, DER, whose key a program has used to open its TLS connection: the old key's proof (TW-16)."""
 
     certificate: bytes
@@ -62,17 +62,17 @@ class OneTime:
 class Rekey:
     """The steps of an order for a certificate."""
 
-    def __init__(self, desk: Desk, verifier: Verifier, failures: Failures, issuer: Issuer) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, verifier: Verifier, failures: Failures, issuer: Issuer) -> None:
+        self._context = context
         self._verifier = verifier
         self._failures = failures
         self._issuer = issuer
-        self._issuing = Issuing(desk, issuer)
+        self._issuing = Issuing(context, issuer)
 
     @property
     def rules(self) -> CodeRules:
         """The policy's numbers for codes."""
-        p = self._desk.policy
+        p = self._context.policy
         failures = FailureLimits(p.failures_per_day, timedelta(days=1), p.failures_ever)
         return CodeRules(
             p.code_digits,
@@ -88,46 +88,50 @@ class Rekey:
 
     @refused_as(Event.RA_KEY_REFUSED)
     async def bind_key(
-        self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | Shown | OneTime | None
-    ) -> OrderFile:
+        self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | PresentedCertificate | OneTime | None
+    ) -> OrderSnapshot:
         """Bind the order to the customer's new key.
 
         1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
         this new key; or the old key opened the TLS connection that carries the request  3 policy allows it still
         4 [tx] order, leaf. A new key on an open order voids its code.
         """
-        desk = self._desk
-        file = await desk.file(caller, order_id)
-        order = file.order
+        context = self._context
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
         if order.spki_sha256 == request.spki_sha256 and not isinstance(evidence, OneTime):
-            return file
+            return snapshot
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
-        old, nonce = self._old_key(file, request.spki_sha256, csr_der, evidence)
-        present = present_of(file.holdings, desk.policy.profile)
-        refused = may_start(order.operation, order.reason, advise(desk.policy, facts_of(present), desk.now()))
+        old, nonce = self._old_key(snapshot, request.spki_sha256, csr_der, evidence)
+        present = present_of(snapshot.holdings, context.policy.profile)
+        refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
         signature = evidence if isinstance(evidence, bytes) else None
         credential = evidence.token_hash if isinstance(evidence, OneTime) else None
-        kind, now = _evidence_of(order, evidence), desk.now()
+        kind, now = _evidence_of(order, evidence), context.now()
         bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, kind, acting, credential)
         told = (
             ()
-            if (file.last_login or order.login) == acting.id
-            else desk.notice_to(
-                order.customer, desk.people.masked(file.contacts), "key_bound", None, account_last3=last3(order.account)
+            if (snapshot.last_login or order.login) == acting.id
+            else context.notice_to(
+                order.customer,
+                context.people.masked(snapshot.contacts),
+                "key_bound",
+                None,
+                account_last3=last3(order.account),
             )
         )
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            record = builder.record(
                 Event.RA_KEY_BOUND,
                 spki_sha256=request.spki_sha256,
                 key_algorithm=request.key.value,
@@ -135,27 +139,31 @@ class Rekey:
                 evidence=kind,
                 login=acting.id,
                 factor="+".join(sorted(acting.union)),
-                door=caller.door,
+                door=caller.interface,
             )
-            return await desk.orders.bind(order, bound, nonce, now, told, leaf)
+            return await context.orders.bind(order, bound, nonce, now, told, record)
 
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
-        return file.bound(changed.touched(acting).within(acting.id))
+        return snapshot.bound(changed.touched(acting).within(acting.id))
 
     def _old_key(
-        self, file: OrderFile, spki_sha256: str, csr_der: bytes, evidence: bytes | Shown | OneTime | None
-    ) -> tuple[Holding | None, bytes | None]:
+        self,
+        snapshot: OrderSnapshot,
+        spki_sha256: str,
+        csr_der: bytes,
+        evidence: bytes | PresentedCertificate | OneTime | None,
+    ) -> tuple[SubscriberCertificate | None, bytes | None]:
         """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
 
         No certificate when the order needs no old key; no nonce where TLS was the proof.
         """
-        order = file.order
+        order = snapshot.order
         if order.operation is not Operation.REKEY:
             return None, None
-        old = file.holding(order.old_serial)
+        old = snapshot.holding(order.old_serial)
         if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
             raise Refused(
                 Refusal(
@@ -164,7 +172,7 @@ class Rekey:
                     code="old",
                 )
             )
-        if isinstance(evidence, Shown):
+        if isinstance(evidence, PresentedCertificate):
             if evidence.certificate != old.der:
                 raise Refused(_OTHER_CERTIFICATE)
             if not est.names_the_same(csr_der, old.der):
@@ -183,7 +191,7 @@ class Rekey:
         return old, order.nonce
 
     def _verify(self, order: Order, proof_der: bytes, certificate: bytes, spki_sha256: str, purpose: str) -> None:
-        now = self._desk.now()
+        now = self._context.now()
         if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
             raise Refused(
                 Refusal(
@@ -194,7 +202,7 @@ class Rekey:
                 )
             )
         expected = proof.Expected(
-            portal=self._desk.portal,
+            portal=self._context.portal,
             order=order.id,
             nonce=order.nonce,
             new_spki_sha256=bytes.fromhex(spki_sha256),
@@ -206,18 +214,18 @@ class Rekey:
         if isinstance(verified, Refusal):
             raise Refused(verified)
 
-    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderFile:
+    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderSnapshot:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
-        desk = self._desk
-        file = await desk.at_step(caller, order_id, Step.CHANNEL)
-        order, contacts = file.order, desk.people.masked(file.contacts)
-        facts, acting = contact_facts(contacts), desk.acting(caller, order)
-        why_not = may_carry(desk.policy, order.touched(acting), facts.get(channel), channel, desk.now())
+        context = self._context
+        snapshot = await context.at_step(caller, order_id, Step.CHANNEL)
+        order, contacts = snapshot.order, context.people.masked(snapshot.contacts)
+        facts, acting = contact_facts(contacts), context.acting(caller, order)
+        why_not = may_carry(context.policy, order.touched(acting), facts.get(channel), channel, context.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
         if order.operation is Operation.REVOKE and order.old_serial is not None:
-            target = file.holding(order.old_serial)
+            target = snapshot.holding(order.old_serial)
             spki = None if target is None else target.spki_sha256
         what = CodeFor(
             order=order.id,
@@ -231,63 +239,63 @@ class Rekey:
             language=caller.language,
             acting=acting,
         )
-        return file.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
+        return snapshot.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
 
-    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderFile:
+    async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderSnapshot:
         """Accept the right code; a wrong one costs an attempt even though the request fails."""
-        desk = self._desk
-        file = await desk.file(caller, order_id)
-        order = file.order
-        if order.state is not OrderState.CODED:
+        context = self._context
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
+        if order.state is not OrderState.CODE_VERIFIED:
             refused = order.require(Step.CHANNEL)
             if refused is not None:
                 raise Refused(refused)
-        acting = desk.acting(caller, order)
-        if file.sent is not None and file.sent.channel.factor in acting.union:
+        acting = context.acting(caller, order)
+        if snapshot.sent is not None and snapshot.sent.channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
-        lost = desk.hold_old(order)
-        sequel = Sequel() if file.sent is None else announced(desk, file, acting, file.sent.channel)
-        since = desk.now() - desk.policy.approval_life
-        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=desk.policy.order_life)
-        answered = await self._verifier.answer(file.sent, code, acting, self.rules, told, sequel)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
+        lost = context.hold_old(order)
+        sequel = Sequel() if snapshot.sent is None else announced(context, snapshot, acting, snapshot.sent.channel)
+        since = context.now() - context.policy.approval_life
+        sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=context.policy.order_life)
+        answered = await self._verifier.answer(snapshot.sent, code, acting, self.rules, told, sequel)
         if lost or order.delay:
-            return await desk.reread(caller, order_id)
-        return file.coded(order.touched(acting).coded(answered.channel, acting.id, desk.now()), answered)
+            return await context.reread(caller, order_id)
+        return snapshot.coded(order.touched(acting).coded(answered.channel, acting.id, context.now()), answered)
 
-    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderFile:
+    async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderSnapshot:
         """Accept the right birth date; mismatches count per customer, charged before comparing."""
-        desk, now = self._desk, self._desk.now()
-        file = await desk.at_step(caller, order_id, Step.BIRTH_DATE)
-        order = file.order
-        desk.require_password(caller)
-        limits = FailureLimits(desk.policy.birth_date_mismatches, FOREVER, desk.policy.failures_ever)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", order.code_channel)
+        context, now = self._context, self._context.now()
+        snapshot = await context.at_step(caller, order_id, Step.BIRTH_DATE)
+        order = snapshot.order
+        context.require_password(caller)
+        limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", order.code_channel)
 
-        async def charge(pen: Pen) -> Refusal | None:
-            leaf = pen.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
-            return await self._failures.charge(order.customer, "birth_date", limits, now, told, leaf)
+        async def charge(builder: RecordBuilder) -> Refusal | None:
+            record = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
+            return await self._failures.charge(order.customer, "birth_date", limits, now, told, record)
 
-        refused = await desk.recorder.write(order_chain(order.id), charge)
+        refused = await context.audit_log.write(order_stream(order.id), charge)
         if refused is not None:
             raise Refused(refused)
-        if not desk.people.birth_date_matches(file.customer, claimed):
+        if not context.people.birth_date_matches(snapshot.customer, claimed):
 
-            async def wrong(pen: Pen) -> bool:
-                leaf = pen.leaf(Event.RA_BIRTH_DATE_WRONG)
-                return await self._failures.wrong(order.customer, "birth_date", limits, now, told, leaf)
+            async def wrong(builder: RecordBuilder) -> bool:
+                record = builder.record(Event.RA_BIRTH_DATE_WRONG)
+                return await self._failures.wrong(order.customer, "birth_date", limits, now, told, record)
 
-            held = await desk.recorder.write(order_chain(order.id), wrong)
+            held = await context.audit_log.write(order_stream(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
-        since = now - desk.policy.approval_life
+        since = now - context.policy.approval_life
 
-        async def check(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
-            return await desk.orders.check(order.id, caller.login, now, since, leaf)
+        async def check(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_BIRTH_DATE_RIGHT, login=caller.login)
+            return await context.orders.check(order.id, caller.login, now, since, record)
 
-        if not await desk.recorder.write(order_chain(order.id), check):
+        if not await context.audit_log.write(order_stream(order.id), check):
             raise Refused(_MOVED_ON)
-        return file.now_as(order.checked(now))
+        return snapshot.now_as(order.checked(now))
 
     def consent(self, order: Order) -> Consent:
         """Return the terms that the confirmation of this order names."""
@@ -298,68 +306,68 @@ class Rekey:
         """Whether the CA lets the old certificate stay valid until the new one is proved."""
         return self._issuer.allows_overlap
 
-    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderFile:
+    async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderSnapshot:
         """Have the order issued; it may be pending at its CA afterwards.
 
         1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA reads its records
         and issues  5 [tx] fulfilled (3 to 5: `ra.issuing`). A repeat, and whoever comes second, gets the order as it
         stands (I2, I42).
         """
-        desk = self._desk
-        file = await desk.file(caller, order_id)
-        order = file.order
+        context = self._context
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if order.operation is Operation.REVOKE:
             raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
-            return file
+            return snapshot
         refused = order.require(Step.REVIEW)
         if refused is not None:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
         # The firm may have moved the account since the order was opened.
-        if all(row.number != order.account for row in file.accounts):
+        if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(file.holdings, desk.policy.profile)
-        advice = advise(desk.policy, facts_of(present), desk.now())
+        present = present_of(snapshot.holdings, context.policy.profile)
+        advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
         keyless = without_old_key(order.operation, had_one=present is not None)
-        if desk.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
+        if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
-        acting = desk.acting(caller, order)
-        refused = self._same_factor(file, acting)
+        acting = context.acting(caller, order)
+        refused = self._same_factor(snapshot, acting)
         if refused is not None:
             raise Refused(refused)
-        submitted = await self._issuing.submit(file, consent, acting)
+        submitted = await self._issuing.submit(snapshot, consent, acting)
         if submitted is not None:
             issued = await self._issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
-        return unless_void(await desk.reread(caller, order_id))
+        return unless_void(await context.reread(caller, order_id))
 
-    def _same_factor(self, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+    def _same_factor(self, snapshot: OrderSnapshot, acting: ActingLogin) -> Refusal | None:
         """Refuse an approval by what the order's logins have used already; and a slip where a code can be sent."""
-        if file.order.wants_slip:
-            return slip_refused(self._desk, file, acting)
-        used = file.order.code_channels
+        if snapshot.order.wants_slip:
+            return slip_refused(self._context, snapshot, acting)
+        used = snapshot.order.code_channels
         return _SAME_FACTOR if not used or any(one.factor in acting.union for one in used) else None
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
         return await self._issuing.resume(order_id)
 
-    def csr_subject(self, file: OrderFile) -> Subject:
+    def csr_subject(self, snapshot: OrderSnapshot) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
-        order = file.order
+        order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             return ()
-        return self._issuer.csr_subject(order.profile, self._issuing.named(order, file.customer))
+        return self._issuer.csr_subject(order.profile, self._issuing.named(order, snapshot.customer))
 
     async def prove(
         self, caller: Caller, order_id: OrderId, proof_der: bytes, installed: Installed = Installed.OPENED
-    ) -> OrderFile:
+    ) -> OrderSnapshot:
         """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
 
         1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
@@ -368,75 +376,84 @@ class Rekey:
         """
         return await self._prove(caller, order_id, proof_der, installed)
 
-    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: Shown) -> OrderFile:
+    async def prove_by_use(self, caller: Caller, order_id: OrderId, shown: PresentedCertificate) -> OrderSnapshot:
         """Make it active because a program opened its TLS connection with the new certificate; else as `prove`."""
         return await self._prove(caller, order_id, shown)
 
     @refused_as(Event.RA_PROOF_REFUSED)
     async def _prove(
-        self, caller: Caller, order_id: OrderId, evidence: bytes | Shown, installed: Installed = Installed.OPENED
-    ) -> OrderFile:
-        desk = self._desk
-        file = await desk.file(caller, order_id)
-        order = file.order
-        desk.require_password(caller)
+        self,
+        caller: Caller,
+        order_id: OrderId,
+        evidence: bytes | PresentedCertificate,
+        installed: Installed = Installed.OPENED,
+    ) -> OrderSnapshot:
+        context = self._context
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
+        context.require_password(caller)
         if order.state is OrderState.ACTIVE:
-            return file
+            return snapshot
         refused = order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
-        holding = file.holding(order.serial)
+        holding = snapshot.holding(order.serial)
         if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
-        if isinstance(evidence, Shown):
+        if isinstance(evidence, PresentedCertificate):
             if evidence.certificate != holding.der:
                 raise Refused(_OTHER_CERTIFICATE)
         else:
             self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
-        nonce = None if isinstance(evidence, Shown) else order.nonce
-        return await self._activate(caller, file, holding, nonce, installed)
+        nonce = None if isinstance(evidence, PresentedCertificate) else order.nonce
+        return await self._activate(caller, snapshot, holding, nonce, installed)
 
     async def _activate(
-        self, caller: Caller, file: OrderFile, holding: Holding, nonce: bytes | None, installed: Installed
-    ) -> OrderFile:
-        desk, order, now = self._desk, file.order, self._desk.now()
-        works = desk.notice_to(
+        self,
+        caller: Caller,
+        snapshot: OrderSnapshot,
+        holding: SubscriberCertificate,
+        nonce: bytes | None,
+        installed: Installed,
+    ) -> OrderSnapshot:
+        context, order, now = self._context, snapshot.order, self._context.now()
+        works = context.notice_to(
             order.customer,
-            desk.people.masked(file.contacts),
+            context.people.masked(snapshot.contacts),
             "activated",
             order.code_channel,
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(file.holdings, desk.policy.profile)
+        old = present_of(snapshot.holdings, context.policy.profile)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
-            after = desk.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
-            works += (desk.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
+            after = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
+            works += (context.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             superseded = None if old is None else old.serial
-            leaf = pen.leaf(
+            record = builder.record(
                 Event.RA_CERTIFICATE_ACTIVATED,
                 serial=holding.serial,
                 old_serial=superseded,
                 installed=installed,
-                door=caller.door,
+                door=caller.interface,
             )
-            return await desk.orders.activate(order, nonce, installed, now, works, leaf)
+            return await context.orders.activate(order, nonce, installed, now, works, record)
 
-        await desk.proved(holding)
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        await context.proved(holding)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        return file.activated(replace(order.active(now), installed=installed), now)
+        return snapshot.activated(replace(order.active(now), installed=installed), now)
 
 
-def _evidence_of(order: Order, evidence: bytes | Shown | OneTime | None) -> KeyEvidence:
+def _evidence_of(order: Order, evidence: bytes | PresentedCertificate | OneTime | None) -> KeyEvidence:
     if isinstance(evidence, OneTime):
         return KeyEvidence.CREDENTIAL
     if order.operation is not Operation.REKEY:
         return KeyEvidence.LOGIN
-    return KeyEvidence.TLS if isinstance(evidence, Shown) else KeyEvidence.OLD_KEY
+    return KeyEvidence.TLS if isinstance(evidence, PresentedCertificate) else KeyEvidence.OLD_KEY
 
 
 _SAME_FACTOR = Refusal(

@@ -152,7 +152,7 @@ def cancelling(state: OrderState) -> Cancelling:
 
     Nobody signs in to cancel, so it must not destroy: what is issued already is put on hold, and people clear it up.
     """
-    if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}:
+    if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}:
         return Cancelling.ENDS_ORDER
     if state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
         return Cancelling.HOLDS_CERTIFICATE

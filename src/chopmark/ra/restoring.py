@@ -13,9 +13,9 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.log import ATTEMPTS, AuditLog, RecordBuilder
 from chopmark.audit.losscheck import RESTORED_CHAIN
-from chopmark.audit.recorder import ATTEMPTS, Pen, Recorder
+from chopmark.audit.record import AuditRecord
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
 from chopmark.core.clock import Clock
@@ -61,8 +61,8 @@ class Voids(Protocol):
         """Return how many of each kind would be void."""
         ...
 
-    async def void(self, kind: Voided, count: int, leaf: Leaf) -> bool:
-        """End all of a kind, with the leaf; False, and nothing has happened, when they are not `count`."""
+    async def void(self, kind: Voided, count: int, record: AuditRecord) -> bool:
+        """End all of a kind, with the record; False, and nothing has happened, when they are not `count`."""
         ...
 
     async def renew_status(self, now: datetime) -> None:
@@ -73,8 +73,8 @@ class Voids(Protocol):
         """End every lease; the next holder of each has a fencing number higher than `above`."""
         ...
 
-    async def tell(self, leaf: Leaf) -> bool:
-        """Append the leaf."""
+    async def tell(self, record: AuditRecord) -> bool:
+        """Append the record."""
         ...
 
 
@@ -110,14 +110,14 @@ class Restoring:
         files: Files,
         voids: Voids,
         reentry: Reentry,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._files = files
         self._voids = voids
         self._reentry = reentry
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def plan(self) -> Loss | None:
@@ -181,27 +181,27 @@ class Restoring:
         raise Refused(_BUSY)
 
     async def _void_counted(self, kind: Voided, count: int, by: str) -> bool:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
-            return await self._voids.void(kind, count, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
+            return await self._voids.void(kind, count, record)
 
-        return await self._recorder.write(RESTORED_CHAIN, attempt)
+        return await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether a run before has written the record of this restore: it waits, or it would be in a tree."""
-        for leaf in await self._ledger.unsequenced(EVERYTHING):
-            if leaf.chain == RESTORED_CHAIN and leaf.event == Event.AUDIT_LEDGER_RESTORED:
-                facts = json.loads(leaf.facts)
+        for record in await self._ledger.unsequenced(EVERYTHING):
+            if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
+                facts = json.loads(record.facts)
                 if (facts.get("kept"), facts.get("lost")) == (loss.kept, loss.lost):
                     return True
         return False
 
     async def _tell(self, loss: Loss, by: str, reason: str) -> None:
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             told = {"kept": loss.kept, "lost": loss.lost, "count": len(loss.reentered)}
-            return await self._voids.tell(pen.leaf(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
+            return await self._voids.tell(builder.record(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
 
-        await self._recorder.write(RESTORED_CHAIN, attempt)
+        await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _succeed(self) -> Head | None:
         try:

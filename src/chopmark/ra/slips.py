@@ -6,7 +6,7 @@ have the certificate at once, and nobody would have read the notices.
 
 It stands where others have the right code, beside the password and in a login that holds the order's key, and never
 where a contact can carry a code. Two people at the firm print it: with a password slip it would otherwise make one
-clerk into any customer without contacts. Entries count in the budget of codes and end in their lock (decision 27).
+clerk into any customer without contacts. Entries count in the rate limit of codes and end in their lock (decision 27).
 There is no count of its own that a slip dies of: of 80 bits nobody guesses any, and whoever knows the password could
 send the customer back to the branch by five wrong entries.
 """
@@ -21,18 +21,18 @@ from typing import Final, Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import Leaf, customer_chain, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
 from chopmark.messaging.ports import Purpose, Work, WorkKind
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.ra.desk import Caller, Desk, contact_facts
-from chopmark.ra.files import OrderFile
+from chopmark.ra.context import Caller, RaContext, contact_facts
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
 from chopmark.ra.replace import can_carry, why_none_carries
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import CODE, FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD
@@ -82,7 +82,7 @@ class Printed:
 class Slips(Protocol):
     """Keeps slips; each method is one transaction."""
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Store a slip and queue `works`; the customer's earlier slips are void.
 
         False, and nothing is stored, when a contact cools down, or when contacts, id or accounts of the customer were
@@ -101,10 +101,10 @@ class Slips(Protocol):
         limits: FailureLimits,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the budget of codes before anything is compared; refused where none is left.
+        """Take one failure from the rate limit of codes before anything is compared; refused where none is left.
 
         The call that finds none left and sets the hold queues `works` and is recorded with `no`.
 
@@ -113,7 +113,14 @@ class Slips(Protocol):
         ...
 
     async def right(
-        self, slip: Slip, order: Order, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        slip: Slip,
+        order: Order,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Use the slip up for this order and key, mark the order coded by this login, do what follows; once.
 
@@ -127,8 +134,8 @@ class Slips(Protocol):
 class SlipDesk:
     """Prints slips, and takes them in the place of codes."""
 
-    def __init__(self, desk: Desk, slips: Slips, failures: Failures) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, slips: Slips, failures: Failures) -> None:
+        self._context = context
         self._slips = slips
         self._failures = failures
 
@@ -141,25 +148,25 @@ class SlipDesk:
         record was changed lately; slip, notices, leaf. `words` are the key words that the customer's page shows: then
         it approves that key and no other.
         """
-        desk, now = self._desk, self._desk.now()
-        await two_people(desk, by, approved_by, "approval_slip")
-        file = await desk.files.customer(customer)
-        if file.customer is None:
+        context, now = self._context, self._context.now()
+        await two_people(context, by, approved_by, "approval_slip")
+        snapshot = await context.snapshots.customer(customer)
+        if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = desk.people.masked(file.contacts)
-        if can_carry(desk.policy, contact_facts(contacts), now):
+        contacts = context.people.masked(snapshot.contacts)
+        if can_carry(context.policy, contact_facts(contacts), now):
             raise Refused(_NOT_NEEDED)
-        letters = desk.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
-        slip = Slip(new_id(desk.entropy), customer, "", _words(words), now, now + desk.policy.slip_life)
+        letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
+        slip = Slip(new_id(context.entropy), customer, "", _words(words), now, now + context.policy.slip_life)
         slip = replace(slip, secret_hash=self._hash(slip, letters))
         facts = {"template": Purpose.SLIP_PRINTED.value}
         works = tuple(
-            desk.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
+            context.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
             for channel, contact in sorted(contacts.items())
         )
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.STAFF_SLIP_PRINTED,
                 by=by,
                 approved_by=approved_by,
@@ -167,109 +174,109 @@ class SlipDesk:
                 customer=customer,
                 slip=slip.id,
                 key_words=slip.key_words,
-                contacts=why_none_carries(desk.policy, contact_facts(contacts), now),
+                contacts=why_none_carries(context.policy, contact_facts(contacts), now),
             )
-            return await self._slips.put(slip, now - desk.policy.contact_cooldown, works, leaf)
+            return await self._slips.put(slip, now - context.policy.contact_cooldown, works, record)
 
-        if not await desk.recorder.write(customer_chain(customer), attempt):
-            raise Refused(_too_new(desk.policy.contact_cooldown))
-        waiting = (order.at(now, desk.policy) for order in file.live)
+        if not await context.audit_log.write(customer_stream(customer), attempt):
+            raise Refused(_too_new(context.policy.contact_cooldown))
+        waiting = (order.at(now, context.policy) for order in snapshot.live)
         waits = next((order for order in waiting if order.live and order.wants_slip and order.spki_sha256), None)
         return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
 
-    async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderFile:
+    async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderSnapshot:
         """Accept the right slip in place of a code; a wrong one costs a failure even though the request fails.
 
         1 a malformed entry costs nothing  2 the order waits for a slip, and no contact can carry a code  3 [tx] charge
         one failure  4 compare in constant time  5 [tx] right: the slip is used up for this order and key, the order is
         coded, the failure given back; wrong: record.
         """
-        desk, now = self._desk, self._desk.now()
+        context, now = self._context, self._context.now()
         letters = _typed(typed, SLIP_LETTERS)
         if letters is None:
             raise Refused(_MALFORMED)
-        file = await desk.file(caller, order_id)
-        order = file.order
+        snapshot = await context.snapshot(caller, order_id)
+        order = snapshot.order
         if not (order.wants_slip and order.state in _AGAIN) and (refused := order.require(Step.SLIP)) is not None:
             raise Refused(refused)
-        acting = desk.acting(caller, order)
+        acting = context.acting(caller, order)
         slip = await self._slips.current(order, now)
-        refused = slip_refused(desk, file, acting) or _unfit(slip, order)
+        refused = slip_refused(context, snapshot, acting) or _unfit(slip, order)
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
-        told = desk.notice_to(order.customer, desk.people.masked(file.contacts), "hold", None)
+        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
         await self._charge(slip, order, acting, told)
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
             raise Refused(await self._wrong(slip, order, acting, told))
-        await self._right(slip, file, acting)
-        if desk.hold_old(order):
-            return await desk.reread(caller, order_id)
-        return file.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
+        await self._right(slip, snapshot, acting)
+        if context.hold_old(order):
+            return await context.reread(caller, order_id)
+        return snapshot.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
     async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
-            yes, no = pen.leaf(Event.RA_SLIP_CHARGED, **facts), pen.leaf(Event.RA_SLIP_DEAD, **facts)
-            return await self._slips.charge(slip, order, self._limits, self._desk.now(), told, yes, no)
+            yes, no = builder.record(Event.RA_SLIP_CHARGED, **facts), builder.record(Event.RA_SLIP_DEAD, **facts)
+            return await self._slips.charge(slip, order, self._limits, self._context.now(), told, yes, no)
 
-        refused = await self._desk.recorder.write(order_chain(order.id), attempt)
+        refused = await self._context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
-    async def _right(self, slip: Slip, file: OrderFile, acting: ActingLogin) -> None:
-        desk, order = self._desk, file.order
-        sequel = announced(desk, file, acting, None)
-        sequel = replace(sequel, works=(*sequel.works, *desk.hold_old(order)))
+    async def _right(self, slip: Slip, snapshot: OrderSnapshot, acting: ActingLogin) -> None:
+        context, order = self._context, snapshot.order
+        sequel = announced(context, snapshot, acting, None)
+        sequel = replace(sequel, works=(*sequel.works, *context.hold_old(order)))
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
-        async def attempt(pen: Pen) -> Refusal | None:
-            contacts = contact_facts(desk.people.masked(file.contacts))
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
+            contacts = contact_facts(context.people.masked(snapshot.contacts))
+            record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
                 spki_sha256=order.spki_sha256,
                 factor="+".join(sorted(acting.union)),
-                contacts=why_none_carries(desk.policy, contacts, desk.now()),
+                contacts=why_none_carries(context.policy, contacts, context.now()),
             )
-            no = pen.leaf(Event.RA_SLIP_DEAD, **facts)
-            return await self._slips.right(slip, order, acting, desk.now(), sequel, leaf, no)
+            no = builder.record(Event.RA_SLIP_DEAD, **facts)
+            return await self._slips.right(slip, order, acting, context.now(), sequel, record, no)
 
-        refused = await desk.recorder.write(order_chain(order.id), attempt)
+        refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
 
     async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
-            return await self._failures.wrong(order.customer, CODE, self._limits, self._desk.now(), told, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
+            return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, record)
 
-        return HELD if await self._desk.recorder.write(order_chain(order.id), attempt) else _WRONG
+        return HELD if await self._context.audit_log.write(order_stream(order.id), attempt) else _WRONG
 
     @property
     def _limits(self) -> FailureLimits:
-        policy = self._desk.policy
+        policy = self._context.policy
         return FailureLimits(policy.failures_per_day, timedelta(days=1), policy.failures_ever)
 
     def _hash(self, slip: Slip, letters: str) -> str:
         """Return the keyed hash of a slip's letters with all that makes it this slip."""
         said = f"{slip.id}:{slip.customer}:{int(slip.expires_at.timestamp())}:{slip.key_words or ''}:{letters}"
-        return self._desk.people.keyed("approval-slip", said)
+        return self._context.people.keyed("approval-slip", said)
 
 
-def slip_refused(desk: Desk, file: OrderFile, acting: ActingLogin) -> Refusal | None:
+def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin) -> Refusal | None:
     """Refuse an order's slip where the login was opened with one, or where a contact can carry a code by now."""
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(desk.policy, contact_facts(desk.people.masked(file.contacts)), desk.now()):
+    if can_carry(context.policy, contact_facts(context.people.masked(snapshot.contacts)), context.now()):
         return _CODE_INSTEAD
     return None
 
 
-def unless_void(file: OrderFile) -> OrderFile:
-    """Return the file of an order that could not be submitted as it stood; raise Refused where its slip is void."""
-    if file.order.wants_slip and file.order.next() is Step.REVIEW:
+def unless_void(snapshot: OrderSnapshot) -> OrderSnapshot:
+    """Return the snapshot of an order that could not be submitted as it stood; raise Refused where its slip is void."""
+    if snapshot.order.wants_slip and snapshot.order.next() is Step.REVIEW:
         raise Refused(_VOID)
-    return file
+    return snapshot
 
 
 def _unfit(slip: Slip | None, order: Order) -> Refusal | None:
@@ -302,7 +309,7 @@ def _grouped(letters: str, size: int) -> str:
     return "-".join(letters[at : at + size] for at in range(0, len(letters), size))
 
 
-_AGAIN = frozenset({OrderState.CODED, OrderState.CHECKED})
+_AGAIN = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
 """An order that was given a slip takes another one: the branch has printed a newer one meanwhile."""
 _VOID = Refusal(
     Kind.CONFLICT,

@@ -11,17 +11,17 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
-from chopmark.ra.desk import Desk, contact_facts
-from chopmark.ra.files import OrderFile, present_of
+from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
+from chopmark.ra.snapshots import OrderSnapshot, present_of
 from chopmark.ra.stop_codes import stop_code, stop_hash
 from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
@@ -49,7 +49,7 @@ class Stops(Protocol):
         """Return the order that a reference stops; None for one that is unknown, too old or used."""
         ...
 
-    async def stop(self, reference_hash: str, one: Stopping, now: datetime, leaf: Leaf) -> bool:
+    async def stop(self, reference_hash: str, one: Stopping, now: datetime, record: AuditRecord) -> bool:
         """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
         ...
 
@@ -61,89 +61,89 @@ class Stopped(StrEnum):
     CERTIFICATE = "certificate"
 
 
-def announced(desk: Desk, file: OrderFile, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
+def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
     """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
 
     It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
     to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
     asked, both are told with the first. `coded_by` is None where a slip stands in for the code: then all are told.
     """
-    order = file.order
-    had_one = present_of(file.holdings, order.profile) is not None
+    order = snapshot.order
+    had_one = present_of(snapshot.holdings, order.profile) is not None
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
-    contacts, now = desk.people.masked(file.contacts), desk.now()
+    contacts, now = context.people.masked(snapshot.contacts), context.now()
     asked = demand(
-        desk.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
+        context.policy, contact_facts(contacts), acting.union, coded_by, now, has_birth_date=order.birth_date_asked
     )
-    stop, works = new_id(desk.entropy), []
+    stop, works = new_id(context.entropy), []
     for channel in sorted(asked.told):
         facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}
         other = (
             {OTHER_VERSION: contacts[channel.other].version} if channel.other in contacts.keys() - asked.told else {}
         )
         version = contacts[channel].version
-        works.append(desk.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
-    reference = stop_code(desk.people, order.id, stop)
-    stored = Stop(order.id, stop_hash(desk.people, reference.reveal()), now + desk.policy.stop_life)
+        works.append(context.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
+    reference = stop_code(context.people, order.id, stop)
+    stored = Stop(order.id, stop_hash(context.people, reference.reveal()), now + context.policy.stop_life)
     return Sequel(tuple(works), stored)
 
 
 class StopDesk:
     """Takes references of customers who have not signed in."""
 
-    def __init__(self, desk: Desk, stops: Stops) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, stops: Stops) -> None:
+        self._context = context
         self._stops = stops
 
     async def stop(self, typed: str, network: str) -> Stopped:
         """Return what the reference has done.
 
-        1 budgets of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
+        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
         up; the order ends, or its certificate is on hold; the customer is told by all contacts.
         Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
         """
-        desk = self._desk
-        budgets = (Budget(f"stop:{network}", PER_NETWORK, _HOUR), Budget("stops", OVER_ALL, _HOUR))
-        spent = await desk.counters.take(budgets, desk.now())
+        context = self._context
+        limits = (RateLimit(f"stop:{network}", PER_NETWORK, _HOUR), RateLimit("stops", OVER_ALL, _HOUR))
+        spent = await context.rate_limits.take(limits, context.now())
         if spent is not None:
             raise Refused(Refusal(Kind.TOO_MANY, _LATER, code="stops", retry_after_s=spent.retry_after_s))
-        hashed = stop_hash(desk.people, typed)
+        hashed = stop_hash(context.people, typed)
         for _ in range(_ATTEMPTS):
-            order = await self._stops.find(hashed, desk.now())
+            order = await self._stops.find(hashed, context.now())
             if order is None:
                 break
-            does = cancelling(order.at(desk.now(), desk.policy).state)
+            does = cancelling(order.at(context.now(), context.policy).state)
             if does is Cancelling.NOTHING:
                 break
             if await self._write(hashed, order, does, network):
-                await desk.counters.give_back(budgets)
+                await context.rate_limits.give_back(limits)
                 return Stopped.ORDER if does is Cancelling.ENDS_ORDER else Stopped.CERTIFICATE
         raise Refused(_NOTHING)
 
     async def _write(self, hashed: str, order: Order, does: Cancelling, network: str) -> bool:
-        desk, ends = self._desk, does is Cancelling.ENDS_ORDER
+        context, ends = self._context, does is Cancelling.ENDS_ORDER
         template = Purpose.ORDER_STOPPED if ends else Purpose.CERTIFICATE_STOPPED
         facts = {"template": template.value, "account_last3": last3(order.account)}
-        contacts = await desk.people.contacts(order.customer)
+        contacts = await context.people.contacts(order.customer)
         works = [
-            desk.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
+            context.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
             for channel, contact in sorted(contacts.items())
         ]
         if order.serial is not None:
-            works.append(desk.hold_work(order.serial, order.customer, order.id))
+            works.append(context.hold_work(order.serial, order.customer, order.id))
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(
                 Event.RA_ORDER_STOPPED,
                 state="cancelled" if ends else "held",
                 serial=order.serial,
                 network=network,
             )
-            return await self._stops.stop(hashed, Stopping(order, tuple(works)), desk.now(), leaf)
+            return await self._stops.stop(hashed, Stopping(order, tuple(works)), context.now(), record)
 
-        return await desk.recorder.write(order_chain(order.id), attempt)
+        return await context.audit_log.write(order_stream(order.id), attempt)
 
 
 _LATER = text("There were too many attempts. Please wait a while and try again, or call us.")

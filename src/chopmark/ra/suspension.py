@@ -7,25 +7,25 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, order_chain
-from chopmark.audit.recorder import Pen
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
 from chopmark.messaging.ports import Work
-from chopmark.ra.desk import Desk
-from chopmark.ra.ports import Holding
+from chopmark.ra.context import RaContext
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 
 
 class Suspensions(Protocol):
-    """Keeps holds of certificates; each method is one transaction with its leaf."""
+    """Keeps holds of certificates; each method is one transaction with its record."""
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
         ...
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Let a held certificate count again as before its hold: active, or issued and still to be proved.
 
         False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
@@ -36,41 +36,41 @@ class Suspensions(Protocol):
 class Suspension:
     """Holds and releases certificates; `ca` is None where the CA knows no holds, and they are ours alone."""
 
-    def __init__(self, desk: Desk, records: Suspensions, ca: Suspender | None) -> None:
-        self._desk = desk
+    def __init__(self, context: RaContext, records: Suspensions, ca: Suspender | None) -> None:
+        self._context = context
         self._records = records
         self._ca = ca
 
-    async def hold(self, serial: Serial, by: str, approved_by: str) -> Holding:
+    async def hold(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Return the certificate on hold: whoever asks is told that it is revoked for now, until it is released.
 
         Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
         FORBIDDEN for what are no two people (I32).
         """
-        await two_people(self._desk, by, approved_by, "certificate_hold")
+        await two_people(self._context, by, approved_by, "certificate_hold")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_held")
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.hold(serial, self._desk.now(), works, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.hold(serial, self._context.now(), works, record)
 
-        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_NOT_IN_FORCE)
         await self.at_ca(serial)
         return await self._holding(serial)
 
-    async def release(self, serial: Serial, by: str, approved_by: str) -> Holding:
+    async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Return the certificate in force again; raises as `hold` does."""
-        await two_people(self._desk, by, approved_by, "certificate_release")
+        await two_people(self._context, by, approved_by, "certificate_release")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_released")
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.release(serial, works, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.release(serial, works, record)
 
-        if not await self._desk.recorder.write(order_chain(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
         return await self._holding(serial)
@@ -91,15 +91,15 @@ class Suspension:
             elif state in {CertificateState.ACTIVE, CertificateState.ISSUED}:
                 await self._ca.release(serial)
 
-    async def _holding(self, serial: Serial) -> Holding:
-        holding = await self._desk.holdings.get(serial)
+    async def _holding(self, serial: Serial) -> SubscriberCertificate:
+        holding = await self._context.holdings.get(serial)
         if holding is None:
             raise Refused(NO_CERTIFICATE)
         return holding
 
-    async def _works(self, holding: Holding, template: str) -> tuple[Work, ...]:
-        notices = await self._desk.notice(holding.customer, template, None, serial=holding.serial)
-        return (*notices, self._desk.hold_work(holding.serial, holding.customer, holding.order))
+    async def _works(self, holding: SubscriberCertificate, template: str) -> tuple[Work, ...]:
+        notices = await self._context.notice(holding.customer, template, None, serial=holding.serial)
+        return (*notices, self._context.hold_work(holding.serial, holding.customer, holding.order))
 
 
 NO_CERTIFICATE = Refusal(Kind.NOT_FOUND, text("Nobody holds a certificate with this serial number."), field="serial")

@@ -101,7 +101,7 @@ class Challenge:
     def consume(self, now: datetime) -> "Challenge | Refusal":
         """Return the challenge as used; only after a charge whose answer was right, and only once.
 
-        The last of the attempts may be the right one, so a spent budget is no obstacle here.
+        The last of the attempts may be the right one, so a spent rate limit is no obstacle here.
         """
         if self.state is not ChallengeState.LIVE or now >= self.expires_at:
             return self.refusal(now) or expired()

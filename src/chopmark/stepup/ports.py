@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, CustomerId, OrderId
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 
 CODE: Final = "code"
-"""The failure budget and the lock of all codes of a customer, whatever channel, order and operation."""
+"""The failure rate limit and the lock of all codes of a customer, whatever channel, order and operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SendLimits:
 
     per_order: int
     span: timedelta
-    budgets: tuple[Budget, ...]
+    limits: tuple[RateLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,13 @@ class Challenges(Protocol):
     """Keeps challenges; what decides is one conditional statement each."""
 
     async def open(
-        self, challenge: Challenge, acting: ActingLogin, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        acting: ActingLogin,
+        limits: SendLimits,
+        work: Work,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one.
 
@@ -89,18 +95,24 @@ class Challenges(Protocol):
         challenge: Challenge,
         limits: FailureLimits,
         now: datetime,
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the budgets, before anything is compared (I10, I11, I13).
+        """Take one attempt and one failure from the rate limits, before anything is compared (I10, I11, I13).
 
         The call that finds no failure left and sets the hold queues `notices`.
         """
         ...
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Consume the challenge, mark its order coded by this login, do what follows, forgive the failure; once (I12).
 
@@ -109,7 +121,7 @@ class Challenges(Protocol):
         ...
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
     ) -> bool:
         """Record that the code differed; return whether codes are on hold from now on, and queue `notices` then."""
         ...
@@ -125,11 +137,11 @@ class Failures(Protocol):
         limits: FailureLimits,
         now: datetime,
         notices: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the budget before anything is compared.
+        """Take one failure from the rate limit before anything is compared.
 
-        A refusal is recorded with `leaf`; the one that sets the hold queues `notices` too.
+        A refusal is recorded with `record`; the one that sets the hold queues `notices` too.
         """
         ...
 
@@ -140,7 +152,7 @@ class Failures(Protocol):
         limits: FailureLimits,
         now: datetime,
         notices: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> bool:
         """Record that a charged answer differed; return whether the factor is on hold from now on.
 
@@ -152,6 +164,6 @@ class Failures(Protocol):
         """Return the locks that are shut and why: `CODE`, "birth_date"."""
         ...
 
-    async def release(self, customer: CustomerId, now: datetime, leaf: Leaf, notices: tuple[Work, ...]) -> int:
+    async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
         """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
         ...

@@ -1,7 +1,7 @@
 """Sending one-time codes and checking them: the verbs around `challenge` (pure) and `derive` (pure).
 
 The code is derived, never stored; an attempt is charged and committed before it is compared, so that no number of
-parallel guesses, sessions or nodes compares more than the budget allows (I10 to I14, I17).
+parallel guesses, sessions or nodes compares more than the rate limit allows (I10 to I14, I17).
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import order_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
@@ -55,20 +55,20 @@ class CodeFor:
     acting: ActingLogin
 
 
-def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[Budget, ...]:
+def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
     """Return what one message is charged to: destination and customer, by hour and by day, and the pause (OTP-06)."""
     day, hour = timedelta(days=1), timedelta(hours=1)
     return (
-        Budget(f"send:{destination_hash}:1h", rules.per_hour, hour),
-        Budget(f"send:{destination_hash}:1d", rules.per_day, day),
-        Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),
-        Budget(f"send-customer:{customer}:1d", rules.per_day, day),
-        Budget(pause_of(customer), 1, rules.resend_after),
+        RateLimit(f"send:{destination_hash}:1h", rules.per_hour, hour),
+        RateLimit(f"send:{destination_hash}:1d", rules.per_day, day),
+        RateLimit(f"send-customer:{customer}:1h", rules.per_hour, hour),
+        RateLimit(f"send-customer:{customer}:1d", rules.per_day, day),
+        RateLimit(pause_of(customer), 1, rules.resend_after),
     )
 
 
 def pause_of(customer: CustomerId) -> str:
-    """Return the name of the budget that keeps two codes of a customer apart, whatever orders they are for."""
+    """Return the name of the rate limit that keeps two codes of a customer apart, whatever orders they are for."""
     return f"send-pause:{customer}"
 
 
@@ -80,14 +80,14 @@ class Verifier:
         challenges: Challenges,
         keys: OtpKeys,
         tenant: str,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._challenges = challenges
         self._keys = keys
         self._tenant = tenant
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -130,17 +130,19 @@ class Verifier:
             rules.per_order, rules.sends_span, send_budgets(what.customer, what.destination_hash, rules)
         )
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {
                 "challenge": challenge.id,
                 "channel": what.channel,
                 "contact_version": what.contact_version,
             }
-            yes = pen.leaf(Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id)
-            no = pen.leaf(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
+            yes = builder.record(
+                Event.RA_CHALLENGE_OPENED, **facts, destination=what.destination_hash, login=what.acting.id
+            )
+            no = builder.record(Event.RA_CHALLENGE_REFUSED, channel=what.channel)
             return await self._challenges.open(challenge, what.acting, limits, work, yes, no)
 
-        refused = await self._recorder.write(order_chain(what.order), attempt)
+        refused = await self._audit_log.write(order_stream(what.order), attempt)
         if refused is not None:
             raise Refused(refused)
         return challenge
@@ -183,13 +185,13 @@ class Verifier:
     ) -> Challenge:
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> Challenge | Refusal:
+        async def attempt(builder: RecordBuilder) -> Challenge | Refusal:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            yes, no = pen.leaf(Event.RA_CODE_CHARGED, **facts), pen.leaf(Event.RA_CODE_DEAD, **facts)
+            yes, no = builder.record(Event.RA_CODE_CHARGED, **facts), builder.record(Event.RA_CODE_DEAD, **facts)
             charged = await self._challenges.charge(challenge, rules.failures, now, yes, no, on_hold)
             return charged if isinstance(charged, Refusal) else charged.challenge
 
-        result = await self._recorder.write(order_chain(challenge.order), attempt)
+        result = await self._audit_log.write(order_stream(challenge.order), attempt)
         if isinstance(result, Refusal):
             raise Refused(result)
         return result
@@ -197,13 +199,13 @@ class Verifier:
     async def _right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
         now = self._clock.now()
 
-        async def attempt(pen: Pen) -> Refusal | None:
+        async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = pen.leaf(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
-            no = pen.leaf(Event.RA_CODE_DEAD, **facts)
-            return await self._challenges.right(challenge, acting, now, sequel, leaf, no)
+            record = builder.record(Event.RA_CODE_RIGHT, **facts, factor="+".join(sorted(acting.union)))
+            no = builder.record(Event.RA_CODE_DEAD, **facts)
+            return await self._challenges.right(challenge, acting, now, sequel, record, no)
 
-        refused = await self._recorder.write(order_chain(challenge.order), attempt)
+        refused = await self._audit_log.write(order_stream(challenge.order), attempt)
         if refused is not None:
             raise Refused(refused)
 
@@ -213,12 +215,12 @@ class Verifier:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts
 
-        async def attempt(pen: Pen) -> bool:
+        async def attempt(builder: RecordBuilder) -> bool:
             facts: dict[str, Fact] = {"challenge": challenge.id, "channel": challenge.channel, "login": acting.id}
-            leaf = pen.leaf(Event.RA_CODE_WRONG, **facts, attempts_left=left)
-            return await self._challenges.wrong(challenge, rules.failures, now, on_hold, leaf)
+            record = builder.record(Event.RA_CODE_WRONG, **facts, attempts_left=left)
+            return await self._challenges.wrong(challenge, rules.failures, now, on_hold, record)
 
-        held = await self._recorder.write(order_chain(challenge.order), attempt)
+        held = await self._audit_log.write(order_stream(challenge.order), attempt)
         if held:
             return HELD
         return pure.wrong_code(left) if left else pure.dead(challenge.max_attempts)
@@ -230,7 +232,7 @@ class Verifier:
 
 
 HELD = Refusal(
-    Kind.HELD,
+    Kind.LOCKED,
     text("There were too many wrong entries. For your safety this is on hold; please call us."),
     code="held",
 )

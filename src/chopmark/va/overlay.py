@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status, StatusRecords
 
@@ -72,13 +72,13 @@ class Overlaid:
         """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
         return await self._records.responder_key(issuer)
 
-    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
         """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
-        return await self._records.renew_responder(issuer, before, after, leaf)
+        return await self._records.renew_responder(issuer, before, after, record)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._records.note(leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._records.note(record)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
@@ -96,11 +96,11 @@ class Overlaid:
         """
         found = await self._records.shard(issuer, shard)
         more = sum(1 + (line.deed is Deed.REVOKED) for line in self._lines(issuer, shard))
-        return replace(found, turns=found.turns + more)
+        return replace(found, status_version=found.status_version + more)
 
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
         """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
-        return await self._records.publish(issuer, shard, crl, leaf)
+        return await self._records.publish(issuer, shard, crl, record)
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait until a certificate's status changed, or the timeout."""
@@ -114,8 +114,8 @@ class Overlaid:
     def _over(self, issuer: IssuerId, serial: Serial, found: Status | None) -> Status | None:
         line = self._lacking.overlay(serial)
         if line is not None and line.issuer == issuer and line.deed in _ENDS:
-            at, turns = (line.at, 0) if found is None else (found.ended_at or line.at, found.turns)
-            return Status(_ENDS[line.deed], at, line.reason, BESIDE + turns)
+            at, status_version = (line.at, 0) if found is None else (found.ended_at or line.at, found.status_version)
+            return Status(_ENDS[line.deed], at, line.reason, BESIDE + status_version)
         if found is None and self._lacking.made(serial):
             return Status(CertificateState.ISSUED, None, None, BESIDE)
         return found

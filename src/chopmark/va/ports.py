@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CertificateState, IssuerId, Serial
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `turns` counts its changes."""
+    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `status_version` counts its changes."""
 
     state: CertificateState
     ended_at: datetime | None
     reason: str | None
-    turns: int = 0
+    status_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Changed:
     """A certificate whose status was changed, and how often by then."""
 
     serial: Serial
-    turns: int
+    status_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Signed:
     der: bytes
     produced_at: datetime
     next_update: datetime
-    turns: int
+    status_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class CrlShard:
     """The present list of a shard, and how many changes of status there were in it: ends, holds and releases."""
 
     crl: Crl | None
-    turns: int
+    status_version: int
 
 
 class StatusRecords(Protocol):
@@ -130,12 +130,12 @@ class StatusRecords(Protocol):
         """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
         ...
 
-    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
         """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
         ...
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
         ...
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
@@ -146,7 +146,7 @@ class StatusRecords(Protocol):
         """Return the published list of a shard, if any, and how often something was changed in it."""
         ...
 
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
         """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
         ...
 

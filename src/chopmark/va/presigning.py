@@ -28,7 +28,7 @@ class Kept:
 
     serial: Serial
     answers: Mapping[str, Signed]
-    turns: int
+    status_version: int
     again_at: datetime
     responder: bytes
 
@@ -86,6 +86,6 @@ class Presigner:
             if made.produced_at is None or made.next_update is None or responder not in {b"", made.responder}:
                 return None
             responder = made.responder
-            answers[algorithm] = Signed(made.der, made.produced_at, made.next_update, due.status.turns)
+            answers[algorithm] = Signed(made.der, made.produced_at, made.next_update, due.status.status_version)
         again_at = min(now + LIFE / 2, *(answer.next_update for answer in answers.values()))
-        return Kept(due.serial, answers, due.status.turns, again_at, responder)
+        return Kept(due.serial, answers, due.status.status_version, again_at, responder)

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import system_stream
 from chopmark.core.clock import Clock
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
@@ -41,7 +41,7 @@ class Publisher:
         shards: int,
         publication: Publication,
         records: StatusRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._issuer = issuer
@@ -49,7 +49,7 @@ class Publisher:
         self.shards = shards
         self._publication = publication
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def publish_due(self) -> int:
@@ -64,7 +64,11 @@ class Publisher:
         now = moment.replace(microsecond=0)
         present = await self._records.shard(self._issuer.id, shard)
         last = present.crl
-        if last is not None and last.this_update <= now < last.this_update + EVERY and last.seen == present.turns:
+        if (
+            last is not None
+            and last.this_update <= now < last.this_update + EVERY
+            and last.seen == present.status_version
+        ):
             return False
         keep_after = _EPOCH if last is None else min(last.this_update, now - KEEP_EXPIRED)
         ended = await self._records.ended(self._issuer.id, shard, keep_after)
@@ -79,10 +83,10 @@ class Publisher:
         der = await made_by(
             self._signer, lambda: crl.build_crl(self._issuer, key, number, now, now + LIFE, entries, url)
         )
-        made = Crl(number, der, now, now + LIFE, present.turns)
+        made = Crl(number, der, now, now + LIFE, present.status_version)
 
-        async def attempt(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
-            return await self._records.publish(self._issuer.id, shard, made, leaf)
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))
+            return await self._records.publish(self._issuer.id, shard, made, record)
 
-        return await self._recorder.write(system_chain(f"crl-{self._issuer.id}-{shard}"), attempt)
+        return await self._audit_log.write(system_stream(f"crl-{self._issuer.id}-{shard}"), attempt)

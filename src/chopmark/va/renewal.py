@@ -6,13 +6,13 @@ from datetime import timedelta
 from cryptography import x509
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, system_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path
-from chopmark.pki.ceremony import Terms, ocsp_responder_certificate
+from chopmark.pki.ceremony import SerialAndValidity, ocsp_responder_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.x509 import RDN_OIDS, IssuerView, not_after, serial_hex, serial_of, spki_der
 from chopmark.va.ports import StatusRecords
@@ -39,7 +39,7 @@ class ResponderRenewal:
         signer: Signer,
         node: int,
         records: StatusRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -48,7 +48,7 @@ class ResponderRenewal:
         self._signer = signer
         self._node = node
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -65,16 +65,16 @@ class ResponderRenewal:
             return 0
         made = await self.certified(old, spki_der(old))
 
-        async def replace(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
-            return await self._records.renew_responder(self._issuer.id, old, made, leaf)
+        async def replace(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
+            return await self._records.renew_responder(self._issuer.id, old, made, record)
 
-        return int(await self._recorder.write(self.chain, replace))
+        return int(await self._audit_log.write(self.chain, replace))
 
     @property
-    def chain(self) -> ChainId:
+    def chain(self) -> StreamId:
         """The audit's chain of this responder."""
-        return system_chain(f"responder-{self._issuer.id}")
+        return system_stream(f"responder-{self._issuer.id}")
 
     async def certified(self, old: bytes, key_der: bytes) -> bytes:
         """Return a new certificate, DER, for a key (SubjectPublicKeyInfo) under the name of the `old` one.
@@ -83,15 +83,17 @@ class ResponderRenewal:
         """
         now = self._clock.now().replace(microsecond=0)
         until = min(now + LIFE, self._issuer.not_after)
-        terms = Terms(make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until)
+        terms = SerialAndValidity(
+            make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES)), now - BACKDATE, until
+        )
         serial = serial_hex(terms.serial)
 
-        async def intend(pen: Pen) -> None:
+        async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
-            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts))
+            await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts))
 
-        await self._recorder.write(self.chain, intend)
+        await self._audit_log.write(self.chain, intend)
         key = as_private_key(self._signer)
         made = await made_by(
             self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)

@@ -19,8 +19,8 @@ from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import ocsp
 from chopmark.pki.crl import CrlReason
 from chopmark.pki.x509 import IssuerView, not_after, serial_hex, spki_der
-from chopmark.va.lookout import Lookout, Standing
 from chopmark.va.ports import Status, StatusRecords
+from chopmark.va.status_watcher import StatusGuard, StatusWatcher
 
 LIFE = timedelta(hours=24)
 RENEWED_BEFORE = timedelta(days=30)
@@ -62,7 +62,7 @@ class OcspAnswer:
     next_update: datetime | None = None
     responder: bytes = b""
     """The certificate, DER, of the responder that signed it."""
-    standing: Standing | None = None
+    standing: StatusGuard | None = None
     again_until: datetime | None = None
 
 
@@ -83,7 +83,7 @@ class Responder:
     An answer to one question without a nonce, signed ahead by the worker or made here, is kept until half its life is
     over and given again while the record says the same: the record is read for each request that gets here. While the
     records or the key cannot be reached, a kept answer is given for as long as it is valid, and tryLater without one.
-    Where a lookout sees what changes, an answer says so that it may be given again without asking here.
+    Where a status watcher sees what changes, an answer says so that it may be given again without asking here.
 
     Within a minute after another responder took over (its certificate was renewed, or withdrawn), this one signs with
     that one's certificate; `opened` turns a stored key and its public key into a signer.
@@ -95,7 +95,7 @@ class Responder:
         records: StatusRecords,
         clock: Clock,
         most_kept: int = MOST_KEPT,
-        lookout: Lookout | None = None,
+        status_watcher: StatusWatcher | None = None,
         opened: Callable[[bytes, bytes], Signer] | None = None,
     ) -> None:
         self._key = key
@@ -103,7 +103,7 @@ class Responder:
         self._records = records
         self._clock = clock
         self._most_kept = most_kept
-        self._lookout = lookout
+        self._status_watcher = status_watcher
         self._kept: dict[bytes, _Kept] = {}
         self._looked_at: datetime | None = None
 
@@ -121,7 +121,7 @@ class Responder:
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
         asked = request.cert_ids[0]
         may_keep = request.nonce is None and len(request.cert_ids) == 1
-        looks = 0 if self._lookout is None else self._lookout.looks
+        looks = 0 if self._status_watcher is None else self._status_watcher.looks
         try:
             await self.look()
             key, kept = self._key, self._valid(asked.der, now) if may_keep else None
@@ -182,7 +182,7 @@ class Responder:
         if (
             self._key is not key
             or signed is None
-            or signed.turns != found.turns
+            or signed.status_version != found.status_version
             or not signed.produced_at <= now < signed.next_update
         ):
             return None
@@ -190,9 +190,9 @@ class Responder:
 
     def _again(self, asked: ocsp.CertId, kept: _Kept, found: Status | None, looks: int) -> OcspAnswer:
         """Return a kept answer that says what was found after `looks` looks, with its standing where that is known."""
-        if self._lookout is None or found is None:
+        if self._status_watcher is None or found is None:
             return kept.answer
-        standing = self._lookout.stand(Serial(serial_hex(asked.serial)), found.turns, looks)
+        standing = self._status_watcher.stand(Serial(serial_hex(asked.serial)), found.status_version, looks)
         return replace(kept.answer, standing=standing, again_until=kept.fresh_until)
 
     def _valid(self, cert_id: bytes, now: datetime) -> _Kept | None:
@@ -232,8 +232,8 @@ class Responder:
             signer = await asyncio.to_thread(self._opened, stored.stored_key, spki_der(der))
             self._key = ResponderKey(issuer, der, signer, not_after(der))
             self._kept.clear()
-            if self._lookout is not None:
-                self._lookout.forget()
+            if self._status_watcher is not None:
+                self._status_watcher.forget()
         return 0
 
     async def _found(self, serial: int) -> Status | None:

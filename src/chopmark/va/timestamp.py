@@ -9,7 +9,7 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer, SignerUnavailable
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.limits.crowd import Crowd
 from chopmark.pki import tsp
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
@@ -70,10 +70,10 @@ class TimestampAuthority:
     def admit(self, network: str) -> int:
         """Return 0 when a request of this network is answered now, or in how many seconds it may come again.
 
-        Those whose network is not known (empty) are not one: they have the budget of all only.
+        Those whose network is not known (empty) are not one: they have the rate limit of all only.
         """
-        own = (Budget(network, PER_NETWORK, _MINUTE),) if network else ()
-        return self._crowd.take((*own, Budget("all", OF_ALL, _MINUTE)), self._clock.now())
+        own = (RateLimit(network, PER_NETWORK, _MINUTE),) if network else ()
+        return self._crowd.take((*own, RateLimit("all", OF_ALL, _MINUTE)), self._clock.now())
 
     async def certificate(self) -> bytes | None:
         """Return the authority's certificate on record, DER; None before it was founded."""

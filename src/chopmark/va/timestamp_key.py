@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, system_chain
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import StreamId, system_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import path
-from chopmark.pki.ceremony import Attributes, Terms, timestamp_certificate
+from chopmark.pki.ceremony import Attributes, SerialAndValidity, timestamp_certificate
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import IssuerView, not_after, serial_hex, serial_of, spki_der
@@ -57,7 +57,7 @@ class TimestampKeys:
         subject: Attributes,
         new_key: NewKey,
         records: TimestampRecords,
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -65,7 +65,7 @@ class TimestampKeys:
         self._subject = subject
         self._new_key = new_key
         self._records = records
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
 
@@ -90,18 +90,18 @@ class TimestampKeys:
         made = await self.certified(key_der)
         serial = serial_of(made)
 
-        async def store(pen: Pen) -> bool:
-            leaf = pen.leaf(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
+        async def store(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.VA_TIMESTAMP_CHANGED, serial=serial, issuer=self._by.issuer.id)
             if old is None:
-                return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, leaf)
-            return await self._records.renew(self._by.issuer.id, old.certificate, made, leaf)
+                return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, record)
+            return await self._records.renew(self._by.issuer.id, old.certificate, made, record)
 
-        return int(await self._recorder.write(self.chain, store))
+        return int(await self._audit_log.write(self.chain, store))
 
     @property
-    def chain(self) -> ChainId:
+    def chain(self) -> StreamId:
         """The audit's chain of this authority."""
-        return system_chain(f"timestamp-{self._by.issuer.id}")
+        return system_stream(f"timestamp-{self._by.issuer.id}")
 
     async def certified(self, key_der: bytes) -> bytes:
         """Return a new certificate, DER, for a key (SubjectPublicKeyInfo); raises NotCertified and SignerUnavailable.
@@ -110,14 +110,14 @@ class TimestampKeys:
         """
         issuer, by, now = self._by.issuer, self._by, self._clock.now().replace(microsecond=0)
         since, until = max(now - BACKDATE, issuer.not_before), min(now + LIFE, issuer.not_after)
-        terms = Terms(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
+        terms = SerialAndValidity(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
         facts = {"serial": serial_hex(terms.serial), "issuer": issuer.id, "profile": "timestamping"}
 
-        async def intend(pen: Pen) -> None:
+        async def intend(builder: RecordBuilder) -> None:
             spki = hashlib.sha256(key_der).hexdigest()
-            await self._records.note(pen.leaf(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
+            await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
-        await self._recorder.write(self.chain, intend)
+        await self._audit_log.write(self.chain, intend)
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
         made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))
         chain_der = (issuer.certificate_der, *by.above[:-1])

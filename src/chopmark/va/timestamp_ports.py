@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId
 
 
@@ -31,14 +31,14 @@ class TimestampRecords(Protocol):
         """True when nobody else founds or renews until `now + ttl`."""
         ...
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
         ...
 
-    async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, leaf: Leaf) -> bool:
+    async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, record: AuditRecord) -> bool:
         """Store the first certificate and key; False when there are some."""
         ...
 
-    async def renew(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+    async def renew(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
         """Put a certificate in the place of `before`; False when another is there meanwhile."""
         ...

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import ChainId, Leaf
-from chopmark.audit.recorder import Pen, Recorder
+from chopmark.audit.log import AuditLog, RecordBuilder
+from chopmark.audit.record import AuditRecord, StreamId
 from chopmark.core.clock import Clock
 from chopmark.core.types import IssuerId, Serial
 from chopmark.keys.ports import Signer
@@ -34,7 +34,7 @@ class Service:
     kind: ServiceKind
     issuer: IssuerId
     certificate: bytes
-    chain: ChainId
+    chain: StreamId
     certified: Callable[[bytes], Awaitable[bytes]]
 
     @property
@@ -62,8 +62,10 @@ class WithdrawalRecords(Protocol):
         """Return all of them, newest first."""
         ...
 
-    async def withdraw(self, gone: Withdrawn, before: bytes, after: ServiceKey, leaves: tuple[Leaf, Leaf]) -> bool:
-        """Revoke `before`, DER, and put its successor in its place, with both leaves, in one transaction.
+    async def withdraw(
+        self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+    ) -> bool:
+        """Revoke `before`, DER, and put its successor in its place, with both records, in one transaction.
 
         Answers that a withdrawn responder signed ahead are due again at once. False when another is there meanwhile.
         """
@@ -77,12 +79,12 @@ class Withdrawal:
         self,
         records: WithdrawalRecords,
         new_key: Callable[[Service, int], tuple[Signer, bytes]],
-        recorder: Recorder,
+        audit_log: AuditLog,
         clock: Clock,
     ) -> None:
         self._records = records
         self._new_key = new_key
-        self._recorder = recorder
+        self._audit_log = audit_log
         self._clock = clock
 
     async def withdrawn(self) -> list[Withdrawn]:
@@ -92,7 +94,7 @@ class Withdrawal:
     async def withdraw(self, service: Service, reason: str, by: str, approved_by: str) -> bytes | None:
         """Return the successor's certificate, DER; None when another certificate was put in its place meanwhile.
 
-        1 a new key  2 its certificate  3 [tx] the old one revoked, the new one in its place, two leaves. The caller has
+        1 a new key  2 its certificate  3 [tx] the old one revoked, the new one in its place, two records. The caller has
         seen that these are two people.
         """
         before = [one for one in await self._records.withdrawn() if (one.kind, one.issuer) == _of(service)]
@@ -105,8 +107,8 @@ class Withdrawal:
             ServiceKind.TIMESTAMP: Event.VA_TIMESTAMP_CHANGED,
         }[service.kind]
 
-        async def attempt(pen: Pen) -> bool:
-            ended = pen.leaf(
+        async def attempt(builder: RecordBuilder) -> bool:
+            ended = builder.record(
                 Event.CA_CERTIFICATE_REVOKED,
                 serial=gone.serial,
                 issuer=gone.issuer,
@@ -114,11 +116,13 @@ class Withdrawal:
                 by=by,
                 approved_by=approved_by,
             )
-            begun = pen.after(ended).leaf(changed, serial=serial_of(made), issuer=gone.issuer, old_serial=gone.serial)
+            begun = builder.after(ended).record(
+                changed, serial=serial_of(made), issuer=gone.issuer, old_serial=gone.serial
+            )
             after = ServiceKey(made, stored)
             return await self._records.withdraw(gone, service.certificate, after, (ended, begun))
 
-        return made if await self._recorder.write(service.chain, attempt) else None
+        return made if await self._audit_log.write(service.chain, attempt) else None
 
 
 def _of(service: Service) -> tuple[ServiceKind, IssuerId]:

@@ -27,15 +27,13 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
-from chopmark.ra.files import OrderFile, Repeat
 from chopmark.ra.ports import Answer
+from chopmark.ra.snapshots import OrderSnapshot, Repeat
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.frames import lang_of
-from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
-from chopmark.web.shown import (
+from chopmark.web.presenters import (
     account_label,
     certificate_out,
     credential_for,
@@ -44,6 +42,8 @@ from chopmark.web.shown import (
     order_out,
     order_view,
 )
+from chopmark.web.problems import STATUS, ProblemBody, problem
+from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
 from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,
@@ -125,7 +125,7 @@ def _given(answer: Answer) -> Response[Any]:
 
 async def _answer_lost(request: AnyRequest) -> Response[Any]:
     """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), house(request).door
+    token, repeat, door = token_of(request), await _repeat_of(request), house(request).session_service
     session = None if token is None or repeat is None else await door.before(token, repeat.digest)
     if token is None or repeat is None or session is None:
         raise Refused(SIGN_IN_AGAIN)
@@ -174,10 +174,12 @@ async def _first(
             await store.forget(scope, name)
 
 
-def _order(request: AnyRequest, file: OrderFile, status: int = 200, nonce: bytes | None = None) -> Response[OrderOut]:
+def _order(
+    request: AnyRequest, snapshot: OrderSnapshot, status: int = 200, nonce: bytes | None = None
+) -> Response[OrderOut]:
     doors = house(request)
-    out = order_out(doors, order_view(doors, file), request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{file.order.id}"} if status == 201 else {}
+    out = order_out(doors, order_view(doors, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
+    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 
@@ -191,8 +193,8 @@ def status(request: Req) -> StatusOut:
 async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
     lang, translate = lang_of(request), request.app.state.pages.translator.translate
     live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
     action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
@@ -218,7 +220,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
         raise Refused(busy)
 
     async def do(visit: Visit) -> Response[OrderOut]:
-        file = await house(request).enrolment.start(
+        snapshot = await house(request).enrolment.start(
             visit.caller,
             data.operation,
             AccountNumber(data.account),
@@ -227,7 +229,7 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
             None if data.serial is None else Serial(data.serial),
             None if data.instead is None else OrderId(data.instead),
         )
-        return _order(request, file, 201, file.order.nonce)
+        return _order(request, snapshot, 201, snapshot.order.nonce)
 
     return await once(request, do)
 
@@ -237,7 +239,7 @@ async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
     visit, _ = await enter(request, OrderId(order_id))
     doors = house(request)
-    view = order_view(doors, await doors.counter.file(visit.caller, OrderId(order_id)))
+    view = order_view(doors, await doors.customer_queries.snapshot(visit.caller, OrderId(order_id)))
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
     return Response(named_out(doors, view, out))
 
@@ -317,14 +319,14 @@ async def slip(request: Req, order_id: FromPath[str], data: JSONBody[SlipBody]) 
 
 
 async def _stepping_up(
-    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderFile]]
+    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderSnapshot]]
 ) -> Response[OrderOut]:
     """Give the session a new id after the right answer; where that answer was lost, once more for a minute."""
 
     async def do(visit: Visit) -> Response[OrderOut]:
         response = _order(request, await answered(visit))
         lost = None if visit.repeat is None else visit.repeat.digest
-        set_session(request, response, await house(request).door.step_up(visit.session, lost))
+        set_session(request, response, await house(request).session_service.step_up(visit.session, lost))
         await set_known(request, response, visit.session, coded=True)
         return response
 
@@ -356,13 +358,13 @@ async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmB
 
     async def do(visit: Visit) -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
-        file = await doors.counter.file(visit.caller, wanted)
-        if file.order.operation is Operation.REVOKE:
+        snapshot = await doors.customer_queries.snapshot(visit.caller, wanted)
+        if snapshot.order.operation is Operation.REVOKE:
             await doors.revocation.confirm(visit.caller, wanted, data.consent)
-            return _order(request, await doors.counter.reread(visit.caller, wanted))
-        file = await doors.rekey.confirm(visit.caller, wanted, data.consent)
-        issued = file.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
-        return _order(request, file, 201 if issued else 202)
+            return _order(request, await doors.customer_queries.reread(visit.caller, wanted))
+        snapshot = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+        issued = snapshot.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
+        return _order(request, snapshot, 201 if issued else 202)
 
     return await once(request, do, OrderId(order_id))
 
@@ -382,7 +384,7 @@ async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]
 async def cancel(request: Req, visit: Visiting, order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
     order = await house(request).enrolment.cancel(visit.caller, OrderId(order_id))
-    return _order(request, await house(request).counter.reread(visit.caller, order.id))
+    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
@@ -391,20 +393,20 @@ async def dispute(
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order ends and the contact is stopped; once a day."""
     order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
-    return _order(request, await house(request).counter.reread(visit.caller, order.id))
+    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
 
 
 @get("/certificates", responses=PROBLEMS)
 async def certificates(request: Req, visit: Visiting) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
     now = house(request).now()
-    return [certificate_out(held, now) for held in await house(request).counter.holdings(visit.caller)]
+    return [certificate_out(held, now) for held in await house(request).customer_queries.holdings(visit.caller)]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
 async def certificate(request: Req, visit: Visiting, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
-    found = await house(request).counter.holding(visit.caller, Serial(serial))
+    found = await house(request).customer_queries.holding(visit.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
     return certificate_out(found, house(request).now(), whole=True, pem=True)

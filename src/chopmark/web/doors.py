@@ -6,18 +6,18 @@ from datetime import datetime
 
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret, Text
-from chopmark.identity.launching import LaunchDesk
+from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.people import People
-from chopmark.identity.sessions import Door
+from chopmark.identity.sessions import SessionService
 from chopmark.messaging.demo import InboxEntry
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
-from chopmark.ra.overview import Counter
+from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import Policy
 from chopmark.ra.ports import Idempotency
 from chopmark.ra.possession import Possession
-from chopmark.ra.program import ProgramDesk
+from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.slips import SlipDesk
@@ -77,17 +77,17 @@ class Doors:
     clock: Clock
     entropy: Entropy
     people: People
-    door: Door
+    session_service: SessionService
     entrance: Entrance
-    launches: LaunchDesk
+    launches: LaunchTickets
     enrolment: Enrolment
     rekey: Rekey
     possession: Possession
     slips: SlipDesk
-    program: ProgramDesk
+    program: ProgramEnrolment
     revocation: Revocation
     stopping: StopDesk
-    counter: Counter
+    customer_queries: CustomerQueries
     idempotency: Idempotency
     responders: Mapping[str, Responder]
     timestamps: TimestampAuthority | None

@@ -16,8 +16,8 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
-from chopmark.ra.program import ProgramDesk, Progress
-from chopmark.ra.rekey import Shown
+from chopmark.ra.program import ProgramEnrolment, Progress
+from chopmark.ra.rekey import PresentedCertificate
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
@@ -39,7 +39,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.WRONG_BIRTH_DATE: 403,
     Kind.BAD_KEY: 400,
     Kind.BAD_PROOF: 403,
-    Kind.HELD: 403,
+    Kind.LOCKED: 403,
     Kind.TOO_MANY: 429,
     Kind.TOO_LARGE: 413,
     Kind.UNAVAILABLE: 503,
@@ -60,7 +60,7 @@ Headers = list[tuple[bytes, bytes]]
 class EstDoor:
     """What the door is given: `certificates` are the CA's, DER, the root last; `attributes` are CsrAttrs, DER."""
 
-    program: ProgramDesk
+    program: ProgramEnrolment
     label: str
     certificates: tuple[bytes, ...]
     attributes: bytes | None
@@ -160,7 +160,7 @@ class Est:
         if shown is None:
             raise Refused(_SHOW_CERTIFICATE)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self._door.program.reenrol(Shown(shown), csr))
+        return self._progress(scope, await self._door.program.reenrol(PresentedCertificate(shown), csr))
 
     def _progress(self, scope: HTTPScope, progress: Progress) -> _Answer:
         if progress.certificate is not None:

@@ -17,9 +17,9 @@ from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Demo
 from chopmark.web.frames import frame_of, html
+from chopmark.web.presenters import epoch_ms
 from chopmark.web.problems import wants_json
 from chopmark.web.session import visit_of
-from chopmark.web.shown import epoch_ms
 from chopmark.web.state import house
 from chopmark.web.views import (
     AuthorityView,

@@ -14,10 +14,11 @@ from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.overview import Overview
 from chopmark.ra.policy import may_start
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
 from chopmark.web.frames import frame_of, html, lang_of
+from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
     Visit,
@@ -29,7 +30,6 @@ from chopmark.web.session import (
     token_of,
     visit_of,
 )
-from chopmark.web.shown import account_label, certificate_view
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
     AccountChoice,
@@ -114,7 +114,7 @@ async def sign_in(request: Req) -> Response[Any]:
         return html(request, page, 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
-        door, address = house(request).door, address_of(request)
+        door, address = house(request).session_service, address_of(request)
         opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
@@ -144,7 +144,7 @@ async def sign_out(request: Req) -> Redirect:
     """End the session and clear what the browser has of it."""
     token = token_of(request)
     if token is not None:
-        await house(request).door.sign_out(token)
+        await house(request).session_service.sign_out(token)
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(private_cookie(request, "chopmark", "", max_age=0))
     response.headers["Clear-Site-Data"] = '"cache"'
@@ -167,7 +167,7 @@ async def launch_take(request: Req) -> Response[str]:
     doors = house(request)
     ticket, visitor = await form_field(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
     launch = await doors.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
-    file = await doors.counter.on_record(launch.customer)
+    file = await doors.customer_queries.on_record(launch.customer)
     name = "" if file.customer is None else doors.people.shown(file.customer).masked_name
     labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
     page = LaunchConfirmPage(frame_of(request), name, labels.get(launch.account, launch.account))
@@ -209,14 +209,14 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
     return next((account_label(row, lang_of(request)) for row in view.accounts if row.number == number), number)
 
 
-def _certificate(request: Req, view: Overview, holding: Holding) -> CertificateView:
+def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -> CertificateView:
     return certificate_view(holding, _label(request, view, holding.account), view.now)
 
 
 @get("/home")
 async def home(request: Req, visit: Visiting) -> Response[str]:
     """Show 客戶服務專區."""
-    view = await house(request).counter.overview(visit.caller)
+    view = await house(request).customer_queries.overview(visit.caller)
     present = None if view.present is None else _certificate(request, view, view.present)
     return html(request, HomePage(await _frame(request, visit), present))
 
@@ -225,8 +225,8 @@ async def home(request: Req, visit: Visiting) -> Response[str]:
 async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show the account's certificate and the one recommended action."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
     live = next((order for order in view.live), None)
     recommended, others = _actions(view, chosen)
     opened = None
@@ -270,8 +270,8 @@ async def apply_page(
 ) -> Response[str]:
     """Ask where the key will live, and for a replacement why."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
     allowed = {Operation.ENROL.value, Operation.REKEY.value, Operation.REPLACE.value}
     wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
     if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
@@ -301,9 +301,9 @@ async def apply_page(
 async def inquiry(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證查詢."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
-    held = await doors.counter.holdings(visit.caller)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
+    held = await doors.customer_queries.holdings(visit.caller)
     current = view.present
     page = InquiryPage(
         await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/inquiry"),
@@ -318,11 +318,11 @@ async def inquiry(request: Req, visit: Visiting, account: FromQuery[str | None] 
 async def revoke_page(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證廢止."""
     doors = house(request)
-    view = await doors.counter.overview(visit.caller)
-    chosen = doors.counter.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(visit.caller)
+    chosen = doors.customer_queries.account(view, account or visit.session.account)
     held = [
         one
-        for one in await doors.counter.holdings(visit.caller)
+        for one in await doors.customer_queries.holdings(visit.caller)
         if one.state in {CertificateState.ACTIVE, CertificateState.HELD} and view.now <= one.not_after
     ]
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")

@@ -19,10 +19,10 @@ from chopmark.pki import ocsp
 from chopmark.pki.ocsp_get import requests_in
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
-from chopmark.web.answered import MOST_KEPT, Answered, Headers, Ready
 from chopmark.web.doors import Doors
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
+from chopmark.web.ocsp_response_cache import MOST_KEPT, Headers, OcspResponseCache, Ready
 from chopmark.web.octets import body_within
 
 MAX_REQUEST = 16 * 1024
@@ -37,7 +37,7 @@ class Publication:
     def __init__(self, doors: Doors, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
         self._doors = doors
         self._portal = portal
-        self._answered = Answered(doors.clock, most_kept)
+        self._answered = OcspResponseCache(doors.clock, most_kept)
         self._health = Health(doors.checks, doors.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,8 +13,8 @@ from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
-from chopmark.ra.desk import Caller
-from chopmark.ra.files import Repeat
+from chopmark.ra.context import Caller
+from chopmark.ra.snapshots import Repeat
 from chopmark.web.frames import lang_of
 from chopmark.web.state import AnyRequest, house
 
@@ -56,7 +56,7 @@ async def visit_of(request: AnyRequest) -> Visit | None:
     token = token_of(request)
     if token is None:
         return None
-    session = await house(request).door.seen(token)
+    session = await house(request).session_service.seen(token)
     if session is None:
         return None
     caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
@@ -101,7 +101,7 @@ async def set_known(request: AnyRequest, response: Response[Any], session: Sessi
 
     `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
     """
-    token = await house(request).door.recognise(session, coded=coded)
+    token = await house(request).session_service.recognise(session, coded=coded)
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 

@@ -11,14 +11,12 @@ from litestar.params import FromPath, FromQuery
 from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name, key_words
-from chopmark.ra.files import OrderFile
 from chopmark.ra.model import DISPUTED
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
 from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.render import Page
-from chopmark.web.session import Visiting, enter
-from chopmark.web.shown import (
+from chopmark.web.presenters import (
     OrderView,
     account_label,
     certificate_view,
@@ -28,6 +26,8 @@ from chopmark.web.shown import (
     receipt_number,
     terms_in,
 )
+from chopmark.web.render import Page
+from chopmark.web.session import Visiting, enter
 from chopmark.web.state import house
 from chopmark.web.step_views import (
     STEP_BIRTH,
@@ -76,8 +76,10 @@ _STEPS: dict[str, Text] = {
     "done": STEP_DONE,
 }
 _SUBMITTED = frozenset({OrderState.SUBMITTED, OrderState.PENDING, OrderState.ACTIVE, OrderState.DONE})
-_KEY_MAY_CHANGE = frozenset({OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED})
-_APPROVED = frozenset({OrderState.CODED, OrderState.CHECKED})
+_KEY_MAY_CHANGE = frozenset(
+    {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
+)
+_APPROVED = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
 _ENDED: dict[OrderState, tuple[Text, Text]] = {
     OrderState.EXPIRED: (
         text("The order was not finished within its time."),
@@ -87,7 +89,7 @@ _ENDED: dict[OrderState, tuple[Text, Text]] = {
         text("You cancelled this order."),
         text("Nothing was issued, and your present certificate is as it was. You can begin again."),
     ),
-    OrderState.HELD: (
+    OrderState.LOCKED: (
         text("This order is on hold for your safety."),
         text("Please call us. We check your data with you, and then you can begin again."),
     ),
@@ -152,7 +154,7 @@ def _shown(view: OrderView, wish: str) -> str:
         return "key"
     if view.order.wants_slip and view.order.state in _APPROVED:
         return "slip" if wish == "slip" else view.next
-    passed = view.order.state is OrderState.CODED and not view.order.wants_second
+    passed = view.order.state is OrderState.CODE_VERIFIED and not view.order.wants_second
     return "passed" if passed and wish != "apply" else view.next
 
 
@@ -162,7 +164,7 @@ async def order_page(
 ) -> Response[str]:
     """Show the order's next step."""
     visit, _ = await enter(request, OrderId(order_id))
-    name, scene = _scene(request, await house(request).counter.file(visit.caller, OrderId(order_id)), step)
+    name, scene = _scene(request, await house(request).customer_queries.snapshot(visit.caller, OrderId(order_id)), step)
     return html(request, _PAGES[name](scene))
 
 
@@ -172,20 +174,20 @@ async def program_credential(
 ) -> Response[str]:
     """Show a fresh credential for the customer's program, once; the one before is dead."""
     made = await credential_for(house(request), visit.caller, OrderId(order_id))
-    _, scene = _scene(request, await house(request).counter.reread(visit.caller, OrderId(order_id)), "key")
+    _, scene = _scene(request, await house(request).customer_queries.reread(visit.caller, OrderId(order_id)), "key")
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
 
 
-def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple[str, _Scene]:
+def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) -> tuple[str, _Scene]:
     """Return the name of the order's page and all that it is made of."""
-    doors, order = house(request), file.order
-    view = order_view(doors, file)
-    if file.customer is None:
+    doors, order = house(request), snapshot.order
+    view = order_view(doors, snapshot)
+    if snapshot.customer is None:
         raise ValueError(f"an order of an unknown customer {order.customer}")
-    person = doors.people.shown(file.customer)
+    person = doors.people.shown(snapshot.customer)
     name = _shown(view, step)
-    labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
+    labels = {row.number: account_label(row, lang_of(request)) for row in snapshot.accounts}
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked, slip=order.wants_slip)
     head = OrderHead(
         order_id=order.id,
@@ -193,7 +195,7 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         account=order.account,
         account_label=labels.get(order.account, order.account),
         accounts=tuple(
-            AccountChoice(row.number, labels[row.number], row.number == order.account) for row in file.accounts
+            AccountChoice(row.number, labels[row.number], row.number == order.account) for row in snapshot.accounts
         ),
         step=steps.index(_STEPS[name]) + 1 if _STEPS.get(name) in steps else 0,
         steps=steps,
@@ -211,20 +213,20 @@ def _scene(request: Request[Any, Any, Any], file: OrderFile, step: str) -> tuple
         None
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
-        _notified(doors, file),
+        _notified(doors, snapshot),
         doors.rekey.overlap,
         doors.est_url,
-        name == "channel" and doors.counter.password_alone_helps(file),
+        name == "channel" and doors.customer_queries.password_alone_helps(snapshot),
         doors.policy.kept_when_said,
     )
 
 
-def _notified(doors: Doors, file: OrderFile) -> tuple[Channel, str] | None:
+def _notified(doors: Doors, snapshot: OrderSnapshot) -> tuple[Channel, str] | None:
     """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
-    used = file.order.code_channel
+    used = snapshot.order.code_channel
     if used is None:
         return None
-    contacts = doors.people.masked(file.contacts)
+    contacts = doors.people.masked(snapshot.contacts)
     for channel in (used.other, used):
         if channel in contacts:
             return channel, contacts[channel].masked
@@ -378,7 +380,7 @@ def _ended(scene: _Scene) -> Page:
     if scene.view.order.serial is not None and not scene.overlap:
         what_next = _SWAPPED
     if scene.view.order.stopped:
-        state, (why, what_next) = OrderState.HELD, _STOPPED
+        state, (why, what_next) = OrderState.LOCKED, _STOPPED
     again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
     retry = Action(text("Go to the certificate page"), "/certificates") if again else None
     return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)

@@ -60,7 +60,7 @@ class Site:
         await db.upgrade(self.settings.database_url)
         assert await found_ca(self.settings, clock, self.dice)
         house = await build(self.settings, clock, self.dice)
-        report = await house.intake.add(ROWS.values(), "alice")
+        report = await house.customer_import.add(ROWS.values(), "alice")
         assert report.imported == len(ROWS)
         (self.folder / "ca.pem").write_text(
             "".join(_pem(der) for der in {house.authority.view.certificate_der, *house.authority.chain})

@@ -14,7 +14,7 @@ from asn1crypto import parser
 from cryptography import x509
 
 from tests.contract.issuers import stranger
-from tests.contract.issuers.peers import AUTH_KEY, Applicant, Foreign
+from tests.contract.issuers.peers import AUTH_KEY, Applicant, ExternalPeer
 from tests.contract.issuers.proxy import Fault, Heard, Proxy, proxied
 from tests.contract.world import World
 from tests.machine import program
@@ -63,7 +63,7 @@ def first_integer(element: bytes) -> int:
 
 
 @dataclass
-class Cmp(Foreign):
+class Cmp(ExternalPeer):
     """OpenSSL's CMP server behind the proxy."""
 
     kind = "cmp"
@@ -76,8 +76,8 @@ class Cmp(Foreign):
     kinds: list[int] = field(default_factory=list)
     count: int = 0
 
-    def applicant(self, customer: str = "C1", **wish: Any) -> Applicant:
-        made = super().applicant(customer, **wish)
+    def applicant(self, customer: str = "C1", **issuance: Any) -> Applicant:
+        made = super().applicant(customer, **issuance)
         self.applicants.append((made, customer))
         return made
 
@@ -104,7 +104,9 @@ class Cmp(Foreign):
         kind, _ = body(heard.body)
         self.kinds.append(kind)
         if kind in {IR, KUR}:
-            ((applicant, customer),) = [pair for pair in self.applicants if pair[0].wish.spki_der[-64:] in heard.body]
+            ((applicant, customer),) = [
+                pair for pair in self.applicants if pair[0].issuance.spki_der[-64:] in heard.body
+            ]
             certificate = self.override or self._issue(applicant, customer)
             self.override = None
             self.count += 1

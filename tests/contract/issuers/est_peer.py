@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from tests.contract.issuers import stranger
-from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Foreign
+from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, ExternalPeer
 from tests.contract.issuers.proxy import Fault, Rewrite, http, proxied, rewritten
 from tests.contract.issuers.stranger import GOOD, openssl
 from tests.contract.world import World
@@ -83,7 +83,7 @@ def request_naming(key: ClientKey, firm: str, customer: str) -> bytes:
 
 
 @dataclass
-class Est(Foreign):
+class Est(ExternalPeer):
     """The EST server behind the proxy. What it made is revoked by a person: `revoked` is whether one was told."""
 
     kind = "est"

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from chopmark.app.external_ca import Means, issuer_of
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.ca.foreign import ForeignIssuer
-from chopmark.ca.ports import Issuer, Wish
+from chopmark.ca.external.issuer import ExternalIssuer
+from chopmark.ca.ports import IssuanceRequest, Issuer
 from chopmark.ca.shipped import profile_named
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
@@ -40,14 +40,14 @@ WAIT_S = 10
 
 @dataclass
 class Applicant:
-    """A key, and the wish for its certificate."""
+    """A key, and the issuance request for its certificate."""
 
     key: ClientKey
-    wish: Wish
+    issuance: IssuanceRequest
 
     @property
     def pem(self) -> bytes:
-        return stranger.public_pem(self.wish.spki_der)
+        return stranger.public_pem(self.issuance.spki_der)
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Peer:
     def revoked(self, certificate: bytes) -> bool:
         """What the CA says of a certificate."""
 
-    def applicant(self, customer: str = "C1", **wish: Any) -> Applicant:
+    def applicant(self, customer: str = "C1", **issuance: Any) -> Applicant:
         key = ClientKey.generate()
         self.orders += 1
         order = OrderId(f"KIT{self.orders:023d}")
@@ -85,7 +85,7 @@ class Peer:
             .public_key()
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
-        made = replace(Wish(order, "investor", spki, {"customer": customer}, csr), **wish)
+        made = replace(IssuanceRequest(order, "investor", spki, {"customer": customer}, csr), **issuance)
         return Applicant(key, approved(made, self.world.clock.now(), self.world.house.audit_key))
 
     def request(self, key: ClientKey, customer: str) -> bytes:
@@ -150,14 +150,14 @@ class Embedded(Peer):
 
 
 @dataclass
-class Foreign(Peer):
+class ExternalPeer(Peer):
     """A CA of another house."""
 
     ca: stranger.Ca = field(default_factory=lambda: stranger.Ca(Path(), ""))
     trust: Path = Path()
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def issuer(self, **other: Any) -> ForeignIssuer:
+    def issuer(self, **other: Any) -> ExternalIssuer:
         house = self.world.house
         settings = {
             "mode": "demo",
@@ -171,7 +171,7 @@ class Foreign(Peer):
             **self.settings,
             **other,
         }
-        means = Means(house.requests, house.recorder, self.world.clock, self.world.dice, house.approvals)
+        means = Means(house.requests, house.audit_log, self.world.clock, self.world.dice, house.approvals)
         return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, means)
 
     @property
@@ -218,7 +218,7 @@ def _cfssl_config(folder: Path) -> dict[str, str]:
 
 
 @dataclass
-class Cfssl(Foreign):
+class Cfssl(ExternalPeer):
     """Debian's cfssl."""
 
     kind = "cfssl"

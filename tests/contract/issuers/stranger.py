@@ -69,8 +69,8 @@ class Ca:
         name: str = "customer",
     ) -> Path:
         """Make a certificate of a public key under a name."""
-        made, wish, asked = (self.folder / f"{name}.{kind}" for kind in ("pem", "cnf", "csr"))
-        wish.write_text(extensions)
+        made, issuance, asked = (self.folder / f"{name}.{kind}" for kind in ("pem", "cnf", "csr"))
+        issuance.write_text(extensions)
         throw_away = self.folder / "throw-away.key"
         if not throw_away.exists():
             new_key(throw_away)
@@ -78,7 +78,7 @@ class Ca:
         number = ["-set_serial", serial] if serial else ["-CAcreateserial", "-CAserial", self.folder / "serial"]
         openssl(
             "x509", "-req", "-in", asked, "-force_pubkey", public, "-CA", self.certificate, "-CAkey", self.key,
-            "-extfile", wish, "-days", days, *number, "-out", made,
+            "-extfile", issuance, "-days", days, *number, "-out", made,
         )  # fmt: skip
         return made
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import order_chain
-from chopmark.audit.recorder import Pen
-from chopmark.ca.foreign_ports import Request, RequestState, Stored
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
+from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.cli import certificates, check
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
@@ -28,8 +28,8 @@ world = world_fixture()
 ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
-def desk(world: World) -> ByHand:
-    return ByHand(world.house.desk, HandLedger(world.house.engine))
+def context(world: World) -> ByHand:
+    return ByHand(world.house.context, HandLedger(world.house.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
@@ -42,25 +42,25 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
         revoked_at=None if by_hand else now,
     )  # fmt: skip
 
-    async def begin(pen: Pen) -> bool:
-        leaf = pen.leaf(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
-        return await world.house.requests.begin(request, leaf)
+    async def begin(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
+        return await world.house.requests.begin(request, record)
 
-    assert await world.house.recorder.write(order_chain(request.order), begin)
+    assert await world.house.audit_log.write(order_stream(request.order), begin)
     assert await world.house.requests.change(before, after) is Stored.YES
 
 
 async def test_two_people_tick_a_revocation_off_and_the_list_says_who_and_when(world: World) -> None:
     for serial in (ONE, TWO):
         await asked(world, serial)
-    done = await desk(world).done(ONE, "alice", "bob")
+    done = await context(world).done(ONE, "alice", "bob")
     assert (done.done_at, done.reason) == (world.clock.now(), "superseded")
-    waits, ticked = await desk(world).listed()
+    waits, ticked = await context(world).listed()
     assert (waits.serial, waits.done_at, waits.by) == (TWO, None, None)
     assert ticked == done
     assert await world.house.requests.attention() == {TWO: "revoke_by_hand"}
-    (leaf,) = await world.leaves(Event.CA_CERTIFICATE_REVOKED)
-    assert all(f'"{word}"' in leaf["facts"] for word in ("alice", "bob", ONE, "superseded", "est-1"))
+    (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
+    assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", ONE, "superseded", "est-1"))
     assert (await world.audit()).findings == ()
 
 
@@ -70,15 +70,15 @@ async def test_what_does_not_wait_is_refused_and_leaves_no_leaf(world: World) ->
     await world.to_active()
     ours = next(iter(world.held.values())).holding.serial
     for serial in (TWO, ours, Serial("0A03")):
-        refused = await refusal(desk(world).done(serial, "alice", "bob"))
+        refused = await refusal(context(world).done(serial, "alice", "bob"))
         assert (refused.kind, refused.code) == (Kind.NOT_FOUND, "not_waiting")
-    assert await world.leaves(Event.CA_CERTIFICATE_REVOKED) == []
+    assert await world.records(Event.CA_CERTIFICATE_REVOKED) == []
 
 
 async def test_i32_one_person_is_not_enough(world: World) -> None:
     await asked(world, ONE)
     for second, kind in (("Alice", Kind.FORBIDDEN), ("", Kind.MALFORMED)):
-        refused = await refusal(desk(world).done(ONE, "alice", second))
+        refused = await refusal(context(world).done(ONE, "alice", second))
         assert (refused.kind, refused.field) == (kind, "approved_by")
     assert await world.house.requests.attention() == {ONE: "revoke_by_hand"}
 
@@ -87,11 +87,11 @@ async def test_it_is_ticked_off_once_however_many_do_it_at_the_same_moment(world
     await asked(world, ONE)
     other = await world.node(2)
     pairs = (("alice", "bob"), ("carol", "dave"), ("erin", "frank"))
-    doing = [desk(house).done(ONE, *pair) for house in (world, other) for pair in pairs]
+    doing = [context(house).done(ONE, *pair) for house in (world, other) for pair in pairs]
     said = await asyncio.gather(*(outcome(one) for one in doing))
     assert sum(getattr(one, "code", "done") == "done" for one in said) == 1
     assert {getattr(one, "code", "done") for one in said} == {"done", "done_already"}
-    assert len(await world.leaves(Event.CA_CERTIFICATE_REVOKED)) == 1
+    assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
     assert await world.count("hand_revocations") == 1
 
 
@@ -112,7 +112,7 @@ async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: 
     )  # fmt: skip
     assert await certificates.list_by_hand(settings) == 0
     assert capsys.readouterr().out == "No certificate has to be revoked by a person.\n"
-    made = await certified(peer, peer.issuer(), peer.applicant().wish)
+    made = await certified(peer, peer.issuer(), peer.applicant().issuance)
     await peer.issuer().revoke(made.serial, "superseded")
     await certificates.list_by_hand(settings)
     assert capsys.readouterr().out.endswith("superseded  WAITS\n")

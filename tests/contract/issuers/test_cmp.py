@@ -47,7 +47,7 @@ def headers(peer: Cmp) -> list[dict[int, bytes]]:
 
 
 async def test_pki_10_a_certificate_counts_only_when_its_acceptance_was_confirmed(peer: Cmp) -> None:
-    await certified(peer, peer.issuer(), peer.applicant().wish)
+    await certified(peer, peer.issuer(), peer.applicant().issuance)
     assert peer.kinds == [IR, CERT_CONF]
     sent = headers(peer)
     assert sent[0][4] == sent[1][4]
@@ -59,17 +59,17 @@ async def test_pki_10_a_certificate_counts_only_when_its_acceptance_was_confirme
 
 async def test_pki_10_polling_goes_on_after_a_restart_with_the_same_transaction(peer: Cmp) -> None:
     peer.options = ("-poll_count", "3", "-check_after", "40")
-    wish = peer.applicant().wish
-    assert await peer.issuer().issue(wish) == Pending(1)
+    issuance = peer.applicant().issuance
+    assert await peer.issuer().issue(issuance) == Pending(1)
     assert await state(peer) == "waiting"
     peer.world.clock.later(seconds=1)
-    assert await peer.issuer().resume(wish) == Pending(40)
+    assert await peer.issuer().resume(issuance) == Pending(40)
     peer.world.clock.later(seconds=39)
-    assert await peer.issuer().resume(wish) == Pending(1)
+    assert await peer.issuer().resume(issuance) == Pending(1)
     peer.world.clock.later(seconds=1)
-    assert await peer.issuer().resume(wish) == Pending(40)
+    assert await peer.issuer().resume(issuance) == Pending(40)
     peer.world.clock.later(seconds=40)
-    assert isinstance(await peer.issuer().resume(wish), Certified)
+    assert isinstance(await peer.issuer().resume(issuance), Certified)
     assert peer.kinds == [IR, POLL_REQ, POLL_REQ, POLL_REQ, CERT_CONF]
     assert len({fields[4] for fields in headers(peer)}) == 1
     assert peer.made() == 1
@@ -77,15 +77,15 @@ async def test_pki_10_polling_goes_on_after_a_restart_with_the_same_transaction(
 
 async def test_i2_a_lost_confirmation_is_sent_again_and_what_stays_unconfirmed_is_revoked(peer: Cmp) -> None:
     """OpenSSL forgets a transaction that it has confirmed: the second certConf is answered by an error."""
-    issuer, wish = peer.issuer(), peer.applicant().wish
+    issuer, issuance = peer.issuer(), peer.applicant().issuance
     peer.proxy.next(proxy.Fault(), proxy.DROP_AFTER)
-    assert isinstance(await issuer.issue(wish), Pending)
+    assert isinstance(await issuer.issue(issuance), Pending)
     assert await state(peer) == "received"
     peer.world.clock.later(seconds=5)
-    assert isinstance(await peer.issuer().resume(wish), Pending)
+    assert isinstance(await peer.issuer().resume(issuance), Pending)
     assert await state(peer) == "given_up"
     (first,) = await peer.world.rows("SELECT der FROM foreign_requests")
-    made = await certified(peer, peer.issuer(), wish)
+    made = await certified(peer, peer.issuer(), issuance)
     await peer.world.with_issuer(peer.issuer()).once("revoke")
     assert peer.revoked(bytes(first["der"]))
     assert not peer.revoked(made.der)
@@ -93,11 +93,11 @@ async def test_i2_a_lost_confirmation_is_sent_again_and_what_stays_unconfirmed_i
 
 
 async def test_a_confirmation_that_never_left_is_sent_by_the_next_process(peer: Cmp) -> None:
-    wish = peer.applicant().wish
+    issuance = peer.applicant().issuance
     peer.proxy.next(proxy.Fault(), proxy.DROP_BEFORE)
-    assert isinstance(await peer.issuer().issue(wish), Pending)
+    assert isinstance(await peer.issuer().issue(issuance), Pending)
     peer.world.clock.later(seconds=5)
-    assert isinstance(await peer.issuer().resume(wish), Certified)
+    assert isinstance(await peer.issuer().resume(issuance), Certified)
     assert peer.made() == 1
 
 
@@ -111,7 +111,7 @@ async def test_a_renewal_is_kur_and_names_the_old_certificate(peer: Cmp, ca: str
     public = peer.folder / "new.pub"
     public.write_bytes(renewing.pem)
     peer.override = ca.issue(public, peer.subject("C1"), serial=serial, name="new")
-    assert isinstance(await peer.issuer().issue(renewing.wish), Certified)
+    assert isinstance(await peer.issuer().issue(renewing.issuance), Certified)
     assert peer.kinds == [KUR, CERT_CONF]
 
 
@@ -119,7 +119,7 @@ async def test_another_old_certificate_is_refused_by_the_ca(peer: Cmp, ca: stran
     old = peer.folder / "old.pub"
     old.write_bytes(peer.applicant().pem)
     before = ca.issue(old, peer.subject("C1"), serial="0x1122334455667788", name="old")
-    answer = await peer.issuer().issue(peer.applicant(replaces=stranger.der(before)).wish)
+    answer = await peer.issuer().issue(peer.applicant(replaces=stranger.der(before)).issuance)
     assert isinstance(answer, Refusal)
     assert await state(peer) == "denied"
 
@@ -136,13 +136,13 @@ ANSWERS = (
 
 async def test_what_the_ca_says_and_how_it_is_protected_decides(peer: Cmp) -> None:
     for peer.options, _ in ANSWERS:
-        await peer.issuer().issue(peer.applicant().wish)
+        await peer.issuer().issue(peer.applicant().issuance)
     assert await state(peer) == " ".join(outcome for _, outcome in ANSWERS)
 
 
 async def test_a_secret_that_the_ca_does_not_know_makes_nothing(peer: Cmp) -> None:
-    issuer, wish = peer.issuer(issuer_secret="another secret"), peer.applicant().wish
-    assert isinstance(await issuer.issue(wish), Pending)
+    issuer, issuance = peer.issuer(issuer_secret="another secret"), peer.applicant().issuance
+    assert isinstance(await issuer.issue(issuance), Pending)
     assert peer.kinds == [IR]
     assert await state(peer) != "issued"
 
@@ -162,14 +162,14 @@ async def test_an_answer_with_one_bit_changed_is_not_believed(peer: Cmp) -> None
     issuer = peer.issuer()
     for at in (12, 90, 200, 400, 600):
         peer.proxy.next(proxy.rewritten(flipped(at)))
-        assert isinstance(await issuer.issue(peer.applicant().wish), Pending), at
+        assert isinstance(await issuer.issue(peer.applicant().issuance), Pending), at
     assert await state(peer) == "sent sent sent sent sent"
     assert set(peer.kinds) == {IR}
 
 
 async def test_the_answer_to_an_earlier_request_is_not_believed(peer: Cmp) -> None:
     issuer = peer.issuer()
-    await certified(peer, issuer, peer.applicant().wish)
+    await certified(peer, issuer, peer.applicant().issuance)
     peer.proxy.next(proxy.Fault(forward=False, instead=peer.proxy.answers[0]))
-    assert isinstance(await issuer.issue(peer.applicant().wish), Pending)
+    assert isinstance(await issuer.issue(peer.applicant().issuance), Pending)
     assert await state(peer) == "issued sent"

@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chopmark.ca.est import EstClient
+from chopmark.ca.external.est import EstClient
+from chopmark.ca.external.wire import Address, Wire
 from chopmark.ca.ports import Certified, Pending
-from chopmark.ca.wire import Address, Wire
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Secret
 from tests.contract.issuers import stranger
@@ -30,30 +30,30 @@ async def peer(world: World, tmp_path: Path, ca: stranger.Ca) -> AsyncIterator[E
 
 async def test_pki_08_a_202_is_asked_again_when_it_said_and_by_whoever_runs_then(peer: Est) -> None:
     peer.server.later = 2
-    wish = peer.applicant().wish
-    assert await peer.issuer().issue(wish) == Pending(30)
+    issuance = peer.applicant().issuance
+    assert await peer.issuer().issue(issuance) == Pending(30)
     peer.world.clock.later(seconds=29)
-    assert await peer.issuer().resume(wish) == Pending(1)
+    assert await peer.issuer().resume(issuance) == Pending(1)
     peer.world.clock.later(seconds=1)
-    assert await peer.issuer().resume(wish) == Pending(30)
+    assert await peer.issuer().resume(issuance) == Pending(30)
     peer.world.clock.later(seconds=30)
-    assert isinstance(await peer.issuer().resume(wish), Certified)
+    assert isinstance(await peer.issuer().resume(issuance), Certified)
     assert peer.server.asked == ["simpleenroll"] * 3
     assert len({heard.body for heard in peer.proxy.heard}) == 1
 
 
 async def test_a_renewal_under_the_same_name_is_simplereenroll(peer: Est) -> None:
-    old = await certified(peer, peer.issuer(), peer.applicant().wish)
-    await certified(peer, peer.issuer(), peer.applicant(replaces=old.der).wish)
-    await certified(peer, peer.issuer(), peer.applicant("C2", replaces=old.der).wish)
+    old = await certified(peer, peer.issuer(), peer.applicant().issuance)
+    await certified(peer, peer.issuer(), peer.applicant(replaces=old.der).issuance)
+    await certified(peer, peer.issuer(), peer.applicant("C2", replaces=old.der).issuance)
     assert peer.server.asked == ["simpleenroll", "simplereenroll", "simpleenroll"]
 
 
 async def test_a_password_that_the_ca_does_not_know_makes_nothing_and_ends_nothing(peer: Est) -> None:
-    wish = peer.applicant().wish
-    assert await peer.issuer(issuer_secret="wrong").issue(wish) == Pending(60)
+    issuance = peer.applicant().issuance
+    assert await peer.issuer(issuer_secret="wrong").issue(issuance) == Pending(60)
     assert peer.made() == 0
-    await certified(peer, peer.issuer(), wish)
+    await certified(peer, peer.issuer(), issuance)
 
 
 async def test_the_published_certificates_of_the_ca_are_read(peer: Est, ca: stranger.Ca) -> None:
@@ -68,11 +68,11 @@ async def test_a_client_certificate_opens_a_door_that_wants_one(world: World, tm
     async with AsyncExitStack() as stack:
         await opened_peer("embedded", world, tmp_path, ca, stack)
         peer = await open_est(stack, world, tmp_path, ca, clients=ours)
-        wish = peer.applicant().wish
-        assert isinstance(await peer.issuer().issue(wish), Pending)
+        issuance = peer.applicant().issuance
+        assert isinstance(await peer.issuer().issue(issuance), Pending)
         assert peer.proxy.heard == []
         world.clock.later(minutes=6)
-        await certified(peer, peer.issuer(issuer_tls_certificate=ours, issuer_tls_key=key), wish)
+        await certified(peer, peer.issuer(issuer_tls_certificate=ours, issuer_tls_key=key), issuance)
 
 
 def request_of(peer: Est, *more: tuple[x509.ExtensionType, bool], customer: str = "C1") -> bytes:
@@ -93,7 +93,7 @@ def spki_of(request: bytes) -> bytes:
 async def test_a_request_that_names_another_or_more_is_not_sent(peer: Est) -> None:
     names = x509.SubjectAlternativeName([x509.RFC822Name("other@example.com")])
     for csr in (request_of(peer, customer="C2"), request_of(peer, (names, False)), peer.applicant().key.request()):
-        answer = await peer.issuer().issue(peer.applicant("C1", csr_der=csr, spki_der=spki_of(csr)).wish)
+        answer = await peer.issuer().issue(peer.applicant("C1", csr_der=csr, spki_der=spki_of(csr)).issuance)
         assert isinstance(answer, Refusal)
         assert (answer.code, answer.field) == ("csr_tells_more", "csr")
     assert peer.proxy.heard == []
@@ -106,11 +106,11 @@ async def test_where_the_ca_writes_the_name_it_holds_our_customer(peer: Est, ca:
         public = peer.folder / "theirs.pub"
         public.write_bytes(applicant.pem)
         peer.proxy.next(peer.answers(ca.issue(public, subject)))
-        assert isinstance(await issuer.issue(applicant.wish), Certified if fits else Refusal)
+        assert isinstance(await issuer.issue(applicant.issuance), Certified if fits else Refusal)
 
 
 async def test_what_a_person_has_to_ask_of_the_ca_is_told(peer: Est) -> None:
     issuer = peer.issuer()
-    made = await certified(peer, issuer, peer.applicant().wish)
+    made = await certified(peer, issuer, peer.applicant().issuance)
     await issuer.revoke(made.serial, "superseded")
     assert await peer.world.house.requests.attention() == {made.serial: "revoke_by_hand"}

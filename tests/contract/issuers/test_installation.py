@@ -57,7 +57,7 @@ async def fresh(peer: Cfssl, folder: Path) -> House:
 async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cfssl, tmp_path: Path) -> None:
     house = await fresh(cfssl, tmp_path)
     assert house.built_in is None
-    assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     world = World(house, cfssl.world.clock, cfssl.world.dice, house.settings.database_url)
     errand = await world.to_active(ANN)
     assert await errand.state() is OrderState.ACTIVE

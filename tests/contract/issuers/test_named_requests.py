@@ -16,7 +16,7 @@ import structlog
 from chopmark.app.foundation import SystemEntropy, build
 from chopmark.app.settings import Settings
 from chopmark.app.web import doors
-from chopmark.ca.foreign import ForeignIssuer
+from chopmark.ca.external.issuer import ExternalIssuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.types import CustomerId, OrderId, Secret
 from chopmark.demo.history import SteppingClock
@@ -77,7 +77,7 @@ class Errand(counter.Errand):
         return await self.call(f"{self.path}/code", {"code": code.reveal()})
 
     @property
-    def leaf(self) -> bytes:
+    def record(self) -> bytes:
         return counter.unb64(self.order["certificate"]["der"])
 
 
@@ -88,10 +88,12 @@ async def installation(settings: Settings, clock: SteppingClock) -> AsyncIterato
     house = await build(settings, clock, SystemEntropy())
     try:
         assert house.built_in is None
-        assert (await house.intake.add(ROWS.values(), "alice")).imported == len(ROWS)
+        assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
         phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
         for number in (ANN, BEN):
-            await house.door.set_password(PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice")
+            await house.session_service.set_password(
+                PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
+            )
         through = doors(house)
         built = app.create(through)
         made = counter.World(house, clock, settings.data, through, built.asgi, built.portal)
@@ -152,7 +154,7 @@ async def test_the_names_that_an_order_says_are_what_the_ca_certifies_and_stand_
         assert await made.subject() == wanted
         await made.until("done", "enrol")
         assert made.order["state"] == "active"
-        assert subject_of(made.leaf) == [f"{short}={value}" for short, value in wanted]
+        assert subject_of(made.record) == [f"{short}={value}" for short, value in wanted]
         assert await made.subject() == []  # nobody makes a key for it any more
         told = [answer.text for answer in made.answers] + [str(request.url) for request in made.browser.sent]
         told += [heard.line for heard in peer.proxy.heard] + [repr(logged)]
@@ -178,14 +180,14 @@ async def test_a_request_with_other_names_is_refused_and_not_sent(peer: Est, tmp
 
 
 async def test_a_holder_s_chinese_name_comes_back_as_it_was_asked_for(peer: Est) -> None:
-    issuer: ForeignIssuer = peer.issuer()
+    issuer: ExternalIssuer = peer.issuer()
     profile = replace(profile_named("investor"), subject=(Line("C", "TW"), Line("O", "{firm}"), Line("CN", "{holder}")))
     issuer._terms = replace(issuer._terms, profiles={"investor": profile})
     values = {"holder": HOLDER}
     subject = issuer.csr_subject("investor", values)
     assert subject[-1] == ("CN", HOLDER)
     applicant = peer.applicant()
-    wish = replace(applicant.wish, subject=values, csr_der=applicant.key.request(subject))
-    made = await certified(peer, issuer, wish)
+    issuance = replace(applicant.issuance, subject=values, csr_der=applicant.key.request(subject))
+    made = await certified(peer, issuer, issuance)
     assert subject_of(made.der)[-1] == f"CN={HOLDER}"
     assert issuer.csr_subject("investor", {}) == ()  # what our records do not hold cannot be named

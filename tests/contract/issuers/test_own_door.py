@@ -48,7 +48,7 @@ async def journey(firm: Site, order: Program, settings: Settings) -> bytes:
         made.order = (await made.browser.get(f"/api/v1{made.path}")).json()
         await made.prove()
         assert (made.order["state"], made.order["certificate"]["state"]) == ("active", "active")
-        return made.leaf
+        return made.record
 
 
 def test_a_counter_whose_issuer_is_our_own_est_door_gives_an_active_certificate(tmp_path: Path) -> None:
@@ -56,6 +56,6 @@ def test_a_counter_whose_issuer_is_our_own_est_door_gives_an_active_certificate(
     firm = Site.make(tmp_path / "firm")
     with running(firm, "direct", tmp_path) as door:
         order = firm.do(lambda world: Program.begun(world, customer=ANN))
-        leaf = asyncio.run(journey(firm, order, own_door(firm, door.port, order, tmp_path / "counter")))
-    assert verified(firm, x509.load_der_x509_certificate(leaf))
-    assert subject_of(leaf) == ["C=TW", "O=Haojing Futures", "OU=Investors", f"CN={ANN}"]
+        record = asyncio.run(journey(firm, order, own_door(firm, door.port, order, tmp_path / "counter")))
+    assert verified(firm, x509.load_der_x509_certificate(record))
+    assert subject_of(record) == ["C=TW", "O=Haojing Futures", "OU=Investors", f"CN={ANN}"]

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr
 
 from chopmark.ca.checker import Checked
-from chopmark.ca.foreign_checker import ForeignChecker
-from chopmark.ca.foreign_ports import Known
-from chopmark.ca.ports import Wish
+from chopmark.ca.external.checker import ExternalChecker
+from chopmark.ca.external.ports import ExternalCaExpectations
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
 from chopmark.cli import check
 from chopmark.client.signing import ClientKey
@@ -25,12 +25,12 @@ from chopmark.ra.by_hand import ByHand
 from chopmark.store.db import open_engine
 from chopmark.store.engine.columns import blobs
 from chopmark.store.engine.script import Value
-from chopmark.store.repositories.ca.foreign_checking import ForeignRows
+from chopmark.store.repositories.ca.external_checking import ExternalRows
 from chopmark.store.repositories.ra.by_hand import HandLedger
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.conftest import opened_peer
-from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, Foreign
+from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, ExternalPeer
 from tests.contract.world import ANN, BEN, CEO, DAN, World, world_fixture
 
 world = world_fixture()
@@ -38,26 +38,30 @@ on_sqlite = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(params=["est"])
-async def peer(request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca) -> AsyncIterator[Foreign]:
+async def peer(
+    request: pytest.FixtureRequest, world: World, tmp_path: Path, ca: stranger.Ca
+) -> AsyncIterator[ExternalPeer]:
     async with AsyncExitStack() as stack:
         peer = await opened_peer(request.param, world, tmp_path, ca, stack)
-        assert isinstance(peer, Foreign)
+        assert isinstance(peer, ExternalPeer)
         yield peer
 
 
-def known(peer: Foreign, profile: str = "") -> Known:
+def known(peer: ExternalPeer, profile: str = "") -> ExternalCaExpectations:
     issuer = peer.issuer()._terms
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
-    return Known(issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms)
+    return ExternalCaExpectations(
+        issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms
+    )
 
 
-async def checked(peer: Foreign, lint_each: int = 1, by: Known | None = None) -> Checked:
+async def checked(peer: ExternalPeer, lint_each: int = 1, by: ExternalCaExpectations | None = None) -> Checked:
     house = peer.world.house
-    return await ForeignChecker(by or known(peer), ForeignRows(house.engine), lint_each).check(peer.world.clock.now())
+    return await ExternalChecker(by or known(peer), ExternalRows(house.engine), lint_each).check(peer.world.clock.now())
 
 
-async def history(peer: Foreign) -> Serial:
+async def history(peer: ExternalPeer) -> Serial:
     """One replaced, one revoked, one put aside, one fresh; what a person had to ask is half done. The fresh serial."""
     world = peer.world.with_issuer(peer.issuer())
     await world.to_active(ANN)
@@ -68,7 +72,7 @@ async def history(peer: Foreign) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ByHand(world.house.desk, HandLedger(world.house.engine)).done(gone, "alice", "bob")
+        await ByHand(world.house.context, HandLedger(world.house.engine)).done(gone, "alice", "bob")
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())
@@ -91,7 +95,7 @@ class ClientKeyPem:
 
 @on_sqlite
 @pytest.mark.parametrize("peer", ["cfssl", "est"], indirect=True)
-async def test_what_the_house_itself_stored_has_no_fault(peer: Foreign) -> None:
+async def test_what_the_house_itself_stored_has_no_fault(peer: ExternalPeer) -> None:
     await history(peer)
     found = await checked(peer)
     assert found.faults == ()
@@ -100,27 +104,27 @@ async def test_what_the_house_itself_stored_has_no_fault(peer: Foreign) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("world", ["postgresql"], indirect=True)
-async def test_it_reads_the_same_from_postgresql(peer: Foreign) -> None:
+async def test_it_reads_the_same_from_postgresql(peer: ExternalPeer) -> None:
     serial = await history(peer)
     assert (await checked(peer, 0)).faults == ()
     await _edit(peer, serial, "not_after", 4_102_444_800_000)
     assert {fault.code for fault in (await checked(peer, 0)).faults} == {"not_after"}
 
 
-async def _edit(peer: Foreign, serial: str, column: str, value: Value) -> None:
+async def _edit(peer: ExternalPeer, serial: str, column: str, value: Value) -> None:
     await peer.world.change(
         f"UPDATE foreign_requests SET {column} = :value WHERE serial = :serial", value=value, serial=serial
     )
 
 
-async def _certificate(peer: Foreign, serial: Serial, pem: Path) -> None:
+async def _certificate(peer: ExternalPeer, serial: Serial, pem: Path) -> None:
     """Another certificate in every place that holds its bytes."""
     der = stranger.der(pem)
     await _edit(peer, serial, "der", der)
     await peer.world.change("UPDATE holdings SET der = :der WHERE serial = :serial", der=der, serial=serial)
 
 
-async def _public(peer: Foreign, serial: Serial) -> Path:
+async def _public(peer: ExternalPeer, serial: Serial) -> Path:
     (row,) = await peer.world.rows("SELECT der FROM holdings WHERE serial = :serial", serial=serial)
     public = peer.folder / "same.pub"
     key = x509.load_der_x509_certificate(bytes(row["der"])).public_key()
@@ -128,43 +132,43 @@ async def _public(peer: Foreign, serial: Serial) -> Path:
     return public
 
 
-async def _damaged_signature(peer: Foreign, serial: Serial) -> None:
+async def _damaged_signature(peer: ExternalPeer, serial: Serial) -> None:
     (row,) = await peer.world.rows("SELECT der FROM holdings WHERE serial = :serial", serial=serial)
     der = bytes(row["der"])
     await _edit(peer, serial, "der", der[:-1] + bytes((der[-1] ^ 1,)))
 
 
-async def _another_subject(peer: Foreign, serial: Serial) -> None:
+async def _another_subject(peer: ExternalPeer, serial: Serial) -> None:
     made = peer.ca.issue(await _public(peer, serial), peer.subject("C99"), serial=f"0x{serial}", name="c99")
     await _certificate(peer, serial, made)
 
 
-async def _another_use(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="use")
+async def _another_use(peer: ExternalPeer, serial: Serial) -> None:
+    issuance = stranger.GOOD.replace("clientAuth", "clientAuth,serverAuth")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="use")
     await _certificate(peer, serial, made)
 
 
-async def _ca_certificate(peer: Foreign, serial: Serial) -> None:
-    wish = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
-    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), wish, serial=f"0x{serial}", name="ca")
+async def _ca_certificate(peer: ExternalPeer, serial: Serial) -> None:
+    issuance = stranger.GOOD.replace("critical,CA:FALSE", "critical,CA:TRUE")
+    made = peer.ca.issue(await _public(peer, serial), peer.subject(ANN), issuance, serial=f"0x{serial}", name="ca")
     await _certificate(peer, serial, made)
 
 
-async def _ten_years(peer: Foreign, serial: Serial) -> None:
+async def _ten_years(peer: ExternalPeer, serial: Serial) -> None:
     public = await _public(peer, serial)
     await _certificate(
         peer, serial, peer.ca.issue(public, peer.subject(ANN), days=3650, serial=f"0x{serial}", name="ten")
     )
 
 
-async def _another_key(peer: Foreign, serial: Serial) -> None:
+async def _another_key(peer: ExternalPeer, serial: Serial) -> None:
     public = peer.folder / "another.pub"
     public.write_bytes(ClientKeyPem.made())
     await _certificate(peer, serial, peer.ca.issue(public, peer.subject(ANN), serial=f"0x{serial}", name="another"))
 
 
-async def _another_ca(peer: Foreign, serial: Serial) -> None:
+async def _another_ca(peer: ExternalPeer, serial: Serial) -> None:
     """The whole chain of a CA that nobody trusts, in every place."""
     folder = peer.folder / "nobody"
     folder.mkdir()
@@ -176,43 +180,43 @@ async def _another_ca(peer: Foreign, serial: Serial) -> None:
     await peer.world.change("UPDATE holdings SET chain = :chain WHERE serial = :serial", chain=chain, serial=serial)
 
 
-async def _shown_chain(peer: Foreign, serial: Serial) -> None:
+async def _shown_chain(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("UPDATE holdings SET chain = :none WHERE serial = :serial", none=b"", serial=serial)
 
 
-async def _no_chain(peer: Foreign, serial: Serial) -> None:
+async def _no_chain(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "chain", b"")
 
 
-async def _no_bytes(peer: Foreign, serial: Serial) -> None:
+async def _no_bytes(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "der", None)
 
 
-async def _garbage(peer: Foreign, serial: Serial) -> None:
+async def _garbage(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "der", b"\x30\x03\x02\x01")
 
 
-async def _serial(peer: Foreign, serial: Serial) -> None:
+async def _serial(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "serial", ("6" if serial[0] != "6" else "5") + serial[1:])  # the CA counts at the end
 
 
-async def _shifted(peer: Foreign, serial: Serial) -> None:
+async def _shifted(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "not_after", 4_102_444_800_000)
 
 
-async def _sent_later(peer: Foreign, serial: Serial) -> None:
+async def _sent_later(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "sent_at", 4_102_444_800_000)
 
 
-async def _another_issuer(peer: Foreign, serial: Serial) -> None:
+async def _another_issuer(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "issuer", "est-00000000")
 
 
-async def _another_spki(peer: Foreign, serial: Serial) -> None:
+async def _another_spki(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "spki_sha256", "00" * 32)
 
 
-async def _others_key(peer: Foreign, serial: Serial) -> None:
+async def _others_key(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change(
         "UPDATE keys SET customer = :ben WHERE spki_sha256 = (SELECT spki_sha256 FROM holdings WHERE serial = :serial)",
         ben=BEN,
@@ -220,59 +224,59 @@ async def _others_key(peer: Foreign, serial: Serial) -> None:
     )
 
 
-async def _others_order(peer: Foreign, serial: Serial) -> None:
+async def _others_order(peer: ExternalPeer, serial: Serial) -> None:
     """Ben's order has Ann's certificate."""
     await peer.world.change("UPDATE orders SET customer = :ben WHERE serial = :serial", ben=BEN, serial=serial)
 
 
-async def _another_profile(peer: Foreign, serial: Serial) -> None:
+async def _another_profile(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "profile", "unheard-of")
 
 
-async def _market_profile(peer: Foreign, serial: Serial) -> None:
+async def _market_profile(peer: ExternalPeer, serial: Serial) -> None:
     await _edit(peer, serial, "profile", "investor-market")
 
 
-async def _revoked_only_here(peer: Foreign, serial: Serial) -> None:
+async def _revoked_only_here(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change(
         "UPDATE foreign_requests SET state = 'revoked', revoked_at = 0, reason = 'unspecified' WHERE serial = :s",
         s=serial,
     )
 
 
-async def _never_revoked(peer: Foreign, serial: Serial) -> None:
+async def _never_revoked(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change(
         "UPDATE foreign_requests SET state = 'issued', revoked_at = NULL, by_hand = 0, reason = NULL "
         "WHERE state = 'revoked'"
     )
 
 
-async def _ticked_by_nobody(peer: Foreign, serial: Serial) -> None:
+async def _ticked_by_nobody(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("UPDATE foreign_requests SET revoked_at = 0 WHERE by_hand = 1 AND revoked_at IS NULL")
 
 
-async def _tick_deleted(peer: Foreign, serial: Serial) -> None:
+async def _tick_deleted(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("DELETE FROM hand_revocations")
 
 
-async def _no_reason(peer: Foreign, serial: Serial) -> None:
+async def _no_reason(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("UPDATE foreign_requests SET reason = NULL WHERE by_hand = 1")
 
 
-async def _no_holding(peer: Foreign, serial: Serial) -> None:
+async def _no_holding(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("DELETE FROM holdings WHERE serial = :serial", serial=serial)
 
 
-async def _no_row(peer: Foreign, serial: Serial) -> None:
+async def _no_row(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("DELETE FROM foreign_requests WHERE serial = :serial", serial=serial)
 
 
-async def _shown_from_quarantine(peer: Foreign, serial: Serial) -> None:
+async def _shown_from_quarantine(peer: ExternalPeer, serial: Serial) -> None:
     """What was put aside is made a certificate that counts."""
     await peer.world.change("UPDATE foreign_requests SET state = 'issued' WHERE state = 'quarantined'")
 
 
-async def _held_from_quarantine(peer: Foreign, serial: Serial) -> None:
+async def _held_from_quarantine(peer: ExternalPeer, serial: Serial) -> None:
     (row,) = await peer.world.rows("SELECT serial, order_id FROM foreign_requests WHERE state = 'quarantined'")
     await peer.world.change(
         "UPDATE holdings SET serial = :new, order_id = :order_id WHERE serial = :serial",
@@ -282,7 +286,7 @@ async def _held_from_quarantine(peer: Foreign, serial: Serial) -> None:
     )
 
 
-Edit: TypeAlias = Callable[[Foreign, Serial], Awaitable[None]]
+Edit: TypeAlias = Callable[[ExternalPeer, Serial], Awaitable[None]]
 EDITS: dict[Edit, set[str]] = {
     _damaged_signature: {"chain_signature", "holding_differs"},
     _another_subject: {"subject"},
@@ -316,7 +320,7 @@ EDITS: dict[Edit, set[str]] = {
 }
 
 
-async def _codes(peer: Foreign, copy: Path, serial: Serial, edit: Edit) -> set[str]:
+async def _codes(peer: ExternalPeer, copy: Path, serial: Serial, edit: Edit) -> set[str]:
     """What the checker says of a copy of the database in which one thing was edited."""
     with closing(sqlite3.connect(peer.world.url.removeprefix("sqlite:///"))) as source:
         with closing(sqlite3.connect(copy)) as target:
@@ -333,7 +337,7 @@ async def _codes(peer: Foreign, copy: Path, serial: Serial, edit: Edit) -> set[s
 
 
 @on_sqlite
-async def test_i33_an_edited_row_is_found(peer: Foreign, tmp_path: Path) -> None:
+async def test_i33_an_edited_row_is_found(peer: ExternalPeer, tmp_path: Path) -> None:
     serial = await history(peer)
     told = {}
     for number, edit in enumerate(EDITS):
@@ -350,14 +354,16 @@ async def test_a_certificate_that_was_confirmed_by_cmp_has_no_fault(peer: Cmp) -
     spki = errand.key._key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    peer.applicants.append((Applicant(errand.key, Wish(errand.id, "investor", spki, {})), ANN))
+    peer.applicants.append((Applicant(errand.key, IssuanceRequest(errand.id, "investor", spki, {})), ANN))
     await errand.confirm()
     await errand.prove()
     assert await checked(peer) == Checked(1, 1, ())
 
 
 @on_sqlite
-async def test_the_command_reads_both_kinds_of_certificates(peer: Foreign, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_command_reads_both_kinds_of_certificates(
+    peer: ExternalPeer, capsys: pytest.CaptureFixture[str]
+) -> None:
     await peer.world.to_active(BEN)  # the built-in CA's
     await peer.world.with_issuer(peer.issuer()).to_active(ANN)
     settings = peer.world.house.settings
@@ -372,11 +378,11 @@ async def test_the_command_reads_both_kinds_of_certificates(peer: Foreign, capsy
 
 
 @on_sqlite
-async def test_f38_a_prime_shared_with_a_certificate_of_the_built_in_ca_is_found(peer: Foreign) -> None:
+async def test_f38_a_prime_shared_with_a_certificate_of_the_built_in_ca_is_found(peer: ExternalPeer) -> None:
     await history(peer)
     house = peer.world.house
     others = {7 * 11: [Serial("0A")], 7 * 13: [Serial("0B")], 17 * 19: [Serial("0C")]}
-    checker = ForeignChecker(known(peer), ForeignRows(house.engine), 0)
+    checker = ExternalChecker(known(peer), ExternalRows(house.engine), 0)
     found = await checker.check(peer.world.clock.now(), others)
     assert {(fault.serial, fault.code) for fault in found.faults} == {
         (Serial("0A"), "key.rsa_shared_prime"), (Serial("0B"), "key.rsa_shared_prime")

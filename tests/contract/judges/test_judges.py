@@ -255,7 +255,7 @@ def test_the_verifier_of_cryptography_accepts_the_chain_of_each_certificate(made
 
 
 async def validated(made: Made, name: str, by: str) -> None:
-    root, ca, leaf = (asn1_x509.Certificate.load(made.der(f"{one}.cer")) for one in ("root", "ca", name))
+    root, ca, record = (asn1_x509.Certificate.load(made.der(f"{one}.cer")) for one in ("root", "ca", name))
     lists = [asn1_crl.CertificateList.load(made.der("root.crl"))]
     answers = []
     if by == "crl":
@@ -265,7 +265,7 @@ async def validated(made: Made, name: str, by: str) -> None:
     context = ValidationContext(
         trust_roots=[root], moment=made.at, crls=lists, ocsps=answers, revocation_mode="hard-fail"
     )
-    validator = CertificateValidator(leaf, intermediate_certs=[ca], validation_context=context)
+    validator = CertificateValidator(record, intermediate_certs=[ca], validation_context=context)
     await validator.async_validate_usage({"digital_signature", "non_repudiation"})
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from chopmark.app.foundation import founding
 from chopmark.app.issuing_cas import Means
 from chopmark.app.settings import Settings
-from chopmark.ca.asked import Asked
-from chopmark.ca.folder import Folder
-from chopmark.ca.proceedings import Ceremony
+from chopmark.ca.ceremony.folder import Folder
+from chopmark.ca.ceremony.options import CeremonyOptions
+from chopmark.ca.ceremony.run import Ceremony
 from chopmark.cli.ceremony import ceremony
 from chopmark.keys.shares import Shares
 from chopmark.store.engine.opening import open_engine
@@ -66,7 +66,7 @@ async def hold(told: dict[str, Any], plan: Plan | None) -> int:
     return await ceremony(
         settings,
         Folder(where) if plan is None else KillingFolder(where, plan),
-        Asked(one="Amy", two="Ben", resume=told["resume"]),
+        CeremonyOptions(one="Amy", two="Ben", resume=told["resume"]),
         rollover=False,
         ask=lambda _: typed.pop(0),
         opening=opening(plan, datetime.fromisoformat(told["at"]), told["dice"]),

@@ -43,7 +43,7 @@ def with_signers(world: World, plan: Plan) -> World:
         house.publisher.shards,
         Publication(house.settings.publication_url),
         house.status,
-        house.recorder,
+        house.audit_log,
         house.clock,
     )
     assert house.built_in is not None

@@ -19,7 +19,7 @@ from cryptography.x509 import ocsp
 from chopmark.app.foundation import build
 from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
-from chopmark.ca.embedded import Standard
+from chopmark.ca.embedded import CertificateExpectations
 from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.jobs.revoke import LEASE_S
 from chopmark.pki.ocsp import cert_id
@@ -83,7 +83,7 @@ class Drill:
     order: OrderId
     errand: Errand
     children: Forker
-    standard: Standard
+    standard: CertificateExpectations
     copies: int = 0
 
     @asynccontextmanager
@@ -221,7 +221,7 @@ class Aftermath:
     async def finish(self) -> None:
         """The customer goes on where the order stands, and gets one certificate that signs; the old one is ended."""
         errand = self._errand()
-        if await errand.state() is OrderState.CHECKED:
+        if await errand.state() is OrderState.BIRTH_DATE_VERIFIED:
             await errand.confirm()
         if await errand.state() is OrderState.ISSUED:
             await errand.prove()

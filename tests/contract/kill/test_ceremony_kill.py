@@ -34,7 +34,7 @@ def told(folder: Path, moment: str, number: int, *, resume: bool, dice: int) -> 
 
 
 async def sound(folder: Path) -> None:
-    """One CA, that of the transcript; its keys open with the shares; its leaf was written once; no draft is left."""
+    """One CA, that of the transcript; its keys open with the shares; its record was written once; no draft is left."""
     one, two = SHARES
     where = {"data": folder, "database": f"sqlite:///{folder / 'house.db'}", "ca_share_one": one, "ca_share_two": two}
     settings = Settings.model_validate({"mode": "demo", **where})

@@ -18,7 +18,7 @@ How = Literal["lost", "kept", "some", "torn"]
 
 
 def compiled(folder: Path) -> Path:
-    """Compile the recorder."""
+    """Compile the audit log."""
     library = folder / "recorder.so"
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([program("gcc"), *flags, "-o", library, SOURCE, "-ldl"], check=True)

@@ -155,7 +155,9 @@ class Visit:
 
 async def session(world: World, customer: str) -> str:
     """Open a session in the house itself, of the login in which the tests take their steps; return its token."""
-    opened = await world.house.door.open(CustomerId(customer), frozenset({FactorClass.PASSWORD}), None, "portal", None)
+    opened = await world.house.session_service.open(
+        CustomerId(customer), frozenset({FactorClass.PASSWORD}), None, "portal", None
+    )
     await world.change("UPDATE sessions SET login = :login WHERE customer = :customer", login=LOGIN, customer=customer)
     return opened.token.reveal()
 

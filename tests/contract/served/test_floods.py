@@ -51,9 +51,9 @@ class Asked:
 
     def __init__(self, world: World, token: str) -> None:
         self.token = token
-        leaf = x509.load_der_x509_certificate(world.held[BEN].holding.der)
+        record = x509.load_der_x509_certificate(world.held[BEN].holding.der)
         issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
-        builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256())
+        builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA256())
         self.question = builder.build().public_bytes(Encoding.DER)
 
     async def statuses(self, served: Served) -> list[int]:

@@ -31,14 +31,14 @@ from tests.machine import program
 
 @dataclass
 class Site:
-    """A running server; `leaf`, `ca`, `root` are PEM files, `question` is an OCSP request about the leaf."""
+    """A running server; `record`, `ca`, `root` are PEM files, `question` is an OCSP request about the record."""
 
     folder: Path
     port: int
     question: bytes
 
     @property
-    def leaf(self) -> Path:
+    def record(self) -> Path:
         return self.folder / "leaf.pem"
 
 
@@ -52,18 +52,18 @@ async def _found(folder: Path) -> bytes:
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
     house = await build(settings, clock, dice)
-    await house.intake.add(ROWS.values(), "alice")
+    await house.customer_import.add(ROWS.values(), "alice")
     world = World(house, clock, dice, settings.database_url, {})
     await world.to_active(ANN)
     for job in ("timestamp-key", "publish"):
         await world.once(job)
-    leaf, issuer = world.held[ANN].holding.der, house.authority.view.certificate_der
-    _pem(folder / "leaf.pem", leaf)
+    record, issuer = world.held[ANN].holding.der, house.authority.view.certificate_der
+    _pem(folder / "leaf.pem", record)
     _pem(folder / "ca.pem", issuer)
     _pem(folder / "root.pem", house.authority.chain[-1])
     await house.close()
     asked = ocsp.OCSPRequestBuilder().add_certificate(
-        x509.load_der_x509_certificate(leaf), x509.load_der_x509_certificate(issuer), hashes.SHA1()
+        x509.load_der_x509_certificate(record), x509.load_der_x509_certificate(issuer), hashes.SHA1()
     )
     asked = asked.add_extension(x509.OCSPNonce(b"n" * 16 + b"\xff" * 8), critical=False)
     return asked.build().public_bytes(Encoding.DER)
@@ -231,7 +231,7 @@ def test_the_machine_s_health_is_not_told_outside(front: Front) -> None:
 
 
 def test_who_asks_is_counted_by_the_address_that_the_proxy_sees(front: Front) -> None:
-    """A header that a caller writes changes nothing: the network's budget is used up, and another's is not."""
+    """A header that a caller writes changes nothing: the network's rate limit is used up, and another's is not."""
     number = KINDS.index(front.kind) + 1
     content = b"\x30\x00"
     used, kind = f"127.{number}.1.1", {"Content-Type": "application/timestamp-query"}

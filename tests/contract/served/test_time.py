@@ -54,8 +54,8 @@ class RelyingParty:
     async def answer(self, nonce: bytes | None = None) -> ocsp.OCSPResponse:
         """Ask; with a nonce for an answer that is made for this question."""
         issuer = x509.load_der_x509_certificate(self.world.house.authority.view.certificate_der)
-        leaf = x509.load_der_x509_certificate(self.world.held[ANN].holding.der)
-        builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1())
+        record = x509.load_der_x509_certificate(self.world.held[ANN].holding.der)
+        builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA1())
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
         request = builder.build()
@@ -79,15 +79,15 @@ class RelyingParty:
         crl = await self.fresh_list()
         await self.fresh_answer()
         authority = self.world.house.authority
-        leaf = pem(self.folder / "leaf.pem", self.world.held[ANN].holding.der)
+        record = pem(self.folder / "leaf.pem", self.world.held[ANN].holding.der)
         ca = pem(self.folder / "ca.pem", authority.view.certificate_der)
         root = pem(self.folder / "root.pem", authority.chain[-1])
         (self.folder / "crl.pem").write_bytes(crl.public_bytes(Encoding.PEM))
         at = ("-attime", str(int((self.at + SLACK).timestamp())), "-CAfile", root)
-        said = await self.openssl("ocsp", "-respin", "answer.der", "-issuer", ca, "-cert", leaf, *at, *OWN_TIMES)
+        said = await self.openssl("ocsp", "-respin", "answer.der", "-issuer", ca, "-cert", record, *at, *OWN_TIMES)
         assert "Response verify OK" in said, said
         assert "leaf.pem: good" in said, said
-        said = await self.openssl("verify", "-crl_check", "-untrusted", ca, "-CRLfile", "crl.pem", *at, leaf)
+        said = await self.openssl("verify", "-crl_check", "-untrusted", ca, "-CRLfile", "crl.pem", *at, record)
         assert "leaf.pem: OK" in said, said
 
     async def openssl(self, *arguments: str | Path) -> str:

@@ -37,11 +37,11 @@ async def test_i25_a_revocation_is_on_the_list_and_in_answers_within_five_second
     await errand.answer(await errand.code())
     token, terms = await session(world, ANN), await errand.terms()
     await world.work()
-    leaf = x509.load_der_x509_certificate(world.held[ANN].holding.der)
+    record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
     issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
-    (point,) = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    (point,) = record.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     address = str((point.full_name or [])[0].value).partition("8080")[2]
-    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA256())
+    builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA256())
     question = builder.build().public_bytes(Encoding.DER)
     await world.house.close()
     served = serve(world, tmp_path)
@@ -55,7 +55,7 @@ async def test_i25_a_revocation_is_on_the_list_and_in_answers_within_five_second
         confirmed = await visit.confirm(errand.id, terms)
         assert confirmed.status_code == 200, confirmed.text
         async with asyncio.timeout(VISIBLE_WITHIN_S):
-            while not await listed(served, address, leaf.serial_number):
+            while not await listed(served, address, record.serial_number):
                 assert confirmed.json()["state"] == "done"
             while await says(served, question) is not ocsp.OCSPCertStatus.REVOKED:
                 continue

@@ -11,8 +11,8 @@ from typing import Any
 
 from chopmark.audit.events import Event
 from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
-from chopmark.audit.leaf import GENESIS, AuditKey, ChainId, StoredLeaf, Tip, make_leaf, new_chain, parse_stamp
 from chopmark.audit.ports import StoredHead
+from chopmark.audit.record import GENESIS, AuditKey, StoredRecord, StreamId, Tip, make_record, new_stream, parse_stamp
 from chopmark.audit.tree import Frontier
 from tests.unit.audit.ledger import KeySigner, Rows
 
@@ -25,124 +25,126 @@ def flipped(octets: bytes, rng: Random) -> bytes:
     return octets[:at] + bytes([octets[at] ^ (1 << rng.randrange(8))]) + octets[at + 1 :]
 
 
-def edit(rows: Rows, rng: Random, **columns: Callable[[StoredLeaf], object]) -> int:
-    at = rng.randrange(len(rows.leaves))
-    leaf = rows.leaves[at]
-    changes: dict[str, Any] = {name: change(leaf) for name, change in columns.items()}
-    rows.leaves[at] = replace(leaf, **changes)
+def edit(rows: Rows, rng: Random, **columns: Callable[[StoredRecord], object]) -> int:
+    at = rng.randrange(len(rows.records))
+    record = rows.records[at]
+    changes: dict[str, Any] = {name: change(record) for name, change in columns.items()}
+    rows.records[at] = replace(record, **changes)
     return at
 
 
 def edit_facts(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, facts=lambda leaf: '{"count":7777}')
+    edit(rows, rng, facts=lambda record: '{"count":7777}')
 
 
 def break_facts(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, facts=lambda leaf: rng.choice(["", "{", leaf.facts + " ", '{"count": 1}', "[]"]))
+    edit(rows, rng, facts=lambda record: rng.choice(["", "{", record.facts + " ", '{"count": 1}', "[]"]))
 
 
 def edit_time(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, at=lambda leaf: leaf.at[:-2] + ("1Z" if leaf.at[-2] != "1" else "2Z"))
+    edit(rows, rng, at=lambda record: record.at[:-2] + ("1Z" if record.at[-2] != "1" else "2Z"))
 
 
 def edit_event(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, event=lambda leaf: rng.choice([event.value for event in Event if event != leaf.event]))
+    edit(rows, rng, event=lambda record: rng.choice([event.value for event in Event if event != record.event]))
 
 
 def edit_mac(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, mac=lambda leaf: flipped(leaf.mac, rng))
+    edit(rows, rng, mac=lambda record: flipped(record.mac, rng))
 
 
 def edit_previous(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, previous=lambda leaf: flipped(leaf.previous, rng))
+    edit(rows, rng, previous=lambda record: flipped(record.previous, rng))
 
 
 def edit_kid(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, kid=lambda leaf: "a0")
+    edit(rows, rng, kid=lambda record: "a0")
 
 
 def edit_version(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, version=lambda leaf: leaf.version + 100)
+    edit(rows, rng, version=lambda record: record.version + 100)
 
 
 def move_to_another_chain(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, chain=lambda leaf: "ORDERX")
+    edit(rows, rng, chain=lambda record: "ORDERX")
 
 
 def edit_the_newest_of_a_chain_and_its_row(rows: Rows, rng: Random) -> None:
-    newest = {leaf.chain: at for at, leaf in enumerate(rows.leaves)}
+    newest = {record.chain: at for at, record in enumerate(rows.records)}
     at = rng.choice(list(newest.values()))
-    leaf = replace(rows.leaves[at], facts='{"count":7777}')
-    rows.leaves[at] = leaf
-    set_tip(rows, Tip(ChainId(leaf.chain), leaf.version, leaf.leaf_hash()))
+    record = replace(rows.records[at], facts='{"count":7777}')
+    rows.records[at] = record
+    set_tip(rows, Tip(StreamId(record.chain), record.version, record.leaf_hash()))
 
 
 def delete_one(rows: Rows, rng: Random) -> None:
-    del rows.leaves[rng.randrange(len(rows.leaves))]
+    del rows.records[rng.randrange(len(rows.records))]
 
 
 def delete_a_sequenced_one_and_close_the_gap(rows: Rows, rng: Random) -> None:
-    victim = rng.choice([leaf for leaf in rows.leaves if leaf.index is not None])
-    rows.leaves = [
-        replace(leaf, index=leaf.index - 1) if leaf.index is not None and leaf.index > (victim.index or 0) else leaf
-        for leaf in rows.leaves
-        if leaf is not victim
+    victim = rng.choice([record for record in rows.records if record.index is not None])
+    rows.records = [
+        replace(record, index=record.index - 1)
+        if record.index is not None and record.index > (victim.index or 0)
+        else record
+        for record in rows.records
+        if record is not victim
     ]
 
 
 def delete_an_unsequenced_one(rows: Rows, rng: Random) -> None:
-    rows.leaves.remove(rng.choice([leaf for leaf in rows.leaves if leaf.index is None]))
+    rows.records.remove(rng.choice([record for record in rows.records if record.index is None]))
 
 
 def delete_a_whole_chain(rows: Rows, rng: Random) -> None:
-    chain = rng.choice([leaf.chain for leaf in rows.leaves if leaf.index is not None])
-    rows.leaves = [leaf for leaf in rows.leaves if leaf.chain != chain]
+    chain = rng.choice([record.chain for record in rows.records if record.index is not None])
+    rows.records = [record for record in rows.records if record.chain != chain]
     rows.tips = [tip for tip in rows.tips if tip.chain != chain]
 
 
 def exchange_places(rows: Rows, rng: Random) -> None:
-    one, two = rng.sample([at for at, leaf in enumerate(rows.leaves) if leaf.index is not None], 2)
-    first, second = rows.leaves[one], rows.leaves[two]
-    rows.leaves[one], rows.leaves[two] = replace(first, index=second.index), replace(second, index=first.index)
+    one, two = rng.sample([at for at, record in enumerate(rows.records) if record.index is not None], 2)
+    first, second = rows.records[one], rows.records[two]
+    rows.records[one], rows.records[two] = replace(first, index=second.index), replace(second, index=first.index)
 
 
 def exchange_unsequenced_versions(rows: Rows, rng: Random) -> None:
-    waiting = [at for at, leaf in enumerate(rows.leaves) if leaf.index is None]
-    pairs = [(a, b) for a in waiting for b in waiting if a < b and rows.leaves[a].chain == rows.leaves[b].chain]
+    waiting = [at for at, record in enumerate(rows.records) if record.index is None]
+    pairs = [(a, b) for a in waiting for b in waiting if a < b and rows.records[a].chain == rows.records[b].chain]
     one, two = rng.choice(pairs)
-    first, second = rows.leaves[one], rows.leaves[two]
-    rows.leaves[one] = replace(second, version=first.version, previous=first.previous)
-    rows.leaves[two] = replace(first, version=second.version, previous=second.previous)
+    first, second = rows.records[one], rows.records[two]
+    rows.records[one] = replace(second, version=first.version, previous=first.previous)
+    rows.records[two] = replace(first, version=second.version, previous=second.previous)
 
 
 def take_a_place_away(rows: Rows, rng: Random) -> None:
-    at = rng.choice([at for at, leaf in enumerate(rows.leaves) if leaf.index is not None])
-    rows.leaves[at] = replace(rows.leaves[at], index=None)
+    at = rng.choice([at for at, record in enumerate(rows.records) if record.index is not None])
+    rows.records[at] = replace(rows.records[at], index=None)
 
 
 def invent_one(rows: Rows, rng: Random) -> None:
-    tip = rng.choice([*rows.tips, new_chain(ChainId("ORDERX"))])
-    at = parse_stamp(rows.leaves[-1].at)
-    leaf = make_leaf(tip, rng.choice(list(Event)), {}, at, FOREIGN).stored()
-    rows.leaves.append(leaf)
-    set_tip(rows, Tip(tip.chain, leaf.version, leaf.leaf_hash()))
+    tip = rng.choice([*rows.tips, new_stream(StreamId("ORDERX"))])
+    at = parse_stamp(rows.records[-1].at)
+    record = make_record(tip, rng.choice(list(Event)), {}, at, FOREIGN).stored()
+    rows.records.append(record)
+    set_tip(rows, Tip(tip.chain, record.version, record.leaf_hash()))
 
 
 def invent_a_place(rows: Rows, rng: Random) -> None:
     size = max(head.size for head in rows.stored_heads)
     invent_one(rows, rng)
-    rows.leaves[-1] = replace(rows.leaves[-1], index=rng.randrange(size + 1))
+    rows.records[-1] = replace(rows.records[-1], index=rng.randrange(size + 1))
 
 
 def repeat_one(rows: Rows, rng: Random) -> None:
-    rows.leaves.append(replace(rng.choice(rows.leaves), index=None))
+    rows.records.append(replace(rng.choice(rows.records), index=None))
 
 
 def cut_the_end(rows: Rows, rng: Random) -> None:
     """Cut the last leaves of the tree, with chain rows that fit what is left."""
     size = max(head.size for head in rows.stored_heads)
     left = rng.randrange(size)
-    rows.leaves = [leaf for leaf in rows.leaves if leaf.index is not None and leaf.index < left]
+    rows.records = [record for record in rows.records if record.index is not None and record.index < left]
     fit_tips(rows)
 
 
@@ -150,22 +152,22 @@ def cut_rows_and_heads_together(rows: Rows, rng: Random) -> None:
     """Go back to how everything looked at an earlier head, as an old copy of the database does."""
     sizes = sorted(head.size for head in rows.stored_heads)
     left = rng.choice([0, *sizes[:-1]])
-    rows.leaves = [leaf for leaf in rows.leaves if leaf.index is not None and leaf.index < left]
+    rows.records = [record for record in rows.records if record.index is not None and record.index < left]
     rows.stored_heads = [head for head in rows.stored_heads if head.size <= left]
     fit_tips(rows)
 
 
 def rewrite_everything_with_own_keys(rows: Rows, rng: Random) -> None:
-    """Edit one leaf and make every later chain link, tree, head and chain row agree with it."""
-    victim = rng.randrange(len(rows.leaves))
+    """Edit one record and make every later chain link, tree, head and chain row agree with it."""
+    victim = rng.randrange(len(rows.records))
     tips: dict[str, bytes] = {}
-    for at, leaf in enumerate(rows.leaves):
-        facts = '{"count":7777}' if at == victim else leaf.facts
-        changed = replace(leaf, previous=tips.get(leaf.chain, GENESIS), facts=facts)
-        if changed != leaf:
+    for at, record in enumerate(rows.records):
+        facts = '{"count":7777}' if at == victim else record.facts
+        changed = replace(record, previous=tips.get(record.chain, GENESIS), facts=facts)
+        if changed != record:
             changed = replace(changed, mac=FOREIGN.mac(changed.canonical()))
-        rows.leaves[at] = changed
-        tips[leaf.chain] = changed.leaf_hash()
+        rows.records[at] = changed
+        tips[record.chain] = changed.leaf_hash()
     fit_tips(rows)
     resign(rows, KeySigner())
 
@@ -173,7 +175,7 @@ def rewrite_everything_with_own_keys(rows: Rows, rng: Random) -> None:
 def resign(rows: Rows, signer: KeySigner) -> None:
     """Make heads of the same sizes anew over the rows as they are."""
     old = sorted(rows.stored_heads, key=lambda head: head.size)
-    hashes = [leaf.leaf_hash() for leaf in sorted_leaves(rows)]
+    hashes = [record.leaf_hash() for record in sorted_leaves(rows)]
     rows.stored_heads, frontier, previous = [], Frontier(), FIRST_HEAD
     for stored in old:
         draft = decode_head(stored.line).draft
@@ -224,7 +226,7 @@ def edit_a_chain_row(rows: Rows, rng: Random) -> None:
 
 
 def invent_a_chain_row(rows: Rows, rng: Random) -> None:
-    rows.tips.append(Tip(ChainId("ORDERX"), 1, bytes(32)))
+    rows.tips.append(Tip(StreamId("ORDERX"), 1, bytes(32)))
 
 
 def exchange_chain_rows(rows: Rows, rng: Random) -> None:
@@ -233,8 +235,8 @@ def exchange_chain_rows(rows: Rows, rng: Random) -> None:
     set_tip(rows, replace(two, chain=one.chain))
 
 
-def sorted_leaves(rows: Rows) -> list[StoredLeaf]:
-    return sorted((leaf for leaf in rows.leaves if leaf.index is not None), key=lambda leaf: leaf.index or 0)
+def sorted_leaves(rows: Rows) -> list[StoredRecord]:
+    return sorted((record for record in rows.records if record.index is not None), key=lambda record: record.index or 0)
 
 
 def set_tip(rows: Rows, tip: Tip) -> None:
@@ -244,8 +246,8 @@ def set_tip(rows: Rows, tip: Tip) -> None:
 
 
 def fit_tips(rows: Rows) -> None:
-    newest = {leaf.chain: leaf for leaf in rows.leaves}
-    rows.tips = [Tip(ChainId(chain), leaf.version, leaf.leaf_hash()) for chain, leaf in newest.items()]
+    newest = {record.chain: record for record in rows.records}
+    rows.tips = [Tip(StreamId(chain), record.version, record.leaf_hash()) for chain, record in newest.items()]
 
 
 TAMPERINGS: tuple[Callable[[Rows, Random], None], ...] = (

@@ -17,7 +17,7 @@ from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Report
 from chopmark.audit.head import encode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId
+from chopmark.audit.record import AuditKey, AuditKeys, StreamId
 from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.verify import examine, standard_parts, verify
 from tests.property.audit import tampering
@@ -29,7 +29,7 @@ EXAMPLES = int(os.environ.get("CHOPMARK_TAMPER_EXAMPLES", "50"))
 KEY = AuditKey("a1", bytes(range(32)))
 KEYS = AuditKeys([KEY])
 SIGNER = KeySigner()
-CHAINS = [ChainId("ORDERA"), ChainId("ORDERB"), ChainId("customer:A-1"), ChainId("stranger:0f")]
+CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), StreamId("stranger:0f")]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class World:
 
 
 def a_world(seed: int) -> World:
-    """Three to six heads over two to four chains; at least two leaves of one chain still wait."""
+    """Three to six heads over two to four chains; at least two records of one chain still wait."""
     return asyncio.run(_written(Random(seed)))
 
 
@@ -151,7 +151,7 @@ def test_untouched_rows_and_their_export_give_no_finding(seed):
     world = a_world(seed)
     report = world.verify(world.rows)
     assert report.findings == ()
-    assert report.leaves == len(world.rows.leaves)
+    assert report.records == len(world.rows.records)
     export = asyncio.run(through_an_export(world.rows))
     assert asyncio.run(verify(export, KEYS, [SIGNER.public_key], world.file, world.now)) == report
 

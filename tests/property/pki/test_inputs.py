@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from chopmark.core.refusal import Refusal
 from chopmark.keys.adapter import as_private_key
-from chopmark.pki import csr, fitness, ocsp, proof
+from chopmark.pki import csr, ocsp, proof
+from chopmark.pki import key_checks as fitness
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.draft import make_serial
 from chopmark.pki.path import chain_findings

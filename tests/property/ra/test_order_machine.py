@@ -20,7 +20,7 @@ from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, Step
 from chopmark.ra.policy import TW_BROKER
 
 START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
-APPROVED = {OrderState.CODED, OrderState.CHECKED}
+APPROVED = {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
 
 
 class OrderMachine(RuleBasedStateMachine):
@@ -66,14 +66,14 @@ class OrderMachine(RuleBasedStateMachine):
     def the_code_is_right(self) -> None:
         order = self.counted
         if order.require(Step.CHANNEL) is None:
-            self.order = replace(order, state=OrderState.CODED, coded_at=self.now, checked_at=None)
+            self.order = replace(order, state=OrderState.CODE_VERIFIED, coded_at=self.now, checked_at=None)
             self.code_at, self.date_at = self.now, None
 
     @rule()
     def the_birth_date_is_right(self) -> None:
         order = self.counted
         if order.require(Step.BIRTH_DATE) is None:
-            self.order = replace(order, state=OrderState.CHECKED, checked_at=self.now)
+            self.order = replace(order, state=OrderState.BIRTH_DATE_VERIFIED, checked_at=self.now)
             self.date_at = self.now
 
     @rule()
@@ -103,7 +103,7 @@ class OrderMachine(RuleBasedStateMachine):
             assert self.order.state is OrderState.ISSUED
             self.order = replace(self.order, state=OrderState.ACTIVE)
 
-    @rule(end=st.sampled_from([OrderState.CANCELLED, OrderState.HELD, OrderState.REFUSED]))
+    @rule(end=st.sampled_from([OrderState.CANCELLED, OrderState.LOCKED, OrderState.REFUSED]))
     def it_is_ended(self, end: OrderState) -> None:
         if self.counted.live and self.order.state in BEFORE_SUBMISSION:
             self.order = replace(self.counted, state=end)

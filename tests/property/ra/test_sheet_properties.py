@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chopmark.core.refusal import Refusal
-from chopmark.ra.sheet import Column, Header, Row, check_cells, check_line, email_address, parse_header
+from chopmark.ra.customer_import.sheet import Column, Header, Row, check_cells, check_line, email_address, parse_header
 from chopmark.tw.email import parse_email
 
 TODAY = date(2026, 7, 15)

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head, decode_head, encode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKey, ChainId, Leaf, StoredLeaf, Tip, make_leaf, new_chain, next_tip
 from chopmark.audit.ports import Batch, Lease, StoredAnchor, StoredHead
+from chopmark.audit.record import AuditKey, AuditRecord, StoredRecord, StreamId, Tip, make_record, new_stream, next_tip
 from chopmark.audit.tree import Frontier
 
 START = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
@@ -21,22 +21,24 @@ START = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
 class Rows:
     """Every row of the audit tables, and a Source over them."""
 
-    leaves: list[StoredLeaf] = field(default_factory=list)
+    records: list[StoredRecord] = field(default_factory=list)
     tips: list[Tip] = field(default_factory=list)
     stored_heads: list[StoredHead] = field(default_factory=list)
     stored_anchors: list[StoredAnchor] = field(default_factory=list)
 
     def copy(self) -> "Rows":
-        return Rows(list(self.leaves), list(self.tips), list(self.stored_heads), list(self.stored_anchors))
+        return Rows(list(self.records), list(self.tips), list(self.stored_heads), list(self.stored_anchors))
 
-    async def sequenced(self) -> AsyncIterator[StoredLeaf]:
-        for leaf in sorted((leaf for leaf in self.leaves if leaf.index is not None), key=lambda leaf: leaf.index or 0):
-            yield leaf
+    async def sequenced(self) -> AsyncIterator[StoredRecord]:
+        for record in sorted(
+            (record for record in self.records if record.index is not None), key=lambda record: record.index or 0
+        ):
+            yield record
 
-    async def unsequenced(self) -> AsyncIterator[StoredLeaf]:
-        for leaf in self.leaves:
-            if leaf.index is None:
-                yield leaf
+    async def unsequenced(self) -> AsyncIterator[StoredRecord]:
+        for record in self.records:
+            if record.index is None:
+                yield record
 
     async def chains(self) -> AsyncIterator[Tip]:
         for tip in self.tips:
@@ -81,24 +83,24 @@ class MemoryHeads:
 
 
 class MemoryLedger:
-    """Implements `audit.ports.Ledger`; `append` stands for the store calls that write leaves."""
+    """Implements `audit.ports.Ledger`; `append` stands for the store calls that write records."""
 
     def __init__(self, key: AuditKey) -> None:
         self.rows = Rows()
         self.key = key
         self.lease: Lease | None = None
 
-    def append(self, chain: ChainId, event: Event, at: datetime, **facts: str | int | bool | None) -> Leaf:
+    def append(self, chain: StreamId, event: Event, at: datetime, **facts: str | int | bool | None) -> AuditRecord:
         tip = self._tip(chain)
-        leaf = make_leaf(tip, event, facts, at, self.key)
-        self.rows.leaves.append(leaf.stored())
-        self.rows.tips = [old for old in self.rows.tips if old.chain != chain] + [next_tip(leaf)]
-        return leaf
+        record = make_record(tip, event, facts, at, self.key)
+        self.rows.records.append(record.stored())
+        self.rows.tips = [old for old in self.rows.tips if old.chain != chain] + [next_tip(record)]
+        return record
 
-    def _tip(self, chain: ChainId) -> Tip:
-        return next((tip for tip in self.rows.tips if tip.chain == chain), new_chain(chain))
+    def _tip(self, chain: StreamId) -> Tip:
+        return next((tip for tip in self.rows.tips if tip.chain == chain), new_stream(chain))
 
-    async def tip(self, chain: ChainId) -> Tip:
+    async def tip(self, chain: StreamId) -> Tip:
         return self._tip(chain)
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
@@ -114,8 +116,8 @@ class MemoryLedger:
         self.lease = Lease(holder, fencing, now + ttl)
         return self.lease
 
-    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
-        return [leaf for leaf in self.rows.leaves if leaf.index is None][:limit]
+    async def unsequenced(self, limit: int) -> list[StoredRecord]:
+        return [record for record in self.rows.records if record.index is None][:limit]
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         if not self.rows.stored_heads:
@@ -131,8 +133,9 @@ class MemoryLedger:
         if self.lease is None or self.lease.fencing != lease.fencing or size != batch.old_size:
             return False
         places = {(placed.chain, placed.version): placed.index for placed in batch.placed}
-        self.rows.leaves = [
-            replace(leaf, index=places.get((leaf.chain, leaf.version), leaf.index)) for leaf in self.rows.leaves
+        self.rows.records = [
+            replace(record, index=places.get((record.chain, record.version), record.index))
+            for record in self.rows.records
         ]
         stored = StoredHead(batch.head.size, encode_head(batch.head), batch.frontier.to_bytes())
         self.rows.stored_heads.append(stored)

@@ -7,9 +7,9 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.head import Head, HeadDraft, decode_head, encode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.ports import StoredHead
+from chopmark.audit.record import AuditKey, AuditKeys, StreamId
 from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import Files, stand, succeed
@@ -17,7 +17,7 @@ from chopmark.audit.verify import verify
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))
-ORDER = ChainId("ORDERA")
+ORDER = StreamId("ORDERA")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Leaves: canonical bytes, MAC, hash, chaining, and what a leaf may say."""
+"""Leaves: canonical bytes, MAC, hash, chaining, and what a record may say."""
 
 import hashlib
 import hmac
@@ -11,16 +11,16 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import FACTS, LONGEST, clean_facts
-from chopmark.audit.leaf import (
+from chopmark.audit.record import (
     GENESIS,
     AuditKey,
     AuditKeys,
-    ChainId,
-    customer_chain,
+    StreamId,
+    customer_stream,
     encode,
     leaf_hash,
-    make_leaf,
-    new_chain,
+    make_record,
+    new_stream,
     next_tip,
     staff_chain,
     stamp,
@@ -29,58 +29,58 @@ from chopmark.core.types import CustomerId
 
 KEY = AuditKey("a1", bytes(range(32)))
 AT = datetime(2026, 3, 2, 9, 30, 15, 123_999, tzinfo=timezone(timedelta(hours=8)))
-CHAIN = ChainId("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+CHAIN = StreamId("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def a_leaf(**facts):
-    return make_leaf(new_chain(CHAIN), Event.RA_ORDER_OPENED, facts, AT, KEY)
+def a_record(**facts):
+    return make_record(new_stream(CHAIN), Event.RA_ORDER_OPENED, facts, AT, KEY)
 
 
 def test_the_canonical_bytes_are_sorted_json_without_spaces_or_mac():
-    leaf = a_leaf(operation="rekey", attempt=1)
-    assert encode(leaf) == (
+    record = a_record(operation="rekey", attempt=1)
+    assert encode(record) == (
         b'{"at":"2026-03-02T01:30:15.123Z","chain":"ABCDEFGHIJKLMNOPQRSTUVWXYZ","event":"ra:order:opened",'
         b'"facts":{"attempt":1,"operation":"rekey"},"kid":"a1","previous":"' + b"0" * 64 + b'","version":1}'
     )
 
 
 def test_the_mac_is_hmac_sha256_over_label_and_bytes_and_the_hash_covers_both():
-    leaf = a_leaf(operation="rekey")
-    mac = hmac.new(bytes(range(32)), b"chopmark-leaf-1\n" + encode(leaf), hashlib.sha256).digest()
-    assert leaf.mac == mac
-    assert leaf_hash(leaf) == hashlib.sha256(b"\x00" + encode(leaf) + mac).digest()
+    record = a_record(operation="rekey")
+    mac = hmac.new(bytes(range(32)), b"chopmark-leaf-1\n" + encode(record), hashlib.sha256).digest()
+    assert record.mac == mac
+    assert leaf_hash(record) == hashlib.sha256(b"\x00" + encode(record) + mac).digest()
 
 
 def test_a_leaf_names_the_one_before_it():
-    first = a_leaf()
-    second = make_leaf(next_tip(first), Event.RA_KEY_BOUND, {}, AT, KEY)
+    first = a_record()
+    second = make_record(next_tip(first), Event.RA_KEY_BOUND, {}, AT, KEY)
     assert (first.version, first.previous) == (1, GENESIS)
     assert (second.version, second.previous) == (2, leaf_hash(first))
     assert second.leaf_id == f"{CHAIN}@2"
 
 
 def test_a_stored_leaf_comes_back_as_it_was():
-    leaf = a_leaf(field="統一編號", count=3, reason=None, role=True)
-    assert leaf.stored().leaf() == leaf
-    assert leaf.at == datetime(2026, 3, 2, 1, 30, 15, 123_000, tzinfo=UTC)
-    assert "統一編號" in leaf.stored().facts
+    record = a_record(field="統一編號", count=3, reason=None, role=True)
+    assert record.stored().record() == record
+    assert record.at == datetime(2026, 3, 2, 1, 30, 15, 123_000, tzinfo=UTC)
+    assert "統一編號" in record.stored().facts
 
 
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="aware"):
         stamp(AT.replace(tzinfo=None))
     with pytest.raises(ValueError, match="aware"):
-        make_leaf(new_chain(CHAIN), Event.RA_ORDER_OPENED, {}, AT.replace(tzinfo=None), KEY)
+        make_record(new_stream(CHAIN), Event.RA_ORDER_OPENED, {}, AT.replace(tzinfo=None), KEY)
 
 
 @pytest.mark.parametrize("chain", ["", "a b", "a\nb", "order@1", "x" * 101, ":a"])
 def test_a_malformed_chain_id_is_refused(chain):
     with pytest.raises(ValueError, match="chain id"):
-        make_leaf(new_chain(ChainId(chain)), Event.RA_ORDER_OPENED, {}, AT, KEY)
+        make_record(new_stream(StreamId(chain)), Event.RA_ORDER_OPENED, {}, AT, KEY)
 
 
 def test_chains_of_persons_carry_their_kind():
-    assert customer_chain(CustomerId("A-1")) == "customer:A-1"
+    assert customer_stream(CustomerId("A-1")) == "customer:A-1"
     assert staff_chain("lin") == "staff:lin"
 
 
@@ -144,16 +144,16 @@ MALFORMED: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("column", "value"), [(name, value) for name, values in MALFORMED.items() for value in values])
 def test_a_malformed_column_is_a_value_error_and_nothing_else(column, value):
-    broken = replace(a_leaf(count=1).stored(), **{column: value})
+    broken = replace(a_record(count=1).stored(), **{column: value})
     with pytest.raises(ValueError, match=r".+"):
         broken.leaf_hash()
 
 
 def test_an_unknown_event_has_bytes_and_no_typed_leaf():
-    odd = replace(a_leaf().stored(), event="ra:order:danced")
+    odd = replace(a_record().stored(), event="ra:order:danced")
     assert json.loads(odd.canonical())["event"] == "ra:order:danced"
     with pytest.raises(ValueError, match="danced"):
-        odd.leaf()
+        odd.record()
 
 
 def test_an_audit_key_is_long_enough_named_and_never_shown():

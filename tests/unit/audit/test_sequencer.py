@@ -7,14 +7,14 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.head import FIRST_HEAD, decode_head, head_hash, verify_head
-from chopmark.audit.leaf import AuditKey, ChainId
+from chopmark.audit.record import AuditKey, StreamId
 from chopmark.audit.sequencer import LedgerBehind, LedgerBroken, sequence_once
 from chopmark.audit.tree import Frontier, root_of
 from chopmark.audit.verify import verify
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger
 
 SIGNER = KeySigner()
-A, B = ChainId("ORDERA"), ChainId("ORDERB")
+A, B = StreamId("ORDERA"), StreamId("ORDERB")
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ async def test_waiting_leaves_get_their_places_and_a_signed_head(ledger):
     heads = MemoryHeads()
     write(ledger, A, B, A)
     assert await run(ledger, heads) == 3
-    assert [leaf.index for leaf in ledger.rows.leaves] == [0, 1, 2]
+    assert [record.index for record in ledger.rows.records] == [0, 1, 2]
     (head,) = head_lines(ledger)
-    assert head.root == root_of(leaf.leaf_hash() for leaf in ledger.rows.leaves)
+    assert head.root == root_of(record.leaf_hash() for record in ledger.rows.records)
     assert head.draft.previous == FIRST_HEAD
     assert verify_head(head, [SIGNER.public_key])
     assert heads.heads == [head]
@@ -107,7 +107,7 @@ async def test_a_head_that_a_full_disk_kept_out_of_the_file_gets_there_before_th
     write(ledger, A)
     with pytest.raises(OSError, match="no space"):
         await run(ledger, heads)
-    assert [leaf.index for leaf in ledger.rows.leaves] == [0, None]
+    assert [record.index for record in ledger.rows.records] == [0, None]
     heads.full = False
     assert await run(ledger, heads) == 1
     assert heads.heads == head_lines(ledger)
@@ -164,7 +164,7 @@ async def test_a_tampered_frontier_or_waiting_leaf_stops_the_sequencer(ledger):
     with pytest.raises(LedgerBroken, match="frontier"):
         await run(ledger, heads)
     ledger.rows = good
-    ledger.rows.leaves[1] = type(good.leaves[1])("ORDERA", 2, b"", "", "", "", "", b"")
+    ledger.rows.records[1] = type(good.records[1])("ORDERA", 2, b"", "", "", "", "", b"")
     with pytest.raises(LedgerBroken, match="ORDERA@2"):
         await run(ledger, heads)
 

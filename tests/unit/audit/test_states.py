@@ -6,8 +6,8 @@ from chopmark.audit.checks import see
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.findings import Code, Finding
-from chopmark.audit.leaf import AuditKey, ChainId, make_leaf, new_chain
 from chopmark.audit.ports import CertificateRow, FailureRow, HoldingRow
+from chopmark.audit.record import AuditKey, StreamId, make_record, new_stream
 from chopmark.audit.states import FailureLimit, Rules, StateCheck
 from tests.unit.audit.ledger import START
 
@@ -29,11 +29,11 @@ RULES = Rules(
 
 def told(*steps: tuple[Event, timedelta]) -> StateCheck:
     """The check after these steps of one order, each so long after the start."""
-    check, chain = StateCheck(RULES), ChainId("ORDER")
+    check, chain = StateCheck(RULES), StreamId("ORDER")
     for event, after in ((Event.RA_ORDER_OPENED, timedelta()), *steps):
         facts = {"customer": "C1", "operation": "enrol"} if event is Event.RA_ORDER_OPENED else {"channel": "mobile"}
-        leaf = make_leaf(new_chain(chain), event, facts, START + after, KEY)
-        assert list(check.leaf(see(leaf.stored()))) == []
+        record = make_record(new_stream(chain), event, facts, START + after, KEY)
+        assert list(check.record(see(record.stored()))) == []
     return check
 
 
@@ -89,7 +89,7 @@ def test_a_row_that_is_worse_off_than_its_records_is_no_finding() -> None:
 
 
 def test_a_code_whose_record_names_the_login_is_counted_for_all_channels_together() -> None:
-    check, chain = StateCheck(RULES), ChainId("ORDER")
+    check, chain = StateCheck(RULES), StreamId("ORDER")
     charged: dict[str, Fact] = {"channel": "mobile", "login": "L"}
     steps: list[tuple[Event, dict[str, Fact]]] = [
         (Event.RA_ORDER_OPENED, {"customer": "C1", "operation": "enrol"}),
@@ -97,6 +97,6 @@ def test_a_code_whose_record_names_the_login_is_counted_for_all_channels_togethe
         (Event.RA_CODE_CHARGED, {**charged, "channel": "email"}),
     ]
     for event, facts in steps:
-        leaf = make_leaf(new_chain(chain), event, facts, START, KEY)
-        assert list(check.leaf(see(leaf.stored()))) == []
+        record = make_record(new_stream(chain), event, facts, START, KEY)
+        assert list(check.record(see(record.stored()))) == []
     assert codes(check, FailureRow("C1", "code", START, 1, 2, held=False)) == [Code.FAILURES_LOWERED]

@@ -11,9 +11,9 @@ from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.head import FIRST_HEAD, Head, Lost, decode_head, encode_head, head_hash, verify_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKeys
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.ports import StoredHead
+from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import lines
 from chopmark.audit.sequencer import LedgerBehind, LedgerBroken
 from chopmark.audit.standing import Behind
@@ -62,7 +62,7 @@ async def test_the_successor_is_over_all_that_waits_however_much_that_is() -> No
     made = await world.succeed()
     assert made is not None
     assert made.size == 1 + 1200 + 1
-    assert [leaf for leaf in world.rows.leaves if leaf.index is None] == []
+    assert [record for record in world.rows.records if record.index is None] == []
 
 
 async def test_a_database_that_has_no_head_at_all_has_a_base_of_zeros() -> None:
@@ -309,7 +309,7 @@ async def test_a_second_cut_behind_the_successor_is_an_error() -> None:
 
 async def test_the_kept_tree_may_not_be_rewritten_under_cover_of_the_loss() -> None:
     world = await once_restored()
-    world.rows.leaves[0] = replace(world.rows.leaves[0], facts='{"count":7}')
+    world.rows.records[0] = replace(world.rows.records[0], facts='{"count":7}')
     assert Code.ROOT_WRONG in errors(await world.verify())
     assert Code.FILE_ROOT_WRONG in errors(await world.verify())
 

@@ -11,15 +11,15 @@ from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import MOST_FINDINGS, Code, Level
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.leaf import AuditKey, AuditKeys, ChainId, Tip
 from chopmark.audit.ports import StoredHead, Unreadable
+from chopmark.audit.record import AuditKey, AuditKeys, StreamId, Tip
 from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.verify import verify
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))
 SIGNER = KeySigner()
-A, B = ChainId("ORDERA"), ChainId("ORDERB")
+A, B = StreamId("ORDERA"), StreamId("ORDERB")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_untouched_records_are_sound_and_counted(world):
     report = await check(ledger.rows, file=heads.lines())
     assert report.findings == ()
     assert report.sound
-    assert (report.leaves, report.size, report.chains, report.heads) == (6, 4, 2, 2)
+    assert (report.records, report.size, report.chains, report.heads) == (6, 4, 2, 2)
     assert (report.macs_checked, report.file_checked) == (True, True)
 
 
@@ -64,7 +64,7 @@ async def test_what_was_not_given_is_said_to_be_unchecked(world):
 
 async def test_an_edited_leaf_of_the_tree_shows_in_mac_link_and_root(world):
     rows = world[0].rows
-    rows.leaves[0] = replace(rows.leaves[0], event="ra:order:cancelled")
+    rows.records[0] = replace(rows.records[0], event="ra:order:cancelled")
     report = await check(rows)
     assert codes(report) == [Code.MAC_WRONG, Code.CHAIN_LINK_WRONG, Code.ROOT_WRONG]
     assert report.findings[0].place == "index 0 (ORDERA@1)"
@@ -73,19 +73,19 @@ async def test_an_edited_leaf_of_the_tree_shows_in_mac_link_and_root(world):
 
 async def test_an_edited_leaf_shows_even_to_an_auditor_without_audit_keys(world):
     rows = world[0].rows
-    rows.leaves[3] = replace(rows.leaves[3], facts='{"count":1}')
+    rows.records[3] = replace(rows.records[3], facts='{"count":1}')
     assert codes(await check(rows, keys=())) == [Code.ROOT_WRONG, Code.CHAIN_TIP_WRONG]
 
 
 async def test_a_deleted_leaf_leaves_a_gap_in_tree_and_chain(world):
     rows = world[0].rows
-    del rows.leaves[0]
+    del rows.records[0]
     assert codes(await check(rows)) == [Code.INDEX_MISSING, Code.CHAIN_GAP]
 
 
 async def test_a_deleted_waiting_leaf_leaves_a_gap_in_its_chain(world):
     rows = world[0].rows
-    del rows.leaves[4]
+    del rows.records[4]
     report = await check(rows)
     assert codes(report) == [Code.CHAIN_GAP]
     assert report.findings[0].place == "ORDERA@4"
@@ -93,7 +93,7 @@ async def test_a_deleted_waiting_leaf_leaves_a_gap_in_its_chain(world):
 
 async def test_rows_cut_without_their_heads_show_in_the_newest_head(world):
     rows = world[0].rows
-    rows.leaves = rows.leaves[:2] + rows.leaves[4:]
+    rows.records = rows.records[:2] + rows.records[4:]
     rows.tips = [tip for tip in rows.tips if tip.chain == A]
     assert codes(await check(rows)) == [Code.TREE_CUT]
 
@@ -101,7 +101,7 @@ async def test_rows_cut_without_their_heads_show_in_the_newest_head(world):
 async def test_rows_and_heads_cut_together_show_in_the_heads_file_alone(world):
     ledger, heads = world
     rows = ledger.rows
-    rows.leaves = rows.leaves[:2] + rows.leaves[4:]
+    rows.records = rows.records[:2] + rows.records[4:]
     rows.tips = [tip for tip in rows.tips if tip.chain == A]
     rows.stored_heads = rows.stored_heads[:1]
     assert (await check(rows)).sound
@@ -110,8 +110,8 @@ async def test_rows_and_heads_cut_together_show_in_the_heads_file_alone(world):
 
 async def test_an_old_copy_that_was_continued_with_the_real_keys_shows_in_the_heads_file(world):
     ledger, heads = world
-    ledger.rows = Rows(ledger.rows.leaves[:2], [], ledger.rows.stored_heads[:1])
-    ledger.rows.tips = [Tip(A, 2, ledger.rows.leaves[1].leaf_hash())]
+    ledger.rows = Rows(ledger.rows.records[:2], [], ledger.rows.stored_heads[:1])
+    ledger.rows.tips = [Tip(A, 2, ledger.rows.records[1].leaf_hash())]
     for _ in range(2):
         ledger.append(A, Event.RA_ORDER_CANCELLED, START)
     await sequence_once(ledger, SIGNER, MemoryHeads(), now=START, holder="one")
@@ -121,8 +121,8 @@ async def test_an_old_copy_that_was_continued_with_the_real_keys_shows_in_the_he
 
 async def test_the_newest_young_leaf_cut_together_with_its_chain_row_is_the_one_thing_not_seen(world):
     rows = world[0].rows
-    rows.leaves.pop()
-    rows.tips = [Tip(A, 3, rows.leaves[-1].leaf_hash()) if tip.chain == A else tip for tip in rows.tips]
+    rows.records.pop()
+    rows.tips = [Tip(A, 3, rows.records[-1].leaf_hash()) if tip.chain == A else tip for tip in rows.tips]
     assert (await check(rows, file=world[1].lines())).sound
 
 
@@ -166,7 +166,7 @@ async def test_leaves_with_places_and_no_head_over_them_are_found(world):
 
 async def test_columns_of_a_wrong_type_are_findings_and_no_crash(world):
     rows = world[0].rows
-    rows.leaves[5] = replace(rows.leaves[5], at=None, facts=7, version="4", mac="x")
+    rows.records[5] = replace(rows.records[5], at=None, facts=7, version="4", mac="x")
     wrong: Any = None
     text: Any = "four"
     rows.stored_heads[0] = StoredHead(2, wrong)
@@ -182,7 +182,7 @@ async def test_a_row_that_the_store_could_not_read_is_a_finding(world):
             yield Unreadable("row 9", "a column holds no text")
 
     rows = world[0].rows
-    report = await check(Torn(rows.leaves, rows.tips, rows.stored_heads))
+    report = await check(Torn(rows.records, rows.tips, rows.stored_heads))
     assert codes(report)[0] == Code.RECORD_MALFORMED
     assert report.findings[0].place == "row 9"
 
@@ -192,7 +192,7 @@ async def test_an_event_that_only_a_newer_release_knows_is_a_warning(world):
     known = ledger.append(B, Event.RA_CODE_RIGHT, START).stored()
     odd = replace(known, event="ra:order:danced")
     odd = replace(odd, mac=KEY.mac(odd.canonical()))
-    ledger.rows.leaves[-1] = odd
+    ledger.rows.records[-1] = odd
     ledger.rows.tips[-1] = Tip(B, odd.version, odd.leaf_hash())
     report = await check(ledger.rows)
     assert codes(report) == [Code.EVENT_UNKNOWN]
@@ -200,8 +200,8 @@ async def test_an_event_that_only_a_newer_release_knows_is_a_warning(world):
 
 
 async def test_findings_are_bounded_and_the_rest_is_counted():
-    leaves = [replace(MemoryLedger(KEY).append(A, Event.RA_KEY_BOUND, START).stored(), mac=b"")] * (MOST_FINDINGS + 5)
-    report = await check(Rows(leaves))
+    records = [replace(MemoryLedger(KEY).append(A, Event.RA_KEY_BOUND, START).stored(), mac=b"")] * (MOST_FINDINGS + 5)
+    report = await check(Rows(records))
     assert (len(report.findings), report.omitted, report.sound) == (MOST_FINDINGS, 5, False)
 
 
@@ -252,7 +252,7 @@ async def test_a_damaged_export_says_what_is_wrong(world, damage, why):
 
 async def test_an_export_carries_what_a_tampered_row_holds_to_the_verifier(world):
     rows = world[0].rows
-    rows.leaves[5] = replace(rows.leaves[5], at=None, facts=b"\x00", mac="zz")
+    rows.records[5] = replace(rows.records[5], at=None, facts=b"\x00", mac="zz")
     wrong: Any = None
     text: Any = "zz"
     rows.stored_heads[0] = StoredHead(2, wrong, text)

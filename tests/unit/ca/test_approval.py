@@ -7,17 +7,17 @@ import pytest
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
-from chopmark.audit.leaf import AuditKey, AuditKeys, StoredLeaf, make_leaf, new_chain, next_tip, order_chain
-from chopmark.ca.approval import MARGIN, Approval, Distrust, Terms, differs, judge
-from chopmark.ca.ports import Wish
+from chopmark.audit.record import AuditKey, AuditKeys, StoredRecord, make_record, new_stream, next_tip, order_stream
+from chopmark.ca.approval import MARGIN, Approval, ApprovalTerms, Distrust, differs, judge
+from chopmark.ca.ports import IssuanceRequest
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.pki import csr
-from tests.approved import LOGIN, Step, changed, leaves, steps, stored
+from tests.approved import LOGIN, Step, changed, records, steps, stored
 
 KEY = AuditKey("audit-1", bytes(range(32)))
 LIFE = timedelta(minutes=10)
-TERMS = Terms(AuditKeys([KEY]), LIFE, timedelta(hours=24))
+TERMS = ApprovalTerms(AuditKeys([KEY]), LIFE, timedelta(hours=24))
 ORDER = OrderId("A" * 26)
 NOW = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 CUSTOMER = ClientKey.generate()
@@ -30,19 +30,19 @@ PROVED: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": LOGIN, "evid
 PROVED_ELSEWHERE: Step = (Event.RA_KEY_PROVED, {"spki_sha256": SPKI, "login": "L", "evidence": "signature"})
 
 
-def records(told: list[Step], key: AuditKey = KEY) -> tuple[StoredLeaf, ...]:
-    return stored(leaves(ORDER, told, NOW, key))
+def sealed(told: list[Step], key: AuditKey = KEY) -> tuple[StoredRecord, ...]:
+    return stored(records(ORDER, told, NOW, key))
 
 
 def judged(told: list[Step], *, past: bool = False) -> Approval | Distrust:
-    return judge(ORDER, records(told), TERMS, past=past)
+    return judge(ORDER, sealed(told), TERMS, past=past)
 
 
-def timed(minutes: list[float]) -> tuple[StoredLeaf, ...]:
+def timed(minutes: list[float]) -> tuple[StoredRecord, ...]:
     """The steps, each so many minutes after the first."""
-    tip, made = new_chain(order_chain(ORDER)), []
+    tip, made = new_stream(order_stream(ORDER)), []
     for (event, facts), late in zip(STEPS, minutes, strict=True):
-        made.append(make_leaf(tip, event, facts, NOW + timedelta(minutes=late), KEY))
+        made.append(make_record(tip, event, facts, NOW + timedelta(minutes=late), KEY))
         tip = next_tip(made[-1])
     return stored(made)
 
@@ -160,10 +160,10 @@ def test_where_codes_on_both_contacts_are_asked_both_are_demanded_of_one_login()
 def waited(minutes: float, *between: Step, announced: Step = CODE) -> Approval | Distrust:
     """What comes of an order that waits, whose code was right so many minutes after the one that announced it."""
     told: list[Step] = [(OPENED[0], {**OPENED[1], "checks": "delay"}), BOUND, announced, *between, CODE, SUBMITTED]
-    tip, made = new_chain(order_chain(ORDER)), []
+    tip, made = new_stream(order_stream(ORDER)), []
     for place, (event, facts) in enumerate(told):
         at = NOW + timedelta(minutes=minutes if place >= len(told) - 2 else 0)
-        made.append(make_leaf(tip, event, facts, at, KEY))
+        made.append(make_record(tip, event, facts, at, KEY))
         tip = next_tip(made[-1])
     return judge(ORDER, stored(made), TERMS)
 
@@ -188,10 +188,10 @@ def test_code_birth_date_and_submission_lie_within_the_life_of_an_approval_and_t
 
 
 def test_every_seal_every_version_and_every_link_counts() -> None:
-    whole = records(STEPS)
+    whole = sealed(STEPS)
     assert judge(ORDER, (), TERMS) is Distrust.NO_RECORDS
-    assert judge(ORDER, records(STEPS, AuditKey("audit-1", b"x" * 32)), TERMS) is Distrust.SEAL
-    assert judge(ORDER, records(STEPS, AuditKey("audit-2", bytes(range(32)))), TERMS) is Distrust.SEAL
+    assert judge(ORDER, sealed(STEPS, AuditKey("audit-1", b"x" * 32)), TERMS) is Distrust.SEAL
+    assert judge(ORDER, sealed(STEPS, AuditKey("audit-2", bytes(range(32)))), TERMS) is Distrust.SEAL
     assert judge(OrderId("B" * 26), whole, TERMS) is Distrust.BROKEN_CHAIN
     for place, record in enumerate(whole):
         others = whole[:place], whole[place + 1 :]
@@ -217,16 +217,16 @@ def test_a_wish_may_not_go_beyond_what_was_approved() -> None:
     assert spki is not None
     approval = judged(STEPS)
     assert isinstance(approval, Approval)
-    wish = Wish(ORDER, "investor", spki, {"customer": "C1", "account": "F014000-0000001"}, REQUEST)
-    assert differs(approval, wish) is None
+    issuance = IssuanceRequest(ORDER, "investor", spki, {"customer": "C1", "account": "F014000-0000001"}, REQUEST)
+    assert differs(approval, issuance) is None
     other = ClientKey.generate().request()
-    assert differs(approval, replace(wish, spki_der=csr.spki_of(other) or b"")) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, csr_der=other)) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, csr_der=b"no request")) is Distrust.OTHER_KEY
-    assert differs(approval, replace(wish, subject={"customer": "C2"})) is Distrust.OTHER_CUSTOMER
-    assert differs(approval, replace(wish, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
-    assert differs(approval, replace(wish, profile="investor-market")) is Distrust.OTHER_PROFILE
-    assert differs(approval, replace(wish, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
+    assert differs(approval, replace(issuance, spki_der=csr.spki_of(other) or b"")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, csr_der=other)) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, csr_der=b"no request")) is Distrust.OTHER_KEY
+    assert differs(approval, replace(issuance, subject={"customer": "C2"})) is Distrust.OTHER_CUSTOMER
+    assert differs(approval, replace(issuance, subject={"account": "F014000-0000002"})) is Distrust.OTHER_ACCOUNT
+    assert differs(approval, replace(issuance, profile="investor-market")) is Distrust.OTHER_PROFILE
+    assert differs(approval, replace(issuance, replaces=b"no certificate")) is Distrust.OTHER_RENEWED
 
 
 CANNOT = "email:none+mobile:stopped"

@@ -9,7 +9,7 @@ from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.crl import CrlReason, RevokedEntry, build_crl
 from chopmark.pki.draft import assemble
-from chopmark.pki.exemplar import Exemplar, Linted, lint
+from chopmark.pki.linting_certificate import Linted, LintingCertificate, lint
 from chopmark.pki.ocsp import Answer, Good, Revoked, Unknown, build_response, cert_id
 from tests.vectors.pki.house import NOW, customer, house, profile, sign_as, signer
 
@@ -71,15 +71,17 @@ def test_an_ocsp_answer_is_clean(linter, status, algorithm):
 
 def test_an_exemplar_is_made_with_a_throw_away_key_and_stands_for_the_real_draft(linter):
     made = house()
-    exemplar = linter.exemplar(made.draft(), as_private_key(signer(KeyAlgorithm.P256)), made.allowed)
-    assert isinstance(exemplar, Exemplar)
-    assert isinstance(lint(made.draft(serial=2 << 136 | 5), exemplar), Linted)
+    linting_certificate = linter.linting_certificate(
+        made.draft(), as_private_key(signer(KeyAlgorithm.P256)), made.allowed
+    )
+    assert isinstance(linting_certificate, LintingCertificate)
+    assert isinstance(lint(made.draft(serial=2 << 136 | 5), linting_certificate), Linted)
 
 
 def test_a_throw_away_key_of_another_kind_makes_no_exemplar(linter):
     made = house()
     with pytest.raises(ValueError, match="kind"):
-        linter.exemplar(made.draft(), as_private_key(signer(KeyAlgorithm.P384)), made.allowed)
+        linter.linting_certificate(made.draft(), as_private_key(signer(KeyAlgorithm.P384)), made.allowed)
 
 
 def test_a_certificate_without_its_key_identifier_is_found_out(linter):

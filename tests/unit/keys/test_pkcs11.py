@@ -20,7 +20,7 @@ from chopmark.keys.keyring import PREFIX, Keyring, NoDevice
 from chopmark.keys.pkcs11 import DeviceKeyError, Pkcs11Signer, Pkcs11Token, pin_at_risk
 from chopmark.keys.ports import KeyAlgorithm, OnDevice, Pkcs11Settings, Signer, SignerUnavailable
 from chopmark.pki import crl, ocsp, signing
-from chopmark.pki.ceremony import Terms, issuing_certificate, ocsp_responder_certificate, root_certificate
+from chopmark.pki.ceremony import SerialAndValidity, issuing_certificate, ocsp_responder_certificate, root_certificate
 from chopmark.pki.draft import Urls
 from chopmark.pki.x509 import IssuerView
 from tests.softhsm import MODULE, Device, softhsm
@@ -113,7 +113,7 @@ def test_openssl_believes_certificates_a_list_and_an_ocsp_answer_that_the_token_
             ("ocsp", KeyAlgorithm.RSA2048),
         )
     )
-    terms = Terms(0x7F << 136 | 1, START, START + timedelta(days=3650))
+    terms = SerialAndValidity(0x7F << 136 | 1, START, START + timedelta(days=3650))
     root_der = root_certificate(as_private_key(root), [("C", "TW"), ("CN", "Root")], terms)
     root_view = IssuerView.read(IssuerId("root"), root_der)
     urls = Urls(ocsp="", ca_issuers="http://ca.example/root.cer", crl="http://ca.example/root.crl")

@@ -1,4 +1,4 @@
-"""A draft that differs from its exemplar in anything but the allowed fields is never signed."""
+"""A draft that differs from its linting certificate in anything but the allowed fields is never signed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 from chopmark.core.types import OrderId
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.draft import Urls
-from chopmark.pki.exemplar import Exemplar, Issued, Linted, Reserved, compare, lint
+from chopmark.pki.linting_certificate import Issued, Linted, LintingCertificate, Reserved, compare, lint
 from chopmark.pki.profile import Lifetime
 from tests.vectors.pki.house import NOW, SUBJECT, URLS, customer, house, profile, sign_as, spki_of
 
@@ -85,8 +85,8 @@ def test_every_single_changed_octet_of_the_fixed_part_is_found():
 def test_only_lint_makes_a_linted_and_only_the_issuer_s_signature_an_issued():
     made = house()
     draft = made.draft()
-    exemplar = Exemplar(draft.tbs_der, draft.exemplar_key, made.allowed)
-    linted = lint(draft, exemplar)
+    linting_certificate = LintingCertificate(draft.tbs_der, draft.exemplar_key, made.allowed)
+    linted = lint(draft, linting_certificate)
     assert isinstance(linted, Linted)
     with pytest.raises(TypeError, match="lint"):
         Linted(draft, object())  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_a_draft_is_held_against_the_exemplar_of_its_own_kind_only():
     made = house()
     draft = made.draft()
     for change in ({"profile": "other"}, {"version": 2}, {"key": KeyAlgorithm.P384}):
-        exemplar = Exemplar(draft.tbs_der, draft.exemplar_key._replace(**change), made.allowed)
-        found = lint(draft, exemplar)
+        linting_certificate = LintingCertificate(draft.tbs_der, draft.exemplar_key._replace(**change), made.allowed)
+        found = lint(draft, linting_certificate)
         assert isinstance(found, tuple)
         assert [finding.code for finding in found] == ["differs_exemplar_key"]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from chopmark.keys.ports import KeyAlgorithm
-from chopmark.pki import fitness
+from chopmark.pki import key_checks as fitness
 from tests.vectors.pki import requests
 from tests.vectors.pki.house import customer
 

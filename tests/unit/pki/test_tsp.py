@@ -17,7 +17,7 @@ from chopmark.ca.lint import Linter
 from chopmark.keys.adapter import as_private_key
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import tsp, tsp_token
-from chopmark.pki.ceremony import Terms, timestamp_certificate
+from chopmark.pki.ceremony import SerialAndValidity, timestamp_certificate
 from chopmark.pki.draft import make_serial
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.tsp import Ask, FailInfo
@@ -46,7 +46,7 @@ class Authority:
 
 def made(kind: KeyAlgorithm) -> Authority:
     of, key = house(), as_private_key(signer(kind))
-    terms = Terms(make_serial(1, bytes(range(5, 22))), NOW - timedelta(days=1), NOW + timedelta(days=900))
+    terms = SerialAndValidity(make_serial(1, bytes(range(5, 22))), NOW - timedelta(days=1), NOW + timedelta(days=900))
     return Authority(of, key, timestamp_certificate(of.issuing_key, of.issuing, spki_of(key), SUBJECT, terms, URLS))
 
 
@@ -300,7 +300,7 @@ def test_a_token_by_openssl_holds_with_its_time_in_fractions(tmp_path: Path, key
 
 def test_a_signer_that_may_do_more_than_stamp_time_is_refused(authority: Authority) -> None:
     of, key = authority.house, authority.key
-    terms = Terms(5, NOW - timedelta(days=1), NOW + timedelta(days=9))
+    terms = SerialAndValidity(5, NOW - timedelta(days=1), NOW + timedelta(days=9))
     der = timestamp_certificate(of.issuing_key, of.issuing, spki_of(key), SUBJECT, terms, URLS)
     for usage, critical in (([ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING], True),
                             ([ExtendedKeyUsageOID.TIME_STAMPING], False)):  # fmt: skip

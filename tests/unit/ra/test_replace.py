@@ -161,7 +161,7 @@ def test_the_records_say_for_each_channel_why_it_carries_no_code() -> None:
 
 
 def test_the_reference_ends_what_is_not_submitted_holds_what_may_be_issued_and_destroys_nothing() -> None:
-    ends = {OrderState.OPEN, OrderState.BOUND, OrderState.CODED, OrderState.CHECKED}
+    ends = {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
     holds = {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}
     for state in OrderState:
         wanted = Cancelling.ENDS_ORDER if state in ends else Cancelling.NOTHING

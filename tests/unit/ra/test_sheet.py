@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from chopmark.core.types import AccountKind, text
-from chopmark.ra.sheet import Column, Fault, Header, Row, check_line, csv_lines, parse_header
+from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_line, csv_lines, parse_header
 
 TODAY = date(2026, 7, 15)
 ENGLISH = "customer,person_id,name,birth_date,mobile,email,accounts,verified_on"

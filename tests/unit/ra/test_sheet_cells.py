@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from chopmark.core.refusal import Refusal
-from chopmark.ra.sheet import Column, Header, Row, check_line, parse_header
-from chopmark.ra.sheet_cells import Dates, read_date, spoiled, unguarded
+from chopmark.ra.customer_import.cells import Dates, read_date, spoiled, unguarded
+from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from tests.unit.ra.test_sheet import ENGLISH, GOOD, TODAY, checked, faults
 
 JULY = date(1949, 7, 15)

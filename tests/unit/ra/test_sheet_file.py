@@ -4,9 +4,9 @@ import io
 from datetime import date
 
 from chopmark.identity.sealed import Sealer, SealKey
-from chopmark.ra import sheet_text
-from chopmark.ra.intake_file import Seen, Spool, Waiting, judged_lines, scan
-from chopmark.ra.sheet import Column, Row, check_cells
+from chopmark.ra.customer_import import decoding as sheet_text
+from chopmark.ra.customer_import.reading import Seen, Spool, Waiting, judged_lines, scan
+from chopmark.ra.customer_import.sheet import Column, Row, check_cells
 
 TODAY = date(2026, 7, 15)
 HEADER = ",".join(Column)

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
-from chopmark.ra.intake_file import judged_lines, scan
-from chopmark.ra.sheet import Column, Row
-from chopmark.ra.sheet_cells import Dates
-from chopmark.ra.sheet_text import BLOCK, LONGEST_LINE, decoded, lines_of, made_octets
+from chopmark.ra.customer_import.cells import Dates
+from chopmark.ra.customer_import.decoding import BLOCK, LONGEST_LINE, decoded, lines_of, made_octets
+from chopmark.ra.customer_import.reading import judged_lines, scan
+from chopmark.ra.customer_import.sheet import Column, Row
 from tests.unit.ra.test_sheet import ENGLISH, GOOD, TODAY
 
 LINE = ",".join(GOOD[column] for column in Column)

@@ -7,8 +7,8 @@ import pytest
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Serial
 from chopmark.store.engine.port import unavailable
-from chopmark.va.lookout import TRUSTED_S, Lookout
 from chopmark.va.ports import Changed, Changes
+from chopmark.va.status_watcher import TRUSTED_S, StatusWatcher
 
 ONE, TWO, THREE = Serial("01"), Serial("02"), Serial("03")
 
@@ -35,25 +35,25 @@ class Ledger:
         return self.seconds
 
 
-def lookout(*answers: Changes | None, most: int = 10) -> tuple[Ledger, Lookout]:
+def status_watcher(*answers: Changes | None, most: int = 10) -> tuple[Ledger, StatusWatcher]:
     ledger = Ledger([Changes(5, ()), *answers])
-    return ledger, Lookout(ledger, most, ledger.tick)
+    return ledger, StatusWatcher(ledger, most, ledger.tick)
 
 
 async def test_before_the_first_look_nothing_stands() -> None:
-    _, out = lookout()
+    _, out = status_watcher()
     assert out.stand(ONE, 0, out.looks) is None
 
 
 async def test_a_look_begins_where_the_one_before_it_said() -> None:
-    ledger, out = lookout(Changes(9, ()), Changes(12, ()))
+    ledger, out = status_watcher(Changes(9, ()), Changes(12, ()))
     for _ in range(3):
         await out.look()
     assert ledger.asked == [None, 5, 9]
 
 
 async def test_what_has_turned_stands_no_more_and_everything_else_does() -> None:
-    _, out = lookout(Changes(9, (Changed(ONE, 1), Changed(TWO, 3))))
+    _, out = status_watcher(Changes(9, (Changed(ONE, 1), Changed(TWO, 3))))
     await out.look()
     standing = {serial: out.stand(serial, turns, 1) for serial, turns in ((ONE, 0), (TWO, 3), (THREE, 0))}
     await out.look()
@@ -61,7 +61,7 @@ async def test_what_has_turned_stands_no_more_and_everything_else_does() -> None
 
 
 async def test_a_record_read_before_a_look_that_came_between_has_no_standing() -> None:
-    _, out = lookout(Changes(9, (Changed(ONE, 1),)))
+    _, out = status_watcher(Changes(9, (Changed(ONE, 1),)))
     await out.look()
     before = out.looks
     await out.look()
@@ -70,7 +70,7 @@ async def test_a_record_read_before_a_look_that_came_between_has_no_standing() -
 
 
 async def test_nothing_stands_when_the_last_look_is_too_old_and_again_after_the_next() -> None:
-    ledger, out = lookout()
+    ledger, out = status_watcher()
     await out.look()
     standing = out.stand(ONE, 0, out.looks)
     assert standing is not None
@@ -91,7 +91,7 @@ async def test_a_look_counts_from_its_beginning() -> None:
             ledger.seconds += TRUSTED_S
             return Changes(1, ())
 
-    out = Lookout(Slow(), 10, ledger.tick)
+    out = StatusWatcher(Slow(), 10, ledger.tick)
     await out.look()
     assert not out.sees()
 
@@ -102,7 +102,7 @@ async def test_a_look_counts_from_its_beginning() -> None:
     ids=["a look failed", "the database knows less than before", "too much has changed"],
 )
 async def test_everything_is_read_again_after_a_gap(answers: tuple[Changes | None, ...]) -> None:
-    _, out = lookout(*answers)
+    _, out = status_watcher(*answers)
     await out.look()
     standing = out.stand(ONE, 0, out.looks)
     assert standing is not None
@@ -117,7 +117,7 @@ async def test_everything_is_read_again_after_a_gap(answers: tuple[Changes | Non
 
 
 async def test_a_record_that_turned_back_and_forth_stands_by_its_newest_reading_only() -> None:
-    _, out = lookout()
+    _, out = status_watcher()
     await out.look()
     held, released = out.stand(ONE, 1, 1), out.stand(ONE, 2, 1)
     assert held is not None
@@ -126,7 +126,7 @@ async def test_a_record_that_turned_back_and_forth_stands_by_its_newest_reading_
 
 
 async def test_the_memory_is_bounded_and_what_is_let_go_stands_no_more() -> None:
-    _, out = lookout(most=2)
+    _, out = status_watcher(most=2)
     await out.look()
     standing = [out.stand(serial, 0, 1) for serial in (ONE, TWO, THREE)]
     assert [one is not None and one.holds() for one in standing] == [False, True, True]

@@ -15,9 +15,9 @@ from chopmark.keys.adapter import as_private_key
 from chopmark.keys.file import FileSigner, create
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import signing
-from chopmark.pki.ceremony import Terms, issuing_certificate, ocsp_responder_certificate, root_certificate
+from chopmark.pki.ceremony import SerialAndValidity, issuing_certificate, ocsp_responder_certificate, root_certificate
 from chopmark.pki.draft import Draft, Urls, draft, make_serial
-from chopmark.pki.exemplar import Allowed, Exemplar, Linted, Reserved, lint
+from chopmark.pki.linting_certificate import Allowed, Linted, LintingCertificate, Reserved, lint
 from chopmark.pki.profile import Profile, load
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import IssuerView
@@ -84,7 +84,7 @@ class House:
         return draft(**{**given, **changes})
 
     def issue(self, made: Draft) -> bytes:
-        linted = lint(made, Exemplar(made.tbs_der, made.exemplar_key, self.allowed))
+        linted = lint(made, LintingCertificate(made.tbs_der, made.exemplar_key, self.allowed))
         assert isinstance(linted, Linted)
         signature = sign_as(self.issuing_key, made.tbs_der)
         return Reserved(linted, OrderId("O"), 1).issue(signature).certificate_der
@@ -106,7 +106,7 @@ def _house(algorithm: KeyAlgorithm) -> House:
     root_der = root_certificate(
         root_key,
         [("C", "TW"), ("O", "示範期貨"), ("CN", "示範根憑證")],
-        Terms(make_serial(1, bytes(range(17))), start, start + timedelta(days=7300)),
+        SerialAndValidity(make_serial(1, bytes(range(17))), start, start + timedelta(days=7300)),
     )
     root = IssuerView.read(IssuerId("root"), root_der)
     issuing_der = issuing_certificate(
@@ -114,7 +114,7 @@ def _house(algorithm: KeyAlgorithm) -> House:
         root,
         spki_of(issuing_key),
         [("C", "TW"), ("O", "示範期貨"), ("CN", "示範簽發憑證")],
-        Terms(make_serial(1, bytes(range(1, 18))), start, start + timedelta(days=3650)),
+        SerialAndValidity(make_serial(1, bytes(range(1, 18))), start, start + timedelta(days=3650)),
         ROOT_URLS,
     )
     issuing = IssuerView.read(IssuerId("issuing"), issuing_der)
@@ -123,7 +123,7 @@ def _house(algorithm: KeyAlgorithm) -> House:
         issuing,
         spki_of(ocsp_key),
         [("C", "TW"), ("O", "示範期貨"), ("CN", "OCSP 1")],
-        Terms(make_serial(1, bytes(range(2, 19))), start, start + timedelta(days=90)),
+        SerialAndValidity(make_serial(1, bytes(range(2, 19))), start, start + timedelta(days=90)),
     )
     return House(root_key, root, issuing_key, issuing, ocsp_key, ocsp_der)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"
@@ -43,16 +43,16 @@ class Installation:
 
         return await self._engine.run(script)
 
-    async def change(self, name: str, value: str, leaf: Leaf) -> bool:
-        """Put a value on record, with its leaf; False, and nothing written, when it is the one on record."""
+    async def change(self, name: str, value: str, record: AuditRecord) -> bool:
+        """Put a value on record, with its record; False, and nothing written, when it is the one on record."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_CHANGE, name=name, value=value))) is not None
+            return (yield from write_with_record(record, guard(_CHANGE, name=name, value=value))) is not None
 
         return await self._engine.run(script)
 
     async def put(self, name: str, value: str) -> None:
-        """Put a value on record that says how things are just now; it changes nothing, and has no leaf."""
+        """Put a value on record that says how things are just now; it changes nothing, and has no record."""
 
         def script() -> Script[None]:
             yield whole(_PUT, name=name, value=value)

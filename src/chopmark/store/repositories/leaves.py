@@ -1,9 +1,9 @@
-"""Appending leaves within a change's own transaction: `record` where one statement does it all, else `append`."""
+"""Appending records within a change's own transaction: `write_with_record` where one statement does it all, else `append`."""
 
 from collections.abc import Sequence
 
-from chopmark.audit.leaf import ChainId, Leaf, StoredLeaf, Tip, new_chain, next_tip
-from chopmark.audit.recorder import StaleChain
+from chopmark.audit.log import StaleStream
+from chopmark.audit.record import AuditRecord, StoredRecord, StreamId, Tip, new_stream, next_tip
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query
 
 _FIRST = """
@@ -24,9 +24,9 @@ TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
 LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
 
 
-def leaf_of(row: Row) -> StoredLeaf:
-    """Return a leaf as it is stored: a column comes as it stands, trusted for nothing."""
-    return StoredLeaf(
+def record_of(row: Row) -> StoredRecord:
+    """Return a record as it is stored: a column comes as it stands, trusted for nothing."""
+    return StoredRecord(
         chain=row["chain"],
         version=row["version"],
         previous=row["previous"],
@@ -39,20 +39,20 @@ def leaf_of(row: Row) -> StoredLeaf:
     )
 
 
-def tip_of(chain: ChainId, rows: list[Row]) -> Tip:
-    """Return the tip that `TIP` found; version 0 and GENESIS for a chain without a leaf."""
-    return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_chain(chain)
+def tip_of(chain: StreamId, rows: list[Row]) -> Tip:
+    """Return the tip that `TIP` found; version 0 and GENESIS for a chain without a record."""
+    return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_stream(chain)
 
 
-def append(leaf: Leaf) -> Script[None]:
-    """Append a leaf; raises StaleChain, and with it rolls the transaction back, when the chain has moved."""
-    move, entry = _parts(leaf)
+def append(record: AuditRecord) -> Script[None]:
+    """Append a record; raises StaleChain, and with it rolls the transaction back, when the chain has moved."""
+    move, entry = _parts(record)
     if not (yield move):
-        raise StaleChain
+        raise StaleStream
     yield entry
 
 
-def again(chain: ChainId, records: Sequence[StoredLeaf]) -> Script[bool]:
+def again(chain: StreamId, records: Sequence[StoredRecord]) -> Script[bool]:
     """Append those of a chain's first records that are not here, as they were sealed; raises StaleChain.
 
     False, and nothing is written, when the chain has gone another way here. ValueError for a malformed record.
@@ -63,40 +63,47 @@ def again(chain: ChainId, records: Sequence[StoredLeaf]) -> Script[bool]:
     if tip.version and records[tip.version - 1].leaf_hash() != tip.leaf_hash:
         return False
     for one in records[tip.version :]:
-        yield from append(one.leaf())
+        yield from append(one.record())
     return True
 
 
-def record(leaf: Leaf, *parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:
-    """Make a change and append its leaf at once; return the rows of each part.
+def write_with_record(record: AuditRecord, *parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:
+    """Make a change and append its record at once; return the rows of each part.
 
     None, and nothing has happened, when a guard of the change failed: the script may go on to find out why. Raises
     StaleChain when the chain has moved. `joint` is the bundle's.
     """
-    done = yield from at_once(*parts, *_parts(leaf), joint=joint)
+    done = yield from at_once(*parts, *_parts(record), joint=joint)
     if done is None:
-        if tip_of(leaf.chain, (yield query(TIP, chain=leaf.chain))) != Tip(leaf.chain, leaf.version - 1, leaf.previous):
-            raise StaleChain
+        if tip_of(record.chain, (yield query(TIP, chain=record.chain))) != Tip(
+            record.chain, record.version - 1, record.previous
+        ):
+            raise StaleStream
         return None
     return done
 
 
-def note(leaf: Leaf, *parts: Query) -> Script[None]:
-    """Append a leaf, with a change that has no condition or with none; raises StaleChain."""
-    if (yield from record(leaf, *parts)) is None:
-        raise StaleChain
+def note(record: AuditRecord, *parts: Query) -> Script[None]:
+    """Append a record, with a change that has no condition or with none; raises StaleChain."""
+    if (yield from write_with_record(record, *parts)) is None:
+        raise StaleStream
 
 
-def _parts(leaf: Leaf) -> tuple[Query, Query]:
-    """Return the statement that moves the chain, a guard, and the one that stores the leaf."""
-    tip = next_tip(leaf).leaf_hash
-    if leaf.version == 1:
-        move = guard(_FIRST, chain=leaf.chain, tip=tip)
+def _parts(record: AuditRecord) -> tuple[Query, Query]:
+    """Return the statement that moves the chain, a guard, and the one that stores the record."""
+    tip = next_tip(record).leaf_hash
+    if record.version == 1:
+        move = guard(_FIRST, chain=record.chain, tip=tip)
     else:
         move = guard(
-            _NEXT, chain=leaf.chain, version=leaf.version, tip=tip, before=leaf.version - 1, previous=leaf.previous
+            _NEXT,
+            chain=record.chain,
+            version=record.version,
+            tip=tip,
+            before=record.version - 1,
+            previous=record.previous,
         )
-    row = leaf.stored()
+    row = record.stored()
     entry = query(
         _LEAF,
         chain=row.chain,

@@ -1,17 +1,17 @@
-"""Budgets and entries: each is one conditional statement; several are taken together or not at all."""
+"""Rate limits and entries: each is one conditional statement; several are taken together or not at all."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
 from chopmark.identity.entries import CLOSES_AT, Way
-from chopmark.limits.budgets import Budget, Spent
+from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
 """A window that would begin later than now was opened by a clock that was ahead: it begins anew."""
@@ -47,63 +47,63 @@ OPEN_ALL = "UPDATE entries SET failed = 0, closed_at = NULL WHERE subject = :cus
 
 
 class _SpentBudget(Exception):
-    """Rolls back the budgets taken before the one that is used up."""
+    """Rolls back the rate limits taken before the one that is used up."""
 
     def __init__(self, spent: Spent) -> None:
         super().__init__(spent.name)
         self.spent = spent
 
 
-def take_each(budgets: tuple[Budget, ...], now: datetime) -> Script[Spent | None]:
-    """Take the budgets in order; the first that is used up comes back, and those before it stay taken.
+def take_each(limits: tuple[RateLimit, ...], now: datetime) -> Script[Spent | None]:
+    """Take the rate limits in order; the first that is used up comes back, and those before it stay taken.
 
     For use inside a larger script; the caller gives back or rolls back.
     """
-    for budget, take in zip(_in_order(budgets), taken(budgets, now), strict=True):
+    for limit, take in zip(_in_order(limits), taken(limits, now), strict=True):
         rows = yield take
         if not rows:
-            start = yield query(_START, name=budget.name)
-            wait_ms = int(start[0]["window_start"]) + span(budget.window) - ms(now)
-            return Spent(budget.name, max(1, -(-wait_ms // 1000)))
+            start = yield query(_START, name=limit.name)
+            wait_ms = int(start[0]["window_start"]) + span(limit.window) - ms(now)
+            return Spent(limit.name, max(1, -(-wait_ms // 1000)))
     return None
 
 
-def taken(budgets: tuple[Budget, ...], now: datetime) -> tuple[Query, ...]:
-    """Return the statements that take the budgets, for a bundle: guards, in the order in which all take them."""
+def taken(limits: tuple[RateLimit, ...], now: datetime) -> tuple[Query, ...]:
+    """Return the statements that take the rate limits, for a bundle: guards, in the order in which all take them."""
     return tuple(
-        guard(_TAKE, name=budget.name, now=ms(now), since=ms(now) - span(budget.window), most=budget.limit)
-        for budget in _in_order(budgets)
+        guard(_TAKE, name=limit.name, now=ms(now), since=ms(now) - span(limit.window), most=limit.limit)
+        for limit in _in_order(limits)
     )
 
 
-def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
-    return sorted(budgets, key=lambda b: b.name)
+def _in_order(limits: tuple[RateLimit, ...]) -> list[RateLimit]:
+    return sorted(limits, key=lambda b: b.name)
 
 
-def give_back_each(budgets: tuple[Budget, ...]) -> Script[None]:
-    """Return one use of each budget."""
-    for budget in _in_order(budgets):
-        yield give_back(budget.name)
+def give_back_each(limits: tuple[RateLimit, ...]) -> Script[None]:
+    """Return one use of each rate limit."""
+    for limit in _in_order(limits):
+        yield give_back(limit.name)
 
 
 def give_back(name: str) -> Query:
-    """Return the statement that gives one use of a budget back; never below zero."""
+    """Return the statement that gives one use of a rate limit back; never below zero."""
     return query(_GIVE_BACK, name=name)
 
 
-class CounterLedger:
-    """Implements `limits.budgets.Counters` and `identity.entries.Entries`."""
+class RateLimitRepository:
+    """Implements `limits.limits.RateLimits` and `identity.entries.Entries`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def take(self, budgets: tuple[Budget, ...], now: datetime) -> Spent | None:
-        """Charge every budget once, or none of them."""
+    async def take(self, limits: tuple[RateLimit, ...], now: datetime) -> Spent | None:
+        """Charge every rate limit once, or none of them."""
 
         def script() -> Script[None]:
-            if (yield from at_once(*taken(budgets, now))) is not None:
+            if (yield from at_once(*taken(limits, now))) is not None:
                 return
-            spent = yield from take_each(budgets, now)
+            spent = yield from take_each(limits, now)
             if spent is not None:
                 raise _SpentBudget(spent)
 
@@ -113,22 +113,22 @@ class CounterLedger:
             return refused.spent
         return None
 
-    async def give_back(self, budgets: tuple[Budget, ...]) -> None:
-        """Return one use of each budget; a window that has closed meanwhile makes no difference."""
-        await self._engine.run(give_back_each, budgets)
+    async def give_back(self, limits: tuple[RateLimit, ...]) -> None:
+        """Return one use of each rate limit; a window that has closed meanwhile makes no difference."""
+        await self._engine.run(give_back_each, limits)
 
-    async def charge(self, way: Way, budgets: tuple[Budget, ...], now: datetime) -> int | Spent | None:
-        """Count an attempt as wrong before it is compared, together with its budgets; None when the entry is closed.
+    async def charge(self, way: Way, limits: tuple[RateLimit, ...], now: datetime) -> int | Spent | None:
+        """Count an attempt as wrong before it is compared, together with its rate limits; None when the entry is closed.
 
-        Whoever knocks at a closed entry pays with the budgets all the same.
+        Whoever knocks at a closed entry pays with the rate limits all the same.
         """
         entry = guard(_CHARGE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
 
         def script() -> Script[int | None]:
-            done = yield from at_once(*taken(budgets, now), entry)
+            done = yield from at_once(*taken(limits, now), entry)
             if done is not None:
                 return int(done[-1][0]["failed"])
-            spent = yield from take_each(budgets, now)
+            spent = yield from take_each(limits, now)
             if spent is not None:
                 raise _SpentBudget(spent)
             rows = yield entry
@@ -139,32 +139,32 @@ class CounterLedger:
         except _SpentBudget as refused:
             return refused.spent
 
-    async def uncharge(self, way: Way, budgets: tuple[Budget, ...]) -> None:
+    async def uncharge(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
         """Take an attempt back that was not compared."""
-        await self._engine.run(self._settle, _NOT_COMPARED, way, budgets)
+        await self._engine.run(self._settle, _NOT_COMPARED, way, limits)
 
-    async def right(self, way: Way, budgets: tuple[Budget, ...]) -> None:
-        """Begin counting anew, unless the entry was closed meanwhile; give the budgets back."""
-        await self._engine.run(self._settle, _ANEW, way, budgets)
+    async def right(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
+        """Begin counting anew, unless the entry was closed meanwhile; give the rate limits back."""
+        await self._engine.run(self._settle, _ANEW, way, limits)
 
     @staticmethod
-    def _settle(sql: str, way: Way, budgets: tuple[Budget, ...]) -> Script[None]:
-        backs = (query(_GIVE_BACK, name=budget.name) for budget in _in_order(budgets))
+    def _settle(sql: str, way: Way, limits: tuple[RateLimit, ...]) -> Script[None]:
+        backs = (query(_GIVE_BACK, name=limit.name) for limit in _in_order(limits))
         yield from at_once(*backs, query(sql, subject=way.subject, entry=way.entry.value))
 
-    async def close(self, way: Way, now: datetime, leaf: Leaf) -> bool:
+    async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
         """Close an entry that has failed too often; False when it is closed already."""
         close = guard(_CLOSE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, close)) is not None
+            return (yield from write_with_record(record, close)) is not None
 
         return await self._engine.run(script)
 
-    async def reopen(self, customer: CustomerId, leaf: Leaf) -> bool:
+    async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:
         """Open all entries of the customer; False when none was closed."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_REOPEN, customer=customer))) is not None
+            return (yield from write_with_record(record, guard(_REOPEN, customer=customer))) is not None
 
         return await self._engine.run(script)

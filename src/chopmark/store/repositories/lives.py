@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chopmark.limits.budgets import LONGEST
-from chopmark.ra.intake_ports import KEPT
+from chopmark.ra.customer_import.ports import KEPT
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, at_once, query, whole

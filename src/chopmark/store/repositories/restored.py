@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.ra.restoring import Voided
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
@@ -87,13 +87,13 @@ class RestoredLedger:
 
         return await self._engine.read(script)
 
-    async def void(self, kind: Voided, count: int, leaf: Leaf) -> bool:
-        """End all of a kind, with the leaf; False, and nothing has happened, when they are not `count`."""
+    async def void(self, kind: Voided, count: int, record: AuditRecord) -> bool:
+        """End all of a kind, with the record; False, and nothing has happened, when they are not `count`."""
 
         def script() -> Script[None]:
             if len((yield query(_VOIDS[kind].ended))) != count:
                 raise _Moved
-            yield from append(leaf)
+            yield from append(record)
 
         try:
             await self._engine.run(script)
@@ -120,7 +120,7 @@ class RestoredLedger:
 
         await self._engine.run(script)
 
-    async def tell(self, leaf: Leaf) -> bool:
-        """Append the leaf."""
-        await self._engine.run(append, leaf)
+    async def tell(self, record: AuditRecord) -> bool:
+        """Append the record."""
+        await self._engine.run(append, record)
         return True

@@ -1,4 +1,4 @@
-"""The audit's tables: tips for who writes leaves, places and heads for the sequencer, one moment for the verifier."""
+"""The audit's tables: tips for who writes records, places and heads for the sequencer, one moment for the verifier."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import Head, decode_head, encode_head
-from chopmark.audit.leaf import ChainId, StoredLeaf, Tip
 from chopmark.audit.ports import (
     Batch,
     CertificateRow,
@@ -21,6 +20,7 @@ from chopmark.audit.ports import (
     TableRow,
     Unreadable,
 )
+from chopmark.audit.record import StoredRecord, StreamId, Tip
 from chopmark.audit.sequencer import LedgerBroken
 from chopmark.audit.tree import Frontier
 from chopmark.store.engine import script
@@ -28,7 +28,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Clash, Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.leaves import LEAF, TIP, leaf_of, tip_of
+from chopmark.store.repositories.leaves import LEAF, TIP, record_of, tip_of
 
 LEASE_NAME = "sequencer"
 
@@ -78,7 +78,7 @@ class _Overtaken(Exception):
 
 
 class AuditLedger:
-    """Implements `audit.ports.Ledger` and `audit.recorder.Tips`.
+    """Implements `audit.ports.Ledger` and `audit.audit_log.Tips`.
 
     The lease belongs to a holder, so a holder's name is used by one process only.
     """
@@ -86,21 +86,21 @@ class AuditLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def tip(self, chain: ChainId) -> Tip:
-        """Return the chain's newest version and hash; version 0 and GENESIS when it has no leaf."""
+    async def tip(self, chain: StreamId) -> Tip:
+        """Return the chain's newest version and hash; version 0 and GENESIS when it has no record."""
         return await self._engine.read(_tip, chain)
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
         """Take the lease when it is free, run out or already ours (then it is extended); else None."""
         return await self._engine.run(_take_lease, holder, ms(now), ms(now + ttl))
 
-    async def unsequenced(self, limit: int) -> list[StoredLeaf]:
-        """Return the oldest leaves without an index, at most `limit`, by `entry`.
+    async def unsequenced(self, limit: int) -> list[StoredRecord]:
+        """Return the oldest records without an index, at most `limit`, by `entry`.
 
-        The chain's row is locked before a leaf gets its entry, so a chain's versions come in order.
+        The chain's row is locked before a record gets its entry, so a chain's versions come in order.
         """
         rows = await self._engine.read(_rows, _WAITING, {"most": limit})
-        return [leaf_of(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         """Return the head of the greatest size with its frontier, or None; ValueError when one cannot be read."""
@@ -108,7 +108,7 @@ class AuditLedger:
         return _head_and_frontier(rows[0]) if rows else None
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many leaves, as it is stored, or None."""
+        """Return the line of the head that counts so many records, as it is stored, or None."""
         rows = await self._engine.read(_rows, _HEAD_LINE, {"size": size})
         return rows[0]["line"] if rows else None
 
@@ -129,7 +129,7 @@ class AuditLedger:
         """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
 
         Raises:
-            LedgerBroken: a leaf that no head counts has one of the places already; no sequencer writes that.
+            LedgerBroken: a record that no head counts has one of the places already; no sequencer writes that.
         """
         try:
             await self._engine.run(_sequence, _PLACE[self._engine.dialect], batch, lease.fencing)
@@ -162,15 +162,15 @@ class AuditSource:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    async def sequenced(self) -> AsyncIterator[StoredLeaf]:
-        """Yield every leaf whose index is not null, by index."""
+    async def sequenced(self) -> AsyncIterator[StoredRecord]:
+        """Yield every record whose index is not null, by index."""
         async for row in self._rows(_ALL_SEQUENCED):
-            yield leaf_of(row)
+            yield record_of(row)
 
-    async def unsequenced(self) -> AsyncIterator[StoredLeaf]:
-        """Yield every leaf whose index is null, in the order in which they were written."""
+    async def unsequenced(self) -> AsyncIterator[StoredRecord]:
+        """Yield every record whose index is null, in the order in which they were written."""
         async for row in self._rows(_ALL_WAITING):
-            yield leaf_of(row)
+            yield record_of(row)
 
     async def chains(self) -> AsyncIterator[Tip]:
         """Yield every row of the chain table."""
@@ -203,7 +203,7 @@ class AuditSource:
                 yield row
 
 
-def _tip(chain: ChainId) -> Script[Tip]:
+def _tip(chain: StreamId) -> Script[Tip]:
     return tip_of(chain, (yield whole(TIP, chain=chain)))
 
 
@@ -226,7 +226,7 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
 
     1. the lease is still ours
     2. nobody has written a head since
-    3. every leaf was still waiting: as many places are taken as were given
+    3. every record was still waiting: as many places are taken as were given
     4. the head
     """
     if not (yield query(_STILL_OURS, name=LEASE_NAME, fencing=fencing)):  # 1
@@ -241,7 +241,9 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
 
 
 def _places(placed: Sequence[Placed]) -> str:
-    return json.dumps([{"chain": leaf.chain, "version": leaf.version, "position": leaf.index} for leaf in placed])
+    return json.dumps(
+        [{"chain": record.chain, "version": record.version, "position": record.index} for record in placed]
+    )
 
 
 def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf, Tip, order_chain
+from chopmark.audit.record import AuditRecord, Tip, order_stream
 from chopmark.ca.ports import Entry, IssuerRow, Reservation
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import TIP, note, record, tip_of
+from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
 from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 
@@ -125,7 +125,7 @@ class CertificateLedger:
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
         """Return the order's not-orphaned entry, how many attempts the order has used, and its chain's tip."""
-        chain = order_chain(order)
+        chain = order_stream(order)
 
         def script() -> Script[tuple[Entry | None, int, Tip]]:
             found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), joint=True)
@@ -135,7 +135,7 @@ class CertificateLedger:
 
         return await self._engine.read(script)
 
-    async def reserve(self, reservation: Reservation, leaf: Leaf) -> bool:
+    async def reserve(self, reservation: Reservation, record: AuditRecord) -> bool:
         """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
 
         def script() -> Script[bool]:
@@ -155,41 +155,41 @@ class CertificateLedger:
                 reserved_at=ms(reservation.reserved_at),
             )
             issues = guard(_ISSUES, id=reservation.issuer)
-            return (yield from record(leaf, issues, reserved, joint=True)) is not None
+            return (yield from write_with_record(record, issues, reserved, joint=True)) is not None
 
         return await self._engine.run(script)
 
-    async def record(self, serial: Serial, der: bytes, now: datetime, leaf: Leaf) -> bool:
+    async def record(self, serial: Serial, der: bytes, now: datetime, record: AuditRecord) -> bool:
         """Store the signed certificate; False when the reservation was given up meanwhile."""
 
         def script() -> Script[bool]:
             recorded = guard(_RECORD, serial=serial, der=der, now=ms(now))
-            return (yield from record(leaf, recorded, joint=True)) is not None
+            return (yield from write_with_record(record, recorded, joint=True)) is not None
 
         return await self._engine.run(script)
 
-    async def orphan(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def orphan(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
-        return await self._turn(leaf, _ORPHAN, serial=serial, now=ms(now))
+        return await self._turn(record, _ORPHAN, serial=serial, now=ms(now))
 
-    async def revoke(self, serial: Serial, reason: str, now: datetime, leaf: Leaf) -> bool:
+    async def revoke(self, serial: Serial, reason: str, now: datetime, record: AuditRecord) -> bool:
         """Revoke an issued or held certificate; False when it was ended already or never issued (I25)."""
-        return await self._turn(leaf, REVOKE, serial=serial, reason=reason, now=ms(now))
+        return await self._turn(record, REVOKE, serial=serial, reason=reason, now=ms(now))
 
-    async def hold(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """Put an issued certificate on hold; False in any other state."""
-        return await self._turn(leaf, HOLD, serial=serial, now=ms(now))
+        return await self._turn(record, HOLD, serial=serial, now=ms(now))
 
-    async def release(self, serial: Serial, now: datetime, leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
         """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
-        return await self._turn(leaf, RELEASE, serial=serial, now=ms(now))
+        return await self._turn(record, RELEASE, serial=serial, now=ms(now))
 
-    async def _turn(self, leaf: Leaf, sql: str, **values: Value) -> bool:
-        """Change what the world is told of a certificate, with its leaf; False when nothing was changed."""
+    async def _turn(self, record: AuditRecord, sql: str, **values: Value) -> bool:
+        """Change what the world is told of a certificate, with its record; False when nothing was changed."""
         numbered = sql.format(changed=CHANGED[self._engine.dialect])
 
         def script() -> Script[bool]:
-            if (yield from record(leaf, guard(numbered, **values))) is None:
+            if (yield from write_with_record(record, guard(numbered, **values))) is None:
                 return False
             yield Notify(STATUS_CHANNEL)
             yield Notify(CHANGES_CHANNEL)
@@ -206,9 +206,9 @@ class CertificateLedger:
 
         return await self._engine.read(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
     async def issuers(self) -> list[IssuerRow]:
         """Return the CAs of this installation, those that issue no more included, oldest first."""
@@ -231,7 +231,7 @@ class CertificateLedger:
 
         return await self._engine.read(script)
 
-    async def add_issuer(self, row: IssuerRow, now: datetime, leaf: Leaf) -> bool:
+    async def add_issuer(self, row: IssuerRow, now: datetime, record: AuditRecord) -> bool:
         """Store the CA that issues from now on, in the place of those before; False when the id exists."""
 
         def script() -> Script[bool]:
@@ -246,7 +246,7 @@ class CertificateLedger:
                 responder_key=row.responder_key_pem,
                 now=ms(now),
             )
-            return (yield from record(leaf, added, query(_STEP_BACK, id=row.id))) is not None
+            return (yield from write_with_record(record, added, query(_STEP_BACK, id=row.id))) is not None
 
         return await self._engine.run(script)
 
@@ -285,18 +285,18 @@ class StatusLedger(AnswerLedger):
 
         return await self._engine.read(script)
 
-    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+    async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
         """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
 
         def script() -> Script[bool]:
             renewed = guard(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
-            return (yield from record(leaf, renewed)) is not None
+            return (yield from write_with_record(record, renewed)) is not None
 
         return await self._engine.run(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
@@ -331,7 +331,7 @@ class StatusLedger(AnswerLedger):
 
         return await self._engine.read(script)
 
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, leaf: Leaf) -> bool:
+    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
         """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
 
         def script() -> Script[bool]:
@@ -345,7 +345,7 @@ class StatusLedger(AnswerLedger):
                 next_update=ms(crl.next_update),
                 seen_end=crl.seen,
             )
-            return (yield from record(leaf, published)) is not None
+            return (yield from write_with_record(record, published)) is not None
 
         return await self._engine.run(script)
 

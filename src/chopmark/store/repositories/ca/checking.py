@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import StoredLeaf
+from chopmark.audit.record import StoredRecord
 from chopmark.ca.checker import Held, Ordered, Stored, Told
 from chopmark.core.types import CertificateState, Serial
 from chopmark.store.engine.columns import moment_or_none
@@ -71,7 +71,7 @@ def ordered_of(row: Row) -> Ordered | None:
     )
 
 
-def _stored(row: Row, records: tuple[StoredLeaf, ...]) -> Stored:
+def _stored(row: Row, records: tuple[StoredRecord, ...]) -> Stored:
     told = Told(
         row["told_reserved"],
         row["told_issued"],

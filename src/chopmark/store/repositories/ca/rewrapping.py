@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.leaves import append
@@ -47,14 +47,14 @@ class KeptKeys:
 
         return await self._engine.read(script)
 
-    async def replace(self, changes: Sequence[tuple[KeptKey, bytes]], leaf: Leaf) -> None:
-        """Put other files in the place of these, with the leaf. Raises KeyMoved, and nothing has changed."""
+    async def replace(self, changes: Sequence[tuple[KeptKey, bytes]], record: AuditRecord) -> None:
+        """Put other files in the place of these, with the record. Raises KeyMoved, and nothing has changed."""
 
         def script() -> Script[None]:
             for before, after in changes:
                 if not (yield query(_PUT[before.kind], id=before.issuer, before=before.stored, after=after)):
                     raise KeyMoved
-            yield from append(leaf)
+            yield from append(record)
 
         await self._engine.run(script)
 

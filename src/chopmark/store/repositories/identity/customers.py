@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.ports import (
     AccountRow,
@@ -18,12 +18,12 @@ from chopmark.identity.ports import (
     PasswordRow,
     Session,
 )
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import note, record
+from chopmark.store.repositories.leaves import note, write_with_record
 from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
 
@@ -214,7 +214,7 @@ class RecordLedger:
 
         return await self._engine.read(script)
 
-    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> None:
+    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
         """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
 
         def script() -> Script[None]:
@@ -227,16 +227,16 @@ class RecordLedger:
                 expires_at=ms_or_none(row.expires_at),
             )
             ended, opened = query(_END_ALL, customer=row.customer), query(OPEN_ALL, customer=row.customer)
-            yield from note(leaf, change, ended, opened, *queued(works))
+            yield from note(record, change, ended, opened, *queued(works))
             yield from wake(works)
 
         await self._engine.run(script)
 
-    async def note_within(self, leaf: Leaf, budgets: tuple[Budget, ...], now: datetime) -> bool:
-        """Write a leaf that goes with no other change, as long as its budgets last."""
+    async def note_within(self, record: AuditRecord, limits: tuple[RateLimit, ...], now: datetime) -> bool:
+        """Write a record that goes with no other change, as long as its rate limits last."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, *taken(budgets, now))) is not None
+            return (yield from write_with_record(record, *taken(limits, now))) is not None
 
         return await self._engine.run(script)
 
@@ -247,7 +247,7 @@ class SessionLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def open(self, session: Session, replaces: bytes | None, leaf: Leaf) -> None:
+    async def open(self, session: Session, replaces: bytes | None, record: AuditRecord) -> None:
         """Store a new session and end the one that it replaces."""
 
         def script() -> Script[None]:
@@ -264,7 +264,7 @@ class SessionLedger:
                 seen_at=ms(session.seen_at),
                 ends_at=ms(session.ends_at),
             )
-            yield from note(leaf, *old, opened)
+            yield from note(record, *old, opened)
 
         await self._engine.run(script)
 
@@ -286,11 +286,11 @@ class SessionLedger:
             await self._engine.run(used)
         return session
 
-    async def close(self, id_hash: bytes, leaf: Leaf) -> bool:
+    async def close(self, id_hash: bytes, record: AuditRecord) -> bool:
         """End a session; False when there is none."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_END, id_hash=id_hash))) is not None
+            return (yield from write_with_record(record, guard(_END, id_hash=id_hash))) is not None
 
         return await self._engine.run(script)
 
@@ -303,7 +303,7 @@ class SessionLedger:
 
         return await self._engine.read(script)
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, leaf: Leaf) -> bool:
+    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
         """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
         rotate = guard(
             _ROTATE,
@@ -315,7 +315,7 @@ class SessionLedger:
         )
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, rotate)) is not None
+            return (yield from write_with_record(record, rotate)) is not None
 
         return await self._engine.run(script)
 
@@ -328,11 +328,13 @@ class SessionLedger:
 
         return await self._engine.read(script)
 
-    async def rotate_again(self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, leaf: Leaf) -> bool:
+    async def rotate_again(
+        self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, record: AuditRecord
+    ) -> bool:
         """Give that session a new id once more; once."""
         again = guard(_ROTATE_AGAIN, old_hash=old_hash, repeat=repeat, new_hash=new_hash, now=ms(now))
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, again)) is not None
+            return (yield from write_with_record(record, again)) is not None
 
         return await self._engine.run(script)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf, Tip, customer_chain
+from chopmark.audit.record import AuditRecord, Tip, customer_stream
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, text
 from chopmark.identity.ports import UNKNOWN, Client, Launch
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import factors_of
-from chopmark.store.repositories.leaves import TIP, note, record, tip_of
+from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
 from chopmark.store.repositories.limits import take_each, taken
 
 _CLIENT = """
@@ -151,7 +151,7 @@ class LaunchLedger:
 
         return await self._engine.read(script)
 
-    async def put_client(self, client: Client, now: datetime, leaf: Leaf) -> None:
+    async def put_client(self, client: Client, now: datetime, record: AuditRecord) -> None:
         """Create a client or replace its secrets; one that was disabled counts again."""
 
         def script() -> Script[None]:
@@ -164,11 +164,11 @@ class LaunchLedger:
                 until=ms_or_none(client.previous_until),
                 now=ms(now),
             )
-            yield from note(leaf, change)
+            yield from note(record, change)
 
         await self._engine.run(script)
 
-    async def put_scope(self, client_id: str, scope: Scope, leaf: Leaf) -> bool:
+    async def put_scope(self, client_id: str, scope: Scope, record: AuditRecord) -> bool:
         """Set what a client may ask for; False when there is no such client."""
         change = guard(
             _PUT_SCOPE,
@@ -180,29 +180,29 @@ class LaunchLedger:
         )
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, change)) is not None
+            return (yield from write_with_record(record, change)) is not None
 
         return await self._engine.run(script)
 
-    async def disable(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+    async def disable(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
         """End a client and its tickets; False when there is no such client in force."""
-        return await self._end(guard(_DISABLE, id=client_id, now=ms(now)), client_id, now, leaf)
+        return await self._end(guard(_DISABLE, id=client_id, now=ms(now)), client_id, now, record)
 
-    async def end_previous(self, client_id: str, now: datetime, leaf: Leaf) -> bool:
+    async def end_previous(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
         """End a client's previous secret and its tickets; False when there is no such secret."""
-        return await self._end(guard(_END_PREVIOUS, id=client_id), client_id, now, leaf)
+        return await self._end(guard(_END_PREVIOUS, id=client_id), client_id, now, record)
 
-    async def _end(self, change: Query, client_id: str, now: datetime, leaf: Leaf) -> bool:
+    async def _end(self, change: Query, client_id: str, now: datetime, record: AuditRecord) -> bool:
         void = query(_VOID, id=client_id, now=ms(now), per_minute=EVERYTHING.per_minute)
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, change, void)) is not None
+            return (yield from write_with_record(record, change, void)) is not None
 
         return await self._engine.run(script)
 
     async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
         """Return a client by id, and the tip of the chain of the customer for whom it asks."""
-        chain = customer_chain(customer)
+        chain = customer_stream(customer)
 
         def script() -> Script[tuple[Client | None, Tip]]:
             clients, tips = (yield from at_once(query(_GET_CLIENT, id=client_id), query(TIP, chain=chain))) or ([], [])
@@ -210,7 +210,7 @@ class LaunchLedger:
 
         return await self._engine.read(script)
 
-    async def create(self, launch: Launch, budgets: tuple[Budget, ...], leaf: Leaf) -> Refusal | None:
+    async def create(self, launch: Launch, limits: tuple[RateLimit, ...], record: AuditRecord) -> Refusal | None:
         """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
         whose = {"customer": launch.customer, "account": launch.account, "client": launch.client}
         change = query(
@@ -225,22 +225,26 @@ class LaunchLedger:
 
         def script() -> Script[Refusal | None]:
             may = guard(_MAY_ASK, **whose)
-            if (yield from record(leaf, may, *taken(budgets, launch.created_at), change)) is not None:
+            if (yield from write_with_record(record, may, *taken(limits, launch.created_at), change)) is not None:
                 return None
             if not (yield query(_IN_FORCE, client=launch.client)):
                 return _DISABLED
-            spent = yield from take_each(budgets, launch.created_at)
+            spent = yield from take_each(limits, launch.created_at)
             if spent is None:
                 return _NO_ACCOUNT
             return _too_fast(spent.retry_after_s)
 
         return await self._engine.run(script)
 
-    async def use(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+    async def use(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
+    ) -> Launch | Refusal:
         """Take a ticket once, for one visitor, in one statement; a dead client's tickets are dead."""
 
         def script() -> Script[Launch | Refusal]:
-            done = yield from record(leaf, guard(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now)))
+            done = yield from write_with_record(
+                record, guard(_USE, ticket=ticket_hash, visitor=visitor_hash, now=ms(now))
+            )
             if done is not None:
                 return _launch(done[0][0])
             known = yield query(_WHY, ticket=ticket_hash)
@@ -248,13 +252,15 @@ class LaunchLedger:
 
         return await self._engine.run(script)
 
-    async def confirm(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, leaf: Leaf) -> Launch | Refusal:
+    async def confirm(
+        self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
+    ) -> Launch | Refusal:
         """Turn a taken ticket into consent to open a session, once, by the same visitor."""
 
         def script() -> Script[Launch | Refusal]:
             since = ms(now) - CONFIRM_WITHIN_MS
             confirmed = guard(_CONFIRM, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=since)
-            done = yield from record(leaf, confirmed)
+            done = yield from write_with_record(record, confirmed)
             if done is not None:
                 return _launch(done[0][0])
             known = bool((yield query(_WHY, ticket=ticket_hash)))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from chopmark.audit.leaf import ChainId
+from chopmark.audit.record import StreamId
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
@@ -57,7 +57,7 @@ class DispatchLedger:
         return Papers(
             tuple(map(contact_of, contacts)),
             {one.id: one for one in map(challenge_of, challenges)},
-            tuple(tip_of(ChainId(row["chain"]), [row]) for row in tips),
+            tuple(tip_of(StreamId(row["chain"]), [row]) for row in tips),
             tuple(contact_of(row) for rows in former for row in rows),
         )
 

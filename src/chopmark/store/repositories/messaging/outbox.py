@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import ChallengeId, Channel, CustomerId, OrderId
 from chopmark.messaging.ports import Work, WorkKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 
 WORK_CHANNEL = "work"
 ENDINGS_CHANNEL = "endings"
@@ -130,7 +130,7 @@ class WorkLedger:
         holder: str,
         now: datetime,
         outcome: str,
-        leaf: Leaf | None,
+        record: AuditRecord | None,
         instead: tuple[Work, ...] = (),
     ) -> bool:
         """As `Works.done`."""
@@ -140,7 +140,7 @@ class WorkLedger:
             told = work.kind is WorkKind.CODE and outcome == "sent"
             sent = (query(_SENT, id=work.challenge, now=ms(now)),) if told else ()
             parts = (closed, *sent, *queued(instead))
-            if (yield from at_once(*parts) if leaf is None else record(leaf, *parts)) is None:
+            if (yield from at_once(*parts) if record is None else write_with_record(record, *parts)) is None:
                 return False
             yield from wake(instead)
             return True
@@ -148,7 +148,7 @@ class WorkLedger:
         return await self._engine.run(script)
 
     async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
-        """Close rows that have no leaf of their own; return how many: those whose lease is lost stay as they are."""
+        """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
         sql = _DONE_ALL.format(listed=_LISTED[self._engine.dialect])
         ids = json.dumps([work.id for work in works])
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.by_hand import HandRevocation
 from chopmark.store.engine.columns import moment_or_none, ms
@@ -53,14 +53,14 @@ class HandLedger:
 
         return await self._engine.read(script)
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, leaf: Leaf) -> bool:
-        """Record that it is done, with its leaf; False when it does not wait any more."""
+    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord) -> bool:
+        """Record that it is done, with its record; False when it does not wait any more."""
 
         def script() -> Script[bool]:
             rows = yield query(_DONE, order_id=one.order, attempt=one.attempt, now=ms(now))
             if rows:
                 yield query(_WHO, order_id=one.order, attempt=one.attempt, by_whom=by, approved_by=approved_by)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import LoginId, OrderId, text
 from chopmark.ra.ports import Credential
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 
 _PUT = """
 INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at, login)
@@ -55,7 +55,7 @@ class CredentialLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, credential: Credential, now: datetime, leaf: Leaf) -> bool:
+    async def put(self, credential: Credential, now: datetime, record: AuditRecord) -> bool:
         """Store the credential of an order that was not submitted, in place of an earlier one.
 
         False as well when the order has a key that another login holds.
@@ -70,7 +70,7 @@ class CredentialLedger:
                 expires_at=ms(credential.expires_at),
                 login=credential.login,
             )
-            return (yield from record(leaf, put)) is not None
+            return (yield from write_with_record(record, put)) is not None
 
         return await self._engine.run(script)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.limits import give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
 
@@ -33,13 +33,13 @@ _CONTACTS = "SELECT channel, disputed_at FROM contacts WHERE customer = :custome
 
 
 def disputed(
-    order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+    order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """End the order, stop the contact and every code on its way to it; refused when the other one is stopped."""
     end = guard(_END, id=order.id)
     stop = guard(_STOP, customer=order.customer, channel=channel.value, now=ms(now))
     kill = query(_KILL_CODES, customer=order.customer, channel=channel.value, id=order.id)
-    if (yield from record(leaf, end, stop, *taken((budget,), now), kill, *queued(works))) is not None:
+    if (yield from write_with_record(record, end, stop, *taken((limit,), now), kill, *queued(works))) is not None:
         yield from wake(works)
         return None
     if not (yield query(_OPEN, id=order.id)):
@@ -52,9 +52,9 @@ def disputed(
         return _STOPPED
     if any(stopped.values()):
         return _LAST
-    spent = yield from take_each((budget,), now)
+    spent = yield from take_each((limit,), now)
     if spent is None:
-        yield from give_back_each((budget,))
+        yield from give_back_each((limit,))
         return _MOVED_ON
     return Refusal(Kind.TOO_MANY, _ONCE_A_DAY, field="channel", code="disputes", retry_after_s=spent.retry_after_s)
 

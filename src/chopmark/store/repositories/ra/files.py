@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from chopmark.audit.leaf import customer_chain, order_chain
+from chopmark.audit.record import customer_stream, order_stream
 from chopmark.core.types import CustomerId, LoginId, OrderId
-from chopmark.ra.files import CustomerFile, Entered, OrderFile, Repeat
+from chopmark.ra.snapshots import CustomerSnapshot, Entered, OrderSnapshot, Repeat
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, at_once, guard, query, whole
@@ -37,15 +37,15 @@ _OF_ORDER = (
     ACCOUNTS,
     CONTACTS,
     HOLDINGS,
-    TIP.replace(":chain", f"'{customer_chain(CustomerId(''))}' || :customer"),
+    TIP.replace(":chain", f"'{customer_stream(CustomerId(''))}' || :customer"),
     LAST_LOGIN,
 )
 _OF_VISITOR = tuple(sql.replace(":customer", _WHO) for sql in _OF_CUSTOMER)
 _OF_VISITORS_ORDER = tuple(sql.replace(":customer", _WHO) for sql in _OF_ORDER)
 
 
-class FileLedger:
-    """Implements `ra.files.Files`."""
+class SnapshotRepository:
+    """Implements `ra.snapshots.Snapshots`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -53,9 +53,9 @@ class FileLedger:
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
     ) -> Entered | None:
-        """Return the live session under this hash, with the file of its order, or of its customer without one.
+        """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no file when the order is
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
         not theirs, or when the Idempotency-Key was used before.
         """
         live = guard(LIVE_SESSION, id_hash=session, now=ms(now), idle_since=ms(idle_since))
@@ -72,8 +72,8 @@ class FileLedger:
                 return Entered(session_of(rows[0]), None, begun=False) if rows else None
             seen = session_of(found[0][0])
             rest = found[1 + len(key) :]
-            file = _customer(rest) if order is None else _order(seen.customer, order, rest)
-            return Entered(seen, file, begun=bool(key))
+            snapshot = _customer(rest) if order is None else _order(seen.customer, order, rest)
+            return Entered(seen, snapshot, begun=bool(key))
 
         def used() -> Script[None]:
             yield whole(SEEN, id_hash=session, now=ms(now))
@@ -83,12 +83,12 @@ class FileLedger:
             await self._engine.run(used)
         return entered
 
-    async def customer(self, customer: CustomerId) -> CustomerFile:
+    async def customer(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer; empty for an unknown one."""
         return _customer(await self._read(tuple(query(sql, customer=customer) for sql in _OF_CUSTOMER)))
 
-    async def order(self, customer: CustomerId, order: OrderId) -> OrderFile | None:
-        """Return the file of an order of this customer; None when they have no such order."""
+    async def order(self, customer: CustomerId, order: OrderId) -> OrderSnapshot | None:
+        """Return the snapshot of an order of this customer; None when they have no such order."""
         return _order(customer, order, await self._read(_order_parts(order, _OF_ORDER, customer=customer)))
 
     async def _read(self, parts: tuple[Query, ...]) -> list[list[Row]]:
@@ -98,9 +98,9 @@ class FileLedger:
         return await self._engine.read(script)
 
 
-def _customer(found: Sequence[list[Row]]) -> CustomerFile:
+def _customer(found: Sequence[list[Row]]) -> CustomerSnapshot:
     people, accounts, contacts, holdings, live = found
-    return CustomerFile(
+    return CustomerSnapshot(
         customer_of(people[0]) if people else None,
         tuple(map(account_of, accounts)),
         tuple(map(contact_of, contacts)),
@@ -110,20 +110,20 @@ def _customer(found: Sequence[list[Row]]) -> CustomerFile:
 
 
 def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple[Query, ...]:
-    """Return the reads of an order's file; `value` is the one value of those about its customer."""
+    """Return the reads of an order's snapshot; `value` is the one value of those about its customer."""
     return (
         query(ORDER, id=order),
         query(SENT, order_id=order),
-        query(TIP, chain=order_chain(order)),
+        query(TIP, chain=order_stream(order)),
         *(query(sql, **value) for sql in sqls),
     )
 
 
-def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderFile | None:
+def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderSnapshot | None:
     mine, sent, tip, people, accounts, contacts, holdings, customers_tip, logins = found
     if not mine or mine[0]["customer"] != customer:
         return None
-    return OrderFile(
+    return OrderSnapshot(
         order=order_of(mine[0]),
         customer=customer_of(people[0]) if people else None,
         accounts=tuple(map(account_of, accounts)),
@@ -132,6 +132,6 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),
-        tips=(tip_of(order_chain(order), tip), tip_of(customer_chain(customer), customers_tip)),
+        tips=(tip_of(order_stream(order), tip), tip_of(customer_stream(customer), customers_tip)),
         last_login=LoginId(logins[0]["login"]) if logins else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chopmark.core.types import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
@@ -14,9 +14,9 @@ HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY 
 _HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
 
 
-def holding_of(row: Row) -> Holding:
+def holding_of(row: Row) -> SubscriberCertificate:
     """Return a row of holdings as the RA knows it."""
-    return Holding(
+    return SubscriberCertificate(
         serial=Serial(row["serial"]),
         customer=CustomerId(row["customer"]),
         profile=row["profile"],
@@ -37,24 +37,24 @@ def holding_of(row: Row) -> Holding:
     )
 
 
-class HoldingLedger:
-    """Implements `ra.ports.Holdings`."""
+class SubscriberCertificateRepository:
+    """Implements `ra.ports.SubscriberCertificates`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def all(self, customer: CustomerId) -> list[Holding]:
+    async def all(self, customer: CustomerId) -> list[SubscriberCertificate]:
         """Return the customer's certificates, newest first."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             return [holding_of(row) for row in (yield whole(HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 
-    async def get(self, serial: Serial) -> Holding | None:
+    async def get(self, serial: Serial) -> SubscriberCertificate | None:
         """Return one certificate by serial."""
 
-        def script() -> Script[Holding | None]:
+        def script() -> Script[SubscriberCertificate | None]:
             rows = yield whole(_HOLDING_BY_SERIAL, serial=serial)
             return holding_of(rows[0]) if rows else None
 

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
-from chopmark.ra.files import Repeat
 from chopmark.ra.ports import Answer
+from chopmark.ra.snapshots import Repeat
 from chopmark.store.engine.columns import AHEAD, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Query, Script, Value, at_once, guard, query, whole

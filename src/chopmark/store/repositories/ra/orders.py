@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState, Serial, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import HAS_A_KEY, Order
-from chopmark.ra.ports import Bound, Holding, Otherwise
+from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.leaves import append, note, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.credentials import USED_UP, claim, usable
 from chopmark.store.repositories.ra.disputes import disputed
@@ -173,7 +173,7 @@ class _Undo(Exception):
 
 
 class OrderLedger:
-    """Implements `ra.ports.Orders` and `ra.ports.Holdings`."""
+    """Implements `ra.ports.Orders` and `ra.ports.SubscriberCertificates`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -181,7 +181,7 @@ class OrderLedger:
         self._bind, self._activate = _BIND.format(bytes=binary), _ACTIVATE.format(bytes=binary)
         self._possess = _POSSESS.format(bytes=binary)
 
-    async def open(self, order: Order, works: tuple[Work, ...], leaf: Leaf) -> Order:
+    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
 
         def script() -> Script[Order]:
@@ -208,7 +208,7 @@ class OrderLedger:
                 delay=span(order.delay),
                 slip_unless=None if order.slip_unless is None else "+".join(sorted(order.slip_unless)),
             )
-            if (yield from record(leaf, new, *queued(works))) is not None:
+            if (yield from write_with_record(record, new, *queued(works))) is not None:
                 yield from wake(works)
                 return order
             live = yield query(_SAME_PROFILE, customer=order.customer, profile=order.profile)
@@ -245,16 +245,16 @@ class OrderLedger:
 
         return await self._engine.read(script)
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(note, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(note, record)
 
-    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, leaf: Leaf) -> bool:
+    async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
         """Give a live order a fresh nonce; the old one is dead."""
 
         def script() -> Script[bool]:
             fresh = guard(_RENONCE, id=order, nonce=nonce, expires_at=ms(expires_at))
-            return (yield from record(leaf, fresh)) is not None
+            return (yield from write_with_record(record, fresh)) is not None
 
         return await self._engine.run(script)
 
@@ -265,7 +265,7 @@ class OrderLedger:
         nonce: bytes | None,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce."""
         bind = guard(
@@ -285,7 +285,7 @@ class OrderLedger:
             unused = guard(_UNUSED_KEY, spki=bound.spki_sha256)
             claimed = [claim(order.id, bound.credential, bound.spki_sha256, now)] if bound.credential else []
             killed = query(_KILL_CODES, id=order.id)
-            if (yield from record(leaf, ours, unused, bind, *claimed, killed, *queued(works))) is not None:
+            if (yield from write_with_record(record, ours, unused, bind, *claimed, killed, *queued(works))) is not None:
                 yield from wake(works)
                 return None
             owners = yield query(_KEY, spki=bound.spki_sha256)
@@ -301,7 +301,9 @@ class OrderLedger:
 
         return await self._engine.run(script)
 
-    async def possess(self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, leaf: Leaf) -> bool:
+    async def possess(
+        self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, record: AuditRecord
+    ) -> bool:
         """Note that this login holds the order's key, using up the nonce; approvals given before are void.
 
         A code that was sent and not yet given goes on: it is bound to the key, not to a login.
@@ -316,21 +318,23 @@ class OrderLedger:
                 **by(acting),
                 spki=order.spki_sha256,
             )
-            return (yield from record(leaf, held)) is not None
+            return (yield from write_with_record(record, held)) is not None
 
         return await self._engine.run(script)
 
-    async def check(self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, leaf: Leaf) -> bool:
+    async def check(
+        self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, record: AuditRecord
+    ) -> bool:
         """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
 
         def script() -> Script[bool]:
             checked = guard(_CHECK, id=order, login=login, now=ms(now), since=ms(fresh_since))
-            return (yield from record(leaf, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
+            return (yield from write_with_record(record, checked, query(_FORGIVE_BIRTH_DATE, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def submit(
-        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, leaf: Leaf
+        self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
     ) -> bool:
         """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
 
@@ -346,25 +350,25 @@ class OrderLedger:
                 known=words(frozenset(acting.known)),
                 spki=order.spki_sha256,
             )
-            return (yield from record(leaf, once)) is not None
+            return (yield from write_with_record(record, once)) is not None
 
         return await self._engine.run(script)
 
-    async def pend(self, order: OrderId, leaf: Leaf) -> bool:
+    async def pend(self, order: OrderId, record: AuditRecord) -> bool:
         """Mark a submitted order as waiting for its CA."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_PEND, id=order))) is not None
+            return (yield from write_with_record(record, guard(_PEND, id=order))) is not None
 
         return await self._engine.run(script)
 
     async def fulfil(
         self,
         order: Order,
-        holding: Holding,
+        holding: SubscriberCertificate,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        otherwise: Otherwise,
+        record: AuditRecord,
+        otherwise: AlternativeOutcome,
         *,
         swap: bool = False,
     ) -> OrderState | None:
@@ -397,21 +401,21 @@ class OrderLedger:
             free = key_free(holding.spki_sha256)
             old = _supersede(order, holding.serial, ms(holding.issued_at)) if swap else still_active(order)
             changes = (*old, free, fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
-            if (yield from record(leaf, *changes)) is not None:
+            if (yield from write_with_record(record, *changes)) is not None:
                 yield from wake(works)
                 return OrderState.ISSUED
             why = yield from why_not(order.id)
             if why is None and (yield fulfil(_FULFIL_STOPPED)):
                 yield from in_turn((*(old if swap else ()), store, hold_new(order.id, ms(holding.issued_at))))
                 yield from queue(otherwise.held)
-                yield from append(leaf)
-                return OrderState.HELD
+                yield from append(record)
+                return OrderState.LOCKED
             if why is None or not (yield from refuse(order.id, holding.serial, why)):
                 return None
             yield store
             yield query(_END_HOLDING, id=order.id)
             yield from queue(otherwise.works)
-            yield from append(otherwise.leaf)
+            yield from append(otherwise.record)
             return OrderState.REFUSED
 
         return await self._engine.run(script)
@@ -423,7 +427,7 @@ class OrderLedger:
         installed: Installed,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """Make the order's certificate the active one and supersede the earlier, using up the nonce; once."""
         new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
@@ -432,7 +436,9 @@ class OrderLedger:
         def script() -> Script[Refusal | None]:
             activate = guard(self._activate, id=order.id, nonce=nonce, installed=installed.value, **new)
             free = key_free(order.spki_sha256 or "")
-            if (yield from record(leaf, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
+            if (
+                yield from write_with_record(record, activate, free, *supersede, guard(_RAISE, **new), *queued(works))
+            ) is None:
                 found = yield query(ORDER, id=order.id)
                 return None if found and found[0]["state"] == "active" else MOVED_ON
             yield from wake(works)
@@ -444,21 +450,21 @@ class OrderLedger:
         self,
         order: Order,
         acting: ActingLogin,
-        budgets: tuple[Budget, ...],
+        limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
         """End a holding by its coded revocation order; refused when a quota is used up."""
-        script = partial(revoked, order, acting, budgets, fresh_since, now, works, leaf)
+        script = partial(revoked, order, acting, limits, fresh_since, now, works, record)
         try:
             await self._engine.run(script)
         except NotRevoked as refused:
             return refused.refusal
         return None
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
 
         False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
@@ -476,7 +482,7 @@ class OrderLedger:
                 yield query(_END_HOLDING, id=order)
                 yield from queue(works)
             yield query(_KILL_CODES, id=order)
-            yield from append(leaf)
+            yield from append(record)
             return True
 
         try:
@@ -485,7 +491,13 @@ class OrderLedger:
             return False
 
     async def dispute(
-        self, order: Order, channel: Channel, budget: Budget, now: datetime, works: tuple[Work, ...], leaf: Leaf
+        self,
+        order: Order,
+        channel: Channel,
+        limit: RateLimit,
+        now: datetime,
+        works: tuple[Work, ...],
+        record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted and stop the contact; as `disputes.disputed`."""
-        return await self._engine.run(disputed, order, channel, budget, now, works, leaf)
+        return await self._engine.run(disputed, order, channel, limit, now, works, record)

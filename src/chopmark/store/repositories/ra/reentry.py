@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chopmark.audit.journal import Deed, Line
-from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
+from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
@@ -72,7 +72,7 @@ class ReentryLedger:
 
         return await self._engine.read(script)
 
-    async def enter(self, order: Order, records: Sequence[StoredLeaf]) -> bool:
+    async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
         """Store a submitted order with its records, those that are not here; it is safe to repeat.
 
         False, and nothing is stored, when its customer is not here or its chain has gone another way. Raises StaleChain
@@ -82,7 +82,7 @@ class ReentryLedger:
         def script() -> Script[bool]:
             if not (yield query(_KNOWN, customer=order.customer)):
                 return False
-            if not (yield from again(order_chain(order.id), records)):
+            if not (yield from again(order_stream(order.id), records)):
                 return False
             yield query(_ENTER, **_columns(order))
             yield query(_KEY, spki=order.spki_sha256, customer=order.customer, now=ms(order.created_at))
@@ -90,7 +90,7 @@ class ReentryLedger:
 
         return await self._engine.run(script)
 
-    async def turn(self, line: Line, leaves: Sequence[Leaf]) -> bool:
+    async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
         """Make a change of status that the journal has, at the CA and for the customer, as of its own moment.
 
         False when the certificate is in a state that it does not change.
@@ -103,8 +103,8 @@ class ReentryLedger:
                 return False
             ours = _RA_TURNS[line.deed]
             yield query(ours, **_named(ours, {**values, "at": ms(line.at)}))
-            for leaf in leaves:
-                yield from append(leaf)
+            for record in records:
+                yield from append(record)
             return True
 
         return await self._engine.run(script)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Reason, text
-from chopmark.limits.budgets import Budget
+from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
@@ -44,11 +44,11 @@ class NotRevoked(Exception):
 def revoked(
     order: Order,
     acting: ActingLogin,
-    budgets: tuple[Budget, ...],
+    limits: tuple[RateLimit, ...],
     fresh_since: datetime,
     now: datetime,
     works: tuple[Work, ...],
-    leaf: Leaf,
+    record: AuditRecord,
 ) -> Script[None]:
     """End a holding by its coded revocation order; raises NotRevoked, and nothing has happened."""
     serial, reason = order.old_serial, order.reason
@@ -65,7 +65,7 @@ def revoked(
     )
     if not rows:
         raise NotRevoked(MOVED_ON)
-    spent = yield from take_each(budgets, now)
+    spent = yield from take_each(limits, now)
     if spent is not None:
         raise NotRevoked(Refusal(Kind.TOO_MANY, _QUOTA, code="revocations", retry_after_s=spent.retry_after_s))
     ended = yield query(_REVOKE_HOLDING, serial=serial, customer=rows[0]["customer"], reason=reason.value, now=ms(now))
@@ -74,4 +74,4 @@ def revoked(
     if reason in {Reason.COMPROMISED, Reason.LOST}:
         yield query(_BLOCK_KEY, spki=ended[0]["spki_sha256"], reason=reason.value)
     yield from queue(works)
-    yield from append(leaf)
+    yield from append(record)

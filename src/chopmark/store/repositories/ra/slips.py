@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, customer_chain, stamp
+from chopmark.audit.record import AuditRecord, customer_stream, stamp
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, CustomerId, text
 from chopmark.messaging.ports import Work
@@ -17,7 +17,7 @@ from chopmark.stepup.verifier import HELD
 from chopmark.store.engine.columns import AHEAD, moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, record
+from chopmark.store.repositories.leaves import append, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
 from chopmark.store.repositories.ra.stops import stoppable
@@ -66,12 +66,12 @@ class SlipLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Store a slip and queue `works`; the customer's earlier slips are void. False when not `_SETTLED`."""
         settled = query(
             _SETTLED,
             customer=slip.customer,
-            chain=customer_chain(slip.customer),
+            chain=customer_stream(slip.customer),
             now=ms(slip.printed_at),
             since=ms(settled_since),
             stamp=stamp(settled_since),
@@ -91,7 +91,7 @@ class SlipLedger:
                 expires_at=ms(slip.expires_at),
             )
             yield from queue(works)
-            yield from append(leaf)
+            yield from append(record)
             return True
 
         return await self._engine.run(script)
@@ -112,14 +112,14 @@ class SlipLedger:
         limits: FailureLimits,
         now: datetime,
         works: tuple[Work, ...],
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the budget of codes before anything is compared; refused where none is left."""
+        """Take one failure from the rate limit of codes before anything is compared; refused where none is left."""
         good = guard(_MAY_COMPARE, id=slip.id, **_of(order, now))
 
         def script() -> Script[Refusal | None]:
-            if (yield from record(leaf, good, failure(order.customer, CODE, limits, now))) is not None:
+            if (yield from write_with_record(record, good, failure(order.customer, CODE, limits, now))) is not None:
                 return None
             if not (yield good):
                 return _MOVED
@@ -130,7 +130,14 @@ class SlipLedger:
         return await self._engine.run(script)
 
     async def right(
-        self, slip: Slip, order: Order, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        slip: Slip,
+        order: Order,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Use the slip up for this order and key, mark the order coded by this login, do what follows; once."""
         use = guard(_USE, id=slip.id, words=key_words(order.spki_sha256 or ""), **_of(order, now))
@@ -139,7 +146,7 @@ class SlipLedger:
         follows: tuple[Query, ...] = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
 
         def script() -> Script[Refusal | None]:
-            if (yield from record(leaf, use, coded, forgive(order.customer, CODE), *follows)) is not None:
+            if (yield from write_with_record(record, use, coded, forgive(order.customer, CODE), *follows)) is not None:
                 yield from wake(sequel.works)
                 return None
             yield from append(no)

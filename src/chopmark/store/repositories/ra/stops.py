@@ -1,10 +1,10 @@
-"""Stopping a replacement by the reference of its notice: each ending is one conditional bundle with its leaf."""
+"""Stopping a replacement by the reference of its notice: each ending is one conditional bundle with its record."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import OrderId, OrderState, Serial
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
@@ -13,7 +13,7 @@ from chopmark.stepup.ports import Stop
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import record
+from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
 
@@ -79,14 +79,16 @@ class StopLedger:
 
         return await self._engine.read(script)
 
-    async def stop(self, reference_hash: str, one: Stopping, now: datetime, leaf: Leaf) -> bool:
+    async def stop(self, reference_hash: str, one: Stopping, now: datetime, record: AuditRecord) -> bool:
         """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
-        return await self._engine.run(_stop, reference_hash, one.order, one.works, now, leaf)
+        return await self._engine.run(_stop, reference_hash, one.order, one.works, now, record)
 
 
-def _stop(reference_hash: str, order: Order, works: tuple[Work, ...], now: datetime, leaf: Leaf) -> Script[bool]:
+def _stop(
+    reference_hash: str, order: Order, works: tuple[Work, ...], now: datetime, record: AuditRecord
+) -> Script[bool]:
     use = guard(_USE, hash=reference_hash, id=order.id, now=ms(now))
-    if (yield from record(leaf, use, *_changes(order, now), *queued(works))) is None:
+    if (yield from write_with_record(record, use, *_changes(order, now), *queued(works))) is None:
         return False
     yield from wake(works)
     return True

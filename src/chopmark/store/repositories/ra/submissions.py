@@ -7,14 +7,14 @@ from contextlib import aclosing
 from datetime import datetime
 
 from chopmark.audit.events import Event
-from chopmark.audit.leaf import Leaf, StoredLeaf, order_chain
+from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.core.types import OrderId, OrderState
 from chopmark.ra.model import Order
 from chopmark.ra.ports import Submitted
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import LEAF, leaf_of, record
+from chopmark.store.repositories.leaves import LEAF, record_of, write_with_record
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
 
 _RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
@@ -51,11 +51,11 @@ class SubmissionLedger:
         """Return a submitted or pending order with its records, as of one moment; None when it is neither any more."""
 
         def script() -> Script[Submitted | None]:
-            found = yield from at_once(guard(_WITH_CA, id=order), query(_RECORDS, chain=order_chain(order)))
+            found = yield from at_once(guard(_WITH_CA, id=order), query(_RECORDS, chain=order_stream(order)))
             if found is None:
                 return None
             (row, *_), records = found
-            return Submitted(_order(row), tuple(map(leaf_of, records)))
+            return Submitted(_order(row), tuple(map(record_of, records)))
 
         return await self._engine.read(script)
 
@@ -68,11 +68,11 @@ class SubmissionLedger:
 
         return await self._engine.read(script)
 
-    async def refuse(self, order: OrderId, ended: str, leaf: Leaf) -> bool:
+    async def refuse(self, order: OrderId, ended: str, record: AuditRecord) -> bool:
         """End an order that is with the CA, whatever else its row says; False when it is not any more."""
 
         def script() -> Script[bool]:
-            return (yield from record(leaf, guard(_REFUSE, id=order, ended=ended))) is not None
+            return (yield from write_with_record(record, guard(_REFUSE, id=order, ended=ended))) is not None
 
         return await self._engine.run(script)
 
@@ -98,24 +98,24 @@ class Chains:
     def __init__(self, snapshot: Snapshot, chains: str) -> None:
         """Read the records of the chains that the SELECT `chains` gives: those of the rows, and no others."""
         sql = f"SELECT {LEAF} FROM leaves WHERE chain IN ({chains}) ORDER BY chain, version"
-        self._leaves = _each(snapshot, sql, {})
-        self._next: StoredLeaf | None = None
-        self._last: tuple[str, tuple[StoredLeaf, ...]] = "", ()
+        self._records = _each(snapshot, sql, {})
+        self._next: StoredRecord | None = None
+        self._last: tuple[str, tuple[StoredRecord, ...]] = "", ()
 
-    async def of(self, chain: str) -> tuple[StoredLeaf, ...]:
+    async def of(self, chain: str) -> tuple[StoredRecord, ...]:
         """Return a chain's records, which are none where the next that come are another chain's."""
         if self._last[0] != chain:
-            self._next = self._next or await anext(self._leaves, None)
-            records: list[StoredLeaf] = []
+            self._next = self._next or await anext(self._records, None)
+            records: list[StoredRecord] = []
             while self._next is not None and self._next.chain == chain:
                 records.append(self._next)
-                self._next = await anext(self._leaves, None)
+                self._next = await anext(self._records, None)
             self._last = chain, tuple(records)
         return self._last[1]
 
 
-async def _each(snapshot: Snapshot, sql: str, values: dict[str, Value]) -> AsyncIterator[StoredLeaf]:
+async def _each(snapshot: Snapshot, sql: str, values: dict[str, Value]) -> AsyncIterator[StoredRecord]:
     async with aclosing(snapshot.stream(sql, values, 200)) as batches:
         async for batch in batches:
             for row in batch:
-                yield leaf_of(row)
+                yield record_of(row)

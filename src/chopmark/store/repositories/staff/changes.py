@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
 from chopmark.messaging.ports import Work
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -63,19 +63,19 @@ class StaffLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
 
         def script() -> Script[bool]:
             rows = yield query(_HOLD, serial=serial, now=ms(now))
             if rows:
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Let a held certificate count again as before its hold; False when it is on none or may not come back."""
 
         def script() -> Script[bool]:
@@ -83,21 +83,26 @@ class StaffLedger:
             if rows:
                 yield cleared(serial)
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
-    async def holders(self, spki_sha256: str) -> list[Holding]:
+    async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
 
         return await self._engine.read(script)
 
     async def block(
-        self, spki_sha256: str, reason: str, now: datetime, works: Mapping[Serial, tuple[Work, ...]], leaf: Leaf
+        self,
+        spki_sha256: str,
+        reason: str,
+        now: datetime,
+        works: Mapping[Serial, tuple[Work, ...]],
+        record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key."""
 
@@ -114,7 +119,7 @@ class StaffLedger:
                 yield from queue(works[Serial(row["serial"])])
             changed = bool(fresh or ended or orders)
             if changed:
-                yield from append(leaf)
+                yield from append(record)
             return changed
 
         try:

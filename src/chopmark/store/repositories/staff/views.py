@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId, Serial
 from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
-from chopmark.ra.ports import Holding
+from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -81,17 +81,19 @@ class StaffViews:
 
         return await self._engine.read(script)
 
-    async def find(self, written: str, most: int) -> list[Holding]:
+    async def find(self, written: str, most: int) -> list[SubscriberCertificate]:
         """Return certificates by serial or its beginning, customer number, order, account or key digest."""
 
-        def script() -> Script[list[Holding]]:
+        def script() -> Script[list[SubscriberCertificate]]:
             bare = written.replace(":", "").replace(" ", "").upper()
             begins = f"{bare}%" if len(bare) >= _LEAST and set(bare) <= _DIGITS else ""
             return [holding_of(row) for row in (yield query(_FIND, serial=begins, text=written, most=most))]
 
         return await self._engine.read(script)
 
-    async def end(self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], leaf: Leaf) -> bool:
+    async def end(
+        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    ) -> bool:
         """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
 
         def script() -> Script[bool]:
@@ -99,7 +101,7 @@ class StaffViews:
             if rows:
                 yield query(_END_ORDER, id=rows[0]["order_id"])
                 yield from queue(works)
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)

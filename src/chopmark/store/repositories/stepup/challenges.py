@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 from chopmark.messaging.ports import Work
@@ -15,7 +15,7 @@ from chopmark.stepup.verifier import HELD, pause_of
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import append, note, record
+from chopmark.store.repositories.leaves import append, note, write_with_record
 from chopmark.store.repositories.limits import give_back, give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
@@ -192,7 +192,7 @@ def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
     now = ms(challenge.created_at)
     return (
         guard(_MAY_SEND, now=now, per_order=limits.per_order, **_sends(challenge, limits)),
-        *taken(limits.budgets, challenge.created_at),
+        *taken(limits.limits, challenge.created_at),
     )
 
 
@@ -207,10 +207,10 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     sent = yield query(f"{_COUNTED} ORDER BY created_at DESC LIMIT :most", most=limits.per_order, **values)
     if len(sent) >= limits.per_order:
         return pure.sent_too_often(moment(sent[-1]["created_at"]) + limits.span, now)
-    spent = yield from take_each(limits.budgets, now)
+    spent = yield from take_each(limits.limits, now)
     if spent is None:
         return None
-    yield from give_back_each(tuple(b for b in limits.budgets if b.name < spent.name))
+    yield from give_back_each(tuple(b for b in limits.limits if b.name < spent.name))
     if spent.name == pause_of(challenge.customer):
         return pure.too_soon(now + timedelta(seconds=spent.retry_after_s), now)
     minutes = -(-spent.retry_after_s // 60)
@@ -230,7 +230,13 @@ class ChallengeLedger:
         self._engine = engine
 
     async def open(
-        self, challenge: Challenge, acting: ActingLogin, limits: SendLimits, work: Work, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        acting: ActingLogin,
+        limits: SendLimits,
+        work: Work,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Store a challenge and its message together, and end the order's earlier one."""
         lock = guard(
@@ -243,13 +249,13 @@ class ChallengeLedger:
         changes = (query(_KILL, order_id=challenge.order), _insert(challenge), *queued((work,)))
 
         def script() -> Script[Refusal | None]:
-            if (yield from record(leaf, lock, *_may_send(challenge, limits), *changes)) is None:
+            if (yield from write_with_record(record, lock, *_may_send(challenge, limits), *changes)) is None:
                 locked = yield lock
                 refusal = (yield from _send_refusal(challenge, limits)) if locked else _MOVED
                 if refusal is not None:
                     raise _No(refusal)
                 yield from in_turn(changes)
-                yield from append(leaf)
+                yield from append(record)
             yield from wake((work,))
             return None
 
@@ -282,15 +288,15 @@ class ChallengeLedger:
         challenge: Challenge,
         limits: FailureLimits,
         now: datetime,
-        leaf: Leaf,
-        no: Leaf,
+        record: AuditRecord,
+        no: AuditRecord,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the budgets, before anything is compared."""
+        """Take one attempt and one failure from the rate limits, before anything is compared."""
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
 
         def script() -> Script[Charged | Refusal]:
-            done = yield from record(leaf, attempt, failure(challenge.customer, CODE, limits, now))
+            done = yield from write_with_record(record, attempt, failure(challenge.customer, CODE, limits, now))
             if done is not None:
                 return Charged(challenge_of(done[0][0]))
             rows = yield attempt
@@ -299,13 +305,19 @@ class ChallengeLedger:
                 yield from append(no)
                 return (challenge_of(found[0]).refusal(now) if found else None) or pure.replaced()
             allowed = yield from charge_failure(challenge.customer, CODE, limits, now, notices)
-            yield from append(leaf if allowed else no)
+            yield from append(record if allowed else no)
             return Charged(challenge_of(rows[0])) if allowed else HELD
 
         return await self._engine.run(script)
 
     async def right(
-        self, challenge: Challenge, acting: ActingLogin, now: datetime, sequel: Sequel, leaf: Leaf, no: Leaf
+        self,
+        challenge: Challenge,
+        acting: ActingLogin,
+        now: datetime,
+        sequel: Sequel,
+        record: AuditRecord,
+        no: AuditRecord,
     ) -> Refusal | None:
         """Consume the challenge, mark its order coded, do what follows and give the failure back; once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
@@ -325,7 +337,7 @@ class ChallengeLedger:
         def script() -> Script[Refusal | None]:
             hold_lost = query(HOLD_LOST, order_id=challenge.order, now=ms(now))
             follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
-            if (yield from record(leaf, consume, coded, forgiven, unpaused, *follows)) is not None:
+            if (yield from write_with_record(record, consume, coded, forgiven, unpaused, *follows)) is not None:
                 yield from wake(sequel.works)
                 return None
             if not (yield consume):
@@ -338,20 +350,20 @@ class ChallengeLedger:
             yield forgiven
             yield from in_turn(follows)
             yield from wake(sequel.works)
-            yield from append(leaf)
+            yield from append(record)
             return None
 
         return await self._engine.run(script)
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], leaf: Leaf
+        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
     ) -> bool:
         """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
 
         def script() -> Script[bool]:
             yield query(_EXHAUST, id=challenge.id)
             held = yield from lock_if_used_up(challenge.customer, CODE, limits, now, notices)
-            yield from append(leaf)
+            yield from append(record)
             return held
 
         return await self._engine.run(script)
@@ -378,16 +390,16 @@ class FailureLedger:
         limits: FailureLimits,
         now: datetime,
         notices: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the budget before anything is compared; a refusal is recorded with `leaf`."""
+        """Take one failure from the rate limit before anything is compared; a refusal is recorded with `record`."""
 
         def script() -> Script[Refusal | None]:
             if (yield from at_once(failure(customer, factor, limits, now))) is not None:
                 return None
             if (yield from charge_failure(customer, factor, limits, now, notices)):
                 return None
-            yield from append(leaf)
+            yield from append(record)
             return HELD
 
         return await self._engine.run(script)
@@ -399,13 +411,13 @@ class FailureLedger:
         limits: FailureLimits,
         now: datetime,
         notices: tuple[Work, ...],
-        leaf: Leaf,
+        record: AuditRecord,
     ) -> bool:
         """Record that a charged answer differed; return whether the factor is on hold from now on."""
 
         def script() -> Script[bool]:
             held = yield from lock_if_used_up(customer, factor, limits, now, notices)
-            yield from append(leaf)
+            yield from append(record)
             return held
 
         return await self._engine.run(script)
@@ -422,14 +434,14 @@ class FailureLedger:
 
         return await self._engine.read(script)
 
-    async def release(self, customer: CustomerId, now: datetime, leaf: Leaf, notices: tuple[Work, ...]) -> int:
+    async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
         """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
 
         def script() -> Script[int]:
             lifted = yield from unlock(customer)
             yield query(_EMPTY_SENDS, customer=customer, pause=pause_of(customer))
             yield query(_BEGIN_ANEW, anew=_anew(customer), now=ms(now))
-            yield from append(leaf)
+            yield from append(record)
             if lifted:
                 yield from queue(notices)
             return lifted

@@ -1,4 +1,4 @@
-"""Failure budgets and the locks that they end in: one for all codes of a customer, one for the birth date.
+"""Failure rate limits and the locks that they end in: one for all codes of a customer, one for the birth date.
 
 The release before kept a row for each channel, and a process of it may still write them. They are not moved: whoever
 decides adds them up, so that what stood there before the upgrade and what such a process adds both count, and a lock

@@ -55,7 +55,7 @@ class Presigned:
             there: set[str] = set()
             for responder in {one.responder for one in kept}:
                 due = [
-                    {"serial": one.serial, "turns": one.turns, "again": ms(one.again_at)}
+                    {"serial": one.serial, "turns": one.status_version, "again": ms(one.again_at)}
                     for one in kept
                     if one.responder == responder
                 ]
@@ -76,7 +76,7 @@ def _rows(kept: Kept) -> list[dict[str, Value]]:
             "der": answer.der,
             "produced_at": ms(answer.produced_at),
             "next_update": ms(answer.next_update),
-            "turns": answer.turns,
+            "turns": answer.status_version,
         }
         for algorithm, answer in kept.answers.items()
     ]

@@ -1,6 +1,6 @@
 """Revoked certificates of our own OCSP responders and time-stamp authorities."""
 
-from chopmark.audit.leaf import Leaf
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, Serial
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
@@ -58,7 +58,9 @@ class ServiceLedger:
 
         return await self._engine.read(script)
 
-    async def withdraw(self, gone: Withdrawn, before: bytes, after: ServiceKey, leaves: tuple[Leaf, Leaf]) -> bool:
+    async def withdraw(
+        self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+    ) -> bool:
         """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
 
         def script() -> Script[bool]:
@@ -76,8 +78,8 @@ class ServiceLedger:
             )
             if gone.kind is ServiceKind.RESPONDER:
                 yield query(_SIGN_AGAIN, issuer=gone.issuer, now=ms(gone.at))
-            for leaf in leaves:
-                yield from append(leaf)
+            for record in records:
+                yield from append(record)
             yield Notify(STATUS_CHANNEL)
             return True
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import decode_head
-from chopmark.audit.leaf import Leaf
 from chopmark.audit.ports import KeptAnchor, StoredAnchor
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
@@ -58,11 +58,11 @@ class TimestampLedger:
         """True when nobody else founds or renews until `now + ttl`."""
         return await self._engine.run(take, "timestamp-key", holder, ms(now), ms(now + ttl)) is not None
 
-    async def note(self, leaf: Leaf) -> None:
-        """Write a leaf that goes with no other change."""
-        await self._engine.run(append, leaf)
+    async def note(self, record: AuditRecord) -> None:
+        """Write a record that goes with no other change."""
+        await self._engine.run(append, record)
 
-    async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, leaf: Leaf) -> bool:
+    async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, record: AuditRecord) -> bool:
         """Store the first certificate and key; False when there are some."""
 
         def script() -> Script[bool]:
@@ -70,18 +70,18 @@ class TimestampLedger:
                 _FOUND, issuer=issuer, certificate=key.certificate, stored_key=key.stored_key, now=ms(now)
             )
             if rows:
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
 
-    async def renew(self, issuer: IssuerId, before: bytes, after: bytes, leaf: Leaf) -> bool:
+    async def renew(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
         """Put a certificate in the place of `before`; False when another is there meanwhile."""
 
         def script() -> Script[bool]:
             rows = yield query(_RENEW, issuer=issuer, before=before, after=after)
             if rows:
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)
@@ -109,14 +109,14 @@ class AnchorLedger:
         """True when nobody else makes an anchor until `now + ttl`."""
         return await self._engine.run(take, "anchor", holder, ms(now), ms(now + ttl)) is not None
 
-    async def keep(self, kept: KeptAnchor, leaf: Leaf) -> bool:
+    async def keep(self, kept: KeptAnchor, record: AuditRecord) -> bool:
         """Store an anchor; False when its hour or its head has one."""
 
         def script() -> Script[bool]:
             anchor = kept.anchor
             rows = yield query(_KEEP, hour=kept.hour, size=anchor.size, at=ms(kept.at), token=anchor.token)
             if rows:
-                yield from append(leaf)
+                yield from append(record)
             return bool(rows)
 
         return await self._engine.run(script)

@@ -1,0 +1,289 @@
+"""One leaf: what happened, chained to the record before it and sealed by a key outside the database.
+
+A leaf's canonical bytes are JSON (RFC 8259), keys sorted, no spaces, UTF-8, without the MAC. Its
+MAC is HMAC-SHA-256 over a label and those bytes; its hash is the RFC 9162 s.2.1.1 leaf hash of
+bytes and MAC together, so that neither changes without changing the tree.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NewType
+
+from chopmark.audit.events import Event
+from chopmark.audit.facts import Fact, clean_facts
+from chopmark.audit.tree import hash_leaf
+from chopmark.core.types import CustomerId, OrderId
+
+StreamId = NewType("StreamId", str)
+"""Whose story a record continues: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""
+
+GENESIS = bytes(32)
+"""The hash before a chain's first record."""
+_MAC_LABEL = b"chopmark-leaf-1\n"
+_CHAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}")
+
+
+def order_stream(order: OrderId) -> StreamId:
+    """Return the chain of an order."""
+    return StreamId(str(order))
+
+
+def customer_stream(customer: CustomerId) -> StreamId:
+    """Return the chain for what a customer does outside an order."""
+    return StreamId(f"customer:{customer}")
+
+
+def staff_chain(staff_id: str) -> StreamId:
+    """Return the chain of a person at the firm."""
+    return StreamId(f"staff:{staff_id}")
+
+
+def stranger_stream(keyed_hash: str) -> StreamId:
+    """Return the chain for somebody whom the directory does not know, by keyed hash."""
+    return StreamId(f"stranger:{keyed_hash}")
+
+
+def system_stream(name: str) -> StreamId:
+    """Return the chain of a job or a ceremony."""
+    return StreamId(f"system:{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKey:
+    """A MAC key from outside the database: its public name, and at least 32 random bytes."""
+
+    kid: str
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < 32 or not self.kid:
+            raise ValueError("an audit key has a name and at least 32 bytes")
+
+    def mac(self, canonical: bytes) -> bytes:
+        """Return HMAC-SHA-256 over the label and the canonical bytes: 32 octets."""
+        return hmac.digest(self.secret, _MAC_LABEL + canonical, "sha256")
+
+
+class AuditKeys:
+    """The audit keys that the verifier knows, by name: the present one and those rotated out."""
+
+    __slots__ = ("_by_kid",)
+
+    def __init__(self, keys: Iterable[AuditKey]) -> None:
+        self._by_kid: dict[str, AuditKey] = {}
+        for key in keys:
+            if key.kid in self._by_kid:
+                raise ValueError(f"two audit keys are called {key.kid!r}")
+            self._by_kid[key.kid] = key
+
+    def get(self, kid: str) -> AuditKey | None:
+        """Return the key of this name, or None."""
+        return self._by_kid.get(kid)
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The newest record of a chain: version 0 and GENESIS when there is none yet."""
+
+    chain: StreamId
+    version: int
+    leaf_hash: bytes
+
+
+def new_stream(chain: StreamId) -> Tip:
+    """Return the tip of a chain that has no record yet."""
+    return Tip(chain, 0, GENESIS)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A leaf as a table or an export holds it: text as written, trusted for nothing.
+
+    `at` is `stamp` text, `facts` canonical JSON text, `index` the place in the tree or None before
+    the sequencer has seen the record. The store puts the columns in unparsed, so that a tampered row
+    becomes a finding and not a crash.
+    """
+
+    chain: str
+    version: int
+    previous: bytes
+    at: str
+    event: str
+    facts: str
+    kid: str
+    mac: bytes
+    index: int | None = None
+
+    @property
+    def leaf_id(self) -> str:
+        """The leaf's name: chain@version."""
+        return f"{self.chain}@{self.version}"
+
+    def canonical(self) -> bytes:
+        """Return the bytes that the MAC covers; raises ValueError when a column is malformed."""
+        self._check()
+        try:
+            facts = json.loads(self.facts)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("the facts are not JSON") from error
+        if not isinstance(facts, dict) or _compact(facts) != self.facts:
+            raise ValueError("the facts are not a canonical JSON object")
+        parse_stamp(self.at)
+        return _canonical(self.at, self.chain, self.event, facts, self.kid, self.previous, self.version)
+
+    def leaf_hash(self) -> bytes:
+        """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1); ValueError when malformed."""
+        return hash_leaf(self.canonical() + self.mac)
+
+    def record(self) -> "AuditRecord":
+        """Return the typed leaf; raises ValueError when malformed or of an unknown event."""
+        self.canonical()
+        return AuditRecord(
+            chain=StreamId(self.chain),
+            version=self.version,
+            previous=self.previous,
+            at=parse_stamp(self.at),
+            event=Event(self.event),
+            facts=json.loads(self.facts),
+            kid=self.kid,
+            mac=self.mac,
+        )
+
+    def _check(self) -> None:
+        texts: tuple[object, ...] = (self.chain, self.at, self.event, self.facts, self.kid)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a text column holds something else")
+        hashes: tuple[object, ...] = (self.previous, self.mac)
+        if not all(isinstance(octets, bytes) and len(octets) == 32 for octets in hashes):
+            raise ValueError("a hash column does not hold 32 octets")
+        if not is_count(self.version) or self.version < 1:
+            raise ValueError("the version is not a positive integer")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One recorded event: `at` is aware UTC in whole milliseconds, `mac` 32 octets under `kid`."""
+
+    chain: StreamId
+    version: int
+    previous: bytes
+    at: datetime
+    event: Event
+    facts: Mapping[str, Fact]
+    kid: str
+    mac: bytes
+    memo: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The canonical bytes and the hash, once they were made; a changed copy begins without."""
+
+    @property
+    def leaf_id(self) -> str:
+        """The leaf's name: chain@version."""
+        return f"{self.chain}@{self.version}"
+
+    def stored(self, index: int | None = None) -> StoredRecord:
+        """Return the columns to write; `index` stays None until the sequencer places the record."""
+        return StoredRecord(
+            chain=self.chain,
+            version=self.version,
+            previous=self.previous,
+            at=stamp(self.at),
+            event=self.event.value,
+            facts=_compact(dict(self.facts)),
+            kid=self.kid,
+            mac=self.mac,
+            index=index,
+        )
+
+
+def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, key: AuditKey) -> AuditRecord:
+    """Return the record that continues `tip`, sealed under `key`.
+
+    The caller writes it in the change's own transaction, guarded by `tip.version`. Raises
+    ValueError for a malformed chain id, a fact outside the allow-list or a naive time.
+    """
+    if not _CHAIN.fullmatch(tip.chain):
+        raise ValueError("a chain id is 1 to 100 letters, digits and : . _ -")
+    if at.tzinfo is None:
+        raise ValueError("an audit time is aware")
+    whole_ms = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
+    clean = clean_facts(facts)
+    encoded = _canonical(stamp(whole_ms), tip.chain, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
+    sealed = AuditRecord(
+        chain=tip.chain,
+        version=tip.version + 1,
+        previous=tip.leaf_hash,
+        at=whole_ms,
+        event=event,
+        facts=clean,
+        kid=key.kid,
+        mac=key.mac(encoded),
+    )
+    sealed.memo.append(encoded)
+    return sealed
+
+
+def encode(record: AuditRecord) -> bytes:
+    """Return the canonical bytes, without the MAC."""
+    if not record.memo:
+        facts = dict(record.facts)
+        made = _canonical(
+            stamp(record.at), record.chain, record.event, facts, record.kid, record.previous, record.version
+        )
+        record.memo.append(made)
+    return record.memo[0]
+
+
+def leaf_hash(record: AuditRecord) -> bytes:
+    """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1)."""
+    canonical = encode(record)
+    if len(record.memo) == 1:
+        record.memo.append(hash_leaf(canonical + record.mac))
+    return record.memo[1]
+
+
+def next_tip(record: AuditRecord) -> Tip:
+    """Return the chain's tip once the record is written."""
+    return Tip(record.chain, record.version, leaf_hash(record))
+
+
+def stamp(at: datetime) -> str:
+    """Return RFC 3339 text, UTC, three decimals; what is below a millisecond is dropped."""
+    if at.tzinfo is None:
+        raise ValueError("an audit time is aware")
+    utc = at.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds") + "Z"
+
+
+def parse_stamp(text: str) -> datetime:
+    """Return the aware UTC time of a `stamp`; raises ValueError for any other spelling."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None or stamp(at) != text:
+        raise ValueError("the time is not RFC 3339 in UTC with milliseconds")
+    return at
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is an integer of zero or more, and not a flag."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def _canonical(
+    at: str, chain: str, event: str, facts: Mapping[str, object], kid: str, previous: bytes, version: int
+) -> bytes:
+    members = {
+        "at": at,
+        "chain": chain,
+        "event": str(event),
+        "facts": facts,
+        "kid": kid,
+        "previous": previous.hex(),
+        "version": version,
+    }
+    return _compact(members).encode()

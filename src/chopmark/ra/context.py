@@ -1,0 +1,258 @@
+"""The parts that every RA verb shares: loading an order for its owner, the clock, ids and notices."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from chopmark.audit.journal import Deed, Line
+from chopmark.audit.log import AuditLog
+from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import (
+    ActingLogin,
+    CertificateState,
+    Channel,
+    CustomerId,
+    FactorClass,
+    IssuerId,
+    LoginId,
+    Operation,
+    OrderId,
+    Reason,
+    Serial,
+    text,
+)
+from chopmark.identity.people import Contact, People
+from chopmark.limits.budgets import RateLimits
+from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.ra.model import Order, Step
+from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
+from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
+
+    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in, so
+    that their first step need not read it again.
+    """
+
+    customer: CustomerId
+    factors: frozenset[FactorClass]
+    interface: str
+    login: LoginId
+    language: str = "zh-TW"
+    opened: OrderSnapshot | CustomerSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaContext:
+    """What a verb works with."""
+
+    orders: Orders
+    holdings: SubscriberCertificates
+    people: People
+    rate_limits: RateLimits
+    audit_log: AuditLog
+    policy: Policy
+    portal: str
+    clock: Clock
+    entropy: Entropy
+    snapshots: Snapshots
+    submissions: Submissions
+    journal: Lines
+
+    async def proved(self, holding: SubscriberCertificate) -> None:
+        """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
+
+        The line belongs to no CA and to no revocation list: it is the RA's.
+        """
+        deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
+        await self.journal.write(deed)
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self.clock.now()
+
+    async def order(self, caller: Caller, order: OrderId) -> Order:
+        """Return the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        found = await self.orders.get(order)
+        if found is None or found.customer != caller.customer:
+            raise Refused(NO_ORDER)
+        return found.at(self.now(), self.policy).within(caller.login)
+
+    def acting(self, caller: Caller, order: Order) -> ActingLogin:
+        """Return the caller's login as it takes a step of an order; raise Refused (FORBIDDEN) without the password.
+
+        Each step of a customer needs a login that contains the trading password (TW-01). Where it is unknown what the
+        order's logins used, the union stays unknown.
+        """
+        self.require_password(caller)
+        known = order.login_factors
+        return ActingLogin(caller.login, known, known | caller.factors if known else known)
+
+    def require_password(self, caller: Caller) -> None:
+        """Raise Refused (FORBIDDEN) when the login does not contain the trading password (TW-01)."""
+        if FactorClass.PASSWORD not in caller.factors:
+            said = text("Please sign in with your trading password first.")
+            raise Refused(Refusal(Kind.FORBIDDEN, said, code="password_needed"))
+
+    async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        if isinstance(caller.opened, OrderSnapshot) and caller.opened.order.id == order:
+            return self._counted(caller, caller.opened)
+        return await self.reread(caller, order)
+
+    async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
+        """Return the snapshot as it is on record at this moment; as `snapshot`."""
+        found = await self.snapshots.order(caller.customer, order)
+        if found is None:
+            raise Refused(NO_ORDER)
+        return self._counted(caller, found)
+
+    def _counted(self, caller: Caller, found: OrderSnapshot) -> OrderSnapshot:
+        for tip in found.tips:
+            self.audit_log.know(tip)
+        return found.now_as(found.order.at(self.now(), self.policy).within(caller.login))
+
+    async def customer_snapshot(self, caller: Caller) -> CustomerSnapshot:
+        """Return what is on record of the caller."""
+        if isinstance(caller.opened, CustomerSnapshot):
+            return caller.opened
+        return await self.snapshots.customer(caller.customer)
+
+    async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderSnapshot:
+        """Return the snapshot of the caller's order when `step` is its next one; raise Refused otherwise."""
+        found = await self.snapshot(caller, order)
+        refused = found.order.require(step)
+        if refused is not None:
+            raise Refused(refused)
+        return found
+
+    async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+        """Return the work row of a notice to a customer whose contacts are still to be read; as `notice_to`."""
+        return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
+
+    def notice_to(
+        self,
+        customer: CustomerId,
+        contacts: Mapping[Channel, Contact],
+        template: str,
+        told: Channel | None,
+        **facts: str,
+    ) -> tuple[Work, ...]:
+        """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
+
+        A channel that has a gateway comes before one that has none. Where the notice cannot be delivered it goes to
+        the other contact, whose version it names for that.
+        """
+        wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
+        there = sorted((one for one in wanted if one in contacts), key=lambda one: one not in self.policy.channels)
+        if not there:
+            return ()
+        channel, *others = there
+        named: dict[str, str | int] = {"template": template, **facts}
+        if others:
+            named[OTHER_VERSION] = contacts[others[0]].version
+        return (self.work(WorkKind.NOTICE, customer, named, channel, contacts[channel].version),)
+
+    def work(
+        self,
+        kind: WorkKind,
+        customer: CustomerId | None,
+        facts: Mapping[str, str | int],
+        channel: Channel | None = None,
+        contact_version: int | None = None,
+        order: OrderId | None = None,
+    ) -> Work:
+        """Return a work row that may be taken from now on."""
+        return Work(
+            id=new_id(self.entropy),
+            kind=kind,
+            customer=customer,
+            order=order,
+            challenge=None,
+            channel=channel,
+            contact_version=contact_version,
+            facts=dict(facts),
+            attempts=0,
+            not_before=self.now(),
+            expires_at=None,
+        )
+
+    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
+        """Return the work row that brings the CA in line with our record of a hold."""
+        return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+
+    def hold_old(self, order: Order) -> tuple[Work, ...]:
+        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does.
+
+        It goes with the right code, or the right slip.
+        """
+        lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
+        if not lost or order.old_serial is None:
+            return ()
+        return (self.hold_work(order.old_serial, order.customer, order.id),)
+
+    def revoke_work(
+        self,
+        serial: Serial,
+        reason: str,
+        customer: CustomerId,
+        order: OrderId,
+        after: timedelta = timedelta(0),
+    ) -> Work:
+        """Return the work row that has a certificate revoked at its CA, at once or `after` a while.
+
+        The row itself is put off for an hour at most (the store takes a longer wait for a clock that was ahead): who
+        does the work reads `after`, in milliseconds since 1970.
+        """
+        facts: dict[str, str | int] = {"serial": serial, "reason": reason}
+        if after:
+            facts["after"] = int((self.now() + after).timestamp() * 1000)
+        made = self.work(WorkKind.REVOKE, customer, facts, order=order)
+        return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
+
+
+def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
+    """Return what policy may know of a holding."""
+    if holding is None:
+        return None
+    usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
+    held = holding.state is CertificateState.HELD
+    return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
+
+
+def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:
+    """Return what policy may know of a customer's contacts."""
+    return {
+        channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
+        for channel, c in contacts.items()
+    }
+
+
+def assert_staff(name: str, field: str) -> None:
+    """Raise Refused (MALFORMED) for what is no staff id; `field` is the request's member that it stands in."""
+    if not _STAFF.fullmatch(name):
+        said = text("A staff id has 1 to 64 letters, digits, dots, hyphens or underscores.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field=field, code=field))
+
+
+def assert_two(by: str, approved_by: str) -> None:
+    """Raise Refused unless these are two different people at the firm (I32); another spelling is no other person."""
+    assert_staff(by, "by")
+    assert_staff(approved_by, "approved_by")
+    if by.casefold() == approved_by.casefold():
+        said = text("This is done by one person and approved by another.")
+        raise Refused(Refusal(Kind.FORBIDDEN, said, field="approved_by"))
+
+
+_STAFF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NO_ORDER = Refusal(Kind.NOT_FOUND, text("There is no such order. Please start again from the overview."), code="order")
+NOT_YOURS = Refusal(Kind.NOT_FOUND, text("This is not one of your accounts."), field="account", code="account")
+NO_ACCOUNT = Refusal(
+    Kind.NOT_FOUND, text("You have no trading account here yet. Please call us."), field="account", code="no_account"
+)

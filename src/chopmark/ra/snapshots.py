@@ -1,0 +1,146 @@
+"""What the counter reads for one step: a customer and one order of theirs, read at one moment, in one go."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from chopmark.audit.record import Tip
+from chopmark.core.types import CertificateState, CustomerId, LoginId, OrderId, Serial
+from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow, Session
+from chopmark.ra.model import Order
+from chopmark.ra.ports import SubscriberCertificate
+from chopmark.stepup.challenge import Challenge, ChallengeState
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSnapshot:
+    """What is on record of a customer; certificates and live orders come newest first."""
+
+    customer: CustomerRow | None
+    accounts: tuple[AccountRow, ...]
+    contacts: tuple[ContactRow, ...]
+    holdings: tuple[SubscriberCertificate, ...]
+    live: tuple[Order, ...]
+
+    def opened(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot of an order that was just opened."""
+        return OrderSnapshot(order, self.customer, self.accounts, self.contacts, self.holdings, None, 0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSnapshot:
+    """An order with what its steps look at; `sent` is its newest code, `codes` how many were sent.
+
+    `tips` are those of the audit streams that a step continues: the order's and the customer's. `last_login` is the
+    customer's newest login; None when no session of theirs is stored any more.
+    """
+
+    order: Order
+    customer: CustomerRow | None
+    accounts: tuple[AccountRow, ...]
+    contacts: tuple[ContactRow, ...]
+    holdings: tuple[SubscriberCertificate, ...]
+    sent: Challenge | None
+    codes: int
+    tips: tuple[Tip, ...]
+    last_login: LoginId | None = None
+    undelivered: bool = False
+    """No gateway took the message with the newest code, and it is tried no more."""
+
+    def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
+        """Return one of the customer's certificates."""
+        return next((held for held in self.holdings if held.serial == serial), None)
+
+    def now_as(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot with the order as it stands after a step."""
+        return replace(self, order=order)
+
+    def bound(self, order: Order) -> "OrderSnapshot":
+        """Return the snapshot after a new key: the code that was sent for an earlier one is dead."""
+        sent = self.sent
+        if sent is not None and sent.state is ChallengeState.LIVE:
+            sent = replace(sent, state=ChallengeState.DEAD)
+        return replace(self, order=order, sent=sent)
+
+    def with_code(self, sent: Challenge) -> "OrderSnapshot":
+        """Return the snapshot after another code was sent."""
+        return replace(self, sent=sent, codes=self.codes + 1)
+
+    def coded(self, order: Order, sent: Challenge) -> "OrderSnapshot":
+        """Return the snapshot after the right code, which is used up."""
+        return replace(self, order=order, sent=replace(sent, state=ChallengeState.CONSUMED))
+
+    def issued(self, order: Order, holding: SubscriberCertificate) -> "OrderSnapshot":
+        """Return the snapshot with the order's new certificate."""
+        return replace(self, order=order, holdings=(holding, *self.holdings))
+
+    def activated(self, order: Order, now: datetime) -> "OrderSnapshot":
+        """Return the snapshot after the order's certificate has proved itself and taken the place of those before."""
+        return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
+
+
+def _after(order: Order, held: SubscriberCertificate, now: datetime) -> SubscriberCertificate:
+    if held.serial == order.serial:
+        return replace(held, state=CertificateState.ACTIVE, activated_at=now)
+    if held.profile != order.profile or held.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+        return held
+    return replace(
+        held, state=CertificateState.SUPERSEDED, ended_at=now, reason="superseded", superseded_by=order.serial
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A change that may be asked for twice: its Idempotency-Key, method and path, and the SHA-256 of its body."""
+
+    name: str
+    of: str
+    body_sha256: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of all that makes a request the same one."""
+        return hashlib.sha256(f"{self.name}\n{self.of}\n".encode() + self.body_sha256).digest()
+
+    def scope(self, customer: CustomerId) -> str:
+        """Return what the Idempotency-Key is unique in: this customer's requests of this method and path."""
+        return f"{customer}:{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+
+    session: Session
+    snapshot: OrderSnapshot | CustomerSnapshot | None
+    begun: bool
+
+
+class Snapshots(Protocol):
+    """Reads snapshots; each is one moment of the database."""
+
+    async def customer(self, customer: CustomerId) -> CustomerSnapshot:
+        """Return what is on record of a customer; empty for an unknown one."""
+        ...
+
+    async def enter(
+        self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
+    ) -> Entered | None:
+        """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
+
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
+        not theirs, or when the Idempotency-Key was used before.
+        """
+        ...
+
+    async def order(self, customer: CustomerId, order: OrderId) -> OrderSnapshot | None:
+        """Return the snapshot of an order of this customer; None when they have no such order."""
+        ...
+
+
+def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
+    """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
+    held = [h for h in holdings if h.profile == profile and h.activated_at]
+    active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
+    return next(iter(active or held), None)
