@@ -12,7 +12,7 @@ from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass,
 from chopmark.demo.history import SteppingClock
 from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository
 
 AGE = timedelta(days=345)
 """How old the loaded certificates are: twenty days before their end, so that they may be renewed."""
@@ -56,7 +56,7 @@ async def played(settings: Settings, now: datetime) -> Template:
         for task in tasks(house):
             while task.name == "sequence" and await house.ledger.unsequenced(1):
                 await task.job()
-        ca_key = (await CertificateLedger(house.engine).issuers())[0].key_pem
+        ca_key = (await CertificateRepository(house.engine).issuers())[0].key_pem
     finally:
         await house.close()
     return Template(rows, ca_key)

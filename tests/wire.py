@@ -14,7 +14,7 @@ _ASKS = frozenset(b"SQ")
 
 @dataclass
 class Wire:
-    """What passed so far; the connection of the bells is left out, because it works beside the requests."""
+    """What passed so far; the notifier's connection is left out, because it works beside the requests."""
 
     directory: Path
     trips: int = 0
@@ -49,7 +49,7 @@ async def _asked(wire: Wire, reader: asyncio.StreamReader, forth: asyncio.Stream
     (length,) = struct.unpack("!I", head := await reader.readexactly(4))
     start = await reader.readexactly(length - 4)
     forth.write(head + start)
-    counted = b"chopmark bell" not in start
+    counted = b"chopmark notifier" not in start
     while True:
         kind, length = struct.unpack("!cI", head := await reader.readexactly(5))
         body = await reader.readexactly(length - 4)

@@ -16,7 +16,7 @@ from chopmark.audit.verify import verify
 from chopmark.jobs.sequence import sequence
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Script, Value, query
-from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.leaves import append
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, Rows
 
@@ -52,7 +52,7 @@ class World:
     signer: KeySigner = field(default_factory=KeySigner)
 
     def __post_init__(self) -> None:
-        self.ledger = AuditLedger(self.engine)
+        self.ledger = AuditRepository(self.engine)
         self.audit_log = AuditLog(self.ledger, KEY, self.clock)
 
     async def write(self, chain: StreamId, **facts: int) -> None:

@@ -25,7 +25,7 @@ from chopmark.pki import tsp, tsp_token
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.va.timestamps import TimestampLedger
+from chopmark.store.repositories.va.timestamps import TimestampRepository
 from chopmark.store.schema import metadata
 from chopmark.va import timestamp_key
 from chopmark.va.stamping import Stamping
@@ -179,7 +179,7 @@ async def test_an_anchor_by_somebody_whom_no_root_vouches_for_is_found(world: Wo
 async def test_records_that_go_on_without_anchors_are_a_warning(world: World) -> None:
     await hour(world)
     for _ in range(4):
-        await TimestampLedger(world.house.engine).note(await record(world))
+        await TimestampRepository(world.house.engine).note(await record(world))
         await world.once("sequence")
         world.clock.later(minutes=50)
     report = await verified(world)

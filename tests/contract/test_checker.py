@@ -24,7 +24,7 @@ from chopmark.core.types import Operation, OrderId, Reason, Serial
 from chopmark.keys.adapter import as_private_key
 from chopmark.pki.profile import Hours, Lifetime
 from chopmark.store.engine.script import Value
-from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.ca.checking import CertificateRows
 from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
@@ -258,7 +258,11 @@ async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_ma
     """A row inserted as submitted, signed by a CA that went by rows, and then everything that goes with it."""
     ben, house, key = await world.to_active(BEN), world.house, ClientKey.generate()
     gate = Anybody(
-        house.approvals.terms, CertificateLedger(house.engine), house.context.rate_limits, house.audit_log, world.clock
+        house.approvals.terms,
+        CertificateRepository(house.engine),
+        house.context.rate_limits,
+        house.audit_log,
+        world.clock,
     )
     house.issuer._approvals = gate
     (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)

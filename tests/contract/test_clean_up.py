@@ -13,7 +13,7 @@ from chopmark.app.foundation import tasks
 from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
-from chopmark.store.repositories.lives import BATCH, LIVES, LifeLedger, deletion
+from chopmark.store.repositories.lives import BATCH, LIVES, RetentionRepository, deletion
 from tests.contract.test_statement_counts import planned, scanned
 from tests.contract.world import ANN, START, World, world_fixture
 
@@ -186,7 +186,7 @@ async def test_work_that_waits_and_a_customers_closed_entry_stay_for_ever(world:
 
 
 async def test_one_transaction_deletes_no_more_than_a_batch_and_an_interrupted_night_goes_on(world: World) -> None:
-    lives, order = LifeLedger(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.house.engine), await world.open()
     await Days(world, order.id, BATCH + 50).day(0, world.clock.now())
     world.clock.later(days=9)
     assert await lives.delete(0, "one", world.clock.now()) == BATCH
@@ -198,7 +198,7 @@ async def test_one_transaction_deletes_no_more_than_a_batch_and_an_interrupted_n
 
 
 async def test_only_the_holder_of_the_lease_deletes(world: World) -> None:
-    lives, order = LifeLedger(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.house.engine), await world.open()
     await Days(world, order.id, 4).day(0, world.clock.now())
     world.clock.later(days=9)
     assert await lives.delete(1, "one", world.clock.now()) == 4
@@ -210,7 +210,7 @@ async def test_only_the_holder_of_the_lease_deletes(world: World) -> None:
 
 async def test_a_night_is_cleaned_up_once_and_the_next_one_again(world: World) -> None:
     await night(world)
-    lives, order = LifeLedger(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.house.engine), await world.open()
     assert await lives.cleaned() == "2026-03-31"
     await Days(world, order.id, 4).day(0, world.clock.now() - timedelta(days=9))
     await night(world)

@@ -15,7 +15,7 @@ from chopmark.core.types import CertificateState, Channel, Operation, OrderState
 from chopmark.ra.model import Step
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.store.repositories.ra.stops import StopLedger
+from chopmark.store.repositories.ra.stops import StopRepository
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, DAN, Errand, World, refusal, world_fixture
 
@@ -149,7 +149,7 @@ async def test_all_contacts_are_told_at_once_and_their_code_stops_it(world: Worl
     errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await right(errand)
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.context, StopLedger(world.house.engine))
+    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     world.clock.later(hours=24)
     assert (await refusal(errand.send())).code == "order_stopped"

@@ -14,7 +14,7 @@ from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
 from chopmark.messaging.templates import Sender
-from chopmark.store.repositories.messaging.dispatch import DispatchLedger
+from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 
 world = world_fixture()
@@ -47,7 +47,7 @@ def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Ga
     carrier = Carrier(Router([gateway, *more]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
     return Delivery(
         house.works,
-        DispatchLedger(house.engine),
+        DispatchRepository(house.engine),
         house.verifier,
         house.people,
         carrier,

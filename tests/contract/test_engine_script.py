@@ -2,7 +2,7 @@
 
 import pytest
 
-from chopmark.store.engine.script import Notify, Script, Walk, compiled, query, whole
+from chopmark.store.engine.script import Notify, Script, ScriptRun, compiled, query, whole
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_notices_are_kept_and_never_reach_the_database():
         yield Notify("heads")
         return "done"
 
-    walk = Walk(script())
+    script_run = ScriptRun(script())
 
-    assert walk.first() == query("SELECT 1")
-    assert walk.next([]) is None
-    assert (walk.answer, walk.channels) == ("done", ["work", "heads"])
+    assert script_run.first() == query("SELECT 1")
+    assert script_run.next([]) is None
+    assert (script_run.answer, script_run.channels) == ("done", ["work", "heads"])
 
 
 @pytest.mark.parametrize("first_is_whole", [True, False])
@@ -58,8 +58,8 @@ def test_a_whole_statement_has_no_other_beside_it(first_is_whole):
         yield whole("SELECT 1") if first_is_whole else query("SELECT 1")
         yield query("SELECT 2") if first_is_whole else whole("SELECT 2")
 
-    walk = Walk(script())
-    walk.first()
+    script_run = ScriptRun(script())
+    script_run.first()
 
     with pytest.raises(RuntimeError, match="whole"):
-        walk.next([])
+        script_run.next([])

@@ -19,7 +19,7 @@ from chopmark.core.types import OrderId, OrderState, Reason, Serial
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki import signing
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES
-from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository
 from tests.approved import on_record
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 from tests.machine import program
@@ -167,7 +167,7 @@ async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: 
     world.clock.later(seconds=21)
     await world.once("resume")
     (record,) = await world.records(Event.CA_CERTIFICATE_ORPHANED)
-    stale = CertificateLedger(world.house.engine)
+    stale = CertificateRepository(world.house.engine)
     assert record["chain"] == errand.id
 
     async def late(builder):

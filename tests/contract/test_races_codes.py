@@ -19,7 +19,7 @@ from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
-from chopmark.store.repositories.stepup.challenges import ChallengeLedger
+from chopmark.store.repositories.stepup.challenges import ChallengeRepository
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
 
 world = world_fixture()
@@ -44,7 +44,7 @@ class Counting(Verifier):
 
 
 @dataclass
-class Naive(ChallengeLedger):
+class Naive(ChallengeRepository):
     """The broken twin: it reads, decides in the program, and writes what it has decided."""
 
     world: World
@@ -97,7 +97,7 @@ class Naive(ChallengeLedger):
         return False
 
 
-def verifiers(world: World, challenges: ChallengeLedger, nodes: int = NODES) -> tuple[list[Counting], Count]:
+def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES) -> tuple[list[Counting], Count]:
     """Return one verifier for each node over these challenges, and the count that they share."""
     house, count = world.house, Count()
     keys = house.verifier._keys

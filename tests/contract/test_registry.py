@@ -25,7 +25,7 @@ from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
-from chopmark.store.repositories.audit.log import AuditLedger
+from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from tests import postgres
 
@@ -73,7 +73,7 @@ class World:
         return self.intake_of(SqlRegistry(self.engine))
 
     def intake_of(self, registry: SqlRegistry) -> CustomerImport:
-        audit_log = AuditLog(AuditLedger(self.engine), AuditKey("a1", bytes(32)), self.clock)
+        audit_log = AuditLog(AuditRepository(self.engine), AuditKey("a1", bytes(32)), self.clock)
         return CustomerImport(registry, self.sealer, audit_log, self.clock, self.entropy, self.rules, batch=10)
 
     def sheet(self, *lines: str, encoding: str = "utf-8", name: str = "customers.csv") -> Path:

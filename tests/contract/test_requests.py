@@ -14,17 +14,17 @@ from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.ca.external import RequestLedger
+from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.ca.external import RequestRepository
 from tests.contract.world import Clock
 
 AT = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def ledger(engine: Engine) -> RequestLedger:
+async def ledger(engine: Engine) -> RequestRepository:
     await db.create(engine)
-    return RequestLedger(engine)
+    return RequestRepository(engine)
 
 
 def request_of(order: str, attempt: int = 1) -> Request:
@@ -33,23 +33,23 @@ def request_of(order: str, attempt: int = 1) -> Request:
 
 async def begin(engine: Engine, request: Request) -> bool:
     """Begin a request with its record."""
-    audit_log = AuditLog(AuditLedger(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
+    audit_log = AuditLog(AuditRepository(engine), AuditKey("audit-1", b"k" * 32), Clock(AT))
 
     async def attempt(builder: RecordBuilder) -> bool:
-        return await RequestLedger(engine).begin(
+        return await RequestRepository(engine).begin(
             request, builder.record(Event.CA_REQUEST_SENT, attempt=request.attempt)
         )
 
     return await audit_log.write(order_stream(request.order), attempt)
 
 
-async def stored(ledger: RequestLedger, order: str) -> Request:
+async def stored(ledger: RequestRepository, order: str) -> Request:
     found = await ledger.newest(OrderId(order))
     assert found is not None
     return found
 
 
-async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: RequestLedger) -> None:
+async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: RequestRepository) -> None:
     assert await begin(engine, request_of("A1"))
     before = await stored(ledger, "A1")
     assert before == request_of("A1")
@@ -75,7 +75,7 @@ async def test_what_was_stored_is_read_as_it_was(engine: Engine, ledger: Request
     assert await ledger.by_serial(Serial("00AC")) is None
 
 
-async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: RequestLedger) -> None:
+async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: RequestRepository) -> None:
     tries = await asyncio.gather(*(begin(engine, request_of("A1")) for _ in range(5)))
     assert sorted(tries) == [False] * 4 + [True]
     assert not await begin(engine, request_of("A1", attempt=2))
@@ -85,7 +85,7 @@ async def test_an_order_has_one_request_that_counts(engine: Engine, ledger: Requ
     assert (await stored(ledger, "A1")).attempt == 2
 
 
-async def test_of_those_who_change_a_request_at_once_one_does(engine: Engine, ledger: RequestLedger) -> None:
+async def test_of_those_who_change_a_request_at_once_one_does(engine: Engine, ledger: RequestRepository) -> None:
     await begin(engine, request_of("A1"))
     before = await stored(ledger, "A1")
     done = await asyncio.gather(*(ledger.change(before, before.waiting(bytes((n,)), AT)) for n in range(6)))
@@ -94,7 +94,7 @@ async def test_of_those_who_change_a_request_at_once_one_does(engine: Engine, le
 
 
 async def test_i3_a_serial_that_came_before_is_known_even_to_the_same_order(
-    engine: Engine, ledger: RequestLedger
+    engine: Engine, ledger: RequestRepository
 ) -> None:
     for order in ("A1", "B1"):
         await begin(engine, request_of(order))
@@ -107,7 +107,7 @@ async def test_i3_a_serial_that_came_before_is_known_even_to_the_same_order(
 
 
 async def test_a_person_is_told_of_what_is_put_aside_and_of_what_is_to_be_ended(
-    engine: Engine, ledger: RequestLedger
+    engine: Engine, ledger: RequestRepository
 ) -> None:
     for order in ("A1", "B1", "C1"):
         await begin(engine, request_of(order))

@@ -22,7 +22,7 @@ from chopmark.core.types import CustomerId, OrderState
 from chopmark.ra.ports import Answer
 from chopmark.ra.restoring import Ended, Restoring, Voided
 from chopmark.ra.snapshots import Repeat
-from chopmark.store.repositories.restored import RestoredLedger
+from chopmark.store.repositories.restored import RestoredRepository
 from tests import postgres
 from tests.contract.programs import Program
 from tests.contract.restores import backed_up, everything, restoring
@@ -251,7 +251,7 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     tip = await world.house.ledger.tip(RESTORED_CHAIN)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
     record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
-    assert not await RestoredLedger(world.house.engine).void(Voided.SESSIONS, 1, record)
+    assert not await RestoredRepository(world.house.engine).void(Voided.SESSIONS, 1, record)
     assert await everything(world) == before
 
 

@@ -35,9 +35,9 @@ from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.store.repositories.ra.slips import SlipLedger
-from chopmark.store.repositories.ra.stops import StopLedger
-from chopmark.store.repositories.stepup.challenges import FailureLedger
+from chopmark.store.repositories.ra.slips import SlipRepository
+from chopmark.store.repositories.ra.stops import StopRepository
+from chopmark.store.repositories.stepup.challenges import FailureRepository
 from tests.contract.test_stops import messages, reference
 from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, outcome, refusal, world_fixture
 
@@ -50,7 +50,7 @@ STRANGER = "THIEVESLOGIN00000000000000"
 
 def context(world: World) -> SlipDesk:
     house = world.house
-    return SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine))
+    return SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
 
 
 async def printed(world: World, customer: str = DAN, key: str | None = None) -> Printed:
@@ -261,7 +261,7 @@ async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the
             builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
             builder.record(Event.RA_SLIP_DEAD),
         )
-        return await SlipLedger(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
+        return await SlipRepository(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
 
     assert await house.audit_log.write(order_stream(errand.id), charge) is None
     assert await failures(world) == [1]
@@ -447,7 +447,7 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
     errand = await begun(world, customer=ANN)
     await given(errand, await printed(world, ANN))
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.context, StopLedger(world.house.engine))
+    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     assert (await refusal(errand.confirm())).code == "order_stopped"
 
@@ -563,7 +563,7 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, acting = SlipLedger(house.engine), house.context.acting(errand.caller, order)
+    ledger, acting = SlipRepository(house.engine), house.context.acting(errand.caller, order)
 
     async def charge(builder: RecordBuilder) -> Refusal | None:
         record = builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
@@ -587,7 +587,7 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
     errand = await begun(world)
     slip = await printed(world)
     house, order = world.house, await errand.order()
-    ledger, stranger = SlipLedger(house.engine), house.context.acting(errand.within(STRANGER).caller, order)
+    ledger, stranger = SlipRepository(house.engine), house.context.acting(errand.within(STRANGER).caller, order)
     own = house.context.acting(errand.caller, order)
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:

@@ -15,7 +15,7 @@ from chopmark.app.foundation import House
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, Reason, Serial
 from chopmark.store.engine.port import unavailable
-from chopmark.store.repositories.ca.certificates import StatusLedger
+from chopmark.store.repositories.ca.certificates import StatusRepository
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status
 from chopmark.va.responder import Responder, ResponderKey
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
@@ -28,7 +28,7 @@ world = world_fixture()
 class Cut:
     """The records behind a line that can be cut."""
 
-    records: StatusLedger
+    records: StatusRepository
     cut: bool = False
     asked: int = field(default=0)
 

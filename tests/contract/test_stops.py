@@ -16,7 +16,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CertificateState, Channel, Operation, OrderState, Reason, Serial
 from chopmark.ra.stopping import OVER_ALL, PER_NETWORK, StopDesk, Stopped
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.store.repositories.ra.stops import StopLedger
+from chopmark.store.repositories.ra.stops import StopRepository
 from tests.contract.test_canary import everything
 from tests.contract.test_no_overlap import OneAtATime
 from tests.contract.world import ANN, BEN, DAN, Errand, World, outcome, refusal, world_fixture
@@ -29,7 +29,7 @@ PEOPLE = ("alice", "bob")
 
 
 def context(world: World) -> StopDesk:
-    return StopDesk(world.house.context, StopLedger(world.house.engine))
+    return StopDesk(world.house.context, StopRepository(world.house.engine))
 
 
 async def stop(world: World, typed: str, network: str = NETWORK) -> Stopped | Refusal:

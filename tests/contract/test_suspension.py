@@ -13,7 +13,7 @@ from chopmark.core.types import CertificateState, Operation, OrderState, Reason,
 from chopmark.messaging.ports import WorkKind
 from chopmark.ra.suspension import Suspension
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.store.repositories.staff.changes import StaffLedger
+from chopmark.store.repositories.staff.changes import StaffRepository
 from tests.contract.strangers import Openssl
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
@@ -182,7 +182,7 @@ class _Overtaken:
 async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world: World) -> None:
     serial = await active(world)
     ca = _Overtaken(world)
-    await Suspension(world.house.context, StaffLedger(world.house.engine), ca).hold(serial, *PEOPLE)
+    await Suspension(world.house.context, StaffRepository(world.house.engine), ca).hold(serial, *PEOPLE)
     assert ca.told == ["hold", "release"]
     assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
     assert (await world.ca_state(serial))[0] == "issued"
@@ -190,7 +190,7 @@ async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world
 
 async def test_where_the_ca_knows_no_holds_the_hold_is_ours_alone(world: World) -> None:
     serial = await active(world)
-    alone = Suspension(world.house.context, StaffLedger(world.house.engine), None)
+    alone = Suspension(world.house.context, StaffRepository(world.house.engine), None)
     assert (await alone.hold(serial, *PEOPLE)).state is CertificateState.HELD
     assert (await world.ca_state(serial))[0] == "issued"
 

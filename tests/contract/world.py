@@ -54,9 +54,9 @@ from chopmark.ra.revocation import Revocation
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.engine.script import Row, Script, Value, query
-from chopmark.store.repositories.ca.certificates import CertificateLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.leaves import LEAF, record_of
-from chopmark.store.repositories.stepup.challenges import FailureLedger
+from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
 
@@ -237,7 +237,7 @@ class World:
     def with_issuer(self, issuer: Issuer) -> "World":
         """The same house with another way to its CA."""
         house = self.house
-        rekey = Rekey(house.context, house.verifier, FailureLedger(house.engine), issuer)
+        rekey = Rekey(house.context, house.verifier, FailureRepository(house.engine), issuer)
         revocation = Revocation(house.context, issuer)
         counter = CustomerQueries(house.context, overlap=issuer.allows_overlap)
         changed = replace(house, rekey=rekey, revocation=revocation, customer_queries=counter)
@@ -247,7 +247,7 @@ class World:
     def books(self) -> Books:
         """Where the house's CA writes."""
         house = self.house
-        return Books(CertificateLedger(house.engine), house.audit_log, CaJournal(house.journal, self.clock))
+        return Books(CertificateRepository(house.engine), house.audit_log, CaJournal(house.journal, self.clock))
 
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""

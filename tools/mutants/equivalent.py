@@ -18,11 +18,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): ("the same transaction that disables a client voids its tickets by their time"),
     (
         "store/repositories/ca/certificates.py",
-        "CertificateLedger._turn.script|step left out|yield Notify(STATUS_CHANNEL)|yield from ()|1",
+        "CertificateRepository._turn.script|step left out|yield Notify(STATUS_CHANNEL)|yield from ()|1",
     ): ("it wakes the publisher, which looks every two seconds by itself"),
     (
         "store/repositories/ca/certificates.py",
-        'StatusLedger.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
+        'StatusRepository.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
     ): ("a bundle without a guard always has its rows; the type does not know it"),
     ("ca/embedded.py", "EmbeddedIssuer._exemplar|constant|0|(1)|1"): (
         "an exemplar is judged by its form; its time is compared with nothing"

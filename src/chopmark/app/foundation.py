@@ -69,27 +69,27 @@ from chopmark.stepup.derive import OtpKeys
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.engine.opening import make_current, open_engine
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.journaled import JournaledLedger
-from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
-from chopmark.store.repositories.ca.external import RequestLedger
-from chopmark.store.repositories.identity.customers import RecordLedger
+from chopmark.store.repositories.audit.journaled import JournaledRepository
+from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
+from chopmark.store.repositories.ca.external import RequestRepository
+from chopmark.store.repositories.identity.customers import CustomerRepository
 from chopmark.store.repositories.installation import Installation
 from chopmark.store.repositories.limits import RateLimitRepository
-from chopmark.store.repositories.lives import LifeLedger
-from chopmark.store.repositories.messaging.dispatch import DispatchLedger
-from chopmark.store.repositories.messaging.inbox import InboxLedger
-from chopmark.store.repositories.messaging.outbox import WorkLedger
-from chopmark.store.repositories.ra.credentials import CredentialLedger
+from chopmark.store.repositories.lives import RetentionRepository
+from chopmark.store.repositories.messaging.dispatch import DispatchRepository
+from chopmark.store.repositories.messaging.inbox import InboxRepository
+from chopmark.store.repositories.messaging.outbox import OutboxRepository
+from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.files import SnapshotRepository
 from chopmark.store.repositories.ra.holdings import SubscriberCertificateRepository
-from chopmark.store.repositories.ra.idempotency import IdempotencyLedger
-from chopmark.store.repositories.ra.orders import OrderLedger
-from chopmark.store.repositories.ra.reentry import ReentryLedger
-from chopmark.store.repositories.ra.submissions import SubmissionLedger
-from chopmark.store.repositories.staff.changes import StaffLedger
-from chopmark.store.repositories.stepup.challenges import ChallengeLedger, FailureLedger
+from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
+from chopmark.store.repositories.ra.orders import OrderRepository
+from chopmark.store.repositories.ra.reentry import ReentryRepository
+from chopmark.store.repositories.ra.submissions import SubmissionRepository
+from chopmark.store.repositories.staff.changes import StaffRepository
+from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 
@@ -128,7 +128,7 @@ class House(WithBuiltIn):
     entropy: Entropy
     installation: Installation
     audit_log: AuditLog
-    ledger: AuditLedger
+    ledger: AuditRepository
     audit_key: AuditKey
     head_signer: FileHeadSigner
     heads: HeadFile
@@ -136,20 +136,20 @@ class House(WithBuiltIn):
     restorewatch: RestoreWatch
     people: People
     gate: PasswordGate
-    records: RecordLedger
+    records: CustomerRepository
     session_service: SessionService
     launches: LaunchTickets
     context: RaContext
     verifier: Verifier
-    challenges: ChallengeLedger
-    works: WorkLedger
+    challenges: ChallengeRepository
+    works: OutboxRepository
     certifier: Issuer
     approvals: Approvals
     built_in: Ca | None
     earlier: tuple[Ca, ...]
-    requests: RequestLedger
+    requests: RequestRepository
     stamps: Stamps
-    status: StatusLedger
+    status: StatusRepository
     enrolment: Enrolment
     rekey: Rekey
     program: ProgramEnrolment
@@ -159,8 +159,8 @@ class House(WithBuiltIn):
     customer_queries: CustomerQueries
     holds: CustomerLocks
     customer_import: CustomerImport
-    inbox: InboxLedger
-    idempotency: IdempotencyLedger
+    inbox: InboxRepository
+    idempotency: IdempotencyRepository
     router: Router
     keyring: Keyring
 
@@ -186,10 +186,10 @@ class _Ground:
     otp_keys: OtpKeys
     audit_key: AuditKey
     sealer: Sealer
-    ledger: AuditLedger
+    ledger: AuditRepository
     audit_log: AuditLog
-    certificates: CertificateLedger
-    status: StatusLedger
+    certificates: CertificateRepository
+    status: StatusRepository
     keyring: Keyring
     clock: Clock
     entropy: Entropy
@@ -214,12 +214,12 @@ async def _ground(
     engine = await opening(settings)
     installation = Installation(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
-    ledger, certificates = AuditLedger(engine), CertificateLedger(engine)
+    ledger, certificates = AuditRepository(engine), CertificateRepository(engine)
     audit_log = AuditLog(ledger, audit_key, clock)
     terms = ApprovalTerms(AuditKeys([audit_key]), policy.approval_life, policy.replace_delay)
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
-    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledLedger(engine), clock)
+    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledRepository(engine), clock)
     return _Ground(
         settings=settings,
         brand=brand,
@@ -233,7 +233,7 @@ async def _ground(
         ledger=ledger,
         audit_log=audit_log,
         certificates=certificates,
-        status=StatusLedger(engine),
+        status=StatusRepository(engine),
         keyring=Keyring(
             Secret(settings.ca_passphrase.get_secret_value()), settings.device, clock, shares or shares_of(settings)
         ),
@@ -329,11 +329,11 @@ async def build(
 
 def _context(ground: _Ground, people: People) -> RaContext:
     engine, clock, entropy = ground.engine, ground.clock, ground.entropy
-    orders, holdings = OrderLedger(engine), SubscriberCertificateRepository(engine)
+    orders, holdings = OrderRepository(engine), SubscriberCertificateRepository(engine)
     rate_limits, snapshots, submissions = (
         RateLimitRepository(engine),
         SnapshotRepository(engine),
-        SubmissionLedger(engine),
+        SubmissionRepository(engine),
     )
     policy, portal, journal = ground.policy, ground.portal, ground.journal
     return RaContext(
@@ -355,12 +355,12 @@ def _context(ground: _Ground, people: People) -> RaContext:
 async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], watch: ClockWatch) -> House:
     engine, audit_log, clock, entropy = ground.engine, ground.audit_log, ground.clock, ground.entropy
     few = ground.settings.import_percent, ground.settings.import_floor
-    people = People(records := RecordLedger(engine), ground.sealer)
+    people = People(records := CustomerRepository(engine), ground.sealer)
     way = doorway(engine, people, audit_log, clock, entropy, key_of(ground.settings, "csrf_key"))
     context = _context(ground, people)
-    challenges, failures, requests = ChallengeLedger(engine), FailureLedger(engine), RequestLedger(engine)
+    challenges, failures, requests = ChallengeRepository(engine), FailureRepository(engine), RequestRepository(engine)
     verifier = Verifier(challenges, ground.otp_keys, ground.portal, audit_log, clock, entropy)
-    head_signer, inbox, staff = head_signer_of(ground.settings), InboxLedger(engine), StaffLedger(engine)
+    head_signer, inbox, staff = head_signer_of(ground.settings), InboxRepository(engine), StaffRepository(engine)
     profile, means = (
         profile_named(ground.settings.profile),
         Means(requests, audit_log, clock, entropy, ground.approvals),
@@ -394,7 +394,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         context=context,
         verifier=verifier,
         challenges=challenges,
-        works=WorkLedger(engine),
+        works=OutboxRepository(engine),
         certifier=certifier,
         approvals=ground.approvals,
         built_in=built_in,
@@ -404,7 +404,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
         status=ground.status,
         enrolment=Enrolment(context, programs=bool(ground.settings.est_url)),
         rekey=rekey,
-        program=ProgramEnrolment(context, rekey, CredentialLedger(engine)),
+        program=ProgramEnrolment(context, rekey, CredentialRepository(engine)),
         revocation=revocation,
         suspension=Suspension(context, staff, own),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
@@ -414,7 +414,7 @@ async def _house(ground: _Ground, built_in: Ca | None, earlier: tuple[Ca, ...], 
             SqlRegistry(engine), ground.sealer, audit_log, clock, entropy, rules_of(ground.policy, *few)
         ),
         inbox=inbox,
-        idempotency=IdempotencyLedger(engine),
+        idempotency=IdempotencyRepository(engine),
         router=Router(gateways_of(ground.settings, ground.brand, inbox)),
         keyring=ground.keyring,
     )
@@ -442,7 +442,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     def delivery(lane: int) -> Delivery:
         return Delivery(
             house.works,
-            DispatchLedger(house.engine),
+            DispatchRepository(house.engine),
             house.verifier,
             house.people,
             Carrier(house.router, sender),
@@ -456,7 +456,7 @@ def tasks(house: House) -> tuple[Task, ...]:
     endings = Endings(house.works, house.revocation, house.suspension, house.clock, holder)
 
     for_each_ca = partial(authorities.for_each_living, house.cas, house.clock)
-    clean_up = CleanUp(LifeLedger(house.engine), house.clock, holder)
+    clean_up = CleanUp(RetentionRepository(house.engine), house.clock, holder)
     journal = JournalCheck(house.restorewatch, reentry_of(house).redo)
     sequenced = partial(sequence, house.ledger, house.head_signer, house.heads, house.clock, holder)
     every = (
@@ -481,5 +481,5 @@ def reentry_of(house: House) -> Reentry:
     """Return what enters again what the journal has and the database lacks."""
     verbs = Verbs(house.context, house.rekey, house.enrolment)
     engine = house.engine
-    records, states = ReentryLedger(engine), JournaledLedger(engine)
-    return Reentry(house.restorewatch.lines, records, states, CertificateLedger(engine), house.audit_log, verbs)
+    records, states = ReentryRepository(engine), JournaledRepository(engine)
+    return Reentry(house.restorewatch.lines, records, states, CertificateRepository(engine), house.audit_log, verbs)

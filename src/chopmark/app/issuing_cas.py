@@ -25,7 +25,7 @@ from chopmark.keys.keyring import Keyring, NoDevice, NoShares
 from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
-from chopmark.store.repositories.ca.certificates import CertificateLedger, StatusLedger
+from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.overlay import Overlaid
@@ -52,8 +52,8 @@ class Means:
 
     settings: Settings
     brand: Brand
-    certificates: CertificateLedger
-    status: StatusLedger
+    certificates: CertificateRepository
+    status: StatusRepository
     audit_log: AuditLog
     keyring: Keyring
     clock: Clock
@@ -313,7 +313,7 @@ async def for_each_living(cas: Sequence[Ca], clock: Clock, job: Callable[[Ca], A
     return done
 
 
-async def endings(cas: Sequence[Ca], status: StatusLedger, now: datetime) -> list[Ending]:
+async def endings(cas: Sequence[Ca], status: StatusRepository, now: datetime) -> list[Ending]:
     """Return what relying parties need of these CAs and when it ends, soonest first.
 
     A CA before the one that issues ends by itself, with everything that it issued. A root's list that is not published

@@ -19,8 +19,8 @@ from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import not_after, read_certificates
 from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.log import AuditLedger
-from chopmark.store.repositories.va.timestamps import AnchorLedger, TimestampLedger
+from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.va.timestamps import AnchorRepository, TimestampRepository
 from chopmark.va.stamping import Ask, Stamping
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.va.timestamp_key import Certifier, TimestampKeys
@@ -55,7 +55,7 @@ class Ground(Protocol):
         ...
 
     @property
-    def ledger(self) -> AuditLedger:
+    def ledger(self) -> AuditRepository:
         """The audit's tables."""
         ...
 
@@ -85,7 +85,7 @@ class Stamps:
 
     authority: TimestampAuthority | None
     keys: TimestampKeys | None
-    anchors: AnchorLedger
+    anchors: AnchorRepository
     roots: tuple[bytes, ...]
     stamping: Stamping | None
     by: str
@@ -124,7 +124,7 @@ def open_stamps(
 
     Raises OSError or ValueError for a file of roots that is none.
     """
-    settings, records = ground.settings, TimestampLedger(ground.engine)
+    settings, records = ground.settings, TimestampRepository(ground.engine)
     authority = keys = None
     if line:
         view, signer = line[0].view, line[0].signer
@@ -140,7 +140,7 @@ def open_stamps(
     return Stamps(
         authority=authority,
         keys=keys,
-        anchors=AnchorLedger(ground.engine),
+        anchors=AnchorRepository(ground.engine),
         roots=roots,
         stamping=None if ask is None else Stamping(ask, roots, ground.clock, ground.entropy),
         by=remote or ("ourselves" if line else "nobody: set timestamp_url"),
@@ -150,7 +150,7 @@ def open_stamps(
     )
 
 
-def _keys(ground: Ground, certifier: Certifier, records: TimestampLedger) -> TimestampKeys:
+def _keys(ground: Ground, certifier: Certifier, records: TimestampRepository) -> TimestampKeys:
     settings, firm = ground.settings, ground.brand.firm.en
     kind = " Demo" if settings.mode == "demo" else ""
     subject = (("C", "TW"), ("O", firm), ("CN", f"{firm}{kind} Time"))

@@ -26,10 +26,10 @@ from chopmark.ra.possession import Possession
 from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.store.repositories.failing import FailingJobs
-from chopmark.store.repositories.ra.feed import FeedLedger
-from chopmark.store.repositories.ra.slips import SlipLedger
-from chopmark.store.repositories.ra.stops import StopLedger
-from chopmark.store.repositories.stepup.challenges import FailureLedger
+from chopmark.store.repositories.ra.feed import FeedRepository
+from chopmark.store.repositories.ra.slips import SlipRepository
+from chopmark.store.repositories.ra.stops import StopRepository
+from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va import status_watcher
 from chopmark.va.ports import Crl
 from chopmark.va.responder import LOOK_EVERY
@@ -82,11 +82,11 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         enrolment=house.enrolment,
         rekey=house.rekey,
         possession=Possession(house.context),
-        slips=SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine)),
+        slips=SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine)),
         program=house.program,
         est_url=settings.est_url,
         revocation=house.revocation,
-        stopping=StopDesk(house.context, StopLedger(house.engine)),
+        stopping=StopDesk(house.context, StopRepository(house.engine)),
         customer_queries=house.customer_queries,
         idempotency=house.idempotency,
         responders={ca.authority.view.id: ca.responder for ca in house.cas},
@@ -95,7 +95,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         crl=crl,
         issuer_title=house.certifier.name,
         checks=checks(house),
-        feed=FeedLedger(house.engine),
+        feed=FeedRepository(house.engine),
         require_whole=house.restorewatch.require_whole,
         load=Load(settings.limits.requests, settings.limits.status_requests),
         demo=demo,

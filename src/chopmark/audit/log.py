@@ -38,7 +38,7 @@ class Tips(Protocol):
 
 
 class RecordBuilder:
-    """Makes records that continue one tip, at one moment; one that names who acted (`by`) also says what is `beside`."""
+    """Makes records that continue one tip, at one moment. Records that name who acted (`by`) also carry `beside`."""
 
     __slots__ = ("_at", "_beside", "_key", "_tip", "first")
 

@@ -315,7 +315,9 @@ def _last(told: Sequence[_Told], event: Event) -> int | None:
 
 
 def differs(approval: Approval, issuance: IssuanceRequest) -> Distrust | None:
-    """Say in what an issuance request goes beyond what was approved; a subject value that no record names cannot be compared.
+    """Say in what an issuance request goes beyond what was approved.
+
+    A subject value that no record names cannot be compared.
 
     Names and person ids stand in no record; they are sealed in the customer's own row and open nowhere else.
     """
@@ -393,7 +395,7 @@ class Approvals:
         self._clock = clock
 
     async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest | Refusal:
-        """Return the issuance request with customer, account, profile and key as the records have them; else the refusal."""
+        """Return the request with customer, account, profile and key as the records have them; else the refusal."""
         approval = judge(issuance.order, issuance.records, self.terms)
         wrong = approval if isinstance(approval, Distrust) else differs(approval, issuance)
         if isinstance(approval, Distrust) or wrong is not None:

@@ -1,7 +1,8 @@
 """Reading every stored certificate again as an auditor would: what is stored, what was meant, what the audit says.
 
-It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same comparison that
-a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here (I33).
+It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same
+comparison that a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here
+(I33).
 """
 
 import hashlib

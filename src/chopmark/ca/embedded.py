@@ -76,7 +76,7 @@ class IssuerConfig:
 
 @dataclass(frozen=True, slots=True)
 class CertificateExpectations:
-    """What this CA's stored certificates are held to: profiles by name and version; the linting certificate for a kind of key.
+    """What this CA's stored certificates are held to: profiles by name and version, linting certificates by key kind.
 
     `terms` are for the records of their orders, `constants` the subject values that are the firm's.
     """

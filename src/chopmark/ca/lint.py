@@ -48,7 +48,7 @@ class Linter:
     ) -> LintingCertificate | tuple[LintFinding, ...]:
         """Return the draft as an linting certificate when pkilint finds nothing, otherwise what it finds.
 
-        `throw_away` is a key of the issuer's kind, made for linting certificates alone: the issuer's key is not touched.
+        `throw_away` is a key of the issuer's kind, made for linting alone: the issuer's key is not touched.
         """
         if kind_of(throw_away) is not draft.issuer.key:
             raise ValueError("the throw-away key is not of the issuer's kind")

@@ -147,7 +147,7 @@ async def ceremony(
 
 def _begun(folder: Folder, asked: CeremonyOptions) -> CeremonyPlan | None:
     """Return the plan of a ceremony to go on with; None for a new one in an empty folder."""
-    from chopmark.ca import plan as plans
+    from chopmark.ca.ceremony import plan as plans
 
     try:
         plan = plans.load(folder)
@@ -212,7 +212,7 @@ async def _planned(
 ) -> CeremonyPlan:
     """Decide everything that is not a key, and write it down."""
     from chopmark.app import issuing_cas as authorities
-    from chopmark.ca import plan as plans
+    from chopmark.ca.ceremony import plan as plans
     from chopmark.ca.ceremony.founding import BACKDATE, Serials
     from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
     from chopmark.keys.ports import KeyAlgorithm

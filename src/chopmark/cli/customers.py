@@ -250,8 +250,8 @@ async def approval_slip(
     """Print an approval slip, once: it stands in for a code where no contact of the customer can carry one."""
     from chopmark.pki.key_words import key_words
     from chopmark.ra.slips import Papers, SlipDesk
-    from chopmark.store.repositories.ra.slips import SlipLedger
-    from chopmark.store.repositories.stepup.challenges import FailureLedger
+    from chopmark.store.repositories.ra.slips import SlipRepository
+    from chopmark.store.repositories.stepup.challenges import FailureRepository
     from chopmark.tw.customer_number import parse_customer_number
     from chopmark.tw.zone import TAIPEI
 
@@ -259,7 +259,7 @@ async def approval_slip(
     if isinstance(number, Refusal):
         raise Refused(number)
     async with at_console(settings) as house:
-        slips = SlipDesk(house.context, SlipLedger(house.engine), FailureLedger(house.engine))
+        slips = SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
         made = await slips.print(number, by, approved_by, Papers(papers), key)
         say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
     say(f"customer  {number}")

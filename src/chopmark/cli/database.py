@@ -59,9 +59,9 @@ async def upgrade(settings: Settings) -> int:
 
 async def in_flight(engine: Engine) -> None:
     """List the orders whose records an earlier release wrote: the CA does not go by them (decision 26)."""
-    from chopmark.store.repositories.ra.submissions import SubmissionLedger
+    from chopmark.store.repositories.ra.submissions import SubmissionRepository
 
-    for order, state in await SubmissionLedger(engine).of_old_form():
+    for order, state in await SubmissionRepository(engine).of_old_form():
         say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
         if state is OrderState.PENDING:
             say("    and what another CA has made of it by now has to be revoked there")
@@ -92,12 +92,12 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
-    from chopmark.audit.succession import Snapshots
+    from chopmark.audit.succession import Files
     from chopmark.ra.restoring import Restoring
-    from chopmark.store.repositories.restored import RestoredLedger
+    from chopmark.store.repositories.restored import RestoredRepository
 
-    files = Snapshots(house.heads, house.head_signer)
-    voids = RestoredLedger(house.engine)
+    files = Files(house.heads, house.head_signer)
+    voids = RestoredRepository(house.engine)
     return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 
 

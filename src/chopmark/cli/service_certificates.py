@@ -80,7 +80,7 @@ def withdrawal_of(house: House) -> Withdrawal:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
     from chopmark.pki import signing
     from chopmark.pki.x509 import spki_der
-    from chopmark.store.repositories.va.services import ServiceLedger
+    from chopmark.store.repositories.va.services import ServiceCertificateRepository
     from chopmark.va.withdrawal import ServiceKind, Withdrawal
 
     settings, keyring = house.settings, house.keyring
@@ -92,7 +92,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceLedger(house.engine), new_key, house.audit_log, house.clock)
+    return Withdrawal(ServiceCertificateRepository(house.engine), new_key, house.audit_log, house.clock)
 
 
 async def list_services(settings: Settings) -> int:

@@ -85,11 +85,11 @@ class Entries(Protocol):
         ...
 
     async def right(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
-        """Begin counting anew after a right password, unless the entry was closed meanwhile; give the rate limits back."""
+        """Count anew after a right password, unless the entry was closed meanwhile; give back the rate limits."""
         ...
 
     async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
-        """Close an entry that has failed `CLOSES_AT` times in a row, with its record; False when it is closed already."""
+        """Close an entry that failed `CLOSES_AT` times in a row, with its record; False when it was closed before."""
         ...
 
     async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:

@@ -107,9 +107,9 @@ class SessionService:
         """Return a session for the right customer and password; raise Refused otherwise.
 
         `replaces` and `known` are what the browser's cookies hold. 1 whom the spelling means, and by which way they
-        come  2 charge the way and the rate limits  3 compare, at the same cost for an unknown customer  4 a wrong one is
-        recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right
-        6 open the session.
+        come  2 charge the way and the rate limits  3 compare, at the same cost for an unknown customer  4 a wrong one
+        is recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right 6
+        open the session.
         """
         now, network = self._clock.now(), network_of(address)
         claim = self._people.claim(claimed)
@@ -136,7 +136,7 @@ class SessionService:
         return opened
 
     async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[RateLimit, ...]]:
-        """Charge an attempt, by the spare rate limits where others have used up the network's; return those charged too."""
+        """Charge an attempt, by the spare limits where others have used up the network's; return those charged too."""
         now = self._clock.now()
         limits = signin_budgets(way, "" if network == UNKNOWN else network)
         charged = await self._entries.charge(way, limits, now)

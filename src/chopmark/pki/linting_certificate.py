@@ -1,7 +1,7 @@
 """The order of things as types: Draft -> Linted -> Reserved -> Issued (architecture rule 2).
 
-pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ passes
-checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
+pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ
+passes checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
 """
 
 import hashlib

@@ -36,8 +36,8 @@ from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
 class Caller:
     """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
 
-    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in, so
-    that their first step need not read it again.
+    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in,
+    so that their first step need not read it again.
     """
 
     customer: CustomerId

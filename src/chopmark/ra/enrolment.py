@@ -64,7 +64,7 @@ class Enrolment:
         serial: Serial | None = None,
         instead: OrderId | None = None,
     ) -> OrderSnapshot:
-        """Return the snapshot of a new open order with its first nonce, or of the customer's live one if it is the same.
+        """Return the snapshot of a new order with its first nonce, or of the customer's live one if it is the same.
 
         1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
         4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live

@@ -27,7 +27,7 @@ class Entrance:
     async def enter(
         self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
     ) -> Visitor | None:
-        """Return who has this session, with the snapshot of `order`, or of the customer; None without a live session."""
+        """Return who has this session, with the snapshot of `order` or of the customer; None without a live session."""
         now = self._context.now()
         found = await self._context.snapshots.enter(digest(token), order, repeat, now, now - IDLE)
         if found is None:

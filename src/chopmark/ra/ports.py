@@ -210,8 +210,8 @@ class Orders(Protocol):
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and every code on its way to it.
 
-        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is no
-        such contact.
+        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is
+        no such contact.
         """
         ...
 

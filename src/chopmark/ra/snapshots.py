@@ -129,8 +129,8 @@ class Snapshots(Protocol):
     ) -> Entered | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
-        not theirs, or when the Idempotency-Key was used before.
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
+        is not theirs, or when the Idempotency-Key was used before.
         """
         ...
 

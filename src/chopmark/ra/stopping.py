@@ -100,9 +100,9 @@ class StopDesk:
     async def stop(self, typed: str, network: str) -> Stopped:
         """Return what the reference has done.
 
-        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is used
-        up; the order ends, or its certificate is on hold; the customer is told by all contacts.
-        Raises Refused: TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
+        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is
+        used up; the order ends, or its certificate is on hold; the customer is told by all contacts. Raises Refused:
+        TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
         """
         context = self._context
         limits = (RateLimit(f"stop:{network}", PER_NETWORK, _HOUR), RateLimit("stops", OVER_ALL, _HOUR))

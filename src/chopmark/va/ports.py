@@ -10,7 +10,7 @@ from chopmark.core.types import CertificateState, IssuerId, Serial
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the CA has on record of a serial; `reason` is an RFC 5280 s.5.3.1 name, `status_version` counts its changes."""
+    """What the CA has on record of a serial. `reason`: a name of RFC 5280 s.5.3.1; `status_version` counts changes."""
 
     state: CertificateState
     ended_at: datetime | None

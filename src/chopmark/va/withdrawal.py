@@ -94,8 +94,8 @@ class Withdrawal:
     async def withdraw(self, service: Service, reason: str, by: str, approved_by: str) -> bytes | None:
         """Return the successor's certificate, DER; None when another certificate was put in its place meanwhile.
 
-        1 a new key  2 its certificate  3 [tx] the old one revoked, the new one in its place, two records. The caller has
-        seen that these are two people.
+        1 a new key  2 its certificate  3 [tx] the old one revoked, the new one in its place, two records. The caller
+        has seen that these are two people.
         """
         before = [one for one in await self._records.withdrawn() if (one.kind, one.issuer) == _of(service)]
         signer, stored = await asyncio.to_thread(self._new_key, service, len(before) + 2)

@@ -16,7 +16,7 @@ from chopmark.cli import certificates, check
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.by_hand import ByHand
-from chopmark.store.repositories.ra.by_hand import HandLedger
+from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est
@@ -29,7 +29,7 @@ ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
 def context(world: World) -> ByHand:
-    return ByHand(world.house.context, HandLedger(world.house.engine))
+    return ByHand(world.house.context, ManualRevocationRepository(world.house.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:

@@ -26,7 +26,7 @@ from chopmark.store.db import open_engine
 from chopmark.store.engine.columns import blobs
 from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.external_checking import ExternalRows
-from chopmark.store.repositories.ra.by_hand import HandLedger
+from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.conftest import opened_peer
@@ -72,7 +72,7 @@ async def history(peer: ExternalPeer) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ByHand(world.house.context, HandLedger(world.house.engine)).done(gone, "alice", "bob")
+        await ByHand(world.house.context, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())

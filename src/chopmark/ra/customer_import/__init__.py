@@ -1,1 +1,1 @@
-"""The firm's sheet of customers: decoded, read, compared with what is on record, and written as a whole or not at all."""
+"""The firm's sheet of customers: read, compared with what is on record, and written as a whole or not at all."""

@@ -106,20 +106,20 @@ def unavailable() -> Refused:
     return Refused(Refusal(Kind.UNAVAILABLE, public, retry_after_s=RETRY_AFTER_S))
 
 
-class Bells:
+class LocalNotifier:
     """The wake-ups of this process: a channel stays rung until somebody has waited on it."""
 
     def __init__(self) -> None:
-        self._rung: dict[str, asyncio.Event] = {}
+        self._events: dict[str, asyncio.Event] = {}
 
-    def ring(self, channels: Iterable[str]) -> None:
+    def notify(self, channels: Iterable[str]) -> None:
         """Wake who waits on these channels, or will next."""
         for channel in channels:
             self._of(channel).set()
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
         """Wake everybody: something may have been missed."""
-        self.ring(list(self._rung))
+        self.notify(list(self._events))
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
@@ -133,8 +133,8 @@ class Bells:
         return True
 
     def _of(self, channel: str) -> asyncio.Event:
-        event = self._rung.get(channel)
+        event = self._events.get(channel)
         if event is None:
-            event = self._rung[channel] = asyncio.Event()
+            event = self._events[channel] = asyncio.Event()
             event.set()
         return event

@@ -9,14 +9,14 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine.port import Bells, Clash, Snapshot, Unfit, unavailable
-from chopmark.store.engine.postgres_bell import Bell
+from chopmark.store.engine.port import Clash, LocalNotifier, Snapshot, Unfit, unavailable
+from chopmark.store.engine.postgres_batcher import LOST, Alone, Batcher
 from chopmark.store.engine.postgres_bundle import perform_bundle
-from chopmark.store.engine.postgres_joint import LOST, Alone, Joiner
+from chopmark.store.engine.postgres_notifier import Notifier
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.postgres_rights import schema_of
 from chopmark.store.engine.postgres_route import COMMAND_S, Route
-from chopmark.store.engine.script import Batch, Bundle, Row, Script, Statements, Value, Walk, compiled
+from chopmark.store.engine.script import Batch, Bundle, Row, Script, ScriptRun, Statements, Value, compiled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,9 +66,9 @@ class PostgresEngine:
         self._route = route
         self._writers = writers
         self._readers = readers
-        self._joiners = {writers: Joiner(writers), readers: Joiner(readers)}
-        self._bells = Bells()
-        self._bell = Bell(route, self._bells)
+        self._batchers = {writers: Batcher(writers), readers: Batcher(readers)}
+        self._local = LocalNotifier()
+        self._notifier = Notifier(route, self._local)
         self._closed = False
 
     @classmethod
@@ -140,46 +140,46 @@ class PostgresEngine:
 
     async def wake(self, channel: str) -> None:
         """As `Engine.wake`; heard by every process on this database."""
-        self._ring([channel])
+        self._notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        await self._bell.listen(channel)
-        return await self._bells.wait(channel, timeout_s)
+        await self._notifier.listen(channel)
+        return await self._local.wait(channel, timeout_s)
 
     async def close(self) -> None:
         """As `Engine.close`."""
         if not self._closed:
             self._closed = True
-            await self._bell.close()
+            await self._notifier.close()
             await self._readers.close()
             await self._writers.close()
 
     async def _transaction(self, pool: Pool, begin: str, make: Callable[[], Script[T]]) -> T:
-        walk = Walk(make())
+        script_run = ScriptRun(make())
         try:
-            step = walk.first()
-            if isinstance(step, Bundle) and step.joint:
+            step = script_run.first()
+            if isinstance(step, Bundle) and step.batchable:
                 with contextlib.suppress(Alone):
-                    step = walk.bundled(step, await self._joiners[pool].perform(step))
+                    step = script_run.bundled(step, await self._batchers[pool].perform(step))
             if step is not None:
                 connection = await pool.take()
                 try:
-                    await _walk(connection, begin, walk, step)
+                    await _run(connection, begin, script_run, step)
                 except TimeoutError:
                     pool.doubt()
                     raise
                 finally:
                     pool.give(connection)
         finally:
-            walk.close()
-        self._ring(walk.channels)
-        return walk.answer
+            script_run.close()
+        self._notify(script_run.channels)
+        return script_run.answer
 
-    def _ring(self, channels: list[str]) -> None:
+    def _notify(self, channels: list[str]) -> None:
         if channels:
-            self._bells.ring(channels)
-            self._bell.announce(channels)
+            self._local.notify(channels)
+            self._notifier.announce(channels)
 
 
 class _View:
@@ -213,16 +213,16 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
     )
 
 
-async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) -> None:
+async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements) -> None:
     """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
     try:
         after: Statements | None = step
         if isinstance(step, Bundle):
-            after = walk.bundled(step, await perform_bundle(connection, step))
-        elif walk.whole:
-            after = walk.next(await _perform(connection, step))
+            after = script_run.bundled(step, await perform_bundle(connection, step))
+        elif script_run.whole:
+            after = script_run.next(await _perform(connection, step))
         if after is not None:
-            await _walk_through(connection, begin, walk, after)
+            await _run_through(connection, begin, script_run, after)
     except LOST as failure:
         if type(failure) in LOST:
             connection.terminate()
@@ -233,11 +233,11 @@ async def _walk(connection: Any, begin: str, walk: Walk[Any], step: Statements) 
         raise
 
 
-async def _walk_through(connection: Any, begin: str, walk: Walk[Any], step: Statements | None) -> None:
+async def _run_through(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements | None) -> None:
     await connection.execute(begin)
     try:
         while step is not None:
-            step = walk.next(await _perform(connection, step))
+            step = script_run.next(await _perform(connection, step))
         await connection.execute("COMMIT")
     except BaseException:
         # Where even this fails the connection is gone, or goes when it is given back, and the server rolls back.

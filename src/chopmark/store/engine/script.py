@@ -60,13 +60,13 @@ class Bundle:
     The engine leaves the rows of each part in `answer`; None when a guard returned no row or a unique value existed
     already: then nothing has happened, and the script goes on as if it had not asked.
 
-    `joint`: it may share transaction and commit with others of its shape that wait at the same moment. Each part reads,
-    or is a guard, or writes a row that no other such bundle writes.
+    `batchable`: the engine may run it in one statement with other bundles of the same shape that wait at the same
+    moment. Each part then reads, is a guard, or writes a row that no other such bundle writes.
     """
 
     parts: tuple[Query, ...]
     answer: list[list[Row]] | None = None
-    joint: bool = False
+    batchable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,14 @@ def guard(sql: str, /, **values: Value) -> Query:
     return Query(sql, _storable(values), guard=True)
 
 
-def at_once(*parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:
+def at_once(*parts: Query, batchable: bool = False) -> Script[list[list[Row]] | None]:
     """Run the parts as one transaction; return the rows of each, or None when a guard failed: nothing happened.
 
     It is the script's first step, and its last one where it succeeds (apart from `Notify`). The parts run in order,
     on PostgreSQL those without rows after all others, and there none sees what another one changes: no part may read
-    a row that another one writes, and none may write a row twice. `joint` is the bundle's.
+    a row that another one writes, and none may write a row twice. `batchable` is the bundle's.
     """
-    bundle = Bundle(parts, joint=joint)
+    bundle = Bundle(parts, batchable=batchable)
     yield bundle
     return bundle.answer
 
@@ -188,7 +188,7 @@ def compiled(sql: str, after: int = 0) -> Statement:
     return Statement(text, tuple(numbers), frozenset(numbers))
 
 
-class Walk(Generic[T]):
+class ScriptRun(Generic[T]):
     """One run of a script: hands its statements to an engine one by one, and keeps its notices and its answer."""
 
     __slots__ = ("_script", "_statements", "answer", "channels", "whole")

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from chopmark.store.engine.port import Bells, Snapshot, unavailable
-from chopmark.store.engine.script import Query, Row, Script, Value, Walk, query
-from chopmark.store.engine.sqlite_connection import MEMORY, connect, translating, walk_through
+from chopmark.store.engine.port import LocalNotifier, Snapshot, unavailable
+from chopmark.store.engine.script import Query, Row, Script, ScriptRun, Value, query
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, run_through, translating
 from chopmark.store.engine.sqlite_snapshot import SqliteSnapshot, copied
 from chopmark.store.engine.sqlite_writer import Job, Outcome, Writer
 
@@ -37,7 +37,7 @@ class SqliteEngine:
     def __init__(self, path: str, *, group: bool = True, readers: int = READERS) -> None:
         self._path = path
         self._loop = asyncio.get_running_loop()
-        self._bells = Bells()
+        self._local = LocalNotifier()
         self._waiting = 0
         self._closed = False
         self._writer = Writer(path, self._loop.time, self._hand_over, group=group)
@@ -70,18 +70,18 @@ class SqliteEngine:
             for start in range(0, len(rows), batch):
                 yield rows[start : start + batch]
             return
-        lane = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")  # one: a cancelled fetch ends before close
-        lanes = partial(self._loop.run_in_executor, lane)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")  # one: a cancelled fetch ends before close
+        in_thread = partial(self._loop.run_in_executor, thread)
         try:
             with translating():
-                cursor = await lanes(self._cursor, sql, values)
+                cursor = await in_thread(self._cursor, sql, values)
                 try:
-                    while rows := await lanes(cursor.fetchmany, batch):
+                    while rows := await in_thread(cursor.fetchmany, batch):
                         yield rows
                 finally:
-                    lane.submit(cursor.connection.close)
+                    thread.submit(cursor.connection.close)
         finally:
-            lane.shutdown(wait=False)
+            thread.shutdown(wait=False)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
@@ -95,11 +95,11 @@ class SqliteEngine:
 
     async def wake(self, channel: str) -> None:
         """As `Engine.wake`; heard in this process."""
-        self._bells.ring([channel])
+        self._local.notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        return await self._bells.wait(channel, timeout_s)
+        return await self._local.wait(channel, timeout_s)
 
     async def close(self) -> None:
         """As `Engine.close`."""
@@ -129,7 +129,7 @@ class SqliteEngine:
     def _answer(self, outcomes: list[Outcome]) -> None:
         self._waiting -= len(outcomes)
         for outcome in outcomes:
-            self._bells.ring(outcome.channels)
+            self._local.notify(outcome.channels)
             if outcome.job.answered.done():
                 continue
             if outcome.failure is not None:
@@ -141,10 +141,10 @@ class SqliteEngine:
         db = self._readers.get()
         try:
             with translating():
-                walk = Walk(make())
+                script_run = ScriptRun(make())
                 db.execute("BEGIN")
-                walk_through(db, walk)
-                return walk.answer
+                run_through(db, script_run)
+                return script_run.answer
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")

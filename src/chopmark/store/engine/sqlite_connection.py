@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.store.engine.port import Clash, NotDurable, unavailable
-from chopmark.store.engine.script import Batch, Bundle, Query, Row, Walk, compiled
+from chopmark.store.engine.script import Batch, Bundle, Query, Row, ScriptRun, compiled
 
 MEMORY = ":memory:"
 BUSY_MS = 5000
@@ -71,20 +71,20 @@ def perform(db: sqlite3.Connection, step: Query | Batch) -> list[Row]:
     return db.execute(step.sql, step.values).fetchall()
 
 
-def walk_through(db: sqlite3.Connection, walk: Walk[Any]) -> None:
+def run_through(db: sqlite3.Connection, script_run: ScriptRun[Any]) -> None:
     """Run a script to its end; its answer and its notices are in the walk."""
     try:
-        step = walk.first()
+        step = script_run.first()
         while step is not None:
             if isinstance(step, Bundle):
-                step = walk.bundled(step, _bundle(db, step))
+                step = script_run.bundled(step, _bundle(db, step))
             else:
-                step = walk.next(perform(db, step))
+                step = script_run.next(perform(db, step))
     except sqlite3.Error:
-        walk.whole = False  # half of a batch may have been done
+        script_run.whole = False  # half of a batch may have been done
         raise
     finally:
-        walk.close()
+        script_run.close()
 
 
 def _bundle(db: sqlite3.Connection, bundle: Bundle) -> list[list[Row]] | None:

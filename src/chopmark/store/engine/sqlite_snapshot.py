@@ -37,26 +37,26 @@ class SqliteSnapshot:
     def __init__(self, path: str, copies: list[TableCopy]) -> None:
         self._path = path
         self._copies = copies
-        self._lane = ThreadPoolExecutor(1, thread_name_prefix="sqlite-snapshot")
-        self._in_lane = partial(asyncio.get_running_loop().run_in_executor, self._lane)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-snapshot")
+        self._in_thread = partial(asyncio.get_running_loop().run_in_executor, self._thread)
         self._opened: list[sqlite3.Connection] = []
 
     async def open(self) -> None:
         """Connect and fix the moment."""
         with translating():
-            await self._in_lane(self._open)
+            await self._in_thread(self._open)
 
     async def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
         """As `Snapshot.stream`."""
         with translating():
-            cursor = await self._in_lane(self._opened[0].execute, sql, values)
-            while rows := await self._in_lane(cursor.fetchmany, batch):
+            cursor = await self._in_thread(self._opened[0].execute, sql, values)
+            while rows := await self._in_thread(cursor.fetchmany, batch):
                 yield rows
 
     def close(self) -> None:
         """End the connection behind whatever its thread is doing; does not wait for it."""
-        self._lane.submit(self._close)
-        self._lane.shutdown(wait=False)
+        self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
         db = connect(self._path)

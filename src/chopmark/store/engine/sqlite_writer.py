@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from chopmark.store.engine.port import NotDurable, unavailable
-from chopmark.store.engine.script import Script, Walk
-from chopmark.store.engine.sqlite_connection import MEMORY, connect, is_io_error, translated, walk_through
+from chopmark.store.engine.script import Script, ScriptRun
+from chopmark.store.engine.sqlite_connection import MEMORY, connect, is_io_error, run_through, translated
 
 GROUP_CALLS = 64
 GROUP_S = 0.005
@@ -156,8 +156,8 @@ def _attempt(db: sqlite3.Connection, outcome: Outcome) -> None:
     """
     if outcome.job.wanted:
         with _Savepoint(db, outcome) as savepoint:
-            savepoint.walk = Walk(outcome.job.make())
-            walk_through(db, savepoint.walk)
+            savepoint.script_run = ScriptRun(outcome.job.make())
+            run_through(db, savepoint.script_run)
 
 
 def _refused(job: Job, failure: Exception) -> Outcome:
@@ -169,12 +169,12 @@ def _refused(job: Job, failure: Exception) -> Outcome:
 class _Savepoint:
     """Keeps the script's work when it returns, takes it back when it raises."""
 
-    __slots__ = ("_db", "_outcome", "walk")
+    __slots__ = ("_db", "_outcome", "script_run")
 
     def __init__(self, db: sqlite3.Connection, outcome: Outcome) -> None:
         self._db = db
         self._outcome = outcome
-        self.walk: Walk[Any] | None = None
+        self.script_run: ScriptRun[Any] | None = None
 
     def __enter__(self) -> Self:
         self._db.execute("SAVEPOINT call")
@@ -191,13 +191,13 @@ class _Savepoint:
             return False
         if self._outcome.job.reader:
             self._db.execute("PRAGMA query_only = 0")
-        walk = self.walk
-        if failure is not None and not (walk and walk.whole):
+        script_run = self.script_run
+        if failure is not None and not (script_run and script_run.whole):
             self._db.execute("ROLLBACK TO call")
         self._db.execute("RELEASE call")
         if failure is not None:
             self._outcome.failure = translated(failure)
-        elif walk is not None:
-            self._outcome.answer = walk.answer
-            self._outcome.channels = walk.channels
+        elif script_run is not None:
+            self._outcome.answer = script_run.answer
+            self._outcome.channels = script_run.channels
         return True

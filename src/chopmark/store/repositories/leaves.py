@@ -1,4 +1,4 @@
-"""Appending records within a change's own transaction: `write_with_record` where one statement does it all, else `append`."""
+"""Appending records in a change's own transaction: `write_with_record` in one statement with it, else `append`."""
 
 from collections.abc import Sequence
 
@@ -67,13 +67,13 @@ def again(chain: StreamId, records: Sequence[StoredRecord]) -> Script[bool]:
     return True
 
 
-def write_with_record(record: AuditRecord, *parts: Query, joint: bool = False) -> Script[list[list[Row]] | None]:
+def write_with_record(record: AuditRecord, *parts: Query, batchable: bool = False) -> Script[list[list[Row]] | None]:
     """Make a change and append its record at once; return the rows of each part.
 
     None, and nothing has happened, when a guard of the change failed: the script may go on to find out why. Raises
-    StaleChain when the chain has moved. `joint` is the bundle's.
+    StaleChain when the chain has moved. `batchable` is the bundle's.
     """
-    done = yield from at_once(*parts, *_parts(record), joint=joint)
+    done = yield from at_once(*parts, *_parts(record), batchable=batchable)
     if done is None:
         if tip_of(record.chain, (yield query(TIP, chain=record.chain))) != Tip(
             record.chain, record.version - 1, record.previous

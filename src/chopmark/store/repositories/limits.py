@@ -118,7 +118,7 @@ class RateLimitRepository:
         await self._engine.run(give_back_each, limits)
 
     async def charge(self, way: Way, limits: tuple[RateLimit, ...], now: datetime) -> int | Spent | None:
-        """Count an attempt as wrong before it is compared, together with its rate limits; None when the entry is closed.
+        """Count an attempt as wrong before it is compared, and charge its rate limits; None when the entry is closed.
 
         Whoever knocks at a closed entry pays with the rate limits all the same.
         """

@@ -113,7 +113,7 @@ def deletion(life: Life, dialect: str) -> str:
     return _DELETE.format(rows=rows.format(oldest=_OLDEST.format(row=row, **parts)), **parts)
 
 
-class LifeLedger:
+class RetentionRepository:
     """Implements `jobs.cleanup.Lives`."""
 
     def __init__(self, engine: Engine) -> None:

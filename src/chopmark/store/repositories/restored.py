@@ -72,7 +72,7 @@ class _Moved(Exception):
     """There are more or fewer than were counted; rolls the transaction back."""
 
 
-class RestoredLedger:
+class RestoredRepository:
     """Implements `restoring.Voids`."""
 
     def __init__(self, engine: Engine) -> None:

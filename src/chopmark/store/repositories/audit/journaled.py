@@ -18,7 +18,7 @@ WHERE serial = ANY(ARRAY(SELECT json_array_elements_text(CAST(:serials AS JSON))
 }
 
 
-class JournaledLedger:
+class JournaledRepository:
     """Implements `audit.restorewatch.Records`."""
 
     def __init__(self, engine: Engine) -> None:

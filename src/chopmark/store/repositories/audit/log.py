@@ -77,7 +77,7 @@ class _Overtaken(Exception):
     """Somebody else was faster; rolls the transaction back."""
 
 
-class AuditLedger:
+class AuditRepository:
     """Implements `audit.ports.Ledger` and `audit.audit_log.Tips`.
 
     The lease belongs to a holder, so a holder's name is used by one process only.

@@ -11,7 +11,7 @@ from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unb
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
-from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerLedger, status_of
+from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 
 STATUS_CHANNEL = "status"
@@ -117,7 +117,7 @@ def entry_of(row: Row) -> Entry:
     )
 
 
-class CertificateLedger:
+class CertificateRepository:
     """Implements `ca.ports.Ledger`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -128,7 +128,7 @@ class CertificateLedger:
         chain = order_stream(order)
 
         def script() -> Script[tuple[Entry | None, int, Tip]]:
-            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), joint=True)
+            found = yield from at_once(query(_BY_ORDER, order_id=order), query(TIP, chain=chain), batchable=True)
             rows, tips = found or ([], [])
             standing = [row for row in rows if row["state"] != CertificateState.ORPHANED]
             return entry_of(standing[0]) if standing else None, len(rows), tip_of(chain, tips)
@@ -155,7 +155,7 @@ class CertificateLedger:
                 reserved_at=ms(reservation.reserved_at),
             )
             issues = guard(_ISSUES, id=reservation.issuer)
-            return (yield from write_with_record(record, issues, reserved, joint=True)) is not None
+            return (yield from write_with_record(record, issues, reserved, batchable=True)) is not None
 
         return await self._engine.run(script)
 
@@ -164,7 +164,7 @@ class CertificateLedger:
 
         def script() -> Script[bool]:
             recorded = guard(_RECORD, serial=serial, der=der, now=ms(now))
-            return (yield from write_with_record(record, recorded, joint=True)) is not None
+            return (yield from write_with_record(record, recorded, batchable=True)) is not None
 
         return await self._engine.run(script)
 
@@ -251,7 +251,7 @@ class CertificateLedger:
         return await self._engine.run(script)
 
 
-class StatusLedger(AnswerLedger):
+class StatusRepository(AnswerRepository):
     """Implements `va.ports.StatusRecords`."""
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:

@@ -73,7 +73,7 @@ def request_of(row: Row) -> Request:
     )
 
 
-class RequestLedger:
+class RequestRepository:
     """Implements `ca.foreign_ports.Requests`."""
 
     def __init__(self, engine: Engine) -> None:

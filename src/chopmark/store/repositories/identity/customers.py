@@ -136,7 +136,7 @@ def session_of(row: Row) -> Session:
     )
 
 
-class RecordLedger:
+class CustomerRepository:
     """Implements `identity.ports.Records`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -241,7 +241,7 @@ class RecordLedger:
         return await self._engine.run(script)
 
 
-class SessionLedger:
+class SessionRepository:
     """Implements `identity.ports.Sessions`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -128,7 +128,7 @@ def _launch(row: Row) -> Launch:
     )
 
 
-class LaunchLedger:
+class LaunchRepository:
     """Implements `identity.ports.Launches`."""
 
     def __init__(self, engine: Engine) -> None:

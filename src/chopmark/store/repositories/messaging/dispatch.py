@@ -32,7 +32,7 @@ FROM challenges WHERE id {listed}
 _TIPS = "SELECT chain, version, tip FROM chains WHERE chain {listed}"
 
 
-class DispatchLedger:
+class DispatchRepository:
     """Implements `ra.dispatch.Dispatches`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -20,7 +20,7 @@ _LIST = "SELECT id, channel, customer, challenge, facts, at FROM inbox ORDER BY 
 
 
 @dataclass(frozen=True, slots=True)
-class InboxLedger:
+class InboxRepository:
     """Implements `post.demo.InboxPort` and lists what is there."""
 
     engine: Engine

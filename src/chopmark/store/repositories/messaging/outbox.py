@@ -102,7 +102,7 @@ def _work(row: Row) -> Work:
     )
 
 
-class WorkLedger:
+class OutboxRepository:
     """Implements `post.ports.Works`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -26,7 +26,7 @@ VALUES (:order_id, :attempt, :by_whom, :approved_by)
 """
 
 
-class HandLedger:
+class ManualRevocationRepository:
     """Implements `ra.by_hand.HandRevocations`."""
 
     def __init__(self, engine: Engine) -> None:

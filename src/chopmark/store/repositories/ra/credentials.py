@@ -49,7 +49,7 @@ def usable(order: OrderId, token_hash: bytes, spki_sha256: str, now: datetime) -
     return query(_USABLE, id=order, token_hash=token_hash, spki=spki_sha256, now=ms(now))
 
 
-class CredentialLedger:
+class CredentialRepository:
     """Implements `ra.ports.Credentials`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -18,7 +18,7 @@ SELECT position, event, facts FROM leaves WHERE position >= :cursor ORDER BY pos
 _HOLDING = "SELECT serial, account, state, not_before, not_after FROM holdings WHERE serial = :serial"
 
 
-class FeedLedger:
+class FeedRepository:
     """Implements `ra.feed.Feed`."""
 
     def __init__(self, engine: Engine) -> None:

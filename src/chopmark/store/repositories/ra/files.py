@@ -55,8 +55,8 @@ class SnapshotRepository:
     ) -> Entered | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order is
-        not theirs, or when the Idempotency-Key was used before.
+        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
+        is not theirs, or when the Idempotency-Key was used before.
         """
         live = guard(LIVE_SESSION, id_hash=session, now=ms(now), idle_since=ms(idle_since))
         key = () if repeat is None else (taken_in(_WHO, repeat, now, session=session),)

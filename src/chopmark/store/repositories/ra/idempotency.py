@@ -44,7 +44,7 @@ def taken_in(who: str, repeat: Repeat, now: datetime, **value: Value) -> Query:
     return guard(sql, of=of, name=repeat.name, body=repeat.body_sha256, now=ms(now), stale=stale, **value)
 
 
-class IdempotencyLedger:
+class IdempotencyRepository:
     """Implements `ra.ports.Idempotency`.
 
     Answers are stored a moment after they were given, many at once. Whoever asks again before that waits as for a

@@ -172,7 +172,7 @@ class _Undo(Exception):
     """Rolls a transition back that found its moment gone."""
 
 
-class OrderLedger:
+class OrderRepository:
     """Implements `ra.ports.Orders` and `ra.ports.SubscriberCertificates`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -57,7 +57,7 @@ WHERE serial = :serial AND state = 'held' AND NOT EXISTS (SELECT 1 FROM holdings
 _CA_TURNS = {Deed.REVOKED: REVOKE, Deed.HELD: HOLD, Deed.RELEASED: RELEASE}
 
 
-class ReentryLedger:
+class ReentryRepository:
     """Implements `ra.reentry.Records`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -60,7 +60,7 @@ _MOVED = Refusal(
 )
 
 
-class SlipLedger:
+class SlipRepository:
     """Implements `ra.slips.Slips`."""
 
     def __init__(self, engine: Engine) -> None:

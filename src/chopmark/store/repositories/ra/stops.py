@@ -64,7 +64,7 @@ def cleared(serial: Serial) -> Query:
     return query(_CLEARED, serial=serial)
 
 
-class StopLedger:
+class StopRepository:
     """Implements `ra.stopping.Stops`."""
 
     def __init__(self, engine: Engine) -> None:

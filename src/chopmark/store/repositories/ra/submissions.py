@@ -41,7 +41,7 @@ ORDER BY 1
 """
 
 
-class SubmissionLedger:
+class SubmissionRepository:
     """Implements `ra.ports.Submissions`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -57,7 +57,7 @@ class _Another(Exception):
     """Rolls a block back that met a certificate it did not know of."""
 
 
-class StaffLedger:
+class StaffRepository:
     """Implements `ra.suspension.Suspensions` and `ra.blocking.BlockedKeys`."""
 
     def __init__(self, engine: Engine) -> None:

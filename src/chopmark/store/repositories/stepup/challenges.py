@@ -223,7 +223,7 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     )
 
 
-class ChallengeLedger:
+class ChallengeRepository:
     """Implements `stepup.ports.Challenges`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -377,7 +377,7 @@ class _No(Exception):
         self.refusal = refusal
 
 
-class FailureLedger:
+class FailureRepository:
     """Implements `stepup.ports.Failures`."""
 
     def __init__(self, engine: Engine) -> None:

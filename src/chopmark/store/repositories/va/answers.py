@@ -57,7 +57,7 @@ def status_of(row: Row) -> Status:
     return Status(CertificateState(row["state"]), moment_or_none(row["ended_at"]), row["reason"], row["turns"])
 
 
-class AnswerLedger:
+class AnswerRepository:
     """The part of `va.ports.StatusRecords` that keeps answers."""
 
     def __init__(self, engine: Engine) -> None:

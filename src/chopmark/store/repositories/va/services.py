@@ -34,7 +34,7 @@ WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 """What was signed ahead is of another turn: it is not given any more, nor kept by who signs at this moment."""
 
 
-class ServiceLedger:
+class ServiceCertificateRepository:
     """Implements `va.withdrawal.WithdrawalRecords`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -34,7 +34,7 @@ _OLDEST_OPEN = "SELECT line FROM heads WHERE size > :size ORDER BY size LIMIT 1"
 _NEWEST_OPEN = "SELECT line FROM heads WHERE size > :size ORDER BY size DESC LIMIT 1"
 
 
-class TimestampLedger:
+class TimestampRepository:
     """Implements `va.timestamp_ports.TimestampRecords`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -95,7 +95,7 @@ class Unanchored:
     until: datetime
 
 
-class AnchorLedger:
+class AnchorRepository:
     """Implements `audit.ports.Anchors`."""
 
     def __init__(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Joint bundles share a transaction on PostgreSQL and still stand or fall alone, on both engines."""
+"""Batchable bundles share a transaction on PostgreSQL and still stand or fall alone, on both engines."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def on_postgres(postgres_dsn: str) -> AsyncIterator[Engine]:
 
 def put(name: str, *parts: str) -> Script[bool]:
     taken = [guard(_TAKE, id=part) for part in parts]
-    return (yield from at_once(guard(_INSERT, id=name, n=1), *taken, joint=True)) is not None
+    return (yield from at_once(guard(_INSERT, id=name, n=1), *taken, batchable=True)) is not None
 
 
 def ids(sql: str) -> Script[list[str]]:
@@ -52,7 +52,7 @@ async def names(engine: Engine) -> list[str]:
 
 
 def look(name: str) -> Script[list[str]]:
-    found = yield from at_once(query("SELECT id FROM things WHERE id = :id", id=name), joint=True)
+    found = yield from at_once(query("SELECT id FROM things WHERE id = :id", id=name), batchable=True)
     return [row["id"] for row in (found or [[]])[0]]
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from chopmark.store.engine.postgres_joint import LANES, Joiner
+from chopmark.store.engine.postgres_batcher import WORKERS, Batcher
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.script import Bundle, query
 
-BUNDLE = Bundle((query("SELECT 'what only these tests ask, since the process remembers its columns'"),), joint=True)
+BUNDLE = Bundle((query("SELECT 'what only these tests ask, since the process remembers its columns'"),), batchable=True)
 
 
 class Prepared:
@@ -40,11 +40,11 @@ class Connection:
         return False
 
 
-def joiner(gate: asyncio.Event, failure: Exception | None = None) -> Joiner:
+def batcher(gate: asyncio.Event, failure: Exception | None = None) -> Batcher:
     async def connect() -> Connection:
         return Connection(gate, failure)
 
-    return Joiner(Pool(connect, LANES))
+    return Batcher(Pool(connect, WORKERS))
 
 
 async def turns() -> None:
@@ -65,13 +65,13 @@ async def left_waiting(users: list[asyncio.Task[Any]], gate: asyncio.Event) -> l
 
 async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> None:
     gate = asyncio.Event()
-    joined = joiner(gate)
+    together = batcher(gate)
 
     async def again_and_again(times: int) -> list[object]:
-        return [await joined.perform(BUNDLE) for _ in range(times)]
+        return [await together.perform(BUNDLE) for _ in range(times)]
 
     users: list[asyncio.Task[Any]] = []
-    for times in (2, *[1] * (LANES - 1)):  # one after the other: a lane for each
+    for times in (2, *[1] * (WORKERS - 1)):  # one after the other: a worker for each
         users.append(asyncio.create_task(again_and_again(times)))
         await turns()
     assert not await left_waiting(users, gate)
@@ -79,8 +79,8 @@ async def test_who_comes_in_the_moment_when_all_lanes_have_ended_is_served() -> 
 
 async def test_who_waits_behind_a_lane_that_died_is_told_so() -> None:
     gate = asyncio.Event()
-    joined = joiner(gate, LookupError("nobody has thought of this"))
-    users: list[asyncio.Task[Any]] = [asyncio.create_task(joined.perform(BUNDLE)) for _ in range(LANES * 9)]
+    together = batcher(gate, LookupError("nobody has thought of this"))
+    users: list[asyncio.Task[Any]] = [asyncio.create_task(together.perform(BUNDLE)) for _ in range(WORKERS * 9)]
     await turns()
     assert not await left_waiting(users, gate)
     for user in users:

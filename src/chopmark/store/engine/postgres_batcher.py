@@ -1,8 +1,12 @@
-"""Bundles that wait at the same moment run as one statement: one round trip, one transaction, one flush for all.
+"""The batcher: bundles that wait at the same moment run as one statement, in one transaction with one disk flush.
 
-Each still stands or falls alone: where a guard of any of them fails, nothing of the statement stays, and each goes its
-own way as if it had been alone. Only bundles that say so are joined (`joint`): every part writes rows of its own alone
-or is a guard, so that what two of them would both write fails as a guard.
+What it buys: issuance without it costs 1.37 times the CPU in our process and 1.49 times in PostgreSQL. In a customer's
+whole journey it brings nothing (1.00), so only the CA's bundles are marked `batchable` (`repositories/ca`).
+
+Each bundle still succeeds or fails by itself. When a guard of any of them fails, the server takes the whole statement
+back, and each bundle is run again by itself (`Alone`). A bundle may be marked `batchable` when each of its parts reads,
+is a guard, or writes a row that no other such bundle writes. Then two bundles that want the same row do not both
+succeed: the guard of one of them fails.
 """
 
 import asyncio
@@ -18,28 +22,30 @@ from chopmark.store.engine.postgres_bundle import perform_bundle
 from chopmark.store.engine.postgres_pool import Pool
 from chopmark.store.engine.script import Bundle, Row
 
-LANES = 2
-"""Statements of one shape under way at a time: one that waits for a lock does not hold up everybody."""
+WORKERS = 2
+"""So many statements of one shape run at a time, so that one which waits for a lock does not hold up the others."""
 SIZES = (8, 4, 2, 1)
-"""How many are joined: each size is a statement that a connection prepares once."""
+"""How many bundles a statement may hold. There are no other sizes, so a connection prepares four statements a shape."""
 LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""Exactly these: the connection was closed under us, or the server's farewell came between; subclasses are mistakes."""
+"""asyncpg raises exactly these classes when the connection is closed under us or the server ends it.
+
+Their subclasses mean that we misused the API, so compare types exactly."""
 Shape: TypeAlias = tuple[tuple[str, bool], ...]
 Answer: TypeAlias = list[list[Row]] | None
 Waiting: TypeAlias = deque[tuple[Bundle, "asyncio.Future[Answer]"]]
 
 
 class Alone(Exception):
-    """Nothing of the bundle has happened; it has to run by itself."""
+    """Nothing of the bundle has happened. The caller runs it by itself."""
 
 
-class Joiner:
-    """Joins bundles of the same shape on the connections of a pool."""
+class Batcher:
+    """Runs bundles of the same shape together, on the connections of a pool."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: dict[Shape, Waiting] = {}
-        self._lanes: dict[Shape, set[asyncio.Task[None] | None]] = {}
+        self._workers: dict[Shape, set[asyncio.Task[None] | None]] = {}
 
     async def perform(self, bundle: Bundle) -> Answer:
         """Run the bundle with others or by itself, as `perform_bundle`; raises Alone, and what the driver raises."""
@@ -47,15 +53,16 @@ class Joiner:
         waiting = self._waiting.setdefault(shape, deque())
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting.append((bundle, future))
-        lanes = self._lanes.setdefault(shape, set())
-        if len(lanes) < LANES:
-            lanes.add(asyncio.create_task(self._work(waiting, lanes)))
+        workers = self._workers.setdefault(shape, set())
+        if len(workers) < WORKERS:
+            workers.add(asyncio.create_task(self._work(waiting, workers)))
         return await future
 
-    async def _work(self, waiting: Waiting, lanes: set["asyncio.Task[None] | None"]) -> None:
-        """Run what waits, until nothing does; who comes after that finds the lane free, at once and not a turn later.
+    async def _work(self, waiting: Waiting, workers: set["asyncio.Task[None] | None"]) -> None:
+        """Run what waits until nothing is left, then leave `workers` at once, so that the next caller starts a new one.
 
-        A lane that dies leaves what waits to the other one; the last one tells them.
+        When a worker fails, the other one goes on with what waits. When the last one fails, everybody who still waits
+        gets an error.
         """
         try:
             while waiting:
@@ -64,13 +71,13 @@ class Joiner:
                 if group:
                     await self._group(group)
         finally:
-            lanes.discard(asyncio.current_task())
-            if not lanes:
+            workers.discard(asyncio.current_task())
+            if not workers:
                 _fail(waiting, ConnectionAbortedError())
                 waiting.clear()
 
     async def _group(self, group: list[tuple[Bundle, "asyncio.Future[Answer]"]]) -> None:
-        """Run a group and tell each what came of it; one that was cancelled meanwhile hears nothing."""
+        """Run a group and give each caller its answer or error; a caller that was cancelled meanwhile gets none."""
         told: list[tuple[asyncio.Future[Answer], Answer]] = []
         failed: Exception = ConnectionAbortedError()
         try:
@@ -90,7 +97,7 @@ class Joiner:
             return await _perform(connection, bundles)
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
             if type(failure) not in LOST:
-                raise Alone from failure  # a mistake, made before anything was sent: whoever made it is told so
+                raise Alone from failure  # an error in the call, found before anything was sent
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
         except TimeoutError:
@@ -105,7 +112,7 @@ class Joiner:
 
 
 def _fail(those: Iterable[tuple[Bundle, "asyncio.Future[Answer]"]], failure: Exception) -> None:
-    """Tell those who were told nothing."""
+    """Raise the failure in each caller that has no answer yet."""
     for _, future in those:
         if not future.done():
             future.set_exception(failure)
@@ -119,7 +126,7 @@ async def _perform(connection: Any, bundles: list[Bundle]) -> list[Answer]:
     except asyncpg.PostgresError as failure:
         if connection.is_closed():
             raise
-        raise Alone from failure  # the server said no: it has taken the statement back
+        raise Alone from failure  # the server refused, and has taken the statement back
     if rows is None:
         raise Alone
     each = len(bundles[0].parts)

@@ -11,20 +11,20 @@ from typing import Any
 
 import asyncpg
 
-from chopmark.store.engine.port import Bells, Unfit
+from chopmark.store.engine.port import LocalNotifier, Unfit
 from chopmark.store.engine.postgres_route import Route
 
 COMMAND_S = 5
-SESSION = {"application_name": "chopmark bell", "synchronous_commit": "off", "lock_timeout": "5s"}
+SESSION = {"application_name": "chopmark notifier", "synchronous_commit": "off", "lock_timeout": "5s"}
 _FAILURES = (OSError, Unfit, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-class Bell:
+class Notifier:
     """Carries the channels of this process's bells to the others and back; connects when first needed, and again."""
 
-    def __init__(self, route: Route, bells: Bells) -> None:
+    def __init__(self, route: Route, local: LocalNotifier) -> None:
         self._route = route
-        self._bells = bells
+        self._local = local
         self._connection: Any = None
         self._session = 0
         self._heard: set[str] = set()
@@ -40,9 +40,9 @@ class Bell:
             try:
                 connection = await self._connected()
                 if channel not in self._heard:
-                    await connection.add_listener(channel, self._ring)
+                    await connection.add_listener(channel, self._notify)
                     self._heard.add(channel)
-                    self._bells.ring([channel])  # for what was announced before
+                    self._local.notify([channel])  # for what was announced before
             except _FAILURES:
                 self._drop()
 
@@ -79,13 +79,13 @@ class Bell:
             self._connection.add_termination_listener(self._lost)
         return self._connection
 
-    def _ring(self, _connection: Any, pid: int, channel: object, _payload: object) -> None:
+    def _notify(self, _connection: Any, pid: int, channel: object, _payload: object) -> None:
         if pid != self._session:  # our own were rung at once
-            self._bells.ring([str(channel)])
+            self._local.notify([str(channel)])
 
     def _lost(self, _connection: Any) -> None:
         self._heard.clear()
-        self._bells.ring_all()
+        self._local.notify_all()
 
     def _drop(self) -> None:
         if self._connection is not None:
