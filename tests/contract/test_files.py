@@ -9,7 +9,7 @@ from chopmark.client.signing import ClientKey
 from chopmark.core.types import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
 from chopmark.identity.sessions import ABSOLUTE, IDLE, digest
 from chopmark.ra.ports import Answer
-from chopmark.ra.snapshots import CustomerSnapshot, Entered, OrderSnapshot, Repeat
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Repeat, SessionSnapshot
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, world_fixture
 
 world = world_fixture()
@@ -68,7 +68,9 @@ async def session(world: World, customer: str) -> bytes:
     return digest(opened.token.reveal())
 
 
-async def enter(world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None) -> Entered | None:
+async def enter(
+    world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None
+) -> SessionSnapshot | None:
     now = world.clock.now()
     return await world.house.context.snapshots.enter(who, order, repeat, now, now - IDLE)
 

@@ -11,7 +11,7 @@ from chopmark.app.foundation import build, found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
-from chopmark.cli.service_certificates import services_of, withdrawal_of
+from chopmark.cli.service_certificates import service_revocation_of, services_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX
@@ -19,7 +19,7 @@ from chopmark.keys.pkcs11 import Pkcs11Signer
 from chopmark.keys.ports import OnDevice, Signer, SignerUnavailable
 from chopmark.pki import csr, ocsp
 from chopmark.store import db
-from chopmark.va.withdrawal import ServiceKind
+from chopmark.va.service_revocation import ServiceKind
 from tests.approved import on_record
 from tests.contract.world import ANN, ROWS, Clock, Dice, World
 from tests.softhsm import MODULE, Device, softhsm
@@ -105,7 +105,7 @@ async def test_the_successor_of_a_revoked_responder_has_a_key_of_its_own_in_the_
     holding = await world.holding(errand)
     for number, label in enumerate(("chopmark-investor-ocsp-2", "chopmark-investor-ocsp-3"), 1):
         (old,) = [one for one in await services_of(world.house) if one.kind is ServiceKind.RESPONDER]
-        assert await withdrawal_of(world.house).withdraw(old, "key_compromise", "alice", "bob") is not None
+        assert await service_revocation_of(world.house).withdraw(old, "key_compromise", "alice", "bob") is not None
         (row,) = await world.rows("SELECT responder_key_pem FROM issuers")
         assert bytes(row["responder_key_pem"]) == PREFIX + label.encode()
         world.clock.later(minutes=1)

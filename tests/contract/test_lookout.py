@@ -24,8 +24,8 @@ from chopmark.store.engine.port import unavailable
 from chopmark.store.repositories.va.answers import CHANGED
 from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder
+from chopmark.va.service_revocation import ServiceKind
 from chopmark.va.status_watcher import TRUSTED_S, StatusWatcher
-from chopmark.va.withdrawal import ServiceKind
 from chopmark.web.ocsp_response_cache import MOST_OCTETS
 from chopmark.web.publication import Publication
 from tests.approved import on_record

@@ -11,10 +11,10 @@ from cryptography.x509 import ocsp
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
 from chopmark.cli import service_certificates
-from chopmark.cli.service_certificates import services_of, withdrawal_of
+from chopmark.cli.service_certificates import service_revocation_of, services_of
 from chopmark.core.refusal import Kind, Refused
 from chopmark.store.repositories.ca.checking import CertificateRows
-from chopmark.va.withdrawal import Service, ServiceKind
+from chopmark.va.service_revocation import Service, ServiceKind
 from tests.contract.issuers.stranger import openssl
 from tests.contract.strangers import Openssl, pem
 from tests.contract.test_status import asking
@@ -33,7 +33,7 @@ async def service(world: World, kind: ServiceKind) -> Service:
 
 
 async def revoked(world: World, one: Service, reason: str = "key_compromise") -> bytes:
-    made = await withdrawal_of(world.house).withdraw(one, reason, "alice", "bob")
+    made = await service_revocation_of(world.house).withdraw(one, reason, "alice", "bob")
     assert made is not None
     return made
 
@@ -121,7 +121,9 @@ async def test_tokens_are_the_successor_s_within_a_minute(world: World, tmp_path
 async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: World) -> None:
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
-    doing = [withdrawal_of(house).withdraw(old, "superseded", "alice", "bob") for house in (world.house, other.house)]
+    doing = [
+        service_revocation_of(house).withdraw(old, "superseded", "alice", "bob") for house in (world.house, other.house)
+    ]
     made = [one for one in await asyncio.gather(*doing) if one is not None]
     assert len(made) == 1
     assert (await service(world, ServiceKind.RESPONDER)).certificate == made[0]

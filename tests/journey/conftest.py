@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.journey.counter import CustomerQueries, Prepared, running
+from tests.journey.counter import Counter, Prepared, running
 from tests.journey.visitor import Visitor
 
 CHROMIUM_ARGUMENTS = [
@@ -32,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQueries]:
+def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
     """The module's running counter."""
     with running(prepared, tmp_path_factory.mktemp("counter")) as started:
         yield started
@@ -55,7 +55,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def visitor(counter: CustomerQueries, browser: Browser) -> Iterator[Visitor]:
+def visitor(counter: Counter, browser: Browser) -> Iterator[Visitor]:
     """A visitor with a fresh browser profile, in Chinese."""
     with Visitor.arrive(counter, browser, "zh-TW") as arrived:
         yield arrived

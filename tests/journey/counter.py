@@ -56,7 +56,7 @@ class Prepared:
 
 
 @dataclass
-class CustomerQueries:
+class Counter:
     """One running installation: where it answers, where its files are, its processes."""
 
     data: Path
@@ -112,7 +112,7 @@ class CustomerQueries:
 
 
 @contextmanager
-def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[CustomerQueries]:
+def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]:
     """Give a copy of the prepared installation with server and worker running."""
     data = folder / "data"
     shutil.copytree(prepared.folder, data)
@@ -123,7 +123,7 @@ def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Customer
         "CHOPMARK_PORT": str(prepared.port),
         **extra,
     }
-    counter = CustomerQueries(data, prepared.port, environment)
+    counter = Counter(data, prepared.port, environment)
     try:
         counter.start("server")
         counter.start("worker")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from tests.contract.issuers import stranger
 from tests.contract.issuers.est_peer import LABEL, USER, Server, serving
 from tests.contract.issuers.peers import AUTH_KEY
-from tests.journey.counter import CustomerQueries, Prepared, running
+from tests.journey.counter import Counter, Prepared, running
 from tests.journey.openssl import Opened, openssl
 from tests.journey.visitor import Visitor
 
@@ -32,7 +32,7 @@ def server(ca: stranger.Ca, tmp_path_factory: pytest.TempPathFactory) -> Server:
 @pytest.fixture(scope="module")
 def counter(
     prepared: Prepared, ca: stranger.Ca, server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CustomerQueries]:
+) -> Iterator[Counter]:
     """The demo's counter, whose built-in CA has made way for the other one."""
     listening = serving(server)
     settings = {
@@ -52,7 +52,7 @@ def counter(
 
 
 def test_a_customer_renews_at_another_ca_under_the_same_names(
-    counter: CustomerQueries, browser: Browser, ca: stranger.Ca, server: Server, tmp_path: Path
+    counter: Counter, browser: Browser, ca: stranger.Ca, server: Server, tmp_path: Path
 ) -> None:
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:
         visitor.sign_in("C10001")

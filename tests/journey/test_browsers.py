@@ -4,16 +4,14 @@ import re
 
 from playwright.sync_api import Browser, expect
 
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.visitor import Visitor
 
 BOPOMOFO = dict(zip("1234567890", "ㄅㄉˇˋㄓˊ˙ㄚㄞㄢ", strict=True))
 NEVER_ANSWERED = "if (navigator.storage) navigator.storage.persist = () => new Promise(() => {});"
 
 
-def test_a_browser_without_modules_is_told_so_and_nothing_can_be_sent(
-    counter: CustomerQueries, browser: Browser
-) -> None:
+def test_a_browser_without_modules_is_told_so_and_nothing_can_be_sent(counter: Counter, browser: Browser) -> None:
     context = browser.new_context(base_url=counter.url, locale="zh-TW", java_script_enabled=False)
     page = context.new_page()
     page.goto("/help/browser")
@@ -66,7 +64,7 @@ def test_a_whole_message_may_be_put_in_by_the_keyboard(visitor: Visitor) -> None
     visitor.page.locator(".cm-result").wait_for()
 
 
-def test_a_wrong_clock_is_said_where_it_hurts(counter: CustomerQueries, browser: Browser) -> None:
+def test_a_wrong_clock_is_said_where_it_hurts(counter: Counter, browser: Browser) -> None:
     context = browser.new_context(base_url=counter.url, locale="zh-TW")
     context.add_init_script("const now = Date.now; Date.now = () => now() - 9 * 60_000;")
     page = context.new_page()

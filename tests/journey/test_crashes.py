@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, Route, expect
 
 from tests.journey.conftest import CHROMIUM_ARGUMENTS
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.visitor import Visitor
 
 PASSED = ".cm-result"
 
 
 @contextmanager
-def profile(counter: CustomerQueries, browser: Browser, chromium: Path, folder: Path) -> Iterator[Visitor]:
+def profile(counter: Counter, browser: Browser, chromium: Path, folder: Path) -> Iterator[Visitor]:
     """Give a visitor whose browser keeps its profile in a folder, as a browser at home does."""
     context = browser.browser_type.launch_persistent_context(
         folder, executable_path=str(chromium), args=CHROMIUM_ARGUMENTS, locale="zh-TW", base_url=counter.url
@@ -51,7 +51,7 @@ def resume(visitor: Visitor, number: str) -> None:
 
 
 def test_a_browser_closed_before_its_key_was_sent_goes_on_with_the_same_key(
-    counter: CustomerQueries, browser: Browser, chromium: Path, tmp_path: Path
+    counter: Counter, browser: Browser, chromium: Path, tmp_path: Path
 ) -> None:
     with profile(counter, browser, chromium, tmp_path / "profile") as visitor:
         visitor.sign_in("C10005")
@@ -87,7 +87,7 @@ def test_a_browser_closed_before_its_key_was_sent_goes_on_with_the_same_key(
 
 
 def test_a_file_key_made_before_the_browser_closed_opens_with_the_pass_phrase_written_down(
-    counter: CustomerQueries, browser: Browser, chromium: Path, tmp_path: Path
+    counter: Counter, browser: Browser, chromium: Path, tmp_path: Path
 ) -> None:
     with profile(counter, browser, chromium, tmp_path / "profile") as visitor:
         visitor.sign_in("C10017")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.engines import Engine, firefox, patiently, webkit
 from tests.journey.openssl import Opened
 from tests.journey.strangers import PASSPHRASE, Maker
@@ -34,7 +34,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class Guest:
     """A customer in that browser."""
 
-    counter: CustomerQueries
+    counter: Counter
     engine: Engine
 
     def step(self, name: str) -> str:
@@ -120,7 +120,7 @@ class Guest:
 
 
 @pytest.fixture
-def guest(counter: CustomerQueries, engine: Engine) -> Guest:
+def guest(counter: Counter, engine: Engine) -> Guest:
     """A customer of the module's counter."""
     return Guest(counter, engine)
 

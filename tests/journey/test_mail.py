@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from playwright.sync_api import Browser, expect
 
-from tests.journey.counter import CustomerQueries, Prepared, free_port, running
+from tests.journey.counter import Counter, Prepared, free_port, running
 from tests.journey.visitor import PASSWORD, Visitor, code_in
 
 ARRIVES_WITHIN_S = 60
@@ -46,7 +46,7 @@ class MailBox:
 
 
 @pytest.fixture(scope="module")
-def mailing(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CustomerQueries, MailBox]]:
+def mailing(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter, MailBox]]:
     """A counter whose mails go to a real SMTP server, and what that server received."""
     box = MailBox()
     controller = Controller(box, hostname="127.0.0.1", port=free_port())
@@ -72,7 +72,7 @@ def read(mail: EmailMessage) -> str:
 
 
 def test_a_customer_renews_by_mail_and_the_key_is_found_in_the_browser_afterwards(
-    mailing: tuple[CustomerQueries, MailBox], browser: Browser
+    mailing: tuple[Counter, MailBox], browser: Browser
 ) -> None:
     counter, box = mailing
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:
@@ -142,7 +142,7 @@ def keep_in_the_browser(visitor: Visitor, number: str) -> None:
 
 
 def test_a_certificate_in_the_browser_signs_its_own_renewal_without_any_file(
-    mailing: tuple[CustomerQueries, MailBox], browser: Browser
+    mailing: tuple[Counter, MailBox], browser: Browser
 ) -> None:
     counter, box = mailing
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.openssl import Opened
 from tests.journey.visitor import Visitor, code_in
 
@@ -33,7 +33,7 @@ PERSON = {
 
 
 def test_a_customer_renews_by_phone_as_the_manual_says_and_then_revokes(
-    counter: CustomerQueries, browser: Browser, language: str, tmp_path: Path
+    counter: Counter, browser: Browser, language: str, tmp_path: Path
 ) -> None:
     with Visitor.arrive(counter, browser, language) as visitor:
         walk_in_from_the_trading_program(visitor)

@@ -7,13 +7,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests import postgres
-from tests.journey.counter import CustomerQueries, Prepared, apart, running
+from tests.journey.counter import Counter, Prepared, apart, running
 from tests.journey.openssl import Opened
 from tests.journey.visitor import Visitor
 
 
 @pytest.fixture(scope="module")
-def counter(postgres_cluster: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustomerQueries]:
+def counter(postgres_cluster: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
     """A counter whose demo was played into PostgreSQL."""
     dsn = apart(postgres_cluster.fresh_database())
     prepared = Prepared.make(tmp_path_factory.mktemp("prepared") / "data", dsn)
@@ -22,7 +22,7 @@ def counter(postgres_cluster: postgres.Cluster, tmp_path_factory: pytest.TempPat
     apart(postgres_cluster.drop(dsn))
 
 
-def test_a_customer_renews_over_postgresql(counter: CustomerQueries, browser: Browser, tmp_path: Path) -> None:
+def test_a_customer_renews_over_postgresql(counter: Counter, browser: Browser, tmp_path: Path) -> None:
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:
         visitor.sign_in("C10001")
         visitor.apply("rekey", "file")

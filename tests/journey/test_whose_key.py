@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.visitor import Visitor
 
 
 @pytest.fixture
-def stranger(counter: CustomerQueries, browser: Browser) -> Iterator[Visitor]:
+def stranger(counter: Counter, browser: Browser) -> Iterator[Visitor]:
     """Somebody who knows the customer's trading password and nothing else, in a browser of their own."""
     with Visitor.arrive(counter, browser, "en") as arrived:
         yield arrived

@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.journey.accessibility import check_page
-from tests.journey.counter import CustomerQueries
+from tests.journey.counter import Counter
 from tests.journey.secrecy import secrets_of, told
 
 PASSWORD = "demo-Pass-2468"
@@ -20,7 +20,7 @@ LOOKS = 3_000  # at the inbox, one after the other
 class Visitor:
     """A browser profile and its page. `secrets` must be in no request, `private` in no log."""
 
-    counter: CustomerQueries
+    counter: Counter
     context: BrowserContext
     page: Page
     language: str
@@ -32,7 +32,7 @@ class Visitor:
 
     @classmethod
     @contextmanager
-    def arrive(cls, counter: CustomerQueries, browser: Browser, language: str) -> Iterator["Visitor"]:
+    def arrive(cls, counter: Counter, browser: Browser, language: str) -> Iterator["Visitor"]:
         """Give a visitor with a profile of their own."""
         context = browser.new_context(locale=language, accept_downloads=True, base_url=counter.url)
         with cls.in_context(counter, context, language) as visitor:
@@ -40,7 +40,7 @@ class Visitor:
 
     @classmethod
     @contextmanager
-    def in_context(cls, counter: CustomerQueries, context: BrowserContext, language: str) -> Iterator["Visitor"]:
+    def in_context(cls, counter: Counter, context: BrowserContext, language: str) -> Iterator["Visitor"]:
         """Give a visitor with this profile; an error in a page's script or against its policy fails the test."""
         visitor = cls(counter, context, context.pages[0] if context.pages else context.new_page(), language)
         context.set_default_timeout(30_000)

@@ -104,22 +104,22 @@ TWINS_OF_CODES = (
     twin(
         "a customer has no day's budget over the channels",
         "stepup/verifier.py",
-        'Budget(f"send-customer:{customer}:1d", rules.per_day, day),',
-        'Budget(f"send-customer:{customer}:1d", rules.per_day, hour),',
+        'RateLimit(f"send-customer:{customer}:1d", rules.per_day, day),',
+        'RateLimit(f"send-customer:{customer}:1d", rules.per_day, hour),',
         f"{GUARDS}::test_the_budget_of_a_day_is_the_customers_over_both_channels[sqlite]",
     ),
     twin(
         "a customer has no hour's budget over the channels",
         "stepup/verifier.py",
-        '        Budget(f"send-customer:{customer}:1h", rules.per_hour, hour),\n',
+        '        RateLimit(f"send-customer:{customer}:1h", rules.per_hour, hour),\n',
         "",
         f"{GUARDS}::test_the_budget_of_an_hour_is_the_customers_over_both_channels[sqlite]",
     ),
     twin(
         "a number has no day's budget over its customers",
         "stepup/verifier.py",
-        'Budget(f"send:{destination_hash}:1d", rules.per_day, day),',
-        'Budget(f"send:{destination_hash}:1d", rules.per_day, hour),',
+        'RateLimit(f"send:{destination_hash}:1d", rules.per_day, day),',
+        'RateLimit(f"send:{destination_hash}:1d", rules.per_day, hour),',
         f"{GUARDS}::test_the_budget_of_a_day_is_the_numbers_over_two_customers[sqlite]",
     ),
     twin(
@@ -334,8 +334,8 @@ TWINS_OF_CERTIFICATES = (
     twin(
         "a year is a month",
         "ra/revocation.py",
-        "desk.policy.revocations_per_year, timedelta(days=365)",
-        "desk.policy.revocations_per_year, timedelta(days=30)",
+        "context.policy.revocations_per_year, timedelta(days=365)",
+        "context.policy.revocations_per_year, timedelta(days=30)",
         f"{ORDERS}::test_twenty_revocations_count_for_a_year[sqlite-40-False]",
     ),
     twin(
@@ -401,7 +401,7 @@ TWINS_OF_CERTIFICATES = (
     twin(
         "an answer signed before a change is given after it",
         "va/responder.py",
-        "            or signed.turns != found.turns\n",
+        "            or signed.status_version != found.status_version\n",
         "",
         "tests/contract/test_presigning.py::test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it[sqlite]",
     ),

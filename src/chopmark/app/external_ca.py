@@ -18,7 +18,7 @@ from chopmark.ca.external.issuer import ExternalCaTerms, ExternalIssuer
 from chopmark.ca.external.ports import Client, ExternalCaExpectations, Requests
 from chopmark.ca.external.wire import Address, Said, Wire
 from chopmark.ca.ports import Issuer
-from chopmark.ca.succession import Succession
+from chopmark.ca.rollover import Rollover
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import IssuerId, Secret
 from chopmark.pki.cmp import Shared
@@ -127,7 +127,7 @@ def certifier_of(
     if settings.issuer == "embedded" and own is not None:
         return own
     present = issuer_of(settings, profile, constants, means)
-    return present if own is None else Succession(present, own)
+    return present if own is None else Rollover(present, own)
 
 
 def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ExternalIssuer:

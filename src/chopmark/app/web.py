@@ -20,7 +20,7 @@ from chopmark.ca.shipped import profile_named
 from chopmark.core.types import IssuerId, Secret
 from chopmark.jobs import loop
 from chopmark.pki import est
-from chopmark.ra.entrance import Entrance
+from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.possession import Possession
 from chopmark.ra.slips import SlipDesk
@@ -77,7 +77,7 @@ def doors(house: House, demo: Demo | None = None) -> Doors:
         entropy=house.entropy,
         people=house.people,
         session_service=house.session_service,
-        entrance=Entrance(house.context),
+        authentication=RequestAuthentication(house.context),
         launches=house.launches,
         enrolment=house.enrolment,
         rekey=house.rekey,

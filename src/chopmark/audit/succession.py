@@ -1,6 +1,6 @@
 """After a restore: signs the successor, the head that continues the restored ledger and names the tree that is lost.
 
-Not to be confused with `ca.succession`, which is about one CA following another.
+Not to be confused with `ca.rollover`, which is about one CA following another.
 """
 
 import asyncio

@@ -23,9 +23,8 @@ from chopmark.ca.naming import named
 from chopmark.ca.ports import Entry
 from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import draft as drafts
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
-from chopmark.pki import signing
 from chopmark.pki.der import NotDer, encoded, require_der
 from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
@@ -190,7 +189,7 @@ def _contents(standard: CertificateExpectations, entry: Entry, moduli: dict[int,
         yield "tbs_malformed"
         return
     spki = encoded(tbs.public_key)
-    modulus = fitness.rsa_modulus(spki)
+    modulus = key_checks.rsa_modulus(spki)
     if modulus is not None:
         moduli.setdefault(modulus, []).append(meant.serial)
     holds = {
@@ -201,7 +200,7 @@ def _contents(standard: CertificateExpectations, entry: Entry, moduli: dict[int,
         "backdated": meant.not_before <= meant.reserved_at <= meant.not_before + LONGEST_BACKDATE,
     }
     yield from (field for field, held in holds.items() if not held)
-    yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
+    yield from (f"key.{finding.code}" for finding in key_checks.judge(spki))
     yield from _profile(standard, entry, tbs, spki)
 
 
@@ -214,7 +213,7 @@ def _profile(standard: CertificateExpectations, entry: Entry, tbs: TbsCertificat
     if meant.shard != drafts.shard(tbs.serial, profile.shards):
         yield "shard"
     try:
-        linting_certificate = standard.linting_certificate(profile, fitness.kind(spki_der))
+        linting_certificate = standard.linting_certificate(profile, key_checks.kind(spki_der))
     except ValueError:
         return
     if linting_certificate is None:

@@ -14,8 +14,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from chopmark.ca.lint import Linter
 from chopmark.keys.ports import Signer
-from chopmark.pki import key_checks as fitness
-from chopmark.pki import path, signing
+from chopmark.pki import key_checks, path, signing
 from chopmark.pki.x509 import not_after, spki_der
 
 PROBE = b"Chopmark ceremony: this key is the certificate's key."
@@ -137,7 +136,7 @@ def external_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now
         found = [f.code for f in path.chain_findings(certificate_der, (), root_der, now)]
         found += [] if path.may_issue(root_der, 1) else ["root_not_a_ca"]
         found += [f"lint.{finding.code}" for finding in Linter().findings_certificate(certificate_der)]
-        found += [f"key.{finding.code}" for finding in fitness.judge(spki_der(certificate_der))]
+        found += [f"key.{finding.code}" for finding in key_checks.judge(spki_der(certificate_der))]
         return [*found, *_profile_faults(certificate, request, root, now)]
     except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         return [f"unreadable: {error}"]

@@ -25,11 +25,10 @@ from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, tex
 from chopmark.keys import adapter
 from chopmark.keys.ports import Signer, SignerUnavailable
 from chopmark.pki import draft as drafts
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
-from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, ExemplarKey, make_serial
+from chopmark.pki.draft import SERIAL_RANDOM_BYTES, Draft, DraftError, LintingCertificateKey, make_serial
 from chopmark.pki.finding import Finding
 from chopmark.pki.linting_certificate import Allowed, Issued, Linted, LintingCertificate, Reserved
 from chopmark.pki.profile import Profile
@@ -124,7 +123,7 @@ class EmbeddedIssuer:
         self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
-        self._linting_certificates: dict[ExemplarKey, LintingCertificate] = {}
+        self._linting_certificates: dict[LintingCertificateKey, LintingCertificate] = {}
 
     @property
     def name(self) -> str:
@@ -149,7 +148,7 @@ class EmbeddedIssuer:
     def warm(self) -> None:
         """Have the linting certificates of P-256 keys judged before the first order needs them; safe in a thread."""
         for profile in self._profiles.values():
-            key = ExemplarKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
+            key = LintingCertificateKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
             made = self._linting_certificate(profile, KeyKind.P256)
             if isinstance(made, LintingCertificate):
                 self._linting_certificates.setdefault(key, made)
@@ -259,12 +258,12 @@ class EmbeddedIssuer:
             return Refusal(Kind.FORBIDDEN, said, code=f"draft.{error.code}")
 
     def _lint(self, draft: Draft, issuance: IssuanceRequest) -> Linted | tuple["Finding | LintFinding", ...]:
-        linting_certificate = self._linting_certificates.get(draft.exemplar_key)
+        linting_certificate = self._linting_certificates.get(draft.linting_certificate_key)
         if linting_certificate is None:
-            made = self._linting_certificate(self._profiles[issuance.profile], fitness.kind(issuance.spki_der))
+            made = self._linting_certificate(self._profiles[issuance.profile], key_checks.kind(issuance.spki_der))
             if not isinstance(made, LintingCertificate):
                 return made
-            linting_certificate = self._linting_certificates[draft.exemplar_key] = made
+            linting_certificate = self._linting_certificates[draft.linting_certificate_key] = made
         return linting_certificates.lint(draft, linting_certificate)
 
     def _linting_certificate(self, profile: Profile, kind: KeyKind) -> "LintingCertificate | tuple[LintFinding, ...]":

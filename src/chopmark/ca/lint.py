@@ -50,7 +50,7 @@ class Linter:
             raise ValueError("the throw-away key is not of the issuer's kind")
         algorithm_der = der.signature_algorithm(draft.issuer.key)
         found = self.findings_certificate(assemble(draft.tbs_der, algorithm_der, sign(throw_away, draft.tbs_der)))
-        return found or LintingCertificate(draft.tbs_der, draft.exemplar_key, allowed)
+        return found or LintingCertificate(draft.tbs_der, draft.linting_certificate_key, allowed)
 
     @cached_property
     def _certificate(self) -> Any:

@@ -121,23 +121,25 @@ async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *,
 
 async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
-    from chopmark.ra.by_hand import ByHand
+    from chopmark.ra.manual_revocation import ManualRevocation
     from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
 
     number = serial_of(serial)
     async with at_console(settings) as house:
-        done = await ByHand(house.context, ManualRevocationRepository(house.engine)).done(number, by, approved_by)
+        done = await ManualRevocation(house.context, ManualRevocationRepository(house.engine)).done(
+            number, by, approved_by
+        )
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
     return 0
 
 
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
-    from chopmark.ra.by_hand import ByHand
+    from chopmark.ra.manual_revocation import ManualRevocation
     from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
 
     async with looking(settings) as house:
-        found = await ByHand(house.context, ManualRevocationRepository(house.engine)).listed()
+        found = await ManualRevocation(house.context, ManualRevocationRepository(house.engine)).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:

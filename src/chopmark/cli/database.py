@@ -92,11 +92,11 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(house: House, reentry: Reentry) -> Restoring:
     """Return the verb over a house."""
-    from chopmark.audit.succession import Files
+    from chopmark.audit.succession import Snapshots
     from chopmark.ra.restoring import Restoring
     from chopmark.store.repositories.restored import RestoredRepository
 
-    files = Files(house.heads, house.head_signer)
+    files = Snapshots(house.heads, house.head_signer)
     voids = RestoredRepository(house.engine)
     return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chopmark.app.foundation import House
     from chopmark.app.settings import Settings
     from chopmark.keys.ports import Signer
-    from chopmark.va.withdrawal import Service, Withdrawal
+    from chopmark.va.service_revocation import Service, ServiceRevocation
 
 
 @ca_app.command(name="services")
@@ -59,7 +59,7 @@ REASONS = {
 async def services_of(house: House) -> list[Service]:
     """Return the services that answer now: a responder for each living CA, and the time-stamp authority."""
     from chopmark.app.issuing_cas import living
-    from chopmark.va.withdrawal import Service, ServiceKind
+    from chopmark.va.service_revocation import Service, ServiceKind
 
     found = []
     for ca in living(house.cas, house.clock.now()):
@@ -76,12 +76,12 @@ async def services_of(house: House) -> list[Service]:
     return found
 
 
-def withdrawal_of(house: House) -> Withdrawal:
+def service_revocation_of(house: House) -> ServiceRevocation:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
     from chopmark.pki import signing
     from chopmark.pki.x509 import spki_der
     from chopmark.store.repositories.va.services import ServiceCertificateRepository
-    from chopmark.va.withdrawal import ServiceKind, Withdrawal
+    from chopmark.va.service_revocation import ServiceKind, ServiceRevocation
 
     settings, keyring = house.settings, house.keyring
 
@@ -92,7 +92,7 @@ def withdrawal_of(house: House) -> Withdrawal:
             return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
         return keyring.make(algorithm, house.entropy.token(32))
 
-    return Withdrawal(ServiceCertificateRepository(house.engine), new_key, house.audit_log, house.clock)
+    return ServiceRevocation(ServiceCertificateRepository(house.engine), new_key, house.audit_log, house.clock)
 
 
 async def list_services(settings: Settings) -> int:
@@ -103,7 +103,7 @@ async def list_services(settings: Settings) -> int:
         for service in await services_of(house):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")
-        for gone in await withdrawal_of(house).withdrawn():
+        for gone in await service_revocation_of(house).withdrawn():
             say(f"{gone.serial}  {gone.kind} of {gone.issuer}  revoked on {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}")
     return 0
 
@@ -120,13 +120,13 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as house:
         await two_people(house.context, by, approved_by, "service_revocation")
-        withdrawal = withdrawal_of(house)
-        if any(gone.serial == serial for gone in await withdrawal.withdrawn()):
+        service_revocation = service_revocation_of(house)
+        if any(gone.serial == serial for gone in await service_revocation.withdrawn()):
             raise Refused(_GONE)
         service = next((one for one in await services_of(house) if one.serial == serial), None)
         if service is None:
             raise Refused(_NO_SERVICE)
-        made = await withdrawal.withdraw(service, REASONS[reason], by, approved_by)
+        made = await service_revocation.withdraw(service, REASONS[reason], by, approved_by)
         if made is None:
             raise Refused(_GONE)
         for ca in house.cas:

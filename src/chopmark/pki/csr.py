@@ -14,8 +14,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Text, text
-from chopmark.pki import key_checks as fitness
-from chopmark.pki import signing
+from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import AlgorithmIdentifier, NotDer, Signed, encoded, require_der
 
@@ -79,10 +78,10 @@ def parse(der: bytes) -> Request | Refusal:
     if info.version != 0:
         return _refusal("csr_version", text("The request has an unknown version. Please make the key again."))
     spki_der = encoded(info.public_key)
-    found = fitness.judge(spki_der)
+    found = key_checks.judge(spki_der)
     if found:
         return _refusal(found[0].code, found[0].text)
-    kind = fitness.kind(spki_der)
+    kind = key_checks.kind(spki_der)
     suite = _suite(encoded(request.algorithm))
     if suite is None or suite.is_ec != kind.is_ec:
         sentence = text("The certificate request is signed in a way that is not allowed. Please make the key again.")

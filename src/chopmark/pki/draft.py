@@ -13,8 +13,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import IssuerId
-from chopmark.pki import der, signing
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import der, key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.profile import Profile
 from chopmark.pki.x509 import Extension, IssuerView, TbsCertificate, Validity, name, require_whole_utc, time
@@ -39,7 +38,7 @@ class Urls:
     crl: str
 
 
-class ExemplarKey(NamedTuple):
+class LintingCertificateKey(NamedTuple):
     """What one linting certificate stands for."""
 
     profile: str
@@ -58,7 +57,7 @@ class Draft:
     not_after: datetime
     spki_sha256: str
     issuer: IssuerView
-    exemplar_key: ExemplarKey
+    linting_certificate_key: LintingCertificateKey
 
     @property
     def signature_algorithm_der(self) -> bytes:
@@ -124,7 +123,7 @@ def draft(
         not_after=not_after,
         spki_sha256=hashlib.sha256(spki_der).hexdigest(),
         issuer=issuer,
-        exemplar_key=ExemplarKey(profile.name, profile.version, issuer.id, kind),
+        linting_certificate_key=LintingCertificateKey(profile.name, profile.version, issuer.id, kind),
     )
 
 
@@ -236,7 +235,7 @@ def _no_signature(_: bytes) -> bytes:
 
 def _kind(profile: Profile, spki_der: bytes) -> KeyKind:
     try:
-        kind = fitness.kind(spki_der)
+        kind = key_checks.kind(spki_der)
     except ValueError as error:
         raise DraftError("key", "the public key cannot be read") from error
     if kind not in profile.keys:

@@ -16,11 +16,10 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtensionOID
 
 from chopmark.core.types import OrderId, text
-from chopmark.pki import key_checks as fitness
-from chopmark.pki import signing
+from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
 from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
-from chopmark.pki.draft import Draft, ExemplarKey, assemble, distribution_point
+from chopmark.pki.draft import Draft, LintingCertificateKey, assemble, distribution_point
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Lifetime
 from chopmark.pki.x509 import RDN_OIDS, Attribute, Extension, TbsCertificate, Time, moment, require_value
@@ -41,7 +40,7 @@ class LintingCertificate:
     """A TBSCertificate that pkilint has found clean, for one (profile version, issuer, key algorithm)."""
 
     tbs_der: bytes
-    key: ExemplarKey
+    key: LintingCertificateKey
     allowed: Allowed
 
 
@@ -97,7 +96,7 @@ def _issuer_key(spki_der: bytes) -> signing.IssuerPublicKey:
 
 def lint(draft: Draft, linting_certificate: LintingCertificate) -> Linted | tuple[Finding, ...]:
     """Return the draft as Linted, or every way in which it differs from its linting certificate."""
-    if draft.exemplar_key != linting_certificate.key:
+    if draft.linting_certificate_key != linting_certificate.key:
         return (_different("exemplar_key"),)
     found = compare(draft.tbs_der, linting_certificate.tbs_der, linting_certificate.allowed)
     return found or Linted(draft, _Seal(draft))
@@ -144,7 +143,7 @@ class _Model:
 def _model(exemplar_tbs_der: bytes) -> _Model:
     tbs = asn1.decode_der(TbsCertificate, exemplar_tbs_der)
     try:
-        subject, key = _shape(_attributes(tbs)), fitness.kind(encoded(tbs.public_key))
+        subject, key = _shape(_attributes(tbs)), key_checks.kind(encoded(tbs.public_key))
     except ValueError:
         subject, key = None, None
     return _Model(tbs, encoded(tbs.signature), encoded(tbs.issuer), subject, key)
@@ -194,7 +193,7 @@ def _subject_holds(mine: TbsCertificate, model: _Model) -> bool:
 
 def _key_holds(mine: TbsCertificate, model: _Model) -> bool:
     try:
-        return fitness.kind(encoded(mine.public_key)) == model.key
+        return key_checks.kind(encoded(mine.public_key)) == model.key
     except ValueError:
         return False
 

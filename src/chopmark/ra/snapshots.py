@@ -109,7 +109,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
+class SessionSnapshot:
     """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
 
     session: Session
@@ -126,7 +126,7 @@ class Snapshots(Protocol):
 
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
-    ) -> Entered | None:
+    ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
         At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order

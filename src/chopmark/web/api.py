@@ -43,7 +43,7 @@ from chopmark.web.presenters import (
     order_view,
 )
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Visit, Visiting, enter, set_known, set_session, token_of
+from chopmark.web.session import Authenticated, AuthenticatedRequest, enter, set_known, set_session, token_of
 from chopmark.web.state import AnyRequest, address_of, house
 from chopmark.web.wire import (
     AccountOut,
@@ -92,18 +92,18 @@ _BUSY = Refusal(Kind.CONFLICT, text("This is being done already. Please wait a m
 
 
 async def once(
-    request: AnyRequest, do: Callable[[Visit], Awaitable[Response[Any]]], order: OrderId | None = None
+    request: AnyRequest, do: Callable[[AuthenticatedRequest], Awaitable[Response[Any]]], order: OrderId | None = None
 ) -> Response[Any]:
     """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
     repeat = await _repeat_of(request)
     if repeat is None:
-        visit, _ = await enter(request, order)
-        return await do(visit)
-    visit, begun = await enter(request, order, repeat)
-    scope = repeat.scope(visit.session.customer)
+        authenticated, _ = await enter(request, order)
+        return await do(authenticated)
+    authenticated, begun = await enter(request, order, repeat)
+    scope = repeat.scope(authenticated.session.customer)
     answer = None if begun else await _again(request, scope, repeat)
     if answer is None:
-        return await _first(request, scope, repeat.name, partial(do, visit))
+        return await _first(request, scope, repeat.name, partial(do, authenticated))
     return _given(answer)
 
 
@@ -190,11 +190,11 @@ def status(request: Req) -> StatusOut:
 
 
 @get("/overview", responses=PROBLEMS)
-async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> OverviewOut:
+async def overview(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
     doors = house(request)
-    view = await doors.customer_queries.overview(visit.caller)
-    chosen = doors.customer_queries.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(authenticated.caller)
+    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
     lang, translate = lang_of(request), request.app.state.pages.translator.translate
     live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
     action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
@@ -219,9 +219,9 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
     if busy is not None and data.operation is Operation.ENROL:
         raise Refused(busy)
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         snapshot = await house(request).enrolment.start(
-            visit.caller,
+            authenticated.caller,
             data.operation,
             AccountNumber(data.account),
             data.key_home,
@@ -237,9 +237,9 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
 @get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
-    visit, _ = await enter(request, OrderId(order_id))
+    authenticated, _ = await enter(request, OrderId(order_id))
     doors = house(request)
-    view = order_view(doors, await doors.customer_queries.snapshot(visit.caller, OrderId(order_id)))
+    view = order_view(doors, await doors.customer_queries.snapshot(authenticated.caller, OrderId(order_id)))
     out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
     return Response(named_out(doors, view, out))
 
@@ -247,16 +247,16 @@ async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
 async def nonce(request: Req, order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
-    visit, _ = await enter(request, OrderId(order_id))
-    fresh, life = await house(request).enrolment.nonce(visit.caller, OrderId(order_id))
-    return NonceOut(to_b64(fresh), int(life.total_seconds()), visit.session.login)
+    authenticated, _ = await enter(request, OrderId(order_id))
+    fresh, life = await house(request).enrolment.nonce(authenticated.caller, OrderId(order_id))
+    return NonceOut(to_b64(fresh), int(life.total_seconds()), authenticated.session.login)
 
 
 @post("/orders/{order_id:str}/credential", responses=PROBLEMS)
-async def credential(request: Req, visit: Visiting, order_id: FromPath[str]) -> CredentialOut:
+async def credential(request: Req, authenticated: Authenticated, order_id: FromPath[str]) -> CredentialOut:
     """Return a one-time credential with which a program sends the key of this order; the one before is dead."""
     doors = house(request)
-    made = await credential_for(doors, visit.caller, OrderId(order_id))
+    made = await credential_for(doors, authenticated.caller, OrderId(order_id))
     return CredentialOut(doors.est_url, made.user, made.secret.reveal(), int(made.life.total_seconds()))
 
 
@@ -264,10 +264,10 @@ async def credential(request: Req, visit: Visiting, order_id: FromPath[str]) -> 
 async def put_key(request: Req, order_id: FromPath[str], data: JSONBody[KeyBody]) -> Response[OrderOut]:
     """Bind the customer's new key to the order."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         proof = None if data.proof is None else from_b64(data.proof, "proof")
         csr = from_b64(data.csr, "csr")
-        return _order(request, await house(request).rekey.bind_key(visit.caller, OrderId(order_id), csr, proof))
+        return _order(request, await house(request).rekey.bind_key(authenticated.caller, OrderId(order_id), csr, proof))
 
     return await once(request, do, OrderId(order_id))
 
@@ -276,13 +276,13 @@ async def put_key(request: Req, order_id: FromPath[str], data: JSONBody[KeyBody]
 async def possession(request: Req, order_id: FromPath[str], data: JSONBody[PossessionBody]) -> Response[OrderOut]:
     """Show that this login holds the order's key, by its signature or its key words; earlier approvals are void."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         wanted = OrderId(order_id)
         if data.proof is None:
             words = data.key_words or ""
-            return _order(request, await house(request).possession.name(visit.caller, wanted, words))
+            return _order(request, await house(request).possession.name(authenticated.caller, wanted, words))
         proof = from_b64(data.proof, "proof")
-        return _order(request, await house(request).possession.sign(visit.caller, wanted, proof))
+        return _order(request, await house(request).possession.sign(authenticated.caller, wanted, proof))
 
     return await once(request, do, OrderId(order_id))
 
@@ -291,8 +291,10 @@ async def possession(request: Req, order_id: FromPath[str], data: JSONBody[Posse
 async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[ChannelBody]) -> Response[OrderOut]:
     """Have a code sent; an earlier one is dead."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
-        return _order(request, await house(request).rekey.challenge(visit.caller, OrderId(order_id), data.channel), 201)
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
+        return _order(
+            request, await house(request).rekey.challenge(authenticated.caller, OrderId(order_id), data.channel), 201
+        )
 
     return await once(request, do, OrderId(order_id))
 
@@ -305,7 +307,7 @@ async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) 
     """
     wanted = OrderId(order_id)
     return await _stepping_up(
-        request, wanted, lambda visit: house(request).rekey.answer(visit.caller, wanted, data.code)
+        request, wanted, lambda authenticated: house(request).rekey.answer(authenticated.caller, wanted, data.code)
     )
 
 
@@ -314,20 +316,20 @@ async def slip(request: Req, order_id: FromPath[str], data: JSONBody[SlipBody]) 
     """Check an approval slip in place of a code; a wrong one counts as a wrong code. For the rest as for a code."""
     wanted = OrderId(order_id)
     return await _stepping_up(
-        request, wanted, lambda visit: house(request).slips.answer(visit.caller, wanted, data.slip)
+        request, wanted, lambda authenticated: house(request).slips.answer(authenticated.caller, wanted, data.slip)
     )
 
 
 async def _stepping_up(
-    request: Req, order_id: OrderId, answered: Callable[[Visit], Awaitable[OrderSnapshot]]
+    request: Req, order_id: OrderId, answered: Callable[[AuthenticatedRequest], Awaitable[OrderSnapshot]]
 ) -> Response[OrderOut]:
     """Give the session a new id after the right answer; where that answer was lost, once more for a minute."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
-        response = _order(request, await answered(visit))
-        lost = None if visit.repeat is None else visit.repeat.digest
-        set_session(request, response, await house(request).session_service.step_up(visit.session, lost))
-        await set_known(request, response, visit.session, coded=True)
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
+        response = _order(request, await answered(authenticated))
+        lost = None if authenticated.repeat is None else authenticated.repeat.digest
+        set_session(request, response, await house(request).session_service.step_up(authenticated.session, lost))
+        await set_known(request, response, authenticated.session, coded=True)
         return response
 
     try:
@@ -342,12 +344,14 @@ async def _stepping_up(
 async def birth_date(request: Req, order_id: FromPath[str], data: JSONBody[BirthDateBody]) -> Response[OrderOut]:
     """Check the birth date, given as year, month and day of the ROC calendar."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         today = local_date(house(request).now())
         read = roc_date(data.year, data.month, data.day, before_roc=data.era == "before_roc", today=today)
         if isinstance(read, Refusal):
             raise Refused(read)
-        return _order(request, await house(request).rekey.birth_date(visit.caller, OrderId(order_id), read.value))
+        return _order(
+            request, await house(request).rekey.birth_date(authenticated.caller, OrderId(order_id), read.value)
+        )
 
     return await once(request, do, OrderId(order_id))
 
@@ -356,13 +360,13 @@ async def birth_date(request: Req, order_id: FromPath[str], data: JSONBody[Birth
 async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmBody]) -> Response[OrderOut]:
     """Send the order: 201 issued, 202 the CA answers later, 200 revoked."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         doors, wanted = house(request), OrderId(order_id)
-        snapshot = await doors.customer_queries.snapshot(visit.caller, wanted)
+        snapshot = await doors.customer_queries.snapshot(authenticated.caller, wanted)
         if snapshot.order.operation is Operation.REVOKE:
-            await doors.revocation.confirm(visit.caller, wanted, data.consent)
-            return _order(request, await doors.customer_queries.reread(visit.caller, wanted))
-        snapshot = await doors.rekey.confirm(visit.caller, wanted, data.consent)
+            await doors.revocation.confirm(authenticated.caller, wanted, data.consent)
+            return _order(request, await doors.customer_queries.reread(authenticated.caller, wanted))
+        snapshot = await doors.rekey.confirm(authenticated.caller, wanted, data.consent)
         issued = snapshot.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
         return _order(request, snapshot, 201 if issued else 202)
 
@@ -373,40 +377,42 @@ async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmB
 async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]) -> Response[OrderOut]:
     """Activate the certificate: its key has signed the server's challenge."""
 
-    async def do(visit: Visit) -> Response[OrderOut]:
+    async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         proof = from_b64(data.proof, "proof")
-        return _order(request, await house(request).rekey.prove(visit.caller, OrderId(order_id), proof, data.installed))
+        return _order(
+            request, await house(request).rekey.prove(authenticated.caller, OrderId(order_id), proof, data.installed)
+        )
 
     return await once(request, do, OrderId(order_id))
 
 
 @post("/orders/{order_id:str}/cancel", status_code=200, responses=PROBLEMS)
-async def cancel(request: Req, visit: Visiting, order_id: FromPath[str]) -> Response[OrderOut]:
+async def cancel(request: Req, authenticated: Authenticated, order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
-    order = await house(request).enrolment.cancel(visit.caller, OrderId(order_id))
-    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
+    order = await house(request).enrolment.cancel(authenticated.caller, OrderId(order_id))
+    return _order(request, await house(request).customer_queries.reread(authenticated.caller, order.id))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
 async def dispute(
-    request: Req, visit: Visiting, order_id: FromPath[str], data: JSONBody[ChannelBody]
+    request: Req, authenticated: Authenticated, order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order ends and the contact is stopped; once a day."""
-    order = await house(request).enrolment.dispute(visit.caller, OrderId(order_id), data.channel)
-    return _order(request, await house(request).customer_queries.reread(visit.caller, order.id))
+    order = await house(request).enrolment.dispute(authenticated.caller, OrderId(order_id), data.channel)
+    return _order(request, await house(request).customer_queries.reread(authenticated.caller, order.id))
 
 
 @get("/certificates", responses=PROBLEMS)
-async def certificates(request: Req, visit: Visiting) -> list[CertificateOut]:
+async def certificates(request: Req, authenticated: Authenticated) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
     now = house(request).now()
-    return [certificate_out(held, now) for held in await house(request).customer_queries.holdings(visit.caller)]
+    return [certificate_out(held, now) for held in await house(request).customer_queries.holdings(authenticated.caller)]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
-async def certificate(request: Req, visit: Visiting, serial: FromPath[str]) -> CertificateOut:
+async def certificate(request: Req, authenticated: Authenticated, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
-    found = await house(request).customer_queries.holding(visit.caller, Serial(serial))
+    found = await house(request).customer_queries.holding(authenticated.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
     return certificate_out(found, house(request).now(), whole=True, pem=True)

@@ -28,7 +28,7 @@ from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Counted, busy_of
 from chopmark.web.publication import Publication
 from chopmark.web.render import Pages
-from chopmark.web.session import KNOWN, cookie_called, provide_visit
+from chopmark.web.session import KNOWN, authenticated_request, cookie_called
 from chopmark.web.state import AnyRequest, house
 from chopmark.web.views import Assets
 
@@ -210,7 +210,7 @@ def framework(doors: Doors) -> Litestar:
             openapi_document,
             static,
         ],
-        dependencies={"visit": Provide(provide_visit)},
+        dependencies={"authenticated": Provide(authenticated_request)},
         exception_handlers={
             Refused: problems.refused,
             HTTPException: problems.http_error,

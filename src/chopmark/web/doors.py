@@ -10,8 +10,8 @@ from chopmark.identity.launching import LaunchTickets
 from chopmark.identity.people import People
 from chopmark.identity.sessions import SessionService
 from chopmark.messaging.demo import InboxEntry
+from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.entrance import Entrance
 from chopmark.ra.feed import Feed
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.policy import Policy
@@ -78,7 +78,7 @@ class Doors:
     entropy: Entropy
     people: People
     session_service: SessionService
-    entrance: Entrance
+    authentication: RequestAuthentication
     launches: LaunchTickets
     enrolment: Enrolment
     rekey: Rekey

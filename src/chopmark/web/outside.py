@@ -19,7 +19,7 @@ from chopmark.web.doors import Demo
 from chopmark.web.frames import frame_of, html
 from chopmark.web.presenters import epoch_ms
 from chopmark.web.problems import wants_json
-from chopmark.web.session import visit_of
+from chopmark.web.session import authenticated_or_none
 from chopmark.web.state import house
 from chopmark.web.views import (
     AuthorityView,
@@ -142,10 +142,10 @@ async def elsewhere(request: Req, service: FromPath[str]) -> Response[str]:
     _demo(request)
     if service not in {key.value for key in ServiceKey}:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
-    visit = await visit_of(request)
+    authenticated = await authenticated_or_none(request)
     greeting = None
-    if visit is not None:
-        person = await house(request).people.person(visit.caller.customer)
+    if authenticated is not None:
+        person = await house(request).people.person(authenticated.caller.customer)
         greeting = None if person is None else person.masked_name
     frame = frame_of(request, greeting=greeting, service=ServiceKey(service))
     return html(request, ElsewherePage(frame, ServiceKey(service)))

@@ -21,14 +21,14 @@ from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
-    Visit,
-    Visiting,
+    Authenticated,
+    AuthenticatedRequest,
+    authenticated_or_none,
     cookie_name,
     private_cookie,
     set_known,
     set_session,
     token_of,
-    visit_of,
 )
 from chopmark.web.state import address_of, house
 from chopmark.web.views import (
@@ -77,22 +77,24 @@ def _local(path: str) -> str:
     return path if safe else "/home"
 
 
-async def _person(request: Req, visit: Visit) -> Person:
-    person = await house(request).people.person(visit.caller.customer)
+async def _person(request: Req, authenticated: AuthenticatedRequest) -> Person:
+    person = await house(request).people.person(authenticated.caller.customer)
     if person is None:
-        raise ValueError(f"session of an unknown customer {visit.caller.customer}")
+        raise ValueError(f"session of an unknown customer {authenticated.caller.customer}")
     return person
 
 
-async def _frame(request: Req, visit: Visit, service: ServiceKey | None = None, href: str = "") -> Frame:
-    person = await _person(request, visit)
+async def _frame(
+    request: Req, authenticated: AuthenticatedRequest, service: ServiceKey | None = None, href: str = ""
+) -> Frame:
+    person = await _person(request, authenticated)
     return frame_of(request, greeting=person.masked_name, service=service, href=href)
 
 
 @get("/")
 async def root(request: Req) -> Redirect:
     """Go to the customer area, or to the demo's trading program."""
-    if house(request).demo is not None and await visit_of(request) is None:
+    if house(request).demo is not None and await authenticated_or_none(request) is None:
         return Redirect("/demo", status_code=303)
     return Redirect("/home", status_code=303)
 
@@ -214,19 +216,19 @@ def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -
 
 
 @get("/home")
-async def home(request: Req, visit: Visiting) -> Response[str]:
+async def home(request: Req, authenticated: Authenticated) -> Response[str]:
     """Show 客戶服務專區."""
-    view = await house(request).customer_queries.overview(visit.caller)
+    view = await house(request).customer_queries.overview(authenticated.caller)
     present = None if view.present is None else _certificate(request, view, view.present)
-    return html(request, HomePage(await _frame(request, visit), present))
+    return html(request, HomePage(await _frame(request, authenticated), present))
 
 
 @get("/certificates")
-async def overview(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
+async def overview(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> Response[str]:
     """Show the account's certificate and the one recommended action."""
     doors = house(request)
-    view = await doors.customer_queries.overview(visit.caller)
-    chosen = doors.customer_queries.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(authenticated.caller)
+    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
     live = next((order for order in view.live), None)
     recommended, others = _actions(view, chosen)
     opened = None
@@ -235,7 +237,7 @@ async def overview(request: Req, visit: Visiting, account: FromQuery[str | None]
         others = () if recommended is None else (recommended, *others)
         recommended = Action(text("Go on with your order"), f"/orders/{live.id}")
     page = OverviewPage(
-        await _frame(request, visit, ServiceKey.CERTIFICATES),
+        await _frame(request, authenticated, ServiceKey.CERTIFICATES),
         _choices(request, view, chosen),
         None if view.present is None else _certificate(request, view, view.present),
         recommended,
@@ -266,12 +268,12 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
 
 @get("/certificates/apply")
 async def apply_page(
-    request: Req, visit: Visiting, operation: FromQuery[str] = "", account: FromQuery[str | None] = None
+    request: Req, authenticated: Authenticated, operation: FromQuery[str] = "", account: FromQuery[str | None] = None
 ) -> Response[str]:
     """Ask where the key will live, and for a replacement why."""
     doors = house(request)
-    view = await doors.customer_queries.overview(visit.caller)
-    chosen = doors.customer_queries.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(authenticated.caller)
+    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
     allowed = {Operation.ENROL.value, Operation.REKEY.value, Operation.REPLACE.value}
     wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
     if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
@@ -284,7 +286,7 @@ async def apply_page(
     recommended, _ = _actions(view, chosen)
     href = "/certificates/apply?operation=rekey" if wanted is Operation.REKEY else "/certificates/apply"
     page = ApplyPage(
-        await _frame(request, visit, ServiceKey.CERTIFICATES, href),
+        await _frame(request, authenticated, ServiceKey.CERTIFICATES, href),
         _choices(request, view, chosen),
         chosen,
         wanted,
@@ -298,15 +300,15 @@ async def apply_page(
 
 
 @get("/certificates/inquiry")
-async def inquiry(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
+async def inquiry(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證查詢."""
     doors = house(request)
-    view = await doors.customer_queries.overview(visit.caller)
-    chosen = doors.customer_queries.account(view, account or visit.session.account)
-    held = await doors.customer_queries.holdings(visit.caller)
+    view = await doors.customer_queries.overview(authenticated.caller)
+    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
+    held = await doors.customer_queries.holdings(authenticated.caller)
     current = view.present
     page = InquiryPage(
-        await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/inquiry"),
+        await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/inquiry"),
         _choices(request, view, chosen),
         None if current is None else _certificate(request, view, current),
         tuple(_certificate(request, view, one) for one in held if current is None or one.serial != current.serial),
@@ -315,19 +317,21 @@ async def inquiry(request: Req, visit: Visiting, account: FromQuery[str | None] 
 
 
 @get("/certificates/revoke")
-async def revoke_page(request: Req, visit: Visiting, account: FromQuery[str | None] = None) -> Response[str]:
+async def revoke_page(
+    request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None
+) -> Response[str]:
     """Show 憑證廢止."""
     doors = house(request)
-    view = await doors.customer_queries.overview(visit.caller)
-    chosen = doors.customer_queries.account(view, account or visit.session.account)
+    view = await doors.customer_queries.overview(authenticated.caller)
+    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
     held = [
         one
-        for one in await doors.customer_queries.holdings(visit.caller)
+        for one in await doors.customer_queries.holdings(authenticated.caller)
         if one.state in {CertificateState.ACTIVE, CertificateState.HELD} and view.now <= one.not_after
     ]
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
-        await _frame(request, visit, ServiceKey.CERTIFICATES, "/certificates/revoke"),
+        await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/revoke"),
         _choices(request, view, chosen),
         chosen,
         tuple(_certificate(request, view, one) for one in held),
@@ -337,11 +341,11 @@ async def revoke_page(request: Req, visit: Visiting, account: FromQuery[str | No
 
 
 @get("/profile")
-async def profile(request: Req, visit: Visiting) -> Response[str]:
+async def profile(request: Req, authenticated: Authenticated) -> Response[str]:
     """Show 個人資料: the masked contacts and how to have them corrected."""
     doors = house(request)
-    person = await _person(request, visit)
-    contacts = await doors.people.contacts(visit.caller.customer)
+    person = await _person(request, authenticated)
+    contacts = await doors.people.contacts(authenticated.caller.customer)
     now = doors.now()
     rows = []
     for channel in doors.policy.channels:
@@ -353,10 +357,10 @@ async def profile(request: Req, visit: Visiting) -> Response[str]:
         rows.append(ContactRow(channel, contact.masked, local_date(contact.verified_at), cooling))
     accounts = tuple(
         AccountChoice(row.number, account_label(row, lang_of(request)))
-        for row in await doors.people.accounts(visit.caller.customer)
+        for row in await doors.people.accounts(authenticated.caller.customer)
     )
     page = ProfilePage(
-        await _frame(request, visit, ServiceKey.PROFILE),
+        await _frame(request, authenticated, ServiceKey.PROFILE),
         person.masked_name,
         person.masked_person_id,
         tuple(rows),

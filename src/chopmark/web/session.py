@@ -23,7 +23,7 @@ KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class AuthenticatedRequest:
     """A request of a signed-in customer."""
 
     token: str
@@ -32,8 +32,8 @@ class Visit:
     repeat: Repeat | None = None
 
 
-Visiting: TypeAlias = NamedDependency[SkipValidation[Visit]]
-"""A handler's parameter `visit`: whoever has not signed in is refused before it."""
+Authenticated: TypeAlias = NamedDependency[SkipValidation[AuthenticatedRequest]]
+"""A handler's parameter `authenticated`: whoever has not signed in is refused before it."""
 
 
 def cookie_name(request: AnyRequest, name: str) -> str:
@@ -51,8 +51,8 @@ def token_of(request: AnyRequest) -> str | None:
     return request.cookies.get(cookie_name(request, "chopmark"))
 
 
-async def visit_of(request: AnyRequest) -> Visit | None:
-    """Return the visit of a signed-in customer, or None."""
+async def authenticated_or_none(request: AnyRequest) -> AuthenticatedRequest | None:
+    """Return the request of a signed-in customer, or None."""
     token = token_of(request)
     if token is None:
         return None
@@ -60,27 +60,33 @@ async def visit_of(request: AnyRequest) -> Visit | None:
     if session is None:
         return None
     caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
-    return Visit(token, session, caller)
+    return AuthenticatedRequest(token, session, caller)
 
 
-async def provide_visit(request: AnyRequest) -> Visit:
-    """Return the visit; raise Refused (UNAUTHENTICATED) when nobody is signed in."""
-    visit = await visit_of(request)
-    if visit is None:
+async def authenticated_request(request: AnyRequest) -> AuthenticatedRequest:
+    """Return the authenticated request; raise Refused (UNAUTHENTICATED) when nobody is signed in."""
+    authenticated = await authenticated_or_none(request)
+    if authenticated is None:
         raise Refused(SIGN_IN_AGAIN)
-    return visit
+    return authenticated
 
 
-async def enter(request: AnyRequest, order: OrderId | None = None, repeat: Repeat | None = None) -> tuple[Visit, bool]:
+async def enter(
+    request: AnyRequest, order: OrderId | None = None, repeat: Repeat | None = None
+) -> tuple[AuthenticatedRequest, bool]:
     """Return the visit with the file that its step looks at, and whether the Idempotency-Key is new and taken.
 
     Raises Refused (UNAUTHENTICATED) when nobody is signed in.
     """
     token = token_of(request)
-    found = None if token is None else await house(request).entrance.enter(token, lang_of(request).value, order, repeat)
+    found = (
+        None
+        if token is None
+        else await house(request).authentication.enter(token, lang_of(request).value, order, repeat)
+    )
     if token is None or found is None:
         raise Refused(SIGN_IN_AGAIN)
-    return Visit(token, found.session, found.caller, repeat), found.begun
+    return AuthenticatedRequest(token, found.session, found.caller, repeat), found.begun
 
 
 def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:

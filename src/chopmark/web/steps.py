@@ -27,7 +27,7 @@ from chopmark.web.presenters import (
     terms_in,
 )
 from chopmark.web.render import Page
-from chopmark.web.session import Visiting, enter
+from chopmark.web.session import Authenticated, enter
 from chopmark.web.state import house
 from chopmark.web.step_views import (
     STEP_BIRTH,
@@ -163,18 +163,22 @@ async def order_page(
     request: Request[Any, Any, Any], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
-    visit, _ = await enter(request, OrderId(order_id))
-    name, scene = _scene(request, await house(request).customer_queries.snapshot(visit.caller, OrderId(order_id)), step)
+    authenticated, _ = await enter(request, OrderId(order_id))
+    name, scene = _scene(
+        request, await house(request).customer_queries.snapshot(authenticated.caller, OrderId(order_id)), step
+    )
     return html(request, _PAGES[name](scene))
 
 
 @post("/orders/{order_id:str}/credential", status_code=200)
 async def program_credential(
-    request: Request[Any, Any, Any], visit: Visiting, order_id: FromPath[str]
+    request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
 ) -> Response[str]:
     """Show a fresh credential for the customer's program, once; the one before is dead."""
-    made = await credential_for(house(request), visit.caller, OrderId(order_id))
-    _, scene = _scene(request, await house(request).customer_queries.reread(visit.caller, OrderId(order_id)), "key")
+    made = await credential_for(house(request), authenticated.caller, OrderId(order_id))
+    _, scene = _scene(
+        request, await house(request).customer_queries.reread(authenticated.caller, OrderId(order_id)), "key"
+    )
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
 

@@ -15,7 +15,7 @@ from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.cli import certificates, check
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.ra.by_hand import ByHand
+from chopmark.ra.manual_revocation import ManualRevocation
 from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
@@ -28,8 +28,8 @@ world = world_fixture()
 ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
-def context(world: World) -> ByHand:
-    return ByHand(world.house.context, ManualRevocationRepository(world.house.engine))
+def context(world: World) -> ManualRevocation:
+    return ManualRevocation(world.house.context, ManualRevocationRepository(world.house.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:

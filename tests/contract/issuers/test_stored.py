@@ -21,7 +21,7 @@ from chopmark.cli import check
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Operation, Reason, Serial
-from chopmark.ra.by_hand import ByHand
+from chopmark.ra.manual_revocation import ManualRevocation
 from chopmark.store.db import open_engine
 from chopmark.store.engine.columns import blobs
 from chopmark.store.engine.script import Value
@@ -72,7 +72,9 @@ async def history(peer: ExternalPeer) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ByHand(world.house.context, ManualRevocationRepository(world.house.engine)).done(gone, "alice", "bob")
+        await ManualRevocation(world.house.context, ManualRevocationRepository(world.house.engine)).done(
+            gone, "alice", "bob"
+        )
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())

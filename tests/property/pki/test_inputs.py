@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from chopmark.core.refusal import Refusal
 from chopmark.keys.adapter import as_private_key
-from chopmark.pki import csr, ocsp, proof
-from chopmark.pki import key_checks as fitness
+from chopmark.pki import csr, key_checks, ocsp, proof
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.draft import make_serial
 from chopmark.pki.path import chain_findings
@@ -40,7 +39,7 @@ def good_request(key) -> bytes:
 def test_a_request_is_a_key_or_a_refusal(der):
     answer = csr.parse(der)
     if isinstance(answer, csr.Request):
-        assert fitness.judge(answer.spki_der) == ()
+        assert key_checks.judge(answer.spki_der) == ()
         assert answer.spki_sha256 == hashlib.sha256(answer.spki_der).hexdigest()
     else:
         assert isinstance(answer, Refusal)
@@ -49,8 +48,8 @@ def test_a_request_is_a_key_or_a_refusal(der):
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=300), bent(lambda: customer().public_key_der)))
 def test_a_key_is_fit_exactly_when_it_has_a_kind_and_no_finding(spki):
-    if not fitness.judge(spki):
-        assert fitness.kind(spki)
+    if not key_checks.judge(spki):
+        assert key_checks.kind(spki)
 
 
 def ocsp_request() -> bytes:

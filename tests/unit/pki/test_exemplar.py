@@ -85,7 +85,7 @@ def test_every_single_changed_octet_of_the_fixed_part_is_found():
 def test_only_lint_makes_a_linted_and_only_the_issuer_s_signature_an_issued():
     made = house()
     draft = made.draft()
-    linting_certificate = LintingCertificate(draft.tbs_der, draft.exemplar_key, made.allowed)
+    linting_certificate = LintingCertificate(draft.tbs_der, draft.linting_certificate_key, made.allowed)
     linted = lint(draft, linting_certificate)
     assert isinstance(linted, Linted)
     with pytest.raises(TypeError, match="lint"):
@@ -102,7 +102,9 @@ def test_a_draft_is_held_against_the_exemplar_of_its_own_kind_only():
     made = house()
     draft = made.draft()
     for change in ({"profile": "other"}, {"version": 2}, {"key": KeyAlgorithm.P384}):
-        linting_certificate = LintingCertificate(draft.tbs_der, draft.exemplar_key._replace(**change), made.allowed)
+        linting_certificate = LintingCertificate(
+            draft.tbs_der, draft.linting_certificate_key._replace(**change), made.allowed
+        )
         found = lint(draft, linting_certificate)
         assert isinstance(found, tuple)
         assert [finding.code for finding in found] == ["differs_exemplar_key"]

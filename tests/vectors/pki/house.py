@@ -84,7 +84,7 @@ class House:
         return draft(**{**given, **changes})
 
     def issue(self, made: Draft) -> bytes:
-        linted = lint(made, LintingCertificate(made.tbs_der, made.exemplar_key, self.allowed))
+        linted = lint(made, LintingCertificate(made.tbs_der, made.linting_certificate_key, self.allowed))
         assert isinstance(linted, Linted)
         signature = sign_as(self.issuing_key, made.tbs_der)
         return Reserved(linted, OrderId("O"), 1).issue(signature).certificate_der

@@ -20,8 +20,7 @@ from chopmark.ca.external.ports import ExternalCaExpectations, Request, RequestS
 from chopmark.ca.lint import Linter
 from chopmark.ca.naming import named
 from chopmark.core.types import CertificateState, Serial
-from chopmark.pki import key_checks as fitness
-from chopmark.pki import path, received, signing
+from chopmark.pki import key_checks, path, received, signing
 from chopmark.pki.der import NotDer, require_der
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming, Wanted
@@ -118,11 +117,11 @@ def _judge(known: ExternalCaExpectations, row: Row, now: datetime, moduli: dict[
     except (NotDer, ValueError):
         yield "certificate_malformed"
         return
-    modulus = fitness.rsa_modulus(spki)
+    modulus = key_checks.rsa_modulus(spki)
     if modulus is not None:
         moduli.setdefault(modulus, []).append(request.serial or Serial(""))
     yield from _columns(request, record, spki)
-    yield from (f"key.{finding.code}" for finding in fitness.judge(spki))
+    yield from (f"key.{finding.code}" for finding in key_checks.judge(spki))
     yield from _chain(known, request, request.der, record)
     yield from _profile(known, row, request.der, record, spki)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.ra.by_hand import HandRevocation
+from chopmark.ra.manual_revocation import OpenManualRevocation
 from chopmark.store.engine.columns import moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -27,18 +27,18 @@ VALUES (:order_id, :attempt, :by_whom, :approved_by)
 
 
 class ManualRevocationRepository:
-    """Implements `ra.by_hand.HandRevocations`."""
+    """Implements `ra.by_hand.ManualRevocations`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def listed(self) -> list[HandRevocation]:
+    async def listed(self) -> list[OpenManualRevocation]:
         """Return all of them, those that wait first, then the newest that is done."""
 
-        def script() -> Script[list[HandRevocation]]:
+        def script() -> Script[list[OpenManualRevocation]]:
             rows = yield query(_LISTED)
             return [
-                HandRevocation(
+                OpenManualRevocation(
                     Serial(row["serial"]),
                     IssuerId(row["issuer"]),
                     OrderId(row["order_id"]),
@@ -53,7 +53,9 @@ class ManualRevocationRepository:
 
         return await self._engine.read(script)
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord) -> bool:
+    async def done(
+        self, one: OpenManualRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord
+    ) -> bool:
         """Record that it is done, with its record; False when it does not wait any more."""
 
         def script() -> Script[bool]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chopmark.audit.record import customer_stream, order_stream
 from chopmark.core.types import CustomerId, LoginId, OrderId
-from chopmark.ra.snapshots import CustomerSnapshot, Entered, OrderSnapshot, Repeat
+from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Repeat, SessionSnapshot
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, Value, at_once, guard, query, whole
@@ -52,7 +52,7 @@ class SnapshotRepository:
 
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
-    ) -> Entered | None:
+    ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
         At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
@@ -65,15 +65,15 @@ class SnapshotRepository:
         else:
             parts = _order_parts(order, _OF_VISITORS_ORDER, session=session)
 
-        def script() -> Script[Entered | None]:
+        def script() -> Script[SessionSnapshot | None]:
             found = yield from at_once(live, *key, *parts)
             if found is None:
                 rows = yield live
-                return Entered(session_of(rows[0]), None, begun=False) if rows else None
+                return SessionSnapshot(session_of(rows[0]), None, begun=False) if rows else None
             seen = session_of(found[0][0])
             rest = found[1 + len(key) :]
             snapshot = _customer(rest) if order is None else _order(seen.customer, order, rest)
-            return Entered(seen, snapshot, begun=bool(key))
+            return SessionSnapshot(seen, snapshot, begun=bool(key))
 
         def used() -> Script[None]:
             yield whole(SEEN, id_hash=session, now=ms(now))

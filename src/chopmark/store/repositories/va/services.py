@@ -8,7 +8,7 @@ from chopmark.store.engine.script import Notify, Script, query
 from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
 from chopmark.store.repositories.leaves import append
 from chopmark.va.ports import ServiceKey
-from chopmark.va.withdrawal import ServiceKind, Withdrawn
+from chopmark.va.service_revocation import RevokedService, ServiceKind
 
 _ALL = (
     "SELECT serial, issuer, kind, not_after, ended_at, reason FROM service_revocations ORDER BY ended_at DESC, serial"
@@ -35,17 +35,17 @@ WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 
 
 class ServiceCertificateRepository:
-    """Implements `va.withdrawal.WithdrawalRecords`."""
+    """Implements `va.service_revocation.ServiceRevocationRecords`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def withdrawn(self) -> list[Withdrawn]:
+    async def withdrawn(self) -> list[RevokedService]:
         """Return all of them, newest first."""
 
-        def script() -> Script[list[Withdrawn]]:
+        def script() -> Script[list[RevokedService]]:
             return [
-                Withdrawn(
+                RevokedService(
                     ServiceKind(row["kind"]),
                     IssuerId(row["issuer"]),
                     Serial(row["serial"]),
@@ -59,7 +59,7 @@ class ServiceCertificateRepository:
         return await self._engine.read(script)
 
     async def withdraw(
-        self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+        self, gone: RevokedService, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
     ) -> bool:
         """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
 

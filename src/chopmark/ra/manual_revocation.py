@@ -17,7 +17,7 @@ from chopmark.ra.refusals import two_people
 
 
 @dataclass(frozen=True, slots=True)
-class HandRevocation:
+class OpenManualRevocation:
     """A certificate that has to end at another CA; `done_at` (aware UTC) and the two people are None while it waits."""
 
     serial: Serial
@@ -30,30 +30,32 @@ class HandRevocation:
     approved_by: str | None = None
 
 
-class HandRevocations(Protocol):
+class ManualRevocations(Protocol):
     """Keeps what has to be revoked by a person."""
 
-    async def listed(self) -> list[HandRevocation]:
+    async def listed(self) -> list[OpenManualRevocation]:
         """Return all of them, those that wait first, then the newest that is done."""
         ...
 
-    async def done(self, one: HandRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord) -> bool:
+    async def done(
+        self, one: OpenManualRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord
+    ) -> bool:
         """Record that it is done, with its record in the same transaction; False when it does not wait any more."""
         ...
 
 
-class ByHand:
+class ManualRevocation:
     """Lists such revocations and ticks them off."""
 
-    def __init__(self, context: RaContext, records: HandRevocations) -> None:
+    def __init__(self, context: RaContext, records: ManualRevocations) -> None:
         self._context = context
         self._records = records
 
-    async def listed(self) -> list[HandRevocation]:
+    async def listed(self) -> list[OpenManualRevocation]:
         """Return all of them, those that wait first, then the newest that is done."""
         return await self._records.listed()
 
-    async def done(self, serial: Serial, by: str, approved_by: str) -> HandRevocation:
+    async def done(self, serial: Serial, by: str, approved_by: str) -> OpenManualRevocation:
         """Return the revocation of this serial as it was ticked off: its CA has revoked it, two people say.
 
         Raises Refused: NOT_FOUND for a serial that nobody was asked to revoke, CONFLICT when it is done already,
@@ -80,7 +82,7 @@ class ByHand:
 
         if not await self._context.audit_log.write(order_stream(waiting.order), attempt):
             raise Refused(_DONE)
-        return HandRevocation(
+        return OpenManualRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by
         )
 

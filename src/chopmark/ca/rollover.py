@@ -7,7 +7,7 @@ from chopmark.core.refusal import Refusal
 from chopmark.core.types import Serial
 
 
-class Succession:
+class Rollover:
     """Implements `Issuer`; an issuer does nothing about a serial that is not its own."""
 
     def __init__(self, present: Issuer, former: Issuer) -> None:

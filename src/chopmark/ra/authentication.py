@@ -10,7 +10,7 @@ from chopmark.ra.snapshots import Repeat
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class AuthenticatedRequest:
     """Somebody with a session; `begun`: the Idempotency-Key that they brought is new, and is taken."""
 
     session: Session
@@ -18,7 +18,7 @@ class Visitor:
     begun: bool
 
 
-class Entrance:
+class RequestAuthentication:
     """Lets customers in to one step each."""
 
     def __init__(self, context: RaContext) -> None:
@@ -26,7 +26,7 @@ class Entrance:
 
     async def enter(
         self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
-    ) -> Visitor | None:
+    ) -> AuthenticatedRequest | None:
         """Return who has this session, with the snapshot of `order` or of the customer; None without a live session."""
         now = self._context.now()
         found = await self._context.snapshots.enter(digest(token), order, repeat, now, now - IDLE)
@@ -34,4 +34,4 @@ class Entrance:
             return None
         session = found.session
         caller = Caller(session.customer, session.factors, session.door, session.login, language, found.snapshot)
-        return Visitor(session, caller, found.begun)
+        return AuthenticatedRequest(session, caller, found.begun)

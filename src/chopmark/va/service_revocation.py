@@ -44,7 +44,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class RevokedService:
     """A certificate that was revoked; `at` is aware UTC, `reason` an RFC 5280 s.5.3.1 name."""
 
     kind: ServiceKind
@@ -55,15 +55,15 @@ class Withdrawn:
     reason: str
 
 
-class WithdrawalRecords(Protocol):
+class ServiceRevocationRecords(Protocol):
     """Keeps which certificates of our services were revoked."""
 
-    async def withdrawn(self) -> list[Withdrawn]:
+    async def withdrawn(self) -> list[RevokedService]:
         """Return all of them, newest first."""
         ...
 
     async def withdraw(
-        self, gone: Withdrawn, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
+        self, gone: RevokedService, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
     ) -> bool:
         """Revoke `before`, DER, and put its successor in its place, with both records, in one transaction.
 
@@ -72,12 +72,12 @@ class WithdrawalRecords(Protocol):
         ...
 
 
-class Withdrawal:
+class ServiceRevocation:
     """Revokes certificates of services; `new_key` makes the how-manieth key of a service of one CA (from 2)."""
 
     def __init__(
         self,
-        records: WithdrawalRecords,
+        records: ServiceRevocationRecords,
         new_key: Callable[[Service, int], tuple[Signer, bytes]],
         audit_log: AuditLog,
         clock: Clock,
@@ -87,7 +87,7 @@ class Withdrawal:
         self._audit_log = audit_log
         self._clock = clock
 
-    async def withdrawn(self) -> list[Withdrawn]:
+    async def withdrawn(self) -> list[RevokedService]:
         """Return what was revoked, newest first."""
         return await self._records.withdrawn()
 
@@ -101,7 +101,7 @@ class Withdrawal:
         signer, stored = await asyncio.to_thread(self._new_key, service, len(before) + 2)
         made = await service.certified(signer.public_key_der)
         now = self._clock.now()
-        gone = Withdrawn(service.kind, service.issuer, service.serial, not_after(service.certificate), now, reason)
+        gone = RevokedService(service.kind, service.issuer, service.serial, not_after(service.certificate), now, reason)
         changed = {
             ServiceKind.RESPONDER: Event.VA_RESPONDER_CHANGED,
             ServiceKind.TIMESTAMP: Event.VA_TIMESTAMP_CHANGED,
