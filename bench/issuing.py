@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.load import Tally, cpu_within
 from bench.people import number
-from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
@@ -57,8 +58,8 @@ def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> t
 class Issuing:
     """Issues for orders that nobody has: the CA asks for their records, and for no row."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._keys = itertools.cycle([_new_key() for _ in range(KEYS)])
         self._customers = itertools.count(1)
 
@@ -66,10 +67,10 @@ class Issuing:
         """Issue one certificate."""
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
         customer, spki = number(next(self._customers)), next(self._keys)
-        records = _records(order, spki, customer, self._house.audit_key)
+        records = _records(order, spki, customer, self._services.foundation.audit_key)
         issuance = IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
         begun = time.perf_counter()
-        made = await self._house.issuer.issue(issuance)
+        made = await self._services.ca.issuer.issue(issuance)
         came = time.perf_counter()
         if isinstance(made, Certified):
             tally.told("issue", came, came - begun)
@@ -108,17 +109,17 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     start = json.loads(await loop.run_in_executor(None, sys.stdin.readline))
     # A number of its own for each process: it is the first octet of the serials.
-    house = await build(Settings(node=start["turn"] + 2), SystemClock(), SystemEntropy())
+    services = await build(Settings(node=start["turn"] + 2), SystemClock(), SystemEntropy())
     try:
-        await asyncio.to_thread(house.issuer.warm)
-        issuing = Issuing(house)
+        await asyncio.to_thread(services.ca.issuer.warm)
+        issuing = Issuing(services)
         sys.stdout.write("{}\n")
         sys.stdout.flush()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             sys.stdout.write(json.dumps(await issuing.do(json.loads(line))) + "\n")
             sys.stdout.flush()
     finally:
-        await house.close()
+        await services.close()
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chopmark.app.foundation import SystemClock, SystemEntropy, build, found_ca
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings, Smtp
 from chopmark.core.types import Secret
 from chopmark.demo.history import BEGINS, SteppingClock
 from chopmark.identity.scope import MOST_PER_MINUTE, Scope
-from chopmark.store.engine.opening import make_current
+from chopmark.store.current import make_current
 
 PUBLIC_URL = "https://counter.example.com"
 BRAND = Path(__file__).parents[1] / "deploy" / "brand.toml"
@@ -222,9 +224,9 @@ def founded(database: str = "", jobs_database: str = "", journal_dir: Path | Non
 async def _found(site: Site) -> None:
     await make_current(site.settings.database_url)
     await found_ca(site.settings, SteppingClock(SystemClock().now() - BEGINS), SystemEntropy())
-    house = await build(site.settings, SystemClock(), SystemEntropy())
+    services = await build(site.settings, SystemClock(), SystemEntropy())
     try:
-        site.secret = (await house.launches.put_client(CLIENT, "bench", "bench")).secret
-        await house.launches.limit(CLIENT, Scope(per_minute=MOST_PER_MINUTE), "bench")
+        site.secret = (await services.identity.launches.put_client(CLIENT, "bench", "bench")).secret
+        await services.identity.launches.limit(CLIENT, Scope(per_minute=MOST_PER_MINUTE), "bench")
     finally:
-        await house.close()
+        await services.close()

@@ -20,8 +20,9 @@ from bench.site import CLIENT, Site, founded
 from bench.sqlite import ON
 from bench.template import played
 from bench.world import Options, say
-from chopmark.app.foundation import House, SystemClock, SystemEntropy, build
+from chopmark.app.foundation import SystemClock, SystemEntropy
 from chopmark.app.issuing_cas import ISSUER
+from chopmark.app.services import Services, build
 from chopmark.core.types import CustomerId, FactorClass, LoginId
 from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Query, Script
@@ -95,7 +96,7 @@ def _load(one: Sized) -> AbstractContextManager[Clients]:
 
 async def _crl(one: Sized) -> None:
     """Revoke a fiftieth of all certificates, as rows, and have the list built and published."""
-    house = await build(one.site.settings, SystemClock(), SystemEntropy())
+    services = await build(one.site.settings, SystemClock(), SystemEntropy())
     try:
         moment = int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
         first = people.number(one.first_revoked)
@@ -105,12 +106,12 @@ async def _crl(one: Sized) -> None:
             def revoke(text: str = text) -> Script[None]:
                 yield Query(text, {})
 
-            await house.engine.run(revoke)
+            await services.foundation.engine.run(revoke)
         begun = time.perf_counter()
-        await house.publisher.publish_due()
+        await services.ca.publisher.publish_due()
         one.saw("crl", time.perf_counter() - begun)
     finally:
-        await house.close()
+        await services.close()
 
 
 def _round(options: Options, one: Sized, group: Clients, *, counts: bool) -> None:
@@ -136,26 +137,26 @@ def _import_s(one: Sized) -> float:
 
 async def _look_ups(one: Sized) -> dict[str, float]:
     """Return the median seconds of look-ups of customers all over the directory."""
-    house = await build(one.site.settings, SystemClock(), SystemEntropy())
+    services = await build(one.site.settings, SystemClock(), SystemEntropy())
     try:
-        return {name: await _timed(one.size, call) for name, call in _calls(house).items()}
+        return {name: await _timed(one.size, call) for name, call in _calls(services).items()}
     finally:
-        await house.close()
+        await services.close()
 
 
-def _calls(house: House) -> Mapping[str, Callable[[int], Awaitable[object]]]:
+def _calls(services: Services) -> Mapping[str, Callable[[int], Awaitable[object]]]:
     def caller(i: int) -> Caller:
         return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
 
     async def status(i: int) -> object:
-        held = await house.customer_queries.holdings(caller(i))
-        return await house.status.status(ISSUER, held[0].serial)
+        held = await services.ra.customer_queries.holdings(caller(i))
+        return await services.va.status.status(ISSUER, held[0].serial)
 
     return {
-        "by person id": lambda i: house.people.find(people.person_id(i)),
-        "by customer number": lambda i: house.people.find(people.number(i)),
-        "overview": lambda i: house.customer_queries.overview(caller(i)),
-        "certificates": lambda i: house.customer_queries.holdings(caller(i)),
+        "by person id": lambda i: services.identity.people.find(people.person_id(i)),
+        "by customer number": lambda i: services.identity.people.find(people.number(i)),
+        "overview": lambda i: services.ra.customer_queries.overview(caller(i)),
+        "certificates": lambda i: services.ra.customer_queries.holdings(caller(i)),
         "status": status,
     }
 

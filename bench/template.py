@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bench import people
-from chopmark.app.foundation import House, SystemEntropy, build, tasks
+from chopmark.app.foundation import SystemEntropy
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
 from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
 from chopmark.demo.history import SteppingClock
 from chopmark.ra.context import Caller
@@ -47,84 +49,84 @@ class Template:
 async def played(settings: Settings, now: datetime) -> Template:
     """Write customer 0 through the ordinary verbs and read the rows back."""
     clock = SteppingClock(now - AGE)
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
-        await house.customer_import.add([people.row(0)], "bench")
-        await _certified(house, clock, 0)
-        rows = {table: await _read(house, table, where) for table, where in _ROWS.items()}
+        await services.ra.customer_import.add([people.row(0)], "bench")
+        await _certified(services, clock, 0)
+        rows = {table: await _read(services, table, where) for table, where in _ROWS.items()}
         clock.moment = now
-        for task in tasks(house):
-            while task.name == "sequence" and await house.ledger.unsequenced(1):
+        for task in tasks(services):
+            while task.name == "sequence" and await services.foundation.ledger.unsequenced(1):
                 await task.job()
-        ca_key = (await CertificateRepository(house.engine).issuers())[0].key_pem
+        ca_key = (await CertificateRepository(services.foundation.engine).issuers())[0].key_pem
     finally:
-        await house.close()
+        await services.close()
     return Template(rows, ca_key)
 
 
 async def enrolled(settings: Settings, now: datetime, customers: range) -> None:
     """Import and certify customers through the ordinary verbs: few, but the audit's verifier has nothing to say."""
     clock = SteppingClock(now - AGE)
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
-        await house.customer_import.add([people.row(i) for i in customers], "bench")
+        await services.ra.customer_import.add([people.row(i) for i in customers], "bench")
         for i in customers:
-            await _certified(house, clock, i)
+            await _certified(services, clock, i)
             clock.moment += timedelta(seconds=15)  # the tree has one head a moment
-            await _work(house)
-        for task in tasks(house):
+            await _work(services)
+        for task in tasks(services):
             if task.name in {"timestamp-key", "anchor"}:
                 await task.job()
         clock.moment += timedelta(seconds=15)
-        await _work(house)
+        await _work(services)
     finally:
-        await house.close()
+        await services.close()
 
 
-async def _work(house: House) -> None:
-    for task in tasks(house):
+async def _work(services: Services) -> None:
+    for task in tasks(services):
         if task.name in {"deliver-0", "sequence"}:
             while await task.job():
                 pass
 
 
-async def _certified(house: House, clock: SteppingClock, i: int) -> None:
+async def _certified(services: Services, clock: SteppingClock, i: int) -> None:
     """Enrol a customer, the new key being the one that the load client can make again."""
     caller = Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
     key = people.client_key(i)
     account = AccountNumber(people.account(i))
-    order = (await house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order
-    await house.rekey.bind_key(caller, order.id, key.request(), None)
-    await house.rekey.challenge(caller, order.id, Channel.EMAIL)
-    await _work(house)
-    found = await house.verifier.latest(order.id)
-    code = None if found is None else house.verifier.code_of(found[0])
+    order = (await services.ra.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order
+    await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
+    await services.ra.rekey.challenge(caller, order.id, Channel.EMAIL)
+    await _work(services)
+    found = await services.ra.verifier.latest(order.id)
+    code = None if found is None else services.ra.verifier.code_of(found[0])
     if code is None:
         raise ValueError("the code cannot be derived")
-    await house.rekey.answer(caller, order.id, code.reveal())
-    order = (await house.rekey.birth_date(caller, order.id, people.BIRTH)).order
-    order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await house.customer_queries.holding(caller, order.serial)
+    await services.ra.rekey.answer(caller, order.id, code.reveal())
+    order = (await services.ra.rekey.birth_date(caller, order.id, people.BIRTH)).order
+    order = (await services.ra.rekey.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)).order
+    holding = None if order.serial is None else await services.ra.customer_queries.holding(caller, order.serial)
     if holding is None:
         raise ValueError(f"the order stands at {order.state}")
-    nonce, _ = await house.enrolment.nonce(caller, order.id)
+    nonce, _ = await services.ra.enrolment.nonce(caller, order.id)
     proof = key.prove(
         holding.der,
-        portal=house.portal,
+        portal=services.foundation.portal,
         order=order.id,
         nonce=nonce,
         new_spki_sha256=key.spki_sha256,
         purpose="install",
         at=clock.now(),
     )
-    await house.rekey.prove(caller, order.id, proof)
-    await _work(house)
+    await services.ra.rekey.prove(caller, order.id, proof)
+    await _work(services)
 
 
-async def _read(house: House, table: str, where: str) -> list[dict[str, Any]]:
+async def _read(services: Services, table: str, where: str) -> list[dict[str, Any]]:
     def script() -> Script[list[dict[str, Any]]]:
         values = {"customer": people.number(0)} if ":customer" in where else {}
         rows = yield query(f"SELECT * FROM {table} WHERE {where}", **values)
         return [dict(row) for row in rows]
 
-    return await house.engine.read(script)
+    return await services.foundation.engine.read(script)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from chopmark.app.foundation import House
+from chopmark.app.services import Services
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.record import AuditKey, AuditRecord, StoredRecord, make_record, new_stream, next_tip, order_stream
@@ -14,7 +14,7 @@ from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.types import OrderId
 from chopmark.pki.x509 import serial_of
 from chopmark.store.engine.script import Script
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 Step = tuple[Event, dict[str, Fact]]
 
@@ -80,15 +80,15 @@ def approved(issuance: IssuanceRequest, at: datetime, key: AuditKey) -> Issuance
     return replace(issuance, records=stored(records(issuance.order, _steps(issuance), at, key)))
 
 
-async def on_record(house: House, issuance: IssuanceRequest) -> IssuanceRequest:
+async def on_record(services: Services, issuance: IssuanceRequest) -> IssuanceRequest:
     """The wish with the records that bear it out, written into the house's audit."""
-    made = records(issuance.order, _steps(issuance), house.clock.now(), house.audit_key)
+    made = records(issuance.order, _steps(issuance), services.foundation.clock.now(), services.foundation.audit_key)
 
     def script() -> Script[None]:
         for record in made:
             yield from append(record)
 
-    await house.engine.run(script)
+    await services.foundation.engine.run(script)
     return replace(issuance, records=stored(made))
 
 

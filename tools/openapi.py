@@ -8,9 +8,11 @@ from pathlib import Path
 
 from litestar.serialization import encode_json
 
-from chopmark.app.foundation import SystemClock, SystemEntropy, build, found_ca
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
-from chopmark.app.web import doors
+from chopmark.app.web import web_services
 from chopmark.store import db
 from chopmark.web.app import create
 
@@ -22,12 +24,14 @@ async def served(folder: Path) -> dict[str, object]:
     settings, clock, entropy = Settings(mode="demo", data=folder), SystemClock(), SystemEntropy()
     await db.upgrade(settings.database_url)
     await found_ca(settings, clock, entropy)
-    house = await build(settings, clock, entropy)
+    services = await build(settings, clock, entropy)
     try:
-        document: dict[str, object] = json.loads(encode_json(create(doors(house)).portal.openapi_schema.to_schema()))
+        document: dict[str, object] = json.loads(
+            encode_json(create(web_services(services)).portal.openapi_schema.to_schema())
+        )
         return document
     finally:
-        await house.close()
+        await services.close()
 
 
 def text_of(document: dict[str, object]) -> str:

@@ -30,6 +30,7 @@ const STEPS: Readonly<Record<string, () => Promise<Attach>>> = {
   birth_date: async () => (await import("./pages/birth-date.ts")).attachBirthDate,
   review: async () => (await import("./pages/review.ts")).attachReview,
   install: async () => (await import("./pages/install.ts")).attachInstall,
+  arrival: async () => (await import("./pages/arrival.ts")).attachArrival,
   download: async () => (await import("./pages/done.ts")).attachDownload,
 };
 

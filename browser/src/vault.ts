@@ -6,8 +6,8 @@
  */
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type { Certificate } from "./certificate.ts";
-import type { Bytes } from "./der.ts";
-import type { KeyAlgorithm, WrappedKey } from "./keys.ts";
+import { type Bytes, equal } from "./der.ts";
+import type { KeyAlgorithm, KeyPair, WrappedKey } from "./keys.ts";
 
 interface PendingFacts {
   readonly orderId: string;
@@ -164,6 +164,22 @@ export class Vault {
     });
   }
 
+  /**
+   * As `install`, for a key that was made for a file: this one, which can never leave the browser, is kept. The pending
+   * entry stays, so that the file can still be saved. VaultError "key-mismatch" where it is not the certificate's.
+   */
+  async adopt(chain: readonly [Certificate, ...Certificate[]], pair: KeyPair, spki: Bytes, spkiSha256: string, at: Date): Promise<InstalledKey> {
+    const made = entry(chain, { ...pair, spki, spkiSha256 }, at);
+    if (made instanceof VaultError) throw made;
+    return guarded(async () => {
+      const transaction = this.#database.transaction("installed", "readwrite", DURABLE);
+      const there = await transaction.store.get(made.serial);
+      if (there === undefined) await transaction.store.put(made);
+      await transaction.done;
+      return there ?? made;
+    });
+  }
+
   async installed(serial: string): Promise<InstalledKey | null> {
     return guarded(async () => (await this.#database.get("installed", serial)) ?? null);
   }
@@ -185,16 +201,21 @@ function installedFrom(
 ): InstalledKey | VaultError {
   if (pending === undefined) return new VaultError("no-such-key");
   if (pending.home !== "browser") return new VaultError("not-a-browser-key");
+  return entry(chain, pending, at);
+}
+
+type Kept = KeyPair & Pick<PendingFacts, "spki" | "spkiSha256">;
+
+function entry(chain: readonly [Certificate, ...Certificate[]], key: Kept, at: Date): InstalledKey | VaultError {
   const [leaf] = chain;
-  if (leaf.spki.length !== pending.spki.length || leaf.spki.some((octet, i) => octet !== pending.spki[i])) {
-    return new VaultError("key-mismatch");
-  }
+  if (!equal(leaf.spki, key.spki)) return new VaultError("key-mismatch");
+  if (key.privateKey.extractable) return new VaultError("not-a-browser-key");
   return {
     serial: leaf.serial,
-    algorithm: pending.algorithm,
-    privateKey: pending.privateKey,
-    publicKey: pending.publicKey,
-    spkiSha256: pending.spkiSha256,
+    algorithm: key.algorithm,
+    privateKey: key.privateKey,
+    publicKey: key.publicKey,
+    spkiSha256: key.spkiSha256,
     certificates: chain.map((one) => one.der),
     notAfter: leaf.notAfter,
     installedAt: at,

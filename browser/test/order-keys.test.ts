@@ -369,7 +369,7 @@ const SAVING = `<div data-save><button type="button" data-saved-before></button>
   ${field("new_file", '<input type="file" id="new_file">')}
   <div data-other-ways><button type="button" data-save-again></button><button type="button" data-share hidden></button>
   <button type="button" data-copy-text data-done-label="Copied"></button><textarea data-as-text hidden></textarea><p data-text-hint hidden></p>
-  <button type="button" data-said></button></div></div>`;
+  <button type="button" data-said></button><button type="button" data-into-browser></button></div></div>`;
 const installForm = (file: boolean) =>
   `${stepForm("install", `<div data-file-name="certificate-1.p12">${file ? `${field("passphrase", '<input id="passphrase" name="passphrase">')}${SAVING}` : ""}<p data-progress></p></div>`)}
    <div data-key-missing hidden></div>`;
@@ -477,6 +477,28 @@ describe("the new certificate", () => {
     expect(contentOf(sent?.body["proof"], der)).toContain(utf8("install"));
   });
 
+  test("whose file does not come is kept by this browser, as a key that no file can ever be made of", async () => {
+    const { csr, ...key } = await fileKey();
+    const { der, shown } = issued(csr);
+    const { page, posts, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    await keep(page, key);
+    attachInstall(page, form("install"));
+    type("#passphrase", "another-pass-phrase");
+    get<HTMLButtonElement>("[data-into-browser]").click();
+    await until(() => expect(get("#passphrase-error").textContent).toContain("not the pass-phrase"));
+    expect(await (await page.vault()).allInstalled()).toHaveLength(0);
+    type("#passphrase", PASSPHRASE);
+    get<HTMLButtonElement>("[data-into-browser]").click();
+    await until(() => expect(went).toHaveLength(1));
+    const vault = await page.vault();
+    const [there] = await vault.allInstalled();
+    expect(there?.privateKey.extractable).toBe(false);
+    expect(there?.certificates).toHaveLength(3);
+    expect((await vault.pending("o-1"))?.home).toBe("file"); // the file can still be saved
+    expect(writes(posts())[0]?.body["installed"]).toBe("opened");
+    expect(contentOf(writes(posts())[0]?.body["proof"], der)).toContain(utf8("install"));
+  });
+
   test("copied as text proves itself in a browser that never had its key", async () => {
     const { csr, ...key } = await fileKey();
     const { shown } = issued(csr);
@@ -534,7 +556,8 @@ describe("afterwards", () => {
     ["browser", "0C03", "In this browser on this computer"],
     ["browser", "C03", "In this browser on this computer"],
     ["browser", "0C04", "Not found in this browser"],
-    ["file", "0C03", "A file"],
+    ["file", "0C04", "A file"],
+    ["file", "0C03", "In this browser on this computer, and in a file if you have saved one"],
   ])("a certificate kept in %s, serial %s: %s", async (home, serial, said) => {
     const key = await browserKey();
     const { der } = issued(await makeCsr(key));

@@ -61,6 +61,20 @@ describe("the vault", () => {
     expect(await spkiSha256((await unwrap(found.wrapped, "ac3d-efhj")).publicKey)).toBe(key.spkiSha256);
   });
 
+  test("takes no key beside a certificate that can leave the browser, or that is not its own", async () => {
+    const vault = await opened();
+    const key = await browserKey("o");
+    const certificates = await chain(key);
+    const open = await generate("file", "P-256");
+    const adopted = (pair: typeof open, of: { spki: Uint8Array<ArrayBuffer>; spkiSha256: string }) => vault.adopt(certificates, pair, of.spki, of.spkiSha256, AT);
+    await expect(adopted(open, key)).rejects.toMatchObject({ code: "not-a-browser-key" });
+    await expect(adopted(key, await browserKey("p"))).rejects.toMatchObject({ code: "key-mismatch" });
+    expect(await vault.allInstalled()).toHaveLength(0);
+    expect((await adopted(key, key)).serial).toBe("0abc");
+    expect((await adopted(key, key)).installedAt).toEqual(AT);
+    expect(await vault.allInstalled()).toHaveLength(1);
+  });
+
   test("of two tabs that make a key for the same order, both end with the first one's", async () => {
     const name = `vault-${++databases}`;
     const [one, other] = [await opened(name), await opened(name)];

@@ -17,7 +17,7 @@ from chopmark.jobs.sequence import sequence
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Script, Value, query
 from chopmark.store.repositories.audit.log import AuditRepository
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))

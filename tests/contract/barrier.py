@@ -10,7 +10,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, cast
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.store.engine.opening import open_engine
@@ -90,10 +90,10 @@ async def stoppable(world: World, clock: LeapingClock | None = None) -> tuple[Wo
         return cast(Engine, made[0])
 
     dice = Dice(Random(1009))
-    settings = world.house.settings.model_copy(update={"node": 9})
-    house = await build(settings, clock or world.clock, dice, opening)
-    world.nodes.append(house)
-    return World(house, world.clock, dice, world.url, world.held), made[0]
+    settings = world.services.foundation.settings.model_copy(update={"node": 9})
+    services = await build(settings, clock or world.clock, dice, opening)
+    world.nodes.append(services)
+    return World(services, world.clock, dice, world.url, world.held), made[0]
 
 
 async def at_barrier(errand: Errand) -> tuple[Errand, Turnstile]:

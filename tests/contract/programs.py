@@ -17,9 +17,9 @@ from chopmark.core.types import (
     Reason,
 )
 from chopmark.pki.key_words import key_words
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
-from chopmark.ra.rekey import PresentedCertificate
 from tests.contract.world import ANN, Errand, Held, World
 
 NEARLY_A_YEAR = 340
@@ -68,7 +68,7 @@ class Program:
         """The customer begins the order and chooses the program; a first order gives it a credential."""
         errand = await begin(world, operation, customer, KeyHome.HELPER)
         if operation is not Operation.REKEY:
-            given = await world.house.program.credential(errand.caller, errand.id)
+            given = await world.services.ra.program.credential(errand.caller, errand.id)
             return cls(errand, given, request_of(errand.key))
         old = world.held[customer].holding.der
         return cls(errand, None, request_of(errand.key, old), PresentedCertificate(old))
@@ -82,9 +82,9 @@ class Program:
     async def ask(self, csr: bytes | None = None) -> Progress:
         """Send the request, as often as it takes."""
         if self.shown is not None:
-            return await self.world.house.program.reenrol(self.shown, csr or self.csr)
+            return await self.world.services.ra.program.reenrol(self.shown, csr or self.csr)
         assert self.given is not None
-        return await self.world.house.program.enrol(self.given.user, self.given.secret, csr or self.csr)
+        return await self.world.services.ra.program.enrol(self.given.user, self.given.secret, csr or self.csr)
 
     async def approve(self) -> None:
         """The customer's own steps at the portal; what the program shows is typed there first."""
@@ -100,20 +100,20 @@ class Program:
         if self.given is not None:
             errand = self.errand
             words = key_words(sha256_of_key(self.csr).hex())
-            await Possession(self.world.house.context).name(errand.caller, errand.id, words)
+            await Possession(self.world.services.ra.context).name(errand.caller, errand.id, words)
 
     async def prove(self) -> Progress:
         """Repeat the request over a connection that the new certificate opened."""
         certificate = (await self.ask()).certificate
         assert certificate is not None
-        return await self.world.house.program.reenrol(PresentedCertificate(certificate), self.csr)
+        return await self.world.services.ra.program.reenrol(PresentedCertificate(certificate), self.csr)
 
 
 async def begin(world: World, operation: Operation, customer: str, home: KeyHome) -> Errand:
     caller = world.caller(customer)
     account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
     reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
-    order = (await world.house.enrolment.start(caller, operation, account, home, reason)).order
+    order = (await world.services.ra.enrolment.start(caller, operation, account, home, reason)).order
     return Errand(world, caller, order.id, ClientKey.generate(), world.held.get(customer))
 
 

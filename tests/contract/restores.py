@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chopmark.app.foundation import build, reentry_of
+from chopmark.app.services import build
+from chopmark.app.worker import reentry_of
 from chopmark.cli.database import restoring_of
 from chopmark.ra.restoring import Restoring
 from chopmark.store.schema import metadata
@@ -26,8 +27,8 @@ class Backup:
 
     async def put_back(self, world: World) -> None:
         """Restore it: the processes stand meanwhile, and nothing but the database changes."""
-        await world.house.close()
-        settings = world.house.settings
+        await world.services.close()
+        settings = world.services.foundation.settings
         if self.cluster is None:
             target = Path(settings.database.removeprefix("sqlite:///"))
             for suffix in ("-wal", "-shm"):
@@ -39,14 +40,14 @@ class Backup:
             done = await (await asyncio.create_subprocess_exec(*restore)).wait()
             assert done == 0
             settings = settings.model_copy(update={"database": dsn})
-        world.house = await build(settings, world.clock, world.dice)
+        world.services = await build(settings, world.clock, world.dice)
 
 
 def backed_up(world: World, cluster: postgres.Cluster | None, folder: Path) -> Backup:
     """Copy the database while it is in use."""
     number = len(list(folder.glob("backup-*")))
     file = folder / f"backup-{number}"
-    database = world.house.settings.database
+    database = world.services.foundation.settings.database
     if cluster is None:
         with (
             closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as source,
@@ -60,7 +61,7 @@ def backed_up(world: World, cluster: postgres.Cluster | None, folder: Path) -> B
 
 def restoring(world: World) -> Restoring:
     """What the command calls."""
-    return restoring_of(world.house, reentry_of(world.house))
+    return restoring_of(world.services, reentry_of(world.services))
 
 
 async def everything(world: World) -> dict[str, list[dict[str, Any]]]:

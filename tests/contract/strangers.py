@@ -37,7 +37,7 @@ class Openssl:
         return done.stdout + done.stderr
 
     def _files(self, der: bytes) -> tuple[Path, Path, Path]:
-        authority = self.world.house.authority
+        authority = self.world.services.ca.authority
         return (
             pem(self.folder / "leaf.pem", der),
             pem(self.folder / "ca.pem", authority.view.certificate_der),
@@ -47,9 +47,9 @@ class Openssl:
     async def ocsp(self, der: bytes) -> str:
         """Return what `openssl ocsp` says of the answer that the house gives now."""
         record, ca, root = self._files(der)
-        issuer = x509.load_der_x509_certificate(self.world.house.authority.view.certificate_der)
+        issuer = x509.load_der_x509_certificate(self.world.services.ca.authority.view.certificate_der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, hashes.SHA1())
-        answer = await self.world.house.responder.answer(builder.build().public_bytes(Encoding.DER))
+        answer = await self.world.services.ca.responder.answer(builder.build().public_bytes(Encoding.DER))
         (self.folder / "answer.der").write_bytes(answer.der)
         at = str(int(self.world.clock.at.timestamp()))
         said = await self._run(
@@ -62,8 +62,8 @@ class Openssl:
     async def list(self, der: bytes) -> str:
         """Return what `openssl verify -crl_check` says with the list that is published now."""
         record, ca, root = self._files(der)
-        house = self.world.house
-        crl = (await house.status.shard(house.authority.view.id, 0)).crl
+        services = self.world.services
+        crl = (await services.va.status.shard(services.ca.authority.view.id, 0)).crl
         assert crl is not None
         published = x509.load_der_x509_crl(crl.der)
         (self.folder / "crl.pem").write_bytes(published.public_bytes(Encoding.PEM))

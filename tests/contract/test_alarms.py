@@ -16,7 +16,7 @@ world = world_fixture()
 
 
 async def alarms(world: World) -> dict[str, Alarm]:
-    return {f"{alarm.subject} {alarm.name}": alarm for alarm in await world.house.watch.look()}
+    return {f"{alarm.subject} {alarm.name}": alarm for alarm in await world.services.ca.present.watch.look()}
 
 
 async def healthy(world: World) -> None:
@@ -39,13 +39,13 @@ async def test_a_fresh_installation_has_no_alarm_and_one_without_lists_has(world
 
 
 async def test_each_certificate_and_each_list_is_named_before_it_ends(world: World) -> None:
-    view = world.house.authority.view
-    responder = await world.house.status.responder_certificate(view.id)
+    view = world.services.ca.authority.view
+    responder = await world.services.va.status.responder_certificate(view.id)
     assert responder is not None
     ends = {
         "responder investor": x509.load_der_x509_certificate(responder).not_valid_after_utc,
         "ca investor": view.not_after,
-        "ca root": x509.load_der_x509_certificate(world.house.authority.chain[-1]).not_valid_after_utc,
+        "ca root": x509.load_der_x509_certificate(world.services.ca.authority.chain[-1]).not_valid_after_utc,
     }
     root_list = (await world.rows("SELECT next_update FROM crls WHERE issuer = 'root'"))[0]["next_update"]
     for name, end in ends.items():
@@ -81,9 +81,9 @@ async def test_answers_that_wait_for_more_than_an_hour_are_an_alarm(world: World
 
 async def test_the_worker_logs_each_alarm_and_an_end_as_an_error(world: World) -> None:
     await world.once("publish")
-    world.clock.at = world.house.authority.view.not_after
+    world.clock.at = world.services.ca.authority.view.not_after
     with structlog.testing.capture_logs() as lines:
-        assert await watch(world.house.watch) == 0
+        assert await watch(world.services.ca.present.watch) == 0
     said = {line["kind"]: line for line in lines}
     assert (said["ca investor"]["event"], said["ca investor"]["log_level"]) == ("has ended", "error")
     assert said["ca investor"]["seconds"] == 0
@@ -93,5 +93,5 @@ async def test_the_worker_logs_each_alarm_and_an_end_as_an_error(world: World) -
 async def test_the_check_says_what_ends_soon(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """The command reads the machine's clock; the list of this world's past is long over by it."""
     await world.once("publish")
-    await check.check_installation(world.house.settings)
+    await check.check_installation(world.services.foundation.settings)
     assert "NOT READY: the revocation list investor-0 is late, it has ended at " in capsys.readouterr().out

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark.app.foundation import build, found_ca
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
 from chopmark.core.types import Reason
@@ -54,9 +55,9 @@ def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tmp_path: Path) -> None:
     algorithm, settings = founded
     clock, dice = Clock(), Dice(Random(2))
-    house = await build(settings, clock, dice)
-    world = World(house, clock, dice, settings.database_url)
-    await house.customer_import.add(ROWS.values(), "alice")
+    services = await build(settings, clock, dice)
+    world = World(services, clock, dice, settings.database_url)
+    await services.ra.customer_import.add(ROWS.values(), "alice")
     for customer in (ANN, BEN):
         await world.to_active(customer)
     await world.revoked(BEN, Reason.COMPROMISED)
@@ -69,12 +70,16 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
         assert by_list.endswith(ends)
         answer = (tmp_path / "answer.der").read_bytes()
         assert ocsp_lint.findings(answer) == []
-        for der in (holding.der, *holding.chain, house.responder._key.certificate_der):
+        for der in (holding.der, *holding.chain, services.ca.responder._key.certificate_der):
             assert linter.findings_certificate(der) == ()
             assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]
     for name in ("crl.pem", "root-crl.pem"):
         crl = x509.load_pem_x509_crl((tmp_path / name).read_bytes())
         assert linter.findings_crl(crl.public_bytes(Encoding.DER)) == ()
-    above = (house.authority.view.certificate_der, house.authority.chain[-1], house.responder._key.certificate_der)
+    above = (
+        services.ca.authority.view.certificate_der,
+        services.ca.authority.chain[-1],
+        services.ca.responder._key.certificate_der,
+    )
     assert {kind_of(public_key(spki_der(der))) for der in above} == {algorithm}
     await world.close()

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
@@ -49,10 +49,14 @@ async def hour(world: World) -> int:
 
 
 async def verified(world: World, *, export: Path | None = None, filed: bool = True) -> Report:
-    house = world.house
-    lines = read_heads(house.settings.data / "heads.jsonl") if filed else None
-    keys, public, roots = AuditKeys([house.audit_key]), [house.head_signer.public_key], house.stamps.roots
-    async with house.ledger.snapshot() as source:
+    services = world.services
+    lines = read_heads(services.foundation.settings.data / "heads.jsonl") if filed else None
+    keys, public, roots = (
+        AuditKeys([services.foundation.audit_key]),
+        [services.audit.head_signer.public_key],
+        services.va.stamps.roots,
+    )
+    async with services.foundation.ledger.snapshot() as source:
         if export is None:
             return await verify(source, keys, public, lines, world.clock.now(), roots=roots)
         with export.open("w") as out:
@@ -70,7 +74,7 @@ async def test_each_hour_one_anchor_is_made_and_the_report_tells_of_the_newest(w
     assert await world.once("anchor") == 0
     report = await verified(world)
     assert report.findings == ()
-    newest = await world.house.stamps.anchors.newest()
+    newest = await world.services.va.stamps.anchors.newest()
     assert newest is not None
     assert (report.anchored.anchors, report.anchored.size, report.anchored.at) == (3, newest.anchor.size, newest.at)
     assert await verified(world, export=tmp_path / "trail.jsonl") == report
@@ -91,7 +95,7 @@ async def test_two_workers_at_once_make_one_anchor_and_one_key(world: World) -> 
 
 async def test_an_anchor_that_a_crash_kept_from_the_heads_file_is_brought_there(world: World) -> None:
     await hour(world)
-    path = world.house.settings.data / "heads.jsonl"
+    path = world.services.foundation.settings.data / "heads.jsonl"
     for kept in (0, 1, 40, -1):
         lines = path.read_bytes().splitlines(keepends=True)
         newest = max(at for at, line in enumerate(lines) if line.startswith(b'{"anchor"'))
@@ -149,7 +153,7 @@ async def test_a_touched_anchor_is_found_in_the_database_and_in_its_export(
 ) -> None:
     for _ in range(2):
         await hour(world)
-    await world.house.engine.run(tamper, world)
+    await world.services.foundation.engine.run(tamper, world)
     alone = await verified(world, filed=False)
     assert set(codes(alone)) == found
     assert not alone.sound
@@ -168,10 +172,12 @@ async def test_an_anchor_and_its_leaf_that_are_cut_together_are_found_by_the_hea
 
 async def test_an_anchor_by_somebody_whom_no_root_vouches_for_is_found(world: World) -> None:
     await hour(world)
-    house = world.house
-    async with house.ledger.snapshot() as source:
-        strange = [house.authority.view.certificate_der]
-        report = await verify(source, None, [house.head_signer.public_key], None, world.clock.now(), roots=strange)
+    services = world.services
+    async with services.foundation.ledger.snapshot() as source:
+        strange = [services.ca.authority.view.certificate_der]
+        report = await verify(
+            source, None, [services.audit.head_signer.public_key], None, world.clock.now(), roots=strange
+        )
     assert codes(report) == [Code.ANCHOR_WRONG]
     assert report.anchored.anchors == 0
 
@@ -179,23 +185,23 @@ async def test_an_anchor_by_somebody_whom_no_root_vouches_for_is_found(world: Wo
 async def test_records_that_go_on_without_anchors_are_a_warning(world: World) -> None:
     await hour(world)
     for _ in range(4):
-        await TimestampRepository(world.house.engine).note(await record(world))
+        await TimestampRepository(world.services.foundation.engine).note(await record(world))
         await world.once("sequence")
         world.clock.later(minutes=50)
     report = await verified(world)
     assert [(f.code, f.level) for f in report.findings] == [(Code.ANCHOR_LATE, Level.WARNING)]
-    missed = await world.house.stamps.anchors.unanchored()
+    missed = await world.services.va.stamps.anchors.unanchored()
     assert missed is not None
     assert missed.until - missed.since >= timedelta(hours=2)
     assert await world.once("anchor") == 1
-    assert await world.house.stamps.anchors.unanchored() is None
+    assert await world.services.va.stamps.anchors.unanchored() is None
 
 
 async def record(world: World):
     from chopmark.audit.record import make_record, system_stream
 
-    tip = await world.house.ledger.tip(system_stream("test"))
-    return make_record(tip, Event.VA_CRL_PUBLISHED, {}, world.clock.now(), world.house.audit_key)
+    tip = await world.services.foundation.ledger.tip(system_stream("test"))
+    return make_record(tip, Event.VA_CRL_PUBLISHED, {}, world.clock.now(), world.services.foundation.audit_key)
 
 
 # the authority ----------------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ async def ask(world: World, nonce: int = 5) -> bytes:
 
 
 def stamped(world: World, answer: bytes, nonce: int = 5) -> tsp_token.Stamp:
-    return tsp_token.verify(tsp_token.token_of(answer), IMPRINT, world.house.stamps.roots, nonce=nonce)
+    return tsp_token.verify(tsp_token.token_of(answer), IMPRINT, world.services.va.stamps.roots, nonce=nonce)
 
 
 async def test_before_it_is_founded_the_authority_says_so_and_then_it_stamps(lone: World) -> None:
@@ -220,12 +226,12 @@ async def test_the_key_is_its_own_and_its_certificate_is_for_time_stamping_alone
     der = await lone.timestamps.certificate()
     assert der is not None
     assert Linter().findings_certificate(der) == ()
-    made, issuer = x509.load_der_x509_certificate(der), lone.house.authority.view
+    made, issuer = x509.load_der_x509_certificate(der), lone.services.ca.authority.view
     usage = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     assert (usage.critical, list(usage.value)) == (True, [ExtendedKeyUsageOID.TIME_STAMPING])
     assert made.public_key() not in (
         x509.load_der_x509_certificate(issuer.certificate_der).public_key(),
-        x509.load_der_x509_certificate(lone.house.responder._key.certificate_der).public_key(),
+        x509.load_der_x509_certificate(lone.services.ca.responder._key.certificate_der).public_key(),
     )
     assert (await lone.audit()).findings == ()
 
@@ -298,8 +304,10 @@ async def test_a_token_that_does_not_hold_is_not_stored_and_the_next_minute_trie
         return tsp.rejection(tsp.FailInfo.SYSTEM_FAILURE)
 
     for wrong, why in ((replayed, "imprint"), (refused, "rejected"), (other_time, "clock")):
-        stamping = Stamping(wrong, lone.house.stamps.roots, lone.clock, lone.house.entropy)
-        (anchor,) = (t for t in replace(lone.house.stamps, stamping=stamping).tasks("misled") if t.name == "anchor")
+        stamping = Stamping(wrong, lone.services.va.stamps.roots, lone.clock, lone.services.foundation.entropy)
+        (anchor,) = (
+            t for t in replace(lone.services.va.stamps, stamping=stamping).tasks("misled") if t.name == "anchor"
+        )
         lone.clock.later(minutes=1)  # another worker's turn
         with pytest.raises(NotStamped, match=why):
             await anchor.job()
@@ -318,13 +326,13 @@ async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_bel
         body = request.partition(b"\r\n\r\n")[2]
         return reply(await lone.timestamps.answer(body), "Content-Type: application/timestamp-reply")
 
-    (tmp_path / "roots.pem").write_bytes(pem(lone.house.authority.chain[-1]))
+    (tmp_path / "roots.pem").write_bytes(pem(lone.services.ca.authority.chain[-1]))
     async with authority(outside) as url:
         settings = {"timestamp_url": url, "timestamp_roots": tmp_path / "roots.pem", "node": 3}
-        house = await build(lone.house.settings.model_copy(update=settings), lone.clock, lone.dice)
-        lone.nodes.append(house)
-        assert await World(house, lone.clock, lone.dice, lone.url).once("anchor") == 1
-    assert (house.stamps.by, house.stamps.roots[1:]) == (url, (lone.house.authority.chain[-1],))
+        services = await build(lone.services.foundation.settings.model_copy(update=settings), lone.clock, lone.dice)
+        lone.nodes.append(services)
+        assert await World(services, lone.clock, lone.dice, lone.url).once("anchor") == 1
+    assert (services.va.stamps.by, services.va.stamps.roots[1:]) == (url, (lone.services.ca.authority.chain[-1],))
     assert (await verified(lone)).anchored.anchors == 1
 
 
@@ -356,8 +364,8 @@ async def test_the_commands_of_the_auditors_page_verify_an_anchor_with_openssl_a
         await hour(lone)
     folder = tmp_path / "auditor"
     folder.mkdir()
-    (folder / "heads.jsonl").write_bytes((lone.house.settings.data / "heads.jsonl").read_bytes())
-    (folder / "root.cer").write_bytes(lone.house.authority.chain[-1])
+    (folder / "heads.jsonl").write_bytes((lone.services.foundation.settings.data / "heads.jsonl").read_bytes())
+    (folder / "root.cer").write_bytes(lone.services.ca.authority.chain[-1])
     at = int(lone.clock.at.timestamp())
     script = shown(page).replace("openssl ts -verify", f"openssl ts -verify -attime {at}")
 

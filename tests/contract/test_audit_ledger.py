@@ -14,7 +14,7 @@ from chopmark.audit.sequencer import LedgerBroken, plan
 from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from tests.contract.audit_world import KEY, World
 from tests.unit.audit.ledger import START, KeySigner
 

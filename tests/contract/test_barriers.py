@@ -33,7 +33,7 @@ async def lock_codes(world: World) -> None:
 
 
 async def cancel(errand: Errand) -> None:
-    await errand.world.house.enrolment.cancel(errand.caller, errand.id)
+    await errand.world.services.ra.enrolment.cancel(errand.caller, errand.id)
 
 
 async def bind(errand: Errand) -> object:
@@ -41,13 +41,13 @@ async def bind(errand: Errand) -> object:
 
 
 async def send(errand: Errand) -> object:
-    return await outcome(errand.house.rekey.challenge(errand.caller, errand.id, Channel.MOBILE))
+    return await outcome(errand.services.ra.rekey.challenge(errand.caller, errand.id, Channel.MOBILE))
 
 
 async def answer(errand: Errand) -> object:
-    code = errand.house.verifier.code_of(await errand.challenge())
+    code = errand.services.ra.verifier.code_of(await errand.challenge())
     assert code is not None
-    return await outcome(errand.house.rekey.answer(errand.caller, errand.id, code.reveal()))
+    return await outcome(errand.services.ra.rekey.answer(errand.caller, errand.id, code.reveal()))
 
 
 async def confirm(errand: Errand) -> object:
@@ -123,16 +123,16 @@ async def test_a_verb_whose_order_was_cancelled_meanwhile_changes_nothing(world:
 
 async def late(errand: Errand, verb: str) -> Callable[[], Awaitable[object]]:
     """Return one verb with everything that it needs at hand: its first look at the clock is its view of the order."""
-    house, caller, order = errand.house, errand.caller, errand.id
+    services, caller, order = errand.services, errand.caller, errand.id
     if verb == "bind":
-        return lambda: house.rekey.bind_key(caller, order, ClientKey.generate().request(), None)
+        return lambda: services.ra.rekey.bind_key(caller, order, ClientKey.generate().request(), None)
     if verb == "send":
-        return lambda: house.rekey.challenge(caller, order, Channel.MOBILE)
+        return lambda: services.ra.rekey.challenge(caller, order, Channel.MOBILE)
     if verb == "compare":
         code = await errand.code()
-        return lambda: house.rekey.answer(caller, order, code)
+        return lambda: services.ra.rekey.answer(caller, order, code)
     terms = await errand.terms()
-    return lambda: house.rekey.confirm(caller, order, terms)
+    return lambda: services.ra.rekey.confirm(caller, order, terms)
 
 
 async def leaping(
@@ -169,7 +169,7 @@ async def test_no_verb_is_taken_by_a_look_at_the_clock_after_its_order_ran_out(w
     async def taken() -> datetime | None:
         stored = await errand.stored()
         if verb == "send":
-            sent = await world.house.verifier.latest(errand.id)
+            sent = await world.services.ra.verifier.latest(errand.id)
             return None if sent is None else sent[0].created_at
         if verb == "compare" and stored.coded_at is None:  # the code is as if it had not been typed
             await world.change("UPDATE challenges SET state = 'live', attempts = 0")
@@ -199,7 +199,7 @@ async def test_a_proof_of_another_login_between_reading_and_submitting_voids_the
         await errand.within("LATER0000000000000000TESTS").possess()
 
     turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
-    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    await outcome(stopped.services.ra.rekey.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
     assert await errand.state() is OrderState.BOUND
     assert await world.count("certificates") == 0
@@ -215,7 +215,7 @@ async def test_another_key_bound_between_reading_and_submitting_is_not_certified
         await errand.bind(second)
 
     turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
-    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    await outcome(stopped.services.ra.rekey.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
     stored = await errand.stored()
     assert (stored.state, stored.spki_sha256) == (OrderState.BOUND, second.spki_sha256.hex())
@@ -277,10 +277,10 @@ async def test_a_certificate_put_on_hold_while_its_renewal_is_signed_gets_no_suc
     terms = await errand.terms()
 
     async def meanwhile() -> None:
-        await world.house.suspension.hold(old, *PEOPLE)
+        await world.services.ra.suspension.hold(old, *PEOPLE)
 
     turnstile.before(Event.RA_ORDER_ISSUED, meanwhile)
-    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    await outcome(stopped.services.ra.rekey.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
     assert (await errand.stored()).state is OrderState.REFUSED
@@ -300,10 +300,10 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
     stopped, turnstile = await at_barrier(errand)
 
     async def meanwhile() -> None:
-        await world.house.suspension.hold(old, *PEOPLE)
+        await world.services.ra.suspension.hold(old, *PEOPLE)
 
     turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, meanwhile)
-    refused = await refusal(stopped.house.rekey.prove(stopped.caller, stopped.id, proof))
+    refused = await refusal(stopped.services.ra.rekey.prove(stopped.caller, stopped.id, proof))
     assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
     assert refused.kind is Kind.CONFLICT
     assert await errand.state() is OrderState.ISSUED
@@ -317,7 +317,7 @@ async def test_a_certificate_that_is_revoked_between_reading_and_proving_never_b
     proof = await errand.install_proof()
     stopped, turnstile = await at_barrier(errand)
     turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, lambda: cancel(errand))
-    made = await outcome(stopped.house.rekey.prove(stopped.caller, stopped.id, proof))
+    made = await outcome(stopped.services.ra.rekey.prove(stopped.caller, stopped.id, proof))
     assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
     assert isinstance(made, Refusal)
     await world.work()
@@ -344,7 +344,7 @@ async def test_no_certificate_is_revoked_by_a_look_at_the_clock_after_its_approv
         return (await world.holding_of(world.held[ANN].holding.serial)).ended_at
 
     def take() -> Awaitable[object]:
-        return stopped.house.revocation.confirm(stopped.caller, stopped.id, terms)
+        return stopped.services.ra.revocation.confirm(stopped.caller, stopped.id, terms)
 
     assert await leaping(clock, until, take, taken) < until
 
@@ -354,7 +354,7 @@ async def test_a_revocation_that_was_cancelled_meanwhile_revokes_nothing(world: 
     stopped, turnstile = await at_barrier(errand)
     terms = await errand.terms()
     turnstile.before_any(lambda: cancel(errand))
-    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    refused = await refusal(stopped.services.ra.revocation.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert await world.count("holdings", "state = 'active'") == 1
@@ -375,7 +375,7 @@ async def test_a_revocation_that_another_login_has_approved_meanwhile_is_not_con
         await other.answer(await other.code())
 
     turnstile.before_any(meanwhile)
-    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    refused = await refusal(stopped.services.ra.revocation.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert await world.count("holdings", "state = 'active'") == 1
@@ -394,7 +394,7 @@ async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_revocation_
         await by_phone.send(Channel.EMAIL)
 
     turnstile.before_any(meanwhile)
-    refused = await refusal(stopped.house.revocation.confirm(stopped.caller, stopped.id, terms))
+    refused = await refusal(stopped.services.ra.revocation.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert await world.count("holdings", "state = 'active'") == 1
@@ -414,7 +414,7 @@ async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_fro
         await by_phone.send(Channel.EMAIL)
 
     turnstile.before(Event.RA_ORDER_SUBMITTED, meanwhile)
-    await outcome(stopped.house.rekey.confirm(stopped.caller, stopped.id, terms))
+    await outcome(stopped.services.ra.rekey.confirm(stopped.caller, stopped.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_SUBMITTED]
     assert (await errand.stored()).submitted_at is None
     assert await world.count("certificates", "order_id = :id", id=errand.id) == 0
@@ -429,7 +429,7 @@ async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world
         await world.revoked(ANN, Reason.COMPROMISED)
 
     turnstile.before_any(meanwhile)
-    refused = await refusal(other.house.suspension.hold(serial, *PEOPLE))
+    refused = await refusal(other.services.ra.suspension.hold(serial, *PEOPLE))
     assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
@@ -439,14 +439,14 @@ async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world
 async def test_a_release_whose_certificate_is_revoked_meanwhile_brings_nothing_back(world: World) -> None:
     await world.to_active()
     serial = world.held[ANN].holding.serial
-    await world.house.suspension.hold(serial, *PEOPLE)
+    await world.services.ra.suspension.hold(serial, *PEOPLE)
     other, turnstile = await stoppable(world)
 
     async def meanwhile() -> None:
         await world.revoked(ANN, Reason.COMPROMISED)
 
     turnstile.before_any(meanwhile)
-    assert (await refusal(other.house.suspension.release(serial, *PEOPLE))).kind is Kind.CONFLICT
+    assert (await refusal(other.services.ra.suspension.release(serial, *PEOPLE))).kind is Kind.CONFLICT
     assert turnstile.passed == [None]
     await world.work()
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
@@ -479,4 +479,4 @@ async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_comp
     assert made.kind is Kind.LOCKED
     assert await errand.state() is OrderState.CODE_VERIFIED
     caller: Caller = errand.caller
-    assert await world.house.holds.held(CustomerId(caller.customer)) == {"birth_date": "held"}
+    assert await world.services.ra.holds.held(CustomerId(caller.customer)) == {"birth_date": "held"}

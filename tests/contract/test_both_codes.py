@@ -47,8 +47,10 @@ async def test_both_codes_approve_and_the_records_bear_it_out(world: World, firs
     assert (await errand.confirm()).state is OrderState.ISSUED
     await errand.prove()
     await world.work()
-    standard = world.house.issuer.standard()
-    assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
+    standard = world.services.ca.issuer.standard()
+    assert (
+        await Checker(standard, CertificateRows(world.services.foundation.engine), 0).check(world.clock.now())
+    ).faults == ()
     assert (await world.audit()).findings == ()
 
 
@@ -69,14 +71,14 @@ async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World)
     """The view of the order is skipped; then the row says that both were right, and the records do not."""
     errand = await begun(world)
     await right(errand, MOBILE)
-    house, order = world.house, await errand.order()
-    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    services, order = world.services, await errand.order()
+    acting, since = services.ra.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.audit_log.write(order_stream(errand.id), submit)
+    assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
     await world.change(
         "UPDATE orders SET second_channel = 'email', second_coded_at = coded_at WHERE id = :id", id=errand.id
     )

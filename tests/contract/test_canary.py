@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Channel, CustomerId, Operation, Reason, Secret
@@ -29,6 +30,7 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 
 
 def raw(key: ClientKey) -> bytes:
+    assert isinstance(key._key, ec.EllipticCurvePrivateKey)
     return key._key.private_numbers().private_value.to_bytes(32, "big")
 
 
@@ -40,7 +42,7 @@ def pkcs8(key: ClientKey) -> bytes:
 
 async def everything(world: World) -> bytes:
     """Every byte that is kept: the database's files or tables, and what lies in the data directory but secrets."""
-    folder = world.house.settings.data
+    folder = world.services.foundation.settings.data
     kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.parent.name != "secrets"]
     if world.url.startswith("postgresql"):
         connection = await asyncpg.connect(world.url)
@@ -60,9 +62,11 @@ async def journeys(world: World) -> tuple[set[str], list[ClientKey]]:
     codes: set[str] = set()
     keys: list[ClientKey] = []
     phc = hash_password(PASSWORD, world.dice.token(16))
-    await world.house.session_service.set_password(PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice")
-    await world.house.session_service.sign_in(ANN, PASSWORD, "192.0.2.7", None)
-    await refusal(world.house.session_service.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
+    await world.services.identity.sessions.set_password(
+        PasswordRow(CustomerId(ANN), phc, PasswordKind.DEMO, None), "alice"
+    )
+    await world.services.identity.sessions.sign_in(ANN, PASSWORD, "192.0.2.7", None)
+    await refusal(world.services.identity.sessions.sign_in(ANN, Secret("Canary-Password-86420"), "192.0.2.7", None))
     for customer in (ANN, BEN):
         errand = await world.to_sent(customer)
         codes |= {await errand.code(), await errand.wrong_code()}

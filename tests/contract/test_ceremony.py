@@ -14,9 +14,10 @@ import pytest
 from cryptography import x509
 from pydantic import SecretStr
 
-from chopmark.app.foundation import build, founding
-from chopmark.app.issuing_cas import Means
+from chopmark.app.founding import founding
+from chopmark.app.issuing_cas import CaDeps
 from chopmark.app.secrets import NotReady
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
@@ -41,9 +42,9 @@ def with_shares(chosen: Settings) -> Settings:
 
 def opening(clock: Clock) -> Callable:
     @asynccontextmanager
-    async def opened(chosen: Settings, shares: Shares | None) -> AsyncIterator[Means]:
-        async with founding(chosen, clock, Dice(Random(7)), shares=shares) as means:
-            yield means
+    async def opened(chosen: Settings, shares: Shares | None) -> AsyncIterator[CaDeps]:
+        async with founding(chosen, clock, Dice(Random(7)), shares=shares) as deps:
+            yield deps
 
     return opened
 
@@ -74,9 +75,9 @@ async def hold(
 
 async def start(chosen: Settings, clock: Clock | None = None) -> World:
     clock, dice = clock or Clock(), Dice(Random(8))
-    house = await build(chosen, clock, dice)
-    await house.customer_import.add(ROWS.values(), "alice")
-    return World(house, clock, dice, chosen.database_url)
+    services = await build(chosen, clock, dice)
+    await services.ra.customer_import.add(ROWS.values(), "alice")
+    return World(services, clock, dice, chosen.database_url)
 
 
 async def test_a_ceremony_founds_a_ca_that_issues(tmp_path: Path) -> None:
@@ -120,8 +121,8 @@ async def test_production_asks_for_no_pass_phrase_where_the_shares_are(tmp_path:
     keys = dict.fromkeys(("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key"), "ab" * 32)
     chosen = settings(tmp_path, mode="production", public_url="https://counter.example.com", **keys)
     assert await hold(tmp_path, settings=chosen) == 0
-    house = await build(with_shares(chosen), Clock(), Dice(Random(8)))
-    await house.close()
+    services = await build(with_shares(chosen), Clock(), Dice(Random(8)))
+    await services.close()
 
 
 @pytest.mark.parametrize(
@@ -205,8 +206,8 @@ def test_nothing_in_the_folder_but_the_root_s_locked_key_file_is_secret(founded:
 
 
 async def test_both_operators_stand_in_the_audit(founded: Path) -> None:
-    house = await build(with_shares(settings(founded)), Clock(), Dice(Random(8)))
-    world = World(house, Clock(), Dice(Random(8)), house.settings.database_url)
+    services = await build(with_shares(settings(founded)), Clock(), Dice(Random(8)))
+    world = World(services, Clock(), Dice(Random(8)), services.foundation.settings.database_url)
     (record,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
     assert '"approved_by":"Ben Wu"' in record["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
     assert "Amy Chen" in record["facts"]

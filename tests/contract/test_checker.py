@@ -34,7 +34,7 @@ world = world_fixture()
 
 
 async def checked(world: World, lint_each: int = 1) -> Checked:
-    checker = Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), lint_each)
+    checker = Checker(world.services.ca.issuer.standard(), CertificateRows(world.services.foundation.engine), lint_each)
     return await checker.check(world.clock.now())
 
 
@@ -95,7 +95,7 @@ async def _ca_certificate(world: World, serial: Serial) -> None:
         .not_valid_after(real.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
-    made = builder.sign(as_private_key(world.house.authority.signer), hashes.SHA256())
+    made = builder.sign(as_private_key(world.services.ca.authority.signer), hashes.SHA256())
     der = made.public_bytes(serialization.Encoding.DER)
     await _edit(world, serial, "der", der)
     await _edit(world, serial, "tbs", made.tbs_certificate_bytes)
@@ -222,26 +222,28 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await history(world)
-    assert await check.check_certificates(world.house.settings, 0) == 0
+    assert await check.check_certificates(world.services.foundation.settings, 0) == 0
     assert capsys.readouterr().out == "4 certificates read, 0 linted, 0 faults.\n"
     serial = world.held[ANN].holding.serial
     await _shifted(world, serial)
-    assert await check.check_certificates(world.house.settings, 0) == 1
+    assert await check.check_certificates(world.services.foundation.settings, 0) == 1
     assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"
 
 
 async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(world: World) -> None:
     await world.to_active(ANN)
-    house = world.house
-    (old,) = house.issuer._profiles.values()
+    services = world.services
+    (old,) = services.ca.issuer._profiles.values()
     new = replace(old, version=old.version + 1, validity=Lifetime(2, 0))
-    built_in = house.issuer
+    built_in = services.ca.issuer
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
         issuer_config = IssuerConfig({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
-        issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
+        issuer = EmbeddedIssuer(
+            services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
+        )
         if earlier:
             await world.with_issuer(issuer).to_active(BEN)
-        checker = Checker(issuer.standard(), CertificateRows(house.engine), 0)
+        checker = Checker(issuer.standard(), CertificateRows(services.foundation.engine), 0)
         found = await checker.check(world.clock.now())
         assert {fault.code for fault in found.faults} == faults
         assert found.certificates == 2
@@ -256,15 +258,15 @@ class Anybody(Approvals):
 
 async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_made(world: World) -> None:
     """A row inserted as submitted, signed by a CA that went by rows, and then everything that goes with it."""
-    ben, house, key = await world.to_active(BEN), world.house, ClientKey.generate()
+    ben, services, key = await world.to_active(BEN), world.services, ClientKey.generate()
     gate = Anybody(
-        house.approvals.terms,
-        CertificateRepository(house.engine),
-        house.context.rate_limits,
-        house.audit_log,
+        services.ca.approvals.terms,
+        CertificateRepository(services.foundation.engine),
+        services.ra.context.rate_limits,
+        services.foundation.audit_log,
         world.clock,
     )
-    house.issuer._approvals = gate
+    services.ca.issuer._approvals = gate
     (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)
     row |= {"id": "A" * 26, "state": "submitted", "spki_sha256": key.spki_sha256.hex(), "csr": key.request()}
     row |= {"submitted_at": 0, "serial": None, "issued_at": None, "activated_at": None}
@@ -299,7 +301,7 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
         key = rsa.RSAPublicNumbers(65537, modulus).public_key()
         spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         issuance = IssuanceRequest(OrderId(f"order-{customer}"), "investor", spki, {"customer": f"C{customer}"})
-        made = await world.house.issuer.issue(await on_record(world.house, issuance))
+        made = await world.services.ca.issuer.issue(await on_record(world.services, issuance))
         assert isinstance(made, Certified)
         serials.append(made.serial)
     found = {fault.serial for fault in (await checked(world, 0)).faults if fault.code == "key.rsa_shared_prime"}
@@ -309,12 +311,14 @@ async def test_f38_two_keys_that_share_a_prime_are_found_and_another_is_not(worl
 async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_and_openssl_says_so(
     world: World,
 ) -> None:
-    built_in, house = world.house.issuer, world.house
+    built_in, services = world.services.ca.issuer, world.services
     (old,) = built_in._profiles.values()
     avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
     issuer_config = IssuerConfig({profile.name: profile}, built_in._constants, built_in._publication, 1)
-    issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
+    issuer = EmbeddedIssuer(
+        services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
+    )
     await world.with_issuer(issuer).to_active(ANN)  # at noon in Taipei
     done = await asyncio.to_thread(
         subprocess.run,
@@ -324,5 +328,5 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
         check=True,
     )
     assert done.stdout == b"notAfter=Mar 31 06:30:00 2027 GMT\n"
-    checker = Checker(issuer.standard(), CertificateRows(house.engine), 1)
+    checker = Checker(issuer.standard(), CertificateRows(services.foundation.engine), 1)
     assert (await checker.check(world.clock.now())).faults == ()

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chopmark.app.foundation import tasks
+from chopmark.app.worker import tasks
 from chopmark.limits.budgets import RateLimit
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
-from chopmark.store.repositories.lives import BATCH, LIVES, RetentionRepository, deletion
+from chopmark.store.repositories.retention import BATCH, LIVES, RetentionRepository, deletion
 from tests.contract.test_statement_counts import planned, scanned
 from tests.contract.world import ANN, START, World, world_fixture
 
@@ -29,7 +29,7 @@ async def write(world: World, sql: str, rows: Sequence[dict[str, Value]]) -> Non
         yield Batch(sql, rows, whole=True)
 
     if rows:
-        await world.house.engine.run(script)
+        await world.services.foundation.engine.run(script)
 
 
 async def every(world: World) -> dict[str, int]:
@@ -186,7 +186,7 @@ async def test_work_that_waits_and_a_customers_closed_entry_stay_for_ever(world:
 
 
 async def test_one_transaction_deletes_no_more_than_a_batch_and_an_interrupted_night_goes_on(world: World) -> None:
-    lives, order = RetentionRepository(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.services.foundation.engine), await world.open()
     await Days(world, order.id, BATCH + 50).day(0, world.clock.now())
     world.clock.later(days=9)
     assert await lives.delete(0, "one", world.clock.now()) == BATCH
@@ -198,7 +198,7 @@ async def test_one_transaction_deletes_no_more_than_a_batch_and_an_interrupted_n
 
 
 async def test_only_the_holder_of_the_lease_deletes(world: World) -> None:
-    lives, order = RetentionRepository(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.services.foundation.engine), await world.open()
     await Days(world, order.id, 4).day(0, world.clock.now())
     world.clock.later(days=9)
     assert await lives.delete(1, "one", world.clock.now()) == 4
@@ -210,7 +210,7 @@ async def test_only_the_holder_of_the_lease_deletes(world: World) -> None:
 
 async def test_a_night_is_cleaned_up_once_and_the_next_one_again(world: World) -> None:
     await night(world)
-    lives, order = RetentionRepository(world.house.engine), await world.open()
+    lives, order = RetentionRepository(world.services.foundation.engine), await world.open()
     assert await lives.cleaned() == "2026-03-31"
     await Days(world, order.id, 4).day(0, world.clock.now() - timedelta(days=9))
     await night(world)
@@ -225,7 +225,7 @@ async def test_a_night_is_cleaned_up_once_and_the_next_one_again(world: World) -
 
 async def test_each_deletion_finds_its_rows_by_an_index(world: World) -> None:
     await Days(world, (await world.open()).id, 40).day(0, world.clock.now())
-    dialect = world.house.engine.dialect
+    dialect = world.services.foundation.engine.dialect
     statements = [deletion(life, dialect) for life in LIVES]
     if dialect == "postgresql":
         plans = await planned(world.url, [compiled(sql).numbered for sql in statements])
@@ -247,4 +247,4 @@ def test_a_window_that_outlives_its_counter_is_refused() -> None:
 
 
 async def test_the_worker_has_the_clean_up_among_its_jobs(world: World) -> None:
-    assert "clean-up" in [task.name for task in tasks(world.house)]
+    assert "clean-up" in [task.name for task in tasks(world.services)]

@@ -19,7 +19,7 @@ PASSWORD = frozenset({FactorClass.PASSWORD})
 
 async def client_of(world: World, scope: Scope | None = None) -> tuple[Client, Secret]:
     """A client as it is when it has just authenticated, and its secret."""
-    context = world.house.launches
+    context = world.services.identity.launches
     secret = (await context.put_client("trading", "trading program", "alice")).secret
     if scope is not None:
         await context.limit("trading", scope, "alice")
@@ -28,14 +28,14 @@ async def client_of(world: World, scope: Scope | None = None) -> tuple[Client, S
 
 async def ticket(world: World, client: Client, **other: object) -> Secret:
     how = {"account": ACCOUNT, "factors": PASSWORD, "wanted": None, **other}
-    return await world.house.launches.create(client, WHOM, how["account"], how["factors"], how["wanted"])  # type: ignore[arg-type]
+    return await world.services.identity.launches.create(client, WHOM, how["account"], how["factors"], how["wanted"])  # type: ignore[arg-type]
 
 
 async def test_a_disabled_client_gets_nothing_more_on_any_node_even_when_it_was_let_in_before(world: World) -> None:
     client, secret = await client_of(world)
-    other = (await world.node(2)).house.launches
-    await world.house.launches.disable("trading", "alice")
-    for context in (world.house.launches, other):
+    other = (await world.node(2)).services.identity.launches
+    await world.services.identity.launches.disable("trading", "alice")
+    for context in (world.services.identity.launches, other):
         assert (await refusal(context.authenticate("trading", secret, WHOM))).kind is Kind.UNAUTHENTICATED
         refused = await refusal(context.create(client, WHOM, ACCOUNT, PASSWORD, None))
         assert refused.kind is Kind.UNAUTHENTICATED
@@ -45,7 +45,7 @@ async def test_a_disabled_client_gets_nothing_more_on_any_node_even_when_it_was_
 
 async def test_the_tickets_of_a_disabled_client_are_dead_at_once_taken_or_not(world: World) -> None:
     client, _ = await client_of(world)
-    context = world.house.launches
+    context = world.services.identity.launches
     untaken, taken = await ticket(world, client), await ticket(world, client)
     await context.take(taken, "visitor")
     await context.disable("trading", "alice")
@@ -58,7 +58,7 @@ async def test_a_disabled_client_that_is_put_anew_has_the_new_secret_only_and_it
     world: World,
 ) -> None:
     client, old = await client_of(world)
-    context = world.house.launches
+    context = world.services.identity.launches
     dead = await ticket(world, client)
     await context.disable("trading", "alice")
     world.clock.later(milliseconds=1)
@@ -71,7 +71,7 @@ async def test_a_disabled_client_that_is_put_anew_has_the_new_secret_only_and_it
 
 async def test_an_old_secret_ends_at_once_with_the_tickets_that_it_may_have_got(world: World) -> None:
     client, old = await client_of(world)
-    context = world.house.launches
+    context = world.services.identity.launches
     new = (await context.put_client("trading", "trading program", "alice")).secret
     asked = await ticket(world, client)
     assert (await context.authenticate("trading", old, WHOM)).id == "trading"
@@ -83,7 +83,7 @@ async def test_an_old_secret_ends_at_once_with_the_tickets_that_it_may_have_got(
 
 
 async def test_only_a_client_that_there_is_can_be_disabled_or_limited(world: World) -> None:
-    context = world.house.launches
+    context = world.services.identity.launches
     assert (await refusal(context.disable("nobody", "alice"))).kind is Kind.NOT_FOUND
     assert (await refusal(context.limit("nobody", Scope(), "alice"))).kind is Kind.NOT_FOUND
     await client_of(world)
@@ -125,7 +125,7 @@ async def test_what_is_inside_the_scope_is_let_through(world: World) -> None:
 
 async def test_a_client_that_asks_too_fast_waits_also_when_it_asks_all_at_once(world: World) -> None:
     client, _ = await client_of(world, Scope(per_minute=5))
-    contexts = (world.house.launches, (await world.node(2)).house.launches)
+    contexts = (world.services.identity.launches, (await world.node(2)).services.identity.launches)
     asked = (outcome(contexts[n % 2].create(client, WHOM, ACCOUNT, PASSWORD, None)) for n in range(12))
     made = await asyncio.gather(*asked)
     assert sum(isinstance(one, Secret) for one in made) <= 5
@@ -157,7 +157,7 @@ def test_a_scope_that_is_none_is_refused(typed: tuple[list[str], list[str], list
 
 
 async def test_i41_tickets_that_nobody_made_write_one_chain_and_a_bounded_number_of_records(world: World) -> None:
-    context, before = world.house.launches, await world.count("chains")
+    context, before = world.services.identity.launches, await world.count("chains")
     tickets = [Secret(f"{n:043}") for n in range(2 * CROWD)]
     kinds = [(await refusal(context.take(one, "visitor", "192.0.2.0/24"))).kind for one in tickets]
     assert kinds == [Kind.FORBIDDEN] * CROWD + [Kind.TOO_MANY] * CROWD
@@ -171,7 +171,7 @@ async def test_i41_tickets_that_nobody_made_write_one_chain_and_a_bounded_number
 
 async def test_a_crowd_of_its_network_keeps_neither_a_good_ticket_nor_a_good_client_out(world: World) -> None:
     client, secret = await client_of(world)
-    context, good = world.house.launches, await ticket(world, client)
+    context, good = world.services.identity.launches, await ticket(world, client)
     for n in range(2 * CROWD):
         await refusal(context.take(Secret(f"{n:043}"), "visitor", "192.0.2.0/24"))
         await refusal(context.authenticate("trading", Secret("A" * 43), WHOM, "192.0.2.0/24"))
@@ -180,7 +180,7 @@ async def test_a_crowd_of_its_network_keeps_neither_a_good_ticket_nor_a_good_cli
 
 
 async def test_i41_client_ids_without_end_write_one_chain_and_a_bounded_number_of_records(world: World) -> None:
-    context, before = world.house.launches, await world.count("chains")
+    context, before = world.services.identity.launches, await world.count("chains")
     for n in range(2 * CROWD):
         refused = await refusal(context.authenticate(f"client-{n}", Secret("A" * 43), WHOM, f"198.51.{n}.0/24"))
         assert refused.kind is Kind.UNAUTHENTICATED
@@ -191,8 +191,8 @@ async def test_i41_client_ids_without_end_write_one_chain_and_a_bounded_number_o
 async def test_i41_a_ticket_that_is_replayed_without_end_writes_a_bounded_number_of_records(world: World) -> None:
     client, _ = await client_of(world)
     used = await ticket(world, client)
-    await world.house.launches.take(used, "visitor")
+    await world.services.identity.launches.take(used, "visitor")
     for _ in range(REPLAYS + 10):
-        assert (await refusal(world.house.launches.take(used, "thief"))).code == "launch.used"
+        assert (await refusal(world.services.identity.launches.take(used, "thief"))).code == "launch.used"
     assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == REPLAYS
     assert not (await world.audit()).findings

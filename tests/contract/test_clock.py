@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.audit.findings import Code, Level
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.record import AuditKeys
@@ -19,7 +19,7 @@ from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from tests.contract.world import ANN, PASSWORD_LOGIN, START, World, refusal, world_fixture
 
 world = world_fixture()
@@ -46,9 +46,9 @@ class Machine:
 
 async def watched(world: World, machine: Machine) -> World:
     """The same installation in a process that has a machine's word besides the clock."""
-    house = await build(world.house.settings, world.clock, world.dice, machine=machine)
-    made = World(house, world.clock, world.dice, world.url, world.held)
-    world.nodes.append(house)
+    services = await build(world.services.foundation.settings, world.clock, world.dice, machine=machine)
+    made = World(services, world.clock, world.dice, world.url, world.held)
+    world.nodes.append(services)
     return made
 
 
@@ -56,7 +56,7 @@ async def watched(world: World, machine: Machine) -> World:
 
 
 async def test_a_lease_that_is_further_ahead_than_its_own_length_is_void(world: World) -> None:
-    engine = world.house.engine
+    engine = world.services.foundation.engine
 
     async def taken(holder: str, at: datetime) -> bool:
         until = ms(at + timedelta(seconds=10))
@@ -75,28 +75,39 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     await world.once("sequence")
     await world.once("anchor")
     (before,) = await world.rows("SELECT COUNT(*) AS n FROM heads")
-    claimed = await world.house.works.claim((WorkKind.CODE, WorkKind.NOTICE), 10, "dead", world.clock.now(), 30)
+    claimed = await world.services.messaging.outbox.claim(
+        (WorkKind.CODE, WorkKind.NOTICE), 10, "dead", world.clock.now(), 30
+    )
     world.clock.at = START + timedelta(seconds=10)
     await world.to_sent("C2")
     await world.once("sequence")
     (after,) = await world.rows("SELECT COUNT(*) AS n FROM heads")
     assert after["n"] == before["n"] + 1
     assert await world.count("leaves", "position IS NULL") == 0
-    again = await world.house.works.claim((WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30)
+    again = await world.services.messaging.outbox.claim(
+        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+    )
     assert {work.id for work in claimed} <= {work.id for work in again}
 
 
 async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -> None:
     await world.to_sent()
     await world.change("UPDATE work SET not_before = :at", at=ms(START + MONTH_AHEAD))
-    again = await world.house.works.claim((WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30)
+    again = await world.services.messaging.outbox.claim(
+        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+    )
     assert len(again) == await world.count("work")
     await world.change("UPDATE work SET leased_until = 0, not_before = :at", at=ms(START + timedelta(minutes=5)))
-    assert await world.house.works.claim((WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30) == []
+    assert (
+        await world.services.messaging.outbox.claim(
+            (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+        )
+        == []
+    )
 
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
-    rate_limits, way = RateLimitRepository(world.house.engine), Way(ANN, Entry.STRANGER)
+    rate_limits, way = RateLimitRepository(world.services.foundation.engine), Way(ANN, Entry.STRANGER)
     limits = signin_budgets(way, "192.0.2.0/24")
     for _ in range(3):
         assert await rate_limits.take(limits, START + MONTH_AHEAD) is None
@@ -119,7 +130,7 @@ async def test_failures_of_a_clock_ahead_count_from_now_and_the_audit_agrees(wor
 
 
 async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
-    door = world.house.session_service
+    door = world.services.identity.sessions
     world.clock.at = START + MONTH_AHEAD
     opened = await door.open(CustomerId(ANN), PASSWORD_LOGIN, None, "portal", None)
     assert await door.seen(opened.token.reveal()) is not None
@@ -128,7 +139,7 @@ async def test_a_session_of_a_clock_ahead_is_over(world: World) -> None:
 
 
 async def test_a_launch_ticket_of_a_clock_ahead_is_worth_nothing(world: World) -> None:
-    context = world.house.launches
+    context = world.services.identity.launches
     await context.put_client("trading", "trading program", "alice")
     client = (await context.clients())[0]
     number = AccountNumber("F014000-0000001")
@@ -157,7 +168,7 @@ async def test_a_code_of_a_clock_ahead_is_worth_nothing_and_another_one_may_be_s
 
 
 async def test_a_request_that_began_by_a_clock_ahead_may_be_made_again_now(world: World) -> None:
-    kept = world.house.idempotency
+    kept = world.services.ra.idempotency
     assert await kept.begin("C1", "name", b"body", START + DAY_AHEAD) is None  # and its process died
     assert await kept.begin("C1", "name", b"body", START) is None
     assert isinstance(await kept.begin("C1", "name", b"body", START + timedelta(seconds=1)), Refusal)
@@ -175,9 +186,9 @@ async def test_a_leap_of_a_month_destroys_no_order_and_no_unproven_certificate(w
     assert await here.once("overdue") == 0
     assert await here.once("clean-up") == 0
     assert [(await one.stored()).state for one in (issued, other)] == [OrderState.ISSUED, OrderState.BOUND]
-    assert "forward" in (here.house.clockwatch.trouble() or "")
+    assert "forward" in (here.services.audit.clockwatch.trouble() or "")
     here.clock.at = START
-    assert here.house.clockwatch.trouble() is None
+    assert here.services.audit.clockwatch.trouble() is None
     machine.up += MONTH_AHEAD  # and now the month has passed
     here.clock.at += MONTH_AHEAD
     assert await here.once("overdue") == 2
@@ -205,7 +216,7 @@ async def test_time_stamps_are_refused_with_the_reason_while_the_clock_is_in_dou
     machine.kept = kept
     machine.up += timedelta(seconds=passed)
     here.clock.later(seconds=moved)
-    said = here.house.clockwatch.trouble()
+    said = here.services.audit.clockwatch.trouble()
     assert (said is None) == (trouble is None)
     assert trouble is None or (said is not None and trouble in said)
     answer = await here.timestamps.answer(ASK)
@@ -220,34 +231,42 @@ async def test_a_process_that_begins_before_the_newest_head_is_in_doubt_until_it
     world.clock.at = START
     machine = Machine()
     here = await watched(world, machine)
-    assert "newest head" in (here.house.clockwatch.trouble() or "")
+    assert "newest head" in (here.services.audit.clockwatch.trouble() or "")
     assert await here.once("overdue") == 0
     machine.up += DAY_AHEAD
     here.clock.at += DAY_AHEAD
-    assert here.house.clockwatch.trouble() is None
+    assert here.services.audit.clockwatch.trouble() is None
 
 
 async def test_the_worker_notes_a_clock_in_doubt_for_the_operators_check_and_notes_its_end(world: World) -> None:
     machine = Machine()
     here = await watched(world, machine)
-    note = ClockNote(here.house.clockwatch.trouble, here.house.installation, here.house.settings.node)
-    name = note_of(here.house.settings.node)
+    note = ClockNote(
+        here.services.audit.clockwatch.trouble,
+        here.services.foundation.installation,
+        here.services.foundation.settings.node,
+    )
+    name = note_of(here.services.foundation.settings.node)
     await note.once()
-    assert await here.house.installation.get(name) is None
+    assert await here.services.foundation.installation.get(name) is None
     here.clock.later(days=1)
     await note.once()
-    assert "forward by 1 day" in (await here.house.installation.get(name) or "")
+    assert "forward by 1 day" in (await here.services.foundation.installation.get(name) or "")
     machine.up += DAY_AHEAD
-    again = ClockNote(here.house.clockwatch.trouble, here.house.installation, here.house.settings.node)
+    again = ClockNote(
+        here.services.audit.clockwatch.trouble,
+        here.services.foundation.installation,
+        here.services.foundation.settings.node,
+    )
     await again.once()  # another process, after this one was killed
-    assert await here.house.installation.get(name) == ""
+    assert await here.services.foundation.installation.get(name) == ""
 
 
 async def test_a_record_that_was_placed_long_after_its_time_is_an_error_of_the_audit(world: World) -> None:
     async def found() -> list[tuple[Code, Level]]:
-        house, lines = world.house, read_heads(world.house.settings.data / "heads.jsonl")
-        async with house.ledger.snapshot() as source:
-            public, keys = [house.head_signer.public_key], AuditKeys([house.audit_key])
+        services, lines = world.services, read_heads(world.services.foundation.settings.data / "heads.jsonl")
+        async with services.foundation.ledger.snapshot() as source:
+            public, keys = [services.audit.head_signer.public_key], AuditKeys([services.foundation.audit_key])
             report = await verify(source, keys, public, lines, world.clock.now())
         return [(finding.code, finding.level) for finding in report.findings]
 

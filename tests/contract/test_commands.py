@@ -13,11 +13,12 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from chopmark.app.foundation import opened, tasks
 from chopmark.app.secrets import NotReady
 from chopmark.app.server import run_server
+from chopmark.app.services import opened
 from chopmark.app.settings import Settings, Smtp
-from chopmark.app.web import addresses_of, alarms
+from chopmark.app.web import addresses_of
+from chopmark.app.worker import alarms, tasks
 from chopmark.cli import audit, ca, check, clients, customers, database, locks
 from chopmark.cli.console import os_user
 from chopmark.cli.customers import import_customers
@@ -110,8 +111,8 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 
 
 async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    async with opened(settings) as house:
-        await alarms(house, "worker").failing("sequence", 7, "LedgerBroken")
+    async with opened(settings) as services:
+        await alarms(services, "worker").failing("sequence", 7, "LedgerBroken")
     assert await check.check_installation(settings) == 1
     assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
 
@@ -178,8 +179,8 @@ async def test_check_says_that_the_worker_does_not_believe_its_clock(
 ) -> None:
     await check.check_installation(settings)
     assert not_ready(capsys) == []
-    async with opened(settings) as house:
-        await house.installation.put(note_of(settings.node), "the clock was put forward by 1 day")
+    async with opened(settings) as services:
+        await services.foundation.installation.put(note_of(settings.node), "the clock was put forward by 1 day")
     assert await check.check_installation(settings) == 1
     assert "NOT READY: the worker of this node: the clock was put forward by 1 day" in capsys.readouterr().out
 
@@ -202,8 +203,8 @@ async def test_a_sheet_is_imported_wholly_or_not_at_all(
     report = sheet.with_name("report.csv")
     assert await import_customers(settings, broken, "amy", report) == 1
     assert "person_id" in report.read_text(encoding="utf-8")
-    async with opened(settings) as house:
-        assert await house.people.person(CustomerId("C20001")) is None
+    async with opened(settings) as services:
+        assert await services.identity.people.person(CustomerId("C20001")) is None
     assert await import_customers(settings, sheet, "amy", None) == 0
     assert "2 customers imported" in capsys.readouterr().out
 
@@ -217,8 +218,8 @@ async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
         capsys.readouterr()
         assert await customers.password_slip(settings, "C20001", "amy") == 0
         slips.append(capsys.readouterr().out.split("password  ")[1].split()[0])
-    async with opened(settings) as house:
-        door: SessionService = house.session_service
+    async with opened(settings) as services:
+        door: SessionService = services.identity.sessions
         opened_session = await door.sign_in("a123456789", Secret(slips[1]), "127.0.0.1", None)
         assert opened_session.session.customer == "C20001"
         with pytest.raises(Refused):
@@ -230,22 +231,26 @@ async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
 ) -> None:
     assert await clients.put_client(settings, "trading", "Trading program", "amy") == 0
     secret = capsys.readouterr().out.split("secret  ")[1].split()[0]
-    async with opened(settings) as house:
-        assert (await house.launches.authenticate("trading", Secret(secret), CustomerId("C1"))).id == "trading"
+    async with opened(settings) as services:
+        assert (
+            await services.identity.launches.authenticate("trading", Secret(secret), CustomerId("C1"))
+        ).id == "trading"
         with pytest.raises(Refused):
-            await house.launches.authenticate("trading", Secret(secret + "x"), CustomerId("C1"))
+            await services.identity.launches.authenticate("trading", Secret(secret + "x"), CustomerId("C1"))
     assert secret.encode() not in (settings.data / "chopmark.sqlite").read_bytes()
 
 
 async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(settings: Settings, sheet: Path) -> None:
     await import_customers(settings, sheet, "amy", None)
     customer, login = CustomerId("C20001"), frozenset({FactorClass.PASSWORD})
-    async with opened(settings) as house:
-        token = (await house.session_service.open(customer, login, None, "portal", None)).token.reveal()
+    async with opened(settings) as services:
+        token = (await services.identity.sessions.open(customer, login, None, "portal", None)).token.reveal()
     assert await customers.password_slip(settings, "C20001", "amy") == 0
-    async with opened(settings) as house:
-        assert await house.session_service.seen(token) is None
-        waiting = await house.works.claim((WorkKind.NOTICE,), 10, "test", house.clock.now(), 60)
+    async with opened(settings) as services:
+        assert await services.identity.sessions.seen(token) is None
+        waiting = await services.messaging.outbox.claim(
+            (WorkKind.NOTICE,), 10, "test", services.foundation.clock.now(), 60
+        )
     assert [(work.customer, work.facts["template"]) for work in waiting] == [(customer, "password_printed")]
 
 
@@ -256,8 +261,8 @@ async def test_an_approval_slip_is_printed_by_two_for_who_can_get_no_code(
     mailing = settings.model_copy(update={"smtp": Smtp(host="127.0.0.1", tls="none")})
     with pytest.raises(Refused, match="can carry codes"):
         await customers.approval_slip(mailing, "C20001", "amy", "bea", "passport", None)
-    async with opened(settings) as house:
-        await house.engine.run(_without_contacts, "C20001")
+    async with opened(settings) as services:
+        await services.foundation.engine.run(_without_contacts, "C20001")
     with pytest.raises(Refused, match="by one person and approved by another"):
         await customers.approval_slip(settings, "C20001", "amy", "AMY", "passport", None)
     capsys.readouterr()
@@ -269,8 +274,8 @@ async def test_an_approval_slip_is_printed_by_two_for_who_can_get_no_code(
     stored = (settings.data / "chopmark.sqlite").read_bytes()
     assert letters.encode() not in stored
     assert letters.replace("-", "").encode() not in stored
-    async with opened(settings) as house:
-        rows = await house.engine.read(_printed_slips)
+    async with opened(settings) as services:
+        rows = await services.foundation.engine.read(_printed_slips)
     assert [(json.loads(row["facts"])["os_user"], row["state"]) for row in rows] == [(os_user(), "live")]
 
 
@@ -299,14 +304,16 @@ async def test_a_client_is_limited_its_old_secret_ended_and_itself_disabled_by_c
     assert await clients.list_clients(settings) == 0
     assert "accounts F01*; purposes renew; factors password; 30 a minute" in capsys.readouterr().out
     assert await clients.end_previous_secret(settings, "trading", "amy") == 0
-    async with opened(settings) as house:
-        assert (await house.launches.authenticate("trading", secrets[1], CustomerId("C1"))).scope.per_minute == 30
+    async with opened(settings) as services:
+        assert (
+            await services.identity.launches.authenticate("trading", secrets[1], CustomerId("C1"))
+        ).scope.per_minute == 30
         with pytest.raises(Refused):
-            await house.launches.authenticate("trading", secrets[0], CustomerId("C1"))
+            await services.identity.launches.authenticate("trading", secrets[0], CustomerId("C1"))
     assert await clients.disable_client(settings, "trading", "amy") == 0
-    async with opened(settings) as house:
+    async with opened(settings) as services:
         with pytest.raises(Refused):
-            await house.launches.authenticate("trading", secrets[1], CustomerId("C1"))
+            await services.identity.launches.authenticate("trading", secrets[1], CustomerId("C1"))
     with pytest.raises(Refused):
         await clients.disable_client(settings, "trading", "no staff id")
 
@@ -324,8 +331,8 @@ async def test_a_hold_of_codes_is_shown_as_one_whatever_rows_it_stands_in(
     await import_customers(settings, sheet, "amy", None)
     assert await locks.show_holds(settings, "C20001") == 0
     assert "C20001 has no hold." in capsys.readouterr().out
-    async with opened(settings) as house:
-        await house.engine.run(_held, "C20001")
+    async with opened(settings) as services:
+        await services.foundation.engine.run(_held, "C20001")
     assert await locks.show_holds(settings, "C20001") == 0
     shown = [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
     assert shown == [
@@ -385,8 +392,8 @@ async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certific
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported, key = tmp_path / "audit.jsonl", tmp_path / "head.pem"
-    async with opened(settings) as house:
-        jobs = {task.name: task.job for task in tasks(house)}
+    async with opened(settings) as services:
+        jobs = {task.name: task.job for task in tasks(services)}
         for name in ("timestamp-key", "sequence", "anchor"):
             await jobs[name]()
     assert await audit.export_audit(settings, exported) == 0

@@ -51,8 +51,10 @@ async def test_a_second_code_a_day_after_the_first_approves_it(world: World, rea
     assert (await errand.confirm()).state is OrderState.ISSUED
     await errand.prove()
     await world.work()
-    standard = world.house.issuer.standard()
-    assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
+    standard = world.services.ca.issuer.standard()
+    assert (
+        await Checker(standard, CertificateRows(world.services.foundation.engine), 0).check(world.clock.now())
+    ).faults == ()
     assert (await world.audit()).findings == ()
     opened = [one for one in await world.records(Event.RA_ORDER_OPENED) if one["chain"] == errand.id]
     assert [json.loads(one["facts"])["checks"] for one in opened] == ["delay"]
@@ -63,7 +65,7 @@ async def test_no_code_is_sent_while_it_waits(world: World) -> None:
     await right(errand)
     for span in (timedelta(minutes=2), DAY - timedelta(minutes=2, seconds=1)):
         world.clock.at += span
-        assert (await refusal(errand.house.rekey.confirm(errand.caller, errand.id, "0" * 64))).code == "channel"
+        assert (await refusal(errand.services.ra.rekey.confirm(errand.caller, errand.id, "0" * 64))).code == "channel"
         refused = await refusal(errand.send())
         assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "channel")
     world.clock.later(seconds=1)
@@ -74,7 +76,7 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
     """The first code is right at 12:01 in Taipei on 31 March; another sign-in would not help before noon of 1 April."""
     errand = await begun(world)
     await right(errand)
-    counter = world.house.customer_queries
+    counter = world.services.ra.customer_queries
     snapshot = await counter.snapshot(errand.caller, errand.id)
     (why_not,) = [str(choice.why_not) for choice in counter.channels(snapshot) if choice.masked]
     assert why_not == "Your first code was right. From 2026-04-01 12:01 on a second one can be sent to you."
@@ -84,21 +86,21 @@ async def test_the_page_says_until_when_and_offers_no_other_sign_in(world: World
 async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None:
     """The order as it was read before the first code; then a row that says it was approved."""
     errand = await begun(world)
-    read_before = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
+    read_before = await errand.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     await right(errand)
     world.clock.later(minutes=2)
-    house = world.house
+    services = world.services
     stale = replace(errand.caller, opened=read_before)
-    assert (await refusal(house.rekey.challenge(stale, errand.id, Channel.MOBILE))).kind is Kind.STEP_REQUIRED
+    assert (await refusal(services.ra.rekey.challenge(stale, errand.id, Channel.MOBILE))).kind is Kind.STEP_REQUIRED
     await world.change("UPDATE orders SET state = 'coded', coded_at = announced_at WHERE id = :id", id=errand.id)
     order = await errand.stored()
-    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    acting, since = services.ra.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.audit_log.write(order_stream(errand.id), submit)
+    assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
 
 
 async def test_the_ca_demands_the_wait_from_the_records(world: World) -> None:
@@ -149,7 +151,7 @@ async def test_all_contacts_are_told_at_once_and_their_code_stops_it(world: Worl
     errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await right(errand)
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
+    stops = StopDesk(world.services.ra.context, StopRepository(world.services.foundation.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     world.clock.later(hours=24)
     assert (await refusal(errand.send())).code == "order_stopped"

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from chopmark.app.foundation import tasks
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Router
-from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict, WorkKind
 from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
@@ -27,6 +27,7 @@ class Gateway:
     faults: list[GatewayFault] = field(default_factory=list)
     channel: Channel = Channel.MOBILE
     name: str = "stub"
+    repeats: bool = True
     tried: list[Message] = field(default_factory=list)
     taken: list[Message] = field(default_factory=list)
 
@@ -43,15 +44,15 @@ class Gateway:
 
 
 def delivery(world: World, gateway: Gateway, holder: str = "one", more: tuple[Gateway, ...] = ()) -> Delivery:
-    house = world.house
+    services = world.services
     carrier = Carrier(Router([gateway, *more]), Sender("示範證券", "Demo Securities", "02-1234-5678"))
     return Delivery(
-        house.works,
-        DispatchRepository(house.engine),
-        house.verifier,
-        house.people,
+        services.messaging.outbox,
+        DispatchRepository(services.foundation.engine),
+        services.ra.verifier,
+        services.identity.people,
         carrier,
-        house.audit_log,
+        services.foundation.audit_log,
         world.clock,
         holder,
     )
@@ -95,9 +96,7 @@ async def test_the_code_that_is_sent_is_the_one_that_is_right(world: World) -> N
 async def test_f5_a_retry_after_a_fault_sends_the_same_code_under_the_same_id(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway(
-        [GatewayFault(FaultReason.TIMEOUT, retryable=True), GatewayFault(FaultReason.BUSY, retryable=True)]
-    )
+    gateway = Gateway([GatewayFault(FaultReason.TIMEOUT, Verdict.LATER), GatewayFault(FaultReason.BUSY, Verdict.LATER)])
     working = delivery(world, gateway)
     assert await working.once() == 1
     assert await working.once() == 0  # it waits
@@ -142,7 +141,7 @@ async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_i
     """Greylisting takes a mail after one to five minutes (RFC 6647 s.4.1); a code lives for five."""
     errand = await world.to_sent()
     await world.told()
-    greylisted = [GatewayFault(FaultReason.DEFERRED, retryable=True) for _ in range(99)]
+    greylisted = [GatewayFault(FaultReason.DEFERRED, Verdict.LATER) for _ in range(99)]
     gateway = Gateway(greylisted)
     tried = await tried_at(world, gateway, errand)
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182, 242, 270]
@@ -155,7 +154,7 @@ async def test_f6_retries_fit_the_codes_life_and_a_server_that_greylists_takes_i
 async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(world: World, reason: FaultReason) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway([GatewayFault(reason, retryable=True) for _ in range(99)])
+    gateway = Gateway([GatewayFault(reason, Verdict.LATER) for _ in range(99)])
     await tried_at(world, gateway, errand)
     (record,) = await world.records(Event.POST_MESSAGE_FAILED)
     assert json.loads(record["facts"])["code"] == f"failed:{reason.value}"
@@ -164,7 +163,7 @@ async def test_what_kept_a_code_from_being_sent_stands_in_the_audit_by_name(worl
 async def test_i15_a_contact_changed_meanwhile_gets_nothing_and_neither_does_the_old_one(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.services.ra.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     gateway = Gateway()
     await delivery(world, gateway).once()
     assert [m for m in gateway.tried if m.code is not None] == []
@@ -189,7 +188,7 @@ async def test_i14_a_replaced_code_is_not_sent_any_more(world: World) -> None:
 async def test_a_final_fault_ends_the_message_and_is_recorded(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    gateway = Gateway([GatewayFault(FaultReason.DESTINATION, retryable=False)])
+    gateway = Gateway([GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)])
     await delivery(world, gateway).once()
     world.clock.later(minutes=1)
     assert await delivery(world, gateway).once() == 0
@@ -253,7 +252,7 @@ async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_loo
 
 
 async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(world: World) -> None:
-    names = [task.name for task in tasks(world.house) if task.name.startswith("deliver-")]
+    names = [task.name for task in tasks(world.services) if task.name.startswith("deliver-")]
     assert names == ["deliver-0", "deliver-1", "deliver-2"]
     await world.to_sent()
     await world.told()
@@ -264,7 +263,7 @@ async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(worl
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    works, kinds = world.house.works, (WorkKind.CODE,)
+    works, kinds = world.services.messaging.outbox, (WorkKind.CODE,)
     (mine,) = await works.claim(kinds, 10, "slow", world.clock.now(), 60)
     assert await works.claim(kinds, 10, "quick", world.clock.now(), 60) == []
     world.clock.later(seconds=60)
@@ -280,7 +279,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None
 async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_code(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.house.works.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
+    await world.services.messaging.outbox.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 0
     world.clock.later(seconds=60)

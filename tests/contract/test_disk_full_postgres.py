@@ -64,7 +64,7 @@ def fill(disk: Path) -> Path:
 async def until_refused(errand: Errand) -> Refusal:
     """Write until the pages that were there already are full."""
     for _ in range(MOST):
-        answer = await outcome(errand.house.enrolment.nonce(errand.caller, errand.id))
+        answer = await outcome(errand.services.ra.enrolment.nonce(errand.caller, errand.id))
         if isinstance(answer, Refusal):
             return answer
     raise AssertionError("the disk is never full")
@@ -77,21 +77,21 @@ async def test_f16_without_room_nothing_is_signed_and_with_room_the_order_goes_o
     der = world.held[BEN].holding.der
     errand = await world.to_review(ANN)
     busy = await world.open("C6")
-    await world.house.close()
+    await world.services.close()
     await moved(postgres_cluster, postgres.name_in(world.url), disk)
     again = await world.node(2)
     ann, filler = (Errand(again, one.caller, one.id, one.key, None) for one in (errand, busy))
     ballast = fill(disk)
     assert (await until_refused(filler)).kind is Kind.UNAVAILABLE
     terms = await ann.terms()
-    refused = await outcome(again.house.rekey.confirm(ann.caller, ann.id, terms))
+    refused = await outcome(again.services.ra.rekey.confirm(ann.caller, ann.id, terms))
     assert isinstance(refused, Refusal)
     assert refused.kind is Kind.UNAVAILABLE
     assert await again.count("certificates") == 1
     assert (await status(again, der)).name == "GOOD"
     ballast.unlink()
     again.clock.later(seconds=30)
-    await outcome(again.house.rekey.confirm(ann.caller, ann.id, terms))
+    await outcome(again.services.ra.rekey.confirm(ann.caller, ann.id, terms))
     await again.once("resume")
     assert await ann.state() is OrderState.ISSUED
     assert await again.count("certificates", "state = 'issued'") == 2

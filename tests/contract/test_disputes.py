@@ -15,18 +15,18 @@ MOBILE, EMAIL = Channel.MOBILE, Channel.EMAIL
 
 
 async def dispute(errand: Errand, channel: Channel) -> Refusal | None:
-    made = await outcome(errand.house.enrolment.dispute(errand.caller, errand.id, channel))
+    made = await outcome(errand.services.ra.enrolment.dispute(errand.caller, errand.id, channel))
     return made if isinstance(made, Refusal) else None
 
 
 async def stopped(world: World, customer: str = ANN) -> set[Channel]:
-    contacts = await world.house.people.contacts(CustomerId(customer))
+    contacts = await world.services.identity.people.contacts(CustomerId(customer))
     return {channel for channel, contact in contacts.items() if contact.disputed}
 
 
 async def confirm(world: World, day: str, customer: str = ANN) -> None:
     """The firm's sheet as before, with the day on which the contacts were confirmed."""
-    assert (await world.house.customer_import.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
+    assert (await world.services.ra.customer_import.add([{**ROWS[customer], "verified_on": day}], "alice")).faults == ()
 
 
 async def test_a_dispute_ends_the_order_and_the_other_contact_is_told(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_both_contacts_are_never_stopped_not_even_on_different_days(world:
         assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "last_contact")
         assert await errand.state() is OrderState.BOUND
         await errand.send(EMAIL)
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     assert await stopped(world) == {MOBILE}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chopmark.app.foundation import tasks
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditKey, AuditKeys, AuditRecord, order_stream
@@ -130,7 +130,7 @@ async def _written(world: World, made: list[AuditRecord]) -> None:
             columns = ("chain", "version", "previous", "at", "event", "facts", "kid", "mac")
             yield query(sql, **{name: getattr(row, name) for name in columns})
 
-    await world.house.engine.run(script)
+    await world.services.foundation.engine.run(script)
 
 
 # a step skipped -------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ async def test_an_approval_that_was_too_old_is_missed_though_the_row_says_that_i
 
 async def test_a_cancelled_order_does_not_come_back(world: World) -> None:
     errand = await world.to_review(ANN)
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     await world.change("UPDATE orders SET state = 'checked', ended = NULL")
     assert (await refusal(errand.confirm())).code == "distrusted"
     await nothing_came_of(world, errand.id, "went_on")
@@ -281,7 +281,7 @@ async def test_orders_that_never_end_keep_the_others_waiting_for_one_turn_only(w
         other = {"id": f"0{number:025}", "profile": f"p{number}", "customer": BEN}
         await world.change(sql, **{**row, **other, "expires_at": 0})
     await world.change("UPDATE contacts SET channel = 'pigeon' WHERE customer = :ben AND channel = 'email'", ben=BEN)
-    (resume,) = [task.job for task in tasks(world.house) if task.name == "resume"]
+    (resume,) = [task.job for task in tasks(world.services) if task.name == "resume"]
     world.clock.later(seconds=21)
     with pytest.raises(ValueError, match="pigeon"):
         await resume()
@@ -293,10 +293,10 @@ async def test_orders_that_never_end_keep_the_others_waiting_for_one_turn_only(w
 async def test_a_flood_of_bad_orders_fills_no_audit(world: World) -> None:
     issuances = [IssuanceRequest(OrderId(f"{number:026}"), "investor", b"", {}) for number in range(70)]
     for one in issuances:
-        assert isinstance(await world.house.issuer.issue(one), Refusal)
+        assert isinstance(await world.services.ca.issuer.issue(one), Refusal)
     assert len(await world.records(Event.CA_ORDER_DISTRUSTED)) == 60
     world.clock.later(hours=1)
-    assert isinstance(await world.house.issuer.issue(issuances[0]), Refusal)
+    assert isinstance(await world.services.ca.issuer.issue(issuances[0]), Refusal)
     assert len(await world.records(Event.CA_ORDER_DISTRUSTED)) == 61
 
 
@@ -309,9 +309,11 @@ async def test_a_late_receipt_of_the_code_does_not_void_the_order(world: World) 
     await errand.submit()
 
     async def receipt(builder: RecordBuilder) -> None:
-        await world.house.context.orders.note(builder.record(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile"))
+        await world.services.ra.context.orders.note(
+            builder.record(Event.POST_MESSAGE_SENT, gateway="slow", channel="mobile")
+        )
 
-    await world.house.audit_log.write(order_stream(errand.id), receipt)
+    await world.services.foundation.audit_log.write(order_stream(errand.id), receipt)
     await resumed(world)
     assert await errand.state() is OrderState.ISSUED
 
@@ -343,13 +345,13 @@ async def test_a_company_and_a_renewal_are_certified_by_their_records(world: Wor
 async def test_a_record_that_the_key_of_the_house_sealed_is_trusted_and_one_of_another_key_is_not(
     world: World,
 ) -> None:
-    house, key = world.house, ClientKey.generate()
+    services, key = world.services, ClientKey.generate()
     spki = spki_of(key)
-    issuance = await on_record(house, IssuanceRequest(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
+    issuance = await on_record(services, IssuanceRequest(OrderId("ORDER"), "investor", spki, {"customer": ANN}))
     keys = AuditKeys([AuditKey("audit-2", b"x" * 32)])
-    strange = ApprovalTerms(keys, house.policy.approval_life, house.policy.replace_delay)
+    strange = ApprovalTerms(keys, services.foundation.policy.approval_life, services.foundation.policy.replace_delay)
     assert judge(issuance.order, issuance.records, strange) is Distrust.SEAL
-    assert isinstance(await house.issuer.issue(issuance), Certified)
+    assert isinstance(await services.ca.issuer.issue(issuance), Certified)
 
 
 def spki_of(key: ClientKey) -> bytes:
@@ -363,14 +365,19 @@ def spki_of(key: ClientKey) -> bytes:
 
 async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
     """Its record names the terms and the policy, and nothing else."""
-    context, order, terms, now = world.house.context, await errand.order(), await errand.terms(), world.clock.now()
+    context, order, terms, now = (
+        world.services.ra.context,
+        await errand.order(),
+        await errand.terms(),
+        world.clock.now(),
+    )
     acting = context.acting(errand.caller, order)
 
     async def attempt(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
         return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, record)
 
-    assert await world.house.audit_log.write(order_stream(order.id), attempt)
+    assert await world.services.foundation.audit_log.write(order_stream(order.id), attempt)
 
 
 async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
@@ -389,7 +396,7 @@ async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
         await world.change(sql, facts=facts, id=one.id)
     for listing in (database.upgrade, check.check_installation):
         capsys.readouterr()
-        await listing(world.house.settings)
+        await listing(world.services.foundation.settings)
         said = capsys.readouterr().out
         for order, state in ((errand.id, "submitted"), (pending.id, "pending"), (company.id, "bound")):
             assert f"order {order} ({state}) was begun by an earlier release" in said

@@ -43,8 +43,8 @@ async def superseded(world: World) -> list[Serial]:
 
 
 def endings(world: World, telling: Telling, holder: str = "one") -> Endings:
-    house = world.house
-    return Endings(house.works, cast("Revocation", telling), house.suspension, world.clock, holder)
+    services = world.services
+    return Endings(services.messaging.outbox, cast("Revocation", telling), services.ra.suspension, world.clock, holder)
 
 
 async def open_rows(world: World) -> list[str]:
@@ -65,7 +65,7 @@ async def test_all_that_waits_is_told_and_marked(world: World) -> None:
 )
 async def test_one_that_fails_is_told_again_later_and_those_before_it_are_not(world: World, failure: Exception) -> None:
     old = await superseded(world)
-    telling = Telling(world.house.revocation, old[2], failure)
+    telling = Telling(world.services.ra.revocation, old[2], failure)
     failed = False
     try:
         await endings(world, telling).once()
@@ -82,12 +82,12 @@ async def test_one_that_fails_is_told_again_later_and_those_before_it_are_not(wo
 
 
 async def claimed(world: World, holder: str) -> list[Work]:
-    return await world.house.works.claim((WorkKind.REVOKE,), 10, holder, world.clock.now(), 2)
+    return await world.services.messaging.outbox.claim((WorkKind.REVOKE,), 10, holder, world.clock.now(), 2)
 
 
 async def test_who_lost_the_lease_marks_nothing(world: World) -> None:
     await superseded(world)
-    works, mine = world.house.works, await claimed(world, "slow")
+    works, mine = world.services.messaging.outbox, await claimed(world, "slow")
     assert len(mine) == 3
     world.clock.later(seconds=3)
     theirs = await claimed(world, "quick")

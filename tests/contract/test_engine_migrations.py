@@ -6,6 +6,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from chopmark.store import db
+from chopmark.store.current import make_current
 from chopmark.store.engine import opening
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
@@ -40,7 +41,7 @@ async def test_an_empty_database_becomes_this_releases(engine_url):
 async def test_a_start_compares_the_schema_with_the_last_revision(engine_url):
     assert db.head() == opening.RELEASE
     assert not await opening.is_current(engine_url)
-    await opening.make_current(engine_url)
+    await make_current(engine_url)
     assert await opening.is_current(engine_url)
 
 

@@ -13,7 +13,7 @@ from chopmark.identity.password import PasswordGate
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.identity.sessions import Marks, Opened, SessionService
 from chopmark.store.repositories.identity.customers import CustomerRepository, SessionRepository
-from chopmark.store.repositories.limits import RateLimitRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -96,10 +96,19 @@ class Site:
 
 def door_of(world: World, gate: PasswordGate) -> SessionService:
     """The house's door with another gate."""
-    house, known = world.house, KnownBrowsers(SECRET, world.clock, world.dice)
-    records, sessions = CustomerRepository(house.engine), SessionRepository(house.engine)
-    rate_limits, marks = RateLimitRepository(house.engine), Marks(gate, known)
-    return SessionService(house.people, records, sessions, rate_limits, marks, house.audit_log, world.clock, world.dice)
+    services, known = world.services, KnownBrowsers(SECRET, world.clock, world.dice)
+    records, sessions = CustomerRepository(services.foundation.engine), SessionRepository(services.foundation.engine)
+    rate_limits, marks = RateLimitRepository(services.foundation.engine), Marks(gate, known)
+    return SessionService(
+        services.identity.people,
+        records,
+        sessions,
+        rate_limits,
+        marks,
+        services.foundation.audit_log,
+        world.clock,
+        world.dice,
+    )
 
 
 async def site_of(world: World) -> Site:
@@ -279,7 +288,7 @@ async def test_another_customers_cookie_a_forged_one_an_old_one_and_nonsense_are
     mine, bens = await site.known(), await site.known(BEN)
     version, issued, nonce, mac = mine.split(".")
     foreign = KnownBrowsers(bytes(32), world.clock, world.dice)
-    bound = (await CustomerRepository(world.house.engine).binding(WHO)).bound_at
+    bound = (await CustomerRepository(world.services.foundation.engine).binding(WHO)).bound_at
     forged = [
         bens,
         foreign.token(WHO, bound).reveal(),

@@ -19,14 +19,14 @@ REPEAT = Repeat("key-1", "POST:/api/v1/orders", b"x" * 32)
 
 
 async def assert_recorded(errand: Errand, given: OrderSnapshot) -> None:
-    found = await errand.house.context.reread(errand.caller, errand.id)
+    found = await errand.services.ra.context.reread(errand.caller, errand.id)
     assert replace(given, tips=()) == replace(found, tips=())
 
 
 async def bind(errand: Errand) -> OrderSnapshot:
     renewal = (await errand.order()).operation is Operation.REKEY
     proof = errand.proof(await errand.nonce()) if renewal else None
-    return await errand.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
+    return await errand.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
 
 
 @pytest.mark.parametrize("operation", [Operation.ENROL, Operation.REKEY, Operation.REPLACE], ids=str)
@@ -35,7 +35,7 @@ async def test_each_step_gives_back_the_file_that_is_on_record(world: World, ope
         await world.to_active(ANN)
         world.clock.later(days=340)
     errand = await world.open(ANN, operation, Reason.LOST if operation is Operation.REPLACE else None)
-    rekey, mine = errand.house.rekey, (errand.caller, errand.id)
+    rekey, mine = errand.services.ra.rekey, (errand.caller, errand.id)
     await assert_recorded(errand, await bind(errand))
     await assert_recorded(errand, await bind(errand))
     await assert_recorded(errand, await rekey.challenge(*mine, Channel.MOBILE))
@@ -56,13 +56,13 @@ async def test_each_step_gives_back_the_file_that_is_on_record(world: World, ope
 async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and_when_it_was_open(world: World) -> None:
     caller = world.caller(ANN)
     for _ in range(2):
-        given = await world.house.enrolment.start(caller, Operation.ENROL, ACCOUNT, KeyHome.FILE)
-        found = await world.house.context.reread(caller, given.order.id)
+        given = await world.services.ra.enrolment.start(caller, Operation.ENROL, ACCOUNT, KeyHome.FILE)
+        found = await world.services.ra.context.reread(caller, given.order.id)
         assert replace(given, tips=()) == replace(found, tips=())
 
 
 async def session(world: World, customer: str) -> bytes:
-    opened = await world.house.session_service.open(
+    opened = await world.services.identity.sessions.open(
         world.caller(customer).customer, PASSWORD_LOGIN, None, "launch", None
     )
     return digest(opened.token.reveal())
@@ -72,7 +72,7 @@ async def enter(
     world: World, who: bytes, order: OrderId | None, repeat: Repeat | None = None
 ) -> SessionSnapshot | None:
     now = world.clock.now()
-    return await world.house.context.snapshots.enter(who, order, repeat, now, now - IDLE)
+    return await world.services.ra.context.snapshots.enter(who, order, repeat, now, now - IDLE)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -81,7 +81,7 @@ async def test_whoever_enters_has_the_file_of_their_order(world: World, repeat: 
     found = await enter(world, await session(world, ANN), errand.id, repeat)
     assert found is not None
     assert (found.session.customer, found.begun) == (ANN, repeat is not None)
-    assert found.snapshot == await world.house.context.snapshots.order(errand.caller.customer, errand.id)
+    assert found.snapshot == await world.services.ra.context.snapshots.order(errand.caller.customer, errand.id)
 
 
 @pytest.mark.parametrize("repeat", [None, REPEAT], ids=["read", "change"])
@@ -90,7 +90,7 @@ async def test_whoever_enters_without_an_order_has_their_own_file(world: World, 
     found = await enter(world, await session(world, ANN), None, repeat)
     assert found is not None
     assert isinstance(found.snapshot, CustomerSnapshot)
-    assert found.snapshot == await world.house.context.snapshots.customer(world.caller(ANN).customer)
+    assert found.snapshot == await world.services.ra.context.snapshots.customer(world.caller(ANN).customer)
 
 
 async def test_nobody_enters_with_the_file_of_another_customers_order(world: World) -> None:
@@ -122,11 +122,11 @@ async def test_i42_an_idempotency_key_is_taken_once_at_the_door(world: World) ->
 
 
 async def test_answers_are_stored_together_and_found_by_the_next_node(world: World) -> None:
-    ledger, now = world.house.idempotency, world.clock.now()
+    ledger, now = world.services.ra.idempotency, world.clock.now()
     for number in range(50):
         assert await ledger.begin("scope", f"key-{number}", b"x", now) is None
         ledger.finish("scope", f"key-{number}", Answer(200, f'"{number}"'))
     await ledger.stored()
-    second = (await world.node(2)).house.idempotency
+    second = (await world.node(2)).services.ra.idempotency
     for number in range(50):
         assert await second.begin("scope", f"key-{number}", b"x", now) == Answer(200, f'"{number}"')

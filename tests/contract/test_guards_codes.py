@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog
@@ -28,16 +28,16 @@ world = world_fixture()
 
 def verifier(world: World, keys: OtpKeys) -> Verifier:
     """A node with other code keys."""
-    house = world.house
-    audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
-    return Verifier(house.challenges, keys, house.portal, audit_log, world.clock, world.dice)
+    services = world.services
+    audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+    return Verifier(services.ra.challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
 
 
 async def given(errand: Errand, sent: Challenge, code: str, by: Verifier | None = None) -> object:
     """Type a code for a challenge as it was read, however long ago."""
-    house = errand.house
-    acting = house.context.acting(errand.caller, await errand.stored())
-    return await outcome((by or house.verifier).answer(sent, code, acting, house.rekey.rules))
+    services = errand.services
+    acting = services.ra.context.acting(errand.caller, await errand.stored())
+    return await outcome((by or services.ra.verifier).answer(sent, code, acting, services.ra.rekey.rules))
 
 
 async def spent(world: World) -> tuple[object, ...]:
@@ -63,15 +63,15 @@ async def test_a_code_sent_before_a_rotation_of_the_key_is_right_after_it_and_ne
 ) -> None:
     before, after = await world.to_sent(), await world.to_key(BEN)
     code = await before.code()
-    was = world.house.settings.otp_key
+    was = world.services.foundation.settings.otp_key
     changed = {"otp_key": "5a" * 32, "otp_key_previous": was.get_secret_value(), "node": 2}
-    house = await build(
-        Settings.model_validate({**world.house.settings.model_dump(), **changed}), world.clock, world.dice
+    services = await build(
+        Settings.model_validate({**world.services.foundation.settings.model_dump(), **changed}), world.clock, world.dice
     )
-    world.nodes.append(house)
-    answered = (await house.rekey.answer(before.caller, before.id, code)).order
+    world.nodes.append(services)
+    answered = (await services.ra.rekey.answer(before.caller, before.id, code)).order
     assert answered.state is OrderState.CODE_VERIFIED
-    await house.rekey.challenge(after.caller, after.id, Channel.MOBILE)
+    await services.ra.rekey.challenge(after.caller, after.id, Channel.MOBILE)
     (old, new) = await world.rows("SELECT kid FROM challenges ORDER BY customer")
     assert old["kid"] != new["kid"]
     assert new["kid"] == OtpKey.named(bytes.fromhex("5a" * 32)).kid
@@ -87,7 +87,7 @@ async def rebound(errand: Errand) -> None:
 
 
 async def cancelled(errand: Errand) -> None:
-    await errand.house.enrolment.cancel(errand.caller, errand.id)
+    await errand.services.ra.enrolment.cancel(errand.caller, errand.id)
 
 
 async def used(errand: Errand) -> None:
@@ -153,16 +153,16 @@ async def test_a_hold_that_begins_a_minute_before_the_day_is_over_binds_a_minute
     assert (await refusal(living.answer(right))).kind is Kind.LOCKED
     assert await living.state() is OrderState.BOUND
     assert (await refusal(living.send())).kind is Kind.LOCKED
-    assert await world.house.holds.held(CustomerId(ANN)) == {"code": "held"}
+    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"code": "held"}
 
 
 async def test_of_many_guesses_at_once_after_98_failures_ever_two_are_compared(world: World) -> None:
     errand = await world.to_sent()
     await failures(world, ANN, in_window=0, ever=98)
-    nodes, count = verifiers(world, world.house.challenges)
+    nodes, count = verifiers(world, world.services.ra.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.house.holds.held(errand.caller.customer) == {"code": "disabled"}
+    assert await world.services.ra.holds.held(errand.caller.customer) == {"code": "disabled"}
     (row,) = await world.rows("SELECT ever FROM failures WHERE factor = 'code'")
     assert row["ever"] == 100
 
@@ -194,17 +194,17 @@ async def test_after_a_hundred_failures_and_a_release_codes_are_as_good_as_new(w
     errand = await world.to_sent()
     await failures(world, ANN, in_window=0, ever=99)
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
-    assert await world.house.holds.held(CustomerId(ANN)) == {"code": "disabled"}
-    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"code": "disabled"}
+    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
     world.clock.later(minutes=2)
     again = await world.to_sent()
     assert (await refusal(again.answer(await again.wrong_code()))).kind is Kind.WRONG_CODE
     assert (await again.answer(await again.code())).state is OrderState.CODE_VERIFIED
-    assert await world.house.holds.held(CustomerId(ANN)) == {}
+    assert await world.services.ra.holds.held(CustomerId(ANN)) == {}
 
 
 async def test_the_code_to_a_contact_that_was_changed_is_the_one_that_is_right(world: World) -> None:
-    await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
+    await world.services.ra.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")
     world.clock.later(days=7)
     errand = await world.to_sent()
     assert (await errand.challenge()).contact_version == 2
@@ -263,7 +263,7 @@ async def sends(world: World, customer: str, channel: Channel, wanted: int) -> R
         refused = await outcome(errand.send(channel))
         if not isinstance(refused, Refusal):
             await errand.answer(await errand.code())
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         if isinstance(refused, Refusal):
             return refused
         world.clock.later(seconds=60)
@@ -296,7 +296,7 @@ async def test_the_budget_of_a_day_is_the_customers_over_both_channels(world: Wo
 
 async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: World) -> None:
     other = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.customer_import.add([other], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([other], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert await sends(world, DAN, Channel.MOBILE, 5) is None
     world.clock.later(minutes=56)
@@ -311,7 +311,7 @@ async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: Worl
 async def test_a_release_gives_the_customers_own_sends_back_and_nobody_elses(world: World) -> None:
     for customer in (ANN, BEN):
         assert await sends(world, customer, Channel.MOBILE, 5) is None
-    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
     world.clock.later(milliseconds=1)
     assert await sends(world, ANN, Channel.MOBILE, 1) is None
     refused = await sends(world, BEN, Channel.MOBILE, 1)

@@ -29,7 +29,7 @@ async def test_a_certificate_that_was_given_up_between_its_signature_and_its_rec
         assert await world.once("resume") == 1
 
     turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
-    order = (await stopped.house.rekey.confirm(stopped.caller, stopped.id, terms)).order
+    order = (await stopped.services.ra.rekey.confirm(stopped.caller, stopped.id, terms)).order
     assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     (lost,) = await world.rows("SELECT serial, der FROM certificates WHERE state = 'orphaned'")
     assert lost["der"] is None
@@ -49,15 +49,15 @@ async def test_the_ca_itself_hands_out_no_certificate_whose_serial_was_given_up_
 
     async def meanwhile() -> None:
         world.clock.later(seconds=21)
-        made.append(await world.house.issuer.resume(issuance))
+        made.append(await world.services.ca.issuer.resume(issuance))
 
     turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
-    answered = await stopped.house.issuer.issue(issuance)
+    answered = await stopped.services.ca.issuer.issue(issuance)
     assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     assert isinstance(answered, Pending)
     (standing,) = made
     assert isinstance(standing, Certified)
-    again = await stopped.house.issuer.issue(issuance)
+    again = await stopped.services.ca.issuer.issue(issuance)
     assert isinstance(again, Certified)
     assert again.serial == standing.serial
 
@@ -77,10 +77,10 @@ async def test_a_signature_that_comes_after_its_serial_was_given_up_is_not_recor
         world.clock.later(seconds=21)
         dying.before(Event.CA_CERTIFICATE_RESERVED, die)
         with pytest.raises(Died):
-            await second.house.issuer.resume(issuance)
+            await second.services.ca.issuer.resume(issuance)
 
     turnstile.before(Event.CA_CERTIFICATE_ISSUED, meanwhile)
-    assert isinstance(await first.house.issuer.issue(issuance), Pending)
+    assert isinstance(await first.services.ca.issuer.issue(issuance), Pending)
     assert turnstile.passed == [Event.CA_CERTIFICATE_ISSUED]
     (row,) = await world.rows("SELECT serial, state, der FROM certificates")
     assert (row["state"], row["der"]) == ("orphaned", None)
@@ -91,14 +91,14 @@ async def test_a_certificate_that_was_revoked_is_never_given_as_issued(world: Wo
     errand = await world.to_review()
     await errand.submit()
     issuance = await errand.issuance()
-    made = await world.house.issuer.issue(issuance)
+    made = await world.services.ca.issuer.issue(issuance)
     assert isinstance(made, Certified)
-    await world.house.issuer.revoke(made.serial, "key_compromise")
-    for again in (world.house.issuer.issue(issuance), world.house.issuer.resume(issuance)):
+    await world.services.ca.issuer.revoke(made.serial, "key_compromise")
+    for again in (world.services.ca.issuer.issue(issuance), world.services.ca.issuer.resume(issuance)):
         answer = await again
         assert isinstance(answer, Refusal)
         assert (answer.kind, answer.code) == (Kind.CONFLICT, "revoked")
-    await outcome(world.house.rekey.resume(errand.id))
+    await outcome(world.services.ra.rekey.resume(errand.id))
     stored = await errand.stored()
     assert (stored.state, stored.ended) == (OrderState.REFUSED, "revoked")
     assert await world.count("holdings") == 0
@@ -158,11 +158,11 @@ async def test_a_certificate_of_another_key_than_the_orders_is_taken_from_no_ca(
     theirs = await world.holding(ben)
     wrong = Certified(theirs.serial, theirs.der, theirs.chain, theirs.spki_sha256, theirs.not_before, theirs.not_after)
     errand = await world.to_review(ANN)
-    other = replace(errand, world=world.with_issuer(Swapping(world.house.issuer, wrong)))
+    other = replace(errand, world=world.with_issuer(Swapping(world.services.ca.issuer, wrong)))
     with pytest.raises(ValueError, match="another key"):
         await other.confirm()
     with pytest.raises(ValueError, match="another key"):
-        await other.house.rekey.resume(errand.id)
+        await other.services.ra.rekey.resume(errand.id)
     assert await errand.state() is OrderState.SUBMITTED
     assert await world.count("holdings", "customer = :ann", ann=ANN) == 0
 
@@ -171,14 +171,14 @@ async def test_a_release_that_met_a_revocation_on_its_way_brings_nothing_back(wo
     """The CA looks before it writes; what counts is the guard of the writing."""
     await world.to_active(ANN)
     serial = world.held[ANN].holding.serial
-    await world.house.issuer.hold(serial)
+    await world.services.ca.issuer.hold(serial)
     stopped, turnstile = await at_barrier(await world.open(BEN))
 
     async def meanwhile() -> None:
-        await world.house.issuer.revoke(serial, "key_compromise")
+        await world.services.ca.issuer.revoke(serial, "key_compromise")
 
     turnstile.before(Event.CA_CERTIFICATE_RELEASED, meanwhile)
-    await stopped.house.issuer.release(serial)
+    await stopped.services.ca.issuer.release(serial)
     assert turnstile.passed == [Event.CA_CERTIFICATE_RELEASED]
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
 
@@ -189,9 +189,9 @@ async def test_a_revocation_that_met_another_on_its_way_leaves_the_first_ones_re
     stopped, turnstile = await at_barrier(await world.open(BEN))
 
     async def meanwhile() -> None:
-        await world.house.issuer.revoke(serial, "key_compromise")
+        await world.services.ca.issuer.revoke(serial, "key_compromise")
 
     turnstile.before(Event.CA_CERTIFICATE_REVOKED, meanwhile)
-    await stopped.house.issuer.revoke(serial, "superseded")
+    await stopped.services.ca.issuer.revoke(serial, "superseded")
     assert turnstile.passed == [Event.CA_CERTIFICATE_REVOKED]
     assert await world.ca_state(serial) == ("revoked", "key_compromise")

@@ -107,7 +107,7 @@ async def test_no_step_of_one_customer_touches_a_row_of_another_who_stands_at_th
         return None
 
     async def cancel(errand: Errand) -> object:
-        return await world.house.enrolment.cancel(errand.caller, errand.id)
+        return await world.services.ra.enrolment.cancel(errand.caller, errand.id)
 
     way = (Errand.bind, Errand.send, wrong, rebind, Errand.send, right, Errand.birth_date, Errand.confirm, Errand.prove)
     for step in (*way, for_revocation, Errand.send, right, Errand.revoke, again, Errand.bind, cancel):
@@ -131,7 +131,7 @@ async def test_a_certificate_that_was_ended_before_its_proof_never_becomes_activ
     serial = (await world.holding(errand)).serial
     evidence = await errand.install_proof()
     await world.change("UPDATE holdings SET state = :state WHERE serial = :serial", state=state, serial=serial)
-    made = await outcome(world.house.rekey.prove(errand.caller, errand.id, evidence))
+    made = await outcome(world.services.ra.rekey.prove(errand.caller, errand.id, evidence))
     assert isinstance(made, Refusal)
     assert (await world.holding_of(serial)).state is CertificateState(state)
     assert await errand.state() is OrderState.ISSUED
@@ -141,7 +141,7 @@ def stating(errand: Errand, nonce: bytes, certificate: bytes, purpose: str, spki
     """What the key of a certificate is to say for an order; `certificate` is the one that is named."""
     return Statement(
         label=proof.LABEL,
-        portal=errand.house.portal,
+        portal=errand.services.foundation.portal,
         order=errand.id,
         nonce=nonce,
         new_spki_sha256=spki,
@@ -161,7 +161,7 @@ async def test_a_renewal_whose_signed_statement_names_another_certificate_is_ref
     for named, right in ((other, False), (mine.holding.der, True)):
         statement = stating(errand, await errand.nonce(), named, "rekey", errand.key.spki_sha256)
         signed = proof.build(statement, mine.key._key, mine.holding.der)
-        made = await outcome(world.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), signed))
+        made = await outcome(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), signed))
         assert isinstance(made, Refusal) is not right
         if isinstance(made, Refusal):
             assert (made.kind, made.code) == (Kind.BAD_PROOF, "certificate")
@@ -174,7 +174,7 @@ async def test_an_installation_whose_signed_statement_names_another_certificate_
     spki = bytes.fromhex(holding.spki_sha256)
     statement = stating(errand, await errand.nonce(), other, "install", spki)
     signed = proof.build(statement, errand.key._key, holding.der)
-    refused = await refusal(world.house.rekey.prove(errand.caller, errand.id, signed))
+    refused = await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, signed))
     assert (refused.kind, refused.code) == (Kind.BAD_PROOF, "certificate")
     assert await errand.state() is OrderState.ISSUED
 
@@ -193,10 +193,10 @@ async def test_a_revocation_is_confirmed_by_its_own_terms_only(world: World) -> 
     other = await (await world.to_review(BEN)).terms()
     assert other != terms
     for wrong in ("", other, terms.upper(), terms[:-1]):
-        refused = await refusal(world.house.revocation.confirm(errand.caller, errand.id, wrong))
+        refused = await refusal(world.services.ra.revocation.confirm(errand.caller, errand.id, wrong))
         assert (refused.kind, refused.field) == (Kind.CONFLICT, "consent")
     assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
-    assert (await world.house.revocation.confirm(errand.caller, errand.id, terms)).state is OrderState.DONE
+    assert (await world.services.ra.revocation.confirm(errand.caller, errand.id, terms)).state is OrderState.DONE
 
 
 async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> None:
@@ -204,8 +204,8 @@ async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> N
     await world.to_active(ANN)
     world.clock.later(days=340)
     errand = await world.to_review(ANN, Operation.REKEY)
-    await world.house.revocation.end_renewals(CustomerId(ANN), world.held[BEN].holding.serial)
-    await world.house.revocation.end_renewals(CustomerId(BEN), world.held[ANN].holding.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[BEN].holding.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(BEN), world.held[ANN].holding.serial)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -213,7 +213,7 @@ async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> N
 async def test_the_end_of_a_certificate_ends_no_replacement_of_it(world: World) -> None:
     await world.to_active()
     errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
-    await world.house.revocation.end_renewals(CustomerId(ANN), world.held[ANN].holding.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[ANN].holding.serial)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 

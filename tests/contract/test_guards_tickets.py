@@ -20,9 +20,9 @@ async def test_a_ticket_that_was_taken_is_confirmed_within_five_minutes(
 ) -> None:
     client, _ = await client_of(world)
     secret = await ticket(world, client)
-    await world.house.launches.take(secret, "visitor")
+    await world.services.identity.launches.take(secret, "visitor")
     world.clock.at += timedelta(minutes=5) - timedelta(milliseconds=late_ms)
-    made = await outcome(world.house.launches.confirm(secret, "visitor", None))
+    made = await outcome(world.services.identity.launches.confirm(secret, "visitor", None))
     assert isinstance(made, Refusal) is not opened
     assert await world.count("sessions") == int(opened)
 
@@ -31,16 +31,16 @@ async def test_a_ticket_that_was_not_taken_is_not_confirmed(world: World) -> Non
     client, _ = await client_of(world)
     secret = await ticket(world, client)
     for visitor in ("visitor", ""):
-        assert (await refusal(world.house.launches.confirm(secret, visitor, None))).kind is Kind.FORBIDDEN
+        assert (await refusal(world.services.identity.launches.confirm(secret, visitor, None))).kind is Kind.FORBIDDEN
     assert await world.count("sessions") == 0
 
 
 async def test_a_ticket_of_a_clock_ahead_that_was_taken_by_it_is_not_confirmed(world: World) -> None:
     client, _ = await client_of(world)
     secret, began = await ticket(world, client), world.clock.at
-    await world.house.launches.take(secret, "visitor")
+    await world.services.identity.launches.take(secret, "visitor")
     world.clock.at = began - timedelta(hours=1)
-    assert (await refusal(world.house.launches.confirm(secret, "visitor", None))).kind is Kind.FORBIDDEN
+    assert (await refusal(world.services.identity.launches.confirm(secret, "visitor", None))).kind is Kind.FORBIDDEN
     assert await world.count("sessions") == 0
 
 
@@ -49,10 +49,10 @@ async def test_a_client_that_is_disabled_while_it_asks_gets_no_ticket(world: Wor
     other, turnstile = await stoppable(world)
 
     async def meanwhile() -> None:
-        await world.house.launches.disable("trading", "alice")
+        await world.services.identity.launches.disable("trading", "alice")
 
     turnstile.before(Event.PORTAL_LAUNCH_CREATED, meanwhile)
-    refused = await refusal(other.house.launches.create(client, WHOM, ACCOUNT, PASSWORD, None))
+    refused = await refusal(other.services.identity.launches.create(client, WHOM, ACCOUNT, PASSWORD, None))
     assert turnstile.passed == [Event.PORTAL_LAUNCH_CREATED]
     assert refused.kind is Kind.UNAUTHENTICATED
     assert await world.count("launches") == 0
@@ -65,11 +65,11 @@ async def test_a_client_that_is_disabled_while_its_ticket_is_used_lets_nobody_in
     other, turnstile = await stoppable(world)
 
     async def meanwhile() -> None:
-        await world.house.launches.disable("trading", "alice")
+        await world.services.identity.launches.disable("trading", "alice")
 
     turnstile.before(event, meanwhile)
-    await outcome(other.house.launches.take(secret, "visitor"))
-    assert (await refusal(other.house.launches.confirm(secret, "visitor", None))).kind is Kind.FORBIDDEN
+    await outcome(other.services.identity.launches.take(secret, "visitor"))
+    assert (await refusal(other.services.identity.launches.confirm(secret, "visitor", None))).kind is Kind.FORBIDDEN
     assert turnstile.passed == [event]
     assert await world.count("sessions") == 0
 
@@ -85,8 +85,8 @@ async def test_another_customers_account_gets_no_ticket_and_costs_no_other_clien
 async def test_one_clients_tickets_survive_the_end_of_another(world: World) -> None:
     client, _ = await client_of(world)
     secret = await ticket(world, client)
-    await world.house.launches.put_client("other", "another program", "alice")
-    await world.house.launches.disable("other", "alice")
-    assert (await world.house.launches.take(secret, "visitor")).customer == WHOM
-    await world.house.launches.confirm(secret, "visitor", None)
+    await world.services.identity.launches.put_client("other", "another program", "alice")
+    await world.services.identity.launches.disable("other", "alice")
+    assert (await world.services.identity.launches.take(secret, "visitor")).customer == WHOM
+    await world.services.identity.launches.confirm(secret, "visitor", None)
     assert await world.count("sessions") == 1

@@ -19,13 +19,13 @@ async def guess(world: World, customer: str, times: int) -> Refusal | None:
         for step in range(1, min(5, times) + 1):
             last = await refusal(errand.answer(await errand.wrong_code(step)))
             times -= 1
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(minutes=13)
     return last
 
 
 async def held(world: World, customer: str = ANN) -> dict[str, str]:
-    return await world.house.holds.held(CustomerId(customer))
+    return await world.services.ra.holds.held(CustomerId(customer))
 
 
 async def test_i11_twenty_failures_a_day_over_orders_and_resends_are_a_hold(world: World) -> None:
@@ -63,7 +63,7 @@ async def test_i11_a_right_code_gives_back_only_what_it_was_charged(world: World
     await errand.answer(await errand.code())
     (row,) = await world.rows("SELECT in_window, ever FROM failures")
     assert (row["in_window"], row["ever"]) == (19, 19)
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     world.clock.later(hours=1)
     last = await guess(world, ANN, 1)
     assert last is not None
@@ -111,11 +111,11 @@ async def test_wrong_birth_dates_count_over_orders(world: World) -> None:
     for _ in range(2):
         errand = await world.to_code()
         await wrong_dates(errand, 1)
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(days=30)
     errand = await world.to_code()
     assert await wrong_dates(errand, 1) == [Kind.LOCKED]
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     world.clock.later(days=30)
     errand = await world.to_code()
     assert (await refusal(errand.birth_date())).kind is Kind.LOCKED
@@ -137,7 +137,7 @@ async def test_the_answer_to_a_wrong_birth_date_tells_nothing_of_the_right_one(w
 
 async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world: World) -> None:
     await guess(world, ANN, 20)
-    release = world.house.holds.release
+    release = world.services.ra.holds.release
     for approved_by in ("alice", "ALICE"):
         refused = await refusal(release(CustomerId(ANN), "alice", approved_by))
         assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "approved_by")
@@ -160,12 +160,12 @@ async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world:
 
 async def test_after_a_release_the_customer_goes_on(world: World) -> None:
     await guess(world, ANN, 20)
-    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
     world.clock.at = START + timedelta(days=1)
     errand = await world.to_active()
     assert await errand.state() is OrderState.ACTIVE
 
 
 async def test_a_release_of_nobody_is_refused(world: World) -> None:
-    refused = await refusal(world.house.holds.release(CustomerId("C99"), "alice", "bob"))
+    refused = await refusal(world.services.ra.holds.release(CustomerId("C99"), "alice", "bob"))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "customer")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from chopmark.app.foundation import SystemClock, opened
+from chopmark.app.foundation import SystemClock
+from chopmark.app.services import opened
 from chopmark.app.settings import Settings, Smtp
 from chopmark.cli import ca, check
 from chopmark.cli.key_files import rewrap
@@ -103,35 +104,36 @@ async def test_the_root_s_key_beside_the_ca_and_a_root_called_after_the_demo_are
 
 
 async def test_lists_and_answers_are_late_after_their_time_and_not_right_after_the_ceremony(world: World) -> None:
-    house = world.house
-    assert await check.late_faults(house) == []
-    assert await check.unpublished(house) == ["investor-0"]
+    services = world.services
+    assert await check.late_faults(services) == []
+    assert await check.unpublished(services) == ["investor-0"]
     await world.to_active()
     for job in ("publish", "presign"):
         await world.once(job)
-    assert (await check.late_faults(house), await check.unpublished(house)) == ([], [])
+    assert (await check.late_faults(services), await check.unpublished(services)) == ([], [])
     world.clock.later(hours=12)
-    (said,) = await check.late_faults(house)
+    (said,) = await check.late_faults(services)
     assert said.startswith("the revocation list investor-0 is late, it ends at ")
     assert "does a worker run?" in said
     world.clock.later(hours=2)
-    late, answers = await check.late_faults(house)
+    late, answers = await check.late_faults(services)
     assert "OCSP answers of investor are late" in answers
     world.clock.later(hours=11)
-    late, answers = await check.late_faults(house)
+    late, answers = await check.late_faults(services)
     assert "it has ended at " in late
     for job in ("publish", "presign"):
         await world.once(job)
-    assert await check.late_faults(house) == []
+    assert await check.late_faults(services) == []
 
 
 @pytest.mark.parametrize(("away", "words"), [(-60, "behind"), (60, "ahead of")])
 async def test_a_clock_away_from_the_database_s_is_named(world: World, away: int, words: str) -> None:
     """The database has the machine's time, on both engines."""
-    house = replace(world.house, clock=SystemClock())
-    assert await check.database_clock_faults(house) == []
+    foundation = replace(world.services.foundation, clock=SystemClock())
+    services = replace(world.services, foundation=foundation)
+    assert await check.database_clock_faults(services) == []
     world.clock.at = SystemClock().now() + timedelta(seconds=away)
-    (said,) = await check.database_clock_faults(world.house)
+    (said,) = await check.database_clock_faults(world.services)
     assert words in said
     assert "NTP" in said
 
@@ -156,9 +158,9 @@ async def test_rewrap_writes_old_key_files_anew_under_another_pass_phrase_and_th
         async with opened(settings):
             pass
     changed = settings.model_copy(update={"ca_passphrase": SecretStr(new.reveal())})
-    async with opened(changed) as house:
-        assert house.built_in is not None
-        for one in await KeptKeys(house.engine).all():
+    async with opened(changed) as services:
+        assert services.ca.built_in is not None
+        for one in await KeptKeys(services.foundation.engine).all():
             assert is_stretched(one.stored)
             FileSigner.open(one.stored, new)
     with pytest.raises(Refused):

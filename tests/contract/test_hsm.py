@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from chopmark.app.foundation import build, found_ca
+from chopmark.app.founding import found_ca
 from chopmark.app.secrets import NotReady
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
 from chopmark.cli.service_certificates import service_revocation_of, services_of
@@ -48,9 +49,9 @@ async def world(device, tmp_path) -> AsyncIterator[World]:
     clock, dice, chosen = Clock(), Dice(Random(3)), settings(tmp_path, device)
     await db.upgrade(chosen.database_url)
     assert await found_ca(chosen, clock, dice)
-    house = await build(chosen, clock, dice)
-    await house.customer_import.add(ROWS.values(), "alice")
-    made = World(house, clock, dice, chosen.database_url)
+    services = await build(chosen, clock, dice)
+    await services.ra.customer_import.add(ROWS.values(), "alice")
+    made = World(services, clock, dice, chosen.database_url)
     yield made
     await made.close()
 
@@ -65,12 +66,12 @@ async def to_review(world: World):
 
 async def ocsp_status(world: World, serial: str, folder: Path) -> tuple[ocsp.ErrorStatus | None, bytes]:
     """Ask the house's responder, and openssl what the answer says."""
-    view, root = world.house.authority.view, world.house.authority.chain[-1]
+    view, root = world.services.ca.authority.view, world.services.ca.authority.chain[-1]
     (folder / "issuing.pem").write_bytes(pem(view.certificate_der))
     (folder / "all.pem").write_bytes(pem(view.certificate_der, root))
     asked = ("-issuer", folder / "issuing.pem", "-serial", f"0x{serial}")
     openssl("ocsp", *asked, "-no_nonce", "-reqout", folder / "ask.der")
-    answer = await world.house.responder.answer((folder / "ask.der").read_bytes())
+    answer = await world.services.ca.responder.answer((folder / "ask.der").read_bytes())
     if answer.der == ocsp.error_response(ocsp.ErrorStatus.TRY_LATER):
         return ocsp.ErrorStatus.TRY_LATER, b""
     (folder / "answer.der").write_bytes(answer.der)
@@ -95,7 +96,7 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     (row,) = await world.rows("SELECT key_pem, responder_key_pem FROM issuers")
     assert bytes(row["key_pem"]) == PREFIX + b"chopmark-investor"
     assert bytes(row["responder_key_pem"]) == PREFIX + b"chopmark-investor-ocsp"
-    assert isinstance(world.house.authority.signer, Pkcs11Signer)
+    assert isinstance(world.services.ca.authority.signer, Pkcs11Signer)
     assert b": good" in (await ocsp_status(world, holding.serial, tmp_path))[1]
 
 
@@ -104,8 +105,8 @@ async def test_the_successor_of_a_revoked_responder_has_a_key_of_its_own_in_the_
     await errand.confirm()
     holding = await world.holding(errand)
     for number, label in enumerate(("chopmark-investor-ocsp-2", "chopmark-investor-ocsp-3"), 1):
-        (old,) = [one for one in await services_of(world.house) if one.kind is ServiceKind.RESPONDER]
-        assert await service_revocation_of(world.house).withdraw(old, "key_compromise", "alice", "bob") is not None
+        (old,) = [one for one in await services_of(world.services) if one.kind is ServiceKind.RESPONDER]
+        assert await service_revocation_of(world.services).withdraw(old, "key_compromise", "alice", "bob") is not None
         (row,) = await world.rows("SELECT responder_key_pem FROM issuers")
         assert bytes(row["responder_key_pem"]) == PREFIX + label.encode()
         world.clock.later(minutes=1)
@@ -139,7 +140,7 @@ async def test_revoking_works_while_the_token_is_away_and_status_is_never_wrong(
     serial = (await world.holding(errand)).serial
     await world.work()
     device.take_out()
-    await world.house.issuer.revoke(serial, "superseded")
+    await world.services.ca.issuer.revoke(serial, "superseded")
     assert (await world.ca_state(serial))[0] == CertificateState.REVOKED
     assert (await ocsp_status(world, serial, tmp_path))[0] is ocsp.ErrorStatus.TRY_LATER
     with pytest.raises(SignerUnavailable):
@@ -169,12 +170,12 @@ class Breaking(OnDevice):
 
 
 async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(world, tmp_path):
-    breaking = Breaking(world.house.authority.signer, failures=1)
+    breaking = Breaking(world.services.ca.authority.signer, failures=1)
     issuer = world.issuer(breaking)
     request = csr.parse(ClientKey.generate().request())
     assert isinstance(request, csr.Request)
     subject = dict.fromkeys(issuer.needs["investor"], "C1")
-    issuance = await on_record(world.house, IssuanceRequest(OrderId("ORDER"), "investor", request.spki_der, subject))
+    issuance = await on_record(world.services, IssuanceRequest(OrderId("ORDER"), "investor", request.spki_der, subject))
     assert await issuer.issue(issuance) == Pending(retry_after_s=7)
     (first,) = await world.rows("SELECT serial, state FROM certificates")
     assert first["state"] == CertificateState.ORPHANED
@@ -186,11 +187,11 @@ async def test_bytes_whose_signature_did_not_come_back_are_never_signed_again(wo
 
 
 async def test_a_counter_starts_while_its_token_is_away(world, device):
-    world.house.keyring.close()
+    world.services.foundation.keyring.close()
     device.take_out()
-    house = await build(world.house.settings, world.clock, world.dice)
+    services = await build(world.services.foundation.settings, world.clock, world.dice)
     device.put_back()
-    await house.close()
+    await services.close()
 
 
 async def test_a_counter_whose_key_is_in_an_hsm_does_not_start_without_its_settings(world, tmp_path):

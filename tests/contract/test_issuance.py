@@ -61,7 +61,7 @@ class CountingSigner:
 
 async def status(world: World, serial: Serial) -> ocsp.OCSPResponse:
     """What the responder says of a serial."""
-    authority = world.house.authority.view
+    authority = world.services.ca.authority.view
     issuer = x509.load_der_x509_certificate(authority.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
         hashlib.sha1(issuer.subject.public_bytes()).digest(),
@@ -69,7 +69,7 @@ async def status(world: World, serial: Serial) -> ocsp.OCSPResponse:
         int(serial, 16),
         hashes.SHA1(),
     )
-    answer = await world.house.responder.answer(builder.build().public_bytes(serialization.Encoding.DER))
+    answer = await world.services.ca.responder.answer(builder.build().public_bytes(serialization.Encoding.DER))
     return ocsp.load_der_ocsp_response(answer.der)
 
 
@@ -83,10 +83,10 @@ async def test_i1_i4_a_crash_around_the_signature_orphans_the_serial_and_the_ord
 ) -> None:
     errand = await world.to_review()
     terms = await errand.terms()
-    signer = CountingSigner(world.house.authority.signer, dies=dies)
-    dying = world.with_issuer(world.issuer(signer)).house
+    signer = CountingSigner(world.services.ca.authority.signer, dies=dies)
+    dying = world.with_issuer(world.issuer(signer)).services
     with pytest.raises(Died):
-        await dying.rekey.confirm(errand.caller, errand.id, terms)
+        await dying.ra.rekey.confirm(errand.caller, errand.id, terms)
     assert await errand.state() is OrderState.SUBMITTED
     (lost,) = await world.rows("SELECT serial, state FROM certificates")
     assert lost["state"] == "reserved"
@@ -109,7 +109,7 @@ async def test_i1_i4_a_crash_around_the_signature_orphans_the_serial_and_the_ord
 
 
 async def test_i1_what_is_signed_was_reserved_byte_for_byte_before(world: World) -> None:
-    signer = CountingSigner(world.house.authority.signer)
+    signer = CountingSigner(world.services.ca.authority.signer)
     counted = world.with_issuer(world.issuer(signer))
     for customer in (ANN, BEN, CEO):
         await counted.to_active(customer)
@@ -121,7 +121,7 @@ async def test_i1_what_is_signed_was_reserved_byte_for_byte_before(world: World)
 async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_later(world: World) -> None:
     """The crash lies between the CA's record and the order's: the same certificate, no second signature."""
     errand = await world.to_review()
-    signer = CountingSigner(world.house.authority.signer)
+    signer = CountingSigner(world.services.ca.authority.signer)
     await errand.submit()
     issuer = world.issuer(signer)
     issuance = await errand.issuance()
@@ -160,21 +160,21 @@ async def test_i25_good_begins_with_issued_and_ends_with_revoked(world: World) -
 
 async def test_i4_a_late_signature_of_an_orphaned_serial_is_not_recorded(world: World) -> None:
     errand = await world.to_review()
-    dying = world.with_issuer(world.issuer(CountingSigner(world.house.authority.signer, dies="after"))).house
+    dying = world.with_issuer(world.issuer(CountingSigner(world.services.ca.authority.signer, dies="after"))).services
     with pytest.raises(Died):
-        await dying.rekey.confirm(errand.caller, errand.id, await errand.terms())
+        await dying.ra.rekey.confirm(errand.caller, errand.id, await errand.terms())
     (lost,) = await world.rows("SELECT serial FROM certificates")
     world.clock.later(seconds=21)
     await world.once("resume")
     (record,) = await world.records(Event.CA_CERTIFICATE_ORPHANED)
-    stale = CertificateRepository(world.house.engine)
+    stale = CertificateRepository(world.services.foundation.engine)
     assert record["chain"] == errand.id
 
     async def late(builder):
         made = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=lost["serial"])
         return await stale.record(lost["serial"], b"late", world.clock.now(), made)
 
-    assert not await world.house.audit_log.write(order_stream(errand.id), late)
+    assert not await world.services.foundation.audit_log.write(order_stream(errand.id), late)
     assert await said(world, lost["serial"]) == "revoked"
 
 
@@ -235,7 +235,7 @@ async def test_i26_openssl_finds_the_certificate_good_and_after_its_revocation_r
     number, crl = await crl_der(world)
     found = verified(crl)
     assert "leaf.pem: OK" in found.stdout, found
-    answer = (await world.house.responder.answer(asked())).der
+    answer = (await world.services.ca.responder.answer(asked())).der
     said = answered(answer)
     assert "leaf.pem: good" in said, said
     assert "Response verify OK" in said
@@ -246,7 +246,7 @@ async def test_i26_openssl_finds_the_certificate_good_and_after_its_revocation_r
     found = verified(crl)
     assert found.returncode != 0
     assert "certificate revoked" in found.stdout + found.stderr
-    said = answered((await world.house.responder.answer(asked())).der)
+    said = answered((await world.services.ca.responder.answer(asked())).der)
     assert "leaf.pem: revoked" in said
 
 
@@ -273,7 +273,7 @@ async def test_i26_a_list_is_published_at_once_after_an_ending_and_otherwise_eve
 
 
 async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signature_and_its_leaves(world: World) -> None:
-    signer = CountingSigner(world.house.authority.signer)
+    signer = CountingSigner(world.services.ca.authority.signer)
     issuer = world.issuer(signer)
     names = [f"ORDER{number:02}" for number in range(24)]
     issuances = {name: await issuance(world, name) for name in names}
@@ -293,7 +293,7 @@ async def test_i1_i2_of_many_at_once_each_order_has_one_reservation_one_signatur
 
 
 async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(world: World) -> None:
-    signer = CountingSigner(world.house.authority.signer)
+    signer = CountingSigner(world.services.ca.authority.signer)
     issuer = world.issuer(signer)
     issuer.warm()
     world.dice.loaded.extend([b"s" * SERIAL_RANDOM_BYTES] * 3)
@@ -307,4 +307,4 @@ async def test_i3_a_serial_that_exists_is_taken_by_nobody_and_disturbs_nobody(wo
 
 async def issuance(world: World, order: str) -> IssuanceRequest:
     key = signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
-    return await on_record(world.house, IssuanceRequest(OrderId(order), "investor", key, {"customer": "C1"}))
+    return await on_record(world.services, IssuanceRequest(OrderId(order), "investor", key, {"customer": "C1"}))

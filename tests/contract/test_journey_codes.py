@@ -63,11 +63,11 @@ async def test_full_width_digits_and_spaces_are_understood(world: World) -> None
 async def test_leading_zeros_live(world: World) -> None:
     errand = await world.to_sent()
     model = await errand.challenge()
-    key = OtpKey(model.kid, bytes.fromhex(world.house.settings.otp_key.get_secret_value()))
+    key = OtpKey(model.kid, bytes.fromhex(world.services.foundation.settings.otp_key.get_secret_value()))
     for number in range(10_000):
         raw_id, nonce = number.to_bytes(16, "big"), bytes(16)
         challenge = replace(model, id=ChallengeId(b32encode(raw_id).rstrip(b"=").decode()), nonce=nonce)
-        if derive_for(challenge, key, world.house.portal).reveal().startswith("00"):
+        if derive_for(challenge, key, world.services.foundation.portal).reveal().startswith("00"):
             world.dice.loaded.extend([raw_id, nonce])
             break
     world.clock.later(seconds=60)
@@ -177,7 +177,7 @@ async def sends(world: World, customer: str, wanted: int) -> tuple[int, Refusal 
         refused = await outcome(errand.send())
         if not isinstance(refused, Refusal):
             await errand.answer(await errand.code())
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         if isinstance(refused, Refusal):
             return sent, refused
         world.clock.later(seconds=60)
@@ -204,7 +204,7 @@ async def test_i16_five_codes_an_hour_and_ten_a_day_over_all_orders(world: World
 
 async def test_i15_a_number_that_two_customers_share_counts_once(world: World) -> None:
     twin = {**ROWS[DAN], "customer": "C8", "person_id": "A153367839", "accounts": "(期) F014000-0000008"}
-    assert (await world.house.customer_import.add([twin], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([twin], "alice")).imported == 1
     world.clock.later(days=7)  # what is another customer's too cools down first
     assert (await sends(world, DAN, 5))[0] == 5
     sent, refused = await sends(world, "C8", 1)
@@ -246,8 +246,8 @@ async def test_tw_01_a_factor_of_the_login_carries_no_code(
     world: World, factors: set[FactorClass], open_channels: set[Channel]
 ) -> None:
     errand = await world.to_key(factors=frozenset(factors))
-    offered = world.house.customer_queries.channels(
-        await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    offered = world.services.ra.customer_queries.channels(
+        await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     )
     assert {choice.channel for choice in offered if choice.why_not is None} == open_channels
     for channel in set(Channel) - open_channels:
@@ -277,7 +277,7 @@ async def test_i15_a_contact_that_is_not_registered_gets_no_code(world: World) -
 
 
 async def test_i15_a_changed_contact_cools_down_for_seven_days(world: World) -> None:
-    assert (await world.house.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([{**ROWS[ANN], "mobile": "0912555999"}], "alice")).imported == 1
     world.clock.later(days=7, milliseconds=-1)
     errand = await world.to_key()
     refused = await refusal(errand.send(Channel.MOBILE))

@@ -16,7 +16,7 @@ world = world_fixture()
 async def test_i7_an_unfit_request_is_refused_with_its_reason_and_the_order_stays_open(world: World) -> None:
     errand = await world.open()
     for name, (code, make) in BAD.items():
-        refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, make(), None))
+        refused = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, make(), None))
         assert (name, refused.kind, refused.field, refused.code) == (name, Kind.BAD_KEY, "csr", code)
     assert await errand.state() is OrderState.OPEN
     assert await world.count("keys") == 0
@@ -28,7 +28,7 @@ async def test_i7_another_customers_key_is_refused_even_with_its_proof_of_posses
     bens.key = anns.key
     assert (await refusal(bens.bind())).code == "key_used"
     assert await bens.state() is OrderState.OPEN
-    await world.house.enrolment.cancel(anns.caller, anns.id)
+    await world.services.ra.enrolment.cancel(anns.caller, anns.id)
     assert (await refusal(bens.bind())).code == "key_used"
 
 
@@ -70,7 +70,7 @@ async def test_tw_05_a_renewal_without_the_old_keys_signature_is_refused(world: 
     await world.to_active()
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
-    refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), None))
+    refused = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), None))
     assert (refused.kind, refused.field, refused.code) == (Kind.BAD_PROOF, "proof", "proof_missing")
     assert await errand.state() is OrderState.OPEN
 
@@ -102,7 +102,7 @@ async def test_tw_05_a_proof_of_anything_else_is_refused(world: World) -> None:
 
 async def _bound(errand: Errand, proof: bytes) -> tuple[Kind, str | None] | None:
     """Bind the errand's key with this proof; return the refusal's kind and code."""
-    made = await outcome(errand.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
+    made = await outcome(errand.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
     return (made.kind, made.code) if isinstance(made, Refusal) else None
 
 
@@ -112,7 +112,7 @@ async def test_tw_05_another_certificates_key_signs_nothing_for_this_renewal(wor
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
     proof = errand.proof(await errand.nonce(), signer=world.held[BEN])
-    refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
+    refused = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
     assert refused.kind is Kind.BAD_PROOF
 
 
@@ -123,7 +123,7 @@ async def test_a_nonce_dies_after_ten_minutes(world: World) -> None:
     nonce = await errand.nonce()
     world.clock.later(minutes=10)
     proof = errand.proof(nonce)
-    refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
+    refused = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof))
     assert (refused.kind, refused.code) == (Kind.BAD_PROOF, "nonce")
 
 
@@ -132,7 +132,7 @@ async def test_a_nonce_is_used_once(world: World) -> None:
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
     nonce = await errand.nonce()
-    bind = world.house.rekey.bind_key
+    bind = world.services.ra.rekey.bind_key
     assert (await bind(errand.caller, errand.id, errand.key.request(), errand.proof(nonce))).order.nonce is None
     errand.key = ClientKey.generate()
     refused = await refusal(bind(errand.caller, errand.id, errand.key.request(), errand.proof(nonce)))
@@ -163,7 +163,7 @@ async def test_i18_a_certificate_revoked_after_its_proof_gets_no_successor_as_a_
 
 async def test_a_certificate_becomes_active_only_by_its_own_keys_signature(world: World) -> None:
     errand = await world.to_issued()
-    prove, nonce = world.house.rekey.prove, await errand.nonce()
+    prove, nonce = world.services.ra.rekey.prove, await errand.nonce()
     wrong: dict[str, dict[str, Any]] = {
         "purpose": {"purpose": "rekey"},
         "order": {"order": "A" * 26},
@@ -189,6 +189,6 @@ async def test_i22_a_step_cannot_be_skipped(world: World) -> None:
     await errand.send()
     await errand.answer(await errand.code())
     assert (await refusal(errand.confirm())).kind is Kind.STEP_REQUIRED
-    assert (await refusal(world.house.rekey.prove(errand.caller, errand.id, b""))).kind is Kind.STEP_REQUIRED
+    assert (await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, b""))).kind is Kind.STEP_REQUIRED
     await errand.birth_date()
     assert (await errand.confirm()).state is OrderState.ISSUED

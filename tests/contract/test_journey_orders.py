@@ -30,7 +30,7 @@ async def test_other_terms_than_those_shown_are_refused(world: World) -> None:
     errand = await world.to_review()
     other = await world.to_review(BEN)
     for consent in ("", "0" * 64, await other.terms()):
-        refused = await refusal(world.house.rekey.confirm(errand.caller, errand.id, consent))
+        refused = await refusal(world.services.ra.rekey.confirm(errand.caller, errand.id, consent))
         assert (refused.kind, refused.code) == (Kind.CONFLICT, "terms")
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
@@ -43,7 +43,7 @@ async def test_the_terms_of_another_key_are_other_terms(world: World) -> None:
     await errand.send()
     await errand.answer(await errand.code())
     await errand.birth_date()
-    assert (await refusal(world.house.rekey.confirm(errand.caller, errand.id, terms))).code == "terms"
+    assert (await refusal(world.services.ra.rekey.confirm(errand.caller, errand.id, terms))).code == "terms"
 
 
 async def test_an_approval_lasts_to_the_last_millisecond_of_ten_minutes(world: World) -> None:
@@ -57,7 +57,7 @@ async def test_an_approval_lapses_after_ten_minutes_and_a_new_code_renews_it(wor
     terms = await errand.terms()
     world.clock.later(minutes=10)
     assert await errand.state() is OrderState.BOUND
-    assert (await refusal(world.house.rekey.confirm(errand.caller, errand.id, terms))).kind is Kind.STEP_REQUIRED
+    assert (await refusal(world.services.ra.rekey.confirm(errand.caller, errand.id, terms))).kind is Kind.STEP_REQUIRED
     assert await world.count("certificates") == 0
     await errand.send()
     await errand.answer(await errand.code())
@@ -129,7 +129,7 @@ async def test_i8_an_unproven_certificate_is_revoked_after_72_hours_and_the_old_
 async def test_a_cancelled_order_leaves_no_certificate_that_counts(world: World) -> None:
     errand = await world.to_issued()
     serial = (await world.holding(errand)).serial
-    cancelled = await world.house.enrolment.cancel(errand.caller, errand.id)
+    cancelled = await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     assert cancelled.state is OrderState.CANCELLED
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
     await world.work()
@@ -139,13 +139,13 @@ async def test_a_cancelled_order_leaves_no_certificate_that_counts(world: World)
 async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_keeps_it(world: World) -> None:
     """Who read the order before it was issued knows no certificate, and so has none revoked: then nothing is ended."""
     errand = await world.to_issued()
-    house = world.house
+    services = world.services
 
     async def cancelled_blind(builder):
         record = builder.record(Event.RA_ORDER_CANCELLED)
-        return await house.context.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), record)
+        return await services.ra.context.orders.end(errand.id, OrderState.CANCELLED, "cancelled", (), record)
 
-    assert not await house.audit_log.write(order_stream(errand.id), cancelled_blind)
+    assert not await services.foundation.audit_log.write(order_stream(errand.id), cancelled_blind)
     assert await errand.state() is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
 
@@ -153,17 +153,17 @@ async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_ke
 async def test_a_cancelled_order_does_nothing_any_more(world: World) -> None:
     errand = await world.to_review()
     terms = await errand.terms()
-    await world.house.enrolment.cancel(errand.caller, errand.id)
-    house = world.house
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
+    services = world.services
     for doing in (
-        house.enrolment.nonce(errand.caller, errand.id),
-        house.enrolment.dispute(errand.caller, errand.id, Channel.MOBILE),
-        house.rekey.bind_key(errand.caller, errand.id, errand.key.request(), None),
-        house.rekey.challenge(errand.caller, errand.id, Channel.MOBILE),
-        house.rekey.answer(errand.caller, errand.id, "123456"),
+        services.ra.enrolment.nonce(errand.caller, errand.id),
+        services.ra.enrolment.dispute(errand.caller, errand.id, Channel.MOBILE),
+        services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), None),
+        services.ra.rekey.challenge(errand.caller, errand.id, Channel.MOBILE),
+        services.ra.rekey.answer(errand.caller, errand.id, "123456"),
         errand.birth_date(),
-        house.rekey.confirm(errand.caller, errand.id, terms),
-        house.rekey.prove(errand.caller, errand.id, b""),
+        services.ra.rekey.confirm(errand.caller, errand.id, terms),
+        services.ra.rekey.prove(errand.caller, errand.id, b""),
     ):
         assert (await refusal(doing)).code == "order_cancelled"
 
@@ -171,7 +171,7 @@ async def test_a_cancelled_order_does_nothing_any_more(world: World) -> None:
 async def test_i15_not_my_number_ends_the_order_and_closes_the_contact(world: World) -> None:
     errand = await world.to_sent()
     code = await errand.code()
-    disputed = await world.house.enrolment.dispute(errand.caller, errand.id, Channel.MOBILE)
+    disputed = await world.services.ra.enrolment.dispute(errand.caller, errand.id, Channel.MOBILE)
     assert (disputed.state, disputed.ended) == (OrderState.CANCELLED, "contact_disputed")
     assert (await refusal(errand.answer(code))).code == "order_cancelled"
     (notice,) = await world.notices()
@@ -180,7 +180,9 @@ async def test_i15_not_my_number_ends_the_order_and_closes_the_contact(world: Wo
     world.clock.later(minutes=2)
     again = await world.to_key()
     assert again.id != errand.id
-    offered = world.house.customer_queries.channels(await world.house.customer_queries.snapshot(again.caller, again.id))
+    offered = world.services.ra.customer_queries.channels(
+        await world.services.ra.customer_queries.snapshot(again.caller, again.id)
+    )
     assert {choice.channel for choice in offered if choice.why_not is None} == {Channel.EMAIL}
     assert (await refusal(again.send(Channel.MOBILE))).kind is Kind.FORBIDDEN
     await again.send(Channel.EMAIL)
@@ -195,6 +197,6 @@ async def test_a_second_proof_of_an_active_order_changes_nothing(world: World) -
     errand = await world.to_active()
     records = await world.count("leaves")
     works = await world.count("work")
-    assert (await world.house.rekey.prove(errand.caller, errand.id, b"anything")).order.state is OrderState.ACTIVE
+    assert (await world.services.ra.rekey.prove(errand.caller, errand.id, b"anything")).order.state is OrderState.ACTIVE
     assert (await errand.confirm()).state is OrderState.ACTIVE
     assert (await world.count("leaves"), await world.count("work")) == (records, works)

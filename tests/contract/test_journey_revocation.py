@@ -49,8 +49,8 @@ async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tell
     await errand.send()
     await errand.answer(await errand.code())
     dead = DeadCa()
-    dead.name = world.house.issuer.name  # the terms name the CA
-    doing = world.with_issuer(dead).house.revocation.confirm(errand.caller, errand.id, await errand.terms())
+    dead.name = world.services.ca.issuer.name  # the terms name the CA
+    doing = world.with_issuer(dead).services.ra.revocation.confirm(errand.caller, errand.id, await errand.terms())
     assert (await refusal(doing)).kind is Kind.UNAVAILABLE
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("issued", None)

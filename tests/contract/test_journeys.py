@@ -27,7 +27,9 @@ async def test_an_application_ends_with_one_active_certificate(world: World, cus
     assert (await errand.confirm()).state is OrderState.ISSUED
     assert (await world.holding(errand)).state is CertificateState.ISSUED
     assert (await errand.prove()).state is OrderState.ACTIVE
-    assert [h.state for h in await world.house.customer_queries.holdings(errand.caller)] == [CertificateState.ACTIVE]
+    assert [h.state for h in await world.services.ra.customer_queries.holdings(errand.caller)] == [
+        CertificateState.ACTIVE
+    ]
 
 
 async def test_the_audit_of_all_journeys_has_no_finding(world: World) -> None:
@@ -36,7 +38,7 @@ async def test_the_audit_of_all_journeys_has_no_finding(world: World) -> None:
     await world.revoked(CEO)
     errand = await world.to_sent(BEN)
     await refusal(errand.answer(await errand.wrong_code()))
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     world.clock.later(days=340)
     await world.to_active(ANN, Operation.REKEY)
     await world.work()
@@ -57,11 +59,11 @@ async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, 
     await errand.confirm()
     await world.work()
     assert await world.ca_state(old.serial) == ("issued", None)
-    present = (await world.house.customer_queries.overview(errand.caller)).present
+    present = (await world.services.ra.customer_queries.overview(errand.caller)).present
     assert present is not None
     assert present.serial == old.serial
     await errand.prove()
-    held = {h.serial: h for h in await world.house.customer_queries.holdings(errand.caller)}
+    held = {h.serial: h for h in await world.services.ra.customer_queries.holdings(errand.caller)}
     new = world.held[ANN].holding
     assert held[old.serial].state is CertificateState.SUPERSEDED
     assert held[old.serial].superseded_by == new.serial
@@ -161,9 +163,9 @@ async def test_expired_one_second_ago_is_an_application_and_no_renewal(world: Wo
     end = world.held[ANN].holding.not_after
     world.clock.at = end
     caller = world.caller()
-    assert (await world.house.customer_queries.overview(caller)).advice.operation is Operation.REKEY
+    assert (await world.services.ra.customer_queries.overview(caller)).advice.operation is Operation.REKEY
     world.clock.at = end + timedelta(seconds=1)
-    advice = (await world.house.customer_queries.overview(caller)).advice
+    advice = (await world.services.ra.customer_queries.overview(caller)).advice
     assert (advice.operation, advice.reason) == (Operation.ENROL, Reason.EXPIRED)
     assert (await refusal(world.open(ANN, Operation.REKEY))).kind is Kind.FORBIDDEN
     assert (await refusal(world.open(ANN, Operation.REPLACE, Reason.LOST))).code == "nothing_to_replace"
@@ -198,7 +200,7 @@ async def test_after_a_revocation_an_application_is_offered(world: World) -> Non
     await world.to_active()
     await world.revoked()
     await world.work()
-    advice = (await world.house.customer_queries.overview(world.caller())).advice
+    advice = (await world.services.ra.customer_queries.overview(world.caller())).advice
     assert advice.operation is Operation.ENROL
     world.clock.later(minutes=2)
     await world.to_active()
@@ -206,7 +208,7 @@ async def test_after_a_revocation_an_application_is_offered(world: World) -> Non
 
 async def test_only_the_customers_own_account_gets_a_certificate(world: World) -> None:
     bens = AccountNumber(ROWS[BEN]["accounts"].partition(" ")[2])
-    start = world.house.enrolment.start
+    start = world.services.ra.enrolment.start
     refused = await refusal(start(world.caller(ANN), Operation.ENROL, bens, KeyHome.FILE))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "account")
 
@@ -214,19 +216,19 @@ async def test_only_the_customers_own_account_gets_a_certificate(world: World) -
 async def test_another_customers_order_does_not_exist(world: World) -> None:
     errand = await world.to_review(ANN)
     terms, ben = await errand.terms(), world.caller(BEN)
-    house = world.house
+    services = world.services
     for doing in (
-        house.customer_queries.order(ben, errand.id),
-        house.enrolment.nonce(ben, errand.id),
-        house.enrolment.cancel(ben, errand.id),
-        house.enrolment.dispute(ben, errand.id, Channel.MOBILE),
-        house.rekey.bind_key(ben, errand.id, errand.key.request(), None),
-        house.rekey.challenge(ben, errand.id, Channel.MOBILE),
-        house.rekey.answer(ben, errand.id, await errand.code()),
-        house.rekey.birth_date(ben, errand.id, datetime(1961, 7, 15, tzinfo=UTC).date()),
-        house.rekey.confirm(ben, errand.id, terms),
-        house.rekey.prove(ben, errand.id, b""),
-        house.revocation.confirm(ben, errand.id, terms),
+        services.ra.customer_queries.order(ben, errand.id),
+        services.ra.enrolment.nonce(ben, errand.id),
+        services.ra.enrolment.cancel(ben, errand.id),
+        services.ra.enrolment.dispute(ben, errand.id, Channel.MOBILE),
+        services.ra.rekey.bind_key(ben, errand.id, errand.key.request(), None),
+        services.ra.rekey.challenge(ben, errand.id, Channel.MOBILE),
+        services.ra.rekey.answer(ben, errand.id, await errand.code()),
+        services.ra.rekey.birth_date(ben, errand.id, datetime(1961, 7, 15, tzinfo=UTC).date()),
+        services.ra.rekey.confirm(ben, errand.id, terms),
+        services.ra.rekey.prove(ben, errand.id, b""),
+        services.ra.revocation.confirm(ben, errand.id, terms),
     ):
         assert (await refusal(doing)).kind is Kind.NOT_FOUND
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED

@@ -31,7 +31,7 @@ async def test_f40_a_reported_key_is_blocked_and_every_certificate_with_it_is_re
 ) -> None:
     await world.to_active()
     held = world.held[ANN]
-    done = await world.house.key_blocks.block(digest(held.key), REASON, *PEOPLE)
+    done = await world.services.ra.key_blocks.block(digest(held.key), REASON, *PEOPLE)
     assert [holding.serial for holding in done.revoked] == [held.holding.serial]
     assert (await world.holding_of(held.holding.serial)).state is CertificateState.REVOKED
     assert await world.ca_state(held.holding.serial) == ("revoked", REASON)
@@ -39,7 +39,7 @@ async def test_f40_a_reported_key_is_blocked_and_every_certificate_with_it_is_re
     for customer in (ANN, BEN):
         errand = await world.open(customer)
         assert (await refusal(errand.bind(held.key))).code == "key_used"
-    assert not (await world.house.key_blocks.block(digest(held.key), REASON, *PEOPLE)).changed
+    assert not (await world.services.ra.key_blocks.block(digest(held.key), REASON, *PEOPLE)).changed
     assert len(await world.records(Event.STAFF_KEY_BLOCKED)) == 1
     assert any('"revoked"' in row["facts"] for row in await world.notices())
     assert (await world.audit()).findings == ()
@@ -47,7 +47,7 @@ async def test_f40_a_reported_key_is_blocked_and_every_certificate_with_it_is_re
 
 async def test_a_key_that_nobody_has_shown_here_is_refused_when_somebody_does(world: World) -> None:
     key = ClientKey.generate()
-    done = await world.house.key_blocks.block(digest(key), REASON, *PEOPLE)
+    done = await world.services.ra.key_blocks.block(digest(key), REASON, *PEOPLE)
     assert (done.changed, done.revoked) == (True, ())
     errand = await world.open()
     refused = await refusal(errand.bind(key))
@@ -57,7 +57,7 @@ async def test_a_key_that_nobody_has_shown_here_is_refused_when_somebody_does(wo
 @pytest.mark.parametrize("stage", ["to_key", "to_review", "to_issued"])
 async def test_an_order_with_a_blocked_key_goes_no_further(world: World, stage: str) -> None:
     errand = await getattr(world, stage)()
-    await world.house.key_blocks.block(digest(errand.key), REASON, *PEOPLE)
+    await world.services.ra.key_blocks.block(digest(errand.key), REASON, *PEOPLE)
     assert await errand.state() is OrderState.REFUSED
     assert await world.count("holdings", "state IN ('issued', 'active')") == 0
     assert await world.count("certificates", "state = 'issued'") == 0
@@ -69,8 +69,8 @@ async def test_a_key_that_is_blocked_while_the_ca_signs_ends_in_no_good_certific
     terms = await errand.terms()
     second = await world.node(2)
     await asyncio.gather(
-        outcome(world.house.rekey.confirm(errand.caller, errand.id, terms)),
-        outcome(second.house.key_blocks.block(digest(errand.key), REASON, *PEOPLE)),
+        outcome(world.services.ra.rekey.confirm(errand.caller, errand.id, terms)),
+        outcome(second.services.ra.key_blocks.block(digest(errand.key), REASON, *PEOPLE)),
     )
     await world.work()
     assert await errand.state() is OrderState.REFUSED
@@ -81,8 +81,8 @@ async def test_a_key_that_is_blocked_while_the_ca_signs_ends_in_no_good_certific
 async def test_a_key_that_was_blocked_after_the_order_was_submitted_ends_in_no_good_certificate(world: World) -> None:
     errand = await world.to_review()
     await errand.submit()
-    await world.house.key_blocks.block(digest(errand.key), REASON, *PEOPLE)
-    await world.house.rekey.resume(errand.id)
+    await world.services.ra.key_blocks.block(digest(errand.key), REASON, *PEOPLE)
+    await world.services.ra.rekey.resume(errand.id)
     await world.work()
     assert ((await errand.order()).state, (await errand.order()).ended) == (OrderState.REFUSED, "key_blocked")
     assert await world.count("certificates", "state = 'issued'") == 0
@@ -92,12 +92,12 @@ async def test_a_renewal_signed_by_a_key_that_is_blocked_ends(world: World) -> N
     await world.to_active()
     world.clock.later(days=340)
     errand = await world.to_key(ANN, Operation.REKEY)
-    await world.house.key_blocks.block(digest(world.held[ANN].key), REASON, *PEOPLE)
+    await world.services.ra.key_blocks.block(digest(world.held[ANN].key), REASON, *PEOPLE)
     assert await errand.state() is OrderState.CANCELLED
 
 
 async def test_i32_a_block_needs_two_people(world: World) -> None:
-    refused = await refusal(world.house.key_blocks.block("00" * 32, REASON, "alice", "Alice"))
+    refused = await refusal(world.services.ra.key_blocks.block("00" * 32, REASON, "alice", "Alice"))
     assert refused.field == "approved_by"
     assert await world.count("blocked_keys") == 0
 
@@ -120,7 +120,7 @@ async def test_the_command_takes_a_file_or_a_digest_and_says_what_was_revoked(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await world.to_active()
-    held, settings = world.held[ANN], world.house.settings
+    held, settings = world.held[ANN], world.services.foundation.settings
     file = tmp_path / "reported.der"
     file.write_bytes(held.holding.der)
     assert await keys.block_key(settings, str(file), "keyCompromise", *PEOPLE) == 0
@@ -144,7 +144,7 @@ async def test_the_commands_hold_and_release_by_a_serial_as_people_write_it(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await world.to_active()
-    serial, settings = world.held[ANN].holding.serial, world.house.settings
+    serial, settings = world.held[ANN].holding.serial, world.services.foundation.settings
     written = ":".join(serial[at : at + 2].lower() for at in range(0, len(serial), 2))
     assert await certificates.suspend(settings, written, *PEOPLE, held=True) == 0
     assert (await world.ca_state(serial))[0] == "held"

@@ -17,7 +17,7 @@ LOGIN = frozenset({FactorClass.PASSWORD})
 
 
 async def ticket(world: World, factors: frozenset[FactorClass] = LOGIN) -> Secret:
-    context = world.house.launches
+    context = world.services.identity.launches
     credential = await context.put_client("trading", "trading program", "alice")
     client = await context.authenticate("trading", credential.secret, WHOM)
     return await context.create(client, WHOM, ACCOUNT, factors, None)
@@ -26,18 +26,18 @@ async def ticket(world: World, factors: frozenset[FactorClass] = LOGIN) -> Secre
 async def test_a_ticket_becomes_a_session_of_its_customer_with_the_factors_of_the_login(world: World) -> None:
     factors = frozenset({FactorClass.PASSWORD, FactorClass.SMS})
     secret = await ticket(world, factors)
-    launch = await world.house.launches.take(secret, "visitor")
+    launch = await world.services.identity.launches.take(secret, "visitor")
     assert (launch.customer, launch.account) == (ANN, ACCOUNT)
-    opened, wanted = await world.house.launches.confirm(secret, "visitor", None)
+    opened, wanted = await world.services.identity.launches.confirm(secret, "visitor", None)
     assert wanted is None
-    session = await world.house.session_service.seen(opened.token.reveal())
+    session = await world.services.identity.sessions.seen(opened.token.reveal())
     assert session is not None
     assert (session.customer, session.factors, session.account) == (ANN, factors, ACCOUNT)
 
 
 async def test_f24_of_fifty_uses_at_once_one_is_taken(world: World) -> None:
     secret = await ticket(world)
-    contexts = [world.house.launches, (await world.node(2)).house.launches]
+    contexts = [world.services.identity.launches, (await world.node(2)).services.identity.launches]
     outcomes = await asyncio.gather(*(outcome(contexts[n % 2].take(secret, f"visitor-{n}")) for n in range(50)))
     assert sum(isinstance(made, Launch) for made in outcomes) == 1
     refused = [made for made in outcomes if isinstance(made, Refusal)]
@@ -48,8 +48,8 @@ async def test_f24_of_fifty_uses_at_once_one_is_taken(world: World) -> None:
 
 async def test_of_many_confirmations_at_once_one_opens_a_session(world: World) -> None:
     secret = await ticket(world)
-    await world.house.launches.take(secret, "visitor")
-    confirm = world.house.launches.confirm
+    await world.services.identity.launches.take(secret, "visitor")
+    confirm = world.services.identity.launches.confirm
     outcomes = await asyncio.gather(*(outcome(confirm(secret, "visitor", None)) for _ in range(20)))
     assert sum(isinstance(made, tuple) for made in outcomes) == 1
     assert await world.count("sessions") == 1
@@ -58,30 +58,30 @@ async def test_of_many_confirmations_at_once_one_opens_a_session(world: World) -
 async def test_a_ticket_lives_to_the_last_millisecond_of_a_minute(world: World) -> None:
     secret = await ticket(world)
     world.clock.later(seconds=60, milliseconds=-1)
-    assert (await world.house.launches.take(secret, "visitor")).customer == ANN
+    assert (await world.services.identity.launches.take(secret, "visitor")).customer == ANN
 
 
 async def test_a_ticket_is_over_at_sixty_seconds_sharp(world: World) -> None:
     secret = await ticket(world)
     world.clock.later(seconds=60)
-    refused = await refusal(world.house.launches.take(secret, "visitor"))
+    refused = await refusal(world.services.identity.launches.take(secret, "visitor"))
     assert (refused.kind, refused.code) == (Kind.FORBIDDEN, "launch.expired")
 
 
 async def test_a_replayed_ticket_is_refused_and_recorded_even_to_its_own_visitor(world: World) -> None:
     secret = await ticket(world)
-    await world.house.launches.take(secret, "visitor")
+    await world.services.identity.launches.take(secret, "visitor")
     for visitor in ("visitor", "thief"):
-        assert (await refusal(world.house.launches.take(secret, visitor))).code == "launch.used"
+        assert (await refusal(world.services.identity.launches.take(secret, visitor))).code == "launch.used"
     assert len(await world.records(Event.PORTAL_LAUNCH_REFUSED)) == 2
     assert secret.reveal() not in str(await world.rows("SELECT * FROM leaves"))
 
 
 async def test_only_the_visitor_who_took_the_ticket_can_confirm_it(world: World) -> None:
     secret = await ticket(world)
-    confirm = world.house.launches.confirm
+    confirm = world.services.identity.launches.confirm
     assert (await refusal(confirm(secret, "visitor", None))).kind is Kind.FORBIDDEN
-    await world.house.launches.take(secret, "visitor")
+    await world.services.identity.launches.take(secret, "visitor")
     assert (await refusal(confirm(secret, "thief", None))).kind is Kind.FORBIDDEN
     opened, _ = await confirm(secret, "visitor", None)
     assert isinstance(opened, Opened)
@@ -89,14 +89,14 @@ async def test_only_the_visitor_who_took_the_ticket_can_confirm_it(world: World)
 
 async def test_an_unknown_ticket_is_refused_in_the_words_of_an_old_one(world: World) -> None:
     secret = await ticket(world)
-    unknown = await refusal(world.house.launches.take(Secret("A" * 43), "visitor"))
+    unknown = await refusal(world.services.identity.launches.take(Secret("A" * 43), "visitor"))
     world.clock.later(minutes=2)
-    old = await refusal(world.house.launches.take(secret, "visitor"))
+    old = await refusal(world.services.identity.launches.take(secret, "visitor"))
     assert (unknown.kind, unknown.public) == (old.kind, old.public)
 
 
 async def test_a_ticket_needs_known_factors_and_the_customers_own_account(world: World) -> None:
-    context = world.house.launches
+    context = world.services.identity.launches
     credential = await context.put_client("trading", "trading program", "alice")
     client = await context.authenticate("trading", credential.secret, WHOM)
     refused = await refusal(context.create(client, WHOM, ACCOUNT, frozenset(), None))
@@ -107,7 +107,7 @@ async def test_a_ticket_needs_known_factors_and_the_customers_own_account(world:
 
 
 async def test_a_rotated_secret_overlaps_for_a_week(world: World) -> None:
-    context = world.house.launches
+    context = world.services.identity.launches
     first: Credential = await context.put_client("trading", "trading program", "alice")
     second = await context.put_client("trading", "trading program", "alice")
     world.clock.later(days=7, milliseconds=-1)
@@ -122,7 +122,7 @@ async def test_a_rotated_secret_overlaps_for_a_week(world: World) -> None:
 
 
 async def test_a_wrong_credential_is_refused_and_recorded_as_an_unknown_client_is(world: World) -> None:
-    context = world.house.launches
+    context = world.services.identity.launches
     await context.put_client("trading", "trading program", "alice")
     known = await refusal(context.authenticate("trading", Secret("A" * 43), WHOM))
     unknown = await refusal(context.authenticate("nobody", Secret("A" * 43), WHOM))

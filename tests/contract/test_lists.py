@@ -20,7 +20,7 @@ world = world_fixture()
 
 
 async def newest(world: World, shard: int = 0) -> Crl:
-    crl = (await world.house.status.shard(world.house.authority.view.id, shard)).crl
+    crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, shard)).crl
     assert crl is not None
     return crl
 
@@ -125,14 +125,18 @@ EVERYBODY = (ANN, BEN, CEO, DAN, EVE, FAY, GUS)
 
 def sharded(world: World) -> tuple[World, Publisher]:
     """The same house, with a profile whose certificates are spread over four lists."""
-    house = world.house
-    publication = Publication(house.settings.publication_url)
-    built_in = house.issuer
+    services = world.services
+    publication = Publication(services.foundation.settings.publication_url)
+    built_in = services.ca.issuer
     profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
-    issuer_config = IssuerConfig(profiles, built_in._constants, publication, house.settings.node)
-    issuer = EmbeddedIssuer(house.authority, issuer_config, world.books, world.clock, world.dice, house.approvals)
-    view, signer = house.authority.view, house.authority.signer
-    publisher = Publisher(view, signer, SHARDS, publication, house.status, house.audit_log, world.clock)
+    issuer_config = IssuerConfig(profiles, built_in._constants, publication, services.foundation.settings.node)
+    issuer = EmbeddedIssuer(
+        services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
+    )
+    view, signer = services.ca.authority.view, services.ca.authority.signer
+    publisher = Publisher(
+        view, signer, SHARDS, publication, services.va.status, services.foundation.audit_log, world.clock
+    )
     return world.with_issuer(issuer), publisher
 
 
@@ -153,7 +157,7 @@ async def test_openssl_takes_only_the_list_of_the_certificates_own_shard(world: 
         await spread.to_active(customer)
     await spread.revoked(ANN, Reason.COMPROMISED)
     assert await publisher.publish_due() == SHARDS
-    authority = world.house.authority
+    authority = world.services.ca.authority
     (tmp_path / "root.pem").write_bytes(pem(authority.chain[-1]))
     (tmp_path / "ca.pem").write_bytes(pem(authority.view.certificate_der))
     for shard in range(SHARDS):
@@ -185,7 +189,7 @@ async def test_a_certificate_names_the_list_of_its_shard(world: World) -> None:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         names = [name.value for point in points for name in point.full_name or []]
         shard = certificate.serial_number % SHARDS
-        assert names == [world.house.issuer._publication.crl("investor", shard)]
+        assert names == [world.services.ca.issuer._publication.crl("investor", shard)]
 
 
 async def test_a_clock_that_went_back_publishes_at_once_and_the_number_rises(world: World) -> None:

@@ -39,19 +39,19 @@ class OneAtATime:
 async def one_at_a_time(world: World) -> World:
     await world.to_active(ANN)
     world.clock.later(days=340)
-    return world.with_issuer(OneAtATime(world.house.issuer, world))
+    return world.with_issuer(OneAtATime(world.services.ca.issuer, world))
 
 
 def spoken(world: World, order: Order) -> list[str]:
-    return [str(sentence) for sentence in world.house.rekey.consent(order).sentences]
+    return [str(sentence) for sentence in world.services.ra.rekey.consent(order).sentences]
 
 
 async def test_what_is_lost_is_told_in_the_overview_and_in_the_terms(world: World) -> None:
     told = await one_at_a_time(world)
-    view = await told.house.customer_queries.overview(told.caller(ANN))
+    view = await told.services.ra.customer_queries.overview(told.caller(ANN))
     assert view.swap is not None
     assert "ends as soon as a new one is issued" in str(view.swap)
-    assert (await world.house.customer_queries.overview(world.caller(ANN))).swap is None
+    assert (await world.services.ra.customer_queries.overview(world.caller(ANN))).swap is None
     errand = await told.to_review(ANN, Operation.REKEY)
     (sentence,) = [said for said in spoken(told, await errand.order()) if "old certificate" in said]
     assert "ends when the new one is issued" in sentence
@@ -71,7 +71,7 @@ async def test_the_old_certificate_counts_as_replaced_from_the_issue_on_and_the_
     assert (await errand.prove()).state is OrderState.ACTIVE
     await told.work()
     assert (await told.holding(errand)).state is CertificateState.ACTIVE
-    assert (await told.house.customer_queries.overview(told.caller(ANN))).swap is not None
+    assert (await told.services.ra.customer_queries.overview(told.caller(ANN))).swap is not None
     assert (await told.audit()).findings == ()
 
 
@@ -81,7 +81,7 @@ async def test_a_customer_who_never_installs_has_nothing_and_may_apply_again(wor
     told.clock.later(hours=73)
     await told.once("overdue")
     assert await errand.state() is OrderState.EXPIRED
-    view = await told.house.customer_queries.overview(told.caller(ANN))
+    view = await told.services.ra.customer_queries.overview(told.caller(ANN))
     assert view.advice.operation is Operation.ENROL
     assert view.swap is None
     assert (await told.to_active(ANN)).caller.customer == ANN
@@ -106,8 +106,8 @@ async def test_a_renewal_whose_old_certificate_was_revoked_by_its_holder_still_d
 async def test_a_profile_of_ours_may_end_the_old_certificate_at_issue_too(world: World) -> None:
     await world.to_active(ANN)
     world.clock.later(days=340)
-    told = world.with_issuer(world.issuer(world.house.authority.signer, overlap=False))
-    assert (await told.house.customer_queries.overview(told.caller(ANN))).swap is not None
+    told = world.with_issuer(world.issuer(world.services.ca.authority.signer, overlap=False))
+    assert (await told.services.ra.customer_queries.overview(told.caller(ANN))).swap is not None
     old = told.held[ANN].holding.serial
     errand = await told.to_issued(ANN, Operation.REKEY)
     assert (await told.holding_of(old)).state is CertificateState.SUPERSEDED

@@ -10,13 +10,14 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from chopmark.app.foundation import House, build, tasks
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Smtp
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
 from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
-from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Verdict, Work, WorkKind
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
@@ -65,23 +66,23 @@ def sink() -> Iterator[tuple[Sink, int]]:
 
 
 @pytest.fixture
-async def production(world: World, sink: tuple[Sink, int]) -> House:
+async def production(world: World, sink: tuple[Sink, int]) -> Services:
     """The same installation as it runs in production with a mail server and nothing else."""
     mail = Smtp(host="127.0.0.1", port=sink[1], tls="none")
-    settings = world.house.settings.model_copy(update={"mode": "production", "smtp": mail})
-    house = await build(settings, world.clock, world.dice)
-    world.nodes.append(house)
-    return house
+    settings = world.services.foundation.settings.model_copy(update={"mode": "production", "smtp": mail})
+    services = await build(settings, world.clock, world.dice)
+    world.nodes.append(services)
+    return services
 
 
-async def deliver(house: House) -> None:
-    job = next(task.job for task in tasks(house) if task.name == "deliver-0")
+async def deliver(services: Services) -> None:
+    job = next(task.job for task in tasks(services) if task.name == "deliver-0")
     while await job():
         pass
 
 
-async def change(house: House, customer: str, *allow: Allowed, **cells: str) -> None:
-    assert (await house.customer_import.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
+async def change(services: Services, customer: str, *allow: Allowed, **cells: str) -> None:
+    assert (await services.ra.customer_import.add([{**ROWS[customer], **cells}], "alice", allow)).imported == 1
 
 
 def addresses(gateway: Gateway) -> list[tuple[str, str]]:
@@ -102,7 +103,7 @@ async def failures(world: World) -> list[tuple[str, str]]:
 
 
 async def test_the_old_address_of_a_changed_contact_gets_the_notice_in_production_with_mail_only(
-    world: World, production: House, sink: tuple[Sink, int]
+    world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     await change(production, ANN, email=NEW_EMAIL)
     await deliver(production)
@@ -113,7 +114,7 @@ async def test_the_old_address_of_a_changed_contact_gets_the_notice_in_productio
 
 
 async def test_a_customer_with_one_contact_is_told_at_the_old_one(
-    world: World, production: House, sink: tuple[Sink, int]
+    world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     await change(production, EVE, email=NEW_EMAIL)
     await deliver(production)
@@ -121,7 +122,7 @@ async def test_a_customer_with_one_contact_is_told_at_the_old_one(
 
 
 async def test_with_both_changed_both_old_ones_are_told_and_no_new_one(world: World) -> None:
-    await change(world.house, ANN, mobile=NEW_MOBILE, email=NEW_EMAIL)
+    await change(world.services, ANN, mobile=NEW_MOBILE, email=NEW_EMAIL)
     mobile, email = Gateway(), Gateway(channel=Channel.EMAIL, name="mail")
     await delivery(world, mobile, more=(email,)).once()
     assert addresses(mobile) == [("contact_changed", "+886912555001")]
@@ -129,14 +130,14 @@ async def test_with_both_changed_both_old_ones_are_told_and_no_new_one(world: Wo
 
 
 async def test_a_contact_that_is_removed_is_told_at_its_address(world: World) -> None:
-    await change(world.house, DAN, Allowed.BLANKED, mobile="", verified_on="")
+    await change(world.services, DAN, Allowed.BLANKED, mobile="", verified_on="")
     gateway = Gateway()
     await delivery(world, gateway).once()
     assert addresses(gateway) == [("contact_changed", "+886912555004")]
 
 
 async def test_where_no_old_contact_can_be_reached_the_audit_says_why(
-    world: World, production: House, sink: tuple[Sink, int]
+    world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     await change(production, DAN, mobile=NEW_MOBILE)
     await deliver(production)
@@ -146,13 +147,13 @@ async def test_where_no_old_contact_can_be_reached_the_audit_says_why(
 
 
 async def test_in_production_with_mail_only_other_notices_take_the_mail_too(
-    world: World, production: House, sink: tuple[Sink, int]
+    world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     await world.to_active(ANN)
     held = Serial(world.held[ANN].holding.serial)
-    (work,) = await production.context.notice(CustomerId(ANN), "activated", Channel.EMAIL)
+    (work,) = await production.ra.context.notice(CustomerId(ANN), "activated", Channel.EMAIL)
     assert work.channel is Channel.EMAIL
-    await production.suspension.hold(held, "alice", "bob")
+    await production.ra.suspension.hold(held, "alice", "bob")
     await deliver(production)
     assert ROWS[ANN]["email"] in sink[0].to
     assert ("mobile", "failed:no_gateway") not in await outcomes(world)
@@ -163,16 +164,16 @@ async def told(context: RaContext, channel: Channel | None) -> tuple[Work, ...]:
 
 
 async def put(world: World, works: tuple[Work, ...]) -> None:
-    await world.house.engine.run(queue, works)
+    await world.services.foundation.engine.run(queue, works)
 
 
 async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_failures_are_on_record(
     world: World,
 ) -> None:
-    gone = GatewayFault(FaultReason.DESTINATION, retryable=False)
+    gone = GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
     mobile = Gateway([gone], name="sms")
-    email = Gateway([GatewayFault(FaultReason.CONTENT, retryable=False)], Channel.EMAIL, "mail")
-    await put(world, await told(world.house.context, Channel.EMAIL))
+    email = Gateway([GatewayFault(FaultReason.CONTENT, Verdict.FINAL)], Channel.EMAIL, "mail")
+    await put(world, await told(world.services.ra.context, Channel.EMAIL))
     working = delivery(world, mobile, more=(email,))
     assert await working.once() == 1
     assert await failures(world) == [("mobile", "failed:destination")]
@@ -184,7 +185,7 @@ async def test_a_notice_that_fails_for_good_goes_to_the_other_contact_and_both_f
 
 async def test_a_notice_whose_gateway_is_missing_arrives_at_the_other_contact(world: World) -> None:
     email = Gateway(channel=Channel.EMAIL)
-    await put(world, await told(world.house.context, Channel.EMAIL))
+    await put(world, await told(world.services.ra.context, Channel.EMAIL))
     working = delivery(world, email)
     while await working.once():
         pass
@@ -193,10 +194,10 @@ async def test_a_notice_whose_gateway_is_missing_arrives_at_the_other_contact(wo
 
 
 async def test_an_address_that_the_mail_server_does_not_know_hands_the_notice_to_the_mobile(
-    world: World, production: House, sink: tuple[Sink, int]
+    world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     sink[0].unknown.add(ROWS[ANN]["email"])
-    await put(world, await told(production.context, Channel.MOBILE))
+    await put(world, await told(production.ra.context, Channel.MOBILE))
     await deliver(production)
     found = await failures(world)
     assert [channel for channel, _ in found] == ["email", "mobile"]
@@ -206,7 +207,7 @@ async def test_an_address_that_the_mail_server_does_not_know_hands_the_notice_to
 async def test_a_code_never_goes_to_a_former_contact_even_where_its_row_names_that_version(world: World) -> None:
     errand = await world.to_sent(ANN)
     await world.change("UPDATE challenges SET state = 'live'")
-    await change(world.house, ANN, mobile=NEW_MOBILE)
+    await change(world.services, ANN, mobile=NEW_MOBILE)
     await world.change("UPDATE challenges SET state = 'live'")  # only its contact is in the way now
     (former,) = await world.rows("SELECT version FROM former_contacts WHERE channel = 'mobile'")
     (work,) = await world.rows("SELECT contact_version FROM work WHERE kind = 'code'")
@@ -234,7 +235,9 @@ async def test_what_was_approved_or_sent_before_the_record_changed_approves_noth
     coded, sent = await world.to_review(ANN), await world.to_sent(BEN)
     code = await sent.code()
     for customer in (ANN, BEN):
-        await change(world.house, customer, **{name: value.replace("N", customer[1:]) for name, value in cells.items()})
+        await change(
+            world.services, customer, **{name: value.replace("N", customer[1:]) for name, value in cells.items()}
+        )
     assert (await refusal(coded.confirm())).kind is Kind.STEP_REQUIRED
     assert await coded.state() is OrderState.BOUND
     await refusal(sent.answer(code))
@@ -244,7 +247,7 @@ async def test_what_was_approved_or_sent_before_the_record_changed_approves_noth
 
 async def test_a_sheet_that_stays_the_same_voids_nothing(world: World) -> None:
     coded = await world.to_review(ANN)
-    assert (await world.house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+    assert (await world.services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
     assert (await coded.confirm()).state is OrderState.ISSUED
 
 
@@ -253,13 +256,13 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
 ) -> None:
     """The insider's sheets: Ann's number becomes somebody else's, and a new number becomes Ann's."""
     emptied = {"person_id": "A130000019", "accounts": "", "name": "某人"}
-    await change(world.house, ANN, Allowed.ID, Allowed.BLANKED, **emptied)
+    await change(world.services, ANN, Allowed.ID, Allowed.BLANKED, **emptied)
     thief = {**ROWS[ANN], "customer": "C9", "mobile": NEW_MOBILE, "email": NEW_EMAIL}
     thief["accounts"] = "(期) F014000-0000001"
-    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([thief], "alice")).imported == 1
     caller = replace(world.caller(), customer=CustomerId("C9"))
     account = AccountNumber("F014000-0000001")
-    order = (await world.house.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None, None)).order
+    order = (await world.services.ra.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None, None)).order
     errand = Errand(world, caller, order.id, ClientKey.generate(), None)
     await errand.bind()
     world.clock.later(minutes=1)
@@ -275,8 +278,8 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
 
 
 async def test_a_row_that_was_sent_instead_is_not_queued_without_the_lease(world: World) -> None:
-    await put(world, await told(world.house.context, Channel.EMAIL))
-    works, now = world.house.works, world.clock.now()
+    await put(world, await told(world.services.ra.context, Channel.EMAIL))
+    works, now = world.services.messaging.outbox, world.clock.now()
     (mine,) = await works.claim((WorkKind.NOTICE,), 10, "slow", now, 60)
     instead = (replace(mine, id="other"),)
     assert not await works.done(mine, "quick", now, "failed:destination", None, instead)

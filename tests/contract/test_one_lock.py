@@ -27,14 +27,14 @@ async def guess(world: World, channel: Channel, times: int, errand: Errand | Non
         for step in range(1, min(5, times) + 1):
             last = await refusal(now.answer(await now.wrong_code(step)))
             times -= 1
-        await world.house.enrolment.cancel(now.caller, now.id)
+        await world.services.ra.enrolment.cancel(now.caller, now.id)
         world.clock.later(minutes=13)
         errand = None
     return last
 
 
 async def held(world: World, customer: str = ANN) -> dict[str, str]:
-    return await world.house.holds.held(CustomerId(customer))
+    return await world.services.ra.holds.held(CustomerId(customer))
 
 
 async def elder(world: World, factor: str, spent: int, ever: int, *, hold: str | None = None) -> None:
@@ -82,7 +82,7 @@ async def test_i11_failures_in_a_revocation_lock_the_application_and_the_other_w
         await revocation.send(EMAIL)
         for step in range(1, 6):
             refused = await refusal(revocation.answer(await revocation.wrong_code(step)))
-        await world.house.enrolment.cancel(revocation.caller, revocation.id)
+        await world.services.ra.enrolment.cancel(revocation.caller, revocation.id)
         world.clock.later(minutes=16)
     assert refused is not None
     assert refused.kind is Kind.LOCKED
@@ -152,7 +152,7 @@ async def test_a_release_opens_the_one_lock_and_lets_codes_be_sent_anew(world: W
     await guess(world, MOBILE, 10)
     await guess(world, EMAIL, 10)
     world.clock.at = START + timedelta(hours=1)
-    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
     assert await held(world) == {}
     told = [notice["facts"] for notice in await world.notices()]
     assert sum("hold_released" in facts for facts in told) == 1
@@ -224,7 +224,7 @@ async def test_a_hold_of_one_channel_holds_all(world: World, factor: str) -> Non
         assert (await refusal(errand.send(channel))).kind is Kind.LOCKED
     world.clock.later(days=400)
     assert await held(world) == {"code": "held"}
-    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
     errand = await world.to_sent()
     assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
@@ -246,7 +246,7 @@ async def test_a_release_forgets_what_ours_and_theirs_have_counted(world: World)
     await guess(world, EMAIL, 10)
     await elder(world, "sms", 20, 20, hold="held")
     world.clock.later(hours=1)
-    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
     rows = await world.rows("SELECT in_window, ever, held_at FROM failures")
     assert {(row["in_window"], row["ever"], row["held_at"]) for row in rows} == {(0, 0, None)}
 
@@ -256,7 +256,7 @@ async def test_a_release_forgets_what_ours_and_theirs_have_counted(world: World)
 
 async def again(world: World, errand: Errand, channel: Channel | None = None) -> Refusal | None:
     """Cancel the order, begin anew in a new login, and ask for a code; what was refused comes back."""
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     fresh = await world.to_key()
     assert fresh.id != errand.id
     made = await outcome(fresh.send(channel))
@@ -299,10 +299,10 @@ async def test_i16_orders_at_once_do_not_evade_the_pause(world: World) -> None:
     """Several revocations may be open beside each other: of their requests at one moment one is sent."""
     await world.to_active()
     errands = [await world.to_revoke() for _ in range(4)]
-    node = (await world.node(2)).house
+    node = (await world.node(2)).services
     made = await asyncio.gather(
         *(
-            outcome((world.house if number % 2 else node).rekey.challenge(errand.caller, errand.id, MOBILE))
+            outcome((world.services if number % 2 else node).ra.rekey.challenge(errand.caller, errand.id, MOBILE))
             for number, errand in enumerate(errands)
         )
     )
@@ -375,7 +375,7 @@ async def test_a_renewal_that_the_old_key_has_signed_gets_its_codes_whatever_oth
     for _ in range(3):
         await stranger.send()
         world.clock.later(seconds=60)
-    await world.house.enrolment.cancel(stranger.caller, stranger.id)
+    await world.services.ra.enrolment.cancel(stranger.caller, stranger.id)
     mine = await world.to_key(ANN, Operation.REKEY)
     world.clock.later(hours=1)
     for _ in range(3):
@@ -398,7 +398,7 @@ async def test_a_stranger_with_the_password_uses_up_at_most_six_of_ten_codes_wit
         else:
             for step in range(1, guesses + 1):
                 await refusal(errand.answer(await errand.wrong_code(step)))
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(minutes=20)
     assert refused == ["sends_order"]
     assert await held(world) == {}
@@ -415,7 +415,7 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
         await errand.send()
     world.clock.later(seconds=60)
     assert (await refusal(errand.send())).code == "sends_order"
-    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 0
+    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 0
     world.clock.later(seconds=1)
     for _ in range(3):
         await errand.send()
@@ -426,10 +426,10 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
 async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
     for _ in range(5):
         errand = await world.to_code()
-        await world.house.enrolment.cancel(errand.caller, errand.id)
+        await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(seconds=60)
     errand = await world.to_key()
     assert (await refusal(errand.send())).code == "sends"
-    await world.house.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
     await errand.send()
     assert len(await world.records(Event.STAFF_HOLD_RELEASED)) == 1

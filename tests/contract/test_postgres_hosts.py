@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.store.engine.opening import is_current, make_current, open_engine, schema_of
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import is_current, open_engine, schema_of
 from chopmark.store.engine.port import Unfit
 from chopmark.store.engine.postgres import READING, SESSION
 from chopmark.store.engine.script import Script, query, whole

@@ -9,7 +9,8 @@ from alembic import command
 from sqlalchemy import Connection
 
 from chopmark.store import db
-from chopmark.store.engine.opening import assert_usable, is_current, make_current, open_engine, schema_of
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import assert_usable, is_current, open_engine, schema_of
 from chopmark.store.engine.port import Unfit
 from chopmark.store.engine.script import Script, query, whole
 from tests import postgres

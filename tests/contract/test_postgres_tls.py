@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from chopmark.store import db
-from chopmark.store.engine.opening import assert_usable, make_current, open_engine, schema_of
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import assert_usable, open_engine, schema_of
 from chopmark.store.engine.port import Unfit
 from chopmark.store.engine.script import Script, query
 from tests import postgres

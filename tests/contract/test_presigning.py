@@ -38,18 +38,18 @@ class _Gone(OnDevice):
 
 
 def key_of(world: World) -> ResponderKey:
-    return world.house.responder._key
+    return world.services.ca.responder._key
 
 
 def without_key(world: World) -> Responder:
     """A fresh process whose key cannot be reached: nothing is in its memory."""
     key = key_of(world)
     gone = ResponderKey(key.issuer, key.certificate_der, _Gone(world), key.not_after)
-    return Responder(gone, world.house.status, world.clock)
+    return Responder(gone, world.services.va.status, world.clock)
 
 
 async def said(world: World, customer: str, *, sha256: bool = True) -> ocsp.OCSPResponse:
-    request = asking(world.house, world.held[customer].holding.der, sha256=sha256)
+    request = asking(world.services, world.held[customer].holding.der, sha256=sha256)
     return ocsp.load_der_ocsp_response((await without_key(world).answer(request)).der)
 
 
@@ -77,13 +77,16 @@ async def test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it(
 
 async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kept(world: World) -> None:
     await world.to_active(ANN)
-    house = world.house
+    services = world.services
     await world.to_active(BEN)
-    issuer = house.authority.view.id
-    signed = [await house.presigner._sign(due) for due in await house.status.due(issuer, world.clock.at, 10)]
+    issuer = services.ca.authority.view.id
+    signed = [
+        await services.ca.present.presigner._sign(due)
+        for due in await services.va.status.due(issuer, world.clock.at, 10)
+    ]
     made = [one for one in signed if one is not None]
     await world.revoked(ANN)
-    assert (len(made), await Presigned(house.engine).keep_all(issuer, made)) == (2, 1)
+    assert (len(made), await Presigned(services.foundation.engine).keep_all(issuer, made)) == (2, 1)
     kept = await world.rows("SELECT DISTINCT serial FROM answers")
     assert [row["serial"] for row in kept] == [world.held[BEN].holding.serial]
     assert await world.once("presign") == 1
@@ -124,24 +127,26 @@ class _Failing(OnDevice):
 async def test_f18_what_was_signed_before_the_device_was_pulled_out_is_kept(world: World) -> None:
     for customer in (ANN, BEN):
         await world.to_active(customer)
-    house, key = world.house, key_of(world)
+    services, key = world.services, key_of(world)
     failing = ResponderKey(key.issuer, key.certificate_der, _Failing(world, 3), key.not_after)
-    responder = Responder(failing, house.status, world.clock)
-    presigner = Presigner(house.authority.view, responder, house.status, Presigned(house.engine), world.clock)
+    responder = Responder(failing, services.va.status, world.clock)
+    presigner = Presigner(
+        services.ca.authority.view, responder, services.va.status, Presigned(services.foundation.engine), world.clock
+    )
     with pytest.raises(SignerUnavailable):
         await presigner.sign_due()
     assert await world.count("answers") == 2
-    assert len(await house.status.due(house.authority.view.id, world.clock.at, 10)) == 1
+    assert len(await services.va.status.due(services.ca.authority.view.id, world.clock.at, 10)) == 1
 
 
 async def test_a_hold_and_its_release_are_signed_ahead_too(world: World) -> None:
     await world.to_active(ANN)
     serial = world.held[ANN].holding.serial
     await world.once("presign")
-    await world.house.suspension.hold(serial, "alice", "bob")
+    await world.services.ra.suspension.hold(serial, "alice", "bob")
     assert await world.once("presign") == 1
     assert (await said(world, ANN)).certificate_status is REVOKED
-    await world.house.suspension.release(serial, "alice", "bob")
+    await world.services.ra.suspension.release(serial, "alice", "bob")
     assert (await said(world, ANN)).response_status is ocsp.OCSPResponseStatus.TRY_LATER
     assert await world.once("presign") == 1
     assert (await said(world, ANN)).certificate_status is GOOD
@@ -150,14 +155,14 @@ async def test_a_hold_and_its_release_are_signed_ahead_too(world: World) -> None
 async def test_a_turn_of_the_job_is_bounded_and_the_longest_waiting_come_first(world: World) -> None:
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
-    house = world.house
-    issuer = house.authority.view.id
-    assert len(await house.status.due(issuer, world.clock.at, 2)) == 2
+    services = world.services
+    issuer = services.ca.authority.view.id
+    assert len(await services.va.status.due(issuer, world.clock.at, 2)) == 2
     assert await world.once("presign") == 3
     assert presigning.BATCH == 100
     await world.revoked(BEN)
     world.clock.later(hours=13)
-    first = (await house.status.due(issuer, world.clock.at, 1))[0]
+    first = (await services.va.status.due(issuer, world.clock.at, 1))[0]
     assert first.serial == world.held[BEN].holding.serial
 
 
@@ -166,14 +171,20 @@ async def test_an_expired_certificate_is_not_signed_for_any_more(world: World) -
     await world.once("presign")
     world.clock.at = world.held[ANN].holding.not_after + timedelta(seconds=1)
     assert await world.once("presign") == 0
-    assert await world.house.status.oldest_due(world.house.authority.view.id) is None
+    assert await world.services.va.status.oldest_due(world.services.ca.authority.view.id) is None
 
 
 async def test_a_responder_that_has_ended_signs_nothing_ahead(world: World) -> None:
     await world.to_active(ANN)
     world.clock.at = key_of(world).not_after
-    view = world.house.authority.view
+    view = world.services.ca.authority.view
     await world.change("UPDATE certificates SET not_after = :later", later=2**50)
-    ended = Presigner(view, world.house.responder, world.house.status, Presigned(world.house.engine), world.clock)
+    ended = Presigner(
+        view,
+        world.services.ca.responder,
+        world.services.va.status,
+        Presigned(world.services.foundation.engine),
+        world.clock,
+    )
     assert await ended.sign_due() == 0
     assert await world.count("answers") == 0

@@ -58,7 +58,7 @@ async def test_a_credential_is_good_for_one_key(world: World) -> None:
 async def test_a_new_credential_kills_the_one_before(world: World) -> None:
     program = await Program.begun(world)
     errand = program.errand
-    newer = await world.house.program.credential(errand.caller, errand.id)
+    newer = await world.services.ra.program.credential(errand.caller, errand.id)
     assert (await refusal(program.ask())).kind is Kind.UNAUTHENTICATED
     program.given = newer
     assert (await program.ask()).order.state is OrderState.BOUND
@@ -78,7 +78,7 @@ async def test_a_stranger_s_guesses_are_recorded_sixty_times_a_minute_and_move_n
 ) -> None:
     program = await Program.begun(world)
     for _ in range(62):
-        guess = world.house.program.enrol(program.errand.id, Secret("x" * 43), program.csr)
+        guess = world.services.ra.program.enrol(program.errand.id, Secret("x" * 43), program.csr)
         assert (await refusal(guess)).kind is Kind.UNAUTHENTICATED
     assert len(await world.records(Event.RA_CREDENTIAL_REFUSED)) == 60
     assert await world.count("failures") == 0
@@ -86,11 +86,11 @@ async def test_a_stranger_s_guesses_are_recorded_sixty_times_a_minute_and_move_n
 
 
 async def test_a_credential_is_given_for_an_order_of_one_s_own_that_wants_a_program_s_key(world: World) -> None:
-    program, other = world.house.program, world.caller(BEN)
+    program, other = world.services.ra.program, world.caller(BEN)
     errand = await begin(world, Operation.ENROL, ANN, KeyHome.FILE)
     assert (await refusal(program.credential(errand.caller, errand.id))).code == "key_home"
     assert (await refusal(program.credential(other, errand.id))).kind is Kind.NOT_FOUND
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     assert (await refusal(program.credential(errand.caller, errand.id))).code == "order_cancelled"
     await holder(world, BEN)
     renewal = await begin(world, Operation.REKEY, BEN, KeyHome.HELPER)

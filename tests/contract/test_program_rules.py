@@ -13,7 +13,7 @@ from chopmark.core.types import (
     Operation,
     OrderState,
 )
-from chopmark.ra.rekey import PresentedCertificate
+from chopmark.ra.key_proof import PresentedCertificate
 from tests.contract.programs import Program, begin, holder, request_of, sha256_of_key, weak_request
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 
@@ -23,7 +23,7 @@ world = world_fixture(engines=("sqlite",))
 
 
 async def cancelled(program: Program) -> None:
-    await program.world.house.enrolment.cancel(program.errand.caller, program.errand.id)
+    await program.world.services.ra.enrolment.cancel(program.errand.caller, program.errand.id)
 
 
 async def too_old(program: Program) -> None:
@@ -31,8 +31,8 @@ async def too_old(program: Program) -> None:
 
 
 async def disputed(program: Program) -> None:
-    house = program.world.house
-    await house.enrolment.dispute(program.errand.caller, program.errand.id, Channel.MOBILE)
+    services = program.world.services
+    await services.ra.enrolment.dispute(program.errand.caller, program.errand.id, Channel.MOBILE)
 
 
 async def weak_key(program: Program) -> None:
@@ -114,7 +114,7 @@ async def test_a_rule_stands_before_a_program_as_before_the_portal(world: World,
     proof = None
     if operation is Operation.REKEY:
         proof = errand.proof(await errand.nonce(), new_spki_sha256=sha256_of_key(program.csr))
-    by_portal = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, program.csr, proof))
+    by_portal = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, program.csr, proof))
     assert by_program.kind is by_portal.kind
     assert by_program.code in {by_portal.code, "old"}
     assert await world.count("leaves", "event = 'ra:key:bound'") == before
@@ -156,7 +156,7 @@ async def an_alternative_name(program: Program) -> None:
 
 
 async def the_ca_s_certificate(program: Program) -> None:
-    program.shown = PresentedCertificate(program.world.house.authority.view.certificate_der)
+    program.shown = PresentedCertificate(program.world.services.ca.authority.view.certificate_der)
 
 
 async def no_certificate(program: Program) -> None:
@@ -217,6 +217,6 @@ async def test_a_certificate_that_has_not_proved_itself_renews_nothing(world: Wo
     await program.approve()
     made = (await program.ask()).certificate
     assert made is not None
-    asked = world.house.program.reenrol(PresentedCertificate(made), request_of(ClientKey.generate(), made))
+    asked = world.services.ra.program.reenrol(PresentedCertificate(made), request_of(ClientKey.generate(), made))
     assert (await refusal(asked)).code == "unproven"
     assert await program.errand.state() is OrderState.ISSUED

@@ -17,7 +17,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
 from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
-from chopmark.stepup.ports import Charged, FailureLimits, Sequel
+from chopmark.stepup.ports import Challenges, Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository
 from tests.contract.world import ANN, BEN, Errand, World, outcome, world_fixture
@@ -51,7 +51,7 @@ class Naive(ChallengeRepository):
     barrier: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(NODES))
 
     def __post_init__(self) -> None:
-        super().__init__(self.world.house.engine)
+        super().__init__(self.world.services.foundation.engine)
 
     async def charge(
         self,
@@ -97,14 +97,14 @@ class Naive(ChallengeRepository):
         return False
 
 
-def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES) -> tuple[list[Counting], Count]:
+def verifiers(world: World, challenges: Challenges, nodes: int = NODES) -> tuple[list[Counting], Count]:
     """Return one verifier for each node over these challenges, and the count that they share."""
-    house, count = world.house, Count()
-    keys = house.verifier._keys
+    services, count = world.services, Count()
+    keys = services.ra.verifier._keys
     made = []
     for _ in range(nodes):
-        audit_log = AuditLog(house.ledger, house.audit_key, world.clock)
-        verifier = Counting(challenges, keys, house.portal, audit_log, world.clock, world.dice)
+        audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+        verifier = Counting(challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
         verifier.count = count
         made.append(verifier)
     return made, count
@@ -112,8 +112,8 @@ def verifiers(world: World, challenges: ChallengeRepository, nodes: int = NODES)
 
 async def at_once(nodes: Sequence[Counting], errand: Errand, codes: Sequence[str]) -> list[object]:
     """Send the answers all at once, by turns to each node; a node that is too busy is asked again."""
-    rules = errand.house.rekey.rules
-    acting = errand.house.context.acting(errand.caller, await errand.order())
+    rules = errand.services.ra.rekey.rules
+    acting = errand.services.ra.context.acting(errand.caller, await errand.order())
     start, sent = asyncio.Event(), await errand.challenge()
 
     async def one(verifier: Counting, code: str) -> object:
@@ -144,7 +144,7 @@ def assert_one_success(outcomes: list[object]) -> None:
 
 async def test_i10_of_200_parallel_guesses_five_are_compared_and_then_the_right_code_is_refused(world: World) -> None:
     errand = await world.to_sent()
-    nodes, count = verifiers(world, world.house.challenges)
+    nodes, count = verifiers(world, world.services.ra.challenges)
     outcomes = await at_once(nodes, errand, await wrong_codes(errand, 200))
     assert_at_most_five_were_compared(count)
     assert count.compared == 5
@@ -174,7 +174,7 @@ async def test_i10_the_twin_that_reads_and_then_writes_is_caught(world: World) -
 
 async def test_i12_the_right_code_20_times_at_once_on_four_nodes_never_succeeds_twice(world: World) -> None:
     errand = await world.to_sent()
-    nodes, count = verifiers(world, world.house.challenges)
+    nodes, count = verifiers(world, world.services.ra.challenges)
     outcomes = await at_once(nodes, errand, [await errand.code()] * 20)
     assert sum(isinstance(made, Challenge) for made in outcomes) <= 1
     assert count.compared <= 5
@@ -184,7 +184,7 @@ async def test_i12_the_right_code_20_times_at_once_on_four_nodes_never_succeeds_
 
 async def test_i12_the_right_code_20_times_at_once_succeeds_once(world: World) -> None:
     errand = await world.to_sent()
-    nodes, count = verifiers(world, world.house.challenges, 1)
+    nodes, count = verifiers(world, world.services.ra.challenges, 1)
     outcomes = await at_once(nodes, errand, [await errand.code()] * 20)
     assert_one_success(outcomes)
     assert count.compared <= 5
@@ -202,7 +202,7 @@ async def test_i12_the_twin_that_reads_and_then_writes_succeeds_often_and_is_cau
 
 async def test_i11_guesses_at_two_customers_at_once_count_for_each_alone(world: World) -> None:
     anns, bens = await world.to_sent(ANN), await world.to_sent(BEN)
-    nodes, count = verifiers(world, world.house.challenges)
+    nodes, count = verifiers(world, world.services.ra.challenges)
     await asyncio.gather(
         at_once(nodes[:2], anns, await wrong_codes(anns, 30)), at_once(nodes[2:], bens, await wrong_codes(bens, 30))
     )
@@ -219,19 +219,19 @@ async def test_i11_the_last_failures_of_a_day_are_not_given_out_twice(world: Wor
         c=ANN,
         now=int(world.clock.at.timestamp() * 1000),
     )
-    nodes, count = verifiers(world, world.house.challenges)
+    nodes, count = verifiers(world, world.services.ra.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.house.holds.held(errand.caller.customer) == {"code": "held"}
+    assert await world.services.ra.holds.held(errand.caller.customer) == {"code": "held"}
     assert len(await world.notices()) == 0  # `answer` of the verifier alone was given no notice to queue
 
 
 async def test_i16_of_many_requests_for_a_code_at_once_one_is_sent(world: World) -> None:
     errand = await world.to_key()
-    nodes = [world.house, *[(await world.node(number)).house for number in range(2, 4)]]
+    nodes = [world.services, *[(await world.node(number)).services for number in range(2, 4)]]
     outcomes = await asyncio.gather(
         *(
-            outcome(nodes[number % len(nodes)].rekey.challenge(errand.caller, errand.id, Channel.MOBILE))
+            outcome(nodes[number % len(nodes)].ra.rekey.challenge(errand.caller, errand.id, Channel.MOBILE))
             for number in range(12)
         )
     )
@@ -242,11 +242,11 @@ async def test_i16_of_many_requests_for_a_code_at_once_one_is_sent(world: World)
 
 async def test_i11_birth_dates_at_once_are_compared_three_times(world: World) -> None:
     errand = await world.to_code()
-    nodes = [world.house, (await world.node(2)).house]
+    nodes = [world.services, (await world.node(2)).services]
     wrong = errand.world.clock.at.date()
     outcomes = await asyncio.gather(
-        *(outcome(nodes[number % 2].rekey.birth_date(errand.caller, errand.id, wrong)) for number in range(30))
+        *(outcome(nodes[number % 2].ra.rekey.birth_date(errand.caller, errand.id, wrong)) for number in range(30))
     )
     assert all(isinstance(made, Refusal) for made in outcomes)
     assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) <= 3
-    assert await world.house.holds.held(errand.caller.customer) == {"birth_date": "held"}
+    assert await world.services.ra.holds.held(errand.caller.customer) == {"birth_date": "held"}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from chopmark.app.foundation import House
+from chopmark.app.services import Services
 from chopmark.audit.events import Event
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, OrderState
@@ -14,16 +14,16 @@ from tests.contract.world import ANN, World, outcome, world_fixture
 world = world_fixture()
 
 
-async def nodes(world: World, count: int) -> list[House]:
-    return [world.house, *[(await world.node(number)).house for number in range(2, count + 1)]]
+async def nodes(world: World, count: int) -> list[Services]:
+    return [world.services, *[(await world.node(number)).services for number in range(2, count + 1)]]
 
 
-async def at_once(houses: list[House], times: int, doing: Callable[[House], Awaitable[object]]) -> list[object]:
+async def at_once(houses: list[Services], times: int, doing: Callable[[Services], Awaitable[object]]) -> list[object]:
     """Do it this often, all at once, by turns at each node; a node that is too busy is asked again."""
 
-    async def one(house: House) -> object:
+    async def one(services: Services) -> object:
         while True:
-            made = await outcome(doing(house))
+            made = await outcome(doing(services))
             if not (isinstance(made, Refusal) and made.code == "busy"):
                 return made
 
@@ -34,7 +34,7 @@ async def test_i2_fifty_confirmations_at_once_make_one_certificate(world: World)
     errand = await world.to_review()
     terms = await errand.terms()
     houses = await nodes(world, 3)
-    outcomes = await at_once(houses, 50, lambda house: house.rekey.confirm(errand.caller, errand.id, terms))
+    outcomes = await at_once(houses, 50, lambda services: services.ra.rekey.confirm(errand.caller, errand.id, terms))
     waits = {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED}
     assert all(isinstance(made, OrderSnapshot) and made.order.state in waits for made in outcomes)
     assert await errand.state() is OrderState.ISSUED
@@ -53,7 +53,7 @@ async def test_i2_twenty_proofs_at_once_activate_once(world: World) -> None:
     errand = await world.to_issued(ANN, Operation.REKEY)
     proof = await errand.install_proof()
     houses = await nodes(world, 3)
-    outcomes = await at_once(houses, 20, lambda house: house.rekey.prove(errand.caller, errand.id, proof))
+    outcomes = await at_once(houses, 20, lambda services: services.ra.rekey.prove(errand.caller, errand.id, proof))
     assert all(isinstance(made, OrderSnapshot) and made.order.state is OrderState.ACTIVE for made in outcomes)
     assert len(await world.records(Event.RA_CERTIFICATE_ACTIVATED)) == 2  # the old one's and this one
     assert await world.count("work", "kind = 'revoke'") == 1
@@ -65,7 +65,7 @@ async def test_i2_an_order_opened_from_many_tabs_at_once_is_one(world: World) ->
     houses = await nodes(world, 3)
     account = AccountNumber("F014000-0000001")
     outcomes = await at_once(
-        houses, 20, lambda house: house.enrolment.start(world.caller(), Operation.ENROL, account, KeyHome.FILE)
+        houses, 20, lambda services: services.ra.enrolment.start(world.caller(), Operation.ENROL, account, KeyHome.FILE)
     )
     assert len({made.order.id for made in outcomes if isinstance(made, OrderSnapshot)}) == 1
     assert all(isinstance(made, OrderSnapshot) for made in outcomes)
@@ -79,7 +79,9 @@ async def test_a_key_bound_from_two_nodes_with_one_proof_uses_its_nonce_once(wor
     errand = await world.open(ANN, Operation.REKEY)
     proof, request = errand.proof(await errand.nonce()), errand.key.request()
     houses = await nodes(world, 3)
-    outcomes = await at_once(houses, 12, lambda house: house.rekey.bind_key(errand.caller, errand.id, request, proof))
+    outcomes = await at_once(
+        houses, 12, lambda services: services.ra.rekey.bind_key(errand.caller, errand.id, request, proof)
+    )
     assert any(isinstance(made, OrderSnapshot) for made in outcomes)
     assert len(await world.records(Event.RA_KEY_BOUND)) == 2  # the first certificate's and this one
     assert await errand.state() is OrderState.BOUND
@@ -92,7 +94,9 @@ async def test_revoked_from_many_tabs_at_once_is_revoked_once(world: World) -> N
     await errand.answer(await errand.code())
     terms = await errand.terms()
     houses = await nodes(world, 3)
-    outcomes = await at_once(houses, 12, lambda house: house.revocation.confirm(errand.caller, errand.id, terms))
+    outcomes = await at_once(
+        houses, 12, lambda services: services.ra.revocation.confirm(errand.caller, errand.id, terms)
+    )
     assert any(isinstance(made, Order) and made.state is OrderState.DONE for made in outcomes)
     assert len(await world.records(Event.RA_ORDER_DONE)) == 1
     assert len(await world.records(Event.CA_CERTIFICATE_REVOKED)) == 1
@@ -105,12 +109,12 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_no_certificate_wi
     terms = await errand.terms()
     first, second = await nodes(world, 2)
     await asyncio.gather(
-        outcome(first.rekey.confirm(errand.caller, errand.id, terms)),
-        *(outcome(second.enrolment.cancel(errand.caller, errand.id)) for _ in range(8)),
+        outcome(first.ra.rekey.confirm(errand.caller, errand.id, terms)),
+        *(outcome(second.ra.enrolment.cancel(errand.caller, errand.id)) for _ in range(8)),
     )
     await world.work()
     state = await errand.state()
-    held = [h.state for h in await world.house.customer_queries.holdings(errand.caller)]
+    held = [h.state for h in await world.services.ra.customer_queries.holdings(errand.caller)]
     at_ca = [row["state"] for row in await world.rows("SELECT state FROM certificates")]
     if state is OrderState.ISSUED:
         assert (held, at_ca) == ([CertificateState.ISSUED], ["issued"])
@@ -132,8 +136,8 @@ async def test_f22_a_revocation_during_a_renewal_ends_with_no_good_certificate_u
     await revocation.answer(await revocation.code())
     first, second = await nodes(world, 2)
     await asyncio.gather(
-        outcome(first.rekey.confirm(renewal.caller, renewal.id, terms)),
-        outcome(second.revocation.confirm(revocation.caller, revocation.id, await revocation.terms())),
+        outcome(first.ra.rekey.confirm(renewal.caller, renewal.id, terms)),
+        outcome(second.ra.revocation.confirm(revocation.caller, revocation.id, await revocation.terms())),
     )
     await world.work()
     assert (await world.holding_of(old.serial)).state is CertificateState.REVOKED

@@ -19,7 +19,7 @@ world = world_fixture()
 
 async def test_a_request_that_is_none_is_refused_and_recorded_in_its_order(world: World) -> None:
     errand = await world.open()
-    refused = await refusal(world.house.rekey.bind_key(errand.caller, errand.id, b"no request", None))
+    refused = await refusal(world.services.ra.rekey.bind_key(errand.caller, errand.id, b"no request", None))
     assert refused.kind is Kind.BAD_KEY
     (record,) = await world.records(Event.RA_KEY_REFUSED)
     assert record["chain"] == errand.id
@@ -38,7 +38,7 @@ async def test_another_customers_key_is_refused_and_recorded(world: World) -> No
 async def test_a_proof_of_another_moment_is_refused_and_recorded(world: World) -> None:
     errand = await world.to_issued()
     proof = await errand.install_proof(at=world.clock.now() - timedelta(hours=1))
-    refused = await refusal(world.house.rekey.prove(errand.caller, errand.id, proof))
+    refused = await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, proof))
     assert refused.kind is Kind.BAD_PROOF
     (record,) = await world.records(Event.RA_PROOF_REFUSED)
     assert record["chain"] == errand.id
@@ -47,7 +47,7 @@ async def test_a_proof_of_another_moment_is_refused_and_recorded(world: World) -
 
 async def test_i41_refused_keys_are_recorded_within_a_budget_of_their_customer(world: World) -> None:
     errand, other = await world.open(ANN), await world.open(BEN)
-    bind = world.house.rekey.bind_key
+    bind = world.services.ra.rekey.bind_key
     for _ in range(A_CUSTOMER + 5):
         assert (await refusal(bind(errand.caller, errand.id, b"no request", None))).kind is Kind.BAD_KEY
     assert len(await world.records(Event.RA_KEY_REFUSED)) == A_CUSTOMER
@@ -61,19 +61,19 @@ async def test_i41_refused_keys_are_recorded_within_a_budget_of_their_customer(w
 async def test_nobody_writes_into_another_customers_order(world: World) -> None:
     errand = await world.open(ANN)
     before = await world.count("leaves")
-    refused = await refusal(world.house.rekey.bind_key(world.caller(BEN), errand.id, b"no request", None))
+    refused = await refusal(world.services.ra.rekey.bind_key(world.caller(BEN), errand.id, b"no request", None))
     assert refused.kind is Kind.NOT_FOUND
     assert await world.count("leaves") == before
 
 
 @pytest.mark.parametrize("approved_by", ["alice", "ALICE", "two words", ""])
 async def test_i32_what_one_person_tries_alone_is_refused_and_recorded(world: World, approved_by: str) -> None:
-    house, serial = world.house, Serial("01")
+    services, serial = world.services, Serial("01")
     for act in (
-        house.holds.release(CustomerId(ANN), "alice", approved_by),
-        house.suspension.hold(serial, "alice", approved_by),
-        house.suspension.release(serial, "alice", approved_by),
-        house.key_blocks.block("00" * 32, "key_compromise", "alice", approved_by),
+        services.ra.holds.release(CustomerId(ANN), "alice", approved_by),
+        services.ra.suspension.hold(serial, "alice", approved_by),
+        services.ra.suspension.release(serial, "alice", approved_by),
+        services.ra.key_blocks.block("00" * 32, "key_compromise", "alice", approved_by),
     ):
         assert (await refusal(act)).field == "approved_by"
     acts = [json.loads(record["facts"])["purpose"] for record in await world.records(Event.STAFF_ACTION_REFUSED)]
@@ -83,15 +83,18 @@ async def test_i32_what_one_person_tries_alone_is_refused_and_recorded(world: Wo
 
 async def test_i41_refused_acts_of_staff_are_recorded_within_a_budget(world: World) -> None:
     for _ in range(THE_FIRM + 3):
-        await refusal(world.house.suspension.hold(Serial("01"), "alice", "alice"))
+        await refusal(world.services.ra.suspension.hold(Serial("01"), "alice", "alice"))
     assert len(await world.records(Event.STAFF_ACTION_REFUSED)) == THE_FIRM
 
 
 async def test_a_process_that_starts_under_another_policy_says_so_once(world: World) -> None:
-    house = world.house
+    services = world.services
     changed = replace(TW_BROKER, code_attempts=6)
     started = (TW_BROKER, TW_BROKER, changed, changed, STRICT, TW_BROKER)
-    told = [await record_policy(policy, house.installation, house.audit_log) for policy in started]
+    told = [
+        await record_policy(policy, services.foundation.installation, services.foundation.audit_log)
+        for policy in started
+    ]
     assert told == [True, False, True, False, True, True]
     records = [json.loads(record["facts"]) for record in await world.records(Event.STAFF_POLICY_CHANGED)]
     assert [record["policy"] for record in records] == ["tw-broker@1", "tw-broker@1", "strict@1", "tw-broker@1"]

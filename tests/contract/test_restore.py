@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from chopmark.app.foundation import reentry_of, tasks
+from chopmark.app.worker import reentry_of, tasks
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Level
 from chopmark.audit.journal import Deed, Line
@@ -52,7 +52,7 @@ class Backups:
         """Have the installation's processes, begun anew, find this copy where their database was."""
         self.world.clock.later(seconds=30)
         await backup.put_back(self.world)
-        await self.world.house.restorewatch.look()
+        await self.world.services.foundation.restorewatch.look()
 
 
 @pytest.fixture
@@ -63,15 +63,15 @@ def backups(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Bac
 
 
 async def answer(world: World, der: bytes) -> ocsp.OCSPResponse:
-    (responder,) = (ca.responder for ca in world.house.cas)
-    return await said(responder, asking(world.house, der))
+    (responder,) = (ca.responder for ca in world.services.ca.cas)
+    return await said(responder, asking(world.services, der))
 
 
 async def listed(world: World) -> set[str]:
     """The serials of the published list, as another library reads them."""
     while await world.once("publish"):
         pass
-    crl = (await world.house.status.shard(world.house.authority.view.id, 0)).crl
+    crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, 0)).crl
     assert crl is not None
     return {f"{entry.serial_number:X}" for entry in x509.load_der_x509_crl(crl.der)}
 
@@ -81,10 +81,10 @@ def plain(serial: Serial) -> str:
 
 
 async def end(world: World) -> Ended:
-    ended = await restoring_of(world.house, reentry_of(world.house)).end(BY, WHY)
+    ended = await restoring_of(world.services, reentry_of(world.services)).end(BY, WHY)
     assert ended is not None
-    await world.house.restorewatch.look()
-    assert not world.house.restorewatch.behind
+    await world.services.foundation.restorewatch.look()
+    assert not world.services.foundation.restorewatch.behind
     return ended
 
 
@@ -92,9 +92,9 @@ async def assert_whole(world: World) -> None:
     """Records, tables and certificates agree, and the heads file holds both trees."""
     report = await world.audit()
     assert [one for one in report.findings if one.level is not Level.NOTICE] == []
-    checked = await Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), 0).check(
-        world.clock.now()
-    )
+    checked = await Checker(
+        world.services.ca.issuer.standard(), CertificateRows(world.services.foundation.engine), 0
+    ).check(world.clock.now())
     assert checked.faults == ()
 
 
@@ -129,7 +129,7 @@ async def test_a_process_that_ran_on_sees_the_restore_at_its_next_look_and_gives
     """The rows are put back under a running process, as a standby that takes over puts them back."""
     await world.to_active(ANN)
     await world.once("sequence")
-    held, watch = world.held[ANN].holding, world.house.restorewatch
+    held, watch = world.held[ANN].holding, world.services.foundation.restorewatch
     (kept,) = await world.rows("SELECT MAX(size) AS size FROM heads")
     assert (await answer(world, held.der)).certificate_status is GOOD
     await world.revoked(ANN, Reason.COMPROMISED)
@@ -158,10 +158,10 @@ async def test_while_the_database_is_behind_the_counter_stands_still(world: Worl
     await backups.put_back(backup)
     with_ca = replace(errand, world=world)
     await with_ca.submit()
-    assert await world.house.issuer.issue(await with_ca.issuance()) == Pending(30)
+    assert await world.services.ca.issuer.issue(await with_ca.issuance()) == Pending(30)
     assert await world.count("certificates") == 0
-    assert {await task.job() for task in tasks(world.house) if task.name not in GOES_ON} == {0}
-    no = await refusal(world.house.context.journal.write(LINE))
+    assert {await task.job() for task in tasks(world.services) if task.name not in GOES_ON} == {0}
+    no = await refusal(world.services.ra.context.journal.write(LINE))
     assert (no.kind, no.code) == (Kind.UNAVAILABLE, "standstill")
 
 
@@ -192,7 +192,7 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
     assert (await world.holding_of(new.serial)).state is CertificateState.ACTIVE
     assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
     assert (await world.holding_of(new.serial)).der == new.der
-    stored = await world.house.context.orders.get(errand.id)
+    stored = await world.services.ra.context.orders.get(errand.id)
     assert stored is not None
     assert stored.state is OrderState.ACTIVE
     assert (await answer(world, new.der)).certificate_status is GOOD
@@ -258,13 +258,13 @@ async def test_an_order_begun_after_the_backup_gives_way_to_the_one_that_was_los
 ) -> None:
     first = await world.to_key(ANN)
     backup = await backups.take()
-    await world.house.enrolment.cancel(first.caller, first.id)
+    await world.services.ra.enrolment.cancel(first.caller, first.id)
     await world.to_active(ANN)
     await world.work()
     await backups.put_back(backup)
     await end(world)
     await world.work()
-    stored = await world.house.context.orders.get(first.id)
+    stored = await world.services.ra.context.orders.get(first.id)
     assert stored is not None
     assert stored.state is OrderState.EXPIRED
     assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
@@ -282,12 +282,12 @@ async def test_a_revocation_and_a_hold_of_after_the_backup_are_made_again_as_of_
     await world.work()
     revoked_at = world.clock.now()
     world.clock.later(minutes=1)
-    await world.house.suspension.hold(ben, "S1", "S2")
-    await world.house.suspension.hold(ceo, "S1", "S2")
+    await world.services.ra.suspension.hold(ben, "S1", "S2")
+    await world.services.ra.suspension.hold(ceo, "S1", "S2")
     await world.work()
     held_at = world.clock.now()
     world.clock.later(minutes=1)
-    await world.house.suspension.release(ceo, "S1", "S2")
+    await world.services.ra.suspension.release(ceo, "S1", "S2")
     await world.work()
     world.clock.later(hours=1)
     await backups.put_back(backup)
@@ -307,10 +307,10 @@ async def test_a_hold_that_is_in_the_backup_and_was_ended_after_it_is_ended_agai
 ) -> None:
     await world.to_active(ANN)
     serial = world.held[ANN].holding.serial
-    await world.house.suspension.hold(serial, "S1", "S2")
+    await world.services.ra.suspension.hold(serial, "S1", "S2")
     await world.work()
     backup = await backups.take()
-    await world.house.suspension.release(serial, "S1", "S2")
+    await world.services.ra.suspension.release(serial, "S1", "S2")
     await world.work()
     await backups.put_back(backup)
     await end(world)
@@ -323,14 +323,14 @@ async def test_a_certificate_whose_customer_the_backup_does_not_know_is_listed_f
     world: World, backups: Backups
 ) -> None:
     backup = await backups.take()
-    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([LATE], "alice")).imported == 1
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()
     serial = (await world.holding(errand)).serial
     await world.work()
     await backups.put_back(backup)
-    ended = await restoring_of(world.house, reentry_of(world.house)).end(BY, WHY)
+    ended = await restoring_of(world.services, reentry_of(world.services)).end(BY, WHY)
     assert ended is not None
     assert ended.loss is not None
     (line,) = ended.loss.reentered
@@ -344,7 +344,7 @@ async def test_a_standby_that_lost_the_last_second_is_behind_though_no_signed_he
     errand = await world.to_issued(ANN)  # and no worker has given its records their places
     holding = await world.holding(errand)
     await backups.put_back(backup)
-    assert world.house.restorewatch.behind
+    assert world.services.foundation.restorewatch.behind
     ended = await end(world)
     assert ended.successor is None
     assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED
@@ -359,7 +359,7 @@ async def test_a_head_that_a_clock_signed_which_was_ahead_hides_no_line_of_the_d
     await world.once("sequence")
     world.clock.later(days=-30)
     backup = await backups.take()
-    await world.house.issuer.revoke(world.held[ANN].holding.serial, "key_compromise")
+    await world.services.ca.issuer.revoke(world.held[ANN].holding.serial, "key_compromise")
     await backups.put_back(backup)
     assert (await answer(world, world.held[ANN].holding.der)).certificate_status is REVOKED
 
@@ -370,11 +370,11 @@ async def test_each_node_writes_files_of_its_own_in_the_shared_directory_and_rea
     await world.to_active(ANN)
     backup = await backups.take()
     held, other = world.held[ANN].holding, await world.node(2)
-    await other.house.issuer.revoke(held.serial, "key_compromise")
-    await other.house.close()
+    await other.services.ca.issuer.revoke(held.serial, "key_compromise")
+    await other.services.close()
     world.nodes.clear()
     day = f"{world.clock.now():%Y%m%d}"
-    files = {path.name for path in world.house.settings.outside.glob("journal-*")}
+    files = {path.name for path in world.services.foundation.settings.outside.glob("journal-*")}
     assert files == {f"journal-1-{day}.jsonl", f"journal-2-{day}.jsonl"}
     await world.once("sequence")
     await backups.put_back(backup)
@@ -407,7 +407,7 @@ async def test_what_was_entered_half_is_entered_whole_by_another_run(world: Worl
         await world.to_active(customer)
     await world.work()
     await backups.put_back(backup)
-    reentry = reentry_of(world.house)
+    reentry = reentry_of(world.services)
     await reentry.apply()
     assert await reentry.apply() == []
     await end(world)
@@ -418,8 +418,8 @@ async def test_what_was_entered_half_is_entered_whole_by_another_run(world: Worl
 
 async def undone(world: World) -> tuple[Line, ...]:
     for _ in range(2):
-        await world.house.restorewatch.look()
-    return world.house.restorewatch.undone()
+        await world.services.foundation.restorewatch.look()
+    return world.services.foundation.restorewatch.undone()
 
 
 async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_without_an_alarm(world: World) -> None:
@@ -430,7 +430,7 @@ async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_witho
     assert entry is not None
     await world.books.journal.turned(Deed.REVOKED, entry.reservation, world.clock.now(), "key_compromise")
     assert [line.serial for line in await undone(world)] == [serial]
-    assert not world.house.restorewatch.behind
+    assert not world.services.foundation.restorewatch.behind
     assert (await answer(world, world.held[ANN].holding.der)).certificate_status is REVOKED
     await world.once("journal")
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
@@ -448,7 +448,7 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
     errand = await world.to_review(ANN)
     await errand.submit()
     issuance = await errand.issuance()
-    books, authority = world.books, world.house.authority
+    books, authority = world.books, world.services.ca.authority
 
     class Journal:
         closed = False
@@ -480,26 +480,26 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
     with pytest.raises(Died):
         await issuer.issue(issuance)
     assert await undone(world) == ()
-    assert not world.house.restorewatch.behind
+    assert not world.services.foundation.restorewatch.behind
     world.clock.later(minutes=1)
     await world.once("resume")
     assert (await errand.stored()).state is OrderState.ISSUED
     assert await undone(world) == ()
-    assert not world.house.restorewatch.behind
+    assert not world.services.foundation.restorewatch.behind
 
 
 async def test_without_a_journal_nothing_is_signed_and_nothing_is_revoked(world: World) -> None:
     await world.to_active(BEN)
     errand = await world.to_review(ANN)
     await errand.submit()
-    folder = world.house.settings.outside
+    folder = world.services.foundation.settings.outside
     for path in folder.glob("journal-*"):
         path.unlink()
         path.mkdir()
-    assert await world.house.issuer.issue(await errand.issuance()) == Pending(30)
+    assert await world.services.ca.issuer.issue(await errand.issuance()) == Pending(30)
     assert await world.rows("SELECT state FROM certificates WHERE order_id = :id", id=errand.id) == [
         {"state": "orphaned"}
     ]
-    no = await refusal(world.house.issuer.revoke(world.held[BEN].holding.serial, "key_compromise"))
+    no = await refusal(world.services.ca.issuer.revoke(world.held[BEN].holding.serial, "key_compromise"))
     assert (no.kind, no.code) == (Kind.UNAVAILABLE, "journal.unwritten")
     assert await world.ca_state(world.held[BEN].holding.serial) == ("issued", None)

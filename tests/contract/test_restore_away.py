@@ -25,7 +25,7 @@ class Away:
 
 
 async def test_lines_of_the_last_second_do_not_stop_the_counter_while_the_database_is_away(world: World) -> None:
-    watch = world.house.restorewatch
+    watch = world.services.foundation.restorewatch
     await watch.look()
     here = watch._records
     await world.to_issued()

@@ -37,13 +37,17 @@ lone = world_fixture(engines=("sqlite",))
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, world: World) -> postgres.Cluster | None:
-    found = request.getfixturevalue("postgres_cluster") if world.house.engine.dialect == "postgresql" else None
+    found = (
+        request.getfixturevalue("postgres_cluster")
+        if world.services.foundation.engine.dialect == "postgresql"
+        else None
+    )
     assert found is None or isinstance(found, postgres.Cluster)
     return found
 
 
 def heads_of(world: World) -> Path:
-    return world.house.settings.data / "heads.jsonl"
+    return world.services.foundation.settings.data / "heads.jsonl"
 
 
 async def sequenced(world: World) -> None:
@@ -152,19 +156,19 @@ async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the
     world: World, cluster: postgres.Cluster | None, tmp_path: Path
 ) -> None:
     before = await opened(world)
-    session = await world.house.session_service.seen(before)
+    session = await world.services.identity.sessions.seen(before)
     assert session is not None
-    token = (await world.house.session_service.step_up(session, b"repeat")).reveal()
+    token = (await world.services.identity.sessions.step_up(session, b"repeat")).reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
-    await world.house.session_service.sign_out(token)
+    await world.services.identity.sessions.sign_out(token)
     await sequenced(world)
     await backup.put_back(world)
-    assert await world.house.session_service.seen(token) is not None  # what is mended here
-    assert await world.house.session_service.before(before, b"repeat") is not None
+    assert await world.services.identity.sessions.seen(token) is not None  # what is mended here
+    assert await world.services.identity.sessions.before(before, b"repeat") is not None
     await declared(world)
-    assert await world.house.session_service.seen(token) is None
-    assert await world.house.session_service.before(before, b"repeat") is None
+    assert await world.services.identity.sessions.seen(token) is None
+    assert await world.services.identity.sessions.before(before, b"repeat") is None
     assert await world.count("sessions") == 1
 
 
@@ -173,18 +177,18 @@ async def test_a_ticket_that_was_taken_or_confirmed_before_the_restore_cannot_be
 ) -> None:
     untaken = await ticket(world)
     taken = await ticket(world)
-    await world.house.launches.take(taken, "visitor")
+    await world.services.identity.launches.take(taken, "visitor")
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
-    await world.house.launches.take(untaken, "visitor")
-    await world.house.launches.confirm(taken, "visitor", None)
+    await world.services.identity.launches.take(untaken, "visitor")
+    await world.services.identity.launches.confirm(taken, "visitor", None)
     await sequenced(world)
     await backup.put_back(world)
     ended = await declared(world)
     assert ended.loss is not None
     assert ended.loss.voided[Voided.TICKETS] == 2
-    assert (await refusal(world.house.launches.take(untaken, "visitor"))).kind is Kind.FORBIDDEN
-    assert (await refusal(world.house.launches.confirm(taken, "visitor", None))).kind is Kind.FORBIDDEN
+    assert (await refusal(world.services.identity.launches.take(untaken, "visitor"))).kind is Kind.FORBIDDEN
+    assert (await refusal(world.services.identity.launches.confirm(taken, "visitor", None))).kind is Kind.FORBIDDEN
 
 
 async def test_a_nonce_that_a_signature_has_used_up_before_the_restore_is_gone(
@@ -210,7 +214,7 @@ async def test_a_credential_of_a_program_and_the_answer_to_a_repeated_request_ar
     used = await Program.begun(world, customer=BEN)
     await used.ask()
     repeat = Repeat("a-key", "POST /orders", b"\x01" * 32)
-    store, scope = world.house.idempotency, repeat.scope(CustomerId(ANN))
+    store, scope = world.services.ra.idempotency, repeat.scope(CustomerId(ANN))
     assert await store.begin(scope, repeat.name, repeat.body_sha256, world.clock.at) is None
     store.finish(scope, repeat.name, Answer(201, "{}"))
     await store.stored()
@@ -225,7 +229,7 @@ async def test_a_credential_of_a_program_and_the_answer_to_a_repeated_request_ar
     for program in (unused, used):
         program.errand.world = world
         assert (await refusal(program.ask())).code == "credential"
-    assert await world.house.idempotency.begin(scope, repeat.name, repeat.body_sha256, world.clock.at) is None
+    assert await world.services.ra.idempotency.begin(scope, repeat.name, repeat.body_sha256, world.clock.at) is None
 
 
 async def test_what_is_void_has_a_record_with_its_count_and_who(
@@ -248,10 +252,10 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     await opened(world)
     await opened(world, BEN)
     before = await everything(world)
-    tip = await world.house.ledger.tip(RESTORED_CHAIN)
+    tip = await world.services.foundation.ledger.tip(RESTORED_CHAIN)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
-    record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.house.audit_key)
-    assert not await RestoredRepository(world.house.engine).void(Voided.SESSIONS, 1, record)
+    record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.services.foundation.audit_key)
+    assert not await RestoredRepository(world.services.foundation.engine).void(Voided.SESSIONS, 1, record)
     assert await everything(world) == before
 
 
@@ -515,7 +519,7 @@ async def test_whatever_point_it_is_killed_at_a_second_run_ends_it_once(
 async def told(
     lone: World, capsys: pytest.CaptureFixture[str], *, dry_run: bool, reason: str = "the disk died"
 ) -> tuple[int, str]:
-    code = await restored(lone.house.settings, "S1", reason, dry_run=dry_run)
+    code = await restored(lone.services.foundation.settings, "S1", reason, dry_run=dry_run)
     return code, capsys.readouterr().out
 
 
@@ -549,7 +553,7 @@ async def test_the_command_says_what_it_would_do_does_it_and_then_finds_nothing_
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 201])
 async def test_a_reason_is_one_line_of_text(lone: World, reason: str) -> None:
     with pytest.raises(Refused) as caught:
-        await restored(lone.house.settings, "S1", reason, dry_run=False)
+        await restored(lone.services.foundation.settings, "S1", reason, dry_run=False)
     assert (caught.value.refusal.kind, caught.value.refusal.field) == (Kind.MALFORMED, "reason")
 
 
@@ -596,7 +600,7 @@ async def test_the_auditors_commands_show_both_trees_with_openssl_alone(
     await sequenced(lone)
     folder = tmp_path / "auditor"
     folder.mkdir()
-    (folder / "head.pub.pem").write_bytes(lone.house.head_signer.public_pem)
+    (folder / "head.pub.pem").write_bytes(lone.services.audit.head_signer.public_pem)
     (folder / "heads.jsonl").write_bytes(heads_of(lone).read_bytes())
     await verified(lone, export=folder / "trail.jsonl")
     heads = read_heads(folder / "heads.jsonl").heads

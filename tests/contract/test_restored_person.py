@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.app.foundation import reentry_of
+from chopmark.app.worker import reentry_of
 from chopmark.cli.database import _ended, restoring_of
 from tests.contract.restores import backed_up
 from tests.contract.test_restore import LATE
@@ -15,8 +15,8 @@ world = world_fixture(("sqlite",))
 
 
 async def declared(world: World) -> int:
-    reentry = reentry_of(world.house)
-    return await _ended(restoring_of(world.house, reentry), reentry, "S1", "the disk died")
+    reentry = reentry_of(world.services)
+    return await _ended(restoring_of(world.services, reentry), reentry, "S1", "the disk died")
 
 
 async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(
@@ -24,7 +24,7 @@ async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(
 ) -> None:
     await world.once("sequence")
     backup = backed_up(world, None, tmp_path)
-    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([LATE], "alice")).imported == 1
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()
@@ -34,10 +34,10 @@ async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(
     said = capsys.readouterr().out
     assert "FOR A PERSON: its customer is not here" in said
     assert "works again" not in said
-    await world.house.restorewatch.look()
-    assert world.house.restorewatch.behind
-    assert (await world.house.customer_import.add([LATE], "alice")).imported == 1
+    await world.services.foundation.restorewatch.look()
+    assert world.services.foundation.restorewatch.behind
+    assert (await world.services.ra.customer_import.add([LATE], "alice")).imported == 1
     assert await declared(world) == 0
     assert "The counter works again." in capsys.readouterr().out
-    await world.house.restorewatch.look()
-    assert not world.house.restorewatch.behind
+    await world.services.foundation.restorewatch.look()
+    assert not world.services.foundation.restorewatch.behind

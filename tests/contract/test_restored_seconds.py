@@ -28,11 +28,11 @@ async def test_what_waited_for_the_declaration_is_not_late_and_a_notice_names_wh
     await world.to_active(ANN)
     await backup.put_back(world)
     world.clock.later(minutes=20)
-    await world.house.restorewatch.look()
+    await world.services.foundation.restorewatch.look()
     ended = await restoring(world).end("S1", "a standby took over")
     assert ended is not None
     assert ended.successor is None
-    await world.house.restorewatch.look()
+    await world.services.foundation.restorewatch.look()
     await world.once("sequence")
     report = await verified(world)
     assert [(one.code, one.level) for one in report.findings] == [(Code.RECORDS_LOST, Level.NOTICE)]

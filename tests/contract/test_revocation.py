@@ -45,9 +45,9 @@ class Gate(OnDevice):
 
 
 async def status(world: World, der: bytes) -> ocsp.OCSPCertStatus:
-    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, hashes.SHA256())
-    answer = await world.house.responder.answer(builder.build().public_bytes(Encoding.DER))
+    answer = await world.services.ca.responder.answer(builder.build().public_bytes(Encoding.DER))
     return ocsp.load_der_ocsp_response(answer.der).certificate_status
 
 
@@ -63,9 +63,9 @@ async def test_f22_i25_a_revocation_while_the_ca_signs_the_renewal_leaves_neithe
 ) -> None:
     errand = await renewal(world)
     old = world.held[ANN].holding
-    gate = Gate(world.house.authority.signer)
+    gate = Gate(world.services.ca.authority.signer)
     other = world.with_issuer(world.issuer(gate))
-    in_flight = asyncio.create_task(other.house.rekey.confirm(errand.caller, errand.id, await errand.terms()))
+    in_flight = asyncio.create_task(other.services.ra.rekey.confirm(errand.caller, errand.id, await errand.terms()))
     assert await asyncio.to_thread(gate.reached.wait, 60)
     await world.revoked(ANN, reason)
     assert await status(world, old.der) is ocsp.OCSPCertStatus.REVOKED
@@ -91,7 +91,7 @@ async def test_f22_a_revocation_after_the_renewal_was_issued_ends_the_renewal_to
     await world.work()
     assert order.serial is not None
     assert await world.ca_state(order.serial) == ("revoked", "cessation_of_operation")
-    assert (await refusal(world.house.rekey.prove(errand.caller, errand.id, proof))).kind is Kind.CONFLICT
+    assert (await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, proof))).kind is Kind.CONFLICT
 
 
 async def test_f22_a_proof_and_a_revocation_at_once_never_leave_a_successor_of_a_revoked_certificate(
@@ -106,8 +106,8 @@ async def test_f22_a_proof_and_a_revocation_at_once_never_leave_a_successor_of_a
     await ending.answer(await ending.code())
     second = await world.node(2)
     await asyncio.gather(
-        outcome(world.house.rekey.prove(errand.caller, errand.id, proof)),
-        outcome(second.house.revocation.confirm(ending.caller, ending.id, await ending.terms())),
+        outcome(world.services.ra.rekey.prove(errand.caller, errand.id, proof)),
+        outcome(second.services.ra.revocation.confirm(ending.caller, ending.id, await ending.terms())),
     )
     await world.work()
     before, new = await world.holding_of(old), await world.holding(errand)
@@ -198,5 +198,5 @@ async def test_i25_the_first_reason_and_moment_of_a_revocation_stand(world: Worl
     await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
     before = await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial)
     world.clock.later(hours=1)
-    await world.house.issuer.revoke(serial, "key_compromise")
+    await world.services.ca.issuer.revoke(serial, "key_compromise")
     assert await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial) == before

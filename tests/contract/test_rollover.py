@@ -15,9 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark.app.foundation import House, build, founding
+from chopmark.app.founding import founding
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
-from chopmark.app.web import doors
+from chopmark.app.web import web_services
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
@@ -58,7 +59,7 @@ def settings_with(settings: Settings, **other: str) -> Settings:
 async def roll_over(world: World, folder: Path, **asked: Any) -> int:
     typed = list(SHARES.values())
     return await ceremony(
-        asked.pop("settings", world.house.settings),
+        asked.pop("settings", world.services.foundation.settings),
         Folder(folder),
         CeremonyOptions(one="Amy", two="Ben", **asked),
         rollover=True,
@@ -70,9 +71,9 @@ async def roll_over(world: World, folder: Path, **asked: Any) -> int:
 
 async def restarted(world: World, **other: str) -> World:
     """The counter as it starts after the rollover, with the customers' keys as they were."""
-    house = await build(settings_with(world.house.settings, **other), world.clock, world.dice)
-    world.nodes.append(house)
-    return World(house, world.clock, world.dice, world.url, world.held)
+    services = await build(settings_with(world.services.foundation.settings, **other), world.clock, world.dice)
+    world.nodes.append(services)
+    return World(services, world.clock, world.dice, world.url, world.held)
 
 
 def openssl(*words: object) -> str:
@@ -84,11 +85,11 @@ def openssl(*words: object) -> str:
 _apps: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-async def served(house: House, method: str, path: str, body: bytes = b"") -> httpx2.Response:
+async def served(services: Services, method: str, path: str, body: bytes = b"") -> httpx2.Response:
     """What relying parties get of this process."""
-    if house.engine not in _apps:
-        _apps[house.engine] = app.create(doors(house)).asgi
-    transport = httpx2.ASGITransport(_apps[house.engine])
+    if services.foundation.engine not in _apps:
+        _apps[services.foundation.engine] = app.create(web_services(services)).asgi
+    transport = httpx2.ASGITransport(_apps[services.foundation.engine])
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         return await client.request(method, path, content=body)
 
@@ -105,18 +106,18 @@ def addresses(der: bytes) -> tuple[str, str]:
 
 async def judged(world: World, holding: SubscriberCertificate, folder: Path) -> tuple[str, str]:
     """What openssl says of a certificate with its own chain: by its OCSP address, and by the lists it leads to."""
-    house, at = world.house, ("-attime", int(world.clock.now().timestamp()))
+    services, at = world.services, ("-attime", int(world.clock.now().timestamp()))
     record, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
     for name, der in (("leaf", record), ("issuing", issuing), ("root", root)):
         (folder / f"{name}.pem").write_bytes(pem(der))
     ocsp_path, crl_path = addresses(record)
     for name, path in (("crl", crl_path), ("root-crl", addresses_of_root(issuing))):
-        got = await served(house, "GET", path)
+        got = await served(services, "GET", path)
         assert got.status_code == 200, path
         (folder / f"{name}.pem").write_bytes(x509.load_der_x509_crl(got.content).public_bytes(Encoding.PEM))
     asked = ("-issuer", folder / "issuing.pem", "-cert", folder / "leaf.pem")
     await asyncio.to_thread(openssl, "ocsp", *asked, "-no_nonce", "-reqout", folder / "ask.der")
-    answer = await served(house, "POST", ocsp_path, (folder / "ask.der").read_bytes())
+    answer = await served(services, "POST", ocsp_path, (folder / "ask.der").read_bytes())
     (folder / "answer.der").write_bytes(answer.content)
     trust = ("-CAfile", folder / "root.pem", *at, "-validity_period", 2_000_000_000)
     told = await asyncio.to_thread(openssl, "ocsp", *asked, "-respin", folder / "answer.der", *trust)
@@ -150,7 +151,7 @@ async def generations(world: World, tmp_path: Path, under: str) -> None:
     for customer in (ANN, BEN):
         await world.to_active(customer)
     old = {customer: world.held[customer].holding for customer in (ANN, BEN)}
-    root_key = world.house.settings.data / "ca" / "root.key.pem" if under == "the same root" else None
+    root_key = world.services.foundation.settings.data / "ca" / "root.key.pem" if under == "the same root" else None
     algorithm = "P384" if root_key is None else "P256"
     assert await roll_over(world, tmp_path / "ceremony", root_key=root_key, algorithm=algorithm) == 0
     after = await restarted(world)
@@ -171,8 +172,10 @@ async def generations(world: World, tmp_path: Path, under: str) -> None:
         told, path = await judged(after, holding, tmp_path)
         assert ": revoked" in told
         assert "certificate revoked" in path
-    earlier = [ca.issuer.standard() for ca in after.house.earlier]
-    checker = Checker(after.house.issuer.standard(), CertificateRows(after.house.engine), 1, earlier)
+    earlier = [ca.issuer.standard() for ca in after.services.ca.earlier]
+    checker = Checker(
+        after.services.ca.issuer.standard(), CertificateRows(after.services.foundation.engine), 1, earlier
+    )
     assert (await checker.check(world.clock.now())).faults == ()
     assert (await after.audit()).sound
 
@@ -182,9 +185,9 @@ async def test_an_order_that_the_old_ca_had_reserved_is_finished_by_the_new_one_
 ) -> None:
     world = both_worlds
     errand = await world.to_review()
-    dying = world.with_issuer(world.issuer(CountingSigner(world.house.authority.signer, dies="after"))).house
+    dying = world.with_issuer(world.issuer(CountingSigner(world.services.ca.authority.signer, dies="after"))).services
     with pytest.raises(Died):
-        await dying.rekey.confirm(errand.caller, errand.id, await errand.terms())
+        await dying.ra.rekey.confirm(errand.caller, errand.id, await errand.terms())
     (lost,) = await world.rows("SELECT serial FROM certificates")
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
@@ -194,7 +197,7 @@ async def test_an_order_that_the_old_ca_had_reserved_is_finished_by_the_new_one_
     rows = await after.rows("SELECT issuer, state FROM certificates ORDER BY attempt")
     assert [(row["issuer"], row["state"]) for row in rows] == [("investor", "orphaned"), ("investor-2", "issued")]
     await after.once("publish")
-    crl = (await after.house.status.shard(IssuerId("investor"), 0)).crl
+    crl = (await after.services.va.status.shard(IssuerId("investor"), 0)).crl
     assert crl is not None
     revoked = {f"{one.serial_number:X}" for one in x509.load_der_x509_crl(crl.der)}
     assert revoked == {lost["serial"].lstrip("0")}
@@ -206,7 +209,7 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
     issuance = await errand.issuance()
-    certified = await after.house.issuer.resume(issuance)
+    certified = await after.services.ca.issuer.resume(issuance)
     assert isinstance(certified, Certified)
     assert certified.serial == serial
     assert certified.chain == (await world.holding(errand)).chain
@@ -228,14 +231,16 @@ async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wa
     assert order.serial is not None
     assert await issuer_of(after, order.serial) == "investor-2"
     issuance = await errand.issuance()
-    assert isinstance(await world.house.issuer.issue(issuance), Pending)  # the old process has not the new one's chain
+    assert isinstance(
+        await world.services.ca.issuer.issue(issuance), Pending
+    )  # the old process has not the new one's chain
 
 
 async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(world: World, tmp_path) -> None:
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
     assert await after.once("publish") == 2
-    world.clock.at = after.house.responder._key.not_after
+    world.clock.at = after.services.ca.responder._key.not_after
     world.clock.later(days=-20)
     assert await after.once("responder") == 2
 
@@ -243,11 +248,11 @@ async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(w
 async def test_the_repository_names_every_ca_and_no_other_responder_answers(world: World, tmp_path) -> None:
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
-    page = (await served(after.house, "GET", "/repository")).text
+    page = (await served(after.services, "GET", "/repository")).text
     for name in ("investor-2", "investor", "root-2", "root"):
         assert f'"/pki/{name}.cer"' in page
-        assert (await served(after.house, "GET", f"/pki/{name}.cer")).status_code == 200
-    assert (await served(after.house, "POST", "/ocsp/investor-3")).status_code == 404
+        assert (await served(after.services, "GET", f"/pki/{name}.cer")).status_code == 200
+    assert (await served(after.services, "POST", "/ocsp/investor-3")).status_code == 404
 
 
 async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_path: Path) -> None:
@@ -255,7 +260,7 @@ async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_pat
     with softhsm() as maker:
         device = maker()
         where = {"pkcs11_module": str(MODULE), "pkcs11_token": device.label, "pkcs11_pin": device.pin.reveal()}
-        chosen = settings_with(world.house.settings, signer="pkcs11", **where)
+        chosen = settings_with(world.services.foundation.settings, signer="pkcs11", **where)
         assert await roll_over(world, tmp_path / "ceremony", algorithm="P384", settings=chosen) == 0
         after = await restarted(world, signer="pkcs11", **where)
         await after.to_active(BEN)
@@ -263,15 +268,15 @@ async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_pat
         for customer in (ANN, BEN):
             assert ": good" in (await judged(after, after.held[customer].holding, tmp_path))[0]
         device.take_out()  # the old CA's key is a file, and its list goes on
-        after.house.keyring.close()
+        after.services.foundation.keyring.close()
         world.clock.later(hours=7)
         assert await issuer_of(after, after.held[BEN].holding.serial) == "investor-2"
-        before = await after.house.status.shard(IssuerId("investor"), 0)
+        before = await after.services.va.status.shard(IssuerId("investor"), 0)
         with pytest.raises(Exception, match="token"):
             await after.once("publish")
-        assert (await after.house.status.shard(IssuerId("investor"), 0)).crl != before.crl
+        assert (await after.services.va.status.shard(IssuerId("investor"), 0)).crl != before.crl
         device.put_back()
-        after.house.keyring.close()
+        after.services.foundation.keyring.close()
 
 
 async def test_a_rollover_takes_the_shares_of_the_ca_before(world: World, tmp_path: Path, capsys) -> None:
@@ -283,12 +288,12 @@ async def test_a_rollover_takes_the_shares_of_the_ca_before(world: World, tmp_pa
     assert "take the shares that open investor-2" in capsys.readouterr().out
     assert await roll_over(world, tmp_path / "again") == 0
     after = await restarted(world)
-    assert [ca.authority.view.id for ca in after.house.cas] == ["investor-3", "investor-2", "investor"]
-    assert [ca.root for ca in after.house.cas] == ["root-3", "root-2", "root"]
+    assert [ca.authority.view.id for ca in after.services.ca.cas] == ["investor-3", "investor-2", "investor"]
+    assert [ca.root for ca in after.services.ca.cas] == ["root-3", "root-2", "root"]
 
 
 async def test_a_root_s_key_file_may_have_shares_of_its_own(world: World, tmp_path: Path) -> None:
-    folder, settings = tmp_path / "safe", world.house.settings
+    folder, settings = tmp_path / "safe", world.services.foundation.settings
     folder.mkdir()
     phrase = (settings.data / "secrets" / "ca_passphrase").read_bytes()
     key = serialization.load_pem_private_key((settings.data / "ca" / "root.key.pem").read_bytes(), phrase)
@@ -304,7 +309,7 @@ async def test_a_root_s_key_file_may_have_shares_of_its_own(world: World, tmp_pa
     assert await roll_over(world, tmp_path / "a", **root) == 1  # the ceremony's shares are others
     assert await roll_over(world, tmp_path / "b", **root, root_share_one=one, root_share_two=two) == 0
     after = await restarted(world)
-    assert [ca.root for ca in after.house.cas] == ["root", "root"]
+    assert [ca.root for ca in after.services.ca.cas] == ["root", "root"]
 
 
 async def test_a_rollover_needs_a_ca_and_a_root_s_key_file_that_is_one(world: World, tmp_path, capsys) -> None:
@@ -323,7 +328,7 @@ async def test_a_rollover_needs_a_ca_and_a_root_s_key_file_that_is_one(world: Wo
 
 async def relist(world: World, **asked: Any) -> int:
     return await root_crl(
-        world.house.settings,
+        world.services.foundation.settings,
         ListAsked(**{"one": "Amy", "two": "Ben", **asked}),
         ask=lambda prompt: SHARES["ca_share_one" if "Amy" in prompt else "ca_share_two"],
         opening=opening(world),
@@ -331,14 +336,14 @@ async def relist(world: World, **asked: Any) -> int:
 
 
 async def newest(world: World, root: str = "root"):
-    crl = (await world.house.status.shard(IssuerId(root), 0)).crl
+    crl = (await world.services.va.status.shard(IssuerId(root), 0)).crl
     assert crl is not None
     return crl
 
 
 async def test_a_compromised_ca_is_revoked_by_its_root_once_another_has_taken_over(world, tmp_path, capsys) -> None:
     await world.to_active(ANN)
-    key = world.house.settings.data / "ca" / "root.key.pem"
+    key = world.services.foundation.settings.data / "ca" / "root.key.pem"
     revoking = {"root_key": key, "revoke": "investor", "reason": "ca_compromise"}
     assert await relist(world, **revoking) == 1
     assert "roll over" in capsys.readouterr().out
@@ -379,7 +384,7 @@ async def test_a_root_under_both_shares_makes_its_list_with_both(world: World, t
 
 
 async def test_a_list_from_the_root_s_machine_is_taken_when_it_follows_the_last_one(world, tmp_path, capsys) -> None:
-    key, file = world.house.settings.data / "ca" / "root.key.pem", tmp_path / "list.pem"
+    key, file = world.services.foundation.settings.data / "ca" / "root.key.pem", tmp_path / "list.pem"
     world.clock.later(days=1)
     assert await relist(world, root_key=key) == 0
     made = await newest(world)
@@ -389,7 +394,7 @@ async def test_a_list_from_the_root_s_machine_is_taken_when_it_follows_the_last_
     await world.change("DELETE FROM crls WHERE issuer = 'root'")  # a counter that never saw it
     assert await relist(world, take=file) == 0
     assert (await newest(world)).der == made.der
-    issuing = (await world.house.status.shard(IssuerId("investor"), 0)).crl
+    issuing = (await world.services.va.status.shard(IssuerId("investor"), 0)).crl
     await world.once("publish")
     issuing = await newest(world, "investor")
     file.write_bytes(x509.load_der_x509_crl(issuing.der).public_bytes(Encoding.PEM))
@@ -404,7 +409,7 @@ async def warned(world: World, capsys, moment) -> tuple[list[str], list[str]]:
     """What `chopmark check` warns of at a moment, and what it says has ended."""
     world.clock.at = moment
     capsys.readouterr()
-    over = await check._ending(world.house)
+    over = await check._ending(world.services)
     said = capsys.readouterr().out.splitlines()
     return [line.removeprefix("WARNING: ").split(" ends on ")[0] for line in said], [one.what for one in over]
 
@@ -415,12 +420,12 @@ async def test_check_warns_ninety_days_before_anything_of_the_cas_ends(world: Wo
     assert await warned(world, capsys, until - timedelta(days=91)) == ([], [])
     assert await warned(world, capsys, until - timedelta(days=89)) == ([responder, root], [])
     assert (await warned(world, capsys, until))[1] == [responder, root]
-    assert await relist(world, root_key=world.house.settings.data / "ca" / "root.key.pem") == 0
+    assert await relist(world, root_key=world.services.foundation.settings.data / "ca" / "root.key.pem") == 0
     assert (await warned(world, capsys, until))[1] == [responder]
-    issuing = world.house.authority.view.not_after
+    issuing = world.services.ca.authority.view.not_after
     assert "the certificate of investor" in (await warned(world, capsys, issuing - timedelta(days=89)))[0]
     assert "the certificate of investor" in (await warned(world, capsys, issuing))[1]
-    above = x509.load_der_x509_certificate(world.house.authority.chain[-1]).not_valid_after_utc
+    above = x509.load_der_x509_certificate(world.services.ca.authority.chain[-1]).not_valid_after_utc
     assert "the certificate of root" in (await warned(world, capsys, above - timedelta(days=89)))[0]
 
 
@@ -429,8 +434,8 @@ async def test_a_ca_that_ended_after_its_successor_took_over_asks_for_nothing_an
     world.clock.later(days=3)
     after = await restarted(world)
     root = "the certificate of root"
-    assert root not in (await warned(after, capsys, world.house.authority.view.not_after + timedelta(days=1)))[1]
-    said = await warned(after, capsys, world.house.authority.view.not_after)
+    assert root not in (await warned(after, capsys, world.services.ca.authority.view.not_after + timedelta(days=1)))[1]
+    said = await warned(after, capsys, world.services.ca.authority.view.not_after)
     assert not any("investor" in what and "investor-2" not in what for what in (*said[0], *said[1]))
     assert "the certificate of investor-2" in said[1] + said[0]
     assert await after.once("publish") == 1

@@ -26,14 +26,14 @@ on_sqlite = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 
 async def service(world: World, kind: ServiceKind) -> Service:
     """The service that answers now; the time-stamp authority is founded where there is none."""
-    keys = world.house.stamps.keys
+    keys = world.services.va.stamps.keys
     assert keys is not None
     await keys.renew_due()
-    return next(one for one in await services_of(world.house) if one.kind is kind)
+    return next(one for one in await services_of(world.services) if one.kind is kind)
 
 
 async def revoked(world: World, one: Service, reason: str = "key_compromise") -> bytes:
-    made = await service_revocation_of(world.house).withdraw(one, reason, "alice", "bob")
+    made = await service_revocation_of(world.services).withdraw(one, reason, "alice", "bob")
     assert made is not None
     return made
 
@@ -66,7 +66,7 @@ async def test_a_revoked_certificate_is_on_the_list_of_its_issuer_and_the_next_o
     (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
     assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", old.serial, "key_compromise"))
     assert (await world.audit()).findings == ()
-    checker = Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), 0)
+    checker = Checker(world.services.ca.issuer.standard(), CertificateRows(world.services.foundation.engine), 0)
     assert (await checker.check(world.clock.now())).faults == ()
 
 
@@ -85,19 +85,19 @@ async def test_every_process_answers_ocsp_with_the_successor_within_a_minute_and
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
     await world.once("presign")
-    request = asking(world.house, world.held[ANN].holding.der)
-    before = [(await house.responder.answer(request)).der for house in (world.house, other.house)]
+    request = asking(world.services, world.held[ANN].holding.der)
+    before = [(await services.ca.responder.answer(request)).der for services in (world.services, other.services)]
     made = await revoked(world, old)
     assert await other.once("presign") == 0  # its responder does not know yet: nothing of it is kept
     world.clock.later(minutes=1)
-    for house in (world.house, other.house):
-        answer = await house.responder.answer(request)
+    for services in (world.services, other.services):
+        answer = await services.ca.responder.answer(request)
         assert answer.der not in before
         assert signed_by(answer.der) == made
     assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].holding.der)
     assert await other.once("presign") == 1
     restarted = await world.node(3)
-    assert signed_by((await restarted.house.responder.answer(request)).der) == made
+    assert signed_by((await restarted.services.ca.responder.answer(request)).der) == made
 
 
 async def test_tokens_are_the_successor_s_within_a_minute(world: World, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_tokens_are_the_successor_s_within_a_minute(world: World, tmp_path
     made = await revoked(world, old)
     world.clock.later(minutes=1)
     second = await world.timestamps.answer(question)
-    root = pem(tmp_path / "root.pem", world.house.authority.chain[-1])
+    root = pem(tmp_path / "root.pem", world.services.ca.authority.chain[-1])
     (tmp_path / "q.tsq").write_bytes(question)
     for answer, signer in ((first, old.certificate), (second, made)):
         (tmp_path / "a.tsr").write_bytes(answer)
@@ -122,7 +122,8 @@ async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: Wo
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
     doing = [
-        service_revocation_of(house).withdraw(old, "superseded", "alice", "bob") for house in (world.house, other.house)
+        service_revocation_of(services).withdraw(old, "superseded", "alice", "bob")
+        for services in (world.services, other.services)
     ]
     made = [one for one in await asyncio.gather(*doing) if one is not None]
     assert len(made) == 1
@@ -133,7 +134,7 @@ async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: Wo
 
 @on_sqlite
 async def test_the_commands_list_revoke_and_refuse(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = world.house.settings
+    settings = world.services.foundation.settings
     old = await service(world, ServiceKind.RESPONDER)
     await service_certificates.list_services(settings)
     told = capsys.readouterr().out
@@ -147,7 +148,7 @@ async def test_the_commands_list_revoke_and_refuse(world: World, capsys: pytest.
     written = ":".join(old.serial[at : at + 2] for at in range(0, len(old.serial), 2)).lower()
     assert await service_certificates.revoke_service(settings, written, "superseded", "alice", "bob") == 0
     assert f"{old.serial} is revoked and on the list of investor.\n" in capsys.readouterr().out
-    crl = (await world.house.status.shard(world.house.authority.view.id, 0)).crl
+    crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, 0)).crl
     assert crl is not None
     listed = [entry.serial_number for entry in x509.load_der_x509_crl(crl.der)]
     assert listed == [int(old.serial, 16)]

@@ -17,7 +17,7 @@ HOME, ELSEWHERE = "192.0.2.7", "198.51.100.7"
 
 
 async def opened(world: World, customer: str = ANN) -> str:
-    made = await world.house.session_service.open(CustomerId(customer), PASSWORD_LOGIN, None, "portal", None)
+    made = await world.services.identity.sessions.open(CustomerId(customer), PASSWORD_LOGIN, None, "portal", None)
     return made.token.reveal()
 
 
@@ -25,11 +25,11 @@ async def with_password(world: World, customer: str = ANN, life: timedelta | Non
     phc = hash_password(RIGHT, world.dice.token(16))
     expires = None if life is None else world.clock.at + life
     kind = PasswordKind.DEMO if life is None else PasswordKind.INITIAL
-    await world.house.session_service.set_password(PasswordRow(CustomerId(customer), phc, kind, expires), "alice")
+    await world.services.identity.sessions.set_password(PasswordRow(CustomerId(customer), phc, kind, expires), "alice")
 
 
 async def test_a_session_ends_after_ten_idle_minutes(world: World) -> None:
-    token, seen = await opened(world), world.house.session_service.seen
+    token, seen = await opened(world), world.services.identity.sessions.seen
     world.clock.later(seconds=600, milliseconds=-1)
     assert await seen(token) is not None
     world.clock.later(seconds=600)
@@ -39,7 +39,7 @@ async def test_a_session_ends_after_ten_idle_minutes(world: World) -> None:
 
 
 async def test_a_session_ends_after_thirty_minutes_whatever_happens(world: World) -> None:
-    token, seen = await opened(world), world.house.session_service.seen
+    token, seen = await opened(world), world.services.identity.sessions.seen
     for _ in range(3):
         world.clock.later(seconds=599)
         assert await seen(token) is not None
@@ -51,11 +51,11 @@ async def test_a_session_ends_after_thirty_minutes_whatever_happens(world: World
 
 async def test_i21_a_step_up_kills_the_old_id_on_all_nodes(world: World) -> None:
     token = await opened(world)
-    other = (await world.node(2)).house.session_service
+    other = (await world.node(2)).services.identity.sessions
     session = await other.seen(token)
     assert session is not None
-    fresh = (await world.house.session_service.step_up(session)).reveal()
-    for door in (world.house.session_service, other):
+    fresh = (await world.services.identity.sessions.step_up(session)).reveal()
+    for door in (world.services.identity.sessions, other):
         assert await door.seen(token) is None
         assert await door.seen(fresh) is not None
     assert (await refusal(other.step_up(session))).kind is Kind.UNAUTHENTICATED
@@ -63,24 +63,24 @@ async def test_i21_a_step_up_kills_the_old_id_on_all_nodes(world: World) -> None
 
 async def test_i21_of_many_step_ups_at_once_one_gets_the_session(world: World) -> None:
     token = await opened(world)
-    session = await world.house.session_service.seen(token)
+    session = await world.services.identity.sessions.seen(token)
     assert session is not None
-    outcomes = await asyncio.gather(*(outcome(world.house.session_service.step_up(session)) for _ in range(10)))
+    outcomes = await asyncio.gather(*(outcome(world.services.identity.sessions.step_up(session)) for _ in range(10)))
     assert sum(isinstance(made, Secret) for made in outcomes) == 1
 
 
 async def test_i21_a_new_session_ends_the_one_that_it_replaces(world: World) -> None:
     token = await opened(world)
-    made = await world.house.session_service.open(CustomerId(BEN), PASSWORD_LOGIN, None, "portal", token)
-    assert await world.house.session_service.seen(token) is None
-    assert await world.house.session_service.seen(made.token.reveal()) is not None
+    made = await world.services.identity.sessions.open(CustomerId(BEN), PASSWORD_LOGIN, None, "portal", token)
+    assert await world.services.identity.sessions.seen(token) is None
+    assert await world.services.identity.sessions.seen(made.token.reveal()) is not None
 
 
 async def test_i24_a_session_signed_out_is_dead_on_every_node_at_once(world: World) -> None:
     token = await opened(world)
-    other = (await world.node(2)).house.session_service
+    other = (await world.node(2)).services.identity.sessions
     assert await other.seen(token) is not None
-    await world.house.session_service.sign_out(token)
+    await world.services.identity.sessions.sign_out(token)
     assert await other.seen(token) is None
     assert len(await world.records(Event.PORTAL_SESSION_CLOSED)) == 1
 
@@ -93,7 +93,7 @@ async def test_the_token_is_nowhere_in_the_database(world: World) -> None:
 async def test_customer_number_and_person_id_both_sign_in(world: World) -> None:
     await with_password(world)
     for claimed in (ANN, ROWS[ANN]["person_id"], f" {ROWS[ANN]['person_id'].lower()} "):
-        made = await world.house.session_service.sign_in(claimed, RIGHT, HOME, None)
+        made = await world.services.identity.sessions.sign_in(claimed, RIGHT, HOME, None)
         assert made.session.customer == ANN
         assert made.session.factors == {FactorClass.PASSWORD}
 
@@ -101,7 +101,7 @@ async def test_customer_number_and_person_id_both_sign_in(world: World) -> None:
 async def test_i18_an_unknown_customer_gets_the_refusal_of_a_wrong_password(world: World) -> None:
     await with_password(world)
     refusals = [
-        await refusal(world.house.session_service.sign_in(claimed, WRONG, HOME, None))
+        await refusal(world.services.identity.sessions.sign_in(claimed, WRONG, HOME, None))
         for claimed in (ANN, BEN, "C99", ROWS[BEN]["person_id"], "A123456789", "nonsense", "")
     ]
     assert len({(made.kind, made.public, made.field, made.code, made.retry_after_s) for made in refusals}) == 1
@@ -114,15 +114,15 @@ async def test_i18_an_unknown_customer_is_slowed_down_as_a_known_one(world: Worl
     for claimed in (ANN, "C99"):
         for _ in range(3):
             assert (
-                await refusal(world.house.session_service.sign_in(claimed, WRONG, HOME, None))
+                await refusal(world.services.identity.sessions.sign_in(claimed, WRONG, HOME, None))
             ).code == "signin.wrong"
-        refused = await refusal(world.house.session_service.sign_in(claimed, WRONG, HOME, None))
+        refused = await refusal(world.services.identity.sessions.sign_in(claimed, WRONG, HOME, None))
         assert (refused.kind, refused.retry_after_s) == (Kind.TOO_MANY, 30)
 
 
 async def test_i19_wrong_passwords_slow_down_their_own_network_only(world: World) -> None:
     await with_password(world)
-    door = world.house.session_service
+    door = world.services.identity.sessions
     for _ in range(3):
         await refusal(door.sign_in(ANN, WRONG, HOME, None))
     for address in (HOME, "192.0.2.200"):  # the same /24
@@ -137,17 +137,17 @@ async def test_sign_in_is_slow_after_three_and_stops_after_ten_wrong_passwords(w
     await with_password(world)
     compared = 0
     for _ in range(120):  # one attempt every 30 seconds, for an hour
-        made = await outcome(world.house.session_service.sign_in(ANN, WRONG, HOME, None))
+        made = await outcome(world.services.identity.sessions.sign_in(ANN, WRONG, HOME, None))
         assert isinstance(made, Refusal)
         compared += made.code == "signin.wrong"
         world.clock.later(seconds=30)
     assert compared == 10
-    assert isinstance(await world.house.session_service.sign_in(ANN, RIGHT, HOME, None), Opened)
+    assert isinstance(await world.services.identity.sessions.sign_in(ANN, RIGHT, HOME, None), Opened)
 
 
 async def test_of_many_wrong_passwords_at_once_three_are_compared(world: World) -> None:
     await with_password(world)
-    sign_in = world.house.session_service.sign_in
+    sign_in = world.services.identity.sessions.sign_in
     outcomes = await asyncio.gather(*(outcome(sign_in(ANN, WRONG, HOME, None)) for _ in range(30)))
     assert sum(isinstance(made, Refusal) and made.kind is Kind.TOO_MANY for made in outcomes) >= 27
     assert len(await world.records(Event.PORTAL_SIGNIN_REFUSED)) <= 3
@@ -156,13 +156,13 @@ async def test_of_many_wrong_passwords_at_once_three_are_compared(world: World) 
 async def test_a_right_password_gives_its_attempt_back(world: World) -> None:
     await with_password(world)
     for _ in range(6):
-        assert isinstance(await world.house.session_service.sign_in(ANN, RIGHT, HOME, None), Opened)
+        assert isinstance(await world.services.identity.sessions.sign_in(ANN, RIGHT, HOME, None), Opened)
 
 
 async def test_tw_2_an_initial_password_lapses_after_its_month(world: World) -> None:
     await with_password(world, life=timedelta(days=30))
     world.clock.later(days=30, milliseconds=-1)
-    assert isinstance(await world.house.session_service.sign_in(ANN, RIGHT, HOME, None), Opened)
+    assert isinstance(await world.services.identity.sessions.sign_in(ANN, RIGHT, HOME, None), Opened)
     world.clock.later(milliseconds=1)
-    assert (await refusal(world.house.session_service.sign_in(ANN, WRONG, HOME, None))).code == "signin.wrong"
-    assert (await refusal(world.house.session_service.sign_in(ANN, RIGHT, HOME, None))).code == "signin.lapsed"
+    assert (await refusal(world.services.identity.sessions.sign_in(ANN, WRONG, HOME, None))).code == "signin.wrong"
+    assert (await refusal(world.services.identity.sessions.sign_in(ANN, RIGHT, HOME, None))).code == "signin.lapsed"

@@ -28,9 +28,9 @@ from chopmark.core.types import (
 )
 from chopmark.pki.key_words import LETTERS, key_words
 from chopmark.ra.customer_import.ports import Allowed
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
-from chopmark.ra.rekey import PresentedCertificate
 from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel
@@ -49,8 +49,10 @@ STRANGER = "THIEVESLOGIN00000000000000"
 
 
 def context(world: World) -> SlipDesk:
-    house = world.house
-    return SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
+    services = world.services
+    return SlipDesk(
+        services.ra.context, SlipRepository(services.foundation.engine), FailureRepository(services.foundation.engine)
+    )
 
 
 async def printed(world: World, customer: str = DAN, key: str | None = None) -> Printed:
@@ -107,8 +109,10 @@ async def test_the_right_slip_approves_a_replacement_and_the_records_bear_it_out
     assert (await errand.confirm()).state is OrderState.ISSUED
     await errand.prove()
     await world.work()
-    standard = world.house.issuer.standard()
-    assert (await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())).faults == ()
+    standard = world.services.ca.issuer.standard()
+    assert (
+        await Checker(standard, CertificateRows(world.services.foundation.engine), 0).check(world.clock.now())
+    ).faults == ()
     assert (await world.audit()).findings == ()
     (opened,), (right,) = (
         await facts(world, Event.RA_ORDER_OPENED, errand),
@@ -192,12 +196,12 @@ async def test_none_is_printed_while_a_contact_cools_down_or_was_stopped_lately(
 async def test_none_is_printed_for_a_week_for_who_lost_contacts_by_a_sheet_or_took_anothers_place(world: World) -> None:
     """One insider: Dan's contact is blanked; a new number without any contact gets Ann's id and account."""
     blanked = {**ROWS[DAN], "mobile": ""}
-    assert (await world.house.customer_import.add([blanked], "alice", tuple(Allowed))).imported == 1
-    await world.house.customer_import.add(
+    assert (await world.services.ra.customer_import.add([blanked], "alice", tuple(Allowed))).imported == 1
+    await world.services.ra.customer_import.add(
         [{**ROWS[ANN], "person_id": "A130000019", "accounts": ""}], "alice", tuple(Allowed)
     )
     thief = {**ROWS[ANN], "customer": "C9", "mobile": "", "email": ""}
-    assert (await world.house.customer_import.add([thief], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([thief], "alice")).imported == 1
     world.clock.at += WEEK - timedelta(seconds=1)
     for customer in (DAN, "C9"):
         assert (await refusal(printed(world, customer))).code == "changed_lately"
@@ -220,7 +224,7 @@ async def test_a_contact_that_is_registered_after_the_slip_was_printed_does_not_
     await without_contacts(world)
     errand = await world.to_key(DAN)
     slip = await printed(world)
-    assert (await world.house.customer_import.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
+    assert (await world.services.ra.customer_import.add([ROWS[DAN]], "alice", tuple(Allowed))).imported == 1
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -243,27 +247,29 @@ async def test_parallel_guesses_compare_at_most_the_budget_and_shut_the_one_lock
     assert all(isinstance(one, Refusal) for one in came)
     assert await world.count("leaves", "event = :e", e=Event.RA_SLIP_WRONG.value) == 20
     assert (await refusal(given(errand, slip))).kind is Kind.LOCKED
-    assert await world.house.holds.held(CustomerId(DAN)) == {"code": "held"}
+    assert await world.services.ra.holds.held(CustomerId(DAN)) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     assert (await world.audit()).findings == ()
-    await world.house.holds.release(CustomerId(DAN), "alice", "bob")
+    await world.services.ra.holds.release(CustomerId(DAN), "alice", "bob")
     assert (await given(errand, slip)).next() is Step.REVIEW
 
 
 async def test_a_failure_that_was_charged_stays_when_the_process_dies_before_the_comparison(world: World) -> None:
     errand = await begun(world)
     slip = await printed(world)
-    house, order = world.house, await errand.order()
-    limits = house.rekey.rules.failures
+    services, order = world.services, await errand.order()
+    limits = services.ra.rekey.rules.failures
 
     async def charge(builder: RecordBuilder) -> Refusal | None:
         yes, no = (
             builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=errand.caller.login),
             builder.record(Event.RA_SLIP_DEAD),
         )
-        return await SlipRepository(house.engine).charge(slip.slip, order, limits, world.clock.now(), (), yes, no)
+        return await SlipRepository(services.foundation.engine).charge(
+            slip.slip, order, limits, world.clock.now(), (), yes, no
+        )
 
-    assert await house.audit_log.write(order_stream(errand.id), charge) is None
+    assert await services.foundation.audit_log.write(order_stream(errand.id), charge) is None
     assert await failures(world) == [1]
     assert (await world.audit()).findings == ()
 
@@ -274,7 +280,7 @@ async def test_a_slip_approves_one_order_and_key_and_no_other(world: World) -> N
     await given(errand, slip)
     await errand.bind(ClientKey.generate())
     assert (await refusal(given(errand, slip))).code == "no_slip"
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     other = await world.to_key(DAN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     assert (await refusal(given(other, slip))).code == "no_slip"
     await given(other, await printed(world))
@@ -334,23 +340,23 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(given(errand, slip))).code == "code_instead"
     await stop(world)
-    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    read_before = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED
     await stop(world)
     await given(errand, slip)
-    approved = await world.house.customer_queries.snapshot(errand.caller, errand.id)
+    approved = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     await world.change("UPDATE contacts SET disputed_at = NULL WHERE customer = :dan", dan=DAN)
     assert (await refusal(errand.confirm())).code == "code_instead"
-    house, order = world.house, approved.order
-    acting, since = house.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
+    services, order = world.services, approved.order
+    acting, since = services.ra.context.acting(errand.caller, order), world.clock.now() - timedelta(minutes=10)
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await house.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
 
-    assert not await house.audit_log.write(order_stream(errand.id), submit)
+    assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)
     await instead.bind()
     assert (await instead.order()).next() is Step.CHANNEL
@@ -378,8 +384,8 @@ async def test_an_order_that_asks_for_a_slip_takes_no_code(world: World) -> None
 async def test_a_cancelled_order_takes_none_and_leaves_the_slip_as_it_was(world: World) -> None:
     errand = await begun(world)
     slip = await printed(world)
-    read_before = await world.house.customer_queries.snapshot(errand.caller, errand.id)
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    read_before = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     stale = replace(errand, caller=replace(errand.caller, opened=read_before))
     assert (await refusal(given(stale, slip))).kind is Kind.STEP_REQUIRED
     assert (await refusal(given(errand, slip))).code == "order_cancelled"
@@ -447,7 +453,7 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
     errand = await begun(world, customer=ANN)
     await given(errand, await printed(world, ANN))
     assert sorted(channel for channel, _ in await messages(world, "replacing")) == ["email", "mobile"]
-    stops = StopDesk(world.house.context, StopRepository(world.house.engine))
+    stops = StopDesk(world.services.ra.context, StopRepository(world.services.foundation.engine))
     assert await stops.stop(await reference(world), "192.0.2.0/24") is Stopped.ORDER
     assert (await refusal(errand.confirm())).code == "order_stopped"
 
@@ -478,12 +484,12 @@ async def test_a_first_application_and_a_renewal_take_one_too(world: World, oper
 async def test_a_programs_key_is_approved_by_a_slip_once_it_has_been_named(world: World) -> None:
     await without_contacts(world)
     errand = await world.open(DAN, home=KeyHome.HELPER)
-    program, key = world.house.program, errand.key
+    program, key = world.services.ra.program, errand.key
     made = await program.credential(errand.caller, errand.id)
     assert (await program.enrol(made.user, made.secret, key.request())).certificate is None
     slip = await printed(world, key=key.words)
     assert (await refusal(given(errand, slip))).code == "possession"
-    await Possession(world.house.context).name(errand.caller, errand.id, key.words)
+    await Possession(world.services.ra.context).name(errand.caller, errand.id, key.words)
     await given(errand, slip)
     assert (await errand.confirm()).state is OrderState.ISSUED
     certificate = (await program.enrol(made.user, made.secret, key.request())).certificate
@@ -562,21 +568,23 @@ async def test_the_right_slip_of_an_order_that_has_ended_meanwhile_leaves_counts
     """The order is cancelled between the charge and what follows: nothing is given back that no record gives back."""
     errand = await begun(world)
     slip = await printed(world)
-    house, order = world.house, await errand.order()
-    ledger, acting = SlipRepository(house.engine), house.context.acting(errand.caller, order)
+    services, order = world.services, await errand.order()
+    ledger, acting = SlipRepository(services.foundation.engine), services.ra.context.acting(errand.caller, order)
 
     async def charge(builder: RecordBuilder) -> Refusal | None:
         record = builder.record(Event.RA_SLIP_CHARGED, slip=slip.slip.id, login=acting.id)
-        return await ledger.charge(slip.slip, order, house.rekey.rules.failures, world.clock.now(), (), record, record)
+        return await ledger.charge(
+            slip.slip, order, services.ra.rekey.rules.failures, world.clock.now(), (), record, record
+        )
 
     async def right(builder: RecordBuilder) -> Refusal | None:
         yes = builder.record(Event.RA_SLIP_RIGHT, slip=slip.slip.id, login=acting.id)
         no = builder.record(Event.RA_SLIP_DEAD, slip=slip.slip.id, login=acting.id)
         return await ledger.right(slip.slip, order, acting, world.clock.now(), Sequel(), yes, no)
 
-    assert await house.audit_log.write(order_stream(errand.id), charge) is None
-    await house.enrolment.cancel(errand.caller, errand.id)
-    assert isinstance(await house.audit_log.write(order_stream(errand.id), right), Refusal)
+    assert await services.foundation.audit_log.write(order_stream(errand.id), charge) is None
+    await services.ra.enrolment.cancel(errand.caller, errand.id)
+    assert isinstance(await services.foundation.audit_log.write(order_stream(errand.id), right), Refusal)
     assert await failures(world) == [1]
     assert await world.count("slips", "state = 'live'") == 1
     assert (await world.audit()).findings == ()
@@ -586,16 +594,19 @@ async def test_the_guards_of_login_and_key_stand_in_the_sql_too(world: World) ->
     """The slip is given in the name of a login that does not hold the key; then it is one for another key."""
     errand = await begun(world)
     slip = await printed(world)
-    house, order = world.house, await errand.order()
-    ledger, stranger = SlipRepository(house.engine), house.context.acting(errand.within(STRANGER).caller, order)
-    own = house.context.acting(errand.caller, order)
+    services, order = world.services, await errand.order()
+    ledger, stranger = (
+        SlipRepository(services.foundation.engine),
+        services.ra.context.acting(errand.within(STRANGER).caller, order),
+    )
+    own = services.ra.context.acting(errand.caller, order)
 
     async def right(one: Slip, acting: ActingLogin) -> Refusal | None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             yes, no = builder.record(Event.RA_SLIP_RIGHT, slip=one.id), builder.record(Event.RA_SLIP_DEAD, slip=one.id)
             return await ledger.right(one, order, acting, world.clock.now(), Sequel(), yes, no)
 
-        return await house.audit_log.write(order_stream(errand.id), attempt)
+        return await services.foundation.audit_log.write(order_stream(errand.id), attempt)
 
     assert isinstance(await right(slip.slip, stranger), Refusal)
     other = await printed(world, key="BCDF-GHJK-LMNP")

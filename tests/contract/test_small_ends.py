@@ -91,23 +91,23 @@ async def test_a_customer_number_that_looks_like_a_company_number_is_its_custome
         "customer": company, "person_id": "A130000019", "name": "張試客戶", "birth_date": "1960-07-15",
         "mobile": "0912000001", "email": "", "accounts": "9A95-5000001", "verified_on": "2026-01-05",
     }  # fmt: skip
-    assert (await world.house.customer_import.add([row], "alice")).imported == 1
+    assert (await world.services.ra.customer_import.add([row], "alice")).imported == 1
     for number in (company, CEO):
         phc = hash_password(Secret(f"pass-{number}-word"), world.dice.token(16))
-        await world.house.session_service.set_password(
+        await world.services.identity.sessions.set_password(
             PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
         )
-    door = world.house.session_service
+    door = world.services.identity.sessions
     for typed, number in ((company, company), (CEO, CEO), ("2468 0132", company), ("A130000019", company)):
         opened_session = await door.sign_in(typed, Secret(f"pass-{number}-word"), "203.0.113.9", None)
         assert opened_session.session.customer == number
-    found = await world.house.people.find(company)
+    found = await world.services.identity.people.find(company)
     assert found is not None
     assert found.id == company
 
 
 async def test_an_order_for_a_program_is_refused_where_there_is_no_door_for_programs(world: World) -> None:
-    without = Enrolment(world.house.context, programs=False)
+    without = Enrolment(world.services.ra.context, programs=False)
     asked = (world.caller(ANN), Operation.ENROL, AccountNumber("F014000-0000001"))
     with pytest.raises(Refused) as refused:
         await without.start(*asked, KeyHome.HELPER)

@@ -18,8 +18,10 @@ PEOPLE = ("alice", "bob")
 
 
 def ending(world: World) -> FirmRevocation:
-    house = world.house
-    return FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
+    services = world.services
+    return FirmRevocation(
+        services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
     serial = world.held[ANN].holding.serial
     row = ROWS[ANN]
     for who in (ANN, row["person_id"], serial, serial.lower(), errand.id):
-        assert await customers.show_customer(world.house.settings, who) == 0
+        assert await customers.show_customer(world.services.foundation.settings, who) == 0
         said = capsys.readouterr().out
         assert said.startswith(f"customer {ANN}  ")
         for part in (f"certificate {serial}  active", f"order {errand.id}", "message code mobile", "account F014000-"):
@@ -90,7 +92,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
         for secret in (row["name"], row["person_id"], row["mobile"], row["email"], "1961"):
             assert secret not in said
     with pytest.raises(Refused) as nobody:
-        await customers.show_customer(world.house.settings, "C99")
+        await customers.show_customer(world.services.foundation.settings, "C99")
     assert nobody.value.refusal.kind is Kind.NOT_FOUND
 
 
@@ -101,7 +103,7 @@ async def test_certificates_are_found_by_serial_customer_order_account_and_key(
     holding = world.held[ANN].holding
     wanted = (holding.serial, holding.serial[:8].lower(), ANN, errand.id, holding.account, holding.spki_sha256)
     for what in wanted:
-        assert await certificates.find_certificates(world.house.settings, what) == 0
+        assert await certificates.find_certificates(world.services.foundation.settings, what) == 0
         assert f"{ANN}  certificate {holding.serial}" in capsys.readouterr().out, what
     for what in ("%", "FFFFFFFFFF", BEN, "0"):
-        assert await certificates.find_certificates(world.house.settings, what) == 1
+        assert await certificates.find_certificates(world.services.foundation.settings, what) == 1

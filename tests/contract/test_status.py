@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from chopmark.app.foundation import House
+from chopmark.app.services import Services
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import IssuerId, Reason, Serial
 from chopmark.store.engine.port import unavailable
@@ -78,9 +78,9 @@ class Cut:
         return await self.records.wait(timeout_s)
 
 
-def asking(house: House, der: bytes, *, sha256: bool = True, nonce: bytes | None = None) -> bytes:
+def asking(services: Services, der: bytes, *, sha256: bool = True, nonce: bytes | None = None) -> bytes:
     """A request by another library."""
-    issuer = x509.load_der_x509_certificate(house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(services.ca.authority.view.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate(
         x509.load_der_x509_certificate(der), issuer, hashes.SHA256() if sha256 else hashes.SHA1()
     )
@@ -100,19 +100,19 @@ TRY_LATER = ocsp.OCSPResponseStatus.TRY_LATER
 async def test_i25_a_revocation_shows_on_every_node_at_once_though_their_answers_were_kept(world: World) -> None:
     await world.to_active()
     second, third = await world.node(2), await world.node(3)
-    request = asking(world.house, world.held[ANN].holding.der)
-    houses = (world.house, second.house, third.house)
-    assert [(await said(house.responder, request)).certificate_status for house in houses] == [GOOD] * 3
+    request = asking(world.services, world.held[ANN].holding.der)
+    houses = (world.services, second.services, third.services)
+    assert [(await said(services.ca.responder, request)).certificate_status for services in houses] == [GOOD] * 3
     await world.revoked(ANN, Reason.COMPROMISED)
-    for house in houses:
-        answer = await said(house.responder, request)
+    for services in houses:
+        answer = await said(services.ca.responder, request)
         assert answer.certificate_status is REVOKED
         assert answer.revocation_reason is x509.ReasonFlags.key_compromise
 
 
 async def test_an_answer_is_kept_for_half_its_life_and_made_anew_then(world: World) -> None:
     await world.to_active()
-    responder, request = world.house.responder, asking(world.house, world.held[ANN].holding.der)
+    responder, request = world.services.ca.responder, asking(world.services, world.held[ANN].holding.der)
     first = await responder.answer(request)
     world.clock.later(hours=11, minutes=59)
     assert (await responder.answer(request)).der == first.der
@@ -126,8 +126,8 @@ async def test_an_answer_is_kept_for_half_its_life_and_made_anew_then(world: Wor
 async def test_the_answer_by_sha_1_is_another_than_the_one_by_sha_256_and_both_are_kept(world: World) -> None:
     await world.to_active()
     der = world.held[ANN].holding.der
-    by_sha1, by_sha256 = asking(world.house, der, sha256=False), asking(world.house, der)
-    responder = world.house.responder
+    by_sha1, by_sha256 = asking(world.services, der, sha256=False), asking(world.services, der)
+    responder = world.services.ca.responder
     kept = [(await responder.answer(request)).der for request in (by_sha1, by_sha256)]
     assert kept == [(await responder.answer(request)).der for request in (by_sha1, by_sha256)]
     algorithms = [ocsp.load_der_ocsp_response(one).hash_algorithm.name for one in kept]
@@ -136,15 +136,15 @@ async def test_the_answer_by_sha_1_is_another_than_the_one_by_sha_256_and_both_a
 
 async def test_an_answer_to_a_nonce_is_made_each_time(world: World) -> None:
     await world.to_active()
-    request = asking(world.house, world.held[ANN].holding.der, nonce=b"n" * 32)
-    first, second = await world.house.responder.answer(request), await world.house.responder.answer(request)
+    request = asking(world.services, world.held[ANN].holding.der, nonce=b"n" * 32)
+    first, second = await world.services.ca.responder.answer(request), await world.services.ca.responder.answer(request)
     assert first.der != second.der
     assert first.next_update is None
 
 
 async def cut_off(world: World) -> tuple[Cut, Responder]:
-    records = Cut(world.house.status)
-    return records, Responder(world.house.responder._key, records, world.clock)
+    records = Cut(world.services.va.status)
+    return records, Responder(world.services.ca.responder._key, records, world.clock)
 
 
 async def test_i40_without_its_store_a_kept_answer_is_given_while_it_is_valid_and_then_try_later(
@@ -152,7 +152,7 @@ async def test_i40_without_its_store_a_kept_answer_is_given_while_it_is_valid_an
 ) -> None:
     await world.to_active()
     records, responder = await cut_off(world)
-    request = asking(world.house, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].holding.der)
     kept = (await responder.answer(request)).der
     records.cut = True
     world.clock.later(hours=23, minutes=59, seconds=59)
@@ -166,12 +166,12 @@ async def test_without_its_store_and_without_a_kept_answer_it_says_try_later(wor
     await world.to_active(BEN)
     records, responder = await cut_off(world)
     ann, ben = (world.held[customer].holding.der for customer in (ANN, BEN))
-    await responder.answer(asking(world.house, ann))
+    await responder.answer(asking(world.services, ann))
     records.cut = True
     for request in (
-        asking(world.house, ben),
-        asking(world.house, ann, sha256=False),
-        asking(world.house, ann, nonce=b"n" * 16),
+        asking(world.services, ben),
+        asking(world.services, ann, sha256=False),
+        asking(world.services, ann, nonce=b"n" * 16),
     ):
         assert (await said(responder, request)).response_status is TRY_LATER
 
@@ -179,7 +179,7 @@ async def test_without_its_store_and_without_a_kept_answer_it_says_try_later(wor
 async def test_a_revoked_answer_that_is_kept_never_becomes_good_again(world: World) -> None:
     await world.to_active()
     records, responder = await cut_off(world)
-    request = asking(world.house, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].holding.der)
     assert (await said(responder, request)).certificate_status is GOOD
     await world.revoked()
     assert (await said(responder, request)).certificate_status is REVOKED
@@ -190,22 +190,22 @@ async def test_a_revoked_answer_that_is_kept_never_becomes_good_again(world: Wor
 
 async def test_i27_what_was_never_issued_is_not_good_and_fills_no_memory(world: World) -> None:
     await world.to_active()
-    house = world.house
-    known = ocsp.load_der_ocsp_request(asking(house, world.held[ANN].holding.der))
+    services = world.services
+    known = ocsp.load_der_ocsp_request(asking(services, world.held[ANN].holding.der))
     for serial in (1, 2**150 + 1, known.serial_number + 1):
         builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
             known.issuer_name_hash, known.issuer_key_hash, serial, hashes.SHA256()
         )
-        answer = await said(house.responder, builder.build().public_bytes(Encoding.DER))
+        answer = await said(services.ca.responder, builder.build().public_bytes(Encoding.DER))
         assert answer.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
-    assert house.responder._kept == {}
+    assert services.ca.responder._kept == {}
 
 
 async def test_the_memory_for_kept_answers_is_bounded_and_the_oldest_go_first(world: World) -> None:
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
-    responder = Responder(world.house.responder._key, world.house.status, world.clock, most_kept=2)
-    requests = [asking(world.house, world.held[customer].holding.der) for customer in (ANN, BEN, CEO)]
+    responder = Responder(world.services.ca.responder._key, world.services.va.status, world.clock, most_kept=2)
+    requests = [asking(world.services, world.held[customer].holding.der) for customer in (ANN, BEN, CEO)]
     first = [(await responder.answer(request)).der for request in requests]
     world.clock.later(hours=1)
     again = [(await responder.answer(request)).der for request in reversed(requests)][::-1]
@@ -220,17 +220,17 @@ def key_of(responder: Responder) -> ResponderKey:
 
 
 async def near_the_end(world: World, **before: float) -> None:
-    world.clock.at = key_of(world.house.responder).not_after - timedelta(**before)
+    world.clock.at = key_of(world.services.ca.responder).not_after - timedelta(**before)
 
 
 async def test_i28_the_responder_renews_its_certificate_a_month_before_its_end_and_only_then(world: World) -> None:
-    old = key_of(world.house.responder)
+    old = key_of(world.services.ca.responder)
     await near_the_end(world, days=30)
     assert await world.once("responder") == 0
     world.clock.later(seconds=1)
     assert await world.once("responder") == 1
     assert await world.once("responder") == 0
-    stored = await world.house.status.responder_certificate(world.house.authority.view.id)
+    stored = await world.services.va.status.responder_certificate(world.services.ca.authority.view.id)
     assert stored is not None
     made, before = x509.load_der_x509_certificate(stored), x509.load_der_x509_certificate(old.certificate_der)
     assert made.not_valid_after_utc > before.not_valid_after_utc
@@ -250,18 +250,18 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
     world: World, tmp_path: Path
 ) -> None:
     openssl = program("openssl")
-    old = key_of(world.house.responder)
+    old = key_of(world.services.ca.responder)
     await near_the_end(world, days=29)
     await world.to_active()
     second = await world.node(2)
-    request = asking(world.house, world.held[ANN].holding.der, sha256=False)  # as openssl asks
-    await second.house.responder.answer(request)
+    request = asking(world.services, world.held[ANN].holding.der, sha256=False)  # as openssl asks
+    await second.services.ca.responder.answer(request)
     await world.once("responder")
     world.clock.at = old.not_after + timedelta(hours=1)
-    answer = await second.house.responder.answer(request)
+    answer = await second.services.ca.responder.answer(request)
     renewed = ocsp.load_der_ocsp_response(answer.der).certificates[0]
     assert renewed.not_valid_after_utc > old.not_after
-    authority = world.house.authority
+    authority = world.services.ca.authority
     for name, der in (("ca", authority.view.certificate_der), ("root", authority.chain[-1])):
         (tmp_path / f"{name}.pem").write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
     record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
@@ -278,34 +278,34 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
 
 async def test_i28_a_responder_past_its_end_says_try_later_and_never_signs(world: World) -> None:
     await world.to_active()
-    request = asking(world.house, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].holding.der)
     await near_the_end(world, seconds=-1)
-    assert (await said(world.house.responder, request)).response_status is TRY_LATER
+    assert (await said(world.services.ca.responder, request)).response_status is TRY_LATER
 
 
 async def test_i28_no_answer_outlives_the_certificate_that_signs_it(world: World) -> None:
     await world.to_active()
-    request = asking(world.house, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].holding.der)
     await near_the_end(world, hours=3)
-    answer = await world.house.responder.answer(request)
-    assert answer.next_update == key_of(world.house.responder).not_after
+    answer = await world.services.ca.responder.answer(request)
+    assert answer.next_update == key_of(world.services.ca.responder).not_after
 
 
 async def test_i26_a_week_of_idling_leaves_fresh_lists_and_fresh_answers(world: World) -> None:
     step = timedelta(hours=1)
     await world.to_active()
-    request = asking(world.house, world.held[ANN].holding.der)
-    issuer = world.house.authority.view.id
+    request = asking(world.services, world.held[ANN].holding.der)
+    issuer = world.services.ca.authority.view.id
     numbers, answers = [], set()
     await world.once("publish")
     for _ in range(int(timedelta(days=8) / step)):
         world.clock.at += step
         await world.once("publish")
-        crl = (await world.house.status.shard(issuer, 0)).crl
+        crl = (await world.services.va.status.shard(issuer, 0)).crl
         assert crl is not None
         assert crl.next_update > world.clock.at + timedelta(hours=17)
         numbers.append(crl.number)
-        answer = await world.house.responder.answer(request)
+        answer = await world.services.ca.responder.answer(request)
         assert answer.next_update is not None
         assert answer.next_update >= world.clock.at + timedelta(hours=12)
         answers.add(answer.der)

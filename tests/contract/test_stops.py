@@ -29,7 +29,7 @@ PEOPLE = ("alice", "bob")
 
 
 def context(world: World) -> StopDesk:
-    return StopDesk(world.house.context, StopRepository(world.house.engine))
+    return StopDesk(world.services.ra.context, StopRepository(world.services.foundation.engine))
 
 
 async def stop(world: World, typed: str, network: str = NETWORK) -> Stopped | Refusal:
@@ -78,8 +78,8 @@ async def state_of(world: World, serial: Serial) -> CertificateState:
 async def in_order(world: World) -> None:
     """The records hold, and the certificates are what the records bear out."""
     await world.work()
-    standard = world.house.issuer.standard()
-    checked = await Checker(standard, CertificateRows(world.house.engine), 0).check(world.clock.now())
+    standard = world.services.ca.issuer.standard()
+    checked = await Checker(standard, CertificateRows(world.services.foundation.engine), 0).check(world.clock.now())
     assert checked.faults == ()
     assert (await world.audit()).findings == ()
 
@@ -112,7 +112,7 @@ async def test_no_other_order_and_no_wrong_code_sends_it(world: World) -> None:
     errand = await world.to_sent(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await refusal(errand.answer(await errand.wrong_code()))
     assert await messages(world, "replacing") == []
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     world.clock.later(days=340)
     await world.to_active(ANN, Operation.REKEY)
     assert await messages(world, "replacing") == []
@@ -154,14 +154,14 @@ async def test_a_certificate_of_such_an_application_goes_on_hold_and_people_rele
     assert await stop(world, code) is Stopped.CERTIFICATE
     assert await state_of(world, serial) is CertificateState.HELD
     await world.work()
-    await world.house.suspension.release(serial, *PEOPLE)
+    await world.services.ra.suspension.release(serial, *PEOPLE)
     assert await state_of(world, serial) is CertificateState.ACTIVE
     await in_order(world)
 
 
 async def test_a_first_application_is_not_told_also_after_one_that_came_to_nothing(world: World) -> None:
     first = await world.to_issued()
-    await world.house.enrolment.cancel(first.caller, first.id)
+    await world.services.ra.enrolment.cancel(first.caller, first.id)
     world.clock.later(minutes=1)
     await world.to_active()
     assert await messages(world, "replacing") == []
@@ -186,7 +186,7 @@ async def test_it_ends_an_order_that_is_not_submitted_and_leaves_the_old_certifi
     order = await errand.stored()
     assert (order.state, order.ended) == (OrderState.CANCELLED, "stopped_by_contact")
     assert await state_of(world, old) is CertificateState.ACTIVE
-    said = await refusal(errand.house.rekey.confirm(errand.caller, errand.id, "0" * 64))
+    said = await refusal(errand.services.ra.rekey.confirm(errand.caller, errand.id, "0" * 64))
     assert (said.kind, said.code) == (Kind.CONFLICT, "order_stopped")
     told = await messages(world, "order_stopped")
     assert {channel for channel, _ in told} == {"mobile", "email"}
@@ -208,7 +208,7 @@ async def test_a_certificate_that_waits_to_be_proved_goes_on_hold_and_cannot_be_
     assert order.serial is not None
     assert await state_of(world, order.serial) is CertificateState.HELD
     assert await state_of(world, old) is CertificateState.ACTIVE
-    said = await refusal(errand.house.rekey.prove(errand.caller, errand.id, proof))
+    said = await refusal(errand.services.ra.rekey.prove(errand.caller, errand.id, proof))
     assert (said.kind, said.code) == (Kind.CONFLICT, "order_stopped")
     await world.work()
     assert await world.ca_state(order.serial) == ("held", "certificate_hold")
@@ -221,9 +221,11 @@ async def test_the_guard_of_a_proof_stands_in_the_sql_too(world: World) -> None:
     await errand.birth_date()
     await errand.confirm()
     proof = await errand.install_proof()
-    read_before = replace(errand.caller, opened=await errand.house.customer_queries.snapshot(errand.caller, errand.id))
+    read_before = replace(
+        errand.caller, opened=await errand.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    )
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
-    said = await refusal(errand.house.rekey.prove(read_before, errand.id, proof))
+    said = await refusal(errand.services.ra.rekey.prove(read_before, errand.id, proof))
     assert said.code == "moved_on"
     assert (await errand.stored()).state is OrderState.ISSUED
 
@@ -238,7 +240,7 @@ async def test_an_active_certificate_goes_on_hold_and_people_release_it(world: W
     assert await world.ca_state(serial) == ("held", "certificate_hold")
     (record,) = await world.records(Event.RA_ORDER_STOPPED)
     assert json.loads(record["facts"]) == {"network": NETWORK, "serial": serial, "state": "held"}
-    await world.house.suspension.release(serial, *PEOPLE)
+    await world.services.ra.suspension.release(serial, *PEOPLE)
     assert await state_of(world, serial) is CertificateState.ACTIVE
     assert (await errand.stored()).ended is None
     assert (await world.ca_state(serial))[0] == "issued"
@@ -254,7 +256,7 @@ async def test_what_was_stopped_before_its_proof_comes_back_unproved(world: Worl
     serial = (await errand.stored()).serial
     assert serial is not None
     await world.work()
-    await world.house.suspension.release(serial, *PEOPLE)
+    await world.services.ra.suspension.release(serial, *PEOPLE)
     assert await state_of(world, serial) is CertificateState.ISSUED
     assert await state_of(world, old) is CertificateState.ACTIVE
     assert (await world.ca_state(serial))[0] == "issued"
@@ -279,7 +281,7 @@ async def test_a_stopped_certificate_that_nobody_clears_up_is_revoked_when_its_t
     assert await state_of(world, serial) is CertificateState.REVOKED
     assert (await world.ca_state(serial))[0] == "revoked"
     assert await state_of(world, old) is CertificateState.ACTIVE
-    assert (await refusal(world.house.suspension.release(serial, *PEOPLE))).code == "not_on_hold"
+    assert (await refusal(world.services.ra.suspension.release(serial, *PEOPLE))).code == "not_on_hold"
     await in_order(world)
 
 
@@ -291,7 +293,7 @@ async def test_an_order_that_is_with_its_ca_gets_its_certificate_on_hold(world: 
     await errand.birth_date()
     await errand.submit()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
-    assert await errand.house.rekey.resume(errand.id)
+    assert await errand.services.ra.rekey.resume(errand.id)
     order = await errand.stored()
     assert (order.state, order.ended) == (OrderState.ISSUED, "stopped_by_contact")
     assert order.serial is not None
@@ -310,8 +312,8 @@ async def test_where_the_ca_ends_the_old_one_at_issue_the_new_one_comes_on_hold_
     await errand.birth_date()
     await errand.submit()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
-    other = world.with_issuer(OneAtATime(world.house.issuer, world))
-    assert await other.house.rekey.resume(errand.id)
+    other = world.with_issuer(OneAtATime(world.services.ca.issuer, world))
+    assert await other.services.ra.rekey.resume(errand.id)
     order = await errand.stored()
     assert order.serial is not None
     assert await state_of(world, order.serial) is CertificateState.HELD
@@ -327,7 +329,7 @@ async def test_a_stop_and_the_answer_of_the_ca_at_once_end_on_hold(world: World)
         errand = await world.to_review(customer, Operation.REPLACE, reason=Reason.NEW_DEVICE)
         code = await reference(world)
         await errand.submit()
-        made, _ = await asyncio.gather(stop(world, code), outcome(errand.house.rekey.resume(errand.id)))
+        made, _ = await asyncio.gather(stop(world, code), outcome(errand.services.ra.rekey.resume(errand.id)))
         assert made is Stopped.CERTIFICATE
         order = await errand.stored()
         assert order.serial is not None
@@ -342,7 +344,7 @@ async def test_the_thief_who_cancels_a_stopped_order_leaves_the_old_certificate(
     await errand.birth_date()
     await errand.confirm()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
-    await errand.house.enrolment.cancel(errand.caller, errand.id)
+    await errand.services.ra.enrolment.cancel(errand.caller, errand.id)
     order = await errand.stored()
     assert order.state is OrderState.CANCELLED
     assert order.serial is not None
@@ -364,7 +366,7 @@ async def test_unknown_used_old_and_ended_references_get_one_and_the_same_answer
     assert (unknown.kind, unknown.code) == (Kind.NOT_FOUND, "stop")
     for typed in ("x", "0" * 10, code[:-1], code + "B", "B" * 100_000):
         assert await stop(world, typed, ELSEWHERE) == unknown
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     assert await stop(world, code) == unknown
     world.clock.later(minutes=1)
     again = await world.to_code(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
@@ -442,7 +444,7 @@ async def test_the_reference_is_in_its_message_and_nowhere_else(
     errand = await replacing(world)
     code = await reference(world)
     await stop(world, "BBBBB-BBBBB")
-    snapshot = await errand.house.customer_queries.snapshot(errand.caller, errand.id)
+    snapshot = await errand.services.ra.customer_queries.snapshot(errand.caller, errand.id)
     await finished(errand)
     assert await stop(world, code) is Stopped.CERTIFICATE
     await world.work()
@@ -463,7 +465,7 @@ async def test_another_key_makes_other_references(world: World) -> None:
     stop_id = json.loads(row["facts"])["stop"]
     code = await reference(world)
     assert stored["reference_hash"] not in {
-        world.house.people.keyed("stop-code", f"{errand.id}:{stop_id}"),
-        world.house.people.keyed("stop-hash", code),
+        world.services.identity.people.keyed("stop-code", f"{errand.id}:{stop_id}"),
+        world.services.identity.people.keyed("stop-hash", code),
     }
-    assert stored["reference_hash"] == world.house.people.keyed("stop-hash", code.replace("-", ""))
+    assert stored["reference_hash"] == world.services.identity.people.keyed("stop-hash", code.replace("-", ""))

@@ -27,7 +27,9 @@ async def active(world: World, customer: str = ANN) -> Serial:
 
 
 async def checked(world: World) -> Checked:
-    return await Checker(world.house.issuer.standard(), CertificateRows(world.house.engine), 0).check(world.clock.now())
+    return await Checker(
+        world.services.ca.issuer.standard(), CertificateRows(world.services.foundation.engine), 0
+    ).check(world.clock.now())
 
 
 async def test_a_held_certificate_is_revoked_for_the_world_and_a_released_one_is_good_again(
@@ -35,7 +37,7 @@ async def test_a_held_certificate_is_revoked_for_the_world_and_a_released_one_is
 ) -> None:
     serial = await active(world)
     der, openssl = world.held[ANN].holding.der, Openssl(world, tmp_path)
-    await world.house.suspension.hold(serial, *PEOPLE)
+    await world.services.ra.suspension.hold(serial, *PEOPLE)
     await world.once("publish")
     said = await openssl.ocsp(der)
     assert "leaf.pem: revoked" in said
@@ -43,7 +45,7 @@ async def test_a_held_certificate_is_revoked_for_the_world_and_a_released_one_is
     assert "certificate revoked" in await openssl.list(der)
     assert "Certificate Hold" in await openssl.listed()
     world.clock.later(minutes=5)
-    await world.house.suspension.release(serial, *PEOPLE)
+    await world.services.ra.suspension.release(serial, *PEOPLE)
     await world.once("publish")
     assert "leaf.pem: good" in await openssl.ocsp(der)
     assert "leaf.pem: OK" in await openssl.list(der)
@@ -62,13 +64,16 @@ async def test_a_held_certificate_can_be_revoked_as_of_its_hold_and_no_release_b
     serial = await active(world)
     der = world.held[ANN].holding.der
     held_at = world.clock.at
-    await world.house.suspension.hold(serial, *PEOPLE)
+    await world.services.ra.suspension.hold(serial, *PEOPLE)
     world.clock.later(hours=3)
     await world.revoked(ANN, Reason.COMPROMISED)
-    for again in (world.house.suspension.release(serial, *PEOPLE), world.house.suspension.hold(serial, *PEOPLE)):
+    for again in (
+        world.services.ra.suspension.release(serial, *PEOPLE),
+        world.services.ra.suspension.hold(serial, *PEOPLE),
+    ):
         assert (await refusal(again)).kind is Kind.CONFLICT
-    await world.house.issuer.release(serial)
-    await world.house.issuer.hold(serial)
+    await world.services.ca.issuer.release(serial)
+    await world.services.ca.issuer.hold(serial)
     await world.work()
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     said = await Openssl(world, tmp_path).ocsp(der)
@@ -80,15 +85,15 @@ async def test_a_held_certificate_can_be_revoked_as_of_its_hold_and_no_release_b
 
 async def test_i25_a_release_and_a_revocation_at_once_end_in_a_revocation(world: World) -> None:
     serial = await active(world)
-    await world.house.suspension.hold(serial, *PEOPLE)
+    await world.services.ra.suspension.hold(serial, *PEOPLE)
     errand = await world.to_revoke(ANN, Reason.LOST)
     await errand.send()
     await errand.answer(await errand.code())
     terms = await errand.terms()
     second = await world.node(2)
     await asyncio.gather(
-        outcome(second.house.suspension.release(serial, *PEOPLE)),
-        outcome(world.house.revocation.confirm(errand.caller, errand.id, terms)),
+        outcome(second.services.ra.suspension.release(serial, *PEOPLE)),
+        outcome(world.services.ra.revocation.confirm(errand.caller, errand.id, terms)),
     )
     await world.work()
     assert (await world.holding_of(serial)).state is CertificateState.REVOKED
@@ -99,12 +104,12 @@ async def test_i25_a_release_and_a_revocation_at_once_end_in_a_revocation(world:
 async def test_a_release_and_another_hold_between_two_lists_make_a_new_list(world: World, tmp_path: Path) -> None:
     """As many certificates stand on the list before and after."""
     first, second = await active(world, ANN), await active(world, BEN)
-    await world.house.suspension.hold(first, *PEOPLE)
+    await world.services.ra.suspension.hold(first, *PEOPLE)
     assert await world.once("publish") == 1
     assert await world.once("publish") == 0
     world.clock.later(seconds=2)
-    await world.house.suspension.release(first, *PEOPLE)
-    await world.house.suspension.hold(second, *PEOPLE)
+    await world.services.ra.suspension.release(first, *PEOPLE)
+    await world.services.ra.suspension.hold(second, *PEOPLE)
     assert await world.once("publish") == 1
     openssl = Openssl(world, tmp_path)
     assert "certificate revoked" in await openssl.list(world.held[BEN].holding.der)
@@ -113,7 +118,7 @@ async def test_a_release_and_another_hold_between_two_lists_make_a_new_list(worl
 
 async def test_i32_a_hold_and_a_release_need_two_people_and_a_certificate_in_the_right_state(world: World) -> None:
     serial = await active(world)
-    suspension = world.house.suspension
+    suspension = world.services.ra.suspension
     for verb in (suspension.hold, suspension.release):
         refused = await refusal(verb(serial, "alice", "ALICE"))
         assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "approved_by")
@@ -132,13 +137,13 @@ async def test_a_certificate_on_hold_renews_nothing_and_its_replacement_ends_it(
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
     old = world.held[ANN].holding.serial
-    await world.house.suspension.hold(old, *PEOPLE)
+    await world.services.ra.suspension.hold(old, *PEOPLE)
     assert (await refusal(errand.bind())).code == "old"
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     await world.to_active(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await world.work()
     assert await world.ca_state(old) == ("revoked", "superseded")
-    assert (await refusal(world.house.suspension.release(old, *PEOPLE))).code == "not_on_hold"
+    assert (await refusal(world.services.ra.suspension.release(old, *PEOPLE))).code == "not_on_hold"
 
 
 async def test_a_lost_certificate_is_held_at_the_ca_when_the_code_was_right_and_revoked_when_the_new_one_is_issued(
@@ -157,7 +162,7 @@ async def test_a_lost_certificate_is_held_at_the_ca_when_the_code_was_right_and_
     await errand.confirm()
     await world.work()
     assert (await world.ca_state(old))[0] == "revoked"
-    assert (await refusal(world.house.suspension.release(old, *PEOPLE))).code == "not_on_hold"
+    assert (await refusal(world.services.ra.suspension.release(old, *PEOPLE))).code == "not_on_hold"
 
 
 class _Overtaken:
@@ -170,19 +175,21 @@ class _Overtaken:
     async def hold(self, serial: Serial) -> None:
         if not self.told:
             other = await self.world.node(2)
-            await other.house.suspension.release(serial, *PEOPLE)
+            await other.services.ra.suspension.release(serial, *PEOPLE)
         self.told.append("hold")
-        await self.world.house.issuer.hold(serial)
+        await self.world.services.ca.issuer.hold(serial)
 
     async def release(self, serial: Serial) -> None:
         self.told.append("release")
-        await self.world.house.issuer.release(serial)
+        await self.world.services.ca.issuer.release(serial)
 
 
 async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world: World) -> None:
     serial = await active(world)
     ca = _Overtaken(world)
-    await Suspension(world.house.context, StaffRepository(world.house.engine), ca).hold(serial, *PEOPLE)
+    await Suspension(world.services.ra.context, StaffRepository(world.services.foundation.engine), ca).hold(
+        serial, *PEOPLE
+    )
     assert ca.told == ["hold", "release"]
     assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
     assert (await world.ca_state(serial))[0] == "issued"
@@ -190,7 +197,7 @@ async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world
 
 async def test_where_the_ca_knows_no_holds_the_hold_is_ours_alone(world: World) -> None:
     serial = await active(world)
-    alone = Suspension(world.house.context, StaffRepository(world.house.engine), None)
+    alone = Suspension(world.services.ra.context, StaffRepository(world.services.foundation.engine), None)
     assert (await alone.hold(serial, *PEOPLE)).state is CertificateState.HELD
     assert (await world.ca_state(serial))[0] == "issued"
 
@@ -198,11 +205,11 @@ async def test_where_the_ca_knows_no_holds_the_hold_is_ours_alone(world: World) 
 async def test_a_worker_that_dies_with_a_revocation_delays_it_by_less_than_five_seconds(world: World) -> None:
     serial = await active(world)
     errand = await world.to_issued(BEN)
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     undone = (await world.holding(errand)).serial
-    await world.house.suspension.hold(serial, *PEOPLE)
-    await world.house.issuer.release(serial)
-    taken = await world.house.works.claim(
+    await world.services.ra.suspension.hold(serial, *PEOPLE)
+    await world.services.ca.issuer.release(serial)
+    taken = await world.services.messaging.outbox.claim(
         (WorkKind.REVOKE, WorkKind.HOLD), 10, "a worker that dies", world.clock.now(), 2
     )
     assert {work.kind for work in taken} == {WorkKind.REVOKE, WorkKind.HOLD}
@@ -218,7 +225,7 @@ async def test_i33_a_hold_that_nobody_recorded_is_found(world: World, edit: str)
     serial = await active(world)
     change = "state = 'held', ended_at = 1, reason = 'certificate_hold'"
     if edit == "leaf":
-        await world.house.suspension.hold(serial, *PEOPLE)
+        await world.services.ra.suspension.hold(serial, *PEOPLE)
         change = "state = 'issued', ended_at = NULL, reason = NULL"
     await world.change(f"UPDATE certificates SET {change} WHERE serial = :serial", serial=serial)
     world.clock.later(minutes=2)
@@ -232,8 +239,8 @@ async def test_a_confirmed_order_whose_certificate_is_held_before_it_is_told_get
     """I2: one order, one certificate; what is said of its status is another question."""
     errand = await world.to_issued()
     serial = (await world.holding(errand)).serial
-    await world.house.issuer.hold(serial)
+    await world.services.ca.issuer.hold(serial)
     issuance = await errand.issuance()
-    again = await world.house.issuer.issue(issuance)
+    again = await world.services.ca.issuer.issue(issuance)
     assert getattr(again, "serial", None) == serial
     assert await errand.state() is OrderState.ISSUED

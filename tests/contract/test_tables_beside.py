@@ -37,19 +37,19 @@ async def test_a_long_history_says_in_its_records_what_its_tables_say(world: Wor
     await world.revoked(BEN, Reason.COMPROMISED)
     await sound(world)
     serial = world.held[CEO].holding.serial
-    await world.house.suspension.hold(serial, *people)
+    await world.services.ra.suspension.hold(serial, *people)
     await sound(world)
-    await world.house.suspension.release(serial, *people)
+    await world.services.ra.suspension.release(serial, *people)
     lost = await world.to_code(ANN, Operation.REPLACE, reason=Reason.LOST)
     await sound(world)
     await lost.birth_date()
     await lost.confirm()
     await lost.prove()
     undone = await world.to_issued(DAN)
-    await world.house.enrolment.cancel(undone.caller, undone.id)
+    await world.services.ra.enrolment.cancel(undone.caller, undone.id)
     await world.work()
     await sound(world)
-    await world.house.key_blocks.block(world.held[CEO].key.spki_sha256.hex(), "keyCompromise", *people)
+    await world.services.ra.key_blocks.block(world.held[CEO].key.spki_sha256.hex(), "keyCompromise", *people)
     await world.work()
     await sound(world)
     world.clock.later(days=340)
@@ -93,7 +93,7 @@ async def test_so_is_a_superseded_one(world: World, state: str) -> None:
 async def test_a_hold_that_nobody_released_is_found(world: World) -> None:
     await world.to_active(ANN)
     serial = world.held[ANN].holding.serial
-    await world.house.suspension.hold(serial, "alice", "bob")
+    await world.services.ra.suspension.hold(serial, "alice", "bob")
     await world.change("UPDATE holdings SET state = 'active', ended_at = NULL, reason = NULL")
     await world.change("UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL")
     where = f"certificate {serial}"
@@ -121,7 +121,7 @@ async def test_the_responder_says_good_of_a_revived_certificate_and_the_audit_do
 
 
 async def changed(world: World, **cells: str) -> None:
-    report = await world.house.customer_import.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
+    report = await world.services.ra.customer_import.add([{**ROWS[ANN], **cells}], "alice", tuple(Allowed))
     assert report.imported == 1
 
 
@@ -173,7 +173,7 @@ async def wrong_codes(world: World, count: int, customer: str = ANN) -> Errand:
             await refusal(errand.answer(await errand.wrong_code(step)))
         left -= now
         if left:
-            await world.house.enrolment.cancel(errand.caller, errand.id)
+            await world.services.ra.enrolment.cancel(errand.caller, errand.id)
             world.clock.later(hours=2)
     assert errand is not None
     return errand
@@ -228,13 +228,13 @@ async def test_wrong_birth_dates_that_were_forgotten_are_found(world: World) -> 
 
 async def test_a_lock_that_nobody_lifted_is_found_and_one_that_two_persons_lifted_is_not(world: World) -> None:
     await wrong_birth_dates(world, 3)
-    assert await world.house.holds.held(CustomerId(ANN)) == {"birth_date": "held"}
+    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"birth_date": "held"}
     await sound(world)
     await world.change("UPDATE failures SET held_at = NULL, hold = NULL WHERE factor = 'birth_date'")
     assert await found(world) == [("lock-lifted", "birth_date of customer C1")]
     await world.change("UPDATE failures SET held_at = 1, hold = 'held' WHERE factor = 'birth_date'")
     await sound(world)
-    assert await world.house.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
     await sound(world)
 
 
@@ -250,8 +250,8 @@ async def test_a_lock_by_wrong_codes_is_found_when_it_was_lifted_by_hand(world: 
 async def test_a_right_code_that_comes_too_late_for_its_order_leaves_count_and_records_in_step(world: World) -> None:
     """Another login takes a step between the charge and the rest: the order's factors are others than those read."""
     errand = await world.to_sent(ANN)
-    verifier, acting = world.house.verifier, world.house.context.acting(errand.caller, await errand.order())
-    charged = await verifier._charge(await errand.challenge(), acting, world.house.rekey.rules, ())
+    verifier, acting = world.services.ra.verifier, world.services.ra.context.acting(errand.caller, await errand.order())
+    charged = await verifier._charge(await errand.challenge(), acting, world.services.ra.rekey.rules, ())
     await world.change("UPDATE orders SET login_factors = 'password+totp' WHERE id = :id", id=errand.id)
     assert (await refusal(verifier._right(charged, acting, Sequel()))).kind is Kind.STEP_REQUIRED
     await sound(world)
@@ -267,10 +267,10 @@ async def test_the_command_says_that_the_tables_were_edited_and_the_records_not(
     await world.revoked(ANN)
     await world.work()
     await world.once("anchor")
-    assert await audit.verify_audit(world.house.settings, None, None, None) == 0
+    assert await audit.verify_audit(world.services.foundation.settings, None, None, None) == 0
     assert "The records are the ones that were written" in capsys.readouterr().out
     await world.change("UPDATE holdings SET state = 'active'")
-    assert await audit.verify_audit(world.house.settings, None, None, None) == 1
+    assert await audit.verify_audit(world.services.foundation.settings, None, None, None) == 1
     said = capsys.readouterr().out
     assert f"ERROR holding-state-wrong at certificate {world.held[ANN].holding.serial}: " in said
     assert "the tables do NOT say what they say" in said

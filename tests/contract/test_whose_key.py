@@ -50,7 +50,7 @@ async def test_a_customer_who_is_offered_a_strangers_order_does_not_approve_the_
 
 async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another(world: World) -> None:
     """The guard stands in the SQL of the statements: it holds though the view of the caller's login is skipped."""
-    orders, now = world.house.context.orders, world.clock.now()
+    orders, now = world.services.ra.context.orders, world.clock.now()
     errand = await world.to_code(login=CUSTOMER)
     long_ago = now - timedelta(minutes=10)
 
@@ -58,15 +58,15 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
         record = builder.record(Event.RA_BIRTH_DATE_RIGHT)
         return await orders.check(errand.id, LoginId(STRANGER), now, long_ago, record)
 
-    assert not await world.house.audit_log.write(order_stream(errand.id), check)
+    assert not await world.services.foundation.audit_log.write(order_stream(errand.id), check)
     await errand.birth_date()
     stored, terms = await errand.stored(), await errand.terms()
-    acting = world.house.context.acting(errand.within(STRANGER).caller, stored)
+    acting = world.services.ra.context.acting(errand.within(STRANGER).caller, stored)
 
     async def submit(builder: RecordBuilder) -> bool:
         return await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED))
 
-    assert not await world.house.audit_log.write(order_stream(errand.id), submit)
+    assert not await world.services.foundation.audit_log.write(order_stream(errand.id), submit)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -76,10 +76,10 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
     customers = await world.to_sent(login=CUSTOMER)
     elsewhere = customers.within(STRANGER)
     order = await customers.stored()
-    acting = world.house.context.acting(elsewhere.caller, order)
-    verifier = world.house.verifier
+    acting = world.services.ra.context.acting(elsewhere.caller, order)
+    verifier = world.services.ra.verifier
     done = await outcome(
-        verifier.answer(await customers.challenge(), await customers.code(), acting, world.house.rekey.rules)
+        verifier.answer(await customers.challenge(), await customers.code(), acting, world.services.ra.rekey.rules)
     )
     assert isinstance(done, Refusal)
     assert await customers.state() is OrderState.BOUND
@@ -90,14 +90,14 @@ async def test_a_right_code_in_a_login_that_does_not_hold_the_key_approves_nothi
 async def launched(world: World) -> tuple[LoginId, str]:
     """Ann comes from the trading program: her login, and the token of her session."""
     secret = await ticket(world)
-    await world.house.launches.take(secret, "visitor")
-    opened, _ = await world.house.launches.confirm(secret, "visitor", None)
+    await world.services.identity.launches.take(secret, "visitor")
+    opened, _ = await world.services.identity.launches.confirm(secret, "visitor", None)
     return opened.session.login, opened.token.reveal()
 
 
 async def test_a_login_id_outlives_the_session_id_and_a_second_launch_is_another_login(world: World) -> None:
     """What the first launch has approved is no approval in the second, and stays one in the first."""
-    door = world.house.session_service
+    door = world.services.identity.sessions
     first, token = await launched(world)
     session = await door.seen(token)
     assert session is not None
@@ -158,10 +158,11 @@ async def test_the_guard_against_another_logins_key_stands_in_the_sql(world: Wor
     elsewhere = errand.within(STRANGER)
     stale = await errand.stored()
     opened = replace(
-        await world.house.context.snapshots.order(stale.customer, stale.id), order=replace(stale, spki_sha256=None)
+        await world.services.ra.context.snapshots.order(stale.customer, stale.id),
+        order=replace(stale, spki_sha256=None),
     )  # type: ignore[type-var]
     caller = replace(elsewhere.caller, opened=opened)
-    refused = await refusal(world.house.rekey.bind_key(caller, errand.id, ClientKey.generate().request(), None))
+    refused = await refusal(world.services.ra.rekey.bind_key(caller, errand.id, ClientKey.generate().request(), None))
     assert refused.code == "other_login"
     assert (await errand.stored()).spki_sha256 == errand.key.spki_sha256.hex()
 
@@ -236,7 +237,7 @@ async def test_a_programs_key_is_approved_after_its_words_were_typed_also_half_a
     assert (await errand.order()).next() == "possession", "giving a credential away is no sight of a key"
     world.clock.later(minutes=31)
     program.errand = errand.within(LATER)
-    possession = Possession(world.house.context)
+    possession = Possession(world.services.ra.context)
     for typed in ("", "BCDF-GHJK-LMNP", ClientKey.generate().words, errand.key.words[:-1]):
         assert (await refusal(possession.name(program.errand.caller, errand.id, typed))).code == "other_key_words"
     spelled = errand.key.words.lower().replace("-", " ")
@@ -252,7 +253,7 @@ async def test_full_width_key_words_are_understood(world: World) -> None:
     program = await Program.begun(world)
     await program.ask()
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isalpha() else "－" for c in program.errand.key.words)
-    await Possession(world.house.context).name(program.errand.caller, program.errand.id, wide)
+    await Possession(world.services.ra.context).name(program.errand.caller, program.errand.id, wide)
     assert (await program.errand.order()).next() == "channel"
 
 
@@ -260,12 +261,12 @@ async def test_a_credential_of_another_login_replaces_no_bound_key(world: World)
     program = await Program.begun(world)
     await program.ask()
     stranger = program.errand.within(STRANGER).caller
-    assert (await refusal(world.house.program.credential(stranger, program.errand.id))).code == "other_login"
+    assert (await refusal(world.services.ra.program.credential(stranger, program.errand.id))).code == "other_login"
 
 
 async def test_a_key_made_in_a_page_is_not_named_by_words_nor_a_programs_key_by_a_signature(world: World) -> None:
     page = (await world.to_key(login=CUSTOMER)).within(LATER)
-    named = Possession(world.house.context).name(page.caller, page.id, page.key.words)
+    named = Possession(world.services.ra.context).name(page.caller, page.id, page.key.words)
     assert (await refusal(named)).code == "possession"
     program = await Program.begun(world, customer=BEN)
     await program.ask()
@@ -280,7 +281,7 @@ async def test_an_order_begun_in_the_browser_is_finished_by_a_program_after_it_w
     assert (refused.kind, refused.code) == (Kind.CONFLICT, f"open:{begun.id}")
     errand = await world.open(login=CUSTOMER, home=KeyHome.HELPER, instead=begun.id)
     assert await begun.state() is OrderState.CANCELLED
-    given = await world.house.program.credential(errand.caller, errand.id)
+    given = await world.services.ra.program.credential(errand.caller, errand.id)
     program = Program(errand, given, ClientKey.request(errand.key))
     await program.ask()
     await program.approve()
@@ -366,14 +367,14 @@ async def test_tw_01_every_step_needs_a_login_with_the_password(world: World) ->
     code = await errand.code()
     only_sms = Caller(CustomerId(ANN), frozenset({FactorClass.TOTP}), "test", LoginId(CUSTOMER))
     bare = replace(errand, caller=only_sms)
-    house = world.house
+    services = world.services
     steps = (
         bare.nonce,
         bare.bind,
         lambda: bare.send(Channel.MOBILE),
         lambda: bare.answer(code),
-        lambda: house.enrolment.cancel(only_sms, errand.id),
-        lambda: house.enrolment.dispute(only_sms, errand.id, Channel.MOBILE),
+        lambda: services.ra.enrolment.cancel(only_sms, errand.id),
+        lambda: services.ra.enrolment.dispute(only_sms, errand.id, Channel.MOBILE),
         bare.possess,
     )
     for step in steps:
@@ -402,9 +403,9 @@ async def test_a_login_that_touches_the_order_after_the_code_was_sent_closes_its
     code = await errand.code()
     with_sms = errand.within(LATER, frozenset({FactorClass.PASSWORD, FactorClass.SMS}))
     order = await errand.stored()
-    acting = world.house.context.acting(errand.caller, order)
+    acting = world.services.ra.context.acting(errand.caller, order)
     await with_sms.possess()
-    stale = world.house.verifier.answer(await errand.challenge(), code, acting, world.house.rekey.rules)
+    stale = world.services.ra.verifier.answer(await errand.challenge(), code, acting, world.services.ra.rekey.rules)
     assert isinstance(await outcome(stale), Refusal), "the statement compares the factors with what it read"
     assert (await errand.order()).coded_at is None
 
@@ -412,15 +413,15 @@ async def test_a_login_that_touches_the_order_after_the_code_was_sent_closes_its
 async def test_where_no_channel_is_left_ending_the_order_and_the_password_alone_help(world: World) -> None:
     both = frozenset({FactorClass.PASSWORD, FactorClass.SMS, FactorClass.EMAIL})
     errand = await world.to_key(login=CUSTOMER, factors=both)
-    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
-    assert all(choice.why_not is not None for choice in world.house.customer_queries.channels(snapshot))
-    assert world.house.customer_queries.password_alone_helps(snapshot)
+    snapshot = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    assert all(choice.why_not is not None for choice in world.services.ra.customer_queries.channels(snapshot))
+    assert world.services.ra.customer_queries.password_alone_helps(snapshot)
     cooling = "UPDATE contacts SET cool_until = :later WHERE customer = :ann"
     await world.change(cooling, later=int(world.clock.at.timestamp() * 1000) + 86_400_000, ann=ANN)
-    snapshot = await world.house.customer_queries.snapshot(errand.caller, errand.id)
-    assert not world.house.customer_queries.password_alone_helps(snapshot), "that would not help"
+    snapshot = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    assert not world.services.ra.customer_queries.password_alone_helps(snapshot), "that would not help"
     await world.change("UPDATE contacts SET cool_until = 0 WHERE customer = :ann", ann=ANN)
-    await world.house.enrolment.cancel(errand.caller, errand.id)
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     again = await world.to_sent(login=LATER, factors=PASSWORD_LOGIN)
     assert await again.state() is OrderState.BOUND
 
@@ -444,10 +445,10 @@ async def test_the_code_and_the_terms_name_the_key(world: World) -> None:
     name = errand.key.words[:4]
     assert name.isalpha()
     await world.work()
-    messages = await world.house.inbox.newest(10)
+    messages = await world.services.messaging.inbox.newest(10)
     shown = [message for message in messages if message.challenge is not None]
     assert shown, "the demo's inbox has the message with the code"
     await errand.answer(await errand.code())
     await errand.birth_date()
-    terms = world.house.rekey.consent(await errand.order())
+    terms = world.services.ra.rekey.consent(await errand.order())
     assert any(name in str(sentence) for sentence in terms.sentences)

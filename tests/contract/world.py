@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
-from chopmark.app.foundation import House, build, found_ca, tasks
+from chopmark.app.founding import found_ca
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
@@ -55,7 +57,7 @@ from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.engine.script import Row, Script, Value, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
-from chopmark.store.repositories.leaves import LEAF, record_of
+from chopmark.store.repositories.records import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
@@ -140,20 +142,20 @@ class Held:
 class World:
     """A house, and what lies outside it."""
 
-    house: House
+    services: Services
     clock: Clock
     dice: Dice
     url: str
     held: dict[str, Held] = field(default_factory=dict)
-    nodes: list[House] = field(default_factory=list)
+    nodes: list[Services] = field(default_factory=list)
 
     # doors ------------------------------------------------------------------------------------------------------
 
     @property
     def timestamps(self) -> TimestampAuthority:
         """The house's own time-stamp authority."""
-        assert self.house.stamps.authority is not None
-        return self.house.stamps.authority
+        assert self.services.va.stamps.authority is not None
+        return self.services.va.stamps.authority
 
     def caller(
         self, customer: str = ANN, factors: frozenset[FactorClass] = PASSWORD_LOGIN, login: str = LOGIN
@@ -174,7 +176,7 @@ class World:
         """Open an order."""
         caller = self.caller(customer, factors, login)
         account = AccountNumber(f"F014000-{int(customer[1:]):07d}")
-        start = self.house.enrolment.start
+        start = self.services.ra.enrolment.start
         order = (await start(caller, operation, account, home, reason, serial, instead)).order
         return Errand(self, caller, order.id, ClientKey.generate(), self.held.get(customer))
 
@@ -228,40 +230,47 @@ class World:
 
     async def node(self, number: int) -> "World":
         """Another process of the same installation, with a view of its own."""
-        settings = self.house.settings.model_copy(update={"node": number})
+        settings = self.services.foundation.settings.model_copy(update={"node": number})
         dice = Dice(Random(1000 + number))
-        house = await build(settings, self.clock, dice)
-        self.nodes.append(house)
-        return World(house, self.clock, dice, self.url, self.held)
+        services = await build(settings, self.clock, dice)
+        self.nodes.append(services)
+        return World(services, self.clock, dice, self.url, self.held)
 
     def with_issuer(self, issuer: Issuer) -> "World":
         """The same house with another way to its CA."""
-        house = self.house
-        rekey = Rekey(house.context, house.verifier, FailureRepository(house.engine), issuer)
-        revocation = Revocation(house.context, issuer)
-        counter = CustomerQueries(house.context, overlap=issuer.allows_overlap)
-        changed = replace(house, rekey=rekey, revocation=revocation, customer_queries=counter)
+        services = self.services
+        rekey = Rekey(services.ra.context, services.ra.verifier, FailureRepository(services.foundation.engine), issuer)
+        revocation = Revocation(services.ra.context, issuer)
+        counter = CustomerQueries(services.ra.context, overlap=issuer.allows_overlap)
+        ra = replace(services.ra, rekey=rekey, revocation=revocation, customer_queries=counter)
+        changed = replace(services, ra=ra)
         return World(changed, self.clock, self.dice, self.url, self.held)
 
     @property
     def books(self) -> Books:
         """Where the house's CA writes."""
-        house = self.house
-        return Books(CertificateRepository(house.engine), house.audit_log, CaJournal(house.journal, self.clock))
+        services = self.services
+        return Books(
+            CertificateRepository(services.foundation.engine),
+            services.foundation.audit_log,
+            CaJournal(services.foundation.journal, self.clock),
+        )
 
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
         """The house's CA with another signer, or with profiles that know no overlap."""
-        house, built_in = self.house, self.house.issuer
-        authority = house.authority
+        services, built_in = self.services, self.services.ca.issuer
+        authority = services.ca.authority
         profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
-        issuer_config = IssuerConfig(profiles, built_in._constants, built_in._publication, house.settings.node)
+        issuer_config = IssuerConfig(
+            profiles, built_in._constants, built_in._publication, services.foundation.settings.node
+        )
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
             issuer_config,
             self.books,
             self.clock,
             self.dice,
-            house.approvals,
+            services.ca.approvals,
         )
 
     async def told(self) -> None:
@@ -272,13 +281,13 @@ class World:
 
     async def once(self, name: str) -> int:
         """Run one of the worker's jobs once."""
-        (job,) = [task.job for task in tasks(self.house) if task.name == name]
+        (job,) = [task.job for task in tasks(self.services) if task.name == name]
         return await job()
 
     async def work(self) -> None:
         """Let the workers do what waits now."""
         wanted = {"deliver-0", "revoke", "publish", "sequence"}
-        jobs = [task.job for task in tasks(self.house) if task.name in wanted]
+        jobs = [task.job for task in tasks(self.services) if task.name in wanted]
         for job in jobs:
             while await job():
                 pass
@@ -289,7 +298,7 @@ class World:
         def script() -> Script[list[Row]]:
             return (yield query(sql, **values))
 
-        return [dict(row) for row in await self.house.engine.read(script)]
+        return [dict(row) for row in await self.services.foundation.engine.read(script)]
 
     async def change(self, sql: str, **values: Value) -> None:
         """Write to the database as somebody else would."""
@@ -297,7 +306,7 @@ class World:
         def script() -> Script[None]:
             yield query(sql, **values)
 
-        await self.house.engine.run(script)
+        await self.services.foundation.engine.run(script)
 
     async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
         return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
@@ -306,12 +315,12 @@ class World:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
     async def holding_of(self, serial: Serial) -> SubscriberCertificate:
-        found = await self.house.context.holdings.get(serial)
+        found = await self.services.ra.context.holdings.get(serial)
         assert found is not None
         return found
 
     async def holding(self, errand: "Errand") -> SubscriberCertificate:
-        found = [h for h in await self.house.context.holdings.all(errand.caller.customer) if h.order == errand.id]
+        found = [h for h in await self.services.ra.context.holdings.all(errand.caller.customer) if h.order == errand.id]
         assert len(found) == 1
         return found[0]
 
@@ -328,17 +337,17 @@ class World:
     async def audit(self) -> Report:
         """Give every record its place and verify the whole record against the heads file."""
         await self.once("sequence")
-        house = self.house
-        lines = read_heads(house.settings.data / "heads.jsonl")
-        async with house.ledger.snapshot() as source:
-            keys = AuditKeys([house.audit_key])
-            beside = Beside(source, rules_of(house.policy))
-            now, public = self.clock.now(), [house.head_signer.public_key]
+        services = self.services
+        lines = read_heads(services.foundation.settings.data / "heads.jsonl")
+        async with services.foundation.ledger.snapshot() as source:
+            keys = AuditKeys([services.foundation.audit_key])
+            beside = Beside(source, rules_of(services.foundation.policy))
+            now, public = self.clock.now(), [services.audit.head_signer.public_key]
             return await verify(source, keys, public, lines, now, beside=beside, merge_delay=WHENEVER)
 
     async def close(self) -> None:
-        for house in [*self.nodes, self.house]:
-            await house.close()
+        for services in [*self.nodes, self.services]:
+            await services.close()
 
 
 @dataclass
@@ -352,28 +361,28 @@ class Errand:
     old: Held | None
 
     @property
-    def house(self) -> House:
-        return self.world.house
+    def services(self) -> Services:
+        return self.world.services
 
     async def order(self) -> Order:
-        return await self.house.customer_queries.order(self.caller, self.id)
+        return await self.services.ra.customer_queries.order(self.caller, self.id)
 
     async def state(self) -> OrderState:
         return (await self.order()).state
 
     async def stored(self) -> Order:
-        found = await self.house.context.orders.get(self.id)
+        found = await self.services.ra.context.orders.get(self.id)
         assert found is not None
         return found
 
     async def nonce(self) -> bytes:
-        return (await self.house.enrolment.nonce(self.caller, self.id))[0]
+        return (await self.services.ra.enrolment.nonce(self.caller, self.id))[0]
 
     def proof(self, nonce: bytes, **other: Any) -> bytes:
         """The old key's signature over this order's new key; `other` says what is different about it."""
         assert self.old is not None
         facts: dict[str, Any] = {
-            "portal": self.house.portal,
+            "portal": self.services.foundation.portal,
             "order": self.id,
             "nonce": nonce,
             "new_spki_sha256": self.key.spki_sha256,
@@ -385,10 +394,10 @@ class Errand:
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
-        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
+        snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
         proof = self.proof(await self.nonce()) if snapshot.order.operation is Operation.REKEY else None
-        csr = self.key.request(self.house.rekey.csr_subject(snapshot))
-        return (await self.house.rekey.bind_key(self.caller, self.id, csr, proof)).order
+        csr = self.key.request(self.services.ra.rekey.csr_subject(snapshot))
+        return (await self.services.ra.rekey.bind_key(self.caller, self.id, csr, proof)).order
 
     def within(self, login: str, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> "Errand":
         """The same order and key in another login of the customer."""
@@ -396,28 +405,32 @@ class Errand:
 
     async def possess(self, key: ClientKey | None = None, **other: Any) -> Order:
         """Prove possession of the order's key; `other` says what is different about the statement."""
-        facts: dict[str, Any] = {"portal": self.house.portal, "order": self.id, "login": self.caller.login}
+        facts: dict[str, Any] = {
+            "portal": self.services.foundation.portal,
+            "order": self.id,
+            "login": self.caller.login,
+        }
         facts["at"] = self.world.clock.now()
         facts["nonce"] = other.pop("nonce", None) or await self.nonce()
         proof = (key or self.key).possess(**{**facts, **other})
-        return (await Possession(self.house.context).sign(self.caller, self.id, proof)).order
+        return (await Possession(self.services.ra.context).sign(self.caller, self.id, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
         """Have a code sent: by phone where there is one."""
         if channel is None:
-            contacts = await self.house.people.contacts(self.caller.customer)
+            contacts = await self.services.identity.people.contacts(self.caller.customer)
             channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
-        await self.house.rekey.challenge(self.caller, self.id, channel)
+        await self.services.ra.rekey.challenge(self.caller, self.id, channel)
         return await self.challenge()
 
     async def challenge(self) -> Challenge:
-        found = await self.house.verifier.latest(self.id)
+        found = await self.services.ra.verifier.latest(self.id)
         assert found is not None
         return found[0]
 
     async def code(self) -> str:
         """The newest code, as it is sent."""
-        code = self.house.verifier.code_of(await self.challenge())
+        code = self.services.ra.verifier.code_of(await self.challenge())
         assert code is not None
         return code.reveal()
 
@@ -426,31 +439,31 @@ class Errand:
         return f"{(int(code) + step) % 10 ** len(code):0{len(code)}d}"
 
     async def answer(self, code: str) -> Order:
-        return (await self.house.rekey.answer(self.caller, self.id, code)).order
+        return (await self.services.ra.rekey.answer(self.caller, self.id, code)).order
 
     async def birth_date(self, claimed: date | None = None) -> Order:
         known = claimed or date.fromisoformat(ROWS[self.caller.customer]["birth_date"])
-        return (await self.house.rekey.birth_date(self.caller, self.id, known)).order
+        return (await self.services.ra.rekey.birth_date(self.caller, self.id, known)).order
 
     async def issuance(self) -> IssuanceRequest:
         """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
-        snapshot = await self.house.context.snapshots.order(self.caller.customer, self.id)
+        snapshot = await self.services.ra.context.snapshots.order(self.caller.customer, self.id)
         assert snapshot is not None
         records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.house.rekey._issuing.issuance(snapshot, tuple(records[:until]))
+        return self.services.ra.rekey._issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
-        snapshot = await self.house.customer_queries.snapshot(self.caller, self.id)
-        acting = self.house.context.acting(self.caller, snapshot.order)
-        assert await self.house.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
+        snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
+        acting = self.services.ra.context.acting(self.caller, snapshot.order)
+        assert await self.services.ra.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
-        return self.house.rekey.consent(await self.order()).sha256
+        return self.services.ra.rekey.consent(await self.order()).sha256
 
     async def confirm(self) -> Order:
-        return (await self.house.rekey.confirm(self.caller, self.id, await self.terms())).order
+        return (await self.services.ra.rekey.confirm(self.caller, self.id, await self.terms())).order
 
     async def install_proof(self, **other: Any) -> bytes:
         holding = await self.world.holding(self)
@@ -460,12 +473,12 @@ class Errand:
         return Errand(self.world, self.caller, self.id, self.key, mine).proof(nonce, **facts)
 
     async def prove(self) -> Order:
-        order = (await self.house.rekey.prove(self.caller, self.id, await self.install_proof())).order
+        order = (await self.services.ra.rekey.prove(self.caller, self.id, await self.install_proof())).order
         self.world.held[self.caller.customer] = Held(self.key, await self.world.holding(self))
         return order
 
     async def revoke(self) -> Order:
-        return await self.house.revocation.confirm(self.caller, self.id, await self.terms())
+        return await self.services.ra.revocation.confirm(self.caller, self.id, await self.terms())
 
 
 async def refusal(doing: Awaitable[object]) -> Refusal:
@@ -502,10 +515,10 @@ async def found_template(folder: Path, dsn: str | None) -> None:
     clock, dice = Clock(), Dice(Random(1))
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
-    house = await build(settings, clock, dice)
-    report = await house.customer_import.add(ROWS.values(), "alice")
+    services = await build(settings, clock, dice)
+    report = await services.ra.customer_import.add(ROWS.values(), "alice")
     assert report.imported == len(ROWS)
-    await house.close()
+    await services.close()
 
 
 async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
@@ -543,8 +556,8 @@ def world_fixture(engines: tuple[str, ...] = BOTH, **settings: Any) -> Callable[
         dsn = None if cluster is None else await cluster.fresh_database(template.dsn)
         clock, dice = Clock(), Dice(Random(2))
         url = dsn or f"sqlite:///{folder / 'house.db'}"
-        house = await build(_settings(folder, url, **settings), clock, dice)
-        made = World(house, clock, dice, url)
+        services = await build(_settings(folder, url, **settings), clock, dice)
+        made = World(services, clock, dice, url)
         yield made
         await made.close()
         if cluster is not None and dsn is not None:

@@ -9,18 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.journey.chromium import ARGUMENTS
 from tests.journey.counter import Counter, Prepared, running
 from tests.journey.visitor import Visitor
 
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 QUICK_ROUNDS = 10_000
 expect.set_options(timeout=30_000)
 
@@ -42,7 +34,7 @@ def counter(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def browser(chromium: Path) -> Iterator[Browser]:
     """Debian's Chromium, headless. Not longer than a module: playwright keeps the thread's event loop to itself."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(chromium), args=CHROMIUM_ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
         yield opened
         opened.close()
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,11 +70,15 @@ class Counter:
         return f"http://localhost:{self.port}"
 
     def start(self, name: str) -> None:
-        """Start the server or the worker; `ready` waits for the server."""
-        arguments = {"server": ["serve", "--workers", "1"], "worker": ["worker"]}[name]
+        """Start the server or the worker; `ready` waits for the server. `ahead` is both, with a clock of its own."""
+        arguments = {
+            "server": ["chopmark", "serve", "--workers", "1"],
+            "worker": ["chopmark", "worker"],
+            "ahead": ["tests.journey.ahead", str(self.days_ahead)],
+        }[name]
         with (self.data / f"{name}.log").open("a") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "chopmark", *arguments],
+                [sys.executable, "-m", *arguments],
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -83,12 +87,23 @@ class Counter:
 
     def ready(self) -> None:
         """Wait for the server's ready line."""
-        stdout = self.processes["server"].stdout
+        stdout = (self.processes.get("server") or self.processes["ahead"]).stdout
         assert stdout is not None
         for line in stdout:
             if line.startswith("ready "):
                 return
         raise AssertionError(self.logs())
+
+    @property
+    def days_ahead(self) -> Path:
+        """The file that says how far the clock of `ahead` is ahead."""
+        return self.data / "days_ahead"
+
+    def put_clock_ahead(self, days: int) -> None:
+        """Let the process `ahead` have another time from now on."""
+        written = self.data / "days_ahead.new"
+        written.write_text(str(days))
+        written.replace(self.days_ahead)
 
     def kill(self, name: str) -> None:
         """Kill a process as a power cut would."""
@@ -114,6 +129,19 @@ class Counter:
 @contextmanager
 def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]:
     """Give a copy of the prepared installation with server and worker running."""
+    with _running(prepared, folder, ("server", "worker"), extra) as counter:
+        yield counter
+
+
+@contextmanager
+def running_ahead(prepared: Prepared, folder: Path) -> Iterator[Counter]:
+    """Give the same in one process, whose clock `put_clock_ahead` moves."""
+    with _running(prepared, folder, ("ahead",), {}) as counter:
+        yield counter
+
+
+@contextmanager
+def _running(prepared: Prepared, folder: Path, processes: Sequence[str], extra: Mapping[str, str]) -> Iterator[Counter]:
     data = folder / "data"
     shutil.copytree(prepared.folder, data)
     environment = {
@@ -125,8 +153,9 @@ def running(prepared: Prepared, folder: Path, **extra: str) -> Iterator[Counter]
     }
     counter = Counter(data, prepared.port, environment)
     try:
-        counter.start("server")
-        counter.start("worker")
+        counter.put_clock_ahead(0)
+        for name in processes:
+            counter.start(name)
         counter.ready()
         yield counter
     finally:

@@ -25,6 +25,8 @@ import pytest
 from tests.journey.counter import free_port
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Escape": "\ue00c", "Down": "\ue015"}
+WIDTH, HEIGHT = 1280, 900
 STARTS_WITHIN_S = 60.0
 ANSWERS_WITHIN_S = 120.0
 PREFERENCES = {
@@ -39,7 +41,7 @@ PREFERENCES = {
     "intl.accept_languages": "zh-TW",
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    "services.settings.server": "data:,",
+    "services.foundation.settings.server": "data:,",
     "toolkit.telemetry.enabled": False,
 }
 
@@ -51,7 +53,7 @@ class Refused(Exception):
 class Wire(Protocol):
     """Sends one command of WebDriver and returns its value."""
 
-    def command(self, name: str, **parameters: Any) -> Any:
+    def command(self, name: str, /, **parameters: Any) -> Any:
         """Send it; Refused when the browser refuses."""
         ...
 
@@ -64,9 +66,10 @@ class Marionette:
     ids: Iterator[int] = field(default_factory=itertools.count)
     rest: bytes = b""
 
-    def command(self, name: str, **parameters: Any) -> Any:
-        """Send `WebDriver:name`."""
-        said = json.dumps([0, next(self.ids), f"WebDriver:{name}", parameters]).encode()
+    def command(self, name: str, /, **parameters: Any) -> Any:
+        """Send `WebDriver:name`, or a name that has its protocol before it."""
+        called = name if ":" in name else f"WebDriver:{name}"
+        said = json.dumps([0, next(self.ids), called, parameters]).encode()
         self.connection.sendall(b"%d:%s" % (len(said), said))
         _, _, error, value = self.receive()
         if error is not None:
@@ -93,6 +96,13 @@ class Marionette:
 _HTTP = {
     "Navigate": ("POST", "/url"),
     "Refresh": ("POST", "/refresh"),
+    "Back": ("POST", "/back"),
+    "NewWindow": ("POST", "/window/new"),
+    "GetWindowHandle": ("GET", "/window"),
+    "SwitchToWindow": ("POST", "/window"),
+    "CloseWindow": ("DELETE", "/window"),
+    "PerformActions": ("POST", "/actions"),
+    "DeleteAllCookies": ("DELETE", "/cookie"),
     "GetCurrentURL": ("GET", "/url"),
     "FindElement": ("POST", "/element"),
     "ElementClick": ("POST", "/element/{id}/click"),
@@ -111,7 +121,7 @@ class WebDriver:
     url: str
     session: str = ""
 
-    def command(self, name: str, **parameters: Any) -> Any:
+    def command(self, name: str, /, **parameters: Any) -> Any:
         """Send the command under the session's address."""
         method, path = _HTTP[name]
         return self.send(method, f"/session/{self.session}{path.format(id=parameters.pop('id', ''))}", parameters)
@@ -143,6 +153,67 @@ class Engine:
     def reload(self) -> None:
         """Load the page again."""
         self.wire.command("Refresh")
+
+    def back(self) -> None:
+        """Press the browser's back button."""
+        self.wire.command("Back")
+
+    def forget(self) -> None:
+        """Lose all cookies, as a browser does that was closed for the night."""
+        self.wire.command("DeleteAllCookies")
+
+    @contextmanager
+    def second_tab(self) -> Iterator[None]:
+        """Go on in another tab, and come back to the first one at the end."""
+        first = self.wire.command("GetWindowHandle")
+        self._switch(self.wire.command("NewWindow", type="tab")["handle"])
+        try:
+            yield
+        finally:
+            self.wire.command("CloseWindow")
+            self._switch(first)
+
+    def _switch(self, handle: str) -> None:
+        self.wire.command("SwitchToWindow", handle=handle, name=handle)
+
+    def press(self, key: str) -> None:
+        """Press one key, by its character or its name in `KEYS`."""
+        value = KEYS.get(key, key)
+        strokes = [{"type": "keyDown", "value": value}, {"type": "keyUp", "value": value}]
+        self.wire.command("PerformActions", actions=[{"type": "key", "id": "keyboard", "actions": strokes}])
+
+    def press_twice(self, selector: str) -> None:
+        """Press an element twice, as fast as a hand that is used to double clicks."""
+        element = {ELEMENT: self._element(selector)}
+        strokes: list[dict[str, Any]] = [{"type": "pointerMove", "x": 0, "y": 0, "origin": element}]
+        strokes += [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}] * 2
+        pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": strokes}
+        self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        try:
+            self.wire.command("PerformActions", actions=[pointer])
+        except Refused as refused:
+            if "DataCloneError" not in str(
+                refused
+            ):  # Firefox: the first press has left the page, and so no answer came
+                raise
+
+    def zoom(self, *, twice: bool) -> None:
+        """Show everything at 200 %, or at its own size again.
+
+        WebKit's automation has no zoom: half the width and twice the size of a pixel are the same to a page.
+        """
+        if self.name == "Firefox":
+            in_chrome(self, "window.ZoomManager.zoom = arguments[0]", 2 if twice else 1)
+        else:
+            width, height = (WIDTH // 2, HEIGHT // 2) if twice else (WIDTH, HEIGHT)
+            self.wire.command("SetWindowRect", x=0, y=0, width=width, height=height)
+
+    def force_colours(self, *, on: bool) -> bool:
+        """Take the colours of the system instead of the page's; False where that cannot be had."""
+        if self.name != "Firefox":
+            return False
+        in_chrome(self, 'Services.prefs.setIntPref("browser.display.document_color_use", arguments[0])', 2 if on else 0)
+        return True
 
     @property
     def url(self) -> str:
@@ -192,9 +263,18 @@ class Engine:
         return str(found[ELEMENT])
 
 
-def patiently() -> Iterator[int]:
+def in_chrome(engine: Engine, body: str, *arguments: Any) -> Any:
+    """Run a function body in Firefox itself."""
+    engine.wire.command("Marionette:SetContext", value="chrome")
+    try:
+        return engine.wire.command("ExecuteScript", script=body, args=list(arguments), sandbox="system")
+    finally:
+        engine.wire.command("Marionette:SetContext", value="content")
+
+
+def patiently(seconds: float = ANSWERS_WITHIN_S) -> Iterator[int]:
     """Count while a page may take its time; each look is an answer of the browser."""
-    end = time.monotonic() + ANSWERS_WITHIN_S
+    end = time.monotonic() + seconds
     for turn in itertools.count():
         if time.monotonic() > end:
             return
@@ -211,7 +291,7 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def firefox(folder: Path) -> Iterator[Engine]:
+def firefox(folder: Path, *options: str) -> Iterator[Engine]:
     """Give Debian's Firefox, without a window, with a fresh profile."""
     profile, downloads = folder / "profile", folder / "downloads"
     profile.mkdir(parents=True)
@@ -220,7 +300,8 @@ def firefox(folder: Path) -> Iterator[Engine]:
     wanted = {**PREFERENCES, "browser.download.dir": str(downloads), "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    command = [_program("firefox-esr"), "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
+    command = [_program("firefox-esr"), "--headless", "--marionette", "--remote-allow-system-access", "--no-remote"]
+    command += [*options, "--profile", str(profile)]
     environment = {**os.environ, "HOME": str(folder), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with _started(command, environment, folder / "firefox.log"):
         with _connected(port) as connection:

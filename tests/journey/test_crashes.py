@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, Route, expect
 
-from tests.journey.conftest import CHROMIUM_ARGUMENTS
+from tests.journey.chromium import ARGUMENTS
 from tests.journey.counter import Counter
 from tests.journey.visitor import Visitor
 
@@ -21,7 +21,7 @@ PASSED = ".cm-result"
 def profile(counter: Counter, browser: Browser, chromium: Path, folder: Path) -> Iterator[Visitor]:
     """Give a visitor whose browser keeps its profile in a folder, as a browser at home does."""
     context = browser.browser_type.launch_persistent_context(
-        folder, executable_path=str(chromium), args=CHROMIUM_ARGUMENTS, locale="zh-TW", base_url=counter.url
+        folder, executable_path=str(chromium), args=ARGUMENTS, locale="zh-TW", base_url=counter.url
     )
     with Visitor.in_context(counter, context, "zh-TW") as visitor:
         yield visitor

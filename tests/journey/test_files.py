@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.journey.openssl import Opened
 from tests.journey.strangers import PASSPHRASE, Maker
 from tests.journey.visitor import Visitor
 
@@ -124,3 +125,36 @@ def test_a_file_that_is_only_said_to_be_there_keeps_the_old_certificate_and_can_
     visitor.see("您的舊憑證會保留到")
     visitor.see("憑證已經生效")
     visitor.look()
+    visitor.page.locator("#new_file").set_input_files(tmp_path / "lost.p12")
+    visitor.page.locator("#new_passphrase").fill(visitor.passphrase)
+    visitor.submit("arrival")
+    visitor.see("舊憑證已由這張新憑證取代")
+    expect(visitor.page.locator("#new_file")).to_have_count(0)
+
+
+def test_a_file_is_named_as_the_trading_program_asks_and_where_it_never_comes_the_browser_keeps_the_certificate(
+    visitor: Visitor, tmp_path: Path
+) -> None:
+    visitor.sign_in("C10001")
+    visitor.go("/certificates/apply?operation=rekey")
+    visitor.see("新憑證的效期從今天起算")
+    visitor.apply("rekey", "file")
+    visitor.make_key("C10001")
+    visitor.to_review(("49", "7", "15"))
+    visitor.see("新憑證的效期從今天起算")
+    visitor.agree()
+    visitor.confirm()
+    visitor.step("install").locator("#passphrase").fill(visitor.passphrase)
+    visitor.page.locator("#ending").select_option("pfx")
+    with visitor.page.expect_download() as download:
+        visitor.submit("install")
+    assert re.fullmatch(r"certificate-[0-9a-f]{8}\.pfx", download.value.suggested_filename)
+    download.value.save_as(tmp_path / "kept.pfx")
+    assert Opened.read(tmp_path / "kept.pfx", visitor.passphrase, tmp_path / "openssl").is_good()
+    visitor.page.locator("[data-other-ways] summary").click()
+    visitor.look()
+    visitor.press("改存放在這個瀏覽器")
+    visitor.page.locator("[data-done]").wait_for()
+    visitor.see("舊憑證已由這張新憑證取代")
+    visitor.go("/certificates/inquiry")
+    visitor.see("在這台電腦的這個瀏覽器；若您已存檔，也在憑證檔")

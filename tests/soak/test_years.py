@@ -2,7 +2,7 @@
 
 import os
 
-from chopmark.store.repositories.lives import LIVES
+from chopmark.store.repositories.retention import LIVES
 from tests.contract.test_clean_up import assert_flat, simulated
 from tests.contract.world import World, world_fixture
 

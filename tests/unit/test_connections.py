@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 
 from chopmark.app.connections import MOST_HEADERS, MOST_PIPELINED, TOLD_EVERY_S, Bounded, Gate, rules_of
+from chopmark.app.server import server_config
 from chopmark.app.settings import Limits, Settings
-from chopmark.app.web import server_config
 
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 LIMITS = Limits(

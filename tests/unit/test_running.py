@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from chopmark.app.server import server_config
 from chopmark.app.settings import Settings
-from chopmark.app.web import server_config
 
 
 async def nobody(_scope: object, _receive: object, _send: object) -> None:

@@ -9,9 +9,9 @@ import functools
 import re
 import shutil
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from litestar import Litestar
 
-from chopmark.app.foundation import House, SystemEntropy, build, found_ca, tasks
+from chopmark.app.foundation import SystemEntropy
+from chopmark.app.founding import found_ca
 from chopmark.app.secrets import write_private
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
-from chopmark.app.web import doors
+from chopmark.app.web import web_services
+from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.demo.history import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
@@ -33,7 +36,7 @@ from chopmark.ra.enrolment import Enrolment
 from chopmark.store import db
 from chopmark.store.engine.script import Script, query
 from chopmark.web import app
-from chopmark.web.doors import Doors
+from chopmark.web.services import WebServices
 
 NOW = datetime(2026, 3, 16, 2, 0, tzinfo=UTC)
 """The moment at which every test begins: ten in the morning in Taipei."""
@@ -54,14 +57,14 @@ async def play(data: Path) -> None:
     settings, clock = settings_of(data), SteppingClock(NOW - BEGINS)
     await db.upgrade(settings.database_url)
     await found_ca(settings, clock, SystemEntropy())
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
         (data / "demo").mkdir()
-        await Play(house, clock, data / "demo", QUICK_ROUNDS).run(NOW)
-        credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
+        await Play(services, clock, data / "demo", QUICK_ROUNDS).run(NOW)
+        credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
         write_private(data / "secrets" / "demo_client", credential.secret.reveal().encode())
     finally:
-        await house.close()
+        await services.close()
 
 
 def prepared(shared: Path) -> Path:
@@ -144,28 +147,32 @@ class Browser:
 
 @dataclass
 class World:
-    """A house with its doors open."""
+    """Services with their web."""
 
-    house: House
+    services: Services
     clock: SteppingClock
     data: Path
-    doors: Doors
+    web_services: WebServices
     asgi: Any
     portal: Litestar
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
 
-    def with_doors(self, **changes: Any) -> "World":
-        """The same house behind other doors."""
+    def with_web(self, **changes: Any) -> "World":
+        """The same services behind another web; a change is of a field of it, or of its bundle `identity` or `ra`."""
         if changes.get("est_url") and "enrolment" not in changes:
-            changes["enrolment"] = Enrolment(self.house.context, programs=True)
-        changed = replace(self.doors, **changes)
+            changes["enrolment"] = Enrolment(self.services.ra.context, programs=True)
+        for bundle in (self.web_services.identity, self.web_services.ra):
+            name = "ra" if bundle is self.web_services.ra else "identity"
+            of_it = {one.name: changes.pop(one.name) for one in fields(bundle) if one.name in changes}
+            changes[name] = replace(bundle, **of_it)
+        changed = replace(self.web_services, **changes)
         built = app.create(changed)
-        return replace(self, doors=changed, asgi=built.asgi, portal=built.portal)
+        return replace(self, web_services=changed, asgi=built.asgi, portal=built.portal)
 
     def browser(self, address: str = "203.0.113.7", url: str = "") -> Browser:
         """A new browser at an address."""
         transport = httpx2.ASGITransport(self.asgi, client=(address, 40000))
-        client = httpx2.AsyncClient(transport=transport, base_url=url or self.doors.portal_url)
+        client = httpx2.AsyncClient(transport=transport, base_url=url or self.web_services.portal_url)
         self.clients.append(client)
         return Browser(client)
 
@@ -178,7 +185,7 @@ class World:
 
     async def work(self) -> None:
         """Let the worker do all there is to do."""
-        for task in tasks(self.house):
+        for task in tasks(self.services):
             if task.name not in {"sequence", "overdue"}:
                 while await task.job():
                     pass
@@ -194,7 +201,7 @@ class World:
             found = yield query(sql, **values)
             return [dict(row) for row in found]
 
-        return await self.house.engine.run(script)
+        return await self.services.foundation.engine.run(script)
 
     def old_key(self, number: str) -> tuple[ClientKey, bytes]:
         """The customer's key and certificate, out of the .p12 in the demo's folder."""
@@ -341,31 +348,31 @@ async def errand(world: World, number: str) -> Errand:
 _portals: dict[str, Litestar] = {}
 
 
-def _portal(through: Doors) -> Litestar:
+def _portal(through: WebServices) -> Litestar:
     """The framework's part over these doors: made once for each played demo, since making it costs more than a test."""
     key = through.csrf_secret.reveal()
     portal = _portals.get(key)
     if portal is None:
         portal = _portals[key] = app.framework(through)
-    portal.state.doors = through
+    portal.state.services = through
     return portal
 
 
 @asynccontextmanager
-async def opened(played: Path, data: Path) -> AsyncIterator[World]:
+async def opened(played: Path, data: Path, settings: Callable[[Path], Settings] = settings_of) -> AsyncIterator[World]:
     """A counter over a copy of the played demo."""
     shutil.copytree(played, data)
     clock = SteppingClock(NOW)
-    house = await build(settings_of(data), clock, SystemEntropy())
+    services = await build(settings(data), clock, SystemEntropy())
     try:
-        through = doors(house, await demo_of(house))
+        through = web_services(services, await demo_of(services))
         portal = _portal(through)
-        world = World(house, clock, data, through, app.in_front(through, portal), portal)
+        world = World(services, clock, data, through, app.in_front(through, portal), portal)
         yield world
         for client in world.clients:
             await client.aclose()
     finally:
-        await house.close()
+        await services.close()
 
 
 _ALWAYS = {"type", "title", "status", "detail", "kind", "request_id"}

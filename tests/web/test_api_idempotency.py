@@ -85,7 +85,7 @@ async def test_a_request_in_flight_elsewhere_is_waited_for_and_then_refused(worl
     body = {"operation": "enrol", "account": order.person.account}
     sent = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     scope = "C10005:POST:/api/v1/orders"
-    begun = await world.house.idempotency.begin(scope, "k", hashlib.sha256(sent).digest(), world.clock.now())
+    begun = await world.services.ra.idempotency.begin(scope, "k", hashlib.sha256(sent).digest(), world.clock.now())
     assert begun is None
     said = problem(await order.call("/orders", body, key="k"))
     assert (said["status"], said["code"]) == (409, "in_flight")

@@ -56,6 +56,7 @@ def private_in(raw: bytes, scalars: list[bytes]) -> set[str]:
 
 
 def scalar(key: ClientKey) -> bytes:
+    assert isinstance(key._key, ec.EllipticCurvePrivateKey)
     return key._key.private_numbers().private_value.to_bytes(32, "big")
 
 

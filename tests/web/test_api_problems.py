@@ -241,7 +241,7 @@ class Sick:
 async def test_a_bug_is_answered_with_a_number_and_nothing_of_its_cause(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sick = world.with_doors(counter=Sick())
+    sick = world.with_web(customer_queries=Sick())
     browser = await sick.signed_in("C10001")
     answer = await browser.get("/api/v1/overview")
     said = problem(answer)
@@ -252,4 +252,4 @@ async def test_a_bug_is_answered_with_a_number_and_nothing_of_its_cause(
     for text in (answer.text, page.text, capsys.readouterr().out):
         for leak in ("secret-of-the-house", "SELECT", "Traceback", "RuntimeError(", ".py"):
             assert leak not in text
-    assert world.doors.brand.hotline.zh in page.text
+    assert world.web_services.brand.hotline.zh in page.text

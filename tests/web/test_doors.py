@@ -142,8 +142,8 @@ PARTS = ("door", "launches", "enrolment", "rekey", "possession", "program", "rev
 
 
 def recording(world: World, seen: set[str]) -> World:
-    parts = {name: AuditLog(name, getattr(world.doors, name), seen) for name in PARTS}
-    return world.with_doors(est_url="https://est.example.com", **parts)
+    parts = {name: AuditLog(name, getattr(world.web_services, name), seen) for name in PARTS}
+    return world.with_web(est_url="https://est.example.com", **parts)
 
 
 async def visit_every_change(world: World, note: Callable[[str, str], None]) -> None:
@@ -162,7 +162,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
     await form(browser, "/launch/refuse")
     await form(browser, "/stop", reference="BBBBB-BBBBB")
     await form(browser, "/sign-in", who="C10001", password="x")
-    credential = world.doors.demo
+    credential = world.web_services.demo
     assert credential is not None
     basic = (credential.client, credential.client_secret.reveal())
     launch = {"customer": "C10001", "account": PERSON["C10001"].account, "factors": ["password"]}

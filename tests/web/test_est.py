@@ -10,7 +10,7 @@ import httpx2
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from chopmark.app.web import est_door
+from chopmark.app.web import est_interface
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
@@ -27,7 +27,7 @@ Answer = httpx2.Response
 
 def door(world: World, *, proxy: bool = True) -> Est:
     """The door of the house as it is behind its proxy, or ending TLS itself."""
-    made = est_door(world.house)._door
+    made = est_interface(world.services)._door
     return Est(replace(made, certificate_of=from_proxy if proxy else from_tls))
 
 
@@ -53,7 +53,7 @@ def escaped(der: bytes) -> str:
 
 async def program(world: World) -> tuple[Errand, tuple[str, str]]:
     """A customer whose order waits for a program's key, and the credential that the portal gave."""
-    order = await errand(world.with_doors(est_url=URL), "C10003")
+    order = await errand(world.with_web(est_url=URL), "C10003")
     await order.start("enrol", key_home="helper")
     answer = await order.browser.api(f"{order.path}/credential")
     assert answer.status_code == 201, answer.text
@@ -160,7 +160,7 @@ async def test_a_firm_without_the_door_gives_no_credential(world: World) -> None
     asked = {"operation": "enrol", "account": PERSON["C10003"].account, "key_home": "helper"}
     refused = problem(await browser.api("/orders", asked, key="a-program"))
     assert (refused["status"], refused["code"]) == (400, "no_programs")
-    order = await errand(world.with_doors(est_url=URL), "C10003")
+    order = await errand(world.with_web(est_url=URL), "C10003")
     await order.start("enrol", key_home="helper")
     shut = await world.signed_in("C10003")
     assert problem(await shut.api(f"{order.path}/credential"))["code"] == "no_est"

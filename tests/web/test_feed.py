@@ -5,7 +5,7 @@ import base64
 from datetime import timedelta
 from typing import Any
 
-from chopmark.app.foundation import tasks
+from chopmark.app.worker import tasks
 from chopmark.core.types import Serial
 from chopmark.demo.history import CLIENT
 from chopmark.identity.scope import Scope
@@ -15,7 +15,7 @@ FEED = "/backoffice/v1/changes"
 
 
 async def ask(world: World, after: int, wait: int = 0, secret: str = "") -> Answer:
-    given = secret or (world.house.settings.data / "secrets" / "demo_client").read_text()
+    given = secret or (world.services.foundation.settings.data / "secrets" / "demo_client").read_text()
     basic = base64.b64encode(f"{CLIENT}:{given}".encode()).decode()
     return await world.browser().get(f"{FEED}?after={after}&wait={wait}", Authorization=f"Basic {basic}")
 
@@ -24,7 +24,7 @@ class Sequencer:
     """The worker's sequencer, one process: it has the lease."""
 
     def __init__(self, world: World) -> None:
-        (self._job,) = [task.job for task in tasks(world.house) if task.name == "sequence"]
+        (self._job,) = [task.job for task in tasks(world.services) if task.name == "sequence"]
 
     async def run(self) -> None:
         while await self._job():
@@ -54,7 +54,7 @@ async def test_whoever_reads_on_has_every_certificate_as_it_stands(world: World)
     _, told = await to_the_end(world)
     last = {one["serial"]: one["state"] for one in told}
     for person in PERSON:
-        for holding in await world.house.context.holdings.all(person):  # type: ignore[arg-type]
+        for holding in await world.services.ra.context.holdings.all(person):  # type: ignore[arg-type]
             if holding.activated_at is not None:
                 assert last[holding.serial] == holding.state.value, (person, holding.state)
     assert len(last) > 10
@@ -65,7 +65,7 @@ async def test_a_waiting_program_is_told_when_the_change_has_its_place(world: Wo
     after, told = await to_the_end(world)
     serial = next(one["serial"] for one in told if one["state"] == "active")
     waiting = asyncio.create_task(ask(world, after, wait=25))
-    await world.house.suspension.hold(Serial(serial), "alice", "bob")
+    await world.services.ra.suspension.hold(Serial(serial), "alice", "bob")
     await sequencer.run()
     answer = await asyncio.wait_for(waiting, 20)
     (change,) = answer.json()["changes"]
@@ -80,6 +80,6 @@ async def test_a_stranger_is_told_nothing_and_a_client_only_of_its_accounts(worl
     assert (await world.browser().get(FEED)).status_code == 401
     await sequence(world)
     account = PERSON["C10002"].account
-    await world.house.launches.limit(CLIENT, Scope(accounts=(account,)), "alice")
+    await world.services.identity.launches.limit(CLIENT, Scope(accounts=(account,)), "alice")
     _, told = await to_the_end(world)
     assert {one["account"] for one in told} == {account}

@@ -120,7 +120,7 @@ def cookies(answer: Answer) -> dict[str, set[str]]:
 
 async def all_cookies(world: World) -> dict[str, set[str]]:
     """Every cookie that the portal sets, in one visit through both doors."""
-    origin = {"Origin": world.doors.portal_url}
+    origin = {"Origin": world.web_services.portal_url}
     browser, found = world.browser(), {}
 
     async def note(method: str, path: str, **fields: str) -> Answer:
@@ -148,7 +148,7 @@ async def test_over_plain_http_in_the_demo_cookies_are_still_hidden_from_scripts
 
 
 async def test_on_https_cookies_belong_to_this_host_only_and_travel_over_tls_only(world: World) -> None:
-    found = await all_cookies(world.with_doors(portal_url=HTTPS))
+    found = await all_cookies(world.with_web(portal_url=HTTPS))
     assert set(found) == {"__Host-csrf", "__Host-visitor", "__Host-ticket", "__Host-chopmark", "__Host-known", "lang"}
     for name, attributes in found.items():
         assert "secure" in attributes, name
@@ -157,7 +157,7 @@ async def test_on_https_cookies_belong_to_this_host_only_and_travel_over_tls_onl
 
 
 async def test_on_https_browsers_are_told_to_stay_there_for_a_year_on_every_answer(world: World) -> None:
-    browser = world.with_doors(portal_url=HTTPS).browser()
+    browser = world.with_web(portal_url=HTTPS).browser()
     for path in ("/sign-in", "/api/v1/overview", "/no-such-page", "/home", "/static/favicon.svg"):
         answer = await browser.get(path)
         assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains", path
@@ -233,13 +233,13 @@ async def test_a_client_cannot_name_its_own_address(world: World) -> None:
 async def test_a_header_counts_when_it_is_the_one_of_a_trusted_proxy(
     world: World, trusted: str, header: str, stopped: bool
 ) -> None:
-    behind = world.with_doors(addresses=ClientAddresses("X-Forwarded-For", read_networks(trusted)))
+    behind = world.with_web(addresses=ClientAddresses("X-Forwarded-For", read_networks(trusted)))
     assert (429 in await wrong_sign_ins(behind, header)) is stopped
 
 
 async def test_clients_whose_address_is_unknown_share_no_cap(world: World) -> None:
     """A Unix socket whose proxy names nobody: each customer is slowed down apart, and nobody is locked out."""
-    silent = world.with_doors(addresses=ClientAddresses("X-Forwarded-For"))
+    silent = world.with_web(addresses=ClientAddresses("X-Forwarded-For"))
     transport = httpx2.ASGITransport(silent.asgi, client=cast("tuple[str, int]", None))
     async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
         browser = Browser(client)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from chopmark.app.readiness import WAITED_TOO_LONG, checks
-from chopmark.app.web import doors, est_door
+from chopmark.app.web import est_interface, web_services
 from chopmark.audit.clockwatch import ClockWatch
 from chopmark.keys.ports import OnDevice, SignerUnavailable
 from chopmark.store.engine.script import Script, query
@@ -46,7 +46,7 @@ async def change(world: World, sql: str, **values: Any) -> None:
     def script() -> Script[None]:
         yield query(sql, **values)
 
-    await world.house.engine.run(script)
+    await world.services.foundation.engine.run(script)
     world.step(seconds=1)
 
 
@@ -62,7 +62,7 @@ async def delivered(world: World) -> None:
 
 
 async def test_a_process_that_runs_is_live_whatever_else_is_wrong(world: World) -> None:
-    await world.house.engine.close()
+    await world.services.foundation.engine.close()
     answer = await world.browser().get("/health/live")
     assert (answer.status_code, answer.json()) == (200, {"live": True})
 
@@ -74,7 +74,7 @@ async def test_an_installation_in_order_is_ready_and_each_check_is_named(world: 
 
 async def test_without_its_database_a_process_is_not_ready(world: World) -> None:
     await delivered(world)
-    await world.house.engine.close()
+    await world.services.foundation.engine.close()
     status, said = await ready(world)
     assert status == 503
     assert said["ready"] is False
@@ -97,11 +97,12 @@ async def test_a_schema_of_before_is_not_ready_and_a_later_one_is(world: World, 
 
 async def test_a_key_out_of_reach_is_not_ready_and_nothing_of_the_device_is_said(world: World) -> None:
     await delivered(world)
-    ca = world.house.built_in
+    ca = world.services.ca.built_in
     assert ca is not None
     gone: Any = Lost()
-    lost = replace(world.house, built_in=replace(ca, authority=replace(ca.authority, signer=gone)))
-    status, said = await ready(world.with_doors(checks=checks(lost)))
+    without = replace(ca, authority=replace(ca.authority, signer=gone))
+    lost = replace(world.services, ca=replace(world.services.ca, built_in=without))
+    status, said = await ready(world.with_web(checks=checks(lost)))
     assert (status, said["checks"]["signer"]) == (503, "The CA's key cannot be reached.")
     assert "SECRET-TOKEN" not in json.dumps(said)
     assert "maker" not in json.dumps(said)
@@ -170,14 +171,14 @@ async def test_there_is_no_other_health(world: World) -> None:
 
 async def test_nothing_secret_and_no_version_is_said(world: World) -> None:
     said = (await world.browser().get("/health/ready")).text
-    settings = world.house.settings
+    settings = world.services.foundation.settings
     for word in (str(settings.data), "sqlite", "python", "0013", settings.csrf_key.get_secret_value()):
         assert word not in said
 
 
 async def test_the_est_door_has_the_same_health(world: World) -> None:
     await delivered(world)
-    door: Any = est_door(world.house)
+    door: Any = est_interface(world.services)
     transport = httpx2.ASGITransport(door)
     async with httpx2.AsyncClient(transport=transport, base_url="https://est.example.com") as client:
         assert (await client.get("/health/live")).json() == {"live": True}
@@ -185,7 +186,7 @@ async def test_the_est_door_has_the_same_health(world: World) -> None:
 
 
 async def test_what_the_processes_are_given_has_the_checks(world: World) -> None:
-    assert list(doors(world.house).checks) == list(ALL_WELL)
+    assert list(web_services(world.services).checks) == list(ALL_WELL)
 
 
 PAGES = ["/", "/sign-in", "/help/browser", "/repository", "/brand.css", "/openapi.json", "/api/v1/status", "/nowhere"]
@@ -226,8 +227,8 @@ class Leaping:
 async def test_a_process_whose_clock_has_leapt_is_not_ready(world: World) -> None:
     await delivered(world)
     watch = ClockWatch(world.clock, Leaping(), None)
-    house = replace(world.house, clockwatch=watch)
-    check = checks(house)["clock"]
+    services = replace(world.services, audit=replace(world.services.audit, clockwatch=watch))
+    check = checks(services)["clock"]
     assert await check() is None
     world.step(days=1)
     assert await check() == "The clock cannot be believed."

@@ -44,8 +44,8 @@ async def test_a_right_password_and_a_right_code_make_the_browser_known(world: W
 
 
 async def test_over_https_the_cookie_is_of_this_host_alone(world: World) -> None:
-    secure = world.with_doors(portal_url="https://counter.example.com")
-    demo = secure.doors.demo
+    secure = world.with_web(portal_url="https://counter.example.com")
+    demo = secure.web_services.demo
     assert demo is not None
     body = {"customer": WHO, "account": PERSON[WHO].account, "factors": ["password"]}
     asking = secure.browser(url="https://counter.example.com")

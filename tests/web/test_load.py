@@ -13,7 +13,7 @@ from cryptography.x509 import ocsp
 from pydantic import ValidationError
 
 from chopmark.app.settings import Limits, Settings
-from chopmark.app.web import est_door
+from chopmark.app.web import est_interface
 from chopmark.web.est import Est
 from chopmark.web.load import CROWD, TURNS_BETWEEN, Line, Load
 from tests.web.counter import Answer, Browser, World, errand
@@ -30,7 +30,7 @@ def busy(world: World, others: int) -> tuple[World, Load]:
     """The house with a process in which so many other requests are in progress."""
     load = Load(REQUESTS, STATUS)
     load.in_progress = others
-    return world.with_doors(load=load), load
+    return world.with_web(load=load), load
 
 
 def says(answer: Answer, sentence: str, retry_after: int) -> None:
@@ -110,7 +110,7 @@ async def test_when_all_are_in_progress_the_portal_waits_and_says_that_the_order
 
 async def question(world: World) -> bytes:
     (row,) = await world.rows("SELECT der FROM certificates WHERE state = 'issued' LIMIT 1")
-    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate(
         x509.load_der_x509_certificate(row["der"]), issuer, hashes.SHA256()
     )
@@ -149,7 +149,7 @@ async def test_status_has_its_own_end_and_the_portal_does_not_feel_it(world: Wor
 def est(world: World, others: int) -> Est:
     load = Load(REQUESTS, STATUS)
     load.in_progress = others
-    return Est(replace(est_door(world.house)._door, load=load))
+    return Est(replace(est_interface(world.services)._door, load=load))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ async def answered(world: World) -> tuple[Errand, str, str, str]:
     code = await world.inbox_code(order.browser)
     before = session_of(order.browser)
     assert (await order.call(f"{order.path}/code", {"code": code}, key=KEY)).status_code == 200
-    await world.house.idempotency.stored()
+    await world.services.ra.idempotency.stored()
     return order, before, session_of(order.browser), code
 
 

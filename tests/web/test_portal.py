@@ -111,11 +111,11 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     """The state that a crash between submitting and issuing leaves."""
     order = await (await errand(world, "C10001")).until("review", "rekey")
     consent = order.order["consent"]["sha256"]
-    snapshot = await world.house.context.snapshots.order(CustomerId("C10001"), order.order["id"])
+    snapshot = await world.services.ra.context.snapshots.order(CustomerId("C10001"), order.order["id"])
     assert snapshot is not None
     assert snapshot.order.approved_login is not None
     acting = ActingLogin(snapshot.order.approved_login, snapshot.order.login_factors, snapshot.order.login_factors)
-    assert await world.house.rekey._issuing.submit(snapshot, consent, acting) is not None
+    assert await world.services.ra.rekey._issuing.submit(snapshot, consent, acting) is not None
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"
@@ -151,14 +151,14 @@ async def test_what_is_not_there_is_a_page_that_helps(world: World, path: str, l
     answer = await browser.get(f"{path}?lang={lang}")
     assert answer.status_code == 404
     assert f'<html lang="{LANGS[lang]}"' in answer.text
-    assert (world.doors.brand.hotline.en if lang == "en" else world.doors.brand.hotline.zh) in html.unescape(
-        answer.text
-    )
+    assert (
+        world.web_services.brand.hotline.en if lang == "en" else world.web_services.brand.hotline.zh
+    ) in html.unescape(answer.text)
     assert 'href="/certificates"' in answer.text
 
 
 async def test_the_demos_pages_are_not_there_without_the_demo(world: World) -> None:
-    browser = world.with_doors(demo=None, demo_mode=False).browser()
+    browser = world.with_web(demo=None, demo_mode=False).browser()
     for path in ("/demo", "/demo/inbox", "/elsewhere/products"):
         assert (await browser.get(path)).status_code == 404
     assert (await browser.get("/")).headers["location"] == "/home"
@@ -175,16 +175,16 @@ class Sick:
 
 @pytest.mark.parametrize("lang", sorted(LANGS))
 async def test_a_failure_shows_a_number_for_the_help_line_and_nothing_else(world: World, lang: str) -> None:
-    sick = world.with_doors(people=Sick())
+    sick = world.with_web(people=Sick())
     browser = await sick.signed_in("C10001")
     answer = await browser.get(f"/home?lang={lang}")
     assert answer.status_code == 500
     assert "secret-of-the-house" not in answer.text
     assert "RuntimeError" not in answer.text
     assert re.search(r"\b[0-9A-F]{8}\b", answer.text)
-    assert (world.doors.brand.hotline.en if lang == "en" else world.doors.brand.hotline.zh) in html.unescape(
-        answer.text
-    )
+    assert (
+        world.web_services.brand.hotline.en if lang == "en" else world.web_services.brand.hotline.zh
+    ) in html.unescape(answer.text)
 
 
 # Language ----------------------------------------------------------------------------------------------------------
@@ -267,9 +267,9 @@ async def test_many_and_double_fields_and_files_do_not_confuse_the_sign_in(world
     browser = world.browser()
     await browser.get("/sign-in")
     token = browser.token
-    snapshots = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
+    files = {"who": ("a.txt", b"C10001"), "password": ("b.txt", b"x")}
     answer = await browser.request(
-        "POST", "/sign-in", data={"_csrf_token": token}, snapshots=snapshots, headers={"Origin": URL}
+        "POST", "/sign-in", data={"_csrf_token": token}, files=files, headers={"Origin": URL}
     )
     assert answer.status_code == 400
     twice = f"_csrf_token={token}&who=C10001&who=C10002&password=x&password=y"
@@ -298,7 +298,7 @@ async def test_a_code_that_could_not_be_delivered_is_said_and_the_other_way_is_o
         def ended(outcome: str = outcome) -> Script[None]:
             yield query("UPDATE work SET done_at = 1, outcome = :outcome WHERE kind = 'code'", outcome=outcome)
 
-        await world.house.engine.run(ended)
+        await world.services.foundation.engine.run(ended)
         found = notice.search((await order.browser.get(address, **{"accept-language": "en"})).text)
         assert found is not None
         assert bool(found[1]) is hidden
@@ -329,7 +329,7 @@ async def test_terms_and_the_ca_s_page_say_what_a_private_ca_s_signature_is_in_l
     order = await errand(world, "C10003")
     await order.start("enrol")
     assert (await order.bind()).status_code == 200
-    stored = await world.house.context.orders.get(OrderId(order.order["id"]))
+    stored = await world.services.ra.context.orders.get(OrderId(order.order["id"]))
     assert stored is not None
     told = consent_for(stored, "X")
     assert sum("does not presume" in sentence.msgid for sentence in told.sentences) == 1

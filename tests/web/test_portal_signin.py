@@ -260,7 +260,7 @@ async def test_a_form_cookie_whose_key_has_changed_is_renewed_by_one_reload(worl
 
 async def ticket_for(world: World, number: str) -> str:
     """A launch ticket, as the trading program's server gets it."""
-    demo = world.doors.demo
+    demo = world.web_services.demo
     assert demo is not None
     body = {"customer": number, "account": PERSON[number].account, "factors": ["password"]}
     basic = (demo.client, demo.client_secret.reveal())
@@ -386,7 +386,7 @@ async def test_a_launch_needs_the_clients_credential(world: World, authorization
 async def test_a_launch_that_cannot_be_is_refused_with_its_field(
     world: World, change: dict[str, Any], field: str
 ) -> None:
-    demo = world.doors.demo
+    demo = world.web_services.demo
     assert demo is not None
     body = {"customer": "C10001", "account": PERSON["C10001"].account, "factors": ["password"], **change}
     answer = await world.browser().request(

@@ -24,14 +24,14 @@ async def opened(browser: Browser, path: str) -> Answer:
 
 async def test_a_program_is_offered_where_the_firm_has_a_door_for_it(world: World) -> None:
     for url, offered in (("", False), (URL, True)):
-        browser = await world.with_doors(est_url=url).signed_in("C10003")
+        browser = await world.with_web(est_url=url).signed_in("C10003")
         page = await opened(browser, "/certificates/apply?operation=enrol")
         assert ('value="helper"' in page.text) is offered
         assert 'value="browser"' in page.text
 
 
 async def test_the_pages_lead_a_program_s_customer_from_the_credential_to_the_end(world: World) -> None:
-    order = await errand(world.with_doors(est_url=URL), "C10003")
+    order = await errand(world.with_web(est_url=URL), "C10003")
     await order.start("enrol", key_home="helper")
     page, est = f"/orders/{order.order['id']}", door(world)
     first = await opened(order.browser, page)
@@ -70,7 +70,7 @@ async def proved(est: Est, made: Answer, sent: bytes) -> None:
 
 
 async def test_a_renewal_s_page_asks_for_the_present_certificate_and_gives_no_credential(world: World) -> None:
-    order = await errand(world.with_doors(est_url=URL), "C10001")
+    order = await errand(world.with_web(est_url=URL), "C10001")
     await order.start("rekey", key_home="helper")
     page = await opened(order.browser, f"/orders/{order.order['id']}")
     assert "with the certificate that you use today" in page.text
@@ -80,7 +80,7 @@ async def test_a_renewal_s_page_asks_for_the_present_certificate_and_gives_no_cr
 
 
 async def test_another_customer_s_page_gives_no_credential(world: World) -> None:
-    watched = world.with_doors(est_url=URL)
+    watched = world.with_web(est_url=URL)
     order = await errand(watched, "C10003")
     await order.start("enrol", key_home="helper")
     other = await watched.signed_in("C10001")

@@ -37,7 +37,7 @@ class Known:
 @pytest.fixture
 def known(world: World) -> Known:
     _, record = world.old_key("C10002")
-    issuer = world.doors.authorities[0].certificate
+    issuer = world.web_services.publication.authorities[0].certificate
     return Known(x509.load_der_x509_certificate(record), x509.load_der_x509_certificate(issuer))
 
 
@@ -111,7 +111,7 @@ async def raw_get(world: World, path: str) -> Answer:
 
 async def test_of_several_readings_the_certificate_on_record_is_meant(world: World, known: Known) -> None:
     """A serial in whose base64 slashes stand alone and in a row: only the records know which of them were two."""
-    responder = world.doors.responders["investor"]
+    responder = world.web_services.publication.responders["investor"]
     right = known.request()
     others = [right[:-1] + bytes((right[-1] ^ change,)) for change in range(1, 5)]
     assert await responder.likeliest([*others, right]) == right
@@ -185,7 +185,7 @@ async def test_an_address_that_holds_no_request_is_malformed(world: World, encod
 
 
 async def test_another_cas_certificate_is_not_answered_for(world: World, known: Known) -> None:
-    root = x509.load_der_x509_certificate(world.doors.authorities[1].certificate)
+    root = x509.load_der_x509_certificate(world.web_services.publication.authorities[1].certificate)
     request = ocsp.OCSPRequestBuilder().add_certificate(known.issuer, root, hashes.SHA1()).build()
     said = read(await post(world, request.public_bytes(Encoding.DER)))
     assert said.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
@@ -232,7 +232,7 @@ async def test_a_crl_is_published_as_its_certificates_say(world: World, name: st
 
 @pytest.mark.parametrize("index", [0, 1])
 async def test_a_ca_certificate_is_published_as_der(world: World, index: int) -> None:
-    authority = world.doors.authorities[index]
+    authority = world.web_services.publication.authorities[index]
     answer = await world.browser().get(f"/pki/{authority.id}.cer")
     assert answer.headers["content-type"] == "application/pkix-cert"
     assert answer.content == authority.certificate
@@ -265,7 +265,7 @@ async def test_files_are_read_only(world: World, method: str) -> None:
 async def test_the_repository_lists_what_is_published_and_every_link_works(world: World) -> None:
     browser = world.browser()
     page = (await browser.get("/repository")).text
-    for authority in world.doors.authorities:
+    for authority in world.web_services.publication.authorities:
         for path in (f"/pki/{authority.id}.cer", f"/pki/{authority.id}-0.crl", f"/repository/{authority.id}.pem"):
             assert path in page
             assert (await browser.get(path)).status_code == 200
@@ -282,7 +282,7 @@ class Sick:
 
 async def test_status_is_answered_while_the_portal_is_not_well(world: World, known: Known) -> None:
     """Architecture rule 14 and reliability F47: relying parties do not depend on the pages."""
-    sick = world.with_doors(people=Sick(), door=Sick(), counter=Sick(), rekey=Sick())
+    sick = world.with_web(people=Sick(), sessions=Sick(), customer_queries=Sick(), rekey=Sick())
     assert read(await post(sick, known.request())).certificate_status is ocsp.OCSPCertStatus.GOOD
     assert (await sick.browser().get("/pki/investor-0.crl")).status_code == 200
 

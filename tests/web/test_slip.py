@@ -16,11 +16,11 @@ async def without_contacts(world: World, number: str = NUMBER) -> None:
     def script() -> Script[None]:
         yield query("UPDATE contacts SET disputed_at = 1 WHERE customer = :customer", customer=number)
 
-    await world.house.engine.run(script)
+    await world.services.foundation.engine.run(script)
 
 
 async def printed(world: World, key: str | None = None, number: str = NUMBER) -> Printed:
-    return await world.doors.slips.print(CustomerId(number), "alice", "bob", Papers.PASSPORT, key)
+    return await world.web_services.ra.slips.print(CustomerId(number), "alice", "bob", Papers.PASSPORT, key)
 
 
 async def waiting(world: World, **more: str) -> Errand:
@@ -75,7 +75,7 @@ async def test_a_lost_answer_is_given_once_more_and_the_slip_is_taken_once(world
     slip = await printed(world)
     before = session_of(order.browser)
     first = await give(order, slip.letters.reveal(), key="k-1")
-    await world.house.idempotency.stored()
+    await world.services.ra.idempotency.stored()
     with_session(order.browser, before)
     again = await give(order, slip.letters.reveal(), key="k-1")
     assert (first.status_code, again.status_code) == (200, 200)

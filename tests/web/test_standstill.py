@@ -3,7 +3,7 @@
 import pytest
 
 from chopmark.app.readiness import checks
-from chopmark.app.web import est_door
+from chopmark.app.web import est_interface
 from chopmark.audit.journal import Deed, Line
 from chopmark.core.types import IssuerId, OrderId, Serial
 from tests.web.counter import NOW, World
@@ -15,9 +15,9 @@ LOST = Line(Deed.RESERVED, NOW, IssuerId("investor"), Serial("0102"), OrderId("L
 
 
 async def stand_still(world: World) -> None:
-    await world.house.journal.write(LOST)
-    await world.house.restorewatch.look()
-    assert world.house.restorewatch.behind
+    await world.services.foundation.journal.write(LOST)
+    await world.services.foundation.restorewatch.look()
+    assert world.services.foundation.restorewatch.behind
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/home", "/stop", "/launch?ticket=x"])
@@ -35,11 +35,11 @@ async def test_every_page_says_it_and_when_to_come_again(world: World, path: str
 async def test_programs_get_a_problem_and_nothing_is_done(world: World) -> None:
     browser = await world.signed_in("C10002")
     await stand_still(world)
-    before = await world.house.ledger.tip("customer:C10002")  # type: ignore[arg-type]
+    before = await world.services.foundation.ledger.tip("customer:C10002")  # type: ignore[arg-type]
     answer = await browser.api("/orders", {"operation": "enrol"}, key="k" * 20)
     assert answer.status_code == 503
     assert (answer.json()["code"], answer.json()["detail"]) == ("standstill", SAID)
-    assert await world.house.ledger.tip("customer:C10002") == before  # type: ignore[arg-type]
+    assert await world.services.foundation.ledger.tip("customer:C10002") == before  # type: ignore[arg-type]
 
 
 async def test_the_files_of_the_page_and_status_go_on(world: World) -> None:
@@ -71,20 +71,20 @@ async def test_the_est_door_stands_still_as_well(world: World) -> None:
         "query_string": b"",
         "client": ("127.0.0.1", 1),
     }
-    await est_door(world.house)(scope, receive, send)  # type: ignore[arg-type]
+    await est_interface(world.services)(scope, receive, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"60") in sent[0]["headers"]  # type: ignore[operator]
 
 
 async def test_a_journal_that_cannot_be_read_or_written_is_not_ready(world: World) -> None:
-    outside = world.house.settings.outside
-    check = checks(world.house)["journal"]
+    outside = world.services.foundation.settings.outside
+    check = checks(world.services)["journal"]
     assert await check() is None
     heads = outside / "heads.jsonl"
     heads.unlink(missing_ok=True)
     heads.mkdir()
-    await world.house.restorewatch.look()
+    await world.services.foundation.restorewatch.look()
     assert await check() == "Signed heads or journal cannot be read."
     heads.rmdir()
-    await world.house.restorewatch.look()
+    await world.services.foundation.restorewatch.look()
     assert await check() is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.app.foundation import tasks
+from chopmark.app.worker import tasks
 from chopmark.pki import tsp
 from tests.vectors.pki.house import openssl, pem
 from tests.web.counter import NOW, Answer, World
@@ -16,7 +16,7 @@ QUERY = {"Content-Type": "application/timestamp-query"}
 
 @pytest.fixture
 async def founded(world: World) -> World:
-    (job,) = [task.job for task in tasks(world.house) if task.name == "timestamp-key"]
+    (job,) = [task.job for task in tasks(world.services) if task.name == "timestamp-key"]
     assert await job() == 1
     return world
 
@@ -34,7 +34,7 @@ async def test_openssl_verifies_the_answer_to_its_own_query(founded: World, tmp_
     assert answer.headers["cache-control"] == "no-store"
     (tmp_path / "query").write_bytes(asked.stdout)
     (tmp_path / "reply").write_bytes(answer.content)
-    (tmp_path / "root.pem").write_bytes(pem(founded.house.authority.chain[-1]))
+    (tmp_path / "root.pem").write_bytes(pem(founded.services.ca.authority.chain[-1]))
     files = ["-queryfile", tmp_path / "query", "-in", tmp_path / "reply", "-CAfile", tmp_path / "root.pem"]
     judged = await asyncio.to_thread(openssl, "ts", "-verify", *files, "-attime", int(NOW.timestamp()))
     assert b"Verification: OK" in judged.stdout, judged.stderr

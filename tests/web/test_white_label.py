@@ -71,7 +71,7 @@ def words_of(brand: Brand) -> set[str]:
 
 async def opened_at(world: World, second: Brand) -> tuple[World, Errand]:
     """The second firm's portal, without the demo's own pages; its CA is named as the firm's CA."""
-    theirs = world.with_doors(brand=second, issuer_title=second.ca_name.zh, demo=None, demo_mode=False)
+    theirs = world.with_web(brand=second, issuer_title=second.ca_name.zh, demo=None, demo_mode=False)
     return theirs, await (await errand(theirs, "C10001")).until("channel", "rekey")
 
 
@@ -103,14 +103,14 @@ def shared() -> set[str]:
 
 @pytest.mark.parametrize("lang", ["zh-TW", "en"])
 async def test_every_step_of_an_order_speaks_for_the_second_firm(world: World, second: Brand, lang: str) -> None:
-    theirs = world.with_doors(brand=second, issuer_title=second.ca_name.zh)
+    theirs = world.with_web(brand=second, issuer_title=second.ca_name.zh)
     first = words_of(DEMO_BRAND) - shared()
     order = await errand(theirs, "C10005")
     await order.start("enrol")
     for step in ("bind", "send_code", "enter_code", "enter_birth_date", "confirm", "prove"):
         page = await order.browser.get(f"/orders/{order.order['id']}?lang={lang}")
         assert page.status_code == 200
-        found = [word for word in first if word in page.text and word != world.house.issuer.name]
+        found = [word for word in first if word in page.text and word != world.services.ca.issuer.name]
         assert found == [], step
         assert second.hotline.zh in page.text
         assert (await getattr(order, step)()).is_success, step
@@ -119,7 +119,7 @@ async def test_every_step_of_an_order_speaks_for_the_second_firm(world: World, s
 
 
 async def test_the_demos_own_pages_name_the_second_firm_too(world: World, second: Brand) -> None:
-    browser = world.with_doors(brand=second).browser()
+    browser = world.with_web(brand=second).browser()
     for path in ("/demo", "/elsewhere/products"):
         page = (await browser.get(path)).text
         assert "好景" not in page
@@ -127,7 +127,7 @@ async def test_the_demos_own_pages_name_the_second_firm_too(world: World, second
 
 
 async def test_what_the_second_firm_does_not_offer_is_not_in_its_menu(world: World, second: Brand) -> None:
-    theirs = world.with_doors(brand=second)
+    theirs = world.with_web(brand=second)
     page = (await (await theirs.signed_in("C10001")).get("/home", **{"accept-language": "en"})).text
     assert "https://cingyu.example/statements" in page
     assert "/elsewhere/" not in page
@@ -135,6 +135,6 @@ async def test_what_the_second_firm_does_not_offer_is_not_in_its_menu(world: Wor
 
 
 async def test_the_second_firms_colours_are_served(world: World, second: Brand) -> None:
-    css = (await world.with_doors(brand=second).browser().get("/brand.css")).text
+    css = (await world.with_web(brand=second).browser().get("/brand.css")).text
     assert "#0b5c6b" in css
     assert DEMO_BRAND.colours.brand not in css

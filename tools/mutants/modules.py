@@ -112,6 +112,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "audit/verify.py": _AUDIT,
     "va/responder.py": _STATUS,
     "store/repositories/ra/orders.py": (*_ORDERS, *_CODES[1:]),
+    "store/repositories/ra/binding.py": (*_ORDERS, *_CODES[1:]),
+    "store/repositories/ra/fulfilment.py": (*_ORDERS, *_CODES[1:]),
     "store/repositories/ra/order_rows.py": (*_ORDERS, *_CODES[1:]),
     "store/repositories/ra/successors.py": _ORDERS,
     "store/repositories/ra/revoking.py": _REVOCATION,
@@ -120,7 +122,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/identity/launches.py": (*_TICKETS, *_IDENTITY),
     "store/repositories/ca/certificates.py": (*_ISSUANCE, *_STATUS),
     "store/repositories/va/answers.py": _STATUS,
-    "store/repositories/limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
+    "store/repositories/rate_limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
     "store/repositories/messaging/outbox.py": ("tests/contract/test_delivery.py", *_CODES[1:]),
     "web/session.py": ("tests/web/test_portal_signin.py", "tests/web/test_lost_answer.py",
                        "tests/web/test_known_browser.py", "tests/web/test_portal.py"),
@@ -134,7 +136,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "issuance": (
         "ra/issuing.py", "ra/rekey.py", "pki/proof.py", "pki/csr.py", "ca/embedded.py", "ca/approval.py",
-        "store/repositories/ca/certificates.py", "store/repositories/ra/orders.py",
+        "store/repositories/ca/certificates.py", "store/repositories/ra/orders.py", "store/repositories/ra/binding.py",
+        "store/repositories/ra/fulfilment.py",
         "store/repositories/ra/successors.py",
     ),
     "tickets": (

@@ -1,7 +1,7 @@
 /** Opens what a pass-phrase encrypted inside a .p12: PBES2 (RFC 8018 s.6.2) and PKCS#12's own schemes (RFC 7292 app. C). */
 import { BerError, is, members, octetsOf, oidOf, parse, small, UNIVERSAL, type Node } from "../ber.ts";
 import type { Bytes } from "../der.ts";
-import { type Effort, type Encoded, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, type WebHash } from "./derive.ts";
+import { type Effort, type Encoded, type HashName, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, roundsOf } from "./derive.ts";
 import type { LegacyCipher } from "./legacy.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
@@ -25,11 +25,14 @@ const PKCS12_CIPHERS: Readonly<Record<string, Cipher>> = {
   "1.2.840.113549.1.12.1.6": { name: "RC2-CBC", keyLength: 5 },
 };
 
-const PRFS: Readonly<Record<string, WebHash>> = {
+export const HMACS: Readonly<Record<string, HashName>> = {
   "1.2.840.113549.2.7": "SHA-1",
+  "1.2.840.113549.2.8": "SHA-224",
   "1.2.840.113549.2.9": "SHA-256",
   "1.2.840.113549.2.10": "SHA-384",
   "1.2.840.113549.2.11": "SHA-512",
+  "1.2.840.113549.2.12": "SHA-512/224",
+  "1.2.840.113549.2.13": "SHA-512/256",
 };
 
 /** What was inside, and the pass-phrase that opened it. */
@@ -60,7 +63,7 @@ export async function open(scheme: Node | undefined, ciphertext: Bytes, password
 export function openCost(scheme: Node | undefined): number {
   const [type, parameters] = members(scheme);
   const cipher = PKCS12_CIPHERS[oidOf(type)];
-  return cipher === undefined ? 0 : derivations(cipher) * small(members(parameters)[1]);
+  return cipher === undefined ? 0 : derivations(cipher) * roundsOf(members(parameters)[1]);
 }
 
 /** One for each 20 octets of SHA-1 in the key, and one for the IV. */
@@ -88,11 +91,11 @@ function pbes2(parameters: Node | undefined, effort: Effort): Attempt {
   if (iv.length !== (cipher.name === "AES-CBC" ? 16 : 8)) throw new P12Error("malformed");
   const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
   if (keyLength !== null && keyLength !== cipher.keyLength) throw new P12Error("malformed");
-  effort.spendPbkdf2(derive.iterations);
+  effort.spendPbkdf2By(derive.hash, derive.iterations);
   return async function* (password, ciphertext) {
     // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
     for (const octets of [password.plain, password.kdf]) {
-      yield await decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength), iv, ciphertext);
+      yield await decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength, effort), iv, ciphertext);
     }
   };
 }
@@ -104,10 +107,10 @@ export function pbkdf2Of(node: Node | undefined): { pbkdf2: Pbkdf2Parameters; ke
   const [salt, iterations, ...rest] = members(parameters);
   const length = is(rest[0], UNIVERSAL.integer) ? rest.shift() : undefined;
   const prf = rest[0] === undefined ? OID.hmacSha1 : oidOf(members(rest[0])[0]);
-  const hash = PRFS[prf];
+  const hash = HMACS[prf];
   if (hash === undefined) throw unsupported(prf);
   return {
-    pbkdf2: { hash, salt: octetsOf(salt), iterations: small(iterations) },
+    pbkdf2: { hash, salt: octetsOf(salt), iterations: roundsOf(iterations) },
     keyLength: length === undefined ? null : small(length),
   };
 }
@@ -116,7 +119,7 @@ function pkcs12(oid: string, parameters: Node | undefined, effort: Effort): Atte
   const cipher = PKCS12_CIPHERS[oid];
   if (cipher === undefined) throw unsupported(oid);
   const [saltNode, iterationsNode] = members(parameters);
-  const shared = { hash: "SHA-1", salt: octetsOf(saltNode), iterations: small(iterationsNode) } as const;
+  const shared = { hash: "SHA-1", salt: octetsOf(saltNode), iterations: roundsOf(iterationsNode) } as const;
   effort.spendKdf(derivations(cipher) * shared.iterations);
   return async function* (password, ciphertext) {
     const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength }, effort);

@@ -1,17 +1,19 @@
 /** Keys from pass-phrases: the KDF of PKCS#12 (RFC 7292 app. B.2) and PBKDF2 (RFC 8018 s.5.2), under one budget. */
 import { sha1 } from "@noble/hashes/legacy.js";
-import { sha224, sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
+import { sha224, sha256, sha384, sha512, sha512_224, sha512_256 } from "@noble/hashes/sha2.js";
+import { is, small, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, concat, utf16be } from "../der.ts";
 import { P12Error } from "./names.ts";
 
-export const HASHES = { "SHA-1": sha1, "SHA-224": sha224, "SHA-256": sha256, "SHA-384": sha384, "SHA-512": sha512 } as const;
+export const HASHES = { "SHA-1": sha1, "SHA-224": sha224, "SHA-256": sha256, "SHA-384": sha384, "SHA-512": sha512, "SHA-512/224": sha512_224, "SHA-512/256": sha512_256 } as const;
 export type HashName = keyof typeof HASHES;
-/** The ones WebCrypto has. */
-export type WebHash = Exclude<HashName, "SHA-224">;
+/** The ones WebCrypto has: what is asked of the others takes fifty times as long. */
+const WEB_HASHES: ReadonlySet<HashName> = new Set<HashName>(["SHA-1", "SHA-256", "SHA-384", "SHA-512"]);
 
 /** A Firefox backup of ten certificates asks for 15 million in its old algorithms; past this it is no backup. */
 const MAX_KDF_ITERATIONS = 20_000_000;
 const MAX_PBKDF2_ITERATIONS = 20_000_000;
+const SLOWER = 10;
 
 /** Who waits for a file to be opened: told how far it is, and able to give up. */
 export interface Waiting {
@@ -34,6 +36,11 @@ export class Effort {
 
   constructor(waiting: Waiting = {}) {
     this.#waiting = waiting;
+  }
+
+  /** `hash` is of PBKDF2; where WebCrypto has it not, the budget counts what it takes. */
+  spendPbkdf2By(hash: HashName, iterations: number): void {
+    this.spendPbkdf2(WEB_HASHES.has(hash) ? iterations : iterations * SLOWER);
   }
 
   spendKdf(iterations: number): void {
@@ -63,6 +70,12 @@ export class Effort {
   check(): void {
     if (this.#waiting.signal?.aborted === true) throw new P12Error("cancelled");
   }
+}
+
+/** An INTEGER of rounds; one that fits in no number of ours is too many, and no damage. */
+export function roundsOf(node: Node | undefined): number {
+  if (is(node, UNIVERSAL.integer) && node.contents.length > 4 && (node.contents[0] ?? 0x80) < 0x80) throw new P12Error("too-many-iterations");
+  return small(node);
 }
 
 function positive(iterations: number): number {
@@ -154,13 +167,19 @@ function turn(): Promise<void> {
 }
 
 export interface Pbkdf2Parameters {
-  readonly hash: WebHash;
+  readonly hash: HashName;
   readonly salt: Bytes;
   readonly iterations: number;
 }
 
 /** `length` octets by PBKDF2-HMAC. */
-export async function pbkdf2(password: Bytes, parameters: Pbkdf2Parameters, length: number): Promise<Bytes> {
+export async function pbkdf2(password: Bytes, parameters: Pbkdf2Parameters, length: number, effort = new Effort()): Promise<Bytes> {
+  const { hash, salt, iterations } = parameters;
+  if (!WEB_HASHES.has(hash)) {
+    const { pbkdf2Async } = await import("@noble/hashes/pbkdf2.js");
+    effort.check();
+    return new Uint8Array(await pbkdf2Async(HASHES[hash], password, salt, { c: iterations, dkLen: length }));
+  }
   const material = await crypto.subtle.importKey("raw", password, "PBKDF2", false, ["deriveBits"]);
   return new Uint8Array(await crypto.subtle.deriveBits({ name: "PBKDF2", ...parameters }, material, length * 8));
 }

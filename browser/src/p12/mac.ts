@@ -1,9 +1,9 @@
 /** The MAC over a .p12: PKCS#12's own (RFC 7292 s.5.1) and PBMAC1 (RFC 9579). It decides whether the pass-phrase is right. */
 import { hmac } from "@noble/hashes/hmac.js";
-import { is, members, octetsOf, oidOf, small, UNIVERSAL, type Node } from "../ber.ts";
+import { is, members, octetsOf, oidOf, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, equal } from "../der.ts";
-import { pbkdf2Of } from "./decrypt.ts";
-import { type Effort, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE } from "./derive.ts";
+import { HMACS, pbkdf2Of } from "./decrypt.ts";
+import { type Effort, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE, roundsOf } from "./derive.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
 const DIGESTS: Readonly<Record<string, HashName>> = {
@@ -12,14 +12,8 @@ const DIGESTS: Readonly<Record<string, HashName>> = {
   "2.16.840.1.101.3.4.2.1": "SHA-256",
   "2.16.840.1.101.3.4.2.2": "SHA-384",
   "2.16.840.1.101.3.4.2.3": "SHA-512",
-};
-
-const HMACS: Readonly<Record<string, HashName>> = {
-  "1.2.840.113549.2.7": "SHA-1",
-  "1.2.840.113549.2.8": "SHA-224",
-  "1.2.840.113549.2.9": "SHA-256",
-  "1.2.840.113549.2.10": "SHA-384",
-  "1.2.840.113549.2.11": "SHA-512",
+  "2.16.840.1.101.3.4.2.5": "SHA-512/224",
+  "2.16.840.1.101.3.4.2.6": "SHA-512/256",
 };
 
 const MAX_MAC_KEY = 128;
@@ -43,7 +37,7 @@ export async function matching(macData: Node, content: Bytes, passwords: readonl
 /** Iterations of PKCS#12's KDF that the check of one pass-phrase costs. */
 export function macCost(macData: Node): number {
   const iterations = members(macData)[2];
-  return is(iterations, UNIVERSAL.integer) ? small(iterations) : 1;
+  return is(iterations, UNIVERSAL.integer) ? roundsOf(iterations) : 1;
 }
 
 type Compute = (password: Encoded, content: Bytes) => Promise<Bytes>;
@@ -77,7 +71,7 @@ function pbmac1(parameters: Node | undefined, effort: Effort): Compute {
   if (hash === undefined) throw unsupported(name);
   // RFC 9579 s.5: the key length has to be given.
   if (keyLength === null || keyLength < 1 || keyLength > MAX_MAC_KEY) throw new P12Error("malformed");
-  effort.spendPbkdf2(derive.iterations);
+  effort.spendPbkdf2By(derive.hash, derive.iterations);
   return async (password, content) =>
-    new Uint8Array(hmac(HASHES[hash], await pbkdf2(password.plain, derive, keyLength), content));
+    new Uint8Array(hmac(HASHES[hash], await pbkdf2(password.plain, derive, keyLength, effort), content));
 }

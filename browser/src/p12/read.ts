@@ -26,6 +26,8 @@ export interface P12Content {
 export interface Request {
   /** Of the certificates that will do, the SHA-256 of the DER; any certificate when absent. */
   readonly wanted?: readonly Uint8Array[];
+  /** The DER of a wanted certificate, for a file that has a key and no certificate at all. */
+  readonly known?: Bytes;
   /** Where the key inside has a pass-phrase of its own. */
   readonly keyPassphrase?: string;
   readonly waiting?: Waiting;
@@ -43,6 +45,9 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
     const typed = meant(passphrase).flatMap(encodings);
     const inner = request.keyPassphrase === undefined ? [] : meant(request.keyPassphrase).flatMap(encodings);
     const bags = "pfx" in content ? await bagsOf(content.pfx, typed, inner, effort) : bagsOfText(content.blocks, [...typed, ...inner]);
+    if (request.known !== undefined && bags.certificates.length === 0 && bags.skipped.length === 0) {
+      bags.certificates.push({ friendlyName: null, localKeyId: null, certificate: readCertificate(request.known) });
+    }
     return await choose(bags, request.wanted, effort);
   } catch (cause) {
     if (cause instanceof BerError) throw new P12Error("malformed", null, { cause });
@@ -118,12 +123,16 @@ async function collectSafe(safe: Node, bags: Bags, effort: Effort): Promise<void
   }
 }
 
+const BAGS: ReadonlySet<string> = new Set([OID.keyBag, OID.shroudedKeyBag, OID.certBag, OID.safeContentsBag]);
+
 function collect(safeContents: Node, bags: Bags): void {
   for (const bag of members(safeContents)) {
     const [type, wrapped, attributes] = members(bag);
+    const kind = oidOf(type);
+    if (!BAGS.has(kind)) continue; // revocation lists and secrets are not ours
     const value = inside(wrapped, 0);
     const described = describe(attributes);
-    switch (oidOf(type)) {
+    switch (kind) {
       case OID.keyBag:
         bags.keys.push({ ...described, open: () => Promise.resolve(value.raw) });
         break;
@@ -133,10 +142,8 @@ function collect(safeContents: Node, bags: Bags): void {
       case OID.certBag:
         addCertificate(bags, value, described);
         break;
-      case OID.safeContentsBag:
+      default:
         collect(value, bags);
-        break;
-      default: // revocation lists and secrets are not ours
     }
   }
 }
@@ -168,9 +175,10 @@ function readable(der: Bytes): Certificate | null {
 function describe(attributes: Node | undefined): Attributes {
   let friendlyName: string | null = null;
   let localKeyId: Bytes | null = null;
-  for (const attribute of attributes === undefined ? [] : members(attributes)) {
-    const [type, values] = members(attribute);
-    const value = members(values)[0];
+  for (const attribute of is(attributes, UNIVERSAL.set) ? attributes.children : []) {
+    const [type, values] = attribute.children;
+    const value = values?.children[0];
+    if (!is(type, UNIVERSAL.oid)) continue; // what nobody can read names nothing
     if (oidOf(type) === OID.friendlyName && is(value, UNIVERSAL.bmpString)) {
       friendlyName = new TextDecoder("utf-16be").decode(value.contents);
     }
@@ -202,9 +210,12 @@ async function choose(bags: Bags, wanted: readonly Uint8Array[] | undefined, eff
   if (!bags.withMac && wanted === undefined) throw new P12Error("no-mac");
   const faults: P12Error[] = [];
   for (const leaf of fitting) {
-    for (const bag of keysFor(leaf, bags)) {
-      const key = await keyOf(bag, leaf.certificate, effort, faults);
-      if (key !== null) return content(bags, leaf, bag, key);
+    const { own, others } = keysFor(leaf, bags);
+    for (const bag of [...own, null, ...others]) {
+      // A wrong mark is passed over; a key that does not open is the one to speak of, and nothing more is tried.
+      if (bag === null && faults.some((fault) => fault.code !== "key-mismatch")) break;
+      const key = bag === null ? null : await keyOf(bag, leaf.certificate, effort, faults);
+      if (bag !== null && key !== null) return content(bags, leaf, bag, key);
     }
   }
   const told = faults.find((fault) => fault.code !== "key-mismatch") ?? faults[0] ?? bags.skipped[0] ?? new P12Error("key-mismatch");
@@ -246,13 +257,18 @@ function nothingFits(bags: Bags, wanted: readonly Uint8Array[] | undefined): P12
   return new P12Error("other-certificate", null, { found });
 }
 
-/** The key of the same localKeyID; where none has it, the keys that are no other certificate's, then all the rest. */
-function keysFor(leaf: CertificateBag, bags: Bags): readonly KeyBag[] {
+interface Candidates {
+  readonly own: readonly KeyBag[];
+  readonly others: readonly KeyBag[];
+}
+
+/** The keys of the same localKeyID; of the others first those that are no other certificate's. */
+function keysFor(leaf: CertificateBag, bags: Bags): Candidates {
   const same = (id: Bytes | null, other: Bytes | null): boolean => id !== null && other !== null && equal(id, other);
   const own = bags.keys.filter((key) => same(key.localKeyId, leaf.localKeyId));
-  if (own.length > 0) return own;
+  const rest = bags.keys.filter((key) => !own.includes(key));
   const taken = (key: KeyBag): boolean => bags.certificates.some((one) => same(one.localKeyId, key.localKeyId));
-  return [...bags.keys.filter((key) => !taken(key)), ...bags.keys.filter(taken)];
+  return { own, others: [...rest.filter((key) => !taken(key)), ...rest.filter(taken)] };
 }
 
 /** The PKCS#8 when it opens and is this certificate's; null with a word in `faults` when not. */

@@ -37,8 +37,11 @@ export function attachCode(page: Page, form: HTMLFormElement): void {
   if (input.value === "" && document.activeElement === document.body) input.focus({ preventScroll: true });
 }
 
-/** A code that no mail server and no gateway takes: the page says so and offers the other way. Asked a few times only. */
-const LOOKS_MS = [5_000, 10_000, 30_000, 75_000, 160_000] as const;
+/**
+ * A code that no mail server and no gateway takes: the page says so and offers the other way. Asked a few times only.
+ * The server calls a code late after 4 seconds, so the second look shows it before 5 seconds have passed.
+ */
+const LOOKS_MS = [2_000, 2_500, 5_500, 20_000, 60_000, 120_000] as const;
 
 async function watchDelivery(page: Page, id: string): Promise<void> {
   const notice = find(document, "[data-undelivered]", HTMLElement);

@@ -23,9 +23,13 @@ function closeWhenLeft(menu: HTMLDetailsElement): void {
   document.addEventListener("focusin", left);
 }
 
+/** A pass-phrase that is no password of this site is veiled by the style sheet: browsers neither fill nor save it. */
+const VEILED = "cm-veiled";
+
 function reveal(button: HTMLButtonElement): void {
   const input = document.getElementById(button.dataset["reveal"] ?? "");
   if (!(input instanceof HTMLInputElement)) return;
+  if (button.dataset["reveals"] === "veiled") return button.setAttribute("aria-pressed", String(!input.classList.toggle(VEILED)));
   const visible = input.type === "password";
   input.type = visible ? "text" : "password";
   button.setAttribute("aria-pressed", String(visible));

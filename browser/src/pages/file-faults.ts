@@ -41,17 +41,25 @@ function inner(typed: string): string {
     : t("The pass-phrase of the key does not fit. Please type it again; capital and small letters differ.");
 }
 
+const MOST_NAMED = 4;
+
 interface Wanted {
   readonly serial: string;
 }
 
 function other(error: P12Error, wanted: Wanted): string {
-  const algorithm = error.algorithm ?? "";
+  const algorithm = named(error.algorithm ?? "");
   switch (error.code) {
     case "too-big":
       return tooBig();
     case "empty-file":
       return t("This file is empty; perhaps it was not copied completely. Please choose another copy of it.");
+    case "cut-short":
+      return t("The end of this file is missing; it was not copied or sent completely. Please copy it again from where you made it, or choose another copy.");
+    case "changed-as-text":
+      return t("A program has changed this file on its way, because it took it for text. Please copy it again from where you made it, for example inside a ZIP file that you unpack here.");
+    case "web-page":
+      return t("This is a web page that was saved under the name of a certificate file, often the message that a download did not work. Please save the certificate file again from where you have it.");
     case "other-format":
       return t("This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.", { algorithm });
     case "no-key":
@@ -77,9 +85,20 @@ function other(error: P12Error, wanted: Wanted): string {
   }
 }
 
-/** Names what was found, so that the customer knows which file it is not. */
+/** A number is no name: it is given for whoever helps the customer. */
+const named = (algorithm: string): string => (/^\d+(\.\d+)+$/.test(algorithm) ? t("an algorithm without a name here, number %(number)s", { number: algorithm }) : algorithm);
+
+/** Names what was found, the one that is valid longest first, so that the customer knows which file it is not. */
 function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
+  if (error.found.length > 1) {
+    const each = error.found.slice(0, MOST_NAMED).map((one) => `${one.commonName} (${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
+    return t("This file holds %(count)s other certificates (name, valid until, serial number): %(list)s. Please choose the file with the serial number %(wanted)s.", {
+      count: String(error.found.length),
+      list: each.join("; "),
+      wanted: wanted.serial,
+    });
+  }
   return t(
     "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file with the serial number %(wanted)s.",
     {

@@ -6,11 +6,17 @@ import { t } from "../words.ts";
 
 export async function attachWhereKept(page: Page, place: HTMLElement): Promise<void> {
   const text = find(place, "[data-kept-text]", HTMLElement);
-  if (text === null || place.dataset["keyHome"] !== "browser") return;
+  const home = place.dataset["keyHome"];
+  if (text === null || (home !== "browser" && home !== "file")) return;
   const vault = await page.vault().catch(() => null);
   if (vault === null) return;
   const here = await vault.installed(plainHex(place.dataset["serial"] ?? ""));
   await page.ready;
+  if (home === "file") {
+    // It was put here where its file did not come.
+    if (here !== null) text.textContent = t("In this browser on this computer, and in a file if you have saved one");
+    return;
+  }
   if (here !== null) {
     text.textContent = t("In this browser on this computer");
     return;

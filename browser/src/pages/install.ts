@@ -3,23 +3,20 @@
  * only then it counts.
  */
 import { NetworkFailure } from "../api.ts";
-import { toBase64Url } from "../base64.ts";
 import { find, need, show } from "../dom.ts";
-import { sha256 } from "../keys.ts";
-import { type Order, type Prepared, prepare } from "../orders.ts";
+import { fromPkcs8, pkcs8Of } from "../keys.ts";
+import type { Order, Prepared } from "../orders.ts";
 import { orderAddress, type Page } from "../page.ts";
 import { complain } from "../problems.ts";
 import { onSubmit, run } from "../submit.ts";
-import type { PendingKey } from "../vault.ts";
+import type { PendingFileKey, PendingKey } from "../vault.ts";
 import { t } from "../words.ts";
 import { warnOfClock } from "./clock-notice.ts";
-import { type Chain, chainFor } from "./installed.ts";
-import { portalOfPage } from "./key.ts";
+import { type Chain, chainFor, type Installed, proven } from "./installed.ts";
 import { attachSaving, type Saving } from "./saving.ts";
-import { serverTime } from "./server-time.ts";
 
-/** How it is known that the certificate has arrived. */
-type Installed = "opened" | "said";
+/** What the customer does: the file is saved and opened again, or they say that it is there, or this browser keeps it. */
+type Way = "opened" | "said" | "kept";
 
 interface InstallStep {
   readonly page: Page;
@@ -39,7 +36,9 @@ export function attachInstall(page: Page, form: HTMLFormElement): void {
   void look(step);
   void warnOfClock(page, form);
   onSubmit(page, form, () => install(step, "opened"), { failed });
-  find(form, "[data-said]", HTMLButtonElement)?.addEventListener("click", () => void run(page, form, () => install(step, "said"), { failed }));
+  for (const [selector, way] of [["[data-said]", "said"], ["[data-into-browser]", "kept"]] as const) {
+    find(form, selector, HTMLButtonElement)?.addEventListener("click", () => void run(page, form, () => install(step, way), { failed }));
+  }
 }
 
 /** Says at once when the key is not here; a file that was saved elsewhere can still be opened here. */
@@ -61,17 +60,18 @@ function missing(step: InstallStep): void {
 /** The pending key of this order; the private key of the vault where it was put there before; null when neither is here. */
 async function keyHere(step: InstallStep, order: Order): Promise<PendingKey | CryptoKey | null> {
   const vault = await step.page.vault();
-  const pending = await vault.pending(step.id);
-  if (pending !== null && (order.spkiSha256 === null || pending.spkiSha256 === order.spkiSha256)) return pending;
   const serial = order.certificate?.serial;
-  return serial === undefined ? null : ((await vault.installed(serial))?.privateKey ?? null);
+  const installed = serial === undefined ? null : await vault.installed(serial);
+  if (installed !== null) return installed.privateKey;
+  const pending = await vault.pending(step.id);
+  return pending !== null && (order.spkiSha256 === null || pending.spkiSha256 === order.spkiSha256) ? pending : null;
 }
 
 /**
  * 1 the certificate  2 it lies beside its key; or it is saved, and the file is opened once more  3 nonce and proof by
  * the new key  4 the server activates it.
  */
-async function install(step: InstallStep, how: Installed): Promise<string | null> {
+async function install(step: InstallStep, how: Way): Promise<string | null> {
   const { orders } = step.page;
   if (step.unanswered === null) {
     const order = await orders.get(step.id);
@@ -80,7 +80,8 @@ async function install(step: InstallStep, how: Installed): Promise<string | null
     const privateKey = await arrived(step, order, chain, how);
     if (privateKey === null) return null;
     progress(step, t("The new key proves itself…"));
-    step.unanswered = await proven(step, order, chain, privateKey, how);
+    const installed: Installed = how === "said" ? "said" : "opened";
+    step.unanswered = await proven(step.page, order, chain, privateKey, installed);
   }
   try {
     return orderAddress((await orders.prove(step.id, step.unanswered)).id);
@@ -91,13 +92,14 @@ async function install(step: InstallStep, how: Installed): Promise<string | null
 }
 
 /** The new key, out of where the certificate is kept; null when there is something left for the customer to do. */
-async function arrived(step: InstallStep, order: Order, chain: Chain, how: Installed): Promise<CryptoKey | null> {
+async function arrived(step: InstallStep, order: Order, chain: Chain, how: Way): Promise<CryptoKey | null> {
   const here = await keyHere(step, order);
   if (here instanceof CryptoKey) return here;
   if (step.saving !== null) {
     const pending = here?.home === "file" ? here : null;
+    if (how === "kept") return intoBrowser(step, pending, chain);
     progress(step, step.saving.saved() ? t("Opening the file…") : t("Making the certificate file…"));
-    const key = how === "said" ? await step.saving.keyOf(pending) : await step.saving.next(pending, chain);
+    const key = how === "said" ? (await step.saving.pairOf(pending)).privateKey : await step.saving.next(pending, chain);
     if (key === null) progress(step, "");
     return key;
   }
@@ -112,20 +114,19 @@ async function arrived(step: InstallStep, order: Order, chain: Chain, how: Insta
   return (await vault.installed(serial))?.privateKey ?? null;
 }
 
-async function proven(step: InstallStep, order: Order, chain: Chain, privateKey: CryptoKey, installed: Installed): Promise<Prepared> {
-  const [leaf] = chain;
-  const nonce = await step.page.orders.nonce(step.id);
-  const { makeProof } = await import("../proof.ts");
-  const statement = {
-    portal: order.portal ?? portalOfPage(),
-    order: order.id,
-    nonce,
-    newSpkiSha256: await sha256(new Uint8Array(leaf.spki)),
-    purpose: "install" as const,
-    at: await serverTime(step.page),
-  };
-  const proof = toBase64Url(await makeProof(statement, leaf.der, privateKey));
-  return prepare(step.id, "prove", nonce, { proof, installed });
+/** A key that was made for a file that does not come: kept here as one that can never leave the browser. */
+async function intoBrowser(step: InstallStep, pending: PendingFileKey | null, chain: Chain): Promise<CryptoKey | null> {
+  progress(step, t("Putting the certificate into this browser…"));
+  const pair = await step.saving?.pairOf(pending);
+  if (pair === undefined || pending === null) return null;
+  // Some browsers ask the customer and answer only then: nothing waits for it.
+  void step.page.persist().catch(() => undefined);
+  const pkcs8 = await pkcs8Of(pair.privateKey);
+  const locked = await fromPkcs8(pkcs8, false);
+  pkcs8.fill(0);
+  const vault = await step.page.vault();
+  const { serial } = await vault.adopt(chain, locked, pending.spki, pending.spkiSha256, step.page.clock.now());
+  return (await vault.installed(serial))?.privateKey ?? null;
 }
 
 function progress(step: InstallStep, sentence: string): void {

@@ -1,11 +1,17 @@
-/** The certificate of an issued order with its issuers, and the .p12 that is made of it. */
+/** The certificate of an issued order with its issuers, the .p12 that is made of it, and the proof of its key. */
+import { toBase64Url } from "../base64.ts";
 import { type Certificate, chainOf, readCertificate } from "../certificate.ts";
 import type { Bytes } from "../der.ts";
-import { type KeyPair, pkcs8Of } from "../keys.ts";
-import type { Order } from "../orders.ts";
+import { type KeyPair, pkcs8Of, sha256 } from "../keys.ts";
+import { type Order, type Prepared, prepare } from "../orders.ts";
 import type { Page } from "../page.ts";
 import { complain } from "../problems.ts";
 import { t } from "../words.ts";
+import { portalOfPage } from "./key.ts";
+import { serverTime } from "./server-time.ts";
+
+/** How it is known that the certificate has arrived: what lies in this browser was read again. */
+export type Installed = "opened" | "said";
 
 export type Chain = readonly [Certificate, ...Certificate[]];
 
@@ -37,3 +43,20 @@ export function fileName(place: HTMLElement | null, serial: string, ending = "p1
 
 /** The name that stands inside the file. */
 export const nameWithin = (name: string): string => name.replace(/\.(p12|pfx)$/, "");
+
+/** The new key signs the server's nonce. */
+export async function proven(page: Page, order: Order, chain: Chain, privateKey: CryptoKey, installed: Installed): Promise<Prepared> {
+  const [leaf] = chain;
+  const nonce = await page.orders.nonce(order.id);
+  const { makeProof } = await import("../proof.ts");
+  const statement = {
+    portal: order.portal ?? portalOfPage(),
+    order: order.id,
+    nonce,
+    newSpkiSha256: await sha256(new Uint8Array(leaf.spki)),
+    purpose: "install" as const,
+    at: await serverTime(page),
+  };
+  const proof = toBase64Url(await makeProof(statement, leaf.der, privateKey));
+  return prepare(order.id, "prove", nonce, { proof, installed });
+}

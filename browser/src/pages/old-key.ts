@@ -77,7 +77,7 @@ async function opened(section: HTMLElement, input: HTMLInputElement, old: OldCer
   try {
     const octets = new Uint8Array(await file.arrayBuffer());
     const content = await patiently(section, (waiting) =>
-      readP12(octets, typed.passphrase, { wanted: [wanted], keyPassphrase: typed.keyPassphrase, waiting }),
+      readP12(octets, typed.passphrase, { wanted: [wanted], ...(old.der === null ? {} : { known: old.der }), keyPassphrase: typed.keyPassphrase, waiting }),
     );
     const [certificate] = content.certificates;
     if (certificate === undefined) throw new P12Error("no-certificate");

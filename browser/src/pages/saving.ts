@@ -4,7 +4,7 @@
  */
 import { announce, find, need, show, valueOf } from "../dom.ts";
 import type { Bytes } from "../der.ts";
-import { fromPkcs8, sha256 } from "../keys.ts";
+import { fromPkcs8, type KeyPair, sha256 } from "../keys.ts";
 import type { Page } from "../page.ts";
 import { complain, Complaints } from "../problems.ts";
 import { run } from "../submit.ts";
@@ -23,7 +23,7 @@ export interface Saving {
   /** Saves the file at first, and then opens it: null, or the key out of it. */
   readonly next: (pending: PendingFileKey | null, chain: Chain) => Promise<CryptoKey | null>;
   /** The key under the pass-phrase, without the file. */
-  readonly keyOf: (pending: PendingFileKey | null) => Promise<CryptoKey>;
+  readonly pairOf: (pending: PendingFileKey | null) => Promise<KeyPair>;
 }
 
 interface Made {
@@ -57,13 +57,13 @@ export function attachSaving(page: Page, form: HTMLFormElement): Saving {
       announce(t("The file is being saved. Please open it once more here."));
       return null;
     },
-    keyOf: async (pending) => (await unwrapped(needed(pending), passphraseOf(form))).privateKey,
+    pairOf: (pending) => unwrapped(needed(pending), passphraseOf(form)),
   };
 }
 
-function passphraseOf(form: HTMLFormElement): string {
-  const passphrase = valueOf(form, "passphrase");
-  if (passphrase === "") throw complain("passphrase", t("Please enter your pass-phrase."));
+function passphraseOf(form: HTMLFormElement, field = "passphrase"): string {
+  const passphrase = valueOf(form, field);
+  if (passphrase === "") throw complain(field, t("Please enter your pass-phrase."));
   return passphrase;
 }
 
@@ -79,9 +79,9 @@ async function make(form: HTMLFormElement, pending: PendingFileKey | null, chain
   return { file: await fileOf(pair, chain, nameWithin(name), passphrase), name };
 }
 
-/** The key as it stands in the file that the customer has. */
-async function reopened(form: HTMLFormElement, chain: Chain): Promise<CryptoKey> {
-  const passphrase = passphraseOf(form);
+/** The key as it stands in the file that the customer has; its pass-phrase is typed at `field`. */
+export async function reopened(form: HTMLFormElement, chain: Chain, field = "passphrase"): Promise<CryptoKey> {
+  const passphrase = passphraseOf(form, field);
   const file = need(form, "#new_file", HTMLInputElement).files?.[0];
   if (file === undefined) throw complain("new_file", t("Please choose the file that was just saved."));
   const { P12Error, readP12 } = await import("../p12.ts");
@@ -95,8 +95,8 @@ async function reopened(form: HTMLFormElement, chain: Chain): Promise<CryptoKey>
   } catch (error) {
     if (error instanceof DOMException) throw complain("new_file", t("The file cannot be read any more. Please choose it again."));
     if (!(error instanceof P12Error)) throw error;
-    const { field, ...said } = explainFile(error, { passphrase, keyPassphrase: "" }, leaf);
-    throw new Complaints([{ ...said, field: field === "old_passphrase" ? "passphrase" : "new_file" }], { cause: error });
+    const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, leaf);
+    throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], { cause: error });
   }
 }
 

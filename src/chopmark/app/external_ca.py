@@ -110,8 +110,8 @@ def known_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What an issuer works with."""
+class ExternalDeps:
+    """What the client of another CA works with."""
 
     requests: Requests
     audit_log: AuditLog
@@ -121,16 +121,16 @@ class Means:
 
 
 def certifier_of(
-    settings: Settings, own: Issuer | None, profile: Profile, constants: Mapping[str, str], means: Means
+    settings: Settings, own: Issuer | None, profile: Profile, constants: Mapping[str, str], deps: ExternalDeps
 ) -> Issuer:
     """Return who certifies. `own` is the built-in CA; beside another one it only revokes. Raises ExternalFault."""
     if settings.issuer == "embedded" and own is not None:
         return own
-    present = issuer_of(settings, profile, constants, means)
+    present = issuer_of(settings, profile, constants, deps)
     return present if own is None else Rollover(present, own)
 
 
-def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], means: Means) -> ExternalIssuer:
+def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str], deps: ExternalDeps) -> ExternalIssuer:
     """Return the other CA as an issuer. Raises ExternalFault."""
     anchors = anchors_of(settings)
     names = _issuing(anchors).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -144,8 +144,8 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
         called={profile.name: settings.issuer_profile or profile.name},
         constants=constants,
     )
-    client = client_of(settings, anchors, means.clock, means.entropy)
-    return ExternalIssuer(terms, client, means.requests, means.audit_log, means.clock, means.entropy, means.approvals)
+    client = client_of(settings, anchors, deps.clock, deps.entropy)
+    return ExternalIssuer(terms, client, deps.requests, deps.audit_log, deps.clock, deps.entropy, deps.approvals)
 
 
 async def reach(settings: Settings) -> str | None:

@@ -1,11 +1,14 @@
-"""Which gateways an installation has, from its settings: mail by SMTP, and in the demo the inbox."""
+"""Which gateways an installation has: those of its list, mail by SMTP, and in the demo the inbox."""
 
 import ssl
+from pathlib import Path
 
-from chopmark.app.settings import Settings
+from chopmark.app.settings import Settings, secret_file
 from chopmark.core.types import Channel, Secret
+from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured, read_gateways
 from chopmark.messaging.demo import DemoGateway, InboxPort
 from chopmark.messaging.ports import FaultReason, Gateway
+from chopmark.messaging.registry import gateway_of
 from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
@@ -17,21 +20,55 @@ class GatewayUnfit(Exception):
 
 
 def channels_of(settings: Settings) -> frozenset[Channel]:
-    """Return the channels that have a gateway; the others are not offered."""
+    """Return the channels that have a gateway; the others are not offered. Raises GatewayUnfit."""
     mail = {Channel.EMAIL} if settings.smtp.host else set()
-    return frozenset(Channel) if settings.mode == "demo" else frozenset(mail)
+    listed = {config.channel for config in listed_gateways(settings)}
+    return frozenset(Channel) if settings.mode == "demo" else frozenset(mail | listed)
 
 
 def gateways_of(settings: Settings, brand: Brand, inbox: InboxPort) -> list[Gateway]:
     """Return the gateways of an installation, in the order in which they are tried. Raises GatewayUnfit."""
     gateways: list[Gateway] = []
+    names = (brand.firm.en, brand.firm.zh)
+    try:
+        gateways += [gateway_of(one) for one in listed_gateways(settings) if one.brand in {"", *names}]
+    except (GatewayMisconfigured, ValueError, OSError) as error:
+        raise GatewayUnfit(_said(error)) from error
     if settings.smtp.host:
         gateways.append(_mail(settings, brand))
     if settings.mode == "demo":
-        gateways.append(DemoGateway(Channel.MOBILE, inbox, lambda value: mask_mobile(E164(value))))
-        if not settings.smtp.host:
+        served = {gateway.channel for gateway in gateways}
+        if Channel.MOBILE not in served:
+            gateways.append(DemoGateway(Channel.MOBILE, inbox, lambda value: mask_mobile(E164(value))))
+        if Channel.EMAIL not in served:
             gateways.append(DemoGateway(Channel.EMAIL, inbox, lambda value: mask_email(EmailAddress(value))))
     return gateways
+
+
+def listed_gateways(settings: Settings) -> tuple[GatewayConfig, ...]:
+    """Return the entries of the list of gateways; none where the settings name no list. Raises GatewayUnfit."""
+    if settings.gateways is None:
+        return ()
+
+    def secret_of(name: str) -> Secret:
+        return secret_file(secret_path(settings, name))
+
+    try:
+        return read_gateways(settings.gateways.read_text(encoding="utf-8"), secret_of)
+    except (GatewayMisconfigured, ValueError, OSError) as error:
+        raise GatewayUnfit(_said(error)) from error
+
+
+def secret_path(settings: Settings, name: str) -> Path:
+    """Return the file of a gateway's secret: one of the secrets directory, unless the list has a whole path."""
+    return (settings.secrets_dir or settings.data) / name
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong with the list, without a word of what is in a secret."""
+    if isinstance(error, OSError):
+        return f"gateways: {error.filename} cannot be read ({error.strerror or type(error).__name__})"
+    return f"gateways: {error}"
 
 
 async def reach_mail(settings: Settings, brand: Brand) -> str | None:

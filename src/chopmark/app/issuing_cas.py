@@ -5,31 +5,28 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cryptography import x509
-
-from chopmark.app.settings import Settings
-from chopmark.audit.events import Event
-from chopmark.audit.journaling import Journal
-from chopmark.audit.log import AuditLog, RecordBuilder
-from chopmark.audit.record import system_stream
-from chopmark.audit.restorewatch import RestoreWatch
-from chopmark.ca.approval import Approvals
+from chopmark.app.external_ca import ExternalDeps, certifier_of
+from chopmark.app.foundation import Foundation
+from chopmark.app.secrets import NotReady
+from chopmark.audit.record import AuditKeys
+from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.embedded import Authority, Books, EmbeddedIssuer, IssuerConfig
 from chopmark.ca.journaled import CaJournal
-from chopmark.ca.ports import IssuerRow, Names
+from chopmark.ca.ports import Issuer, IssuerRow
 from chopmark.ca.shipped import profile_named, shipped_profiles
-from chopmark.core.clock import Clock, Entropy
-from chopmark.core.types import IssuerId, Secret
+from chopmark.core.clock import Clock
+from chopmark.core.types import IssuerId
 from chopmark.keys.file import KeyFileError
-from chopmark.keys.keyring import Keyring, NoDevice, NoShares
-from chopmark.keys.ports import KeyAlgorithm, SignerUnavailable
+from chopmark.keys.keyring import NoDevice, NoShares
+from chopmark.keys.ports import SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
+from chopmark.store.repositories.ca.external import RequestRepository
+from chopmark.store.repositories.rate_limits import RateLimitRepository
 from chopmark.store.repositories.va.presigned import Presigned
 from chopmark.va.alarms import Watch
 from chopmark.va.overlay import Overlaid
-from chopmark.va.ports import Crl
 from chopmark.va.presigning import Presigner
 from chopmark.va.publisher import Publisher
 from chopmark.va.renewal import ResponderRenewal
@@ -46,22 +43,28 @@ class Unopened(Exception):
     """A CA cannot be opened; the text says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What it takes to open the CAs."""
+class NoBuiltIn(Exception):
+    """Something of the built-in CA was wanted where another CA certifies."""
 
-    settings: Settings
-    brand: Brand
+
+@dataclass(frozen=True, slots=True)
+class CaDeps:
+    """What it takes to open CAs and to found one: the foundation, and the tables of certificates and their status."""
+
+    foundation: Foundation
     certificates: CertificateRepository
     status: StatusRepository
-    audit_log: AuditLog
-    keyring: Keyring
-    clock: Clock
-    entropy: Entropy
     presigned: Presigned
     approvals: Approvals
-    journal: Journal
-    restorewatch: RestoreWatch
+
+
+def ca_deps(foundation: Foundation) -> CaDeps:
+    """Return what the CAs of this foundation need."""
+    engine, policy = foundation.engine, foundation.policy
+    certificates = CertificateRepository(engine)
+    terms = ApprovalTerms(AuditKeys([foundation.audit_key]), policy.approval_life, policy.replace_delay)
+    approvals = Approvals(terms, certificates, RateLimitRepository(engine), foundation.audit_log, foundation.clock)
+    return CaDeps(foundation, certificates, StatusRepository(engine), Presigned(engine), approvals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +130,94 @@ def constants(brand: Brand) -> dict[str, str]:
     return {"firm": brand.firm.en, "unit": "Investors", "ra": "RA-Chopmark"}
 
 
-async def open_all(means: Means) -> tuple[Ca, tuple[Ca, ...]]:
+@dataclass(frozen=True, slots=True)
+class CaServices:
+    """The bundle of the CAs: who certifies, and the installation's own CAs.
+
+    There is no built-in CA where another one certifies and there never was one; then the properties that name a part of
+    the built-in CA raise NoBuiltIn.
+    """
+
+    certifier: Issuer
+    approvals: Approvals
+    built_in: Ca | None
+    earlier: tuple[Ca, ...]
+    requests: RequestRepository
+
+    @property
+    def cas(self) -> tuple[Ca, ...]:
+        """Every CA of this installation: the one that issues, if any, and those before it."""
+        return self.earlier if self.built_in is None else (self.built_in, *self.earlier)
+
+    @property
+    def present(self) -> Ca:
+        """The built-in CA that issues."""
+        if self.built_in is None:
+            raise NoBuiltIn("another CA certifies here, and there is no built-in one")
+        return self.built_in
+
+    @property
+    def issuer(self) -> EmbeddedIssuer:
+        """What certifies with a key of our own."""
+        return self.present.issuer
+
+    @property
+    def authority(self) -> Authority:
+        """The built-in CA's certificate, chain and key."""
+        return self.present.authority
+
+    @property
+    def responder(self) -> Responder:
+        """What answers OCSP for the built-in CA."""
+        return self.present.responder
+
+    @property
+    def publisher(self) -> Publisher:
+        """What publishes the built-in CA's revocation lists."""
+        return self.present.publisher
+
+
+async def ca_services(deps: CaDeps) -> CaServices:
+    """Open the CAs and return the bundle. Raises NotReady, and ExternalFault for another CA's settings."""
+    foundation = deps.foundation
+    settings, engine = foundation.settings, foundation.engine
+    built_in, earlier = await _open_cas(deps)
+    requests = RequestRepository(engine)
+    external = ExternalDeps(requests, foundation.audit_log, foundation.clock, foundation.entropy, deps.approvals)
+    own = None if built_in is None else built_in.issuer
+    profile = profile_named(settings.profile)
+    certifier = certifier_of(settings, own, profile, constants(foundation.brand), external)
+    return CaServices(certifier, deps.approvals, built_in, earlier, requests)
+
+
+async def _open_cas(deps: CaDeps) -> tuple[Ca | None, tuple[Ca, ...]]:
+    """Open the CAs, the one that issues first; None when another certifies and there never was one. Raises NotReady."""
+    if deps.foundation.settings.issuer != "embedded" and not await deps.certificates.issuers():
+        return None, ()
+    try:
+        return await open_all(deps)
+    except Unopened as error:
+        raise NotReady(str(error)) from error
+
+
+async def open_all(deps: CaDeps) -> tuple[Ca, tuple[Ca, ...]]:
     """Return the CA that issues, and those before it, newest first. Raises Unopened."""
-    line = lineage(await means.certificates.issuers())
+    line = lineage(await deps.certificates.issuers())
     if not line:
         raise Unopened("there is no CA yet: run `chopmark ca init` or `chopmark ca ceremony`")
     chains = {one.row.id: (one.row.certificate, *one.row.chain) for one in line}
-    status_watcher = StatusWatcher(means.status)
-    (issuing,) = (_open(means, one, chains, status_watcher) for one in line if one.row.issues)
-    return issuing, tuple(_open(means, one, chains, status_watcher) for one in reversed(line) if not one.row.issues)
+    status_watcher = StatusWatcher(deps.status)
+    (issuing,) = (_open(deps, one, chains, status_watcher) for one in line if one.row.issues)
+    return issuing, tuple(_open(deps, one, chains, status_watcher) for one in reversed(line) if not one.row.issues)
 
 
-def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], status_watcher: StatusWatcher) -> Ca:
-    row, settings, clock = one.row, means.settings, means.clock
-    status = Overlaid(means.status, means.restorewatch)
+def _open(deps: CaDeps, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]], status_watcher: StatusWatcher) -> Ca:
+    row, settings, clock = one.row, deps.foundation.settings, deps.foundation.clock
+    status = Overlaid(deps.status, deps.foundation.restorewatch)
     view = IssuerView.read(row.id, row.certificate)
     try:
-        signer = means.keyring.open(row.key_pem, view.spki_der)
-        responder_signer = means.keyring.open(row.responder_key_pem, spki_der(row.responder_certificate))
+        signer = deps.foundation.keyring.open(row.key_pem, view.spki_der)
+        responder_signer = deps.foundation.keyring.open(row.responder_key_pem, spki_der(row.responder_certificate))
     except (NoDevice, NoShares) as error:
         raise Unopened(str(error)) from error
     except KeyFileError as error:
@@ -157,118 +230,37 @@ def _open(means: Means, one: Named, chains: Mapping[IssuerId, tuple[bytes, ...]]
     publication = Publication(settings.publication_url)
     issuer_config = IssuerConfig(
         {profile.name: profile},
-        constants(means.brand),
+        constants(deps.foundation.brand),
         publication,
         settings.node,
         tuple(one for one in shipped_profiles() if one != profile),
     )
     key = ResponderKey(view, row.responder_certificate, responder_signer, not_after(row.responder_certificate))
-    responder = Responder(key, status, clock, status_watcher=status_watcher, opened=means.keyring.open)
+    responder = Responder(key, status, clock, status_watcher=status_watcher, opened=deps.foundation.keyring.open)
     return Ca(
         authority,
-        _issuer(means, authority, issuer_config, chains),
+        _issuer(deps, authority, issuer_config, chains),
         responder,
-        Presigner(view, responder, status, means.presigned, clock),
+        Presigner(view, responder, status, deps.presigned, clock),
         Watch(view, row.chain, one.root, profile.shards, status, clock),
-        Publisher(view, signer, profile.shards, publication, status, means.audit_log, clock),
-        ResponderRenewal(view, row.chain, signer, settings.node, status, means.audit_log, clock, means.entropy),
+        Publisher(view, signer, profile.shards, publication, status, deps.foundation.audit_log, clock),
+        ResponderRenewal(
+            view, row.chain, signer, settings.node, status, deps.foundation.audit_log, clock, deps.foundation.entropy
+        ),
         one.root,
         status_watcher,
     )
 
 
 def _issuer(
-    means: Means, authority: Authority, issuer_config: IssuerConfig, chains: Mapping[IssuerId, tuple[bytes, ...]]
+    deps: CaDeps, authority: Authority, issuer_config: IssuerConfig, chains: Mapping[IssuerId, tuple[bytes, ...]]
 ) -> EmbeddedIssuer:
-    books = Books(means.certificates, means.audit_log, CaJournal(means.journal, means.clock))
-    return EmbeddedIssuer(authority, issuer_config, books, means.clock, means.entropy, means.approvals, chains)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A CA to be taken into use: its row, its root's short name and list, and the two persons who made it."""
-
-    row: IssuerRow
-    root: IssuerId
-    root_list: Crl
-    by: str | None = None
-    approved_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Founded:
-    """A CA that was made in one go: what is taken into use, and the root's key file for the safe."""
-
-    taken: Taken
-    root_key_pem: bytes
-
-
-def ca_names(means: Means, number: int) -> Names:
-    """Return what the CA of this number is called, from the brand."""
-    firm = means.brand.firm.en
-    kind = " Demo" if means.settings.mode == "demo" else ""
-    which = "" if number == 1 else f" {number}"
-    return Names(firm, f"{firm}{kind} CA{which}", means.brand.ca_name.zh)
-
-
-def found(means: Means, algorithm: KeyAlgorithm) -> Founded:
-    """Return the first CA, its key files under the one pass-phrase of the secrets. Raises CeremonyFailed."""
-    from chopmark.ca.ceremony import founding  # noqa: PLC0415 - pkilint is heavy
-
-    settings = means.settings
-    held = None
-    if settings.signer == "pkcs11":
-        labels = f"chopmark-{ISSUER}", f"chopmark-{ISSUER}-ocsp"
-        held = founding.HeldKeys(*(founding.HeldKey(*means.keyring.hold(x, algorithm)) for x in labels))
-    founded = founding.found(
-        ISSUER,
-        ca_names(means, 1),
-        Secret(settings.ca_passphrase.get_secret_value()),
-        Publication(settings.publication_url),
-        means.clock.now(),
-        means.entropy,
-        held,
-        algorithm,
+    books = Books(
+        deps.certificates, deps.foundation.audit_log, CaJournal(deps.foundation.journal, deps.foundation.clock)
     )
-    return Founded(Taken(founded.issuer, ROOT, root_list(founded.root_crl)), founded.root_key_pem)
-
-
-def root_list(der: bytes) -> Crl:
-    """Return a root's list as it is published; ValueError when it is none, or says not when the next one comes."""
-    read = x509.load_der_x509_crl(der)
-    number = read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    if read.next_update_utc is None:
-        raise ValueError("the list has no nextUpdate")
-    return Crl(number, der, read.last_update_utc, read.next_update_utc, 0)
-
-
-async def take_in(means: Means, taken: Taken) -> bool:
-    """Have a CA issue from now on, and publish its root's list; False when another CA has its id. Twice is once."""
-
-    async def add(builder: RecordBuilder) -> bool:
-        people = {"by": taken.by, "approved_by": taken.approved_by} if taken.by else {}
-        record = builder.record(Event.CA_CEREMONY_DONE, issuer=taken.row.id, **people)
-        return await means.certificates.add_issuer(taken.row, means.clock.now(), record)
-
-    if not await means.audit_log.write(system_stream("ca"), add):
-        rows = await means.certificates.issuers()
-        if taken.row.certificate not in (row.certificate for row in rows if row.id == taken.row.id):
-            return False
-    await publish_root_list(means, taken.root, taken.root_list, taken.by, taken.approved_by)
-    return True
-
-
-async def publish_root_list(
-    means: Means, root: IssuerId, made: Crl, by: str | None = None, approved_by: str | None = None
-) -> bool:
-    """Publish a root's list; False when one with the same or a higher number is there."""
-    people = {"by": by, "approved_by": approved_by} if by else {}
-
-    async def publish(builder: RecordBuilder) -> bool:
-        record = builder.record(Event.VA_CRL_PUBLISHED, issuer=root, crl_number=made.number, **people)
-        return await means.status.publish(root, 0, made, record)
-
-    return await means.audit_log.write(system_stream("ca"), publish)
+    return EmbeddedIssuer(
+        authority, issuer_config, books, deps.foundation.clock, deps.foundation.entropy, deps.approvals, chains
+    )
 
 
 def title(ca: Ca) -> str:

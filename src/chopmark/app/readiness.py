@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
-from chopmark.app.foundation import House
+from chopmark.app.services import Services
 from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import SignerUnavailable
@@ -19,13 +19,13 @@ WAITED_TOO_LONG = timedelta(seconds=120)
 _NO_DATABASE = "The database does not answer."
 
 
-def checks(house: House) -> Mapping[str, Check]:
+def checks(services: Services) -> Mapping[str, Check]:
     """Return the checks of a process that serves, in the order in which they are shown."""
-    return {**_of_database(house), **_of_this_host(house), **_of_workers(house)}
+    return {**_of_database(services), **_of_this_host(services), **_of_workers(services)}
 
 
-def _of_database(house: House) -> Mapping[str, Check]:
-    reads = Readiness(house.engine)
+def _of_database(services: Services) -> Mapping[str, Check]:
+    reads = Readiness(services.foundation.engine)
 
     async def database() -> str | None:
         """Whether the database answers, and is an installation's."""
@@ -44,30 +44,30 @@ def _of_database(house: House) -> Mapping[str, Check]:
     return {"database": database, "schema": schema}
 
 
-def _of_this_host(house: House) -> Mapping[str, Check]:
+def _of_this_host(services: Services) -> Mapping[str, Check]:
     async def signer() -> str | None:
         """Whether the built-in CA's key can be reached; another CA is asked by nobody, `chopmark check` does that."""
         try:
-            if house.built_in is not None:
-                await ready(house.authority.signer)
+            if services.ca.built_in is not None:
+                await ready(services.ca.authority.signer)
         except SignerUnavailable:
             return "The CA's key cannot be reached."
         return None
 
     async def clock() -> str | None:
         """Whether this machine's clock can be believed; why not stands in the log and in `chopmark check`."""
-        return None if house.clockwatch.trouble() is None else "The clock cannot be believed."
+        return None if services.audit.clockwatch.trouble() is None else "The clock cannot be believed."
 
     async def heads() -> str | None:
         """Whether the database has what signed heads and journal have; why not stands in `chopmark check`."""
-        return "The database is older than what stands outside it." if house.restorewatch.behind else None
+        return "The database is older than what stands outside it." if services.foundation.restorewatch.behind else None
 
     async def journal() -> str | None:
         """Whether the journal can be read and written: without it nothing is signed or revoked."""
-        if house.restorewatch.unreadable is not None:
+        if services.foundation.restorewatch.unreadable is not None:
             return "Signed heads or journal cannot be read."
         try:
-            await asyncio.to_thread(house.journal.probe)
+            await asyncio.to_thread(services.foundation.journal.probe)
         except OSError:
             return "The journal cannot be written."
         return None
@@ -75,12 +75,12 @@ def _of_this_host(house: House) -> Mapping[str, Check]:
     return {"signer": signer, "clock": clock, "heads": heads, "journal": journal}
 
 
-def _of_workers(house: House) -> Mapping[str, Check]:
-    reads = Readiness(house.engine)
+def _of_workers(services: Services) -> Mapping[str, Check]:
+    reads = Readiness(services.foundation.engine)
 
     async def queue() -> str | None:
         """Whether messages and revocations are done in time: they are a worker's."""
-        now = house.clock.now()
+        now = services.foundation.clock.now()
         try:
             since = await reads.waiting_since(now)
         except Refused:

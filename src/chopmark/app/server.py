@@ -1,9 +1,10 @@
-"""Starting servers: the production server with its workers, and the demo with everything in one process."""
+"""The server processes: the portal with its API and publication, and the EST interface."""
 
 import asyncio
-import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,24 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from chopmark.app import mutual_tls
-from chopmark.app.foundation import SystemClock, opened, tasks
+from chopmark.app.connections import bounded
 from chopmark.app.logs import configure_logging
 from chopmark.app.secrets import NotReady
+from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
-from chopmark.app.web import (
-    Server,
-    alarms,
-    ca_certificates,
-    doors,
-    est_door,
-    heads,
-    looks,
-    server_config,
-)
-from chopmark.demo.history import STALE_AFTER, demo_of, prepare, require_demo, write_readme
+from chopmark.app.web import ca_certificates, est_interface, web_services
+from chopmark.app.worker import alarms
+from chopmark.audit.restorewatch import LOOK_EVERY_S
 from chopmark.jobs import loop
 from chopmark.ra.policy_record import record_policy
 from chopmark.store.engine.opening import assert_usable
+from chopmark.va import status_watcher
+from chopmark.va.responder import LOOK_EVERY
 from chopmark.web import app
+from chopmark.web.services import Demo
 
+DemoOf = Callable[[Services], Awaitable[Demo]]
+"""Gives what only the demo has."""
 _LOOK_AGAIN_S = 0.05
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - every address is asked at one of them
 
@@ -41,7 +40,91 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-class _Announced(uvicorn.Server):
+def looks(services: Services) -> tuple[loop.Task, ...]:
+    """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
+
+    def everywhere() -> None:
+        for seen in {ca.status_watcher for ca in services.ca.cas}:
+            seen.forget()
+
+    changes = (
+        loop.Task("look", one.look, status_watcher.EVERY_S, one.rest)
+        for one in {ca.status_watcher for ca in services.ca.cas}
+    )
+    who = (loop.Task("responder", ca.responder.look, LOOK_EVERY.total_seconds()) for ca in services.ca.cas)
+    return (heads(services, everywhere), *changes, *who)
+
+
+def heads(services: Services, changed: Callable[[], None] = lambda: None) -> loop.Task:
+    """Return the look at heads and journal that every process takes; `changed` is called when answers may differ."""
+
+    async def look() -> int:
+        if await services.foundation.restorewatch.look():
+            changed()
+        return 0
+
+    return loop.Task("heads", look, LOOK_EVERY_S)
+
+
+class Server:
+    """The ASGI application of one server process: builds its services at start-up, closes them at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        demo: DemoOf | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ready = ready
+        self._demo = demo
+        self._stack = AsyncExitStack()
+        self._app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or follow the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        await receive()
+        services = await self._stack.enter_async_context(opened(self._settings))
+        await record_policy(services.foundation.policy, services.foundation.installation, services.foundation.audit_log)
+        demo = None if self._demo is None else await self._demo(services)
+        self._app = app.create(web_services(services, demo)).asgi
+        stop = asyncio.Event()
+        looking = asyncio.create_task(loop.run(looks(services), stop, alarms(services, "server")))
+        await send({"type": "lifespan.startup.complete"})
+        if self._ready is not None:
+            await self._ready()
+        if services.ca.built_in is not None:
+            await asyncio.to_thread(services.ca.issuer.warm)
+        await receive()
+        stop.set()
+        await looking
+        await self._stack.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn.Config:
+    """Return uvicorn's settings: no access log, no server header, connections that are bounded."""
+    return uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=settings.limits.idle_s,
+        timeout_graceful_shutdown=30,
+        proxy_headers=False,
+        ws="none",
+        **{"host": settings.host, "port": settings.port, "lifespan": "on", "http": bounded(settings), **extra},
+    )
+
+
+class Announced(uvicorn.Server):
     """A server that says when it answers."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
@@ -55,29 +138,6 @@ class _Announced(uvicorn.Server):
             say(f"ready {self._url}")
 
 
-async def run_demo(settings: Settings) -> int:
-    """Run server and worker in this process until interrupted; prints `ready URL` when it answers."""
-    configure_logging()
-    await require_demo(settings, os.environ)
-    made = await prepare(settings)
-    write_readme(settings.data / "demo", settings.portal_url)
-    if SystemClock().now() - made > STALE_AFTER:
-        say("This demo is more than ten days old; --reset makes its certificates' states fresh again.")
-    say(f"where to go, and who is who: {settings.data / 'demo' / 'README.txt'}")
-    say(f"open {settings.portal_url}/demo, or sign in at {settings.portal_url}/sign-in")
-    async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.audit_log)
-        built = app.create(doors(house, await demo_of(house)))
-        server = _Announced(server_config(built.asgi, settings, lifespan="off"), settings.portal_url)
-        stop = asyncio.Event()
-        jobs = asyncio.create_task(loop.run((*tasks(house), *looks(house)), stop, alarms(house, "demo")))
-        warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
-        await server.serve()
-        stop.set()
-        await asyncio.gather(jobs, warming)
-    return 0
-
-
 def private_socket(path: Path) -> socket.socket:
     """Return a bound socket that only its owner and its group can connect to, in place of one that was left behind."""
     if path.is_socket():
@@ -89,37 +149,36 @@ def private_socket(path: Path) -> socket.socket:
 
 
 async def run_est(settings: Settings) -> int:
-    """Run the EST door until interrupted; prints `ready URL` when it answers."""
+    """Run the EST interface until interrupted; prints `ready URL` when it answers."""
     configure_logging()
     if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
         raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
-    async with opened(settings) as house:
-        await record_policy(house.policy, house.installation, house.audit_log)
-        door, sockets = est_door(house), None
+    async with opened(settings) as services:
+        await record_policy(services.foundation.policy, services.foundation.installation, services.foundation.audit_log)
+        interface, sockets = est_interface(services), None
         how: dict[str, Any] = {"port": settings.est_port}
         if settings.est_socket is not None:
             sockets = [private_socket(settings.est_socket)]
         elif settings.est_certificate is not None and settings.est_key is not None:
-            context = mutual_tls.context(settings.est_certificate, settings.est_key, ca_certificates(house))
+            context = mutual_tls.context(settings.est_certificate, settings.est_key, ca_certificates(services))
             how["http"] = mutual_tls.secured(settings, context)
-        server = _Announced(server_config(door, settings, lifespan="off", **how), settings.est_url)
-        warming = asyncio.create_task(asyncio.to_thread(house.issuer.warm))
+        server = Announced(server_config(interface, settings, lifespan="off", **how), settings.est_url)
+        warming = asyncio.create_task(asyncio.to_thread(services.ca.issuer.warm))
         stop = asyncio.Event()
-        looking = asyncio.create_task(loop.run((heads(house),), stop, alarms(house, "est")))
+        looking = asyncio.create_task(loop.run((heads(services),), stop, alarms(services, "est")))
         await server.serve(sockets=sockets)
         stop.set()
         await asyncio.gather(warming, looking)
     return 0
 
 
-def production() -> Server:
+def production(demo: DemoOf | None = None) -> Server:
     """Return the server application of the environment's settings, for a process that is alone."""
     configure_logging()
-    settings = Settings()
-    return Server(settings, demo_of if settings.mode == "demo" else None)
+    return Server(Settings(), demo)
 
 
-def one_of_several() -> Server:
+def one_of_several(demo: DemoOf | None = None) -> Server:
     """Return the same for one of several processes: uvicorn tells nobody when it answers, so this does."""
     configure_logging()
     settings = Settings()
@@ -129,7 +188,7 @@ def one_of_several() -> Server:
             await asyncio.sleep(_LOOK_AGAIN_S)
         say(f"ready {settings.portal_url}")
 
-    return Server(settings, demo_of if settings.mode == "demo" else None, ready)
+    return Server(settings, demo, ready)
 
 
 async def _answers(host: str, port: int) -> bool:
@@ -142,17 +201,20 @@ async def _answers(host: str, port: int) -> bool:
     return True
 
 
-def run_server(settings: Settings, workers: int) -> int:
-    """Run the production server: `workers` processes that share one port; each prints `ready URL`."""
+def run_server(settings: Settings, workers: int, factories: str = __name__) -> int:
+    """Run the production server: `workers` processes that share one port; each prints `ready URL`.
+
+    `factories` is the module whose `production` and `one_of_several` make the applications, in each process anew.
+    """
     if settings.mode == "production" and not settings.public_url:
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
     asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
     name = "production" if workers == 1 else "one_of_several"
-    config = server_config(f"chopmark.app.server:{name}", settings, factory=True, workers=workers)
+    config = server_config(f"{factories}:{name}", settings, factory=True, workers=workers)
     if workers == 1:
-        _Announced(config, settings.portal_url).run()
+        Announced(config, settings.portal_url).run()
     else:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
     return 0

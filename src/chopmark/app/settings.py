@@ -7,10 +7,11 @@ in `secrets_dir` for what must not stand in an environment.
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -112,6 +113,9 @@ class Settings(BaseSettings):
     ] = "investor"
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
+    gateways: Annotated[
+        Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
+    ] = None
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],
@@ -298,8 +302,9 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
-            _require_readable(Path(secrets), set(cls.model_fields))
+            _require_readable(Path(secrets), {*cls.model_fields, SMTP_PASSWORD})
             sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
+            sources.append(_NestedSecrets(settings_cls, Path(secrets)))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))
@@ -341,6 +346,37 @@ class Settings(BaseSettings):
     def publication_url(self) -> str:
         """Where certificate status is published: plain http, a literal address in the demo."""
         return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"
+
+
+SMTP_PASSWORD = "smtp.password"
+"""The file of the secrets directory with the mail server's password."""
+
+
+class _NestedSecrets(PydanticBaseSettingsSource):
+    """Secrets that stand in a table of the settings: their file has the table's name, a dot, and their own."""
+
+    def __init__(self, settings_cls: type[BaseSettings], folder: Path) -> None:
+        super().__init__(settings_cls)
+        self._password = folder / SMTP_PASSWORD
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Nothing but the password of mail is here."""
+        del field
+        if field_name != "smtp" or not self._password.is_file():
+            return None, field_name, False
+        return {"password": self._password.read_text(encoding="utf-8").rstrip("\r\n")}, field_name, True
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the files say."""
+        value, name, found = self.get_field_value(self.settings_cls.model_fields["smtp"], "smtp")
+        return {name: value} if found else {}
+
+
+def secret_file(path: Path) -> Secret:
+    """Return the secret in a file: one line of UTF-8. ValueError names a file that is not, OSError one that is away."""
+    path.stat()
+    _require_readable(path.parent, {path.name})
+    return Secret(path.read_text(encoding="utf-8").rstrip("\r\n"))
 
 
 def _require_readable(folder: Path, names: set[str]) -> None:

@@ -3,76 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from chopmark.app.settings import Settings
+from chopmark.app.auditing import AuditServices
+from chopmark.app.foundation import Foundation
+from chopmark.app.issuing_cas import CaServices
 from chopmark.audit.anchoring import Anchoring, Places
 from chopmark.audit.clockwatch import Trouble
 from chopmark.audit.head import HeadPublicKey
 from chopmark.audit.headfile import HeadFile
-from chopmark.audit.log import AuditLog
 from chopmark.ca.embedded import Authority
-from chopmark.core.clock import Clock, Entropy
 from chopmark.jobs.loop import Task
-from chopmark.keys.keyring import Keyring
 from chopmark.keys.ports import KeyAlgorithm, Signer
 from chopmark.pki.publication import Publication
 from chopmark.pki.x509 import not_after, read_certificates
-from chopmark.store.engine.port import Engine
-from chopmark.store.repositories.audit.log import AuditRepository
+from chopmark.store.repositories.ca.certificates import StatusRepository
 from chopmark.store.repositories.va.timestamps import AnchorRepository, TimestampRepository
 from chopmark.va.stamping import Ask, Stamping
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.va.timestamp_key import Certifier, TimestampKeys
-from chopmark.web.brand import Brand
 
 KEY_EVERY_S = 3600.0
 ANCHOR_EVERY_S = 60.0
 """How often the worker looks whether an anchor is due, and tries again when none was given."""
-
-
-class Ground(Protocol):
-    """What `main` has opened before."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings."""
-        ...
-
-    @property
-    def brand(self) -> Brand:
-        """The firm's words."""
-        ...
-
-    @property
-    def engine(self) -> Engine:
-        """The database."""
-        ...
-
-    @property
-    def keyring(self) -> Keyring:
-        """The way to keys."""
-        ...
-
-    @property
-    def ledger(self) -> AuditRepository:
-        """The audit's tables."""
-        ...
-
-    @property
-    def audit_log(self) -> AuditLog:
-        """The way to leaves."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
-
-    @property
-    def entropy(self) -> Entropy:
-        """Randomness."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +41,7 @@ class Stamps:
     roots: tuple[bytes, ...]
     stamping: Stamping | None
     by: str
-    ground: Ground
+    foundation: Foundation
     heads: HeadFile
     head_key: HeadPublicKey
 
@@ -102,9 +54,9 @@ class Stamps:
         """Return the worker's jobs; `holder` names this process and no other."""
         if self.stamping is None:
             return ()
-        ground, keys = self.ground, self.keys
-        places = Places(ground.ledger, self.anchors, self.heads)
-        anchoring = Anchoring(places, self.stamping, [self.head_key], ground.audit_log, ground.clock, holder)
+        foundation, keys = self.foundation, self.keys
+        places = Places(foundation.ledger, self.anchors, self.heads)
+        anchoring = Anchoring(places, self.stamping, [self.head_key], foundation.audit_log, foundation.clock, holder)
 
         async def anchored() -> int:
             if keys is not None and await self.not_after() is None:
@@ -118,21 +70,23 @@ class Stamps:
 
 
 def open_stamps(
-    ground: Ground, line: Sequence[Authority], heads: HeadFile, head_key: HeadPublicKey, trouble: Trouble
+    foundation: Foundation, line: Sequence[Authority], heads: HeadFile, head_key: HeadPublicKey, trouble: Trouble
 ) -> Stamps:
     """Return time-stamping under the installation's CAs, the one that issues first.
 
     Raises OSError or ValueError for a file of roots that is none.
     """
-    settings, records = ground.settings, TimestampRepository(ground.engine)
+    settings, records = foundation.settings, TimestampRepository(foundation.engine)
     authority = keys = None
     if line:
         view, signer = line[0].view, line[0].signer
-        dice = ground.entropy
-        authority = TimestampAuthority(view, ground.keyring.open, settings.node, records, ground.clock, dice, trouble)
+        dice = foundation.entropy
+        authority = TimestampAuthority(
+            view, foundation.keyring.open, settings.node, records, foundation.clock, dice, trouble
+        )
         publication = Publication(settings.publication_url)
         certifier = Certifier(view, line[0].chain, signer, publication, settings.node, _lint)
-        keys = _keys(ground, certifier, records)
+        keys = _keys(foundation, certifier, records)
     remote = settings.timestamp_url
     more = () if settings.timestamp_roots is None else read_certificates(settings.timestamp_roots.read_bytes())
     roots = (*dict.fromkeys(ca.chain[-1] for ca in line), *more)
@@ -140,27 +94,29 @@ def open_stamps(
     return Stamps(
         authority=authority,
         keys=keys,
-        anchors=AnchorRepository(ground.engine),
+        anchors=AnchorRepository(foundation.engine),
         roots=roots,
-        stamping=None if ask is None else Stamping(ask, roots, ground.clock, ground.entropy),
+        stamping=None if ask is None else Stamping(ask, roots, foundation.clock, foundation.entropy),
         by=remote or ("ourselves" if line else "nobody: set timestamp_url"),
-        ground=ground,
+        foundation=foundation,
         heads=heads,
         head_key=head_key,
     )
 
 
-def _keys(ground: Ground, certifier: Certifier, records: TimestampRepository) -> TimestampKeys:
-    settings, firm = ground.settings, ground.brand.firm.en
+def _keys(foundation: Foundation, certifier: Certifier, records: TimestampRepository) -> TimestampKeys:
+    settings, firm = foundation.settings, foundation.brand.firm.en
     kind = " Demo" if settings.mode == "demo" else ""
     subject = (("C", "TW"), ("O", firm), ("CN", f"{firm}{kind} Time"))
 
     def new_key() -> tuple[Signer, bytes]:
         if settings.signer == "pkcs11":
-            return ground.keyring.hold(f"chopmark-{certifier.issuer.id}-tsa", KeyAlgorithm.P256)
-        return ground.keyring.make(KeyAlgorithm.P256, ground.entropy.token(32))
+            return foundation.keyring.hold(f"chopmark-{certifier.issuer.id}-tsa", KeyAlgorithm.P256)
+        return foundation.keyring.make(KeyAlgorithm.P256, foundation.entropy.token(32))
 
-    return TimestampKeys(certifier, subject, new_key, records, ground.audit_log, ground.clock, ground.entropy)
+    return TimestampKeys(
+        certifier, subject, new_key, records, foundation.audit_log, foundation.clock, foundation.entropy
+    )
 
 
 def _remote(url: str) -> Ask:
@@ -173,3 +129,18 @@ def _lint(certificate_der: bytes) -> list[str]:
     from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and seldom needed
 
     return [finding.code for finding in Linter().findings_certificate(certificate_der)]
+
+
+@dataclass(frozen=True, slots=True)
+class VaServices:
+    """The bundle of what answers relying parties; each CA of `CaServices` has its own responder and publisher."""
+
+    status: StatusRepository
+    stamps: Stamps
+
+
+def va_services(foundation: Foundation, audit: AuditServices, ca: CaServices, status: StatusRepository) -> VaServices:
+    """Return the bundle. Raises OSError or ValueError for a file of time-stamp roots that is none."""
+    line = tuple(one.authority for one in ca.cas)
+    head_key, trouble = audit.head_signer.public_key, audit.clockwatch.trouble
+    return VaServices(status, open_stamps(foundation, line, foundation.heads, head_key, trouble))

@@ -91,6 +91,8 @@ class Event(StrEnum):
     """A revocation order was carried out."""
     RA_CERTIFICATE_ACTIVATED = "ra:certificate:activated"
     """The new key signed the server's challenge; the certificate counts from now, and `old_serial` no more."""
+    RA_CERTIFICATE_OPENED = "ra:certificate:opened"
+    """The customer had only said that the certificate has arrived, and has opened it now: `old_serial` ends at once."""
     RA_CERTIFICATE_HELD = "ra:certificate:held"
     """A certificate whose key is lost or compromised is suspended."""
     RA_CERTIFICATE_RELEASED = "ra:certificate:released"

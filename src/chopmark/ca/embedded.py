@@ -167,21 +167,23 @@ class EmbeddedIssuer:
         )
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Return the order's certificate.
+        """Return the order's certificate; an order that has one gets the same one again.
 
-        1 its records show that the customer approved it  2 an order that has one gets the same  3 draft  4 lint, and
-        the key can be reached  5 [tx] reserve  6 journal: reserved  7 sign once, verify and assemble  8 journal: issued
-        9 [tx] record. A second caller for the same order waits for the first.
+        Pending: ask again later, with `resume`. That is so while another caller works on the same order, while the key
+        or the journal cannot be reached, and after a signature whose fate is unknown.
         """
+        # 1. The order's audit records must show that the customer approved exactly this.
         granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
+        # 2. An order that has a certificate gets the same one.
         known, attempts, tip = await self._ledger.by_order(issuance.order)
         self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
+        # 3. Draft the certificate from profile, records and key, and lint it, before the CA's key is touched.
         drafted = self._draft(issuance, self._clock.now())
         if isinstance(drafted, Refusal):
             return drafted
@@ -189,20 +191,26 @@ class EmbeddedIssuer:
         if not isinstance(linted, Linted):
             await self._near_miss(issuance.order, linted)
             return _UNLINTED
+        # 4. Stop here, with nothing written, while the journal or the signing key cannot be reached.
         if self._journal.closed:
             return Pending(UNWRITTEN_RETRY_S)
         try:
             await adapter.ready(self._authority.signer)
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
+        # 5. [tx] Reserve serial and TBS. Who comes second for the same order reserves nothing, and waits.
         attempt = attempts + 1
         reservation = self._reservation(linted, issuance, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
+        # 6. Write the journal's line, sign once, verify and assemble, write the journal's second line. When any of it
+        #    fails, nobody knows whether a signature exists: [tx] the serial is given up, and the next attempt takes a
+        #    new one.
         issued = await self._sign(Reserved(linted, issuance.order, attempt), reservation, issuance)
         if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
             return issued
+        # 7. [tx] Record the certificate. Only now does the order have it.
         if not await self._record(reservation, issued.certificate_der):
             return Pending(retry_after_s=1)
         return self._certified(reservation, issued.certificate_der)

@@ -75,14 +75,14 @@ async def verify_audit(
         public: Sequence[HeadPublicKey] = [read_public(await asyncio.to_thread(key.read_bytes))]
         heads = await asyncio.to_thread(_heads, head)
         return _told(await verify(_exported(export), None, public, heads, SystemClock().now(), roots=_roots(root)))
-    async with looking(settings) as house:
+    async with looking(settings) as services:
         heads = await asyncio.to_thread(_heads, head, settings.outside / "heads.jsonl")
-        keys, public = AuditKeys([house.audit_key]), [house.head_signer.public_key]
-        now, roots = house.clock.now(), (*house.stamps.roots, *(_roots(root) or ()))
+        keys, public = AuditKeys([services.foundation.audit_key]), [services.audit.head_signer.public_key]
+        now, roots = services.foundation.clock.now(), (*services.va.stamps.roots, *(_roots(root) or ()))
         if export is not None:
             return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
-        async with house.ledger.snapshot() as live:
-            beside = Beside(live, rules_of(house.policy))
+        async with services.foundation.ledger.snapshot() as live:
+            beside = Beside(live, rules_of(services.foundation.policy))
             return _told(await verify(live, keys, public, heads, now, roots=roots, beside=beside))
 
 
@@ -127,8 +127,8 @@ async def write_audit_key(settings: Settings, file: Path) -> int:
     """Write the public key with which anybody checks the signed heads, PEM."""
     import asyncio
 
-    async with looking(settings) as house:
-        await asyncio.to_thread(file.write_bytes, house.head_signer.public_pem)
+    async with looking(settings) as services:
+        await asyncio.to_thread(file.write_bytes, services.audit.head_signer.public_pem)
     say(f"The heads' public key is in {file}.")
     return 0
 
@@ -144,7 +144,7 @@ async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
     from chopmark.audit.export import write_export
 
-    async with looking(settings) as house, house.ledger.snapshot() as source:
+    async with looking(settings) as services, services.foundation.ledger.snapshot() as source:
         with _private(file) as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")

@@ -30,7 +30,8 @@ def ca_init(*, algorithm: Algorithm = "P256") -> int:
 
 async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
     """Found the CA unless there is one; all its keys are of one kind."""
-    from chopmark.app.foundation import SystemClock, SystemEntropy, found_ca
+    from chopmark.app.foundation import SystemClock, SystemEntropy
+    from chopmark.app.founding import found_ca
     from chopmark.keys.ports import KeyAlgorithm
     from chopmark.store import db
 

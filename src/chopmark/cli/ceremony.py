@@ -19,7 +19,7 @@ from chopmark.cli.console import configured, os_user, run, say
 from chopmark.core.types import IssuerId, Secret
 
 if TYPE_CHECKING:
-    from chopmark.app.issuing_cas import Means, Named
+    from chopmark.app.issuing_cas import CaDeps, Named
     from chopmark.app.settings import Settings
     from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
     from chopmark.ca.ceremony.run import CeremonyInputs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chopmark.keys.shares import Shares
 
     Ask = Callable[[str], str]
-    Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[Means]]
+    Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[CaDeps]]
 
 
 _DEFAULT = CeremonyOptions()
@@ -87,13 +87,14 @@ def expected(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 @asynccontextmanager
-async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
+async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[CaDeps]:
     """Open the installation with the machine's clock and randomness, by whoever is signed in to the machine."""
-    from chopmark.app.foundation import SystemClock, SystemEntropy, founding
+    from chopmark.app.foundation import SystemClock, SystemEntropy
+    from chopmark.app.founding import founding
 
-    async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as means:
-        means.audit_log.at_console(os_user())
-        yield means
+    async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as deps:
+        deps.foundation.audit_log.at_console(os_user())
+        yield deps
 
 
 def share(file: Path) -> int:
@@ -126,7 +127,7 @@ async def ceremony(
     root's list is published  5 the transcript.
     """
     from chopmark.keys.shares import MEMORY_KIB
-    from chopmark.store.engine.opening import make_current
+    from chopmark.store.current import make_current
 
     memory = MEMORY_KIB if memory_kib is None else memory_kib
     try:
@@ -136,10 +137,10 @@ async def ceremony(
             if not settings.database:
                 settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             await make_current(settings.database_url)
-            async with opening(settings, shares) as means:
+            async with opening(settings, shares) as deps:
                 if plan is None:
-                    plan = await _planned(means, folder, asked, shares, rollover=rollover, memory_kib=memory)
-                return await _hold(means, folder, plan, asked, shares)
+                    plan = await _planned(deps, folder, asked, shares, rollover=rollover, memory_kib=memory)
+                return await _hold(deps, folder, plan, asked, shares)
     except expected() as error:
         say(f"Nothing was taken into use: {error}.")
         return 1
@@ -208,10 +209,10 @@ def read(file: Path) -> bytes:
 
 
 async def _planned(
-    means: Means, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
+    deps: CaDeps, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
 ) -> CeremonyPlan:
     """Decide everything that is not a key, and write it down."""
-    from chopmark.app import issuing_cas as authorities
+    from chopmark.app import founding, issuing_cas
     from chopmark.ca.ceremony import plan as plans
     from chopmark.ca.ceremony.founding import BACKDATE, Serials
     from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
@@ -220,28 +221,28 @@ async def _planned(
     from chopmark.pki.x509 import serial_hex
     from chopmark.va.publisher import next_number
 
-    line = authorities.lineage(await means.certificates.issuers())
+    line = issuing_cas.lineage(await deps.certificates.issuers())
     if bool(line) is not rollover:
         raise Stopped("there is a CA: `chopmark ca rollover`" if line else "there is no CA: `chopmark ca ceremony`")
-    _require_same_shares(means, line, shares)
-    number = authorities.successor([one.row for one in line])
-    now = means.clock.now().replace(microsecond=0)
-    root, root_key, last = await _root_of(means, line, number, asked, shares)
-    serials = Serials.fresh(means.entropy)
+    _require_same_shares(deps, line, shares)
+    number = issuing_cas.successor([one.row for one in line])
+    now = deps.foundation.clock.now().replace(microsecond=0)
+    root, root_key, last = await _root_of(deps, line, number, asked, shares)
+    serials = Serials.fresh(deps.foundation.entropy)
     plan = CeremonyPlan(
         software=__version__,
         number=number,
-        issuer=authorities.named(number),
+        issuer=issuing_cas.named(number),
         root=root,
-        names=authorities.ca_names(means, number),
-        publication=means.settings.publication_url,
+        names=founding.ca_names(deps, number),
+        publication=deps.foundation.settings.publication_url,
         algorithm=KeyAlgorithm(asked.algorithm),
-        home=means.settings.signer,
+        home=deps.foundation.settings.signer,
         root_key=root_key,
         start=now - BACKDATE,
         serials=(serial_hex(serials.root), serial_hex(serials.issuing), serial_hex(serials.responder)),
         root_list_number=next_number(last, now) if root_key is RootKey.KEPT else 1,
-        lock=Lock.fresh(means.entropy.token(2 * SALT_BYTES), memory_kib).line.decode().rstrip("\n"),
+        lock=Lock.fresh(deps.foundation.entropy.token(2 * SALT_BYTES), memory_kib).line.decode().rstrip("\n"),
         operators=(asked.one, asked.two),
         witnesses=asked.witness,
     )
@@ -249,7 +250,7 @@ async def _planned(
     return plan
 
 
-def _require_same_shares(means: Means, line: list[Named], shares: Shares | None) -> None:
+def _require_same_shares(deps: CaDeps, line: list[Named], shares: Shares | None) -> None:
     """Return when the shares open the CAs before, too: a counter has one pair for all of them."""
     from chopmark.keys.file import KeyFileError
     from chopmark.keys.shares import Lock
@@ -258,20 +259,20 @@ def _require_same_shares(means: Means, line: list[Named], shares: Shares | None)
     for one in line:
         if shares is not None and Lock.of(one.row.key_pem) is not None:
             try:
-                means.keyring.open(one.row.key_pem, spki_der(one.row.certificate))
+                deps.foundation.keyring.open(one.row.key_pem, spki_der(one.row.certificate))
             except KeyFileError as error:
                 raise Stopped(f"take the shares that open {one.row.id}: the counter has one pair for all") from error
 
 
 async def _root_of(
-    means: Means, line: list[Named], number: int, asked: CeremonyOptions, shares: Shares | None
+    deps: CaDeps, line: list[Named], number: int, asked: CeremonyOptions, shares: Shares | None
 ) -> tuple[IssuerId, RootKey, int | None]:
     """Return the root's short name, where its key is, and the number of its last list here."""
-    from chopmark.app import issuing_cas as authorities
+    from chopmark.app import issuing_cas
     from chopmark.ca.ceremony.plan import RootKey
     from chopmark.pki.publication import ROOT
 
-    own = authorities.own_root(number)
+    own = issuing_cas.own_root(number)
     known = {one.row.chain[-1]: one.root for one in line}
     if asked.root_elsewhere:
         if asked.root_certificate is not None:
@@ -280,26 +281,26 @@ async def _root_of(
         return (current[0] if current else own), RootKey.ELSEWHERE, None
     if asked.root_key is None:
         return own, RootKey.NEW, None
-    given = await _given(means, asked, shares, ROOT)
+    given = await _given(deps, asked, shares, ROOT)
     if given.root is None:
         raise Stopped(f"{asked.root_key} is the key of no root of this installation")
-    last = (await means.status.shard(known[given.root], 0)).crl
+    last = (await deps.status.shard(known[given.root], 0)).crl
     return known[given.root], RootKey.KEPT, None if last is None else last.number
 
 
-async def _given(means: Means, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
+async def _given(deps: CaDeps, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
     """Read what comes from outside: an earlier root's key file, or what the other machine made."""
-    from chopmark.app import issuing_cas as authorities
+    from chopmark.app import issuing_cas
     from chopmark.ca.ceremony.run import CeremonyInputs
     from chopmark.pki import crl
     from chopmark.pki.x509 import spki_der
 
-    line = authorities.lineage(await means.certificates.issuers())
+    line = issuing_cas.lineage(await deps.certificates.issuers())
     if asked.root_key is not None:
-        signer = root_signer(means, asked.root_key, _root_shares(asked, shares))
+        signer = root_signer(deps, asked.root_key, _root_shares(asked, shares))
         for one in line:
             if spki_der(one.row.chain[-1]) == signer.public_key_der:
-                last = (await means.status.shard(one.root, 0)).crl
+                last = (await deps.status.shard(one.root, 0)).crl
                 return CeremonyInputs(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
         return CeremonyInputs(signer)
     if asked.issuing_certificate is None or asked.root_certificate is None or asked.root_crl is None:
@@ -312,14 +313,14 @@ async def _given(means: Means, asked: CeremonyOptions, shares: Shares | None, ro
     return CeremonyInputs(None, above, (), _certificate(asked.issuing_certificate), read_list(asked.root_crl))
 
 
-def root_signer(means: Means, file: Path | None, shares: Shares | None) -> Signer:
+def root_signer(deps: CaDeps, file: Path | None, shares: Shares | None) -> Signer:
     """Return the key of a root from its file. Raises Stopped, KeyFileError and NoShares."""
     from chopmark.keys.keyring import Keyring
 
     if file is None:
         raise Stopped("the root's key file is missing: name it with --root-key")
-    passphrase = Secret(means.settings.ca_passphrase.get_secret_value())
-    return Keyring(passphrase, None, means.clock, shares).open(read(file), b"")
+    passphrase = Secret(deps.foundation.settings.ca_passphrase.get_secret_value())
+    return Keyring(passphrase, None, deps.foundation.clock, shares).open(read(file), b"")
 
 
 def _root_shares(asked: CeremonyOptions, shares: Shares | None) -> Shares | None:
@@ -353,29 +354,29 @@ def read_list(file: Path) -> bytes:
         raise Stopped(f"{file} is no revocation list in PEM") from error
 
 
-async def _hold(means: Means, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
+async def _hold(deps: CaDeps, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
     """Go through the steps that are not done, take the CA in, and finish."""
-    from chopmark.app import issuing_cas as authorities
-    from chopmark.app.issuing_cas import Taken
+    from chopmark.app import founding
+    from chopmark.app.founding import Taken
     from chopmark.ca.ceremony.plan import RootKey
     from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, Waiting
     from chopmark.keys.keyring import Keyring
 
-    passphrase = Secret(means.settings.ca_passphrase.get_secret_value())
-    reopened = Keyring(passphrase, means.settings.device, means.clock, shares)
-    held = Ceremony(folder, plan, means.keyring, lambda: reopened, means.clock)
+    passphrase = Secret(deps.foundation.settings.ca_passphrase.get_secret_value())
+    reopened = Keyring(passphrase, deps.foundation.settings.device, deps.foundation.clock, shares)
+    held = Ceremony(folder, plan, deps.foundation.keyring, lambda: reopened, deps.foundation.clock)
     if held.over():
         say(f"This ceremony is over: {folder.path / TRANSCRIPT}")
         return 0
     began = f"{plan.operators[0]} and {plan.operators[1]} began the ceremony of {plan.issuer}"
     held.note("went on after an interruption" if asked.resume else began)
-    outcome = held.run(await _given(means, asked, shares, plan.root))
+    outcome = held.run(await _given(deps, asked, shares, plan.root))
     if isinstance(outcome, Waiting):
         say(f"Carry issuing.csr.pem and issuing.ext from {folder.path} to the root's machine; come back with --resume,")
         say("--issuing-certificate, --root-certificate and --root-crl. Nothing was taken into use yet.")
         return 0
-    taken = Taken(outcome.row, IssuerId(plan.root), authorities.root_list(outcome.root_list), *plan.operators)
-    if not await authorities.take_in(means, taken):
+    taken = Taken(outcome.row, IssuerId(plan.root), founding.root_list(outcome.root_list), *plan.operators)
+    if not await founding.take_in(deps, taken):
         raise Stopped(f"another CA has become {plan.issuer} meanwhile")
     held.finish()
     say(f"The CA {plan.issuer} issues from now on. Print and sign {folder.path / TRANSCRIPT}.")

@@ -111,8 +111,8 @@ def certificates_revoke(
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
     """Put a certificate on hold, or release it."""
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        verb = house.suspension.hold if held else house.suspension.release
+    async with at_console(settings) as services:
+        verb = services.ra.suspension.hold if held else services.ra.suspension.release
         holding = await verb(number, by, approved_by)
     done = "is on hold" if held else "is released"
     say(f"{number} of {holding.customer} {done}; the customer will be told.")
@@ -122,11 +122,11 @@ async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *,
 async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
     """Record that another CA has revoked a certificate, as a person has asked of it."""
     from chopmark.ra.manual_revocation import ManualRevocation
-    from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+    from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        done = await ManualRevocation(house.context, ManualRevocationRepository(house.engine)).done(
+    async with at_console(settings) as services:
+        done = await ManualRevocation(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
             number, by, approved_by
         )
     say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
@@ -136,10 +136,12 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 async def list_by_hand(settings: Settings) -> int:
     """Print what a person has to have revoked at another CA, a line each, those that wait first."""
     from chopmark.ra.manual_revocation import ManualRevocation
-    from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+    from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 
-    async with looking(settings) as house:
-        found = await ManualRevocation(house.context, ManualRevocationRepository(house.engine)).listed()
+    async with looking(settings) as services:
+        found = await ManualRevocation(
+            services.ra.context, ManualRevocationRepository(services.foundation.engine)
+        ).listed()
     for one in found:
         told = "WAITS"
         if one.done_at is not None:
@@ -166,8 +168,8 @@ async def find_certificates(settings: Settings, what: str) -> int:
     """Print the certificates that a number names; exit code 1 for none."""
     from chopmark.store.repositories.staff.views import StaffViews
 
-    async with looking(settings) as house:
-        found = await StaffViews(house.engine).find(what.strip(), MOST)
+    async with looking(settings) as services:
+        found = await StaffViews(services.foundation.engine).find(what.strip(), MOST)
     for holding in found:
         say(f"{holding.customer}  {certificate_line(holding)}")
     if not found:
@@ -183,8 +185,10 @@ async def revoke_certificate(
     from chopmark.store.repositories.staff.views import StaffViews
 
     number = serial_of(serial)
-    async with at_console(settings) as house:
-        verb = FirmRevocation(house.context, StaffViews(house.engine), house.certifier, house.revocation)
+    async with at_console(settings) as services:
+        verb = FirmRevocation(
+            services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
+        )
         holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
     say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
     return 0

@@ -16,8 +16,8 @@ from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 
 if TYPE_CHECKING:
-    from chopmark.app.foundation import House
     from chopmark.app.issuing_cas import Ending
+    from chopmark.app.services import Services
     from chopmark.app.settings import Settings
     from chopmark.ca.embedded import Authority
 
@@ -62,25 +62,25 @@ async def check_installation(settings: Settings) -> int:
     faults += settings_faults(settings)
     _say_addresses(settings)
     try:
-        async with looking(settings) as house:
-            say(f"database: {house.engine.dialect}, schema {await db.current(settings.database_url)}")
-            say(f"issuer: {house.certifier.name}")
-            faults += await _issuer_faults(house)
-            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(house)]
-            faults += await _check_stamps(house)
-            faults += await _failing_jobs(house)
-            faults += await _mail_faults(house)
-            faults += await _check_clock(house)
-            faults += await house_faults(house)
-            faults += await _outside_faults(house)
-            say(f"policy: {house.policy.id}")
-            if house.policy.name == "tw-broker":
+        async with looking(settings) as services:
+            say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
+            say(f"issuer: {services.ca.certifier.name}")
+            faults += await _issuer_faults(services)
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(services)]
+            faults += await _check_stamps(services)
+            faults += await _failing_jobs(services)
+            faults += await _mail_faults(services)
+            faults += await _check_clock(services)
+            faults += await house_faults(services)
+            faults += await _outside_faults(services)
+            say(f"policy: {services.foundation.policy.id}")
+            if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
-            await in_flight(house.engine)
-            for name in await unpublished(house):
+            await in_flight(services.foundation.engine)
+            for name in await unpublished(services):
                 say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
-            sample = f"【{house.brand.firm.zh}】"
+            sample = f"【{services.foundation.brand.firm.zh}】"
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
@@ -99,32 +99,32 @@ def _say_addresses(settings: Settings) -> None:
         say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
 
 
-async def _issuer_faults(house: House) -> list[str]:
+async def _issuer_faults(services: Services) -> list[str]:
     """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
     from chopmark.app.external_ca import reach
     from chopmark.keys.adapter import ready
     from chopmark.keys.ports import SignerUnavailable
 
-    if house.built_in is not None:
+    if services.ca.built_in is not None:
         try:
-            await ready(house.authority.signer)
+            await ready(services.ca.authority.signer)
         except SignerUnavailable as error:
             return [f"the issuer's key cannot be used: {error}"]
-    if house.settings.issuer == "embedded":
+    if services.foundation.settings.issuer == "embedded":
         return []
-    say(f"protocol: {house.settings.issuer} at {house.settings.issuer_url}")
-    for serial, why in (await house.requests.attention()).items():
+    say(f"protocol: {services.foundation.settings.issuer} at {services.foundation.settings.issuer_url}")
+    for serial, why in (await services.ca.requests.attention()).items():
         say(f"  look at {serial}: {why}")
-    heard = await reach(house.settings)
+    heard = await reach(services.foundation.settings)
     return [] if heard is None else [f"the other CA: {heard}"]
 
 
-async def _ending(house: House) -> list[Ending]:
+async def _ending(services: Services) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
     from chopmark.app.issuing_cas import endings
 
-    now, over = house.clock.now(), []
-    for ending in await endings(house.cas, house.status, now):
+    now, over = services.foundation.clock.now(), []
+    for ending in await endings(services.ca.cas, services.va.status, now):
         if ending.until <= now:
             over.append(ending)
         elif ending.until - now < WARNED_BEFORE:
@@ -132,67 +132,70 @@ async def _ending(house: House) -> list[Ending]:
     return over
 
 
-async def _check_clock(house: House) -> list[str]:
+async def _check_clock(services: Services) -> list[str]:
     """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
     from chopmark.jobs.clock import note_of
 
-    seen, noted = house.clockwatch.trouble(), await house.installation.get(note_of(house.settings.node))
+    seen, noted = (
+        services.audit.clockwatch.trouble(),
+        await services.foundation.installation.get(note_of(services.foundation.settings.node)),
+    )
     return [*([] if seen is None else [seen]), *([f"the worker of this node: {noted}"] if noted else [])]
 
 
-async def _check_stamps(house: House) -> list[str]:
+async def _check_stamps(services: Services) -> list[str]:
     """Say who stamps time and what the newest anchor is; return what is wrong."""
     from chopmark.audit.anchorcheck import LATE
 
-    until, newest = await house.stamps.not_after(), await house.stamps.anchors.newest()
+    until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
     say(f"time-stamp certificate: {'none yet' if until is None else f'until {until:%Y-%m-%d}'}")
     made = "none yet" if newest is None else f"the newest of {newest.at:%Y-%m-%d %H:%M} UTC"
-    say(f"anchors of the audit, by {house.stamps.by}: {made}")
-    missed = await house.stamps.anchors.unanchored()
+    say(f"anchors of the audit, by {services.va.stamps.by}: {made}")
+    missed = await services.va.stamps.anchors.unanchored()
     if missed is None or missed.until - missed.since <= LATE:
         return []
     return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
 
 
-async def _mail_faults(house: House) -> list[str]:
+async def _mail_faults(services: Services) -> list[str]:
     """Ask the mail server, if there is one; return what is wrong. Nothing is sent."""
     from chopmark.app.gateways import reach_mail
 
-    if not house.settings.smtp.host:
+    if not services.foundation.settings.smtp.host:
         return []
-    wrong = await reach_mail(house.settings, house.brand)
+    wrong = await reach_mail(services.foundation.settings, services.foundation.brand)
     if wrong is not None:
         return [wrong]
-    say(f"mail server: {house.settings.smtp.host}:{house.settings.smtp.port} answers")
+    say(f"mail server: {services.foundation.settings.smtp.host}:{services.foundation.settings.smtp.port} answers")
     return []
 
 
-async def _outside_faults(house: House) -> list[str]:
+async def _outside_faults(services: Services) -> list[str]:
     """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
     import asyncio
 
     from chopmark.app import outside
     from chopmark.store.repositories.readiness import Readiness
 
-    settings, watch = house.settings, house.restorewatch
+    settings, watch = services.foundation.settings, services.foundation.restorewatch
     say(f"signed heads and journal: {settings.outside}")
     await watch.look()
-    directory = await Readiness(house.engine).directory()
+    directory = await Readiness(services.foundation.engine).directory()
     faults, notes = outside.standing(watch)
     for note in notes:
         say(f"  {note}")
-    reached = await asyncio.to_thread(outside.reach, settings, house.journal.probe)
+    reached = await asyncio.to_thread(outside.reach, settings, services.foundation.journal.probe)
     return [*outside.placement(settings, directory), *reached, *faults]
 
 
-async def _failing_jobs(house: House) -> list[str]:
+async def _failing_jobs(services: Services) -> list[str]:
     """Return which jobs go on failing, at every host."""
     from chopmark.store.repositories.failing import FailingJobs
 
     return [
         f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
         f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
-        for one in await FailingJobs(house.engine, house.clock, "").all()
+        for one in await FailingJobs(services.foundation.engine, services.foundation.clock, "").all()
     ]
 
 
@@ -206,14 +209,18 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
     from chopmark.store.repositories.ca.checking import CertificateRows
     from chopmark.store.repositories.ca.external_checking import ExternalRows
 
-    async with looking(settings) as house:
-        found, moduli, now = Checked(0, 0, ()), None, house.clock.now()
-        if house.built_in is not None:
-            earlier = [ca.issuer.standard() for ca in house.earlier]
-            checker = Checker(house.issuer.standard(), CertificateRows(house.engine), lint_each, earlier)
+    async with looking(settings) as services:
+        found, moduli, now = Checked(0, 0, ()), None, services.foundation.clock.now()
+        if services.ca.built_in is not None:
+            earlier = [ca.issuer.standard() for ca in services.ca.earlier]
+            checker = Checker(
+                services.ca.issuer.standard(), CertificateRows(services.foundation.engine), lint_each, earlier
+            )
             found, moduli = await checker.check(now), checker.moduli
-        known = known_of(settings, shipped_profiles(), constants(house.brand), house.approvals.terms)
-        elsewhere = ExternalChecker(known, ExternalRows(house.engine), lint_each)
+        known = known_of(
+            settings, shipped_profiles(), constants(services.foundation.brand), services.ca.approvals.terms
+        )
+        elsewhere = ExternalChecker(known, ExternalRows(services.foundation.engine), lint_each)
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
@@ -242,10 +249,10 @@ def settings_faults(settings: Settings) -> list[str]:
     ]
 
 
-async def house_faults(house: House) -> list[str]:
+async def house_faults(services: Services) -> list[str]:
     """Return what an open installation keeps from being used."""
-    named = [] if house.settings.mode == "demo" else demo_root_faults(house)
-    return [*named, *await database_clock_faults(house), *await late_faults(house)]
+    named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
+    return [*named, *await database_clock_faults(services), *await late_faults(services)]
 
 
 def gateway_faults(settings: Settings) -> list[str]:
@@ -299,7 +306,7 @@ def root_key_faults(settings: Settings) -> list[str]:
     return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
 
 
-def demo_root_faults(house: House) -> list[str]:
+def demo_root_faults(services: Services) -> list[str]:
     """A CA keeps its name for as long as it lives."""
     from chopmark.app.issuing_cas import living
     from chopmark.web.brand import DEMO_BRAND
@@ -307,7 +314,7 @@ def demo_root_faults(house: House) -> list[str]:
     words = {DEMO_BRAND.firm.en, DEMO_BRAND.firm.zh, DEMO_BRAND.ca_name.en, DEMO_BRAND.ca_name.zh}
     named = [
         ca.authority.view.id
-        for ca in living(house.cas, house.clock.now())
+        for ca in living(services.ca.cas, services.foundation.clock.now())
         if any(word in name for der in _chain(ca.authority) for name in _names(der) for word in words)
     ]
     return [
@@ -317,13 +324,13 @@ def demo_root_faults(house: House) -> list[str]:
     ]
 
 
-async def database_clock_faults(house: House) -> list[str]:
+async def database_clock_faults(services: Services) -> list[str]:
     """Moments are written by this machine and compared by others."""
     from chopmark.store.repositories.readiness import Readiness
 
-    before = house.clock.now()
-    theirs = await Readiness(house.engine).clock()
-    away = theirs - before - (house.clock.now() - before) / 2
+    before = services.foundation.clock.now()
+    theirs = await Readiness(services.foundation.engine).clock()
+    away = theirs - before - (services.foundation.clock.now() - before) / 2
     if abs(away) <= CLOCKS_APART:
         return []
     way = "behind" if away > timedelta(0) else "ahead of"
@@ -331,16 +338,16 @@ async def database_clock_faults(house: House) -> list[str]:
     return [f"this machine's clock is {seconds} seconds {way} the database's: let NTP keep both"]
 
 
-async def late_faults(house: House) -> list[str]:
+async def late_faults(services: Services) -> list[str]:
     """Relying parties take no list and no answer that has ended."""
     from chopmark.app.issuing_cas import living
     from chopmark.va.alarms import LIST_LEFT, Subject
 
-    now, faults = house.clock.now(), []
-    for ca in living(house.cas, now):
+    now, faults = services.foundation.clock.now(), []
+    for ca in living(services.ca.cas, now):
         issuer = ca.authority.view.id
         for shard in range(ca.publisher.shards):
-            crl = (await house.status.shard(issuer, shard)).crl
+            crl = (await services.va.status.shard(issuer, shard)).crl
             if crl is not None and crl.next_update - now <= LIST_LEFT:
                 ends = "has ended" if crl.next_update <= now else "ends"
                 faults.append(
@@ -357,15 +364,15 @@ async def late_faults(house: House) -> list[str]:
     return faults
 
 
-async def unpublished(house: House) -> list[str]:
+async def unpublished(services: Services) -> list[str]:
     """Return the lists that were never published: they are when a worker first runs, and late only after that."""
     from chopmark.app.issuing_cas import living
 
     return [
         f"{ca.authority.view.id}-{shard}"
-        for ca in living(house.cas, house.clock.now())
+        for ca in living(services.ca.cas, services.foundation.clock.now())
         for shard in range(ca.publisher.shards)
-        if (await house.status.shard(ca.authority.view.id, shard)).crl is None
+        if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
     ]
 
 

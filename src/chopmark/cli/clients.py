@@ -84,8 +84,8 @@ def clients_end_previous(client: str, *, by: str) -> int:
 
 async def put_client(settings: Settings, client: str, name: str, by: str) -> int:
     """Print a new client secret, once."""
-    async with at_console(settings) as house:
-        credential = await house.launches.put_client(client, name, by)
+    async with at_console(settings) as services:
+        credential = await services.identity.launches.put_client(client, name, by)
     say(f"client  {credential.client}")
     say(f"secret  {credential.secret.reveal()}")
     say("The secret is shown once. After a rotation the one before is good for another week.")
@@ -94,8 +94,8 @@ async def put_client(settings: Settings, client: str, name: str, by: str) -> int
 
 async def list_clients(settings: Settings) -> int:
     """Print the clients."""
-    async with looking(settings) as house:
-        for client in await house.launches.clients():
+    async with looking(settings) as services:
+        for client in await services.identity.launches.clients():
             state = "disabled" if client.disabled_at else "active"
             say(f"{client.id}  {client.name}  {state}  {client.scope}")
     return 0
@@ -118,8 +118,8 @@ async def limit_client(
     scope = scope_of(accounts, purposes, factors, per_minute)
     if isinstance(scope, Refusal):
         raise Refused(scope)
-    async with at_console(settings) as house:
-        await house.launches.limit(client, scope, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.limit(client, scope, by)
     say(f"{client} may ask for: {scope}")
     return 0
 
@@ -129,8 +129,8 @@ async def disable_client(settings: Settings, client: str, by: str) -> int:
     from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
-    async with at_console(settings) as house:
-        await house.launches.disable(client, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.disable(client, by)
     say(f"{client} is disabled: its secrets and its open tickets are dead. `chopmark clients put` makes a new secret.")
     return 0
 
@@ -140,7 +140,7 @@ async def end_previous_secret(settings: Settings, client: str, by: str) -> int:
     from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
-    async with at_console(settings) as house:
-        await house.launches.end_previous(client, by)
+    async with at_console(settings) as services:
+        await services.identity.launches.end_previous(client, by)
     say(f"The previous secret of {client} is dead, and so are its open tickets; the present secret is not.")
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from chopmark.app.foundation import House
+    from chopmark.app.services import Services
     from chopmark.app.settings import Settings
 
 
@@ -54,23 +54,23 @@ def os_user() -> str:
 
 
 @asynccontextmanager
-async def at_console(settings: Settings) -> AsyncIterator[House]:
-    """Give the house as `opened` does; whoever acts in it is recorded with the user of the operating system."""
-    from chopmark.app.foundation import opened
+async def at_console(settings: Settings) -> AsyncIterator[Services]:
+    """Give the services as `opened` does; whoever acts in it is recorded with the user of the operating system."""
+    from chopmark.app.services import opened
 
-    async with opened(settings) as house:
-        house.audit_log.at_console(os_user())
-        yield house
+    async with opened(settings) as services:
+        services.foundation.audit_log.at_console(os_user())
+        yield services
 
 
 @asynccontextmanager
-async def looking(settings: Settings) -> AsyncIterator[House]:
-    """Give the house as `at_console` does to a command that only reads: who looks on migrates nothing.
+async def looking(settings: Settings) -> AsyncIterator[Services]:
+    """Give the services as `at_console` does to a command that only reads: who looks on migrates nothing.
 
     Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
     """
     from chopmark.store.engine.opening import assert_current
 
     await assert_current(settings.database_url)
-    async with at_console(settings) as house:
-        yield house
+    async with at_console(settings) as services:
+        yield services

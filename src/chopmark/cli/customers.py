@@ -16,7 +16,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, OrderId, Serial, text
 
 if TYPE_CHECKING:
-    from chopmark.app.foundation import House
+    from chopmark.app.services import Services
     from chopmark.app.settings import Settings
     from chopmark.ra.customer_import.ports import Allowed
     from chopmark.ra.customer_import.report import Report
@@ -134,7 +134,7 @@ async def import_customers(
 
     allowed = allowed_of(allow)
     assert_staff(by, "by")
-    async with (looking if dry_run else at_console)(settings) as house:
+    async with (looking if dry_run else at_console)(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("customers", total=None)
 
@@ -142,9 +142,9 @@ async def import_customers(
                 bar.update(task, completed=done, total=total)
 
             if dry_run:
-                found = await house.customer_import.check_file(file, tell, allowed, Dates(dates))
+                found = await services.ra.customer_import.check_file(file, tell, allowed, Dates(dates))
             else:
-                found = await house.customer_import.run(file, by, tell, allowed, Dates(dates))
+                found = await services.ra.customer_import.run(file, by, tell, allowed, Dates(dates))
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:
@@ -230,14 +230,16 @@ async def password_slip(settings: Settings, customer: str, by: str) -> int:
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        if await house.people.person(number) is None:
+    async with at_console(settings) as services:
+        if await services.identity.people.person(number) is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        secret = initial_password(house.entropy.token(16))
-        phc = hash_password(secret, house.entropy.token(16))
-        row = PasswordRow(number, phc, PasswordKind.INITIAL, house.clock.now() + SLIP_LIFE)
-        await house.session_service.set_password(row, by, await house.context.notice(number, "password_printed", None))
-        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+        secret = initial_password(services.foundation.entropy.token(16))
+        phc = hash_password(secret, services.foundation.entropy.token(16))
+        row = PasswordRow(number, phc, PasswordKind.INITIAL, services.foundation.clock.now() + SLIP_LIFE)
+        await services.identity.sessions.set_password(
+            row, by, await services.ra.context.notice(number, "password_printed", None)
+        )
+        say(f"{services.foundation.brand.firm.zh} {services.foundation.brand.portal.zh}")
         say(f"customer  {number}")
         say(f"password  {secret.reveal()}")
         say("It lapses after 30 days. The customer's sessions are over, and the customer will be told.")
@@ -258,10 +260,14 @@ async def approval_slip(
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        slips = SlipDesk(house.context, SlipRepository(house.engine), FailureRepository(house.engine))
+    async with at_console(settings) as services:
+        slips = SlipDesk(
+            services.ra.context,
+            SlipRepository(services.foundation.engine),
+            FailureRepository(services.foundation.engine),
+        )
         made = await slips.print(number, by, approved_by, Papers(papers), key)
-        say(f"{house.brand.firm.zh} {house.brand.portal.zh}")
+        say(f"{services.foundation.brand.firm.zh} {services.foundation.brand.portal.zh}")
     say(f"customer  {number}")
     say(f"slip      {made.letters.reveal()}")
     say(f"It is good for one certificate until {made.slip.expires_at.astimezone(TAIPEI):%Y-%m-%d %H:%M} (Taiwan time).")
@@ -281,23 +287,23 @@ async def show_customer(settings: Settings, who: str) -> int:
     """Print a customer by customer number, ID number, serial number or order: masked, newest first."""
     from chopmark.store.repositories.staff.views import StaffViews
 
-    async with looking(settings) as house:
-        customer = await _customer(house, who.strip())
-        person = await house.people.person(customer)
+    async with looking(settings) as services:
+        customer = await _customer(services, who.strip())
+        person = await services.identity.people.person(customer)
         if person is None:
             raise Refused(_NOBODY)
-        views = StaffViews(house.engine)
+        views = StaffViews(services.foundation.engine)
         say(f"customer {customer}  {person.masked_name}  {person.masked_person_id}")
-        for account in await house.people.accounts(customer):
+        for account in await services.identity.people.accounts(customer):
             say(f"  account {account.number}  {account.kind}")
-        for channel, contact in (await house.people.contacts(customer)).items():
-            waits = contact.cool_until > house.clock.now()
+        for channel, contact in (await services.identity.people.contacts(customer)).items():
+            waits = contact.cool_until > services.foundation.clock.now()
             cooling = f", carries no code until {local_time(contact.cool_until)}" if waits else ""
             disputed = ", called not theirs" if contact.disputed else ""
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
-        for lock, why in (await house.holds.held(customer)).items():
+        for lock, why in (await services.ra.holds.held(customer)).items():
             say(f"  locked: {lock}, {why}")
-        for holding in (await house.context.holdings.all(customer))[:MOST]:
+        for holding in (await services.ra.context.holdings.all(customer))[:MOST]:
             say(f"  {certificate_line(holding)}")
         for order in await views.orders(customer, MOST):
             ended = f" ({order.ended})" if order.ended else ""
@@ -308,15 +314,15 @@ async def show_customer(settings: Settings, who: str) -> int:
     return 0
 
 
-async def _customer(house: House, who: str) -> CustomerId:
+async def _customer(services: Services, who: str) -> CustomerId:
     """Return whom a number names. Raises Refused."""
-    row = await house.people.find(who)
+    row = await services.identity.people.find(who)
     if row is not None:
         return row.id
-    order = await house.context.orders.get(OrderId(who.upper()))
+    order = await services.ra.context.orders.get(OrderId(who.upper()))
     if order is not None:
         return order.customer
-    holding = await house.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
+    holding = await services.ra.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
     if holding is not None:
         return holding.customer
     raise Refused(_NOBODY)

@@ -11,7 +11,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, text
 
 if TYPE_CHECKING:
-    from chopmark.app.foundation import House
+    from chopmark.app.services import Services
     from chopmark.app.settings import Settings
     from chopmark.ra.reentry import ReentryLine
     from chopmark.ra.restoring import Loss, Reentry, Restoring
@@ -72,7 +72,7 @@ LONGEST_REASON = 200
 
 async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -> int:
     """Declare that an older copy was restored; 0 when the database is whole, now or already."""
-    from chopmark.app.foundation import reentry_of
+    from chopmark.app.worker import reentry_of
     from chopmark.audit.sequencer import LedgerBroken
     from chopmark.ra.context import assert_staff
 
@@ -80,9 +80,9 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
     if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
-    async with at_console(settings) as house:
-        reentry = reentry_of(house)
-        restoring = restoring_of(house, reentry)
+    async with at_console(settings) as services:
+        reentry = reentry_of(services)
+        restoring = restoring_of(services, reentry)
         try:
             return await (_planned(restoring) if dry_run else _ended(restoring, reentry, by, reason))
         except LedgerBroken as broken:
@@ -90,15 +90,17 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
             return 1
 
 
-def restoring_of(house: House, reentry: Reentry) -> Restoring:
-    """Return the verb over a house."""
-    from chopmark.audit.succession import Snapshots
+def restoring_of(services: Services, reentry: Reentry) -> Restoring:
+    """Return the verb over these services."""
+    from chopmark.audit.succession import Files
     from chopmark.ra.restoring import Restoring
     from chopmark.store.repositories.restored import RestoredRepository
 
-    files = Snapshots(house.heads, house.head_signer)
-    voids = RestoredRepository(house.engine)
-    return Restoring(house.ledger, files, voids, reentry, house.audit_log, house.clock)
+    files = Files(services.foundation.heads, services.audit.head_signer)
+    voids = RestoredRepository(services.foundation.engine)
+    return Restoring(
+        services.foundation.ledger, files, voids, reentry, services.foundation.audit_log, services.foundation.clock
+    )
 
 
 async def _planned(restoring: Restoring) -> int:

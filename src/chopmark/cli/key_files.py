@@ -47,8 +47,8 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
     assert_staff(by, "by")
     present = Secret(settings.ca_passphrase.get_secret_value())
     next_one = present if following is None else Secret((await asyncio.to_thread(_read, following)).decode().strip())
-    async with at_console(settings) as house:
-        kept = KeptKeys(house.engine)
+    async with at_console(settings) as services:
+        kept = KeptKeys(services.foundation.engine)
         mine = [one for one in await kept.all() if not _elsewhere(one.stored)]
         changes = [(one, _anew(one.stored, present, next_one, f"{one.kind} of {one.issuer}")) for one in mine]
         written = [(path, _anew(await asyncio.to_thread(_read, path), present, next_one, str(path))) for path in files]
@@ -59,7 +59,7 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
             await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
-            await house.audit_log.write(system_stream("ca"), put)
+            await services.foundation.audit_log.write(system_stream("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST door again.")

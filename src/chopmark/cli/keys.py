@@ -57,8 +57,8 @@ async def block_key(settings: Settings, key: str, reason: str, by: str, approved
     import asyncio
 
     digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(_digest_of, Path(key))
-    async with at_console(settings) as house:
-        blocked = await house.key_blocks.block(digest, REASONS[reason], by, approved_by)
+    async with at_console(settings) as services:
+        blocked = await services.ra.key_blocks.block(digest, REASONS[reason], by, approved_by)
     say(f"key {digest}")
     say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
     for holding in blocked.revoked:

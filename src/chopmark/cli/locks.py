@@ -41,8 +41,8 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with at_console(settings) as house:
-        lifted = await house.holds.release(number, by, approved_by)
+    async with at_console(settings) as services:
+        lifted = await services.ra.holds.release(number, by, approved_by)
     say(f"Codes can be sent to {number} again: what was sent counts anew.")
     if not lifted:
         say(f"{number} has no hold.")
@@ -58,8 +58,8 @@ async def show_holds(settings: Settings, customer: str) -> int:
     number = parse_customer_number(customer)
     if isinstance(number, Refusal):
         raise Refused(number)
-    async with looking(settings) as house:
-        held = await house.holds.held(number)
+    async with looking(settings) as services:
+        held = await services.ra.holds.held(number)
     for lock, why in held.items():
         say(f"{_LOCKS[lock]}: {_WHY.get(why, why)}")
     if not held:

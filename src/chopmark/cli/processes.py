@@ -18,6 +18,7 @@ def demo(
     data: Path = Path("data"),
     host: str = "127.0.0.1",
     reset: Annotated[bool, Parameter(negative="")] = False,
+    sms: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the whole counter with made-up customers; its state is kept in the data directory.
 
@@ -31,8 +32,10 @@ def demo(
         Address to listen on.
     reset:
         Throw the state away and play the customers' past anew.
+    sms:
+        Send codes for phones through an SMS gateway, a stub of Mitake within the demo.
     """
-    from chopmark.app.server import run_demo
+    from chopmark.demo.server import run_demo
 
     if reset and data.exists():
         from chopmark.demo.history import is_demo_data
@@ -41,7 +44,7 @@ def demo(
             sys.stderr.write(f"{data} is not a demo's directory; nothing was removed.\n")
             return 2
         shutil.rmtree(data)
-    return run(run_demo(configured(mode="demo", data=data, host=host, port=port)))
+    return run(run_demo(configured(mode="demo", data=data, host=host, port=port), sms=sms))
 
 
 def serve(*, workers: int = 2) -> int:
@@ -54,14 +57,15 @@ def serve(*, workers: int = 2) -> int:
     """
     from chopmark.app.server import run_server
 
-    return run_server(configured(), workers)
+    settings = configured()
+    return run_server(settings, workers, f"chopmark.{'demo' if settings.mode == 'demo' else 'app'}.server")
 
 
 def worker() -> int:
     """Run the worker: deliveries, revocations, lists, the audit's sequence."""
     import uvloop
 
-    from chopmark.app.web import work
+    from chopmark.app.worker import work
 
     uvloop.run(work(configured()))
     return 0

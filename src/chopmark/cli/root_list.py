@@ -13,7 +13,7 @@ from chopmark.cli.ceremony import Stopped, expected, read, read_list, really, re
 from chopmark.cli.console import configured, run, say
 
 if TYPE_CHECKING:
-    from chopmark.app.issuing_cas import Means, Named
+    from chopmark.app.issuing_cas import CaDeps, Named
     from chopmark.app.settings import Settings
     from chopmark.cli.ceremony import Ask, Opening
     from chopmark.keys.shares import Shares
@@ -35,17 +35,17 @@ async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, 
     1 who  2 the list: signed here, or made elsewhere  3 it is the root's, its number rises, no line is gone
     4 [tx] published.
     """
-    from chopmark.app import issuing_cas
+    from chopmark.app import founding, issuing_cas
 
     try:
         require_people(asked.one, asked.two)
         shares = _shares(asked, ask)
-        async with opening(settings, shares) as means:
-            line = issuing_cas.lineage(await means.certificates.issuers())
-            root, der = await (_signed(means, line, asked, shares) if asked.take is None else _taken(line, asked))
-            made = issuing_cas.root_list(der)
-            await _require_fit(means, root, made)
-            if not await issuing_cas.publish_root_list(means, root.root, made, asked.one, asked.two):
+        async with opening(settings, shares) as deps:
+            line = issuing_cas.lineage(await deps.certificates.issuers())
+            root, der = await (_signed(deps, line, asked, shares) if asked.take is None else _taken(line, asked))
+            made = founding.root_list(der)
+            await _require_fit(deps, root, made)
+            if not await founding.publish_root_list(deps, root.root, made, asked.one, asked.two):
                 raise Stopped("a list with this number or a higher one was published meanwhile")
     except expected(ValueError) as error:
         say(f"No list was published: {error}.")
@@ -65,7 +65,7 @@ def _shares(asked: ListAsked, ask: Ask) -> Shares | None:
     )
 
 
-async def _signed(means: Means, line: list[Named], asked: ListAsked, shares: Shares | None) -> tuple[Named, bytes]:
+async def _signed(deps: CaDeps, line: list[Named], asked: ListAsked, shares: Shares | None) -> tuple[Named, bytes]:
     """Return the CA whose root the key is, and a list signed with it: the lines so far, and the CA to be revoked."""
     from cryptography import x509
 
@@ -76,12 +76,12 @@ async def _signed(means: Means, line: list[Named], asked: ListAsked, shares: Sha
     from chopmark.pki.x509 import spki_der
     from chopmark.va.publisher import next_number
 
-    signer = root_signer(means, asked.root_key, shares)
+    signer = root_signer(deps, asked.root_key, shares)
     root = next((one for one in line if spki_der(one.row.chain[-1]) == signer.public_key_der), None)
     if root is None:
         raise Stopped("the key file is that of no root of this installation")
-    now = means.clock.now().replace(microsecond=0)
-    last = (await means.status.shard(root.root, 0)).crl
+    now = deps.foundation.clock.now().replace(microsecond=0)
+    last = (await deps.status.shard(root.root, 0)).crl
     entries = () if last is None else crl.entries_of(last.der)
     if asked.revoke:
         named = next((one for one in line if one.row.id == asked.revoke and one.root == root.root), None)
@@ -93,7 +93,7 @@ async def _signed(means: Means, line: list[Named], asked: ListAsked, shares: Sha
         if serial in {entry.serial for entry in entries}:
             raise Stopped(f"{asked.revoke} is revoked already")
         entries = (*entries, RevokedEntry(serial, now, CrlReason[asked.reason.upper()]))
-    number = next_number(None if last is None else last.number, means.clock.now())
+    number = next_number(None if last is None else last.number, deps.foundation.clock.now())
     return root, root_list(as_private_key(signer), root.row.chain[-1], number, now, entries)
 
 
@@ -111,13 +111,13 @@ async def _taken(line: list[Named], asked: ListAsked) -> tuple[Named, bytes]:
     raise Stopped("no root of this installation has signed the list")
 
 
-async def _require_fit(means: Means, root: Named, made: Crl) -> None:
+async def _require_fit(deps: CaDeps, root: Named, made: Crl) -> None:
     from chopmark.ca import crosschecks
     from chopmark.pki import crl
 
-    found = crosschecks.list_faults(made.der, root.row.chain[-1], means.clock.now())
+    found = crosschecks.list_faults(made.der, root.row.chain[-1], deps.foundation.clock.now())
     found += crosschecks.lint_list(made.der)
-    last = (await means.status.shard(root.root, 0)).crl
+    last = (await deps.status.shard(root.root, 0)).crl
     if last is not None and made.number <= last.number:
         found.append(f"its number is not higher than {last.number}")
     if last is not None:

@@ -12,7 +12,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 
 if TYPE_CHECKING:
-    from chopmark.app.foundation import House
+    from chopmark.app.services import Services
     from chopmark.app.settings import Settings
     from chopmark.keys.ports import Signer
     from chopmark.va.service_revocation import Service, ServiceRevocation
@@ -56,54 +56,59 @@ REASONS = {
 """RFC 5280 s.5.3.1, as the CA calls it."""
 
 
-async def services_of(house: House) -> list[Service]:
+async def services_of(services: Services) -> list[Service]:
     """Return the services that answer now: a responder for each living CA, and the time-stamp authority."""
     from chopmark.app.issuing_cas import living
     from chopmark.va.service_revocation import Service, ServiceKind
 
     found = []
-    for ca in living(house.cas, house.clock.now()):
+    for ca in living(services.ca.cas, services.foundation.clock.now()):
         issuer, renewal = ca.authority.view.id, ca.renewal
-        certificate = await house.status.responder_certificate(issuer)
+        certificate = await services.va.status.responder_certificate(issuer)
         if certificate is not None:
             certified = partial(renewal.certified, certificate)
             found.append(Service(ServiceKind.RESPONDER, issuer, certificate, renewal.chain, certified))
-    stamps = house.stamps
+    stamps = services.va.stamps
     certificate = None if stamps.authority is None else await stamps.authority.certificate()
     if certificate is not None and stamps.keys is not None:
-        issuer, keys = house.authority.view.id, stamps.keys
+        issuer, keys = services.ca.authority.view.id, stamps.keys
         found.append(Service(ServiceKind.TIMESTAMP, issuer, certificate, keys.chain, keys.certified))
     return found
 
 
-def service_revocation_of(house: House) -> ServiceRevocation:
+def service_revocation_of(services: Services) -> ServiceRevocation:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
     from chopmark.pki import signing
     from chopmark.pki.x509 import spki_der
     from chopmark.store.repositories.va.services import ServiceCertificateRepository
     from chopmark.va.service_revocation import ServiceKind, ServiceRevocation
 
-    settings, keyring = house.settings, house.keyring
+    settings, keyring = services.foundation.settings, services.foundation.keyring
 
     def new_key(service: Service, number: int) -> tuple[Signer, bytes]:
         label = "ocsp" if service.kind is ServiceKind.RESPONDER else "tsa"
         algorithm = signing.kind_of(signing.public_key(spki_der(service.certificate)))
         if settings.signer == "pkcs11":
             return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
-        return keyring.make(algorithm, house.entropy.token(32))
+        return keyring.make(algorithm, services.foundation.entropy.token(32))
 
-    return ServiceRevocation(ServiceCertificateRepository(house.engine), new_key, house.audit_log, house.clock)
+    return ServiceRevocation(
+        ServiceCertificateRepository(services.foundation.engine),
+        new_key,
+        services.foundation.audit_log,
+        services.foundation.clock,
+    )
 
 
 async def list_services(settings: Settings) -> int:
     """Print the services' certificates, a line each, and those that were revoked."""
     from chopmark.pki.x509 import not_after
 
-    async with looking(settings) as house:
-        for service in await services_of(house):
+    async with looking(settings) as services:
+        for service in await services_of(services):
             until = not_after(service.certificate)
             say(f"{service.serial}  {service.kind} of {service.issuer}  until {until:%Y-%m-%d}")
-        for gone in await service_revocation_of(house).withdrawn():
+        for gone in await service_revocation_of(services).withdrawn():
             say(f"{gone.serial}  {gone.kind} of {gone.issuer}  revoked on {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}")
     return 0
 
@@ -118,18 +123,18 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     from chopmark.ra.refusals import two_people
 
     serial = Serial(re.sub(r"[: ]", "", written).upper())
-    async with at_console(settings) as house:
-        await two_people(house.context, by, approved_by, "service_revocation")
-        service_revocation = service_revocation_of(house)
+    async with at_console(settings) as services:
+        await two_people(services.ra.context, by, approved_by, "service_revocation")
+        service_revocation = service_revocation_of(services)
         if any(gone.serial == serial for gone in await service_revocation.withdrawn()):
             raise Refused(_GONE)
-        service = next((one for one in await services_of(house) if one.serial == serial), None)
+        service = next((one for one in await services_of(services) if one.serial == serial), None)
         if service is None:
             raise Refused(_NO_SERVICE)
         made = await service_revocation.withdraw(service, REASONS[reason], by, approved_by)
         if made is None:
             raise Refused(_GONE)
-        for ca in house.cas:
+        for ca in services.ca.cas:
             if ca.authority.view.id == service.issuer:
                 await ca.publisher.publish_due()
     say(f"{serial} is revoked and on the list of {service.issuer}.")

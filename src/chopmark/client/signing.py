@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chopmark.core.types import OrderId, Secret
-from chopmark.pki import pkcs12, possession, proof
+from chopmark.pki import pkcs12, possession, proof, signing
+from chopmark.pki.algorithms import RSA_SIZES, KeyKind
 from chopmark.pki.key_words import key_words
 from chopmark.pki.possession import Possession
 from chopmark.pki.proof import Statement
@@ -21,14 +22,16 @@ PLACEHOLDER = (("CN", "chopmark"),)
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A P-256 key that lives here; its repr shows nothing of it."""
+    """A key that lives here; its repr shows nothing of it."""
 
-    _key: ec.EllipticCurvePrivateKey
+    _key: signing.IssuerKey
 
     @classmethod
-    def generate(cls) -> "ClientKey":
+    def generate(cls, kind: KeyKind = KeyKind.P256) -> "ClientKey":
         """Return a new key."""
-        return cls(ec.generate_private_key(ec.SECP256R1()))
+        if kind.is_ec:
+            return cls(ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1()))
+        return cls(rsa.generate_private_key(65537, next(bits for bits, each in RSA_SIZES.items() if each is kind)))
 
     def __repr__(self) -> str:
         return "ClientKey(-)"
@@ -49,7 +52,8 @@ class ClientKey:
         stand in a name.
         """
         named = name(subject or PLACEHOLDER)
-        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self._key, hashes.SHA256())
+        algorithm = signing.kind_of(self._key).hash_algorithm
+        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self._key, algorithm)
         return request.public_bytes(serialization.Encoding.DER)
 
     def prove(

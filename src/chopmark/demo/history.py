@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from chopmark.app.foundation import House, SystemClock, SystemEntropy, build, found_ca, tasks
+from chopmark.app.foundation import SystemClock, SystemEntropy
+from chopmark.app.founding import found_ca
 from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -26,6 +29,7 @@ from chopmark.core.types import (
     Secret,
 )
 from chopmark.demo.people import PEOPLE, Person
+from chopmark.demo.phone import Phone
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
@@ -34,9 +38,10 @@ from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.engine.opening import make_current, open_engine
+from chopmark.store.current import make_current
+from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.installation import Installation
-from chopmark.web.doors import Demo, DemoPerson
+from chopmark.web.services import Demo, DemoPerson
 
 CLIENT = "demo-trading"
 STALE_AFTER = timedelta(days=10)
@@ -63,16 +68,16 @@ class SteppingClock:
 class Play:
     """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
 
-    def __init__(self, house: House, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
+    def __init__(self, services: Services, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
         self._rounds = rounds
-        self._house = house
+        self._services = services
         self._clock = clock
         self._folder = folder
-        self._jobs = [task.job for task in tasks(house) if task.name in {"deliver-0", "revoke", "sequence"}]
+        self._jobs = [task.job for task in tasks(services) if task.name in {"deliver-0", "revoke", "sequence"}]
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
-        await self._house.customer_import.add([person.row() for person in PEOPLE], "demo")
+        await self._services.ra.customer_import.add([person.row() for person in PEOPLE], "demo")
         for person in PEOPLE:
             await self._password(person)
         await self._work()
@@ -88,8 +93,8 @@ class Play:
             await self._act(person, what)
         self._clock.moment = now
         await self._work()
-        await self._house.publisher.publish_due()
-        write_readme(self._folder, self._house.settings.portal_url)
+        await self._services.ca.publisher.publish_due()
+        write_readme(self._folder, self._services.foundation.settings.portal_url)
 
     async def _act(self, person: Person, what: str) -> None:
         if what == "issue":
@@ -99,7 +104,7 @@ class Play:
         elif what == "revoke":
             await self._revoke(person)
         elif what == "mobile":
-            await self._house.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
+            await self._services.ra.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
         await self._work()
@@ -110,86 +115,86 @@ class Play:
                 pass
 
     async def _password(self, person: Person) -> None:
-        phc = hash_password(Secret(PASSWORD), self._house.entropy.token(16))
+        phc = hash_password(Secret(PASSWORD), self._services.foundation.entropy.token(16))
         row = PasswordRow(CustomerId(person.number), phc, PasswordKind.DEMO, None)
-        await self._house.session_service.set_password(row, "demo")
+        await self._services.identity.sessions.set_password(row, "demo")
 
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
 
     async def _code(self, caller: Caller, order: Order) -> None:
         """Have a code sent, read it as the inbox page does, and answer."""
-        contacts = await self._house.people.contacts(caller.customer)
+        contacts = await self._services.identity.people.contacts(caller.customer)
         channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
-        await self._house.rekey.challenge(caller, order.id, channel)
+        await self._services.ra.rekey.challenge(caller, order.id, channel)
         await self._work()
-        found = await self._house.verifier.latest(order.id)
-        code = None if found is None else self._house.verifier.code_of(found[0])
+        found = await self._services.ra.verifier.latest(order.id)
+        code = None if found is None else self._services.ra.verifier.code_of(found[0])
         if code is None:
             raise ValueError("the demo's own code cannot be derived")
-        await self._house.rekey.answer(caller, order.id, code.reveal())
+        await self._services.ra.rekey.answer(caller, order.id, code.reveal())
 
     async def _to_birth_date(self, person: Person) -> tuple[Caller, Order, ClientKey]:
-        house, caller = self._house, self._caller(person)
-        view = await house.customer_queries.overview(caller)
+        services, caller = self._services, self._caller(person)
+        view = await services.ra.customer_queries.overview(caller)
         operation = view.advice.operation or Operation.REPLACE
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
         account = AccountNumber(person.account)
-        order = (await house.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
-        key = ClientKey.generate()
-        await house.rekey.bind_key(caller, order.id, key.request(), None)
+        order = (await services.ra.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
+        key = ClientKey.generate(person.key)
+        await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
         await self._code(caller, order)
         return caller, order, key
 
     async def _issue(self, person: Person, *, prove: bool) -> None:
-        house = self._house
+        services = self._services
         caller, order, key = await self._to_birth_date(person)
         if person.birth:
-            await house.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
-        order = await house.customer_queries.order(caller, order.id)
-        order = (await house.rekey.confirm(caller, order.id, house.rekey.consent(order).sha256)).order
+            await services.ra.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
+        order = await services.ra.customer_queries.order(caller, order.id)
+        order = (await services.ra.rekey.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)).order
         if order.state is not OrderState.ISSUED or order.serial is None:
             raise ValueError(f"the demo's order of {person.number} is {order.state}")
-        holding = await house.customer_queries.holding(caller, order.serial)
+        holding = await services.ra.customer_queries.holding(caller, order.serial)
         if holding is None:
             raise ValueError("an issued order without its certificate")
         if prove:
-            nonce, _ = await house.enrolment.nonce(caller, order.id)
+            nonce, _ = await services.ra.enrolment.nonce(caller, order.id)
             signed = key.prove(
                 holding.der,
-                portal=house.portal,
+                portal=services.foundation.portal,
                 order=order.id,
                 nonce=nonce,
                 new_spki_sha256=key.spki_sha256,
                 purpose="install",
                 at=self._clock.now(),
             )
-            await house.rekey.prove(caller, order.id, signed)
-        passphrase = Secret("-".join(house.entropy.token(2).hex() for _ in range(4)))
+            await services.ra.rekey.prove(caller, order.id, signed)
+        passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
         file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 
     async def _revoke(self, person: Person) -> None:
-        house, caller = self._house, self._caller(person)
-        present = (await house.customer_queries.overview(caller)).present
+        services, caller = self._services, self._caller(person)
+        present = (await services.ra.customer_queries.overview(caller)).present
         if present is None:
             raise ValueError(f"{person.number} has nothing to revoke")
-        opened = await house.enrolment.start(
+        opened = await services.ra.enrolment.start(
             caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
         )
         await self._code(caller, opened.order)
-        order = await house.customer_queries.order(caller, opened.order.id)
-        await house.revocation.confirm(caller, order.id, house.rekey.consent(order).sha256)
+        order = await services.ra.customer_queries.order(caller, opened.order.id)
+        await services.ra.revocation.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)
 
     async def _hold(self, person: Person) -> None:
         caller, order, _ = await self._to_birth_date(person)
         for _ in range(person.wrong_birth_dates):
             try:
-                await self._house.rekey.birth_date(caller, order.id, date(1950, 1, 1))
+                await self._services.ra.rekey.birth_date(caller, order.id, date(1950, 1, 1))
             except Refused:
                 continue
-        await self._house.enrolment.cancel(caller, order.id)
+        await self._services.ra.enrolment.cancel(caller, order.id)
 
 
 def write_readme(folder: Path, url: str) -> None:
@@ -251,34 +256,38 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     now = SystemClock().now()
     clock = SteppingClock(now - BEGINS)
     await found_ca(settings, clock, SystemEntropy())
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
-        made = await house.installation.get(_MADE)
+        made = await services.foundation.installation.get(_MADE)
         if made is None:
-            await house.installation.remember(_BEGUN, now.isoformat())
-            await Play(house, clock, settings.data / "demo", rounds).run(now)
-            for task in tasks(house):
+            await services.foundation.installation.remember(_BEGUN, now.isoformat())
+            await Play(services, clock, settings.data / "demo", rounds).run(now)
+            for task in tasks(services):
                 if task.name in _AT_LAST:
                     await task.job()
-            credential = await house.launches.put_client(CLIENT, "demo trading program", "demo")
+            credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
             write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
-            made = await house.installation.remember(_MADE, now.isoformat())
+            made = await services.foundation.installation.remember(_MADE, now.isoformat())
     finally:
-        await house.close()
+        await services.close()
     return datetime.fromisoformat(made)
 
 
-async def demo_of(house: House) -> Demo:
-    """Return the demo's part of the web."""
-    secret = Secret((house.settings.data / "secrets" / "demo_client").read_text())
+async def demo_of(services: Services, phone: Phone | None = None) -> Demo:
+    """Return the demo's part of the web; what a `phone` shows stands on the inbox page with the rest."""
+    secret = Secret((services.foundation.settings.data / "secrets" / "demo_client").read_text())
 
     async def newest(most: int) -> list[InboxEntry]:
-        since = house.clock.now() - _DAY
-        return [entry for entry in await house.inbox.newest(most) if entry.at >= since]
+        since = services.foundation.clock.now() - _DAY
+        entries = [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        entries += [] if phone is None else phone.newest(most)
+        return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 
     async def code_of(entry: InboxEntry) -> Secret | None:
-        challenge: Challenge | None = None if entry.challenge is None else await house.challenges.get(entry.challenge)
-        return None if challenge is None else house.verifier.code_of(challenge)
+        challenge: Challenge | None = (
+            None if entry.challenge is None else await services.ra.challenges.get(entry.challenge)
+        )
+        return None if challenge is None else services.ra.verifier.code_of(challenge)
 
     people = tuple(DemoPerson(p.number, p.account, p.name, p.note) for p in PEOPLE)
     return Demo(people, CLIENT, secret, newest, code_of)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chopmark.core.types import Text, text
+from chopmark.pki.algorithms import KeyKind
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made."""
+    """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made.
+
+    `key` is of what kind theirs is: other programs than this house's made some of them.
+    """
 
     number: str
     person_id: str
@@ -24,6 +28,7 @@ class Person:
     wrong_birth_dates: int = 0
     new_mobile: str = ""
     replaced: bool = False
+    key: KeyKind = KeyKind.P256
 
     @property
     def file(self) -> str:
@@ -157,6 +162,7 @@ PEOPLE: tuple[Person, ...] = (
         _futures(1009),
         text("resident certificate holder; ends in 12 days"),
         (353,),
+        key=KeyKind.RSA2048,
     ),
     Person(
         "C10010",
@@ -168,6 +174,7 @@ PEOPLE: tuple[Person, ...] = (
         _futures(1010),
         text("born before the Republic; ends in 15 days"),
         (350,),
+        key=KeyKind.P384,
     ),
     Person(
         "C10011",

@@ -143,7 +143,9 @@ class Delivery:
         made = self._code(work, papers, now) if work.kind is WorkKind.CODE else self._notice(work, contact.channel)
         if made is None:
             return None
-        return _Parcel(replace(made, destination=self._people.opened(contact)), contact.channel, contact.customer)
+        return _Parcel(
+            replace(made, destination=self._people.opened(contact), handed_at=now), contact.channel, contact.customer
+        )
 
     def _code(self, work: Work, papers: Papers, now: datetime) -> Message | None:
         challenge = papers.challenge(work)

@@ -46,6 +46,7 @@ class DemoGateway:
     def __init__(self, channel: Channel, inbox: InboxPort, mask: Callable[[str], str]) -> None:
         self.channel = channel
         self.name = f"demo-{channel.value}"
+        self.repeats = True  # the inbox keeps one entry a message
         self._inbox = inbox
         self._mask = mask
 

@@ -1,21 +1,31 @@
 """When one gateway fails the next one carries the same message; one that keeps failing rests for a while.
 
-What a gateway says about one recipient is no fault of the gateway: everybody else's messages go on.
+What a gateway says about one recipient is no fault of the gateway: everybody else's messages go on. A gateway whose
+answer was lost may have sent the message: it does not get it again, and the next one carries the same code.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from chopmark.core.types import Channel
-from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt
+from chopmark.messaging.attempts import Attempts
+from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt, Verdict
 
 SAID_AGAIN: Final = timedelta(minutes=10)
 """A reason that lasts has one line in the log in so long, however many messages meet it."""
 log = structlog.get_logger()
+
+
+class Alarm(Protocol):
+    """Tells the operators that a gateway needs them."""
+
+    async def __call__(self, gateway: str, reason: FaultReason, now: datetime) -> None:
+        """Tell them, once in a while; never raises."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,73 +51,100 @@ class Breaker:
         """Return the breaker after the gateway answered as it should."""
         return replace(self, faults=0, open_until=None)
 
-    def failed(self, now: datetime) -> "Breaker":
-        """Return the breaker after a fault of the gateway."""
+    def failed(self, now: datetime, *, at_once: bool = False) -> "Breaker":
+        """Return the breaker after a fault of the gateway; `at_once` opens it, whatever went before."""
         faults = self.faults + 1
-        return replace(self, faults=faults, open_until=now + self.rest if faults >= self.threshold else None)
+        opens = at_once or faults >= self.threshold
+        return replace(self, faults=faults, open_until=now + self.rest if opens else None)
 
 
 class Router:
-    """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own."""
+    """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own.
 
-    def __init__(self, gateways: Iterable[Gateway], breaker: Breaker | None = None) -> None:
+    `attempts` is what outlives the process; only gateways that `repeats` do without. `alarm` is told the gateway and
+    the reason when an operator has to act.
+    """
+
+    def __init__(
+        self,
+        gateways: Iterable[Gateway],
+        attempts: Attempts | None = None,
+        *,
+        breaker: Breaker | None = None,
+        alarm: Alarm | None = None,
+    ) -> None:
         self._gateways = tuple(gateways)
+        self._attempts = attempts
+        self._alarm = alarm
         names = [gateway.name for gateway in self._gateways]
         if len(set(names)) != len(names):
             raise ValueError("two gateways share a name")
+        if attempts is None and not all(gateway.repeats for gateway in self._gateways):
+            raise ValueError("a gateway that must not get a message twice needs attempts on record")
         self._breakers = dict.fromkeys(names, breaker or Breaker())
         self._said: dict[tuple[str, FaultReason], datetime] = {}
         self._why: dict[Channel, FaultReason] = {}
         """What opened the breaker that opened last."""
 
     async def send(self, message: Message, now: datetime) -> Receipt:
-        """Return the receipt of the first gateway that takes the message.
+        """Return the receipt of the first gateway that takes the message, or that took it before a crash.
 
-        Raises GatewayFault: a final one at once, because no gateway can mend a wrong number; the last
-        retryable one when all failed; TOO_LATE, unsent, when the message's life is over.
+        Raises GatewayFault: a final one at once, because no gateway can mend a wrong number. When nobody took the
+        message: a retryable fault, if one of them may take it later; else UNKNOWN, if one of them may have it; else
+        the last refusal. TOO_LATE, unsent, when the message's life is over.
         """
         if now >= message.at + timedelta(seconds=message.ttl_s):
-            raise GatewayFault(FaultReason.TOO_LATE, retryable=False)
-        fault: GatewayFault | None = None
-        known = False
-        for gateway in self._gateways:
-            if gateway.channel is not message.channel:
-                continue
-            known = True
+            raise GatewayFault(FaultReason.TOO_LATE, Verdict.FINAL)
+        mine = [gateway for gateway in self._gateways if gateway.channel is message.channel]
+        if not mine:
+            raise GatewayFault(FaultReason.NO_GATEWAY, Verdict.FINAL)
+        faults: list[GatewayFault] = []
+        for gateway in mine:
             outcome = await self._through(gateway, message, now)
             if isinstance(outcome, Receipt):
                 return outcome
-            if outcome is not None:
-                fault = outcome
-                if not fault.retryable:
-                    break
-        if not known:
-            raise GatewayFault(FaultReason.NO_GATEWAY, retryable=False)
-        raise fault or GatewayFault(FaultReason.BREAKERS_OPEN, retryable=True, because=self._why.get(message.channel))
+            faults.append(outcome)
+            if outcome.verdict is Verdict.FINAL:
+                break
+        raise _worst(faults)
 
     async def close(self) -> None:
         """End what the gateways keep open between messages."""
         for gateway in self._gateways:
             await gateway.close()
 
-    async def _through(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault | None:
-        """Return the receipt, the fault, or None when the gateway rests."""
+    async def _through(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault:
+        """Return the receipt or the fault of one gateway; one that rests, or must not be asked, is not asked."""
         admitted = self._breakers[gateway.name].admit(now)
         if admitted is None:
-            return None
+            why = self._why.get(gateway.channel)
+            return GatewayFault(FaultReason.BREAKERS_OPEN, Verdict.LATER, because=why)
+        attempts = None if gateway.repeats else self._attempts
+        if attempts is not None:
+            earlier = await attempts.begin(message.message_id, gateway.name, now)
+            if earlier is not None:
+                return earlier.outcome
         self._breakers[gateway.name] = admitted
-        try:
-            receipt = await gateway.send(message)
-        except GatewayFault as fault:
-            current = self._breakers[gateway.name]
-            fails = fault.retryable and fault.reason not in OF_RECIPIENT
-            self._breakers[gateway.name] = current.failed(now) if fails else current.succeeded()
-            if fails:
-                self._why[gateway.channel] = fault.reason
-            self._say(gateway.name, fault.reason, now)
-            return fault
-        self._breakers[gateway.name] = self._breakers[gateway.name].succeeded()
-        return receipt
+        outcome = await _handed(gateway, message)
+        if attempts is not None:
+            await attempts.end(message.message_id, gateway.name, outcome, now)
+        await self._learn(gateway, outcome, now)
+        return outcome
+
+    async def _learn(self, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
+        """Open or close the gateway's breaker, and say what is wrong with it."""
+        current = self._breakers[gateway.name]
+        if isinstance(outcome, Receipt):
+            self._breakers[gateway.name] = current.succeeded()
+            return
+        fails = outcome.verdict is not Verdict.FINAL and outcome.reason not in OF_RECIPIENT
+        at_once = outcome.verdict is Verdict.ALARM
+        self._breakers[gateway.name] = current.failed(now, at_once=at_once) if fails else current.succeeded()
+        if fails:
+            self._why[gateway.channel] = outcome.reason
+        self._say(gateway.name, outcome.reason, now)
+        if self._alarm is not None and (at_once or (fails and self._breakers[gateway.name].open_until is not None)):
+            await self._alarm(gateway.name, outcome.reason, now)
 
     def _say(self, gateway: str, reason: FaultReason, now: datetime) -> None:
         """Log that a gateway did not take a message: a line a reason, and no words of the server or the message."""
@@ -115,3 +152,21 @@ class Router:
         if last is None or not last <= now < last + SAID_AGAIN:
             self._said[gateway, reason] = now
             log.warning("message not taken", code="post.not_taken", gateway=gateway, kind=reason.value)
+
+
+async def _handed(gateway: Gateway, message: Message) -> Receipt | GatewayFault:
+    try:
+        return await gateway.send(message)
+    except GatewayFault as fault:
+        return fault
+
+
+def _worst(faults: list[GatewayFault]) -> GatewayFault:
+    """Return what the faults of all gateways come to for the message: see `Router.send`."""
+    if faults[-1].verdict is Verdict.FINAL:
+        return faults[-1]
+    later = [fault for fault in faults if fault.retryable]
+    if later:
+        return next((fault for fault in reversed(later) if fault.reason is not FaultReason.BREAKERS_OPEN), later[-1])
+    unknown = [fault for fault in faults if fault.verdict is Verdict.UNKNOWN]
+    return unknown[-1] if unknown else faults[-1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -74,6 +74,14 @@ class Message:
     customer: CustomerId
     challenge: ChallengeId | None = None
     code: Secret | None = None
+    handed_at: datetime | None = None
+    """When this attempt began; None: as the message came to be."""
+
+    @property
+    def left_s(self) -> int:
+        """Whole seconds that are left of the message's life, at least one."""
+        used = timedelta(0) if self.handed_at is None else self.handed_at - self.at
+        return max(1, self.ttl_s - int(used.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +100,64 @@ class FaultReason(StrEnum):
     TIMEOUT = "timeout"
     DROPPED = "dropped"
     TLS = "tls"
-    AUTHENTICATION = "authentication"
+    AUTHENTICATION = "authentication"  # it does not know our account, or its password has ended
+    NOT_ALLOWED = "not_allowed"  # it does not accept our network address, or our account may not do this
+    CREDIT = "credit"  # our account there has no money left
     BUSY = "busy"  # the gateway asks to come later
     SENDER = "sender"  # it does not accept our sender address or name
     CONTENT = "content"  # it does not accept this text
     DESTINATION = "destination"  # the number or address does not exist or is malformed
+    BARRED = "barred"  # the number takes no messages of this kind: barred by the customer, black-listed
     DEFERRED = "deferred"  # it takes nothing for this recipient now: a full mailbox, greylisting
     PROTOCOL = "protocol"  # it speaks another protocol, or lacks a part that we insist on (STARTTLS)
+    FATE_UNKNOWN = "fate_unknown"  # it may have taken the message: its answer was lost
+    BUDGET = "budget"  # our own limit of messages or money is used up
     BREAKERS_OPEN = "breakers_open"  # every gateway failed lately and rests
     TOO_LATE = "too_late"  # the message's life is over
     NO_GATEWAY = "no_gateway"  # none is configured for the channel
 
 
-OF_RECIPIENT = frozenset({FaultReason.DESTINATION, FaultReason.DEFERRED})
+OF_RECIPIENT = frozenset(
+    {FaultReason.DESTINATION, FaultReason.BARRED, FaultReason.DEFERRED, FaultReason.CONTENT, FaultReason.BUDGET}
+)
 """What says nothing about the gateway, and nothing about anybody else's message."""
 
 
-class GatewayFault(Exception):
-    """A gateway did not take the message. Carries codes only: no address, no text, no server's words.
+class Verdict(StrEnum):
+    """What is to be done with a message that a gateway did not take, or perhaps took."""
 
-    `retryable` says that another gateway, or the same one later, may take it. After a time-out the
-    message may have gone out all the same: the retry carries the same id and text.
+    LATER = "later"
+    """Not taken. Another gateway may take it now, the same one later."""
+    OTHER = "other"
+    """Not taken, and this gateway will not take this message; another one may."""
+    ALARM = "alarm"
+    """Not taken. As LATER, and nothing gets better here until an operator acts: wrong account, no credit."""
+    FINAL = "final"
+    """Not taken, and no gateway can: the customer has to be told."""
+    UNKNOWN = "unknown"
+    """Perhaps taken. Never again by this gateway; another one carries the same code."""
+
+
+class GatewayFault(Exception):
+    """A gateway did not take a message, or its answer was lost. Carries codes only: no address, no text, no words.
+
+    `detail` is the gateway's own code for it, letters and digits, for the operator.
     """
 
-    def __init__(self, reason: FaultReason, *, retryable: bool, because: FaultReason | None = None) -> None:
-        super().__init__(f"{reason.value}, {'retryable' if retryable else 'final'}")
+    def __init__(
+        self, reason: FaultReason, verdict: Verdict, *, because: FaultReason | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(f"{reason.value}, {verdict.value}")
         self.reason = reason
-        self.retryable = retryable
+        self.verdict = verdict
         self.named = because or reason
         """What goes on record: where a gateway only rests, why it does."""
+        self.detail = detail if detail.isascii() and detail.replace("-", "").replace("_", "").isalnum() else ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same message may be tried again later."""
+        return self.verdict in {Verdict.LATER, Verdict.ALARM}
 
 
 class Gateway(Protocol):
@@ -136,8 +173,20 @@ class Gateway(Protocol):
         """Its name in receipts, logs and settings; unique within the installation."""
         ...
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a message may be handed over twice when the first answer was lost.
+
+        True where the protocol asks for that (RFC 5321 s.4.5.4.1: a mail whose answer was lost is sent again, with
+        the same Message-ID), False where the customer would get, and the firm would pay for, a second message.
+        """
+        ...
+
     async def send(self, message: Message) -> Receipt:
-        """Hand the message over; raises GatewayFault, and nothing else, when it was not taken."""
+        """Hand the message over, once; raises GatewayFault, and nothing else, when it was not taken for certain.
+
+        What is raised for a lost answer has the verdict UNKNOWN, unless the gateway `repeats`.
+        """
         ...
 
     async def close(self) -> None:

@@ -14,9 +14,14 @@ UCS2_SINGLE: Final = 70
 UCS2_JOINED: Final = 67
 
 
+def is_gsm7(text: str) -> bool:
+    """Return whether the GSM-7 alphabet with its extension has every character of the text."""
+    return all(c in _GSM7 or c in _GSM7_EXTENSION for c in text)
+
+
 def units(text: str) -> tuple[int, ...]:
     """Return how many units each character takes: GSM-7 septets, or UCS-2 units when one needs that."""
-    if all(c in _GSM7 or c in _GSM7_EXTENSION for c in text):
+    if is_gsm7(text):
         return tuple(2 if c in _GSM7_EXTENSION else 1 for c in text)
     return tuple(2 if ord(c) > 0xFFFF else 1 for c in text)
 
@@ -27,8 +32,7 @@ def segments(text: str) -> int:
     A joined text has 153 septets or 67 units a segment, and neither an escape pair nor a surrogate
     pair is cut in two.
     """
-    gsm7 = all(c in _GSM7 or c in _GSM7_EXTENSION for c in text)
-    single, joined = (GSM7_SINGLE, GSM7_JOINED) if gsm7 else (UCS2_SINGLE, UCS2_JOINED)
+    single, joined = (GSM7_SINGLE, GSM7_JOINED) if is_gsm7(text) else (UCS2_SINGLE, UCS2_JOINED)
     sizes = units(text)
     if sum(sizes) <= single:
         return 1

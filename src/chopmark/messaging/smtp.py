@@ -13,7 +13,7 @@ import aiosmtplib
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.letter import Letterhead, is_plain
 from chopmark.messaging.lines import Line, Lines
-from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 
@@ -61,6 +61,7 @@ class SmtpGateway:
     def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
         self.channel = Channel.EMAIL
         self.name = name
+        self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
         self._settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
@@ -80,7 +81,7 @@ class SmtpGateway:
     async def _attempt(self, message: Message) -> Receipt | GatewayFault:
         destination = message.destination.reveal()
         if not is_plain(destination):
-            return GatewayFault(FaultReason.DESTINATION, retryable=False)
+            return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
         mail = self._letterhead.letter(message)
         try:
             async with asyncio.timeout(self._settings.total_s):
@@ -156,28 +157,28 @@ def _fault(error: Exception) -> GatewayFault:
         case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
             lasting = status >= 500
             reason = FaultReason.DESTINATION if lasting else FaultReason.DEFERRED
-            return GatewayFault(reason, retryable=not lasting)
+            return GatewayFault(reason, Verdict.FINAL if lasting else Verdict.LATER)
         case aiosmtplib.SMTPAuthenticationError():
-            return GatewayFault(FaultReason.AUTHENTICATION, retryable=True)
+            return GatewayFault(FaultReason.AUTHENTICATION, Verdict.ALARM)
         case aiosmtplib.SMTPResponseException() if 400 <= error.code < 500:
-            return GatewayFault(FaultReason.BUSY, retryable=True)
+            return GatewayFault(FaultReason.BUSY, Verdict.LATER)
         case aiosmtplib.SMTPSenderRefused():
-            return GatewayFault(FaultReason.SENDER, retryable=True)
+            return GatewayFault(FaultReason.SENDER, Verdict.ALARM)
         case aiosmtplib.SMTPDataError():
-            return GatewayFault(FaultReason.CONTENT, retryable=False)
+            return GatewayFault(FaultReason.CONTENT, Verdict.FINAL)
         case TimeoutError():
-            return GatewayFault(FaultReason.TIMEOUT, retryable=True)
+            return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER)
         case aiosmtplib.SMTPServerDisconnected():
-            return GatewayFault(FaultReason.DROPPED, retryable=True)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
         case ssl.SSLError():
-            return GatewayFault(FaultReason.TLS, retryable=True)
+            return GatewayFault(FaultReason.TLS, Verdict.LATER)
         case aiosmtplib.SMTPConnectError() if isinstance(error.__cause__, ssl.SSLError):
-            return GatewayFault(FaultReason.TLS, retryable=True)
+            return GatewayFault(FaultReason.TLS, Verdict.LATER)
         case aiosmtplib.SMTPConnectError():
-            return GatewayFault(FaultReason.UNREACHABLE, retryable=True)
+            return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
         case OSError():
-            return GatewayFault(FaultReason.DROPPED, retryable=True)
-    return GatewayFault(FaultReason.PROTOCOL, retryable=True)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
+    return GatewayFault(FaultReason.PROTOCOL, Verdict.LATER)
 
 
 def _is_loopback(host: str) -> bool:

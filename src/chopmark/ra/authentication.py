@@ -11,27 +11,35 @@ from chopmark.ra.snapshots import Repeat
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedRequest:
-    """Somebody with a session; `begun`: the Idempotency-Key that they brought is new, and is taken."""
+    """A request of a signed-in customer: the session token it carried, the session, and whom the RA's verbs see.
 
+    `repeat` is the change that may be asked for twice; `begun` says that its Idempotency-Key is new, and is taken now.
+    """
+
+    token: str
     session: Session
     caller: Caller
-    begun: bool
+    repeat: Repeat | None = None
+    begun: bool = False
 
 
 class RequestAuthentication:
-    """Lets customers in to one step each."""
+    """Finds out who sends a request, and reads what its step works on, in one go."""
 
     def __init__(self, context: RaContext) -> None:
         self._context = context
 
-    async def enter(
+    async def authenticate(
         self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
     ) -> AuthenticatedRequest | None:
-        """Return who has this session, with the snapshot of `order` or of the customer; None without a live session."""
+        """Return the request of whoever has this session; None without a live session.
+
+        Its caller carries the snapshot of `order`, or of the customer where no order is named.
+        """
         now = self._context.now()
         found = await self._context.snapshots.enter(digest(token), order, repeat, now, now - IDLE)
         if found is None:
             return None
         session = found.session
         caller = Caller(session.customer, session.factors, session.door, session.login, language, found.snapshot)
-        return AuthenticatedRequest(session, caller, found.begun)
+        return AuthenticatedRequest(token, session, caller, repeat, begun=found.begun)

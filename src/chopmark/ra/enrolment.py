@@ -185,7 +185,7 @@ class Enrolment:
         context, now = self._context, self._context.now()
         order = (await context.snapshot(caller, order_id)).order
         context.require_password(caller)
-        if not order.live:
+        if not (order.live or order.only_said):
             raise Refused(ended(order))
         nonce = context.entropy.token(32)
 

@@ -288,6 +288,11 @@ class Order:
         return self.ended == STOPPED
 
     @property
+    def only_said(self) -> bool:
+        """Whether its certificate counts, and the customer only said that it has arrived."""
+        return self.state is OrderState.ACTIVE and self.installed is Installed.SAID
+
+    @property
     def live(self) -> bool:
         """Whether the order still wants something."""
         return self.state in LIVE

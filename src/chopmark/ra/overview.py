@@ -1,7 +1,7 @@
 """What a customer sees of their own: accounts, certificates, the one recommended action, the order's state."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -49,6 +49,11 @@ class ChannelChoice:
     why_not: Text | None
 
 
+HANDED_OVER_WITHIN = timedelta(seconds=4)
+"""A code that no gateway has taken by then is said to be late, and the other channel is offered: the page looks again
+after 4.5 seconds, so that its customer reads that within 5."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The newest code of an order as the page shows it."""
@@ -88,6 +93,11 @@ class CustomerQueries:
     async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
         return await self._context.holdings.all(caller.customer)
+
+    async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
+        """Return those of the caller's certificates that can still be revoked, newest first."""
+        now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
+        return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
 
     async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for anybody else's."""
@@ -138,7 +148,10 @@ class CustomerQueries:
             return None
         contact = self._context.people.masked(snapshot.contacts).get(challenge.channel)
         left = max(0, self._context.policy.sends_per_order - snapshot.codes)
-        return Sent(challenge, "" if contact is None else contact.masked, left, snapshot.undelivered)
+        now = self._context.now()
+        late = challenge.remaining_s(now) > 0 and now - challenge.created_at >= HANDED_OVER_WITHIN
+        undelivered = snapshot.undelivered or (snapshot.waiting and late)
+        return Sent(challenge, "" if contact is None else contact.masked, left, undelivered)
 
     def account(self, view: Overview, wanted: str | None) -> AccountNumber:
         """Return the account a page shows: the wanted one when it is the customer's, else the first."""

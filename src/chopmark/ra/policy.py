@@ -128,6 +128,10 @@ def renewal_opens(policy: Policy, not_after: datetime) -> datetime:
     return local_midnight(minus_months(local_date(not_after), policy.renewal_months))
 
 
+APPLICATIONS = (Operation.ENROL, Operation.REKEY, Operation.REPLACE)
+"""The operations that end in a new certificate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """The one recommended action and why."""
@@ -135,6 +139,17 @@ class Advice:
     operation: Operation | None
     reason: Reason | None
     why: Text
+
+    def meant_by(self, asked: str) -> Operation:
+        """Return which application is meant by what an address asks for: `enrol`, `rekey` or `replace`.
+
+        Anything else means the recommended one. Whoever asks for a first certificate and has one already, asks for
+        another one in its place. `may_start` says whether it is allowed.
+        """
+        wanted = next((one for one in APPLICATIONS if one.value == asked), self.operation or Operation.REPLACE)
+        if wanted is Operation.ENROL and self.operation is not Operation.ENROL:
+            return Operation.REPLACE
+        return wanted
 
 
 def advise(policy: Policy, holding: CertificateFacts | None, now: datetime) -> Advice:

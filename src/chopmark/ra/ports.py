@@ -179,6 +179,12 @@ class Orders(Protocol):
         """
         ...
 
+    async def arrive(
+        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+    ) -> Refusal | None:
+        """Note that a certificate which was only said to be there has been opened, using up the nonce; once."""
+        ...
+
     async def revoke(
         self,
         order: Order,
@@ -300,6 +306,10 @@ class Idempotency(Protocol):
 
     def finish(self, scope: str, name: str, answer: Answer) -> None:
         """Have the answer stored soon, so that nobody waits for it."""
+        ...
+
+    async def stored(self) -> None:
+        """Return when every answer that was given is stored, or cannot be."""
         ...
 
     async def forget(self, scope: str, name: str) -> None:

@@ -47,6 +47,8 @@ class OrderSnapshot:
     last_login: LoginId | None = None
     undelivered: bool = False
     """No gateway took the message with the newest code, and it is tried no more."""
+    waiting: bool = False
+    """The message with the newest code still waits for a gateway that takes it."""
 
     def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
         """Return one of the customer's certificates."""
@@ -65,7 +67,7 @@ class OrderSnapshot:
 
     def with_code(self, sent: Challenge) -> "OrderSnapshot":
         """Return the snapshot after another code was sent."""
-        return replace(self, sent=sent, codes=self.codes + 1)
+        return replace(self, sent=sent, codes=self.codes + 1, undelivered=False, waiting=True)
 
     def coded(self, order: Order, sent: Challenge) -> "OrderSnapshot":
         """Return the snapshot after the right code, which is used up."""
@@ -110,7 +112,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """Who came, and the snapshot of what they came for; `begun`: their Idempotency-Key is new, and is taken."""
+    """A session and the snapshot that its request works on; `begun`: its Idempotency-Key is new, and is taken."""
 
     session: Session
     snapshot: OrderSnapshot | CustomerSnapshot | None

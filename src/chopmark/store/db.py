@@ -1,6 +1,7 @@
-"""The schema of a database: bring it up to date, say how far it is.
+"""Bring the schema of a database up to date, and tell which revision it has.
 
-SQLAlchemy and alembic are imported here and nowhere on the way of a server whose schema is current (`opening`).
+Only this module, the migrations and the tables import SQLAlchemy and alembic. A server whose schema is current imports
+none of them (`current`, `engine.opening`).
 """
 
 import asyncio
@@ -48,17 +49,17 @@ class Fit(StrEnum):
 
 
 async def create(engine: Engine) -> None:
-    """All tables of this release's schema exist in this empty database: for databases in memory."""
+    """Make all tables of this release in an empty database. For databases in memory, which have no migrations."""
     await engine.run(_created, engine.dialect)
 
 
 async def upgrade(url: str) -> None:
-    """The schema is this release's: each missing revision was applied in a transaction of its own.
+    """Apply each missing revision in a transaction of its own, until the schema is this release's.
 
-    Others who start at the same moment wait; a database in memory is `create`d instead.
+    Other processes that start at the same moment wait. For a database in memory call `create` instead.
 
     Raises:
-        Unfit: PostgreSQL's address, a pooler or our role's rights will not do.
+        Unfit: PostgreSQL cannot be used with this address, through this pooler, or with the rights of our role.
     """
     if is_postgres(url) and is_older(await schema_of(url)):
         await assert_may_migrate(Route.to(url))
@@ -113,7 +114,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _one_revision(connection: Connection) -> bool:
-    """Apply the next revision in the transaction that is open, if there is one, and say so."""
+    """Apply the next revision in the open transaction. Return False when no revision is left."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     scripts = ScriptDirectory.from_config(_config())
@@ -130,7 +131,7 @@ def _one_revision(connection: Connection) -> bool:
 
 
 async def _within(url: str, step: Callable[[Connection], T]) -> T:
-    """Run a step in one transaction that nobody else's migration enters."""
+    """Run a step in one transaction. Migrations of other processes wait until it ends."""
     if not is_postgres(url):
         return await asyncio.to_thread(_within_sqlite, sqlite_path(url), step)
     route = Route.to(url)

@@ -80,13 +80,13 @@ class _Kept:
 class Responder:
     """Answers for one issuing CA.
 
-    An answer to one question without a nonce, signed ahead by the worker or made here, is kept until half its life is
-    over and given again while the record says the same: the record is read for each request that gets here. While the
-    records or the key cannot be reached, a kept answer is given for as long as it is valid, and tryLater without one.
-    Where a status watcher sees what changes, an answer says so that it may be given again without asking here.
+    An answer to one question without a nonce is kept until half its life is over, and is given again while the record
+    still says the same. The record is read for each request that gets here. While the records or the key cannot be
+    reached, a kept answer is given for as long as it is valid; without one the answer is tryLater. With a status
+    watcher, an answer carries a guard, so that the web may give it again without asking here.
 
-    Within a minute after another responder took over (its certificate was renewed, or withdrawn), this one signs with
-    that one's certificate; `opened` turns a stored key and its public key into a signer.
+    When the responder's certificate was renewed or revoked, every process signs with the new one within a minute.
+    `opened` turns a stored key and its public key into a signer.
     """
 
     def __init__(
@@ -108,17 +108,15 @@ class Responder:
         self._looked_at: datetime | None = None
 
     async def answer(self, request_der: bytes) -> OcspAnswer:
-        """Return the answer to a request; errors are answers too, and never a signature past the responder's life.
-
-        1 a well-formed request about this issuer  2 what is on record  3 an answer that is kept, here or signed ahead,
-        and says just that  4 a new one.
-        """
+        """Return the answer to a request; errors are answers too, and never a signature past the responder's life."""
+        # 1. The request must be well-formed and ask about certificates of this issuer only.
         request = ocsp.parse_request(request_der)
         if isinstance(request, ocsp.Malformed):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.MALFORMED_REQUEST))
         now = self._clock.now().replace(microsecond=0)
         if not all(ocsp.matches(asked, self._key.issuer) for asked in request.cert_ids):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
+        # 2. Read what is on record. The number of looks is taken before, so that a change in between is noticed.
         asked = request.cert_ids[0]
         may_keep = request.nonce is None and len(request.cert_ids) == 1
         looks = 0 if self._status_watcher is None else self._status_watcher.looks
@@ -127,10 +125,12 @@ class Responder:
             key, kept = self._key, self._valid(asked.der, now) if may_keep else None
             found = [await self._found(one.serial) for one in request.cert_ids]
             statuses = [told(one) for one in found]
+            # 3. Give the answer that is kept, here or signed ahead by the worker, where it says just that.
             if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
                 kept = await self._ahead(asked, found[0], now, key) or kept
             if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
                 return self._again(asked, kept, found[0], looks)
+            # 4. Otherwise sign a new one.
             made = await self.make(request.cert_ids, statuses, now, request.nonce)
         except (Refused, SignerUnavailable):
             kept = self._valid(asked.der, now) if may_keep else None
@@ -211,7 +211,7 @@ class Responder:
         return kept
 
     async def look(self) -> int:
-        """Read once a minute who answers here: a renewed certificate, or another key, whose answers alone are given.
+        """Read once a minute which responder answers here; after a change only the new one's answers are given.
 
         Return 0: there is nothing more to do at once. Raises Refused, SignerUnavailable.
         """

@@ -1,1 +1,1 @@
-"""The web doors: portal pages, JSON API, publication. The only package that knows the framework."""
+"""The web: portal pages, JSON API, publication. The only package that knows the framework."""

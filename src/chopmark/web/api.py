@@ -27,6 +27,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.ports import Answer
 from chopmark.ra.snapshots import OrderSnapshot, Repeat
 from chopmark.tw.customer_number import parse_customer_number
@@ -43,8 +44,8 @@ from chopmark.web.presenters import (
     order_view,
 )
 from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Authenticated, AuthenticatedRequest, enter, set_known, set_session, token_of
-from chopmark.web.state import AnyRequest, address_of, house
+from chopmark.web.session import Authenticated, enter, set_known, set_session, token_of
+from chopmark.web.state import AnyRequest, address_of, services
 from chopmark.web.wire import (
     AccountOut,
     AdviceOut,
@@ -97,11 +98,11 @@ async def once(
     """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
     repeat = await _repeat_of(request)
     if repeat is None:
-        authenticated, _ = await enter(request, order)
+        authenticated = await enter(request, order)
         return await do(authenticated)
-    authenticated, begun = await enter(request, order, repeat)
+    authenticated = await enter(request, order, repeat)
     scope = repeat.scope(authenticated.session.customer)
-    answer = None if begun else await _again(request, scope, repeat)
+    answer = None if authenticated.begun else await _again(request, scope, repeat)
     if answer is None:
         return await _first(request, scope, repeat.name, partial(do, authenticated))
     return _given(answer)
@@ -125,13 +126,13 @@ def _given(answer: Answer) -> Response[Any]:
 
 async def _answer_lost(request: AnyRequest) -> Response[Any]:
     """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), house(request).session_service
+    token, repeat, door = token_of(request), await _repeat_of(request), services(request).identity.sessions
     session = None if token is None or repeat is None else await door.before(token, repeat.digest)
     if token is None or repeat is None or session is None:
         raise Refused(SIGN_IN_AGAIN)
     answer = await _again(request, repeat.scope(session.customer), repeat)
     if answer is None:  # its process died before the answer was stored
-        await house(request).idempotency.forget(repeat.scope(session.customer), repeat.name)
+        await services(request).ra.idempotency.forget(repeat.scope(session.customer), repeat.name)
         raise Refused(SIGN_IN_AGAIN)
     response = _given(answer)
     set_session(request, response, await door.step_up_again(session, token, repeat.digest))
@@ -140,9 +141,9 @@ async def _answer_lost(request: AnyRequest) -> Response[Any]:
 
 async def _again(request: AnyRequest, scope: str, repeat: Repeat) -> Answer | None:
     """Return the first answer, waiting while it is being made; None when the request has to be done after all."""
-    store, waiting = house(request).idempotency, _BUSY
+    store, waiting = services(request).ra.idempotency, _BUSY
     for _ in range(_WAITS):
-        begun = await store.begin(scope, repeat.name, repeat.body_sha256, house(request).now())
+        begun = await store.begin(scope, repeat.name, repeat.body_sha256, services(request).now())
         if not isinstance(begun, Refusal):
             return begun
         if begun.code != "in_flight":
@@ -155,7 +156,7 @@ async def _again(request: AnyRequest, scope: str, repeat: Repeat) -> Answer | No
 async def _first(
     request: AnyRequest, scope: str, name: str, do: Callable[[], Awaitable[Response[Any]]]
 ) -> Response[Any]:
-    store = house(request).idempotency
+    store = services(request).ra.idempotency
     kept = False
     try:
         try:
@@ -177,24 +178,24 @@ async def _first(
 def _order(
     request: AnyRequest, snapshot: OrderSnapshot, status: int = 200, nonce: bytes | None = None
 ) -> Response[OrderOut]:
-    doors = house(request)
-    out = order_out(doors, order_view(doors, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{doors.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
+    web = services(request)
+    out = order_out(web, order_view(web, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
+    headers = {"Location": f"{web.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 
 @get("/status", sync_to_thread=False, responses=PROBLEMS)
 def status(request: Req) -> StatusOut:
     """Return the server's time."""
-    return StatusOut(epoch_ms(house(request).now()))
+    return StatusOut(epoch_ms(services(request).now()))
 
 
 @get("/overview", responses=PROBLEMS)
 async def overview(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> OverviewOut:
     """Return accounts, the present certificate, the recommended action and the open order."""
-    doors = house(request)
-    view = await doors.customer_queries.overview(authenticated.caller)
-    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
+    web = services(request)
+    view = await web.ra.customer_queries.overview(authenticated.caller)
+    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
     lang, translate = lang_of(request), request.app.state.pages.translator.translate
     live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
     action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
@@ -215,12 +216,12 @@ async def overview(request: Req, authenticated: Authenticated, account: FromQuer
 @post("/orders", responses=PROBLEMS)
 async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
     """Open an order, or return the one that is open already for the same; another open one is named in `code`."""
-    busy = house(request).load.refuses_applications()
+    busy = services(request).load.refuses_applications()
     if busy is not None and data.operation is Operation.ENROL:
         raise Refused(busy)
 
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
-        snapshot = await house(request).enrolment.start(
+        snapshot = await services(request).ra.enrolment.start(
             authenticated.caller,
             data.operation,
             AccountNumber(data.account),
@@ -237,27 +238,27 @@ async def start(request: Req, data: JSONBody[StartBody]) -> Response[OrderOut]:
 @get("/orders/{order_id:str}", responses=PROBLEMS)
 async def show(request: Req, order_id: FromPath[str]) -> Response[OrderOut]:
     """Return an order as it counts now, with the names that its request has to carry."""
-    authenticated, _ = await enter(request, OrderId(order_id))
-    doors = house(request)
-    view = order_view(doors, await doors.customer_queries.snapshot(authenticated.caller, OrderId(order_id)))
-    out = order_out(doors, view, request.app.state.pages.translator, lang_of(request))
-    return Response(named_out(doors, view, out))
+    authenticated = await enter(request, OrderId(order_id))
+    web = services(request)
+    view = order_view(web, await web.ra.customer_queries.snapshot(authenticated.caller, OrderId(order_id)))
+    out = order_out(web, view, request.app.state.pages.translator, lang_of(request))
+    return Response(named_out(web, view, out))
 
 
 @post("/orders/{order_id:str}/nonce", status_code=200, responses=PROBLEMS)
 async def nonce(request: Req, order_id: FromPath[str]) -> NonceOut:
     """Return a fresh nonce; the one before is dead."""
-    authenticated, _ = await enter(request, OrderId(order_id))
-    fresh, life = await house(request).enrolment.nonce(authenticated.caller, OrderId(order_id))
+    authenticated = await enter(request, OrderId(order_id))
+    fresh, life = await services(request).ra.enrolment.nonce(authenticated.caller, OrderId(order_id))
     return NonceOut(to_b64(fresh), int(life.total_seconds()), authenticated.session.login)
 
 
 @post("/orders/{order_id:str}/credential", responses=PROBLEMS)
 async def credential(request: Req, authenticated: Authenticated, order_id: FromPath[str]) -> CredentialOut:
     """Return a one-time credential with which a program sends the key of this order; the one before is dead."""
-    doors = house(request)
-    made = await credential_for(doors, authenticated.caller, OrderId(order_id))
-    return CredentialOut(doors.est_url, made.user, made.secret.reveal(), int(made.life.total_seconds()))
+    web = services(request)
+    made = await credential_for(web, authenticated.caller, OrderId(order_id))
+    return CredentialOut(web.est_url, made.user, made.secret.reveal(), int(made.life.total_seconds()))
 
 
 @put("/orders/{order_id:str}/key", responses=PROBLEMS)
@@ -267,7 +268,9 @@ async def put_key(request: Req, order_id: FromPath[str], data: JSONBody[KeyBody]
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         proof = None if data.proof is None else from_b64(data.proof, "proof")
         csr = from_b64(data.csr, "csr")
-        return _order(request, await house(request).rekey.bind_key(authenticated.caller, OrderId(order_id), csr, proof))
+        return _order(
+            request, await services(request).ra.rekey.bind_key(authenticated.caller, OrderId(order_id), csr, proof)
+        )
 
     return await once(request, do, OrderId(order_id))
 
@@ -280,9 +283,9 @@ async def possession(request: Req, order_id: FromPath[str], data: JSONBody[Posse
         wanted = OrderId(order_id)
         if data.proof is None:
             words = data.key_words or ""
-            return _order(request, await house(request).possession.name(authenticated.caller, wanted, words))
+            return _order(request, await services(request).ra.possession.name(authenticated.caller, wanted, words))
         proof = from_b64(data.proof, "proof")
-        return _order(request, await house(request).possession.sign(authenticated.caller, wanted, proof))
+        return _order(request, await services(request).ra.possession.sign(authenticated.caller, wanted, proof))
 
     return await once(request, do, OrderId(order_id))
 
@@ -293,7 +296,9 @@ async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[Channe
 
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         return _order(
-            request, await house(request).rekey.challenge(authenticated.caller, OrderId(order_id), data.channel), 201
+            request,
+            await services(request).ra.rekey.challenge(authenticated.caller, OrderId(order_id), data.channel),
+            201,
         )
 
     return await once(request, do, OrderId(order_id))
@@ -307,7 +312,9 @@ async def code(request: Req, order_id: FromPath[str], data: JSONBody[CodeBody]) 
     """
     wanted = OrderId(order_id)
     return await _stepping_up(
-        request, wanted, lambda authenticated: house(request).rekey.answer(authenticated.caller, wanted, data.code)
+        request,
+        wanted,
+        lambda authenticated: services(request).ra.rekey.answer(authenticated.caller, wanted, data.code),
     )
 
 
@@ -316,7 +323,9 @@ async def slip(request: Req, order_id: FromPath[str], data: JSONBody[SlipBody]) 
     """Check an approval slip in place of a code; a wrong one counts as a wrong code. For the rest as for a code."""
     wanted = OrderId(order_id)
     return await _stepping_up(
-        request, wanted, lambda authenticated: house(request).slips.answer(authenticated.caller, wanted, data.slip)
+        request,
+        wanted,
+        lambda authenticated: services(request).ra.slips.answer(authenticated.caller, wanted, data.slip),
     )
 
 
@@ -328,7 +337,7 @@ async def _stepping_up(
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         response = _order(request, await answered(authenticated))
         lost = None if authenticated.repeat is None else authenticated.repeat.digest
-        set_session(request, response, await house(request).session_service.step_up(authenticated.session, lost))
+        set_session(request, response, await services(request).identity.sessions.step_up(authenticated.session, lost))
         await set_known(request, response, authenticated.session, coded=True)
         return response
 
@@ -345,12 +354,12 @@ async def birth_date(request: Req, order_id: FromPath[str], data: JSONBody[Birth
     """Check the birth date, given as year, month and day of the ROC calendar."""
 
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
-        today = local_date(house(request).now())
+        today = local_date(services(request).now())
         read = roc_date(data.year, data.month, data.day, before_roc=data.era == "before_roc", today=today)
         if isinstance(read, Refusal):
             raise Refused(read)
         return _order(
-            request, await house(request).rekey.birth_date(authenticated.caller, OrderId(order_id), read.value)
+            request, await services(request).ra.rekey.birth_date(authenticated.caller, OrderId(order_id), read.value)
         )
 
     return await once(request, do, OrderId(order_id))
@@ -361,12 +370,12 @@ async def confirm(request: Req, order_id: FromPath[str], data: JSONBody[ConfirmB
     """Send the order: 201 issued, 202 the CA answers later, 200 revoked."""
 
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
-        doors, wanted = house(request), OrderId(order_id)
-        snapshot = await doors.customer_queries.snapshot(authenticated.caller, wanted)
+        web, wanted = services(request), OrderId(order_id)
+        snapshot = await web.ra.customer_queries.snapshot(authenticated.caller, wanted)
         if snapshot.order.operation is Operation.REVOKE:
-            await doors.revocation.confirm(authenticated.caller, wanted, data.consent)
-            return _order(request, await doors.customer_queries.reread(authenticated.caller, wanted))
-        snapshot = await doors.rekey.confirm(authenticated.caller, wanted, data.consent)
+            await web.ra.revocation.confirm(authenticated.caller, wanted, data.consent)
+            return _order(request, await web.ra.customer_queries.reread(authenticated.caller, wanted))
+        snapshot = await web.ra.rekey.confirm(authenticated.caller, wanted, data.consent)
         issued = snapshot.order.state in {OrderState.ISSUED, OrderState.ACTIVE}
         return _order(request, snapshot, 201 if issued else 202)
 
@@ -380,7 +389,8 @@ async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         proof = from_b64(data.proof, "proof")
         return _order(
-            request, await house(request).rekey.prove(authenticated.caller, OrderId(order_id), proof, data.installed)
+            request,
+            await services(request).ra.rekey.prove(authenticated.caller, OrderId(order_id), proof, data.installed),
         )
 
     return await once(request, do, OrderId(order_id))
@@ -389,8 +399,8 @@ async def prove(request: Req, order_id: FromPath[str], data: JSONBody[ProveBody]
 @post("/orders/{order_id:str}/cancel", status_code=200, responses=PROBLEMS)
 async def cancel(request: Req, authenticated: Authenticated, order_id: FromPath[str]) -> Response[OrderOut]:
     """End an order that was not sent yet, or whose certificate was not proved."""
-    order = await house(request).enrolment.cancel(authenticated.caller, OrderId(order_id))
-    return _order(request, await house(request).customer_queries.reread(authenticated.caller, order.id))
+    order = await services(request).ra.enrolment.cancel(authenticated.caller, OrderId(order_id))
+    return _order(request, await services(request).ra.customer_queries.reread(authenticated.caller, order.id))
 
 
 @post("/orders/{order_id:str}/dispute", status_code=200, responses=PROBLEMS)
@@ -398,33 +408,36 @@ async def dispute(
     request: Req, authenticated: Authenticated, order_id: FromPath[str], data: JSONBody[ChannelBody]
 ) -> Response[OrderOut]:
     """Say that a contact is not the customer's: the order ends and the contact is stopped; once a day."""
-    order = await house(request).enrolment.dispute(authenticated.caller, OrderId(order_id), data.channel)
-    return _order(request, await house(request).customer_queries.reread(authenticated.caller, order.id))
+    order = await services(request).ra.enrolment.dispute(authenticated.caller, OrderId(order_id), data.channel)
+    return _order(request, await services(request).ra.customer_queries.reread(authenticated.caller, order.id))
 
 
 @get("/certificates", responses=PROBLEMS)
 async def certificates(request: Req, authenticated: Authenticated) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
-    now = house(request).now()
-    return [certificate_out(held, now) for held in await house(request).customer_queries.holdings(authenticated.caller)]
+    now = services(request).now()
+    return [
+        certificate_out(held, now)
+        for held in await services(request).ra.customer_queries.holdings(authenticated.caller)
+    ]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
 async def certificate(request: Req, authenticated: Authenticated, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
-    found = await house(request).customer_queries.holding(authenticated.caller, Serial(serial))
+    found = await services(request).ra.customer_queries.holding(authenticated.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
-    return certificate_out(found, house(request).now(), whole=True, pem=True)
+    return certificate_out(found, services(request).now(), whole=True, pem=True)
 
 
 @post("/launches", opt={"exclude_from_csrf": True}, responses=PROBLEMS)
 async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
     """Return a one-time address for a customer whom the calling program has signed in (client credential, Basic)."""
-    doors = house(request)
+    web = services(request)
     customer = parse_customer_number(data.customer)
     asked_for = CustomerId("") if isinstance(customer, Refusal) else customer
-    client = await doors.launches.authenticate(*basic_of(request), asked_for, network_of(address_of(request)))
+    client = await web.identity.launches.authenticate(*basic_of(request), asked_for, network_of(address_of(request)))
     if isinstance(customer, Refusal):
         raise Refused(replace(customer, field="customer"))
     known = {factor.value for factor in FactorClass}
@@ -432,8 +445,8 @@ async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
         said = text("Say which factor classes the login used: %(known)s.", known=", ".join(sorted(known)))
         raise Refused(Refusal(Kind.MALFORMED, said, field="factors", code="factors"))
     factors = frozenset(FactorClass(factor) for factor in data.factors)
-    ticket = await doors.launches.create(client, customer, AccountNumber(data.account), factors, data.wanted)
-    return LaunchOut(f"{doors.portal_url}/launch#t={ticket.reveal()}", 60)
+    ticket = await web.identity.launches.create(client, customer, AccountNumber(data.account), factors, data.wanted)
+    return LaunchOut(f"{web.portal_url}/launch#t={ticket.reveal()}", 60)
 
 
 def basic_of(request: AnyRequest) -> tuple[str, Secret]:

@@ -21,15 +21,15 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web import api, backoffice, outside, portal, problems, steps, stop
+from chopmark.web import api, backoffice, outside, portal, problems, reports, steps, stop
 from chopmark.web.brand import brand_css
-from chopmark.web.doors import Doors
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Counted, busy_of
 from chopmark.web.publication import Publication
 from chopmark.web.render import Pages
+from chopmark.web.services import WebServices
 from chopmark.web.session import KNOWN, authenticated_request, cookie_called
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, services
 from chopmark.web.views import Assets
 
 MAX_BODY = 64 * 1024
@@ -67,7 +67,7 @@ def assets() -> Assets:
 @get("/brand.css", media_type=MediaType.CSS, include_in_schema=False, sync_to_thread=False)
 def brand_stylesheet(request: Request[Any, Any, Any]) -> str:
     """Return the firm's colours."""
-    return brand_css(house(request).brand)
+    return brand_css(services(request).brand)
 
 
 @get("/openapi.json", media_type=MediaType.JSON, include_in_schema=False, sync_to_thread=False)
@@ -83,18 +83,18 @@ async def let_in(request: AnyRequest) -> None:
     after a restore, nothing but the files of its pages is served.
     """
     if not request.scope["path"].startswith(_PAGES_FILES):
-        house(request).require_whole()
+        services(request).require_whole()
     if (busy := busy_of(request.scope)) is not None:
         raise Refused(busy)
     same_origin(request)
 
 
-def knows(doors: Doors) -> Callable[[Scope], bool]:
+def knows(web: WebServices) -> Callable[[Scope], bool]:
     """Return what tells whether a request says that its customer has signed in, here or at the trading program.
 
     Or is a page's part. Only what it says: a look-up, or the framework, would cost what is lacking.
     """
-    named = tuple(b"%s=" % cookie_called(name, https=doors.https).encode() for name in ("chopmark", KNOWN))
+    named = tuple(b"%s=" % cookie_called(name, https=web.https).encode() for name in ("chopmark", KNOWN))
 
     def known(scope: Scope) -> bool:
         if scope["path"].startswith(_OPEN):
@@ -110,9 +110,9 @@ def same_origin(request: AnyRequest) -> None:
     if request.method not in _UNSAFE:
         return
     origin = request.headers.get("origin")
-    doors = house(request)
-    ours = {doors.portal_url}
-    if doors.demo_mode:
+    web = services(request)
+    ours = {web.portal_url}
+    if web.demo_mode:
         ours.add(f"{request.scope['scheme']}://{request.headers.get('host', '')}")
     if origin is not None and origin not in ours:
         raise Refused(Refusal(Kind.FORBIDDEN, text("This request came from another site."), code="origin"))
@@ -182,18 +182,18 @@ def _pages() -> Pages:
     return Pages(Translator(load_catalogues()))
 
 
-def create(doors: Doors) -> Built:
-    """Return the ASGI application over the doors."""
-    portal = framework(doors)
-    return Built(in_front(doors, portal), portal)
+def create(web: WebServices) -> Built:
+    """Return the ASGI application."""
+    portal = framework(web)
+    return Built(in_front(web, portal), portal)
 
 
-def in_front(doors: Doors, portal: Litestar) -> ASGIApp:
+def in_front(web: WebServices, portal: Litestar) -> ASGIApp:
     """Return the application: the status services and the headers stand in front of the framework."""
-    return Publication(doors, Counted(doors.load, Headed(Secured(portal, https=doors.https)), knows(doors)))
+    return Publication(web, Counted(web.load, Headed(Secured(portal, https=web.https)), knows(web)))
 
 
-def framework(doors: Doors) -> Litestar:
+def framework(web: WebServices) -> Litestar:
     """Return the framework's part: routes, dependencies, what becomes of an error."""
     static = create_static_files_router(
         path="/static", directories=[static_folder()], include_in_schema=False, after_request=cached
@@ -205,6 +205,7 @@ def framework(doors: Doors) -> Litestar:
             portal.ROUTER,
             stop.ROUTER,
             outside.ROUTER,
+            reports.ROUTER,
             backoffice.ROUTER,
             brand_stylesheet,
             openapi_document,
@@ -219,9 +220,9 @@ def framework(doors: Doors) -> Litestar:
         },
         before_request=let_in,
         csrf_config=CSRFConfig(
-            secret=doors.csrf_secret.reveal(),
-            cookie_name="__Host-csrf" if doors.https else "csrf",
-            cookie_secure=doors.https,
+            secret=web.csrf_secret.reveal(),
+            cookie_name="__Host-csrf" if web.https else "csrf",
+            cookie_secure=web.https,
             cookie_httponly=True,
             cookie_samesite="lax",
         ),
@@ -233,7 +234,7 @@ def framework(doors: Doors) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        state=State({"doors": doors, "pages": _pages(), "assets": assets()}),
+        state=State({"services": web, "pages": _pages(), "assets": assets()}),
         logging_config=None,
         debug=False,
     )

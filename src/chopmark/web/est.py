@@ -16,8 +16,8 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.program import ProgramEnrolment, Progress
-from chopmark.ra.rekey import PresentedCertificate
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health

@@ -11,7 +11,7 @@ from chopmark.core.types import Text
 from chopmark.web.brand import ServiceKey
 from chopmark.web.i18n import Lang, negotiate
 from chopmark.web.render import Page
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, services
 from chopmark.web.views import Frame, language_links, menu
 
 LANG_COOKIE = "lang"
@@ -42,20 +42,20 @@ def frame_of(
     notice: Text | None = None,
 ) -> Frame:
     """Return the frame of a page; with a greeting it carries the menu of the signed-in customer."""
-    doors, lang = house(request), lang_of(request)
+    web, lang = services(request), lang_of(request)
     kept = [(name, value) for name, value in parse_qsl(request.url.query) if name != "lang"]
     path = local_path(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
     return Frame(
-        brand=doors.brand,
+        brand=web.brand,
         lang=lang,
         languages=language_links(path, lang),
         assets=request.app.state.assets,
         csrf_token=_csrf_token(request),
-        portal_id=doors.portal,
-        server_time=doors.now(),
-        menu=menu(doors.brand, service, href) if greeting is not None else (),
+        portal_id=web.portal,
+        server_time=web.now(),
+        menu=menu(web.brand, service, href) if greeting is not None else (),
         greeting=greeting,
-        demo=doors.demo is not None,
+        demo=web.demo is not None,
         notice=notice,
     )
 
@@ -65,6 +65,6 @@ def html(request: AnyRequest, page: Page, status: int = 200) -> Response[str]:
     response = Response(request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML)
     if request.query_params.get("lang") in {lang.value for lang in Lang}:
         response.set_cookie(
-            LANG_COOKIE, page.frame.lang.value, max_age=31_536_000, samesite="lax", secure=house(request).https
+            LANG_COOKIE, page.frame.lang.value, max_age=31_536_000, samesite="lax", secure=services(request).https
         )
     return response

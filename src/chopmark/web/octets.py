@@ -1,4 +1,4 @@
-"""Requests whose body is octets, as the doors in front of the framework read them."""
+"""Requests whose body is octets, as the ASGI applications in front of the framework read them."""
 
 from litestar.types import Receive
 

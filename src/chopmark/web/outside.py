@@ -15,12 +15,12 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, text
 from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
-from chopmark.web.doors import Demo
 from chopmark.web.frames import frame_of, html
 from chopmark.web.presenters import epoch_ms
 from chopmark.web.problems import wants_json
+from chopmark.web.services import Demo
 from chopmark.web.session import authenticated_or_none
-from chopmark.web.state import house
+from chopmark.web.state import services
 from chopmark.web.views import (
     AuthorityView,
     CrlView,
@@ -37,7 +37,7 @@ INBOX_SIZE = 50
 
 
 def _demo(request: Req) -> Demo:
-    demo = house(request).demo
+    demo = services(request).demo
     if demo is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
     return demo
@@ -46,13 +46,13 @@ def _demo(request: Req) -> Demo:
 @get("/repository")
 async def repository(request: Req) -> Response[str]:
     """Show CA certificates, fingerprints and revocation lists."""
-    doors = house(request)
+    web = services(request)
     shown = []
-    for authority in doors.authorities:
+    for authority in web.publication.authorities:
         certificate = x509.load_der_x509_certificate(authority.certificate)
         crls = []
         for shard in range(authority.shards):
-            crl = await doors.crl(authority.id, shard)
+            crl = await web.publication.crl(authority.id, shard)
             if crl is not None:
                 href = f"/pki/{authority.id}-{shard}.crl"
                 crls.append(CrlView(href, crl.number, crl.this_update, crl.next_update))
@@ -77,7 +77,7 @@ def _pairs(hexadecimal: str) -> str:
 @get("/repository/{name:str}")
 async def repository_pem(request: Req, name: FromPath[str]) -> Response[str]:
     """Return a CA certificate as PEM."""
-    for authority in house(request).authorities:
+    for authority in services(request).publication.authorities:
         if name == f"{authority.id}.pem":
             return Response(
                 ssl.DER_cert_to_PEM_cert(authority.certificate), media_type="application/x-pem-file", status_code=200
@@ -98,17 +98,19 @@ async def trading(request: Req, customer: FromQuery[str] = "") -> Response[str]:
 @post("/demo/launch", status_code=303)
 async def trading_launch(request: Req) -> Redirect:
     """Do what the firm's trading program does: ask for a launch ticket and open the customer area."""
-    demo, doors = _demo(request), house(request)
+    demo, web = _demo(request), services(request)
     wanted = (await request.form()).get("customer", "")
     person = next((one for one in demo.people if one.customer == wanted), None)
     if person is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("Please choose a customer of the demonstration."), field="customer"))
-    client = await doors.launches.authenticate(demo.client, demo.client_secret, CustomerId(person.customer))
-    found = await doors.people.find(person.customer)
+    client = await web.identity.launches.authenticate(demo.client, demo.client_secret, CustomerId(person.customer))
+    found = await web.identity.people.find(person.customer)
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
     factors = frozenset({FactorClass.PASSWORD})
-    ticket = await doors.launches.create(client, found.id, AccountNumber(person.account), factors, "certificates")
+    ticket = await web.identity.launches.create(
+        client, found.id, AccountNumber(person.account), factors, "certificates"
+    )
     return Redirect(f"/launch#t={ticket.reveal()}", status_code=303)
 
 
@@ -145,7 +147,7 @@ async def elsewhere(request: Req, service: FromPath[str]) -> Response[str]:
     authenticated = await authenticated_or_none(request)
     greeting = None
     if authenticated is not None:
-        person = await house(request).people.person(authenticated.caller.customer)
+        person = await services(request).identity.people.person(authenticated.caller.customer)
         greeting = None if person is None else person.masked_name
     frame = frame_of(request, greeting=greeting, service=ServiceKey(service))
     return html(request, ElsewherePage(frame, ServiceKey(service)))

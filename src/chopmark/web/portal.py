@@ -9,9 +9,10 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
+from chopmark.core.types import AccountNumber, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.overview import Overview
 from chopmark.ra.policy import may_start
 from chopmark.ra.ports import SubscriberCertificate
@@ -22,7 +23,6 @@ from chopmark.web.presenters import account_label, certificate_view
 from chopmark.web.session import (
     KNOWN,
     Authenticated,
-    AuthenticatedRequest,
     authenticated_or_none,
     cookie_name,
     private_cookie,
@@ -30,7 +30,7 @@ from chopmark.web.session import (
     set_session,
     token_of,
 )
-from chopmark.web.state import address_of, house
+from chopmark.web.state import address_of, services
 from chopmark.web.views import (
     AccountChoice,
     Action,
@@ -78,7 +78,7 @@ def _local(path: str) -> str:
 
 
 async def _person(request: Req, authenticated: AuthenticatedRequest) -> Person:
-    person = await house(request).people.person(authenticated.caller.customer)
+    person = await services(request).identity.people.person(authenticated.caller.customer)
     if person is None:
         raise ValueError(f"session of an unknown customer {authenticated.caller.customer}")
     return person
@@ -94,7 +94,7 @@ async def _frame(
 @get("/")
 async def root(request: Req) -> Redirect:
     """Go to the customer area, or to the demo's trading program."""
-    if house(request).demo is not None and await authenticated_or_none(request) is None:
+    if services(request).demo is not None and await authenticated_or_none(request) is None:
         return Redirect("/demo", status_code=303)
     return Redirect("/home", status_code=303)
 
@@ -116,7 +116,7 @@ async def sign_in(request: Req) -> Response[Any]:
         return html(request, page, 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
-        door, address = house(request).session_service, address_of(request)
+        door, address = services(request).identity.sessions, address_of(request)
         opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
@@ -146,7 +146,7 @@ async def sign_out(request: Req) -> Redirect:
     """End the session and clear what the browser has of it."""
     token = token_of(request)
     if token is not None:
-        await house(request).session_service.sign_out(token)
+        await services(request).identity.sessions.sign_out(token)
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(private_cookie(request, "chopmark", "", max_age=0))
     response.headers["Clear-Site-Data"] = '"cache"'
@@ -158,7 +158,7 @@ async def launch_shell(request: Req) -> Response[str]:
     """Give the browser a pre-session cookie and the page that posts the ticket out of the fragment."""
     response = html(request, LaunchShellPage(frame_of(request)))
     if cookie_name(request, "visitor") not in request.cookies:
-        visitor = urlsafe_b64encode(house(request).entropy.token(32)).decode().rstrip("=")
+        visitor = urlsafe_b64encode(services(request).entropy.token(32)).decode().rstrip("=")
         response.set_cookie(private_cookie(request, "visitor", visitor, max_age=600))
     return response
 
@@ -166,11 +166,11 @@ async def launch_shell(request: Req) -> Response[str]:
 @post("/launch", status_code=200)
 async def launch_take(request: Req) -> Response[str]:
     """Take the ticket for this visitor and ask the customer to confirm."""
-    doors = house(request)
+    web = services(request)
     ticket, visitor = await form_field(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
-    launch = await doors.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
-    file = await doors.customer_queries.on_record(launch.customer)
-    name = "" if file.customer is None else doors.people.shown(file.customer).masked_name
+    launch = await web.identity.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
+    file = await web.ra.customer_queries.on_record(launch.customer)
+    name = "" if file.customer is None else web.identity.people.shown(file.customer).masked_name
     labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
     page = LaunchConfirmPage(frame_of(request), name, labels.get(launch.account, launch.account))
     response = html(request, page)
@@ -181,11 +181,11 @@ async def launch_take(request: Req) -> Response[str]:
 @post("/launch/confirm", status_code=303)
 async def launch_confirm(request: Req) -> Redirect:
     """Open the session that the customer has confirmed."""
-    doors = house(request)
+    web = services(request)
     ticket = request.cookies.get(cookie_name(request, "ticket"), "")
     visitor = request.cookies.get(cookie_name(request, "visitor"), "")
     network = network_of(address_of(request))
-    opened, wanted = await doors.launches.confirm(Secret(ticket), visitor, token_of(request), network)
+    opened, wanted = await web.identity.launches.confirm(Secret(ticket), visitor, token_of(request), network)
     response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
     await set_known(request, response, opened.session)
@@ -218,7 +218,7 @@ def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -
 @get("/home")
 async def home(request: Req, authenticated: Authenticated) -> Response[str]:
     """Show 客戶服務專區."""
-    view = await house(request).customer_queries.overview(authenticated.caller)
+    view = await services(request).ra.customer_queries.overview(authenticated.caller)
     present = None if view.present is None else _certificate(request, view, view.present)
     return html(request, HomePage(await _frame(request, authenticated), present))
 
@@ -226,9 +226,9 @@ async def home(request: Req, authenticated: Authenticated) -> Response[str]:
 @get("/certificates")
 async def overview(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> Response[str]:
     """Show the account's certificate and the one recommended action."""
-    doors = house(request)
-    view = await doors.customer_queries.overview(authenticated.caller)
-    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
+    web = services(request)
+    view = await web.ra.customer_queries.overview(authenticated.caller)
+    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
     live = next((order for order in view.live), None)
     recommended, others = _actions(view, chosen)
     opened = None
@@ -271,14 +271,11 @@ async def apply_page(
     request: Req, authenticated: Authenticated, operation: FromQuery[str] = "", account: FromQuery[str | None] = None
 ) -> Response[str]:
     """Ask where the key will live, and for a replacement why."""
-    doors = house(request)
-    view = await doors.customer_queries.overview(authenticated.caller)
-    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
-    allowed = {Operation.ENROL.value, Operation.REKEY.value, Operation.REPLACE.value}
-    wanted = Operation(operation) if operation in allowed else view.advice.operation or Operation.REPLACE
-    if wanted is Operation.ENROL and view.advice.operation is not Operation.ENROL:
-        wanted = Operation.REPLACE
-    busy = doors.load.refuses_applications()
+    web = services(request)
+    view = await web.ra.customer_queries.overview(authenticated.caller)
+    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
+    wanted = view.advice.meant_by(operation)
+    busy = web.load.refuses_applications()
     if busy is not None and wanted is Operation.ENROL and not view.live:
         raise Refused(busy)
     probe = Reason.REPLACE if wanted is Operation.REPLACE else None
@@ -291,7 +288,7 @@ async def apply_page(
         chosen,
         wanted,
         _REPLACE_REASONS if wanted is Operation.REPLACE else (),
-        key_homes=tuple(home for home in KeyHome if home is not KeyHome.HELPER or doors.est_url),
+        key_homes=tuple(home for home in KeyHome if home is not KeyHome.HELPER or web.est_url),
         blocked=None if refused is None else refused.public,
         instead=recommended if refused is not None else None,
         swap=view.swap,
@@ -302,10 +299,10 @@ async def apply_page(
 @get("/certificates/inquiry")
 async def inquiry(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> Response[str]:
     """Show 憑證查詢."""
-    doors = house(request)
-    view = await doors.customer_queries.overview(authenticated.caller)
-    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
-    held = await doors.customer_queries.holdings(authenticated.caller)
+    web = services(request)
+    view = await web.ra.customer_queries.overview(authenticated.caller)
+    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
+    held = await web.ra.customer_queries.holdings(authenticated.caller)
     current = view.present
     page = InquiryPage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/inquiry"),
@@ -321,14 +318,10 @@ async def revoke_page(
     request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None
 ) -> Response[str]:
     """Show 憑證廢止."""
-    doors = house(request)
-    view = await doors.customer_queries.overview(authenticated.caller)
-    chosen = doors.customer_queries.account(view, account or authenticated.session.account)
-    held = [
-        one
-        for one in await doors.customer_queries.holdings(authenticated.caller)
-        if one.state in {CertificateState.ACTIVE, CertificateState.HELD} and view.now <= one.not_after
-    ]
+    web = services(request)
+    view = await web.ra.customer_queries.overview(authenticated.caller)
+    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
+    held = await web.ra.customer_queries.revocable(authenticated.caller)
     blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/revoke"),
@@ -343,12 +336,12 @@ async def revoke_page(
 @get("/profile")
 async def profile(request: Req, authenticated: Authenticated) -> Response[str]:
     """Show 個人資料: the masked contacts and how to have them corrected."""
-    doors = house(request)
+    web = services(request)
     person = await _person(request, authenticated)
-    contacts = await doors.people.contacts(authenticated.caller.customer)
-    now = doors.now()
+    contacts = await web.identity.people.contacts(authenticated.caller.customer)
+    now = web.now()
     rows = []
-    for channel in doors.policy.channels:
+    for channel in web.policy.channels:
         contact = contacts.get(channel)
         if contact is None:
             rows.append(ContactRow(channel, None, None))
@@ -357,7 +350,7 @@ async def profile(request: Req, authenticated: Authenticated) -> Response[str]:
         rows.append(ContactRow(channel, contact.masked, local_date(contact.verified_at), cooling))
     accounts = tuple(
         AccountChoice(row.number, account_label(row, lang_of(request)))
-        for row in await doors.people.accounts(authenticated.caller.customer)
+        for row in await web.identity.people.accounts(authenticated.caller.customer)
     )
     page = ProfilePage(
         await _frame(request, authenticated, ServiceKey.PROFILE),

@@ -17,8 +17,8 @@ from chopmark.ra.program import Issued
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
-from chopmark.web.doors import Doors
 from chopmark.web.i18n import Lang, Translator
+from chopmark.web.services import WebServices
 from chopmark.web.views import CertificateView
 from chopmark.web.wire import (
     CertificateOut,
@@ -40,15 +40,15 @@ def epoch_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
-def issuer_name(doors: Doors, lang: Lang) -> str:
+def issuer_name(web: WebServices, lang: Lang) -> str:
     """Return the issuing CA's name in a language; the brand knows both names of the firm's CA."""
-    named = doors.brand.ca_name
-    return named.to(lang) if doors.issuer_title == named.zh else doors.issuer_title
+    named = web.brand.ca_name
+    return named.to(lang) if web.issuer_title == named.zh else web.issuer_title
 
 
-def terms_in(doors: Doors, sentences: tuple[Text, ...], lang: Lang) -> tuple[Text, ...]:
+def terms_in(web: WebServices, sentences: tuple[Text, ...], lang: Lang) -> tuple[Text, ...]:
     """Return the terms with the CA's name in the reader's language; their hash names the official one."""
-    name = issuer_name(doors, lang)
+    name = issuer_name(web, lang)
     return tuple(
         Text(s.msgid, tuple((key, name if key == "issuer" else value) for key, value in s.values)) for s in sentences
     )
@@ -106,19 +106,19 @@ class OrderView:
     snapshot: OrderSnapshot
 
 
-async def credential_for(doors: Doors, caller: Caller, order_id: OrderId) -> Issued:
+async def credential_for(web: WebServices, caller: Caller, order_id: OrderId) -> Issued:
     """Return a fresh credential for the program of an order; raise Refused where the firm has no door for programs."""
-    if not doors.est_url:
+    if not web.est_url:
         raise Refused(Refusal(Kind.NOT_FOUND, text("The firm has no service for programs."), code="no_est"))
-    return await doors.program.credential(caller, order_id)
+    return await web.ra.program.credential(caller, order_id)
 
 
-def order_view(doors: Doors, snapshot: OrderSnapshot) -> OrderView:
+def order_view(web: WebServices, snapshot: OrderSnapshot) -> OrderView:
     """Return what there is to show of an order."""
-    now, order, step = doors.now(), snapshot.order, snapshot.order.next()
+    now, order, step = web.now(), snapshot.order, snapshot.order.next()
     waiting = step is Step.CHANNEL
-    channels = doors.customer_queries.channels(snapshot) if waiting else []
-    sent = doors.customer_queries.sent(snapshot) if waiting else None
+    channels = web.ra.customer_queries.channels(snapshot) if waiting else []
+    sent = web.ra.customer_queries.sent(snapshot) if waiting else None
     old, holding = snapshot.holding(order.old_serial), snapshot.holding(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
@@ -127,11 +127,11 @@ def order_view(doors: Doors, snapshot: OrderSnapshot) -> OrderView:
 
 
 def order_out(
-    doors: Doors, view: OrderView, translator: Translator, lang: Lang, nonce: bytes | None = None
+    web: WebServices, view: OrderView, translator: Translator, lang: Lang, nonce: bytes | None = None
 ) -> OrderOut:
     """Return an order for the API."""
     order, now = view.order, view.now
-    consent = doors.rekey.consent(order) if view.next == Step.REVIEW.value else None
+    consent = web.ra.rekey.consent(order) if view.next == Step.REVIEW.value else None
     return OrderOut(
         id=order.id,
         operation=order.operation.value,
@@ -139,7 +139,7 @@ def order_out(
         next=view.next,
         account=order.account,
         key_home=order.key_home.value,
-        portal=doors.portal,
+        portal=web.portal,
         needs_old_key=order.operation is Operation.REKEY,
         birth_date_asked=order.birth_date_asked,
         expires_in_s=seconds_until(order.expires_at, now),
@@ -170,19 +170,19 @@ def order_out(
         else ConsentOut(
             consent.version,
             consent.sha256,
-            [translator.translate(s, lang) for s in terms_in(doors, consent.sentences, lang)],
+            [translator.translate(s, lang) for s in terms_in(web, consent.sentences, lang)],
         ),
         certificate=None if view.holding is None else certificate_out(view.holding, now, whole=True),
         receipt=_receipt(order),
     )
 
 
-def named_out(doors: Doors, view: OrderView, out: OrderOut) -> OrderOut:
+def named_out(web: WebServices, view: OrderView, out: OrderOut) -> OrderOut:
     """Return the order with the names that its request has to carry, for whoever makes the key.
 
     Only for answers that nobody keeps: what a repeated change is answered with lies in the database.
     """
-    names = doors.rekey.csr_subject(view.snapshot)
+    names = web.ra.rekey.csr_subject(view.snapshot)
     out.csr_subject = [NameOut(short, value) for short, value in names] or None
     return out
 

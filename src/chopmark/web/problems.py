@@ -18,7 +18,7 @@ from litestar.response import Redirect
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Text, text
 from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, services
 from chopmark.web.views import error_page
 
 log = structlog.get_logger()
@@ -91,7 +91,7 @@ def wants_json(request: AnyRequest) -> bool:
 
 def request_id(request: AnyRequest) -> str:
     """Return the id that a customer can read out to the help line: eight letters and digits of this request."""
-    now = house(request).now().isoformat()
+    now = services(request).now().isoformat()
     return hashlib.sha256(f"{now}{id(request)}".encode()).hexdigest()[:8].upper()
 
 
@@ -100,7 +100,7 @@ def problem(request: AnyRequest, refusal: Refusal, status: int | None = None) ->
     lang = lang_of(request)
     translate = request.app.state.pages.translator.translate
     body = ProblemBody(
-        type=f"{house(request).portal_url}/problems/{refusal.kind.value}",
+        type=f"{services(request).portal_url}/problems/{refusal.kind.value}",
         title=translate(TITLES[refusal.kind], lang),
         status=status or STATUS[refusal.kind],
         detail=translate(refusal.public, lang),
@@ -166,11 +166,11 @@ def _member(error: HTTPException) -> str | None:
 
 def _renew_form_token(request: AnyRequest, answer: Response[Any]) -> None:
     """Drop a form cookie that no longer holds (its key has changed), so that a reloaded page brings a new one."""
-    doors = house(request)
-    name = "__Host-csrf" if doors.https else "csrf"
+    web = services(request)
+    name = "__Host-csrf" if web.https else "csrf"
     if name in request.cookies:
         answer.set_cookie(
-            Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=doors.https, samesite="lax")
+            Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=web.https, samesite="lax")
         )
 
 

@@ -19,11 +19,11 @@ from chopmark.pki import ocsp
 from chopmark.pki.ocsp_get import requests_in
 from chopmark.va.responder import OcspAnswer, Responder
 from chopmark.web import timestamping
-from chopmark.web.doors import Doors
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
 from chopmark.web.ocsp_response_cache import MOST_KEPT, Headers, OcspResponseCache, Ready
 from chopmark.web.octets import body_within
+from chopmark.web.services import WebServices
 
 MAX_REQUEST = 16 * 1024
 _TYPE = (b"content-type", b"application/ocsp-response")
@@ -34,11 +34,11 @@ _LATER: Headers = [(b"retry-after", b"5")]
 class Publication:
     """Serves /ocsp/ISSUER, /pki/NAME, /tsa and /health; everything else goes to the portal."""
 
-    def __init__(self, doors: Doors, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
-        self._doors = doors
+    def __init__(self, web: WebServices, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
+        self._web = web
         self._portal = portal
-        self._answered = OcspResponseCache(doors.clock, most_kept)
-        self._health = Health(doors.checks, doors.clock)
+        self._answered = OcspResponseCache(web.clock, most_kept)
+        self._health = Health(web.checks, web.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; slashes too many before a status address do not hurt."""
@@ -50,20 +50,20 @@ class Publication:
             await self._status(path, scope, receive, send)
         elif scope["path"].startswith(HEALTH):
             await self._health.serve(scope, send)
-        elif scope["path"] == timestamping.PATH and self._doors.timestamps:
-            network = network_of(self._doors.addresses.of(scope))
-            with self._doors.load.counted():
-                if await self._doors.load.turn(known=False) is not None:
+        elif scope["path"] == timestamping.PATH and self._web.publication.timestamps:
+            network = network_of(self._web.addresses.of(scope))
+            with self._web.load.counted():
+                if await self._web.load.turn(known=False) is not None:
                     await _plain(send, 503, b"", _LATER)
                     return
                 await timestamping.serve(
-                    self._doors.timestamps, "" if network == UNKNOWN else network, scope, receive, send
+                    self._web.publication.timestamps, "" if network == UNKNOWN else network, scope, receive, send
                 )
         else:
             await self._portal(scope, receive, send)
 
     async def _status(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        load = self._doors.load
+        load = self._web.load
         load.status_in_progress += 1
         try:
             if load.status_in_progress > load.status_requests:
@@ -79,7 +79,7 @@ class Publication:
         raw = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0]
         asked = _one_slash(raw.decode("ascii", "replace")).removeprefix("/ocsp/")
         issuer, _, encoded = asked.lstrip("/").partition("/")
-        responder = self._doors.responders.get(issuer)
+        responder = self._web.publication.responders.get(issuer)
         if responder is None:
             await _plain(send, 404, b"")
         elif scope["method"] == "POST":
@@ -121,7 +121,7 @@ class Publication:
         await ready.send(scope, send)
 
     async def _find(self, name: str) -> tuple[bytes, Headers] | None:
-        for authority in self._doors.authorities:
+        for authority in self._web.publication.authorities:
             if name == f"{authority.id}.cer":
                 headers = [(b"content-type", b"application/pkix-cert"), (b"cache-control", b"public, max-age=86400")]
                 return authority.certificate, headers
@@ -131,10 +131,10 @@ class Publication:
         return None
 
     async def _crl(self, issuer: str, shard: int) -> tuple[bytes, Headers] | None:
-        crl = await self._doors.crl(issuer, shard)
+        crl = await self._web.publication.crl(issuer, shard)
         if crl is None:
             return None
-        if crl.next_update <= self._doors.now():
+        if crl.next_update <= self._web.now():
             raise Refused(_OVERDUE)
         headers = [
             (b"content-type", b"application/pkix-crl"),

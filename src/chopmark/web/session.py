@@ -1,6 +1,5 @@
 """The session cookie, and who is calling."""
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from litestar.datastructures import Cookie
@@ -13,23 +12,14 @@ from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
 from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
+from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
 from chopmark.ra.snapshots import Repeat
 from chopmark.web.frames import lang_of
-from chopmark.web.state import AnyRequest, house
+from chopmark.web.state import AnyRequest, services
 
 KNOWN = "known"
 """The cookie of a known browser (`identity.known`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuthenticatedRequest:
-    """A request of a signed-in customer."""
-
-    token: str
-    session: Session
-    caller: Caller
-    repeat: Repeat | None = None
 
 
 Authenticated: TypeAlias = NamedDependency[SkipValidation[AuthenticatedRequest]]
@@ -38,7 +28,7 @@ Authenticated: TypeAlias = NamedDependency[SkipValidation[AuthenticatedRequest]]
 
 def cookie_name(request: AnyRequest, name: str) -> str:
     """Return the cookie's name: `__Host-` on https, so that no other host can set it."""
-    return cookie_called(name, https=house(request).https)
+    return cookie_called(name, https=services(request).https)
 
 
 def cookie_called(name: str, *, https: bool) -> str:
@@ -56,7 +46,7 @@ async def authenticated_or_none(request: AnyRequest) -> AuthenticatedRequest | N
     token = token_of(request)
     if token is None:
         return None
-    session = await house(request).session_service.seen(token)
+    session = await services(request).identity.sessions.seen(token)
     if session is None:
         return None
     caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
@@ -73,20 +63,18 @@ async def authenticated_request(request: AnyRequest) -> AuthenticatedRequest:
 
 async def enter(
     request: AnyRequest, order: OrderId | None = None, repeat: Repeat | None = None
-) -> tuple[AuthenticatedRequest, bool]:
-    """Return the visit with the file that its step looks at, and whether the Idempotency-Key is new and taken.
+) -> AuthenticatedRequest:
+    """Return the authenticated request with what its step works on; its Idempotency-Key is taken where it is new.
 
     Raises Refused (UNAUTHENTICATED) when nobody is signed in.
     """
     token = token_of(request)
-    found = (
-        None
-        if token is None
-        else await house(request).authentication.enter(token, lang_of(request).value, order, repeat)
-    )
-    if token is None or found is None:
+    if token is None:
         raise Refused(SIGN_IN_AGAIN)
-    return AuthenticatedRequest(token, found.session, found.caller, repeat), found.begun
+    found = await services(request).ra.authentication.authenticate(token, lang_of(request).value, order, repeat)
+    if found is None:
+        raise Refused(SIGN_IN_AGAIN)
+    return found
 
 
 def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | None = None) -> Cookie:
@@ -96,7 +84,7 @@ def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | No
         value=value,
         path="/",
         httponly=True,
-        secure=house(request).https,
+        secure=services(request).https,
         samesite="lax",
         max_age=max_age,
     )
@@ -107,7 +95,7 @@ async def set_known(request: AnyRequest, response: Response[Any], session: Sessi
 
     `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
     """
-    token = await house(request).session_service.recognise(session, coded=coded)
+    token = await services(request).identity.sessions.recognise(session, coded=coded)
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 

@@ -1,20 +1,20 @@
-"""How a handler reaches what `main` built, and the typed request."""
+"""How a handler reaches what `app.web` built, and the typed request."""
 
 from typing import Any, TypeAlias
 
 from litestar import Request
 
-from chopmark.web.doors import Doors
+from chopmark.web.services import WebServices
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 
-def house(request: AnyRequest) -> Doors:
-    """Return the doors of this application."""
-    doors: Doors = request.app.state.doors
-    return doors
+def services(request: AnyRequest) -> WebServices:
+    """Return what this application may call."""
+    web: WebServices = request.app.state.services
+    return web
 
 
 def address_of(request: AnyRequest) -> str:
     """Return the client's address: the connection's, or what a trusted proxy says."""
-    return house(request).addresses.of(request.scope)
+    return services(request).addresses.of(request.scope)

@@ -14,7 +14,6 @@ from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import DISPUTED
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
-from chopmark.web.doors import Doors
 from chopmark.web.frames import frame_of, html, lang_of
 from chopmark.web.presenters import (
     OrderView,
@@ -27,8 +26,9 @@ from chopmark.web.presenters import (
     terms_in,
 )
 from chopmark.web.render import Page
+from chopmark.web.services import WebServices
 from chopmark.web.session import Authenticated, enter
-from chopmark.web.state import house
+from chopmark.web.state import services
 from chopmark.web.step_views import (
     STEP_BIRTH,
     STEP_CODE,
@@ -163,9 +163,9 @@ async def order_page(
     request: Request[Any, Any, Any], order_id: FromPath[str], step: FromQuery[str] = ""
 ) -> Response[str]:
     """Show the order's next step."""
-    authenticated, _ = await enter(request, OrderId(order_id))
+    authenticated = await enter(request, OrderId(order_id))
     name, scene = _scene(
-        request, await house(request).customer_queries.snapshot(authenticated.caller, OrderId(order_id)), step
+        request, await services(request).ra.customer_queries.snapshot(authenticated.caller, OrderId(order_id)), step
     )
     return html(request, _PAGES[name](scene))
 
@@ -175,9 +175,9 @@ async def program_credential(
     request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
 ) -> Response[str]:
     """Show a fresh credential for the customer's program, once; the one before is dead."""
-    made = await credential_for(house(request), authenticated.caller, OrderId(order_id))
+    made = await credential_for(services(request), authenticated.caller, OrderId(order_id))
     _, scene = _scene(
-        request, await house(request).customer_queries.reread(authenticated.caller, OrderId(order_id)), "key"
+        request, await services(request).ra.customer_queries.reread(authenticated.caller, OrderId(order_id)), "key"
     )
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
@@ -185,11 +185,11 @@ async def program_credential(
 
 def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) -> tuple[str, _Scene]:
     """Return the name of the order's page and all that it is made of."""
-    doors, order = house(request), snapshot.order
-    view = order_view(doors, snapshot)
+    web, order = services(request), snapshot.order
+    view = order_view(web, snapshot)
     if snapshot.customer is None:
         raise ValueError(f"an order of an unknown customer {order.customer}")
-    person = doors.people.shown(snapshot.customer)
+    person = web.identity.people.shown(snapshot.customer)
     name = _shown(view, step)
     labels = {row.number: account_label(row, lang_of(request)) for row in snapshot.accounts}
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked, slip=order.wants_slip)
@@ -205,32 +205,32 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         steps=steps,
         can_cancel=order.live and order.state not in _SUBMITTED,
     )
-    consent = doors.rekey.consent(order) if name == "review" else None
+    consent = web.ra.rekey.consent(order) if name == "review" else None
     return name, _Scene(
         frame_of(request, greeting=person.masked_name, service=ServiceKey.CERTIFICATES),
         head,
         view,
         person,
-        issuer_name(doors, lang_of(request)),
-        doors.policy.code_digits,
-        int(doors.policy.code_life.total_seconds()),
+        issuer_name(web, lang_of(request)),
+        web.policy.code_digits,
+        int(web.policy.code_life.total_seconds()),
         None
         if consent is None
-        else ConsentView(str(consent.version), consent.sha256, terms_in(doors, consent.sentences, lang_of(request))),
-        _notified(doors, snapshot),
-        doors.rekey.overlap,
-        doors.est_url,
-        name == "channel" and doors.customer_queries.password_alone_helps(snapshot),
-        doors.policy.kept_when_said,
+        else ConsentView(str(consent.version), consent.sha256, terms_in(web, consent.sentences, lang_of(request))),
+        _notified(web, snapshot),
+        web.ra.rekey.overlap,
+        web.est_url,
+        name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
+        web.policy.kept_when_said,
     )
 
 
-def _notified(doors: Doors, snapshot: OrderSnapshot) -> tuple[Channel, str] | None:
+def _notified(web: WebServices, snapshot: OrderSnapshot) -> tuple[Channel, str] | None:
     """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
     used = snapshot.order.code_channel
     if used is None:
         return None
-    contacts = doors.people.masked(snapshot.contacts)
+    contacts = web.identity.people.masked(snapshot.contacts)
     for channel in (used.other, used):
         if channel in contacts:
             return channel, contacts[channel].masked

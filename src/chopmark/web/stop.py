@@ -9,7 +9,7 @@ from chopmark.ra.stopping import Stopped
 from chopmark.web.frames import frame_of, html
 from chopmark.web.portal import Req, form_field
 from chopmark.web.problems import STATUS
-from chopmark.web.state import address_of, house
+from chopmark.web.state import address_of, services
 from chopmark.web.views import Problem, StopPage, StoppedPage
 
 
@@ -26,7 +26,7 @@ async def stop(request: Req) -> Response[str]:
     if not typed.strip():
         return _again(request, Refusal(Kind.MALFORMED, text("Please enter the code of the message."), "reference"))
     try:
-        done = await house(request).stopping.stop(typed, network_of(address_of(request)))
+        done = await services(request).ra.stopping.stop(typed, network_of(address_of(request)))
     except Refused as refused:
         return _again(request, refused.refusal)
     return html(request, StoppedPage(frame_of(request), on_hold=done is Stopped.CERTIFICATE))

@@ -185,7 +185,7 @@ class ChannelOut(msgspec.Struct):
 
 
 class ChallengeOut(msgspec.Struct):
-    """The newest code that was sent; never the code. `undelivered`: its message could not be handed over."""
+    """The newest code that was sent; never the code. `undelivered`: its message could not be delivered so far."""
 
     id: str
     reference: str

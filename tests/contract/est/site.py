@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from chopmark.app.foundation import SystemClock, build, found_ca
+from chopmark.app.foundation import SystemClock
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Serial
@@ -59,14 +61,14 @@ class Site:
         clock = Clock(self.at - timedelta(days=700))
         await db.upgrade(self.settings.database_url)
         assert await found_ca(self.settings, clock, self.dice)
-        house = await build(self.settings, clock, self.dice)
-        report = await house.customer_import.add(ROWS.values(), "alice")
+        services = await build(self.settings, clock, self.dice)
+        report = await services.ra.customer_import.add(ROWS.values(), "alice")
         assert report.imported == len(ROWS)
         (self.folder / "ca.pem").write_text(
-            "".join(_pem(der) for der in {house.authority.view.certificate_der, *house.authority.chain})
+            "".join(_pem(der) for der in {services.ca.authority.view.certificate_der, *services.ca.authority.chain})
         )
-        (self.folder / "root.pem").write_text(_pem(house.authority.chain[-1]))
-        await house.close()
+        (self.folder / "root.pem").write_text(_pem(services.ca.authority.chain[-1]))
+        await services.close()
 
     def _server_certificate(self) -> None:
         openssl = program("openssl")
@@ -85,11 +87,11 @@ class Site:
 
         async def inside() -> T:
             clock = Clock(SystemClock().now() - ago)
-            house = await build(self.settings, clock, self.dice)
+            services = await build(self.settings, clock, self.dice)
             try:
-                return await doing(World(house, clock, self.dice, self.settings.database_url, self.held))
+                return await doing(World(services, clock, self.dice, self.settings.database_url, self.held))
             finally:
-                await house.close()
+                await services.close()
 
         return asyncio.run(inside())
 

@@ -53,7 +53,7 @@ def test_curl_and_openssl_enrol_and_prove_the_certificate_behind_each_proxy(site
     own = ("--cert", pem, "--key", key)
     for tls in ("1.2", "1.3"):
         assert certificates(door.send("simplereenroll", csr, *own, tls=tls)) == [made]
-    (holding,) = site.do(lambda world: world.house.context.holdings.all(order.errand.caller.customer))
+    (holding,) = site.do(lambda world: world.services.ra.context.holdings.all(order.errand.caller.customer))
     assert holding.state.value == "active"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from chopmark.app.external_ca import Means, issuer_of
+from chopmark.app.external_ca import ExternalDeps, issuer_of
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.ca.external.issuer import ExternalIssuer
@@ -86,7 +86,7 @@ class Peer:
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
         made = replace(IssuanceRequest(order, "investor", spki, {"customer": customer}, csr), **issuance)
-        return Applicant(key, approved(made, self.world.clock.now(), self.world.house.audit_key))
+        return Applicant(key, approved(made, self.world.clock.now(), self.world.services.foundation.audit_key))
 
     def request(self, key: ClientKey, customer: str) -> bytes:
         del customer
@@ -131,7 +131,7 @@ class Embedded(Peer):
     kind = "embedded"
 
     def issuer(self) -> Issuer:
-        return self.world.issuer(_Switched(self.world.house.authority.signer, self))
+        return self.world.issuer(_Switched(self.world.services.ca.authority.signer, self))
 
     def made(self) -> int:
         return self.signatures
@@ -158,10 +158,10 @@ class ExternalPeer(Peer):
     settings: dict[str, Any] = field(default_factory=dict)
 
     def issuer(self, **other: Any) -> ExternalIssuer:
-        house = self.world.house
+        services = self.world.services
         settings = {
             "mode": "demo",
-            "data": house.settings.data,
+            "data": services.foundation.settings.data,
             "issuer": self.kind,
             "issuer_url": self.url,
             "issuer_anchors": self.ca.anchors,
@@ -171,8 +171,14 @@ class ExternalPeer(Peer):
             **self.settings,
             **other,
         }
-        means = Means(house.requests, house.audit_log, self.world.clock, self.world.dice, house.approvals)
-        return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, means)
+        deps = ExternalDeps(
+            services.ca.requests,
+            services.foundation.audit_log,
+            self.world.clock,
+            self.world.dice,
+            services.ca.approvals,
+        )
+        return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, deps)
 
     @property
     def url(self) -> str:

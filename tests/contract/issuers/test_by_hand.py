@@ -16,7 +16,7 @@ from chopmark.cli import certificates, check
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.manual_revocation import ManualRevocation
-from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est
@@ -29,7 +29,7 @@ ONE, TWO = Serial("0A01"), Serial("0A02")
 
 
 def context(world: World) -> ManualRevocation:
-    return ManualRevocation(world.house.context, ManualRevocationRepository(world.house.engine))
+    return ManualRevocation(world.services.ra.context, ManualRevocationRepository(world.services.foundation.engine))
 
 
 async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
@@ -44,10 +44,10 @@ async def asked(world: World, serial: Serial, *, by_hand: bool = True) -> None:
 
     async def begin(builder: RecordBuilder) -> bool:
         record = builder.record(Event.CA_REQUEST_SENT, issuer=request.issuer, attempt=1)
-        return await world.house.requests.begin(request, record)
+        return await world.services.ca.requests.begin(request, record)
 
-    assert await world.house.audit_log.write(order_stream(request.order), begin)
-    assert await world.house.requests.change(before, after) is Stored.YES
+    assert await world.services.foundation.audit_log.write(order_stream(request.order), begin)
+    assert await world.services.ca.requests.change(before, after) is Stored.YES
 
 
 async def test_two_people_tick_a_revocation_off_and_the_list_says_who_and_when(world: World) -> None:
@@ -58,7 +58,7 @@ async def test_two_people_tick_a_revocation_off_and_the_list_says_who_and_when(w
     waits, ticked = await context(world).listed()
     assert (waits.serial, waits.done_at, waits.by) == (TWO, None, None)
     assert ticked == done
-    assert await world.house.requests.attention() == {TWO: "revoke_by_hand"}
+    assert await world.services.ca.requests.attention() == {TWO: "revoke_by_hand"}
     (record,) = await world.records(Event.CA_CERTIFICATE_REVOKED)
     assert all(f'"{word}"' in record["facts"] for word in ("alice", "bob", ONE, "superseded", "est-1"))
     assert (await world.audit()).findings == ()
@@ -80,14 +80,14 @@ async def test_i32_one_person_is_not_enough(world: World) -> None:
     for second, kind in (("Alice", Kind.FORBIDDEN), ("", Kind.MALFORMED)):
         refused = await refusal(context(world).done(ONE, "alice", second))
         assert (refused.kind, refused.field) == (kind, "approved_by")
-    assert await world.house.requests.attention() == {ONE: "revoke_by_hand"}
+    assert await world.services.ca.requests.attention() == {ONE: "revoke_by_hand"}
 
 
 async def test_it_is_ticked_off_once_however_many_do_it_at_the_same_moment(world: World) -> None:
     await asked(world, ONE)
     other = await world.node(2)
     pairs = (("alice", "bob"), ("carol", "dave"), ("erin", "frank"))
-    doing = [context(house).done(ONE, *pair) for house in (world, other) for pair in pairs]
+    doing = [context(services).done(ONE, *pair) for services in (world, other) for pair in pairs]
     said = await asyncio.gather(*(outcome(one) for one in doing))
     assert sum(getattr(one, "code", "done") == "done" for one in said) == 1
     assert {getattr(one, "code", "done") for one in said} == {"done", "done_already"}
@@ -105,10 +105,10 @@ async def peer(world: World, tmp_path: Path, ca: stranger.Ca) -> AsyncIterator[E
 
 @pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = peer.world.house.settings.model_copy(
+    settings = peer.world.services.foundation.settings.model_copy(
         update={"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors,
                 "issuer_tls_trust": peer.trust, "issuer_user": "chopmark-ra",
-                "issuer_secret": type(peer.world.house.settings.issuer_secret)(AUTH_KEY)}
+                "issuer_secret": type(peer.world.services.foundation.settings.issuer_secret)(AUTH_KEY)}
     )  # fmt: skip
     assert await certificates.list_by_hand(settings) == 0
     assert capsys.readouterr().out == "No certificate has to be revoked by a person.\n"
@@ -130,4 +130,4 @@ async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: 
     with pytest.raises(Refused):
         await certificates.revoked_by_hand(settings, made.serial, "alice", "bob")
     await peer.issuer().revoke(made.serial, "superseded")  # the worker comes again: nothing more is asked of anybody
-    assert await peer.world.house.requests.attention() == {}
+    assert await peer.world.services.ca.requests.attention() == {}

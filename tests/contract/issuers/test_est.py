@@ -113,4 +113,4 @@ async def test_what_a_person_has_to_ask_of_the_ca_is_told(peer: Est) -> None:
     issuer = peer.issuer()
     made = await certified(peer, issuer, peer.applicant().issuance)
     await issuer.revoke(made.serial, "superseded")
-    assert await peer.world.house.requests.attention() == {made.serial: "revoke_by_hand"}
+    assert await peer.world.services.ca.requests.attention() == {made.serial: "revoke_by_hand"}

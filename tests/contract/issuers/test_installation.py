@@ -10,10 +10,11 @@ import httpx2
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from chopmark.app.foundation import House, build, found_ca, opened
+from chopmark.app.founding import found_ca
 from chopmark.app.secrets import NotReady
+from chopmark.app.services import Services, build, opened
 from chopmark.app.settings import Settings
-from chopmark.app.web import ca_certificates, doors
+from chopmark.app.web import ca_certificates, web_services
 from chopmark.cli import check, database
 from chopmark.core.types import OrderState
 from chopmark.store import db
@@ -47,7 +48,7 @@ def settings_of(peer: Cfssl, folder: Path, **other: Any) -> Settings:
     return Settings(**told)
 
 
-async def fresh(peer: Cfssl, folder: Path) -> House:
+async def fresh(peer: Cfssl, folder: Path) -> Services:
     """A house on an empty database: no ceremony was ever held."""
     settings = settings_of(peer, folder)
     await db.upgrade(settings.database_url)
@@ -55,10 +56,10 @@ async def fresh(peer: Cfssl, folder: Path) -> House:
 
 
 async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cfssl, tmp_path: Path) -> None:
-    house = await fresh(cfssl, tmp_path)
-    assert house.built_in is None
-    assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
-    world = World(house, cfssl.world.clock, cfssl.world.dice, house.settings.database_url)
+    services = await fresh(cfssl, tmp_path)
+    assert services.ca.built_in is None
+    assert (await services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+    world = World(services, cfssl.world.clock, cfssl.world.dice, services.foundation.settings.database_url)
     errand = await world.to_active(ANN)
     assert await errand.state() is OrderState.ACTIVE
     holding = world.held[ANN].holding
@@ -69,10 +70,10 @@ async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cf
     while await world.once("sequence"):
         pass
     assert (await world.audit()).findings == ()
-    given = doors(house)
-    assert (dict(given.responders), given.issuer_title) == ({}, "外部 CA")
-    assert ca_certificates(house) == tuple(stranger.der(path) for path in cfssl.ca.chain)
-    await house.close()
+    given = web_services(services)
+    assert (dict(given.publication.responders), given.issuer_title) == ({}, "外部 CA")
+    assert ca_certificates(services) == tuple(stranger.der(path) for path in cfssl.ca.chain)
+    await services.close()
 
 
 async def test_check_says_whether_the_other_ca_answers(
@@ -120,10 +121,12 @@ async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Pa
 async def test_a_certificate_of_the_former_ca_is_still_revoked_there(world: World, cfssl: Cfssl) -> None:
     await world.to_active(ANN)
     old = world.held[ANN].holding.serial
-    moved = await build(settings_of(cfssl, world.house.settings.data, database=world.url), world.clock, world.dice)
-    assert moved.built_in is not None
-    assert moved.certifier.name == "外部 CA"
-    await moved.certifier.revoke(old, "superseded")
+    moved = await build(
+        settings_of(cfssl, world.services.foundation.settings.data, database=world.url), world.clock, world.dice
+    )
+    assert moved.ca.built_in is not None
+    assert moved.ca.certifier.name == "外部 CA"
+    await moved.ca.certifier.revoke(old, "superseded")
     assert await world.ca_state(old) == ("revoked", "superseded")
     await moved.close()
 
@@ -131,8 +134,8 @@ async def test_a_certificate_of_the_former_ca_is_still_revoked_there(world: Worl
 async def test_its_certificates_are_published_for_relying_parties(
     cfssl: Cfssl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = await fresh(cfssl, tmp_path)
-    served: Any = app.create(doors(house)).asgi
+    services = await fresh(cfssl, tmp_path)
+    served: Any = app.create(web_services(services)).asgi
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="http://localhost") as client:
         page = (await client.get("/repository?lang=en")).text
         found = re.findall(r"/pki/(ca-[0-9a-f]{16})\.cer", page)
@@ -149,7 +152,7 @@ async def test_its_certificates_are_published_for_relying_parties(
             assert (await client.get(f"/pki/{name}-0.crl")).status_code == 404
     assert "外部 CA" in page
     assert "Revocation list" not in page
-    await house.close()
+    await services.close()
 
 
 def without_passphrase(peer: Cfssl, folder: Path, **other: Any) -> Settings:
@@ -162,8 +165,8 @@ def without_passphrase(peer: Cfssl, folder: Path, **other: Any) -> Settings:
 
 async def test_no_passphrase_is_asked_for_where_no_key_of_a_ca_is_opened(cfssl: Cfssl, tmp_path: Path) -> None:
     settings = without_passphrase(cfssl, tmp_path / "bare")
-    async with opened(settings) as house:
-        assert house.built_in is None
+    async with opened(settings) as services:
+        assert services.ca.built_in is None
     with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
         await found_ca(settings, cfssl.world.clock, cfssl.world.dice)
     with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
@@ -177,7 +180,7 @@ async def test_no_passphrase_is_asked_for_where_no_key_of_a_ca_is_opened(cfssl: 
 async def test_a_former_ca_s_key_is_not_opened_without_its_passphrase(
     world: World, cfssl: Cfssl, tmp_path: Path
 ) -> None:
-    kept = world.house.settings.data / "secrets"
+    kept = world.services.foundation.settings.data / "secrets"
     folder = tmp_path / "former"
     given = {name: (kept / name).read_text() for name in ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key")}
     settings = without_passphrase(cfssl, folder, database=world.url, **given)
@@ -185,5 +188,5 @@ async def test_a_former_ca_s_key_is_not_opened_without_its_passphrase(
         await build(settings, world.clock, world.dice)
     settings = settings.model_copy(update={"ca_passphrase": SecretStr((kept / "ca_passphrase").read_text())})
     moved = await build(settings, world.clock, world.dice)
-    assert moved.built_in is not None
+    assert moved.ca.built_in is not None
     await moved.close()

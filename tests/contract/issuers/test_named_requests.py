@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import structlog
 
-from chopmark.app.foundation import SystemEntropy, build
+from chopmark.app.foundation import SystemEntropy
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
-from chopmark.app.web import doors
+from chopmark.app.web import web_services
 from chopmark.ca.external.issuer import ExternalIssuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.types import CustomerId, OrderId, Secret
@@ -70,9 +71,9 @@ class Errand(counter.Errand):
         return await self.call(f"{self.path}/key", {"csr": b64(csr)}, "PUT", key="bind")
 
     async def enter_code(self) -> Answer:
-        found = await self.world.house.verifier.latest(OrderId(self.order["id"]))
+        found = await self.world.services.ra.verifier.latest(OrderId(self.order["id"]))
         assert found is not None
-        code = self.world.house.verifier.code_of(found[0])
+        code = self.world.services.ra.verifier.code_of(found[0])
         assert code is not None
         return await self.call(f"{self.path}/code", {"code": code.reveal()})
 
@@ -85,23 +86,23 @@ class Errand(counter.Errand):
 async def installation(settings: Settings, clock: SteppingClock) -> AsyncIterator[counter.World]:
     """A counter without a CA of its own, its customers, and the portal over it."""
     await db.upgrade(settings.database_url)
-    house = await build(settings, clock, SystemEntropy())
+    services = await build(settings, clock, SystemEntropy())
     try:
-        assert house.built_in is None
-        assert (await house.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+        assert services.ca.built_in is None
+        assert (await services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
         phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
         for number in (ANN, BEN):
-            await house.session_service.set_password(
+            await services.identity.sessions.set_password(
                 PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
             )
-        through = doors(house)
+        through = web_services(services)
         built = app.create(through)
-        made = counter.World(house, clock, settings.data, through, built.asgi, built.portal)
+        made = counter.World(services, clock, settings.data, through, built.asgi, built.portal)
         yield made
         for client in made.clients:
             await client.aclose()
     finally:
-        await house.close()
+        await services.close()
 
 
 def settings_of(peer: Est, folder: Path, **other: Any) -> Settings:

@@ -26,7 +26,7 @@ from chopmark.store.db import open_engine
 from chopmark.store.engine.columns import blobs
 from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.external_checking import ExternalRows
-from chopmark.store.repositories.ra.by_hand import ManualRevocationRepository
+from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.conftest import opened_peer
@@ -52,13 +52,15 @@ def known(peer: ExternalPeer, profile: str = "") -> ExternalCaExpectations:
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
     return ExternalCaExpectations(
-        issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.house.approvals.terms
+        issuer.issuer, issuer.anchors, issuer.naming, named, CONSTANTS, peer.world.services.ca.approvals.terms
     )
 
 
 async def checked(peer: ExternalPeer, lint_each: int = 1, by: ExternalCaExpectations | None = None) -> Checked:
-    house = peer.world.house
-    return await ExternalChecker(by or known(peer), ExternalRows(house.engine), lint_each).check(peer.world.clock.now())
+    services = peer.world.services
+    return await ExternalChecker(by or known(peer), ExternalRows(services.foundation.engine), lint_each).check(
+        peer.world.clock.now()
+    )
 
 
 async def history(peer: ExternalPeer) -> Serial:
@@ -72,9 +74,9 @@ async def history(peer: ExternalPeer) -> Serial:
     await world.to_active(CEO)
     await world.work()
     if peer.kind == "est":
-        await ManualRevocation(world.house.context, ManualRevocationRepository(world.house.engine)).done(
-            gone, "alice", "bob"
-        )
+        await ManualRevocation(
+            world.services.ra.context, ManualRevocationRepository(world.services.foundation.engine)
+        ).done(gone, "alice", "bob")
     errand = await world.to_review(DAN)
     other = peer.folder / "other.pub"
     other.write_bytes(ClientKeyPem.made())
@@ -330,7 +332,8 @@ async def _codes(peer: ExternalPeer, copy: Path, serial: Serial, edit: Edit) -> 
     engine = await open_engine(f"sqlite:///{copy}")
     try:
         world = peer.world
-        changed = World(replace(world.house, engine=engine), world.clock, world.dice, world.url, world.held)
+        services = replace(world.services, foundation=replace(world.services.foundation, engine=engine))
+        changed = World(services, world.clock, world.dice, world.url, world.held)
         edited = replace(peer, world=changed)
         await edit(edited, serial)
         return {fault.code for fault in (await checked(edited, 0)).faults}
@@ -368,7 +371,7 @@ async def test_the_command_reads_both_kinds_of_certificates(
 ) -> None:
     await peer.world.to_active(BEN)  # the built-in CA's
     await peer.world.with_issuer(peer.issuer()).to_active(ANN)
-    settings = peer.world.house.settings
+    settings = peer.world.services.foundation.settings
     assert await check.check_certificates(settings, 0) == 0  # the other one is a former CA's
     assert capsys.readouterr().out == "2 certificates read, 0 linted, 0 faults.\n"
     connected = {"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors}
@@ -382,9 +385,9 @@ async def test_the_command_reads_both_kinds_of_certificates(
 @on_sqlite
 async def test_f38_a_prime_shared_with_a_certificate_of_the_built_in_ca_is_found(peer: ExternalPeer) -> None:
     await history(peer)
-    house = peer.world.house
+    services = peer.world.services
     others = {7 * 11: [Serial("0A")], 7 * 13: [Serial("0B")], 17 * 19: [Serial("0C")]}
-    checker = ExternalChecker(known(peer), ExternalRows(house.engine), 0)
+    checker = ExternalChecker(known(peer), ExternalRows(services.foundation.engine), 0)
     found = await checker.check(peer.world.clock.now(), others)
     assert {(fault.serial, fault.code) for fault in found.faults} == {
         (Serial("0A"), "key.rsa_shared_prime"), (Serial("0B"), "key.rsa_shared_prime")

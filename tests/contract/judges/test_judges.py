@@ -71,11 +71,11 @@ def write(folder: Path, name: str, der: bytes) -> None:
 
 
 async def answer(world: World, der: bytes, digest: hashes.HashAlgorithm, nonce: bytes | None = None) -> bytes:
-    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, digest)
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-    return (await world.house.responder.answer(builder.build().public_bytes(Encoding.DER))).der
+    return (await world.services.ca.responder.answer(builder.build().public_bytes(Encoding.DER))).der
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ async def made(world: World, tmp_path: Path) -> Made:
     await world.revoked(BEN, Reason.COMPROMISED)
     await world.revoked(DAN, Reason.NO_LONGER_NEEDED)
     await world.work()
-    authority = world.house.authority
+    authority = world.services.ca.authority
     write(folder, "ca", authority.view.certificate_der)
     write(folder, "root", authority.chain[-1])
-    write(folder, "responder", world.house.responder._key.certificate_der)
+    write(folder, "responder", world.services.ca.responder._key.certificate_der)
     for name, customer in (("ann", ANN), ("ben", BEN), ("ceo", CEO), ("dan", DAN)):
         write(folder, name, world.held[customer].holding.der)
     for name in (*VALID, *ENDED):
@@ -103,7 +103,7 @@ async def made(world: World, tmp_path: Path) -> Made:
         (folder / f"{name}.sha256.ocsp").write_bytes(await answer(world, der, hashes.SHA256()))
         (folder / f"{name}.nonce.ocsp").write_bytes(await answer(world, der, hashes.SHA256(), b"n" * 32))
     for name, issuer in (("ca", authority.view.id), ("root", IssuerId("root"))):
-        crl = (await world.house.status.shard(issuer, 0)).crl
+        crl = (await world.services.va.status.shard(issuer, 0)).crl
         assert crl is not None
         (folder / f"{name}.crl").write_bytes(crl.der)
         pem = x509.load_der_x509_crl(crl.der).public_bytes(Encoding.PEM)

@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
-from chopmark.app.foundation import build, found_ca
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.keys.keyring import PREFIX
 from chopmark.pki import tsp
@@ -48,7 +49,7 @@ async def judged(world: World, algorithm: HashAlgorithm) -> bool:
     """Ask as the stranger does, and let it verify; its verifier takes the root for the chain at the token's time."""
     asked = TimestampRequestBuilder().data(MESSAGE).hash_algorithm(algorithm).nonce(nonce=True).build()
     answer = decode_timestamp_response(await world.timestamps.answer(asked.as_bytes()))
-    root = x509.load_der_x509_certificate(world.house.authority.chain[-1])
+    root = x509.load_der_x509_certificate(world.services.ca.authority.chain[-1])
     verifier = VerifierBuilder.from_request(asked).add_root_certificate(root).build()
     return verifier.verify_message(answer, MESSAGE)
 
@@ -65,7 +66,7 @@ async def test_a_key_in_an_hsm_stamps_and_is_missed_when_the_token_is_away(guard
     assert bytes(row["stored_key"]) == PREFIX + b"chopmark-investor-tsa"
     assert await judged(guarded, HashAlgorithm.SHA256)
     device.take_out()
-    guarded.house.keyring.close()
+    guarded.services.foundation.keyring.close()
     answer = await guarded.timestamps.answer(tsp.build_request(bytes(32), 1))
     assert answer == tsp.rejection(tsp.FailInfo.SYSTEM_FAILURE)
     device.put_back()

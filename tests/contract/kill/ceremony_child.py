@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chopmark.app.foundation import founding
-from chopmark.app.issuing_cas import Means
+from chopmark.app.founding import founding
+from chopmark.app.issuing_cas import CaDeps
 from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
@@ -50,9 +50,9 @@ def opening(plan: Plan | None, at: datetime, dice: int) -> Callable[..., Any]:
         return opened if plan is None else KillingEngine(opened, plan)
 
     @asynccontextmanager
-    async def opened(settings: Settings, shares: Shares | None) -> AsyncIterator[Means]:
-        async with founding(settings, Clock(at), Dice(Random(dice)), engine, shares) as means:
-            yield means
+    async def opened(settings: Settings, shares: Shares | None) -> AsyncIterator[CaDeps]:
+        async with founding(settings, Clock(at), Dice(Random(dice)), engine, shares) as deps:
+            yield deps
 
     return opened
 

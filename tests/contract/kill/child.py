@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chopmark.app.foundation import House, build
+from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
 from chopmark.client.signing import ClientKey
@@ -34,20 +34,21 @@ PRELOADED = (Linter, Publisher)
 
 def with_signers(world: World, plan: Plan) -> World:
     """The same house; its CA key dies as planned."""
-    house = world.house
-    authority = house.authority
+    services = world.services
+    authority = services.ca.authority
     changed = world.with_issuer(world.issuer(KillingSigner(authority.signer, plan, "certificate")))
     publisher = Publisher(
         authority.view,
         KillingSigner(authority.signer, plan, "list"),
-        house.publisher.shards,
-        Publication(house.settings.publication_url),
-        house.status,
-        house.audit_log,
-        house.clock,
+        services.ca.publisher.shards,
+        Publication(services.foundation.settings.publication_url),
+        services.va.status,
+        services.foundation.audit_log,
+        services.foundation.clock,
     )
-    assert house.built_in is not None
-    changed.house = replace(changed.house, built_in=replace(house.built_in, publisher=publisher))
+    assert services.ca.built_in is not None
+    ca = replace(changed.services.ca, built_in=replace(services.ca.built_in, publisher=publisher))
+    changed.services = replace(changed.services, ca=ca)
     return changed
 
 
@@ -59,9 +60,9 @@ async def renewal(told: dict[str, Any], plan: Plan) -> None:
 
     settings = Settings(mode="demo", data=Path(told["folder"]), database=told["url"])
     clock, dice = Clock(datetime.fromisoformat(told["at"])), Dice(Random(told["dice"]))
-    house: House = await build(settings, clock, dice, opening)
-    house.journal._folder = KillingFolder(house.journal._folder, plan)
-    world = with_signers(World(house, clock, dice, told["url"]), plan)
+    services: Services = await build(settings, clock, dice, opening)
+    services.foundation.journal._folder = KillingFolder(services.foundation.journal._folder, plan)
+    world = with_signers(World(services, clock, dice, told["url"]), plan)
     key = serialization.load_pem_private_key(told["key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     errand = Errand(world, world.caller(ANN), OrderId(told["order"]), ClientKey(key), None)

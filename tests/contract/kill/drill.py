@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
 from chopmark.ca.embedded import CertificateExpectations
@@ -129,8 +129,8 @@ class Drill:
             code, said = self._run(folder, url, moment, number)
             assert code == KILLED, (moment, number, said)
             clock, dice = Clock(self.at), Dice(Random(10_000 + self.copies))
-            house = await build(Settings(mode="demo", data=folder, database=url), clock, dice)
-            world = World(house, clock, dice, url)
+            services = await build(Settings(mode="demo", data=folder, database=url), clock, dice)
+            world = World(services, clock, dice, url)
             try:
                 await Aftermath(world, self, said, f"{moment} {number}").judge()
             finally:
@@ -160,12 +160,12 @@ class Aftermath:
         await self.finish()
         report = await self.world.audit()
         assert report.findings == (), self.where
-        checker = Checker(self.drill.standard, CertificateRows(self.world.house.engine), lint_each=0)
+        checker = Checker(self.drill.standard, CertificateRows(self.world.services.foundation.engine), lint_each=0)
         assert (await checker.check(self.world.clock.now())).faults == (), self.where
 
     async def no_false_alarm(self) -> None:
         """A crash is no restore: heads and journal never say that the database has forgotten anything."""
-        watch = self.world.house.restorewatch
+        watch = self.world.services.foundation.restorewatch
         await watch.look()
         assert watch.trouble() is None, self.where
         assert watch.unreadable is None, self.where
@@ -182,10 +182,10 @@ class Aftermath:
 
     async def status(self, serial: str) -> ocsp.OCSPCertStatus | None:
         """Ask the responder; None for tryLater and the like."""
-        issuer = self.world.house.authority.view
+        issuer = self.world.services.ca.authority.view
         asked = cert_id(issuer, int(serial, 16), "sha256").der
         request = _sequence(_sequence(_sequence(_sequence(asked))))
-        answer = ocsp.load_der_ocsp_response((await self.world.house.responder.answer(request)).der)
+        answer = ocsp.load_der_ocsp_response((await self.world.services.ca.responder.answer(request)).der)
         return answer.certificate_status if answer.response_status.value == 0 else None
 
     async def never_good_before_it_is_issued(self) -> None:
@@ -234,7 +234,7 @@ class Aftermath:
         )
         assert [row["serial"] for row in rows] == [order.serial], self.where
         certificate = x509.load_der_x509_certificate(bytes(rows[0]["der"]))
-        issuer = x509.load_der_x509_certificate(self.world.house.authority.view.certificate_der)
+        issuer = x509.load_der_x509_certificate(self.world.services.ca.authority.view.certificate_der)
         certificate.verify_directly_issued_by(issuer)
         assert await self.world.count("holdings", "order_id = :order", order=order.id) == 1, self.where
         old = self.drill.errand.old
@@ -255,14 +255,14 @@ async def drill(world: World, children: Forker, cluster: postgres.Cluster | None
     errand = await world.to_review(ANN, Operation.REKEY)
     await world.work()
     assert errand.old is not None
-    await world.house.close()
+    await world.services.close()
     return Drill(
-        folder=world.house.settings.data,
+        folder=world.services.foundation.settings.data,
         dsn=world.url if cluster is not None else None,
         cluster=cluster,
         at=world.clock.at,
         order=errand.id,
         errand=errand,
         children=children,
-        standard=world.house.issuer.standard(),
+        standard=world.services.ca.issuer.standard(),
     )

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.core.types import IssuerId
 from chopmark.store import db
@@ -38,18 +38,18 @@ async def sound(folder: Path) -> None:
     one, two = SHARES
     where = {"data": folder, "database": f"sqlite:///{folder / 'house.db'}", "ca_share_one": one, "ca_share_two": two}
     settings = Settings.model_validate({"mode": "demo", **where})
-    house = await build(settings, Clock(START), Dice(Random(1)))
-    world = World(house, Clock(START), Dice(Random(1)), settings.database_url)
+    services = await build(settings, Clock(START), Dice(Random(1)))
+    world = World(services, Clock(START), Dice(Random(1)), settings.database_url)
     try:
         (row,) = await world.rows("SELECT * FROM issuers")
         assert await world.count("leaves", "event = 'ca:ceremony:done'") == 1
         assert await world.count("leaves", "event = 'va:crl:published'") == 1
-        crl = (await house.status.shard(IssuerId("root"), 0)).crl
+        crl = (await services.va.status.shard(IssuerId("root"), 0)).crl
         assert crl is not None
         transcript = (folder / "ceremony" / "transcript.txt").read_text()
         prints = set(re.findall(r"SHA-256 +([0-9A-F:]{95})", transcript))
         shown = [x509.load_der_x509_certificate(bytes(row[name])) for name in ("certificate", "responder_certificate")]
-        shown.append(x509.load_der_x509_certificate(house.authority.chain[-1]))
+        shown.append(x509.load_der_x509_certificate(services.ca.authority.chain[-1]))
         expected = [one.fingerprint(hashes.SHA256()) for one in shown]
         expected.append(x509.load_der_x509_crl(crl.der).fingerprint(hashes.SHA256()))
         assert prints == {digest.hex(":").upper() for digest in expected}

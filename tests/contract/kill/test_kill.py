@@ -18,7 +18,7 @@ def children() -> Iterator[Forker]:
 
 @pytest.fixture
 async def prepared(world: World, children: Forker, request: pytest.FixtureRequest) -> Drill:
-    on_postgres = world.house.engine.dialect == "postgresql"
+    on_postgres = world.services.foundation.engine.dialect == "postgresql"
     return await drill(world, children, request.getfixturevalue("postgres_cluster") if on_postgres else None)
 
 

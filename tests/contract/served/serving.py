@@ -155,7 +155,7 @@ class Visit:
 
 async def session(world: World, customer: str) -> str:
     """Open a session in the house itself, of the login in which the tests take their steps; return its token."""
-    opened = await world.house.session_service.open(
+    opened = await world.services.identity.sessions.open(
         CustomerId(customer), frozenset({FactorClass.PASSWORD}), None, "portal", None
     )
     await world.change("UPDATE sessions SET login = :login WHERE customer = :customer", login=LOGIN, customer=customer)
@@ -164,6 +164,6 @@ async def session(world: World, customer: str) -> str:
 
 def serve(world: World, folder: Path, **how: Any) -> Served:
     """Give the processes of a closed world, not started; `folder` is the test's own."""
-    made = Served(world.house.settings.data, world.url, folder / "time", **how)
+    made = Served(world.services.foundation.settings.data, world.url, folder / "time", **how)
     made.at(world.clock.at + timedelta(seconds=1))
     return made

@@ -56,7 +56,7 @@ def states(database: Path) -> dict[str, int]:
 
 
 async def status(served: Served, world: World, der: bytes) -> ocsp.OCSPCertStatus:
-    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     builder = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(der), issuer, hashes.SHA256())
     answer = await served.request("POST", "/ocsp/investor", content=builder.build().public_bytes(Encoding.DER))
     return ocsp.load_der_ocsp_response(answer.content).certificate_status
@@ -101,7 +101,7 @@ async def test_f16_a_full_disk_refuses_before_it_signs_and_status_goes_on_and_sp
     token = await session(world, ANN)
     await world.close()
     data = disk / "data"
-    shutil.copytree(world.house.settings.data, data)
+    shutil.copytree(world.services.foundation.settings.data, data)
     database = data / "house.db"
     served = serve(world, tmp_path)
     served.data, served.database = data, f"sqlite:///{database}"

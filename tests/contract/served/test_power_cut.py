@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from chopmark.app.foundation import build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
 from chopmark.store.repositories.ca.checking import CertificateRows
@@ -163,7 +163,9 @@ async def resumed(world: World, at: datetime, files: Mapping[str, bytes], folder
         assert await again.count("orders", "state IN ('submitted', 'pending')") == 0
         twice = "SELECT order_id FROM certificates WHERE state <> 'orphaned' GROUP BY order_id HAVING COUNT(*) > 1"
         assert await again.rows(twice) == []
-        checker = Checker(world.house.issuer.standard(), CertificateRows(again.house.engine), lint_each=0)
+        checker = Checker(
+            world.services.ca.issuer.standard(), CertificateRows(again.services.foundation.engine), lint_each=0
+        )
         assert (await checker.check(clock.now())).faults == ()
         assert (await again.audit()).findings == ()
     finally:
@@ -196,7 +198,7 @@ async def drill(world: World, tmp_path: Path, moments: int) -> None:
     """Let the real server work, cut its power at many moments, and start it on what the last answer left."""
     who = await customers(world)
     await world.close()
-    data = world.house.settings.data
+    data = world.services.foundation.settings.data
     after = tmp_path / "after"
     shutil.copytree(data, after)
     before = {path.name: path.read_bytes() for path in data.glob("house.db*")}

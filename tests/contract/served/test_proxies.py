@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from chopmark.app.foundation import SystemClock, build, found_ca
+from chopmark.app.foundation import SystemClock
+from chopmark.app.founding import found_ca
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.store import db
 from chopmark.va.timestamp import PER_NETWORK
@@ -51,17 +53,17 @@ async def _found(folder: Path) -> bytes:
     clock, dice = Clock(SystemClock().now().replace(microsecond=0)), Dice(Random(5))
     await db.upgrade(settings.database_url)
     assert await found_ca(settings, clock, dice)
-    house = await build(settings, clock, dice)
-    await house.customer_import.add(ROWS.values(), "alice")
-    world = World(house, clock, dice, settings.database_url, {})
+    services = await build(settings, clock, dice)
+    await services.ra.customer_import.add(ROWS.values(), "alice")
+    world = World(services, clock, dice, settings.database_url, {})
     await world.to_active(ANN)
     for job in ("timestamp-key", "publish"):
         await world.once(job)
-    record, issuer = world.held[ANN].holding.der, house.authority.view.certificate_der
+    record, issuer = world.held[ANN].holding.der, services.ca.authority.view.certificate_der
     _pem(folder / "leaf.pem", record)
     _pem(folder / "ca.pem", issuer)
-    _pem(folder / "root.pem", house.authority.chain[-1])
-    await house.close()
+    _pem(folder / "root.pem", services.ca.authority.chain[-1])
+    await services.close()
     asked = ocsp.OCSPRequestBuilder().add_certificate(
         x509.load_der_x509_certificate(record), x509.load_der_x509_certificate(issuer), hashes.SHA1()
     )

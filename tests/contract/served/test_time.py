@@ -53,7 +53,7 @@ class RelyingParty:
 
     async def answer(self, nonce: bytes | None = None) -> ocsp.OCSPResponse:
         """Ask; with a nonce for an answer that is made for this question."""
-        issuer = x509.load_der_x509_certificate(self.world.house.authority.view.certificate_der)
+        issuer = x509.load_der_x509_certificate(self.world.services.ca.authority.view.certificate_der)
         record = x509.load_der_x509_certificate(self.world.held[ANN].holding.der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA1())
         if nonce is not None:
@@ -78,7 +78,7 @@ class RelyingParty:
         """Have openssl judge list and answer as of now; the answer's times are of now, too."""
         crl = await self.fresh_list()
         await self.fresh_answer()
-        authority = self.world.house.authority
+        authority = self.world.services.ca.authority
         record = pem(self.folder / "leaf.pem", self.world.held[ANN].holding.der)
         ca = pem(self.folder / "ca.pem", authority.view.certificate_der)
         root = pem(self.folder / "root.pem", authority.chain[-1])
@@ -107,7 +107,7 @@ async def test_i26_i28_time_passes_leaps_and_leaps_back_and_status_stays_fresh_a
     await world.to_active()
     await world.close()
     start = world.clock.at
-    old = world.house.responder._key.not_after
+    old = world.services.ca.responder._key.not_after
     served = serve(world, tmp_path)
     party = RelyingParty(served, world, tmp_path, start)
     try:

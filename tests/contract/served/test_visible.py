@@ -38,12 +38,12 @@ async def test_i25_a_revocation_is_on_the_list_and_in_answers_within_five_second
     token, terms = await session(world, ANN), await errand.terms()
     await world.work()
     record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
-    issuer = x509.load_der_x509_certificate(world.house.authority.view.certificate_der)
+    issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     (point,) = record.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     address = str((point.full_name or [])[0].value).partition("8080")[2]
     builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA256())
     question = builder.build().public_bytes(Encoding.DER)
-    await world.house.close()
+    await world.services.close()
     served = serve(world, tmp_path)
     try:
         for name in ("server", "worker"):

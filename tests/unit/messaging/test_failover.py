@@ -10,7 +10,7 @@ from chopmark.app.logs import LOGGED
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.demo import CODE_GAP, DemoGateway, InboxEntry
 from chopmark.messaging.failover import Breaker, Router
-from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
+from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 REST = timedelta(seconds=30)
@@ -35,6 +35,7 @@ class Scripted:
     def __init__(self, name: str, *answers: GatewayFault | None, channel: Channel = Channel.MOBILE) -> None:
         self.channel = channel
         self.name = name
+        self.repeats = True
         self.answers = list(answers)
         self.seen: list[Message] = []
 
@@ -50,7 +51,7 @@ class Scripted:
 
 
 def down() -> GatewayFault:
-    return GatewayFault(FaultReason.UNREACHABLE, retryable=True)
+    return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
 
 
 async def refused(router: Router, message: Message = MESSAGE, now: datetime = NOW) -> GatewayFault:
@@ -73,7 +74,7 @@ async def test_after_a_retryable_fault_the_next_gateway_gets_the_same_id_and_tex
 
 
 async def test_a_wrong_number_is_final_asks_nobody_else_and_does_not_count_against_the_gateway() -> None:
-    final = [GatewayFault(FaultReason.DESTINATION, retryable=False) for _ in range(9)]
+    final = [GatewayFault(FaultReason.DESTINATION, Verdict.FINAL) for _ in range(9)]
     first, second = Scripted("a", *final), Scripted("b")
     router = Router([first, second])
     for _ in range(9):
@@ -123,7 +124,9 @@ async def test_a_channel_without_a_gateway_says_so_and_names_are_unique() -> Non
 async def test_what_is_wrong_with_a_recipient_opens_no_breaker_and_is_tried_by_the_next_gateway(
     reason: FaultReason,
 ) -> None:
-    faults = [GatewayFault(reason, retryable=reason is FaultReason.DEFERRED) for _ in range(9)]
+    faults = [
+        GatewayFault(reason, Verdict.LATER if reason is FaultReason.DEFERRED else Verdict.FINAL) for _ in range(9)
+    ]
     first = Scripted("a", *faults)
     router = Router([first])
     for _ in range(9):
@@ -133,7 +136,7 @@ async def test_what_is_wrong_with_a_recipient_opens_no_breaker_and_is_tried_by_t
 
 async def test_each_reason_is_one_line_in_the_log_however_many_messages_meet_it() -> None:
     reasons = [FaultReason.TLS, FaultReason.TIMEOUT, FaultReason.DEFERRED] * 4
-    router = Router([Scripted("a", *(GatewayFault(r, retryable=True) for r in reasons))], Breaker(threshold=99))
+    router = Router([Scripted("a", *(GatewayFault(r, Verdict.LATER) for r in reasons))], breaker=Breaker(threshold=99))
     with structlog.testing.capture_logs() as lines:
         for minute in (0, 1, 2, 9.9):
             for _ in range(3):
@@ -147,7 +150,7 @@ async def test_each_reason_is_one_line_in_the_log_however_many_messages_meet_it(
 
 
 async def test_a_reason_that_lasts_is_said_again_after_ten_minutes() -> None:
-    router = Router([Scripted("a", *[down() for _ in range(2)])], Breaker(threshold=99))
+    router = Router([Scripted("a", *[down() for _ in range(2)])], breaker=Breaker(threshold=99))
     with structlog.testing.capture_logs() as lines:
         for minutes in (0, 10):
             with pytest.raises(GatewayFault):
@@ -170,7 +173,7 @@ def test_a_breaker_opens_after_its_threshold_in_a_row_and_admits_one_probe_after
 
 
 def test_a_fault_shows_codes_only() -> None:
-    assert str(down()) == "unreachable, retryable"
+    assert str(down()) == "unreachable, later"
     assert "012345" not in repr(MESSAGE)
     assert "912345678" not in repr(MESSAGE)
 

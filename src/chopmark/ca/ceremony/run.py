@@ -82,13 +82,14 @@ class Ceremony:
     def run(self, given: CeremonyInputs) -> Ready | Waiting:
         """Make what is not there yet, check all of it, and return it.
 
-        1 root key and root  2 issuing key and certificate, here or elsewhere  3 responder key and certificate
-        4 the root's list  5 cross-checks.
+        Waiting: the root's key is on another machine, and its answer to our request has not come yet.
         """
+        # 1. The keys of root and issuing CA. With a root elsewhere the request goes out, and its answer comes in.
         root_signer = self._root_key(given)
         issuing_signer = self._key(ISSUING_KEY, "issuing CA", self._plan.issuer)
         if self._plan.root_key is RootKey.ELSEWHERE and not self._came_in(issuing_signer, given):
             return Waiting()
+        # 2. The root's certificate, and the issuing CA's under it.
         root = self._root(root_signer, given)
         issuing = self._certificate(
             ISSUING,
@@ -97,6 +98,7 @@ class Ceremony:
                 as_private_key(_here(root_signer)), root, issuing_signer.public_key_der
             ),
         )
+        # 3. The OCSP responder's key, and its certificate under the issuing CA.
         responder_signer = self._key(RESPONDER_KEY, "OCSP responder", f"{self._plan.issuer}-ocsp")
         responder = self._certificate(
             RESPONDER,
@@ -105,7 +107,9 @@ class Ceremony:
                 as_private_key(issuing_signer), issuing, responder_signer.public_key_der
             ),
         )
+        # 4. The root's revocation list.
         made = Made(root, issuing, responder, self._list(root_signer, root, given))
+        # 5. Open every key file again, and judge everything by our own checks, pkilint and another path builder.
         self._check(made, root_signer)
         row = IssuerRow(
             IssuerId(self._plan.issuer),

@@ -121,11 +121,11 @@ class ExternalIssuer:
             return ()
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Return the order's certificate; an order that was asked for already is only looked up.
+        """Return the order's certificate; an order that the CA was asked about already is only looked up.
 
-        1 its records show that the customer approved it  2 [tx] the request  3 ask  4 judge what came  5 [tx] keep it
-        6 where the protocol wants it, confirm  7 [tx].
+        Pending: the CA has not answered, or nobody knows whether it has; `resume` goes on.
         """
+        # 1. The order's audit records must show that the customer approved exactly this. `_begin` takes step 2.
         granted = await self._approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
@@ -215,6 +215,7 @@ class ExternalIssuer:
 
     async def _begin(self, issuance: IssuanceRequest, before: Request | None) -> Certified | Pending | Refusal:
         """Store an attempt, then send it: a request that is not on record is never sent."""
+        # 2. [tx] Put the request on record, under a transaction id that only this attempt has.
         now = self._clock.now()
         request = Request(
             order=issuance.order,
@@ -243,6 +244,7 @@ class ExternalIssuer:
 
         if not await self._audit_log.write(order_stream(request.order), attempt):
             return Pending(1)
+        # 3. Ask the CA. Whatever comes back, or nothing, ends in `_answered`.
         return await self._answered(issuance, request, await self._client.request(asked))
 
     def _asked(self, issuance: IssuanceRequest, request: Request) -> ExternalRequest | Refusal:
@@ -323,6 +325,8 @@ class ExternalIssuer:
     async def _judge(
         self, issuance: IssuanceRequest, request: Request, answer: Received
     ) -> Certified | Pending | Refusal:
+        """Believe nothing of what came: keep it where it fits, and put it aside where it does not."""
+        # 4. Compare key, names, profile, chain and signature with what was asked for; then let pkilint look.
         terms = self._terms
         wanted = Wanted(
             issuance.spki_der,
@@ -336,6 +340,7 @@ class ExternalIssuer:
         if judged.findings:
             revoke = received.is_asked_for(answer.der, wanted, terms.anchors)
             return await self._put_aside(issuance, request, answer, judged.codes, revoke=revoke)
+        # 5. [tx] Keep the certificate. Without a confirmation in the protocol this is the end: it is issued.
         kept = _kept(request, answer, judged.chain)
         if not self._client.confirms:
             kept = replace(kept, state=RequestState.ISSUED)
@@ -347,6 +352,7 @@ class ExternalIssuer:
                 return await self._put_aside(issuance, request, answer, "serial_known", revoke=False)
             case Stored.YES if not self._client.confirms:
                 return _certified(kept)
+        # 6. Where the protocol wants it, tell the CA that its certificate was accepted; `_confirm` then records it.
         asked = self._asked(issuance, request)
         return asked if isinstance(asked, Refusal) else await self._confirm(asked, _next(kept))
 

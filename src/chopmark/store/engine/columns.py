@@ -1,4 +1,4 @@
-"""Between values and columns: moments as epoch milliseconds, sets as sorted words."""
+"""Turn values into what columns hold, and back: moments into epoch milliseconds, sets of words into sorted text."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -6,10 +6,10 @@ from typing import Final
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 SKEW_MS: Final = 60_000
-"""How far two machines' clocks may be apart. A moment on record that is further ahead was written by a clock that was
-ahead: it binds nobody."""
+"""The clocks of two machines may differ by so much. A stored moment that lies further in the future was written by a
+machine whose clock was wrong, and is ignored."""
 AHEAD: Final = f"CAST(:now AS BIGINT) + {SKEW_MS}"
-"""In SQL: no moment on record is later than this."""
+"""In SQL: the latest moment that a row may have; a later one comes from a wrong clock."""
 
 
 def ms(moment: datetime) -> int:

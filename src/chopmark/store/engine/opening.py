@@ -1,4 +1,4 @@
-"""A database by its address: open it, and say whether its schema is this release's.
+"""Open the database that an address names, and tell whether its schema is this release's.
 
 Addresses: `sqlite:///relative.db`, `sqlite:////absolute.db` (`?group=off` commits each call by itself),
 `sqlite://:memory:`, `postgresql://user@host/name` with libpq's parameters.
@@ -18,22 +18,22 @@ from chopmark.store.engine.postgres_route import Route
 from chopmark.store.engine.sqlite import SqliteEngine
 from chopmark.store.engine.sqlite_connection import BUSY_MS, MEMORY, translating
 
-RELEASE = "0018"
-"""The last revision of the schema that this release knows; a test holds it to the migrations."""
+RELEASE = "0021"
+"""The newest revision that this release knows. A test compares it with the migrations."""
 _REVISION = "SELECT version_num FROM alembic_version"
 
 
 async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> Engine:
-    """Return an engine whose connections are tried and whose durability settings hold; call it in the event loop.
+    """Connect, check the settings that durability rests on, and return the engine. Call it inside the event loop.
 
     `pool` is the number of PostgreSQL connections that write; `durable=False` accepts a PostgreSQL that may lose
     commits (benches).
 
     Raises:
-        ValueError: no address of this kind.
-        NotDurable: the database would not keep what it commits.
-        Unfit: it cannot be used for another reason that its text says.
-        Refused: UNAVAILABLE, it cannot be reached.
+        ValueError: this is not the address of a SQLite or PostgreSQL database.
+        NotDurable: a setting of the database would let commits be lost.
+        Unfit: the database cannot be used for another reason, which the text names.
+        Refused: UNAVAILABLE, the database cannot be reached.
     """
     if is_postgres(url):
         return await PostgresEngine.open(url, pool=pool, durable=durable)
@@ -45,14 +45,14 @@ async def open_engine(url: str, *, pool: int = POOL, durable: bool = True) -> En
 
 
 async def schema_of(url: str) -> str | None:
-    """Return the revision of the database's schema, None where there is none; nothing is made or changed."""
+    """Return the revision of the database's schema, or None if it has none. Nothing is created or changed."""
     if is_postgres(url):
         return await postgres_rights.schema_of(Route.to(url))
     return await asyncio.to_thread(_schema_of_sqlite, sqlite_path(url))
 
 
 def is_older(revision: str | None) -> bool:
-    """Tell whether a schema lacks something of this release: revisions are numbered without a gap."""
+    """Tell whether a schema is older than this release. Revisions are numbered, so their order is known."""
     return revision is None or revision < RELEASE
 
 
@@ -62,10 +62,10 @@ async def is_current(url: str) -> bool:
 
 
 async def assert_current(url: str) -> None:
-    """The database holds this release's schema, or a later one (release N-1 runs on schema N); nothing is changed.
+    """Check that the database has this release's schema or a later one: release N-1 runs on schema N.
 
     Raises:
-        Unfit: it holds an older one, or none.
+        Unfit: the schema is older, or there is none.
     """
     found = await schema_of(url)
     if found is None:
@@ -78,23 +78,14 @@ async def assert_current(url: str) -> None:
 
 
 async def assert_usable(url: str) -> None:
-    """Nothing keeps a process from using this database, except perhaps its being down just now, or its schema.
+    """Check the address, the pooler, the settings and the rights of our role. A database that is down passes.
 
     Raises:
-        Unfit: the address, a pooler, a setting or our role's rights will not do.
+        Unfit: one of them makes the database unusable.
     """
     if is_postgres(url):
         with suppress(Refused):
             await (await open_engine(url, pool=1)).close()
-
-
-async def make_current(url: str) -> None:
-    """Bring the schema up to this release; alembic is loaded only when there is something to do."""
-    if await is_current(url):
-        return
-    from chopmark.store import db  # noqa: PLC0415
-
-    await db.upgrade(url)
 
 
 def _schema_of_sqlite(path: str) -> str | None:

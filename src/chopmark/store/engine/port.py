@@ -1,4 +1,4 @@
-"""What every engine promises, and how it says that it cannot; `db.open_engine` makes one."""
+"""What every engine offers, and the exceptions by which it refuses. `opening.open_engine` makes an engine."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -16,18 +16,18 @@ RETRY_AFTER_S = 30
 
 
 class Snapshot(Protocol):
-    """One moment of the database, for as long as it is read."""
+    """The database as it was at one moment, for several reads."""
 
     def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
-        """Yield all rows of a SELECT, at most `batch` at a time; several streams may be read by turns."""
+        """Yield all rows of a SELECT, at most `batch` at a time; several streams may be read in alternation."""
         ...
 
 
 class Engine(Protocol):
-    """A database that runs scripts, each whole or not at all.
+    """A database that runs scripts. Each script is one transaction.
 
     Every method raises `Refused` (UNAVAILABLE) when the database cannot be reached, is full, fails to read or write,
-    or has too many calls waiting: nothing was acknowledged.
+    or has too many calls waiting. Then nothing was acknowledged to anybody.
     """
 
     @property
@@ -36,54 +36,55 @@ class Engine(Protocol):
         ...
 
     async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the script returned: it is committed and durable, a Refusal too.
+        """Run a script, commit it durably, and return what it returned; a returned Refusal is committed too.
 
-        What the script raises is raised here, and nothing of it stays. The script may run more than once.
+        When the script raises, its transaction is rolled back and the exception is raised here. The engine may run the
+        script more than once.
 
         Raises:
-            Clash: a unique value exists already; nothing of the script stays.
+            Clash: a unique value exists already. The transaction was rolled back.
         """
         ...
 
     async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what a script that only reads returned; all its statements see one and the same moment."""
+        """Run a script that only reads, and return what it returned. All its statements see the same moment."""
         ...
 
     def stream(self, sql: str, values: Mapping[str, Value], batch: int = 1000) -> AsyncGenerator[list[Row], None]:
         """Yield all rows of a SELECT, at most `batch` at a time, as they were at one moment.
 
-        It has a connection of its own, held until the generator ends: `contextlib.aclosing` for who may stop early.
+        The generator holds a connection of its own until it ends. Whoever may stop early uses `contextlib.aclosing`.
         """
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Open a view in which all streams show the moment of the opening; it has a connection of its own.
+        """Open a view in which all streams show the moment of the opening. It has a connection of its own.
 
-        SQLite returns text that is no UTF-8 with surrogates (`surrogateescape`) there, and raises nothing.
+        Where a SQLite column holds text that is no UTF-8, it is returned with surrogates (`surrogateescape`).
         """
         ...
 
     async def wake(self, channel: str) -> None:
-        """Wake who waits on this channel."""
+        """Wake everybody who waits on this channel."""
         ...
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
-        """Return True when the channel was woken since the last wait here, False after the timeout.
+        """Return True when the channel was notified since the last wait here, False after the timeout.
 
-        The first wait on a channel returns at once. A wake-up can be lost with a connection or come from a process
-        that this engine does not hear (SQLite): look for work after a timeout too.
+        The first wait on a channel returns at once. A wake-up can be lost together with a connection, and an engine
+        over SQLite does not hear other processes at all. So look for work after a timeout, too.
         """
         ...
 
     async def close(self) -> None:
-        """End all connections; what was accepted is finished first."""
+        """Finish all accepted calls, then end all connections."""
         ...
 
 
 class Clash(Exception):
-    """A unique value exists already. `columns` are those of the violated key where the engine names them.
+    """A unique value exists already. `columns` are the columns of the violated key, if the engine names them.
 
-    The driver's own error is not chained: its text can hold the values.
+    The driver's own error is not chained, because its text can hold personal data.
     """
 
     def __init__(self, table: str, columns: tuple[str, ...]) -> None:
@@ -93,32 +94,32 @@ class Clash(Exception):
 
 
 class Unfit(Exception):
-    """The database cannot be used as it is; the text is a sentence for the operator: what is wrong, and the remedy."""
+    """The database cannot be used as it is. The text tells the operator what is wrong and how to mend it."""
 
 
 class NotDurable(Unfit):
-    """The database's settings would let a committed transaction be lost; its text says which."""
+    """A setting of the database would let a committed transaction be lost. The text names the setting."""
 
 
 def unavailable() -> Refused:
-    """The refusal for a database that is unreachable, full, failing or overloaded; raise it from its cause."""
+    """Return the refusal for a database that is unreachable, full, failing or overloaded. Raise it from its cause."""
     public = text("The service cannot save anything right now. Nothing was lost; please try again in a minute.")
     return Refused(Refusal(Kind.UNAVAILABLE, public, retry_after_s=RETRY_AFTER_S))
 
 
 class LocalNotifier:
-    """The wake-ups of this process: a channel stays rung until somebody has waited on it."""
+    """Wake-ups within this process. A channel that was notified stays so until somebody has waited on it."""
 
     def __init__(self) -> None:
         self._events: dict[str, asyncio.Event] = {}
 
     def notify(self, channels: Iterable[str]) -> None:
-        """Wake who waits on these channels, or will next."""
+        """Wake everybody who waits on these channels; where nobody waits, the next wait returns at once."""
         for channel in channels:
             self._of(channel).set()
 
     def notify_all(self) -> None:
-        """Wake everybody: something may have been missed."""
+        """Wake the waiters of all channels, because wake-ups may have been lost."""
         self.notify(list(self._events))
 
     async def wait(self, channel: str, timeout_s: float) -> bool:

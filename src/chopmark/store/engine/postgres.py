@@ -1,4 +1,4 @@
-"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a bell for LISTEN and NOTIFY."""
+"""PostgreSQL over asyncpg: one pool that writes, one that only reads, and a notifier (LISTEN and NOTIFY)."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ SESSION = {
     "timezone": "UTC",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",  # a plan made while a table was empty is kept when it no longer is
+    "enable_seqscan": "off",  # plans are kept, and one made while the table was empty would read all of it for ever
     "lock_timeout": "5s",
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
@@ -37,7 +37,7 @@ SESSION = {
 UNHURRIED = SESSION | {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
-    "enable_seqscan": "on",  # whole tables are read
+    "enable_seqscan": "on",  # these sessions read whole tables
 }
 READING = {"default_transaction_read_only": "on"}
 
@@ -55,9 +55,9 @@ _KEY = re.compile(r"Key \((?P<columns>[^)]*)\)=")
 
 
 class PostgresEngine:
-    """`Engine` over a PostgreSQL; `open` makes one.
+    """`Engine` over PostgreSQL; `open` makes one.
 
-    Values go in prepared statements that each connection keeps: a pooler in between has to be in session mode.
+    Each connection keeps its prepared statements. So a pooler before PostgreSQL has to be in session mode.
     """
 
     dialect: Literal["postgresql"] = "postgresql"
@@ -73,11 +73,11 @@ class PostgresEngine:
 
     @classmethod
     async def open(cls, dsn: str, *, pool: int = POOL, readers: int = READERS, durable: bool = True) -> Self:
-        """Connect, and refuse a server that could lose what it has committed.
+        """Connect. A server that could lose committed transactions is refused.
 
         Raises:
             NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
-            Unfit: the address, a pooler or the role's rights will not do.
+            Unfit: the address, a pooler or the rights of the role make it unusable.
         """
         route = Route.to(dsn)
         writing = Pool(partial(_connect, route, SESSION, durable), pool)
@@ -94,7 +94,7 @@ class PostgresEngine:
         return cls(route, writing, reading)
 
     async def run(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Engine.run`; READ COMMITTED, run again at most three times after a deadlock or serialization failure."""
+        """As `Engine.run`, in READ COMMITTED. After a deadlock it runs again, at most three times."""
         make = partial(script, *args, **kwargs)
         with _translating:
             for _ in range(RERUNS):
@@ -102,7 +102,7 @@ class PostgresEngine:
                     return await self._transaction(self._writers, "BEGIN", make)
                 except _RERUN:
                     continue
-                except asyncpg.ReadOnlySQLTransactionError as failure:  # a standby, around a failover
+                except asyncpg.ReadOnlySQLTransactionError as failure:  # during a failover this host may be a standby
                     raise unavailable() from failure
             return await self._transaction(self._writers, "BEGIN", make)
 
@@ -139,7 +139,7 @@ class PostgresEngine:
             connection.terminate()
 
     async def wake(self, channel: str) -> None:
-        """As `Engine.wake`; heard by every process on this database."""
+        """As `Engine.wake`; every process that uses this database hears it."""
         self._notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
@@ -183,7 +183,7 @@ class PostgresEngine:
 
 
 class _View:
-    """`Snapshot` over a connection whose transaction has begun; its streams take turns."""
+    """`Snapshot` over a connection with an open transaction. Only one stream uses the connection at a time."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -214,7 +214,7 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
 
 
 async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements) -> None:
-    """Run a script on a connection; one that is lost or interrupted on the way is not used again."""
+    """Run a script on a connection. A connection that is lost or interrupted meanwhile is not used again."""
     try:
         after: Statements | None = step
         if isinstance(step, Bundle):
@@ -258,9 +258,10 @@ async def _perform(connection: Any, step: Statements) -> list[Row]:
 
 
 class _Translating:
-    """What the driver raises inside leaves as Clash, as the refusal UNAVAILABLE, or as it is.
+    """Turn what the driver raises into Clash or into the refusal UNAVAILABLE; other exceptions pass unchanged.
 
-    So does Unfit, except at the opening: for a customer the database is away, and a job's log names the cause.
+    Unfit becomes UNAVAILABLE, too, except when the engine is opened: a customer is told that the database is away, and
+    the log of a job names the cause.
     """
 
     __slots__ = ("_also",)
@@ -272,7 +273,7 @@ class _Translating:
         """Begin."""
 
     def __exit__(self, _kind: object, failure: BaseException | None, _traceback: object) -> None:
-        """Say it in our words."""
+        """Translate the exception."""
         if isinstance(failure, asyncpg.UniqueViolationError):
             match = _KEY.match(failure.detail or "")
             columns = tuple(match["columns"].split(", ")) if match else ()

@@ -1,8 +1,7 @@
-"""An address of a PostgreSQL, read by the driver itself, and whether the way there is safe.
+"""Read the address of a PostgreSQL, and check that the connection would be safe.
 
-The driver's own parser decides what an address, a service file and the PG... variables mean together: what is judged
-here is what it connects to, and no second reading of ours can differ from its. It reads no file that it would not read
-when it connects, and sends nothing.
+The driver's own parser reads the address, the service file and the PG... variables. So what is checked here is exactly
+what the driver connects to. Parsing reads only files that connecting would read, and sends nothing.
 """
 
 import re
@@ -32,16 +31,16 @@ _UNREAD = frozenset(
         *("sslsni", "tcp_user_timeout"),
     }
 )
-"""What libpq knows and this driver does not: it would go to the server as a setting."""
+"""Parameters that libpq knows and this driver does not. The driver would send them to the server as settings."""
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)(?:\s+|$)")
 _NAMED = re.compile(r"[\w.:%-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the hosts are, in their order, and what the address wants set in each session.
+    """The hosts, in their order, and the settings that the address wants for each session.
 
-    `dsn` is the address without these settings: in a connection's first message a pooler refuses or loses them.
+    `dsn` is the address without these settings, because a pooler refuses or drops settings in the first message.
     """
 
     dsn: str
@@ -53,7 +52,8 @@ def read_address(url: str) -> Address:
     """Return an address that may be used.
 
     Raises:
-        Unfit: it cannot be read, asks for what is not offered, or leads off this machine without verified TLS.
+        Unfit: the address cannot be read, asks for something that we do not offer, or names another machine without
+            verified TLS.
     """
     try:
         hosts, asked = _parse_connect_dsn_and_args(dsn=url, **dict.fromkeys(_ARGUMENTS))
@@ -62,7 +62,7 @@ def read_address(url: str) -> Address:
     except (OSError, ssl.SSLError) as error:
         said = "a file that it names for TLS (sslrootcert, sslcert, sslkey, sslcrl) cannot be read"
         raise Unfit(f"{SETTING}: {said}: {error}") from error
-    except ValueError:  # its text can hold a piece of the password
+    except ValueError:  # the text of the exception can hold a part of the password
         raise Unfit(f"{SETTING}: {_UNREADABLE}") from None
     _assert_offered(asked)
     _assert_verified(hosts, asked.sslmode)
@@ -89,7 +89,7 @@ def _assert_offered(asked: Any) -> None:
 
 
 def _assert_verified(hosts: list[Host], mode: SSLMode) -> None:
-    """Off this machine a server has to show whom it is; otherwise whoever is in between reads and answers."""
+    """A server on another machine has to prove who it is. Otherwise somebody in between could read and answer."""
     away = [host[0] for host in hosts if not isinstance(host, str) and not _is_here(host[0])]
     if not away or mode is SSLMode.verify_full:
         return
@@ -101,7 +101,7 @@ def _assert_verified(hosts: list[Host], mode: SSLMode) -> None:
 
 
 def _is_here(host: str) -> bool:
-    """Tell whether this is loopback by its spelling; what a name resolves to may change after it was looked at."""
+    """Tell whether this names loopback. Other names are not resolved: the answer could change before we connect."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -110,7 +110,7 @@ def _is_here(host: str) -> bool:
 
 
 def _options(options: str) -> Iterator[tuple[str, str]]:
-    """Read `-c name=value` and `--name=value`, as the server reads them; a backslash takes the next character as is."""
+    """Read `-c name=value` and `--name=value` as the server does. A backslash quotes the next character."""
     rest = options.strip()
     while rest:
         found = _OPTION.match(rest)

@@ -1,8 +1,11 @@
-"""The wake-ups between processes: LISTEN and NOTIFY on one connection beside the pools.
+"""The notifier: wake-ups between processes by LISTEN and NOTIFY, on one connection beside the pools.
 
-A NOTIFY inside a transaction makes all such commits of a PostgreSQL wait for one another, each with its disk flush.
-So the bell rings after the commit, many channels at a time, without a flush. A wake-up lost with a process or a
-connection costs the waiter its timeout and nothing else: the row that it looks for is committed.
+What it buys: a worker sends a code when it is queued, and need not ask the database several times a second. What that
+is worth has not been measured yet.
+
+PostgreSQL commits transactions that contain NOTIFY one after the other, each with its disk flush. So we notify after
+the commit, for many channels at a time, in a transaction that needs no flush. A wake-up can get lost with a process or
+a connection. Then the waiter finds the row, which is committed, after its timeout.
 """
 
 import asyncio
@@ -20,7 +23,7 @@ _FAILURES = (OSError, Unfit, asyncpg.PostgresError, asyncpg.InterfaceError, asyn
 
 
 class Notifier:
-    """Carries the channels of this process's bells to the others and back; connects when first needed, and again."""
+    """Tells other processes which channels were notified here, and hears theirs. It connects when needed."""
 
     def __init__(self, route: Route, local: LocalNotifier) -> None:
         self._route = route
@@ -33,7 +36,7 @@ class Notifier:
         self._lock = asyncio.Lock()
 
     async def listen(self, channel: str) -> None:
-        """What other processes announce on this channel rings here from now on, if the database can be reached."""
+        """From now on, notify here what other processes announce on this channel, if the database can be reached."""
         if channel in self._heard:
             return
         async with self._lock:
@@ -42,18 +45,18 @@ class Notifier:
                 if channel not in self._heard:
                     await connection.add_listener(channel, self._notify)
                     self._heard.add(channel)
-                    self._local.notify([channel])  # for what was announced before
+                    self._local.notify([channel])  # something may have been announced before we listened
             except _FAILURES:
                 self._drop()
 
     def announce(self, channels: Iterable[str]) -> None:
-        """Other processes are told soon; what comes while one message is under way goes with the next."""
+        """Tell the other processes soon. Channels that come while a message is under way go with the next one."""
         self._pending.update(channels)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
-        """Tell what is pending and end the connection."""
+        """Send what is pending, then end the connection."""
         if self._sending is not None:
             await self._sending
         async with self._lock:
@@ -74,13 +77,13 @@ class Notifier:
         if self._connection is None or self._connection.is_closed():
             self._heard.clear()
             self._connection = await self._route.connect(SESSION, command_timeout=COMMAND_S)
-            # Not `get_server_pid`: behind a pooler that number is the pooler's own.
+            # Not `get_server_pid`: behind a pooler that is a number which the pooler has made up.
             self._session = await self._connection.fetchval("SELECT pg_backend_pid()")
             self._connection.add_termination_listener(self._lost)
         return self._connection
 
     def _notify(self, _connection: Any, pid: int, channel: object, _payload: object) -> None:
-        if pid != self._session:  # our own were rung at once
+        if pid != self._session:  # our own waiters were woken at once
             self._local.notify([str(channel)])
 
     def _lost(self, _connection: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which schema a PostgreSQL holds, and whether our role may use it and change it: asked before anything is done."""
+"""Ask PostgreSQL, before anything is done, which schema it has and whether our role may use and change the tables."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ _REVISION = "SELECT version_num FROM alembic_version"
 
 
 async def schema_of(route: Route) -> str | None:
-    """Return the revision that the database holds, None without one; nothing is changed.
+    """Return the revision of the database's schema, or None if it has none. Nothing is changed.
 
     Raises:
-        Unfit: a pooler lends sessions out by turns, or our role may not use the tables.
+        Unfit: a pooler shares sessions between clients, or our role may not use the tables.
     """
     async with route.asking() as connection:
         await assert_own_sessions(route, connection)
@@ -49,7 +49,7 @@ async def _assert_usable(connection: Any, where: Any) -> None:
 
 
 async def assert_may_migrate(route: Route) -> None:
-    """Our role may make tables, and change those that are there; PostgreSQL 15 and later give nobody that by itself.
+    """Check that our role may create tables and change existing ones. Since PostgreSQL 15 this right has to be granted.
 
     Raises:
         Unfit: it may not.

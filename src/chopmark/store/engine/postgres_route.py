@@ -1,8 +1,8 @@
-"""The way to a PostgreSQL: every connection is made here, told its settings, and asked what it has of them.
+"""Connect to PostgreSQL. Every connection is made here, gets its settings, and is asked whether it has them.
 
-Settings are made after connecting. In a connection's first message a pooler refuses them or, told to ignore them,
-loses them silently; and a reader that begins as `default_transaction_read_only` is no read-write session to a
-`target_session_attrs=read-write` in the address.
+Settings are sent after connecting, for two reasons. A pooler refuses settings in the first message of a connection, or
+drops them silently. And where the address says `target_session_attrs=read-write`, the driver would refuse our reading
+sessions if they began with `default_transaction_read_only`.
 """
 
 import ssl
@@ -17,7 +17,7 @@ from chopmark.store.engine.postgres_address import SETTING, Address, Host, read_
 
 CONNECT_S = 5
 HOST_S = 2
-"""For each of several hosts: one that swallows what it is sent must not use up the time of those behind it."""
+"""The time for each of several hosts, so that one that never answers leaves time for the next ones."""
 COMMAND_S = 15
 ROUNDS = 8
 NAME = "application_name"
@@ -55,7 +55,7 @@ _NO_SECOND = (
 
 
 class Route:
-    """The hosts of an address by turns: the one that answered last comes first."""
+    """The hosts of an address. The one that answered last is tried first."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -63,15 +63,15 @@ class Route:
 
     @classmethod
     def to(cls, url: str) -> "Route":
-        """Return the way to this address; raises Unfit as `read_address`."""
+        """Return the route to this address. Raises Unfit as `read_address` does."""
         return cls(read_address(url))
 
     async def connect(self, settings: Mapping[str, str], *, durable: bool = False, **options: Any) -> Any:
-        """Return a new connection that has these settings, and those that the address asks for.
+        """Return a new connection that has these settings and the ones that the address asks for.
 
         Raises:
-            NotDurable: it has to be durable, and the server could lose what it has committed.
-            Unfit: we are not let in, or a session is not told, or does not keep, what it needs.
+            NotDurable: `durable` is asked for, and the server could lose committed transactions.
+            Unfit: the server does not let us in, or the session does not take or keep a setting.
             OSError, asyncpg.PostgresError: no host could be reached.
         """
         connection = await self.bare(settings.get(NAME, "chopmark"), **options)
@@ -83,9 +83,9 @@ class Route:
         return connection
 
     async def bare(self, name: str = "chopmark", **options: Any) -> Any:
-        """Return a new connection as it comes; for questions that need no settings.
+        """Return a new connection without our settings, for questions that need none.
 
-        Its name is told with the first message, which each pooler takes: the server's log has it from there.
+        Only the application name goes with the first message. Every pooler accepts it, and the server logs it.
         """
         each = CONNECT_S if len(self._hosts) == 1 else HOST_S
         failures: list[Exception] = []
@@ -104,7 +104,7 @@ class Route:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[Any]:
-        """Give a connection as it comes, and end it."""
+        """Give a connection without our settings, and end it."""
         connection = await self.bare(command_timeout=COMMAND_S)
         try:
             yield connection
@@ -115,7 +115,7 @@ class Route:
 
 
 def _said(failures: list[Exception]) -> Exception:
-    """Return what came of asking every host, as one exception: what a person has to mend before what passes."""
+    """Return one exception for the failures of all hosts. What a person has to mend comes first."""
     outside = next((one for one in failures if isinstance(one, _NOT_LET_IN)), None)
     if outside is not None:
         return Unfit(f"PostgreSQL does not let us in ({SETTING}): {outside}")
@@ -135,7 +135,7 @@ async def _connect(dsn: str, host: Host, **options: Any) -> Any:
 
 
 async def _settle(connection: Any, wanted: Mapping[str, str], *, durable: bool) -> None:
-    """Tell the session what it has to know, then ask for it: in another transaction, for only a session keeps it."""
+    """Make the settings, then read them in another transaction: only a session of our own still has them then."""
     names, asked = list(wanted), DURABILITY if durable else ()
     try:
         who = await connection.fetchrow(_WHO, MARK)
@@ -161,15 +161,16 @@ async def _settle(connection: Any, wanted: Mapping[str, str], *, durable: bool) 
 
 
 async def assert_own_sessions(route: Route, connection: Any) -> None:
-    """Two connections have a session each, and keep it. Raises Unfit where a pooler lends sessions out by turns.
+    """Check that each connection has a session of its own. Raises Unfit where a pooler shares sessions between clients.
 
-    A connection that knows its session's own number by the key for cancelling is PostgreSQL's own: who may run a
-    client's statement in any session has to give out a key of its own, because a key names one session. Behind such
-    a pooler it looks whether two clients' turns ever meet in one session, or one client's in two. With nobody else
-    there the first round shows it: the session last given back is lent again (the same for both), or the one that
-    waits longest (not the same for the first twice). Others who take sessions in between can hide it in one round,
-    each time by chance; the rounds make that a chance to the power of eight. Nothing is set or held meanwhile: the
-    sessions may be somebody's.
+    1. PostgreSQL itself tells a client the number of its session in the key for cancelling. A pooler that runs a
+       client's statements in any session has to make up a key. So when the number in the key is the session's number,
+       there is no such pooler, and the check is over.
+    2. Else two connections ask for their session in alternation. Two clients in one session, or one client in two
+       sessions, show a pooler that shares them. Without other clients the first round shows it. Other clients can hide
+       it in a round, by chance; eight rounds make that improbable.
+
+    Nothing is set or locked meanwhile, because these sessions may be in use by others.
     """
     try:
         who = await connection.fetchrow(_WHO, MARK)

@@ -4,12 +4,15 @@
         rows = yield query("UPDATE t SET n = n + 1 WHERE id = :id AND due > :now RETURNING nonce", id=id, now=now)
         return rows[0]["nonce"] if rows else Refusal(...)
 
-A script touches nothing but its arguments and the rows: an engine may run it again from the start (after a deadlock,
-a serialization failure, a failed group commit). A statement tells what it changed by RETURNING; nothing else does.
+A script uses nothing but its arguments and the rows, because an engine may run it again from the start: after a
+deadlock, a serialization failure or a failed group commit. Only RETURNING tells a script what a statement has changed.
 
-SQL for both engines: values are `:name`, each name once in the values however often it stands in the text. A value
-whose type PostgreSQL cannot see from a column beside it needs CAST (`CAST(:n AS BIGINT)`, `CAST(:x AS TEXT) IS NULL`;
-`::type` is PostgreSQL's own). SUM over BIGINT is NUMERIC there: `CAST(SUM(n) AS BIGINT)`. Text holds no NUL.
+Rules for SQL that runs on both engines:
+- Values are written `:name`. A name may stand in the text several times; it is given once.
+- PostgreSQL takes the type of a value from the column beside it. Where there is none, write `CAST(:n AS BIGINT)` or
+  `CAST(:x AS TEXT) IS NULL`; only PostgreSQL knows `::type`.
+- PostgreSQL's SUM over BIGINT is NUMERIC: write `CAST(SUM(n) AS BIGINT)`.
+- PostgreSQL's text cannot hold the character NUL.
 """
 
 import re
@@ -22,7 +25,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 
 Value: TypeAlias = str | int | bytes | None
-"""What a column holds on both engines: text, 64-bit integer (times: epoch ms; booleans: 0 and 1), bytes, nothing."""
+"""What a column may hold on both engines. Times are epoch milliseconds, booleans are 0 and 1."""
 
 T = TypeVar("T")
 
@@ -41,10 +44,10 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement and its values; its rows come back.
+    """One statement and its values. The script receives its rows.
 
-    `whole`: it is the transaction's only statement, committed when its rows arrive; what the script does with the
-    rows cannot undo it. `guard`: as a part of a bundle, it takes the bundle back when it returns no row.
+    `whole`: it is the transaction's only statement. It is committed before the script sees the rows, so the script
+    cannot undo it. `guard`: a part of a bundle; when it returns no row, the whole bundle is rolled back.
     """
 
     sql: str
@@ -55,10 +58,10 @@ class Query:
 
 @dataclass(slots=True)
 class Bundle:
-    """Statements that stand or fall together and make the whole transaction: one round trip on PostgreSQL.
+    """Statements that make up the whole transaction. They take effect together or not at all; `at_once` makes one.
 
-    The engine leaves the rows of each part in `answer`; None when a guard returned no row or a unique value existed
-    already: then nothing has happened, and the script goes on as if it had not asked.
+    The engine puts the rows of each part into `answer`. `answer` is None when a guard returned no row or a unique value
+    existed already. Then nothing was changed, and the script may go on with other statements.
 
     `batchable`: the engine may run it in one statement with other bundles of the same shape that wait at the same
     moment. Each part then reads, is a guard, or writes a row that no other such bundle writes.
@@ -71,7 +74,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One statement for many sets of values; no rows come back. `whole`: it is the transaction's only statement."""
+    """One statement for many sets of values. It returns no rows. `whole`: it is the transaction's only statement."""
 
     sql: str
     values: Sequence[Mapping[str, Value]]
@@ -80,7 +83,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Wakes who waits on this channel, once the transaction is committed; never when it is rolled back."""
+    """Wakes everybody who waits on this channel when the transaction is committed; a rollback wakes nobody."""
 
     channel: str
 
@@ -91,7 +94,7 @@ Script: TypeAlias = Generator[Step, list[Row], T]
 
 
 def query(sql: str, /, **values: Value) -> Query:
-    """Make a statement with its values; raises Refused (MALFORMED) for text with NUL, which PostgreSQL cannot hold."""
+    """Make a statement with its values. Raises Refused (MALFORMED) for text with NUL, which PostgreSQL cannot store."""
     return Query(sql, _storable(values))
 
 
@@ -103,24 +106,26 @@ def _storable(values: Mapping[str, Value]) -> Mapping[str, Value]:
 
 
 def whole(sql: str, /, **values: Value) -> Query:
-    """Make a statement that is the whole transaction: PostgreSQL runs it in one round trip instead of three.
+    """Make a statement that is the whole transaction, so that PostgreSQL needs one round trip and not three.
 
-    After it the script yields at most `Notify`; any other step is a RuntimeError on both engines.
+    After it the script may yield `Notify` and nothing else; any other step raises RuntimeError on both engines.
     """
     return Query(sql, values, whole=True)
 
 
 def guard(sql: str, /, **values: Value) -> Query:
-    """Make a part of a bundle that has to return a row: a conditional statement with RETURNING, or a SELECT."""
+    """Make a part of a bundle that must return a row: a conditional statement with RETURNING, or a SELECT."""
     return Query(sql, _storable(values), guard=True)
 
 
 def at_once(*parts: Query, batchable: bool = False) -> Script[list[list[Row]] | None]:
-    """Run the parts as one transaction; return the rows of each, or None when a guard failed: nothing happened.
+    """Run the parts as one transaction. Return the rows of each, or None when a guard failed and nothing was changed.
 
-    It is the script's first step, and its last one where it succeeds (apart from `Notify`). The parts run in order,
-    on PostgreSQL those without rows after all others, and there none sees what another one changes: no part may read
-    a row that another one writes, and none may write a row twice. `batchable` is the bundle's.
+    It must be the script's first step. When it succeeds, only `Notify` may follow.
+
+    The parts run in order, except that PostgreSQL runs those without rows last. On PostgreSQL no part sees the changes
+    of another one. So no part may read a row that another part writes, and no two parts may write the same row.
+    `batchable`: see `Bundle`.
     """
     bundle = Bundle(parts, batchable=batchable)
     yield bundle
@@ -128,14 +133,14 @@ def at_once(*parts: Query, batchable: bool = False) -> Script[list[list[Row]] | 
 
 
 def in_turn(parts: tuple[Query, ...]) -> Script[None]:
-    """Run the parts one after the other, within a transaction that has more to do."""
+    """Run the parts one after the other, in a transaction that has other statements, too."""
     for part in parts:  # noqa: UP028 - a tuple's iterator cannot be sent the rows
         yield part
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement as PostgreSQL reads it, and the name of each `$n`, in order."""
+    """A statement in PostgreSQL's notation, and the name behind each `$n`, in order."""
 
     numbered: str
     names: tuple[str, ...]
@@ -145,7 +150,7 @@ class Statement:
         """Return the values in the order of `names`.
 
         Raises:
-            ValueError: a value is missing, or one has no place in the text.
+            ValueError: a value is missing, or the text has no place for one.
         """
         if values.keys() != self.distinct:
             odd = sorted(values.keys() ^ self.distinct)
@@ -153,7 +158,7 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-# Alternatives in this order: what may contain a colon and is no placeholder is taken first, as it stands.
+# Everything that may contain a colon and is no placeholder comes first, and is left as it is.
 _TOKENS = re.compile(
     r"""
       \b[eE]'(?:[^'\\]|\\.|'')*'            # PostgreSQL's escape string
@@ -189,7 +194,7 @@ def compiled(sql: str, after: int = 0) -> Statement:
 
 
 class ScriptRun(Generic[T]):
-    """One run of a script: hands its statements to an engine one by one, and keeps its notices and its answer."""
+    """One run of a script. It hands out the statements, and keeps the channels to notify and the answer."""
 
     __slots__ = ("_script", "_statements", "answer", "channels", "whole")
 
@@ -201,19 +206,19 @@ class ScriptRun(Generic[T]):
         self.whole = False
 
     def first(self) -> Statements | None:
-        """Return the first statement, or None: the script is over and `answer` is set."""
+        """Return the first statement. None means that the script is over and `answer` is set."""
         return self._until_statement(None)
 
     def next(self, rows: list[Row]) -> Statements | None:
-        """Give the rows of the last statement and return the next one, or None: the script is over.
+        """Give the script the rows of its last statement and return the next one. None means that the script is over.
 
         Raises:
-            RuntimeError: the script goes on after its whole statement, or calls a later one whole.
+            RuntimeError: a statement follows the one that is the whole transaction, or a later one claims to be it.
         """
         return self._until_statement(rows)
 
     def bundled(self, bundle: Bundle, answer: list[list[Row]] | None) -> Statements | None:
-        """Give what came of a bundle and return the next statement, as `next`; after None others may follow it."""
+        """Give the script the outcome of a bundle and return the next statement, as `next` does."""
         bundle.answer = answer
         self.whole = answer is not None
         return self._until_statement([])

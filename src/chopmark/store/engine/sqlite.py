@@ -1,6 +1,6 @@
-"""SQLite: the writer thread commits waiting scripts as a group; readers beside it see the last commit.
+"""SQLite. One thread writes and commits waiting scripts as a group; other threads read the last committed state.
 
-In memory there is one connection, and the writer runs the reading scripts too.
+A database in memory has one connection only, so the writer thread runs the reading scripts, too.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 READERS = 4
 WAITING = 1024
-"""How many calls may wait at a time; more are answered unavailable at once."""
+"""So many calls may wait at a time. Further ones are refused as UNAVAILABLE at once."""
 
 
 class SqliteEngine:
-    """`Engine` over one SQLite file, or over a database in memory; made inside the event loop that uses it.
+    """`Engine` over one SQLite file, or over a database in memory. Make it inside the event loop that uses it.
 
-    `group=False` commits every script by itself: for measuring what the group is worth.
+    `group=False` commits every script by itself, to measure what committing in groups is worth.
     """
 
     dialect: Literal["sqlite"] = "sqlite"
@@ -70,7 +70,8 @@ class SqliteEngine:
             for start in range(0, len(rows), batch):
                 yield rows[start : start + batch]
             return
-        thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")  # one: a cancelled fetch ends before close
+        # One thread, so that a cancelled fetch ends before close.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")
         in_thread = partial(self._loop.run_in_executor, thread)
         try:
             with translating():
@@ -94,7 +95,7 @@ class SqliteEngine:
             snapshot.close()
 
     async def wake(self, channel: str) -> None:
-        """As `Engine.wake`; heard in this process."""
+        """As `Engine.wake`; only this process hears it."""
         self._local.notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""A SQLite connection with the settings that the promises rest on, one step of a script on it, and its errors."""
+"""Open a SQLite connection with the settings that durability rests on, run scripts on it, and translate its errors."""
 
 import contextlib
 import os
@@ -32,13 +32,13 @@ _CLASHED = re.compile(r"UNIQUE constraint failed: (?P<columns>.*)")
 
 
 def connect(path: str, *, reader: bool = False) -> sqlite3.Connection:
-    """Open the database in WAL mode with every commit durable; a new file is readable by its owner alone.
+    """Open the database in WAL mode, with every commit durable. A new file can be read by its owner only.
 
     Raises:
         NotDurable: SQLite did not take a setting.
     """
     if path != MEMORY:
-        # Never an existing file: closing a second descriptor of it would drop SQLite's locks in this process.
+        # Only a new file: closing a second descriptor of an existing one would drop the locks that SQLite holds on it.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
@@ -60,7 +60,7 @@ def connect(path: str, *, reader: bool = False) -> sqlite3.Connection:
 
 
 def perform(db: sqlite3.Connection, step: Query | Batch) -> list[Row]:
-    """Run one statement and return its rows (none for a batch)."""
+    """Run one statement and return its rows; a batch returns none."""
     statement = compiled(step.sql)
     if isinstance(step, Batch):
         for values in step.values:
@@ -72,7 +72,7 @@ def perform(db: sqlite3.Connection, step: Query | Batch) -> list[Row]:
 
 
 def run_through(db: sqlite3.Connection, script_run: ScriptRun[Any]) -> None:
-    """Run a script to its end; its answer and its notices are in the walk."""
+    """Run a script to its end. `script_run` then has its answer and the channels to notify."""
     try:
         step = script_run.first()
         while step is not None:
@@ -81,14 +81,14 @@ def run_through(db: sqlite3.Connection, script_run: ScriptRun[Any]) -> None:
             else:
                 step = script_run.next(perform(db, step))
     except sqlite3.Error:
-        script_run.whole = False  # half of a batch may have been done
+        script_run.whole = False  # a part of a batch may have been done, and has to be rolled back
         raise
     finally:
         script_run.close()
 
 
 def _bundle(db: sqlite3.Connection, bundle: Bundle) -> list[list[Row]] | None:
-    """Run the parts one after the other; None, and nothing left of them, when a guard fails or a value exists."""
+    """Run the parts one after the other. When a guard fails or a unique value exists, undo them and return None."""
     answer: list[list[Row]] = []
     db.execute("SAVEPOINT bundle")
     try:
@@ -109,12 +109,12 @@ def _bundle(db: sqlite3.Connection, bundle: Bundle) -> list[list[Row]] | None:
 
 
 def is_io_error(failure: BaseException) -> bool:
-    """Whether the disk failed to read, write or sync."""
+    """Tell whether the disk failed to read, write or sync."""
     return _code(failure) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def translated(failure: BaseException) -> BaseException:
-    """Return what the caller is told instead: Clash, the refusal UNAVAILABLE, or the failure itself."""
+    """Return what to raise instead: Clash, the refusal UNAVAILABLE, or the failure itself."""
     code = _code(failure)
     if code in _UNIQUE:
         return _clash(str(failure))
@@ -127,7 +127,7 @@ def translated(failure: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
-    """What SQLite raises inside leaves as `translated` says."""
+    """Translate what SQLite raises inside, as `translated` does."""
     try:
         yield
     except (sqlite3.Error, MemoryError) as failure:

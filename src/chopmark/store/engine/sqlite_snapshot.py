@@ -1,4 +1,4 @@
-"""One moment of a SQLite database: a connection and a thread of its own, and as many cursors as there are streams."""
+"""A SQLite database as it was at one moment, read through a connection and a thread of its own."""
 
 import asyncio
 import sqlite3
@@ -15,7 +15,7 @@ _TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT
 
 @dataclass(frozen=True, slots=True)
 class TableCopy:
-    """A table of a database in memory, which no second connection can see."""
+    """A copy of a table of a database in memory. A second connection could not see the table itself."""
 
     name: str
     ddl: str
@@ -23,7 +23,7 @@ class TableCopy:
 
 
 def copied() -> Script[list[TableCopy]]:
-    """Read every table whole; indexes are left out."""
+    """Copy every table, without its indexes."""
     copies = []
     for table in (yield query(_TABLES)):
         rows = yield query(f'SELECT * FROM "{table["name"]}"')
@@ -32,7 +32,7 @@ def copied() -> Script[list[TableCopy]]:
 
 
 class SqliteSnapshot:
-    """`Snapshot` over a file as it is when `open` returns, or over copies of a memory's tables."""
+    """`Snapshot` over a file as it is when `open` returns, or over copies of the tables of a database in memory."""
 
     def __init__(self, path: str, copies: list[TableCopy]) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class SqliteSnapshot:
         self._opened: list[sqlite3.Connection] = []
 
     async def open(self) -> None:
-        """Connect and fix the moment."""
+        """Connect, and begin the transaction that fixes the moment."""
         with translating():
             await self._in_thread(self._open)
 
@@ -54,7 +54,7 @@ class SqliteSnapshot:
                 yield rows
 
     def close(self) -> None:
-        """End the connection behind whatever its thread is doing; does not wait for it."""
+        """End the connection after what its thread is doing just now. Does not wait for that."""
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
 
@@ -68,7 +68,7 @@ class SqliteSnapshot:
             db.executemany(f'INSERT INTO "{copy.name}" VALUES ({places})', copy.rows)
         db.execute("PRAGMA query_only = 1")
         db.execute("BEGIN")
-        db.execute("SELECT 1 FROM sqlite_master").fetchall()  # the first read, not BEGIN, fixes the moment
+        db.execute("SELECT 1 FROM sqlite_master").fetchall()  # not BEGIN but the first read fixes the moment
 
     def _close(self) -> None:
         for db in self._opened:

@@ -1,7 +1,10 @@
-"""The writer thread: takes scripts from a queue, runs each in its savepoint, commits the group, then answers.
+"""The writer thread. It takes scripts from a queue, runs each in a savepoint, and commits them together as a group.
 
-What must hold: an outcome is delivered only after the commit that it depends on. A group ends when nobody is
-waiting, after 64 scripts or after 5 ms, whichever is first.
+What it buys: one disk flush for a group instead of one for each script. What that is worth in journeys a second has not
+been measured since the request path was merged into few transactions; `?group=off` in the address switches it off.
+
+An outcome is delivered only after the commit that it depends on. A group ends when no script waits, after 64 scripts or
+after 5 ms, whichever comes first.
 """
 
 import asyncio
@@ -23,7 +26,7 @@ GROUP_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A call that waits for the writer; a `reader` is kept from writing."""
+    """A call that waits for the writer. A `reader` is not allowed to write."""
 
     make: Callable[[], Script[Any]]
     answered: asyncio.Future[Any]
@@ -31,13 +34,13 @@ class Job:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody still waits for the answer."""
+        """Tell whether somebody still waits for the answer."""
         return not self.answered.cancelled()
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a job: the script's answer, or a failure."""
+    """The result of a job: the script's answer, or a failure."""
 
     job: Job
     answer: Any = None
@@ -48,8 +51,8 @@ class Outcome:
 class Writer(threading.Thread):
     """The only writer of this process.
 
-    `now` is a monotonic clock in seconds (the event loop's own); `deliver` is called in this thread with the outcomes
-    of each committed, or refused, group.
+    `now` is the event loop's monotonic clock, in seconds. `deliver` is called in this thread with the outcomes of each
+    group, after it was committed or refused.
     """
 
     def __init__(
@@ -65,11 +68,11 @@ class Writer(threading.Thread):
         self._db: sqlite3.Connection | None = connect(path)
 
     def submit(self, job: Job) -> None:
-        """Line a job up; its outcome is delivered in any case."""
+        """Queue a job. Its outcome is delivered in any case."""
         self._queue.put(job)
 
     def stop(self) -> None:
-        """End the thread after the jobs that are lined up."""
+        """End the thread after the jobs that are in the queue."""
         self._queue.put(None)
 
     def run(self) -> None:
@@ -90,7 +93,7 @@ class Writer(threading.Thread):
             db.execute("COMMIT")
         except (sqlite3.Error, MemoryError, NotDurable) as failure:
             self._abandon(failure)
-            if not outcomes:  # nobody could begin: whoever is lined up would wait as long for the same answer
+            if not outcomes:  # BEGIN failed: the waiting jobs would wait as long and fail, too
                 return [_refused(job, failure) for job in (first, *self._waiting())]
             if len(outcomes) == 1 or is_io_error(failure):
                 return [_refused(outcome.job, failure) for outcome in outcomes]
@@ -123,7 +126,7 @@ class Writer(threading.Thread):
         return self._db
 
     def _abandon(self, failure: Exception) -> None:
-        """Leave the transaction; after an I/O error leave the connection too, and what it believes of the file."""
+        """Roll back. After an I/O error drop the connection, too: what it has cached of the file may be wrong."""
         if self._db is None:
             return
         if is_io_error(failure) and self._path != MEMORY:
@@ -149,10 +152,10 @@ class Writer(threading.Thread):
 
 
 def _attempt(db: sqlite3.Connection, outcome: Outcome) -> None:
-    """Run one script in its savepoint; what it raises is its own outcome.
+    """Run one script in a savepoint. What it raises becomes its outcome.
 
     Raises:
-        sqlite3.Error, MemoryError: SQLite gave up the transaction, with everybody's work in it.
+        sqlite3.Error, MemoryError: SQLite has rolled back the whole transaction, with the work of the other scripts.
     """
     if outcome.job.wanted:
         with _Savepoint(db, outcome) as savepoint:
@@ -167,7 +170,7 @@ def _refused(job: Job, failure: Exception) -> Outcome:
 
 
 class _Savepoint:
-    """Keeps the script's work when it returns, takes it back when it raises."""
+    """A savepoint that keeps the script's work when it returns, and undoes it when it raises."""
 
     __slots__ = ("_db", "_outcome", "script_run")
 

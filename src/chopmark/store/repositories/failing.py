@@ -1,6 +1,6 @@
-"""Jobs that go on failing, by process and host: rows of `installation` that come and go, and mean nothing to the core.
+"""Which jobs fail again and again, by process and host, as rows of `installation`. Only `chopmark check` reads them.
 
-What the alarm was about may be the database itself: then the log has it and this has not.
+When the database itself is what fails, these rows cannot be written. Then only the log tells of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 
 SHOWN_FOR: Final = timedelta(days=1)
-"""A failing job fails at least every few minutes: what is older is of a process or a host that is no more."""
+"""A failing job fails every few minutes. An older row was left by a process or a host that is gone."""
 _PREFIX: Final = "job:"
 _GET = "SELECT value FROM installation WHERE name = :name"
 _PUT = """
@@ -28,7 +28,7 @@ _ALL = "SELECT name, value FROM installation WHERE name LIKE 'job:%' ORDER BY na
 
 @dataclass(frozen=True, slots=True)
 class FailingJob:
-    """A job, where it runs, how often it has failed in a row, with what last, and when; aware UTC."""
+    """A job, where it runs, how often it has failed in a row, its last failure, and the times (aware, UTC)."""
 
     job: str
     place: str
@@ -47,7 +47,7 @@ class FailingJobs:
         self._place = place
 
     async def failing(self, job: str, failures: int, error: str) -> None:
-        """Put on record that a job has failed so often in a row; since when is kept."""
+        """Store how often a job has failed in a row. The time of the first failure is kept."""
         name, now = self._name(job), self._clock.now()
 
         def script() -> Script[None]:
@@ -59,7 +59,7 @@ class FailingJobs:
         await self._engine.run(script)
 
     async def well(self, job: str) -> None:
-        """Take a job off the record, if it is there; nothing is written otherwise."""
+        """Delete the row of a job, if it has one."""
         name = self._name(job)
 
         def look() -> Script[bool]:
@@ -72,7 +72,7 @@ class FailingJobs:
             await self._engine.run(forget)
 
     async def all(self) -> list[FailingJob]:
-        """Return what failed lately, at every place."""
+        """Return the jobs that failed lately, of all processes and hosts."""
 
         def script() -> Script[list[FailingJob]]:
             return [_failing(row["name"], json.loads(row["value"])) for row in (yield query(_ALL))]

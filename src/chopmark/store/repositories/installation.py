@@ -1,11 +1,11 @@
-"""What this installation is: names and values that all nodes must agree on, most of them written once."""
+"""Facts of the installation, as names and values. All nodes must agree on them; most are written once."""
 
 from __future__ import annotations
 
 from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _REMEMBER = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE installation SET value = :new WHERE name = :name AND value = :old"
@@ -26,7 +26,7 @@ class Installation:
         self._engine = engine
 
     async def remember(self, name: str, value: str) -> str:
-        """Return the value on record: this one when there was none."""
+        """Store this value unless the name has one, and return the stored value."""
 
         def script() -> Script[str]:
             yield query(_REMEMBER, name=name, value=value)
@@ -35,7 +35,7 @@ class Installation:
         return await self._engine.run(script)
 
     async def replace(self, name: str, old: str, new: str) -> str:
-        """Put `new` where `old` is on record, and return what is on record then."""
+        """Store `new` if the stored value is `old`, and return what is stored then."""
 
         def script() -> Script[str]:
             yield query(_REPLACE, name=name, old=old, new=new)
@@ -44,7 +44,7 @@ class Installation:
         return await self._engine.run(script)
 
     async def change(self, name: str, value: str, record: AuditRecord) -> bool:
-        """Put a value on record, with its record; False, and nothing written, when it is the one on record."""
+        """Store a value, with an audit record. False, and nothing is written, when it is stored already."""
 
         def script() -> Script[bool]:
             return (yield from write_with_record(record, guard(_CHANGE, name=name, value=value))) is not None
@@ -52,7 +52,7 @@ class Installation:
         return await self._engine.run(script)
 
     async def put(self, name: str, value: str) -> None:
-        """Put a value on record that says how things are just now; it changes nothing, and has no record."""
+        """Store a value that only tells the present state of something, and so needs no audit record."""
 
         def script() -> Script[None]:
             yield whole(_PUT, name=name, value=value)
@@ -60,7 +60,7 @@ class Installation:
         await self._engine.run(script)
 
     async def get(self, name: str) -> str | None:
-        """Return the value on record, or None."""
+        """Return the stored value, or None."""
 
         def script() -> Script[str | None]:
             rows = yield query(_GET, name=name)

@@ -1,4 +1,4 @@
-"""Leases: who may do something that only one should do at a time, until when."""
+"""Leases: the right to do something that only one process may do at a time, until a moment."""
 
 from chopmark.store.engine.columns import SKEW_MS
 from chopmark.store.engine.script import Query, Script, guard, whole
@@ -15,14 +15,15 @@ RETURNING fencing
 
 
 def take(name: str, holder: str, now: int, until: int) -> Script[int | None]:
-    """Take a lease that is free, run out, void or already ours; return its fencing number, or None. Moments in ms.
+    """Take a lease that is free, run out, void or already ours. Return its fencing number, or None. Moments in ms.
 
-    Void is one that ends later than if it were taken now for as long, by a clock that is ahead as far as clocks may be.
+    A lease is void when it ends later than `until`, plus the allowed difference of clocks: then a machine whose clock
+    was wrong has taken it.
     """
     rows = yield whole(_TAKE, name=name, holder=holder, now=now, until=until, longest=until + SKEW_MS)
     return int(rows[0]["fencing"]) if rows else None
 
 
 def taking(name: str, holder: str, now: int, until: int) -> Query:
-    """Return the guard that takes a lease as `take` does, for a bundle."""
+    """Return the guard that takes a lease like `take`, for a bundle."""
     return guard(_TAKE, name=name, holder=holder, now=now, until=until, longest=until + SKEW_MS)

@@ -1,4 +1,4 @@
-"""What a readiness check reads: that the database answers, which schema it has, and since when work waits."""
+"""Reads for the readiness checks: whether the database answers, which schema it has, since when work waits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _DIRECTORY = {
     "sqlite": "SELECT file AS directory FROM pragma_database_list WHERE name = 'main'",
     "postgresql": "SELECT setting AS directory FROM pg_settings WHERE name = 'data_directory'",
 }
-"""PostgreSQL tells it to superusers and to members of pg_read_all_settings alone: to others there is no such row."""
+"""PostgreSQL shows this row only to superusers and to members of pg_read_all_settings."""
 _OLDEST = "SELECT MIN(not_before) AS since FROM work WHERE done_at IS NULL AND not_before <= :now"
 
 
 class Readiness:
-    """Reads; each call is one statement, and raises Refused (UNAVAILABLE) when the database does not answer."""
+    """Each call is one reading statement. It raises Refused (UNAVAILABLE) when the database does not answer."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,7 +36,10 @@ class Readiness:
         return await self._engine.read(script)
 
     async def schema_fits(self) -> bool:
-        """Return whether the schema is this release's, or a later one's: revisions are numbered without a gap."""
+        """Return whether the schema is this release's or a later one's.
+
+        Revisions are numbered, so their order is known.
+        """
 
         def script() -> Script[bool]:
             rows = yield query(_REVISION)
@@ -45,7 +48,7 @@ class Readiness:
         return await self._engine.read(script)
 
     async def clock(self) -> datetime:
-        """Return the moment by the database's clock; SQLite's is this machine's, in whole seconds."""
+        """Return the time of the database's clock. SQLite uses the clock of this machine, in whole seconds."""
 
         def script() -> Script[datetime]:
             now = (yield query(_CLOCK))[0]["now"]
@@ -55,7 +58,7 @@ class Readiness:
         return await self._engine.read(script)
 
     async def directory(self) -> Path | None:
-        """Return the directory of the database's files; None where the server does not tell, or has none."""
+        """Return the directory of the database's files; None where there is none or the server does not tell."""
         sql = _DIRECTORY[self._engine.dialect]
 
         def script() -> Script[Path | None]:
@@ -66,7 +69,7 @@ class Readiness:
         return found.parent if found is not None and self._engine.dialect == "sqlite" else found
 
     async def waiting_since(self, now: datetime) -> datetime | None:
-        """Return when the oldest work that is due became due; None when nothing waits."""
+        """Return since when the oldest due work has waited; None when nothing waits."""
 
         def script() -> Script[datetime | None]:
             return moment_or_none((yield query(_OLDEST, now=ms(now)))[0]["since"])

@@ -1,7 +1,7 @@
-"""After a restore: what the lost time may have used up is ended, kind by kind, and what was signed is made anew.
+"""After a restore: end everything that may have been used in the time that was lost, and sign answers and lists anew.
 
-Rows are ended and not deleted where something else is read from them: whose last login it was, which ticket comes
-again, which code approved an order.
+Rows that are read for another purpose later are ended and not deleted: the last login of a customer, a ticket that is
+shown again, the code that approved an order.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from chopmark.ra.restoring import Voided
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, at_once, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.store.repositories.va.answers import CHANGES_CHANNEL, NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class _Void:
-    """Rows of a table that still work, and what ends them."""
+    """Rows of a table that can still be used, and the statement that ends them."""
 
     table: str
     which: str
@@ -31,7 +31,7 @@ class _Void:
 
     @property
     def ended(self) -> str:
-        """The statement that ends them; a row comes back for each."""
+        """The statement that ends them. It returns a row for each."""
         return f"{self.change} WHERE {self.which} RETURNING 1 AS ended"
 
     @property
@@ -43,16 +43,16 @@ class _Void:
 _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
     {
         Voided.CODES: _Void("challenges", "state = 'live'", "UPDATE challenges SET state = 'dead'"),
-        # One that nobody has taken lapses; one that was taken and not confirmed forgets who took it.
+        # A ticket that nobody has taken expires. One that was taken and not confirmed forgets who took it.
         Voided.TICKETS: _Void(
             "launches",
             "confirmed_at IS NULL AND (expires_at > created_at OR visitor_hash IS NOT NULL)",
             "UPDATE launches SET expires_at = created_at, visitor_hash = NULL",
         ),
-        # Neither its id nor the one before a rotation works in a session that is over.
+        # When a session is over, neither its id nor the id before its last rotation can be used.
         Voided.SESSIONS: _Void("sessions", "ends_at > created_at", "UPDATE sessions SET ends_at = created_at"),
         Voided.NONCES: _Void("orders", "nonce IS NOT NULL", "UPDATE orders SET nonce = NULL"),
-        # A used one too: it stands for its program as long as the order lives.
+        # Used ones, too: a used credential identifies its program as long as the order lives.
         Voided.CREDENTIALS: _Void("credentials", "1 = 1", "DELETE FROM credentials"),
         Voided.SLIPS: _Void("slips", "state = 'live'", "UPDATE slips SET state = 'void'"),
         Voided.ANSWERS: _Void("idempotency", "1 = 1", "DELETE FROM idempotency"),
@@ -60,7 +60,7 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
 )
 _NO_ANSWERS = "DELETE FROM answers"
 _ANSWERS_DUE = f"UPDATE certificates SET answer_due = :now WHERE answer_due < {NEVER} AND state <> 'reserved'"
-# A list that has seen another number of changes than there are is published anew, with a higher number.
+# A list that counts another number of changes than there are is published again, with a higher number.
 _LISTS_DUE = "UPDATE crls SET seen_end = -1"
 _FREE = """
 UPDATE leases SET holder = '', until = 0,
@@ -69,7 +69,7 @@ UPDATE leases SET holder = '', until = 0,
 
 
 class _Moved(Exception):
-    """There are more or fewer than were counted; rolls the transaction back."""
+    """There are more or fewer rows than were counted. Rolls the transaction back."""
 
 
 class RestoredRepository:
@@ -79,7 +79,7 @@ class RestoredRepository:
         self._engine = engine
 
     async def counts(self) -> Mapping[Voided, int]:
-        """Return how many of each kind would be void."""
+        """Return how many rows of each kind would be ended."""
 
         def script() -> Script[Mapping[Voided, int]]:
             found = yield from at_once(*(query(_VOIDS[kind].counted) for kind in Voided))
@@ -88,7 +88,10 @@ class RestoredRepository:
         return await self._engine.read(script)
 
     async def void(self, kind: Voided, count: int, record: AuditRecord) -> bool:
-        """End all of a kind, with the record; False, and nothing has happened, when they are not `count`."""
+        """End all rows of a kind, with the record.
+
+        False, and nothing was changed, when there are not `count` of them.
+        """
 
         def script() -> Script[None]:
             if len((yield query(_VOIDS[kind].ended))) != count:
@@ -102,7 +105,10 @@ class RestoredRepository:
         return True
 
     async def renew_status(self, now: datetime) -> None:
-        """Have every OCSP answer and every list signed anew, due from now on; numbers of lists only rise."""
+        """Make every OCSP answer and every revocation list due now, so that they are signed anew.
+
+        List numbers only rise.
+        """
 
         def script() -> Script[None]:
             yield query(_NO_ANSWERS)
@@ -113,7 +119,7 @@ class RestoredRepository:
         await self._engine.run(script)
 
     async def free_leases(self, above: int) -> None:
-        """End every lease; the next holder of each has a fencing number higher than `above`."""
+        """End every lease. The next holder of each gets a fencing number above `above`."""
 
         def script() -> Script[None]:
             yield query(_FREE, above=above)

@@ -21,7 +21,7 @@ from chopmark.store.schema.identity import (
 )
 from chopmark.store.schema.installation import installation, leases
 from chopmark.store.schema.limits import counters, entries
-from chopmark.store.schema.messaging import inbox, work
+from chopmark.store.schema.messaging import deliveries, inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
 from chopmark.store.schema.stepup import challenges, failures
 from chopmark.store.schema.va import answers, crls, service_revocations, timestamp_keys
@@ -42,6 +42,7 @@ __all__ = [
     "credentials",
     "crls",
     "customers",
+    "deliveries",
     "entries",
     "failures",
     "foreign_requests",

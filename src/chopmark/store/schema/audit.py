@@ -2,20 +2,20 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, text
+from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, words
 
 chains = Table("chains", metadata, key("chain"), integer("version"), binary("tip"))
 leaves = Table(
     "leaves",
     metadata,
     Column("entry", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    text("chain"),
+    words("chain"),
     integer("version"),
     binary("previous"),
-    text("at"),
-    text("event"),
-    text("facts"),
-    text("kid"),
+    words("at"),
+    words("event"),
+    words("facts"),
+    words("kid"),
     binary("mac"),
     integer("position", null=True),
     Index("leaves_by_chain", "chain", "version", unique=True),
@@ -26,7 +26,7 @@ heads = Table(
     "heads",
     metadata,
     number_key("size"),
-    text("line"),
+    words("line"),
     binary("frontier", null=True),
 )
 anchors = Table(

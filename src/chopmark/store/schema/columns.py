@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaD
 metadata = MetaData()
 
 
-def text(name: str, *, null: bool = False) -> Column[str]:
+def words(name: str, *, null: bool = False) -> Column[str]:
     """Return a column of text."""
     return Column(name, Text, nullable=null)
 
@@ -45,7 +45,8 @@ def customer_key() -> Column[str]:
 def partial(name: str, *columns: str, where: str) -> Index:
     """Return an index of the rows that meet a condition.
 
-    A statement that should use it has to state the same condition in the same words: the planner compares texts.
+    A statement that should use it has to contain the same condition in the same words, because the planner compares
+    texts.
     """
     return Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 

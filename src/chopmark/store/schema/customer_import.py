@@ -1,8 +1,8 @@
-"""How far each imported file is, who had which id, account or contact, and contacts that were replaced."""
+"""The import of customers: progress of each file, who had which id, account or contact, and former contacts."""
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, number_key, text
+from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, number_key, words
 
 imports = Table(
     "imports",
@@ -11,21 +11,21 @@ imports = Table(
     integer("lines_done"),
     integer("created_at"),
     integer("finished_at", null=True),
-    text("report", null=True),
+    words("report", null=True),
 )
-# Who ever had an id (its keyed hash), a contact (its keyed hash) or an account; nothing is ever taken away. `run`
-# is the import that brought it, empty for what was there before this table.
+# Everybody who ever had an id, a contact (both as keyed hashes) or an account. Rows are never deleted. `run` is the
+# import that wrote the row; it is empty for what is older than this table.
 bearers = Table(
     "bearers",
     metadata,
     key("value"),
     key("kind"),
     customer_key(),
-    text("run"),
+    words("run"),
     integer("since"),
     sqlite_with_rowid=False,
 )
-# Contacts that were changed or removed, sealed as they were: the old address is told, and never gets a code.
+# Contacts that were changed or removed, still sealed. A former address gets notices, and never a code.
 former_contacts = Table(
     "former_contacts",
     metadata,
@@ -33,7 +33,7 @@ former_contacts = Table(
     key("channel"),
     number_key("version"),
     binary("value_sealed"),
-    text("destination_hash"),
+    words("destination_hash"),
     integer("verified_at"),
     integer("cool_until"),
     integer("disputed_at", null=True),

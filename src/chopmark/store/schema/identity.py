@@ -2,14 +2,14 @@
 
 from sqlalchemy import Column, Index, LargeBinary, Table
 
-from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, of_customer, text
+from chopmark.store.schema.columns import binary, customer_key, integer, key, metadata, of_customer, words
 
 customers = Table(
     "customers",
     metadata,
     key("id"),
-    text("person_kind"),
-    text("person_id_hash"),
+    words("person_kind"),
+    words("person_id_hash"),
     binary("person_id_sealed"),
     binary("name_sealed"),
     binary("birth_date_sealed", null=True),
@@ -25,7 +25,7 @@ contacts = Table(
     key("channel"),
     integer("version"),
     binary("value_sealed"),
-    text("destination_hash"),
+    words("destination_hash"),
     integer("verified_at"),
     integer("cool_until"),
     integer("disputed_at", null=True),
@@ -35,7 +35,7 @@ accounts = Table(
     metadata,
     key("number"),
     of_customer(),
-    text("kind"),
+    words("kind"),
     integer("position"),
     Index("accounts_by_customer", "customer", "position"),
 )
@@ -43,8 +43,8 @@ passwords = Table(
     "passwords",
     metadata,
     customer_key(),
-    text("phc"),
-    text("kind"),
+    words("phc"),
+    words("kind"),
     integer("set_at"),
     integer("expires_at", null=True),
 )
@@ -53,14 +53,14 @@ sessions = Table(
     metadata,
     Column("id_hash", LargeBinary, primary_key=True),
     of_customer(),
-    text("factors"),
-    text("account", null=True),
-    text("door"),
+    words("factors"),
+    words("account", null=True),
+    words("door"),
     integer("created_at"),
     integer("seen_at"),
     integer("ends_at"),
-    text("login", null=True),
-    # The id that the right code has replaced: for a minute the same request may be made with it once more.
+    words("login", null=True),
+    # The id before the last rotation. For a minute the same request may be repeated with it.
     binary("previous_hash", null=True),
     binary("previous_repeat", null=True),
     integer("previous_until", null=True),
@@ -72,7 +72,7 @@ clients = Table(
     "clients",
     metadata,
     key("id"),
-    text("name"),
+    words("name"),
     binary("secret_hash"),
     binary("previous_hash", null=True),
     integer("previous_until", null=True),
@@ -80,14 +80,14 @@ clients = Table(
     integer("rotated_at", null=True),
     integer("disabled_at", null=True),
 )
-# What a client may ask for; one without a row asks for everything. Tickets made by `void_before` are dead.
+# What a client may ask for. A client without a row may ask for everything. Tickets made by `void_before` are void.
 client_scopes = Table(
     "client_scopes",
     metadata,
     key("client"),
-    text("accounts"),
-    text("purposes"),
-    text("factors"),
+    words("accounts"),
+    words("purposes"),
+    words("factors"),
     integer("per_minute"),
     integer("void_before", null=True),
 )
@@ -95,11 +95,11 @@ launches = Table(
     "launches",
     metadata,
     Column("ticket_hash", LargeBinary, primary_key=True),
-    text("client"),
+    words("client"),
     of_customer(),
-    text("account"),
-    text("factors"),
-    text("wanted", null=True),
+    words("account"),
+    words("factors"),
+    words("wanted", null=True),
     integer("created_at"),
     integer("expires_at"),
     integer("used_at", null=True),

@@ -1,9 +1,9 @@
-"""What this installation is, and who may do something alone: tables of no authority."""
+"""Tables that belong to no authority: facts of the installation, and leases."""
 
 from sqlalchemy import Table
 
-from chopmark.store.schema.columns import integer, key, metadata, text
+from chopmark.store.schema.columns import integer, key, metadata, words
 
 # What this installation is: portal id, creation time, fingerprints of the secrets all nodes must share.
-installation = Table("installation", metadata, key("name"), text("value"))
-leases = Table("leases", metadata, key("name"), text("holder"), integer("fencing"), integer("until"))
+installation = Table("installation", metadata, key("name"), words("value"))
+leases = Table("leases", metadata, key("name"), words("holder"), integer("fencing"), integer("until"))

@@ -1,38 +1,59 @@
-"""Messages and other work to do, and the demo's inbox."""
+"""Messages and other work to do, which gateway got which message, and the demo's inbox."""
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import integer, key, metadata, of_customer, partial, text
+from chopmark.store.schema.columns import integer, key, metadata, of_customer, partial, words
 
 work = Table(
     "work",
     metadata,
     key("id"),
-    text("kind"),
+    words("kind"),
     of_customer(null=True),
-    text("order_id", null=True),
-    text("challenge", null=True),
-    text("channel", null=True),
+    words("order_id", null=True),
+    words("challenge", null=True),
+    words("channel", null=True),
     integer("contact_version", null=True),
-    text("facts"),
+    words("facts"),
     integer("attempts"),
     integer("not_before"),
     integer("expires_at", null=True),
-    text("holder", null=True),
+    words("holder", null=True),
     integer("leased_until"),
     integer("done_at", null=True),
-    text("outcome", null=True),
+    words("outcome", null=True),
     partial("work_done", "done_at", where="done_at IS NOT NULL"),
     partial("work_waiting", "not_before", where="done_at IS NULL"),
+)
+# Written before a message is handed to a gateway. No number, no text and no code stands here.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    key("message"),
+    key("gateway"),
+    words("fate"),
+    integer("tries"),
+    integer("begun_at"),
+    integer("ended_at", null=True),
+    words("provider_id", null=True),
+    words("reason", null=True),
+    words("detail", null=True),
+    words("report", null=True),
+    words("report_detail", null=True),
+    integer("reported_at", null=True),
+    integer("asked_at", null=True),
+    Index("deliveries_by_provider", "gateway", "provider_id"),
+    Index("deliveries_by_age", "begun_at"),
+    partial("deliveries_unreported", "begun_at", where="fate = 'taken' AND report IS NULL"),
 )
 inbox = Table(
     "inbox",
     metadata,
     key("id"),
-    text("channel"),
+    words("channel"),
     of_customer(),
-    text("challenge", null=True),
-    text("facts"),
+    words("challenge", null=True),
+    words("facts"),
     integer("at"),
     Index("inbox_by_time", "at"),
 )

@@ -2,58 +2,58 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Table, Text
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, text, unique_where
+from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, unique_where, words
 
 orders = Table(
     "orders",
     metadata,
     key("id"),
     of_customer(),
-    text("operation"),
-    text("reason", null=True),
-    text("account"),
-    text("profile"),
-    text("key_home"),
-    text("state"),
-    text("login_factors"),
-    text("policy"),
+    words("operation"),
+    words("reason", null=True),
+    words("account"),
+    words("profile"),
+    words("key_home"),
+    words("state"),
+    words("login_factors"),
+    words("policy"),
     integer("created_at"),
     integer("expires_at"),
     integer("birth_date_asked"),
     binary("nonce", null=True),
     integer("nonce_expires_at", null=True),
-    text("old_serial", null=True),
-    text("spki_sha256", null=True),
+    words("old_serial", null=True),
+    words("spki_sha256", null=True),
     binary("csr", null=True),
     binary("proof", null=True),
     integer("bound_at", null=True),
-    text("challenge", null=True),
-    text("code_channel", null=True),
+    words("challenge", null=True),
+    words("code_channel", null=True),
     integer("coded_at", null=True),
     integer("checked_at", null=True),
-    text("consent", null=True),
+    words("consent", null=True),
     integer("submitted_at", null=True),
-    text("serial", null=True),
+    words("serial", null=True),
     integer("issued_at", null=True),
     integer("activated_at", null=True),
-    text("ended", null=True),
+    words("ended", null=True),
     # The logins that opened the order, bound its key, proved possession of it and gave the right code.
-    text("login", null=True),
-    text("bound_login", null=True),
-    text("proved_login", null=True),
-    text("approved_login", null=True),
-    text("key_evidence", null=True),
-    # A replacement that asks for codes on both contacts: the other one, after `code_channel` and `coded_at`.
+    words("login", null=True),
+    words("bound_login", null=True),
+    words("proved_login", null=True),
+    words("approved_login", null=True),
+    words("key_evidence", null=True),
+    # A replacement that asks for codes on both contacts. These are about the second code.
     integer("both_codes", default=0),
-    text("second_channel", null=True),
+    words("second_channel", null=True),
     integer("second_coded_at", null=True),
-    # One that waits so long from its first right code, which announces it.
+    # A replacement with a waiting time (ms), which begins with the first right code.
     integer("delay", default=0),
     integer("announced_at", null=True),
-    # One that asks for an approval slip, unless one of these channels can carry a code; and the slip that was right.
-    text("slip_unless", null=True),
-    text("slip_id", null=True),
-    text("installed", null=True),
+    # An order that asks for an approval slip, unless one of these channels can carry a code; and the accepted slip.
+    words("slip_unless", null=True),
+    words("slip_id", null=True),
+    words("installed", null=True),
     Index("orders_by_customer", "customer", "created_at"),
     unique_where(
         "orders_one_live",
@@ -72,9 +72,9 @@ credentials = Table(
     binary("token_hash"),
     integer("created_at"),
     integer("expires_at"),
-    text("spki_sha256", null=True),
+    words("spki_sha256", null=True),
     integer("used_at", null=True),
-    text("login", null=True),
+    words("login", null=True),
 )
 # The reference in a notice by which a contact stops a replacement, as a keyed hash.
 stops = Table(
@@ -91,30 +91,30 @@ slips = Table(
     metadata,
     key("id"),
     of_customer(),
-    text("secret_hash"),
-    text("key_words", null=True),
+    words("secret_hash"),
+    words("key_words", null=True),
     integer("printed_at"),
     integer("expires_at"),
-    text("state"),
+    words("state"),
     Column("order_id", Text, ForeignKey("orders.id")),
-    text("spki", null=True),
+    words("spki", null=True),
     Index("slips_by_customer", "customer", "printed_at"),
 )
 # Keys that customers have shown here; each belongs to the customer who showed it first.
-keys = Table("keys", metadata, key("spki_sha256"), of_customer(), integer("first_seen_at"), text("blocked", null=True))
+keys = Table("keys", metadata, key("spki_sha256"), of_customer(), integer("first_seen_at"), words("blocked", null=True))
 # Keys that were reported, whether or not a customer has shown them here.
-blocked_keys = Table("blocked_keys", metadata, key("spki_sha256"), text("reason"), integer("blocked_at"))
+blocked_keys = Table("blocked_keys", metadata, key("spki_sha256"), words("reason"), integer("blocked_at"))
 holdings = Table(
     "holdings",
     metadata,
     key("serial"),
     of_customer(),
-    text("profile"),
+    words("profile"),
     Column("order_id", Text, ForeignKey("orders.id"), nullable=False, unique=True),
-    text("account"),
-    text("key_home"),
-    text("spki_sha256"),
-    text("state"),
+    words("account"),
+    words("key_home"),
+    words("spki_sha256"),
+    words("state"),
     binary("der"),
     binary("chain"),
     integer("not_before"),
@@ -122,8 +122,8 @@ holdings = Table(
     integer("issued_at"),
     integer("activated_at", null=True),
     integer("ended_at", null=True),
-    text("reason", null=True),
-    text("superseded_by", null=True),
+    words("reason", null=True),
+    words("superseded_by", null=True),
     Index("holdings_by_customer", "customer", "issued_at"),
     Index("holdings_by_key", "spki_sha256"),
     unique_where("holdings_one_active", "customer", "profile", where="state = 'active'"),
@@ -135,7 +135,7 @@ idempotency = Table(
     key("name"),
     binary("body_sha256"),
     integer("status", null=True),
-    text("answer", null=True),
+    words("answer", null=True),
     integer("created_at"),
     Index("idempotency_by_time", "created_at"),
 )

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Table, Text
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, text
+from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, words
 
 crls = Table(
     "crls",
@@ -15,7 +15,7 @@ crls = Table(
     integer("next_update"),
     integer("seen_end"),
 )
-# OCSP answers signed ahead, by the hash of the CertID; made anew from the certificates at any time.
+# OCSP answers that were signed ahead, by the hash of the CertID. They can be made anew at any time.
 answers = Table(
     "answers",
     metadata,
@@ -34,9 +34,9 @@ service_revocations = Table(
     "service_revocations",
     metadata,
     key("serial"),
-    text("issuer"),
-    text("kind"),
+    words("issuer"),
+    words("kind"),
     integer("not_after"),
     integer("ended_at"),
-    text("reason"),
+    words("reason"),
 )

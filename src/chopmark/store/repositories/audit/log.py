@@ -1,4 +1,4 @@
-"""The audit's tables: tips for who writes records, places and heads for the sequencer, one moment for the verifier."""
+"""The tables of the audit, for the writers of records, the sequencer and the verifier."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -28,15 +28,15 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Clash, Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.leaves import LEAF, TIP, record_of, tip_of
+from chopmark.store.repositories.records import LEAF, TIP, record_of, tip_of
 
 LEASE_NAME = "sequencer"
 
 _WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
-# Changes nothing and holds the row: who takes the lease or sequences meanwhile waits for this transaction's end.
+# Changes nothing, but locks the row: whoever takes the lease or sequences meanwhile waits until we commit.
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
-# Takes the lease from whoever has it: what that one is about to write is refused by its fencing number.
+# Takes the lease away from its holder, whose next write is refused because its fencing number is lower.
 _SEIZE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, CAST(:above AS BIGINT) + 1, :until)
 ON CONFLICT (name) DO UPDATE SET
@@ -53,7 +53,7 @@ FROM json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, p
 WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL
   AND leaves.chain = ANY(ARRAY(SELECT chain FROM json_to_recordset(CAST(:placed AS JSON)) AS c(chain TEXT)))
 RETURNING leaves.version
-""",  # the last condition is for the planner: an index serves it however little it knows of the tables
+""",  # the last condition lets the planner use an index, also without statistics of the tables
     "sqlite": """
 UPDATE leaves SET position = p.position
 FROM (
@@ -62,7 +62,7 @@ FROM (
   FROM json_each(:placed)
 ) AS p
 WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL RETURNING leaves.version
-""",  # the plus keeps SQLite from looking through all that wait for each of them
+""",  # the plus keeps SQLite from reading all waiting records for each of them
 }
 _HEAD_LINE = "SELECT line FROM heads WHERE size = :size"
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
@@ -74,20 +74,20 @@ _ALL_ANCHORS = "SELECT size, token FROM anchors ORDER BY size"
 
 
 class _Overtaken(Exception):
-    """Somebody else was faster; rolls the transaction back."""
+    """Another process was faster. Rolls the transaction back."""
 
 
 class AuditRepository:
     """Implements `audit.ports.Ledger` and `audit.audit_log.Tips`.
 
-    The lease belongs to a holder, so a holder's name is used by one process only.
+    Each process needs a holder's name of its own, because the lease belongs to the name.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def tip(self, chain: StreamId) -> Tip:
-        """Return the chain's newest version and hash; version 0 and GENESIS when it has no record."""
+        """Return the stream's newest version and hash; version 0 and GENESIS when it has no record."""
         return await self._engine.read(_tip, chain)
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
@@ -97,7 +97,7 @@ class AuditRepository:
     async def unsequenced(self, limit: int) -> list[StoredRecord]:
         """Return the oldest records without an index, at most `limit`, by `entry`.
 
-        The chain's row is locked before a record gets its entry, so a chain's versions come in order.
+        The row of a stream is locked before a record gets its `entry`. So the versions of a stream come in order.
         """
         rows = await self._engine.read(_rows, _WAITING, {"most": limit})
         return [record_of(row) for row in rows]
@@ -108,17 +108,20 @@ class AuditRepository:
         return _head_and_frontier(rows[0]) if rows else None
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many records, as it is stored, or None."""
+        """Return the stored line of the head over so many records, or None."""
         rows = await self._engine.read(_rows, _HEAD_LINE, {"size": size})
         return rows[0]["line"] if rows else None
 
     async def seize(self, holder: str, above: int, now: datetime, ttl: timedelta) -> Lease:
-        """Take the lease from whoever has it; its fencing number is higher than `above` and than any before."""
+        """Take the lease, whoever has it. The fencing number is higher than `above` and than all before."""
         fencing = await self._engine.run(_seize, holder, above, ms(now + ttl))
         return Lease(holder, fencing, now + ttl)
 
     async def newest_time(self) -> datetime | None:
-        """Return the time of the newest head; None without one, and where it cannot be read: `audit verify` says so."""
+        """Return the time of the newest head; None without one.
+
+        For one that cannot be read, too: `audit verify` tells.
+        """
         try:
             found = await self.latest_head()
         except ValueError:
@@ -126,10 +129,10 @@ class AuditRepository:
         return None if found is None else found[0].draft.at
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
+        """Write indexes, head and frontier in one transaction. False when another process was faster.
 
         Raises:
-            LedgerBroken: a record that no head counts has one of the places already; no sequencer writes that.
+            LedgerBroken: a record outside all heads has one of the indexes already, which no sequencer would write.
         """
         try:
             await self._engine.run(_sequence, _PLACE[self._engine.dialect], batch, lease.fencing)
@@ -141,7 +144,7 @@ class AuditRepository:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["AuditSource"]:
-        """Open one unchanging view; read the heads file before, so that its heads are all in the view."""
+        """Open a view of one moment. Read the heads file before, so that the view has all its heads."""
         async with self._engine.snapshot() as snapshot:
             yield AuditSource(snapshot)
 
@@ -157,7 +160,7 @@ _ALL_SLIPS = "SELECT id, customer, state, order_id, expires_at FROM slips ORDER 
 
 
 class AuditSource:
-    """Implements `audit.ports.Source` and `Tables` over a snapshot of the database; a column comes as it is stored."""
+    """Implements `audit.ports.Source` and `Tables` over a snapshot of the database. Columns are returned as stored."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -173,22 +176,25 @@ class AuditSource:
             yield record_of(row)
 
     async def chains(self) -> AsyncIterator[Tip]:
-        """Yield every row of the chain table."""
+        """Yield the tip of every stream."""
         async for row in self._rows(_ALL_CHAINS):
             yield Tip(row["chain"], row["version"], row["tip"])
 
     async def heads(self) -> AsyncIterator[StoredHead]:
-        """Yield every head by the size it is filed under."""
+        """Yield every head, in the order of sizes."""
         async for row in self._rows(_ALL_HEADS):
             yield StoredHead(row["size"], row["line"], row["frontier"])
 
     async def anchors(self) -> AsyncIterator[StoredAnchor]:
-        """Yield every anchor by the size it is filed under."""
+        """Yield every tree-head time-stamp, in the order of sizes."""
         async for row in self._rows(_ALL_ANCHORS):
             yield StoredAnchor(row["size"], row["token"])
 
     async def rows(self) -> AsyncIterator[TableRow | Unreadable]:
-        """Yield every row of the tables whose changes have records; one that makes no sense comes as Unreadable."""
+        """Yield every row of the tables whose changes have records.
+
+        A row with impossible values comes as Unreadable.
+        """
         for sql, made in _TABLES:
             async for row in self._rows(sql):
                 try:
@@ -222,22 +228,20 @@ def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:
 
 
 def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
-    """Write a batch; `place` is the engine's statement for all places. Raises _Overtaken when a guard does not hold.
-
-    1. the lease is still ours
-    2. nobody has written a head since
-    3. every record was still waiting: as many places are taken as were given
-    4. the head
-    """
-    if not (yield query(_STILL_OURS, name=LEASE_NAME, fencing=fencing)):  # 1
+    """Write a batch. `place` is the engine's statement for all indexes. Raises _Overtaken when a check fails."""
+    # 1. The lease must still be ours.
+    if not (yield query(_STILL_OURS, name=LEASE_NAME, fencing=fencing)):
         raise _Overtaken
-    newest = yield query(_SIZE)  # 2
+    # 2. Nobody may have written a head since.
+    newest = yield query(_SIZE)
     if (newest[0]["size"] if newest else 0) != batch.old_size:
         raise _Overtaken
-    if len((yield query(place, placed=_places(batch.placed)))) != len(batch.placed):  # 3
+    # 3. Every record must still have no index: as many rows change as the batch has.
+    if len((yield query(place, placed=_places(batch.placed)))) != len(batch.placed):
         raise _Overtaken
+    # 4. The head.
     frontier = batch.frontier.to_bytes()
-    yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)  # 4
+    yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)
 
 
 def _places(placed: Sequence[Placed]) -> str:

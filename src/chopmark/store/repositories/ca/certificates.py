@@ -10,7 +10,7 @@ from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
+from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
 from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
 from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
 
@@ -70,7 +70,8 @@ UNION ALL
 SELECT serial, ended_at, reason FROM service_revocations
 WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0 AND (not_after > :keep_after OR ended_at > :keep_after)
 """
-"""The certificates of an issuer's own services are in its first list. SQLite would read all, were they sorted here."""
+"""The first list of an issuer also has the certificates of its own services. The rows are sorted in Python, because
+with ORDER BY SQLite would read the whole table."""
 _RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
 _RESPONDER_KEY = "SELECT responder_certificate, responder_key_pem FROM issuers WHERE id = :issuer"
 _RENEW_RESPONDER = """
@@ -124,7 +125,7 @@ class CertificateRepository:
         self._engine = engine
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
-        """Return the order's not-orphaned entry, how many attempts the order has used, and its chain's tip."""
+        """Return the order's entry that is not orphaned, the number of attempts, and the tip of its audit stream."""
         chain = order_stream(order)
 
         def script() -> Script[tuple[Entry | None, int, Tip]]:
@@ -136,7 +137,7 @@ class CertificateRepository:
         return await self._engine.read(script)
 
     async def reserve(self, reservation: Reservation, record: AuditRecord) -> bool:
-        """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
+        """Store a reservation. False when its CA issues no more, the order has a reservation, or the serial exists."""
 
         def script() -> Script[bool]:
             reserved = guard(
@@ -185,7 +186,7 @@ class CertificateRepository:
         return await self._turn(record, RELEASE, serial=serial, now=ms(now))
 
     async def _turn(self, record: AuditRecord, sql: str, **values: Value) -> bool:
-        """Change what the world is told of a certificate, with its record; False when nothing was changed."""
+        """Change the status of a certificate, with its record. False when nothing was changed."""
         numbered = sql.format(changed=CHANGED[self._engine.dialect])
 
         def script() -> Script[bool]:
@@ -232,7 +233,7 @@ class CertificateRepository:
         return await self._engine.read(script)
 
     async def add_issuer(self, row: IssuerRow, now: datetime, record: AuditRecord) -> bool:
-        """Store the CA that issues from now on, in the place of those before; False when the id exists."""
+        """Store the CA that issues from now on; the earlier ones issue no more. False when the id exists."""
 
         def script() -> Script[bool]:
             added = guard(
@@ -286,7 +287,7 @@ class StatusRepository(AnswerRepository):
         return await self._engine.read(script)
 
     async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
-        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+        """Replace the responder's certificate `before`. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             renewed = guard(_RENEW_RESPONDER, issuer=issuer, before=before, after=after)
@@ -309,7 +310,7 @@ class StatusRepository(AnswerRepository):
         return await self._engine.read(script)
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how often something was changed in it."""
+        """Return the published list of a shard, if any, and the number of changes of status in the shard."""
 
         def script() -> Script[CrlShard]:
             found = yield from at_once(
@@ -332,7 +333,7 @@ class StatusRepository(AnswerRepository):
         return await self._engine.read(script)
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
-        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+        """Store a list. False when one with the same or a higher number is stored."""
 
         def script() -> Script[bool]:
             published = guard(

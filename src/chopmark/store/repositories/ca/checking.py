@@ -1,4 +1,4 @@
-"""All certificate rows beside what has to agree with them, as of one moment; nothing is interpreted here."""
+"""For the checker: all certificate rows, with everything that has to agree with them, as of one moment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WHERE serial NOT IN (SELECT serial FROM certificates)
 
 
 def held_of(row: Row) -> Held | None:
-    """Return what the RA has of a certificate, from the columns `held_*`."""
+    """Return what the RA has stored of a certificate, from the columns `held_*`."""
     if row["held_order"] is None:
         return None
     return Held(
@@ -58,7 +58,7 @@ def held_of(row: Row) -> Held | None:
 
 
 def ordered_of(row: Row) -> Ordered | None:
-    """Return what the certificate's order and its key's customer say, from the columns `order_*` and `key_customer`."""
+    """Return the certificate's order and its key's customer, from the columns `order_*` and `key_customer`."""
     if row["order_state"] is None:
         return None
     return Ordered(
@@ -90,7 +90,10 @@ class CertificateRows:
         self._engine = engine
 
     async def certificates(self) -> AsyncGenerator[Stored, None]:
-        """Yield every certificate row as of one moment, those of one order together, with the order's records."""
+        """Yield every certificate row as of one moment, with the records of its order.
+
+        Rows of one order come together.
+        """
         async with self._engine.snapshot() as snapshot:
             chains = Chains(snapshot, "SELECT order_id FROM certificates")
             async with aclosing(snapshot.stream(_CERTIFICATES, {}, 200)) as batches:
@@ -99,7 +102,7 @@ class CertificateRows:
                         yield _stored(row, await chains.of(row["order_id"]))
 
     async def strays(self) -> list[Serial]:
-        """Return serials that customers hold and the CA has no row for."""
+        """Return the serials of subscriber certificates for which the CA has no row."""
 
         def script() -> Script[list[Serial]]:
             return [Serial(row["serial"]) for row in (yield query(STRAYS))]

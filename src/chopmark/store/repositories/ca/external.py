@@ -1,4 +1,4 @@
-"""Requests to other CAs. A change puts one version of a row in the place of the one before, or nothing."""
+"""Requests to other CAs. A change replaces exactly the version of the row that the caller has read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Row, Script, Value, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.records import append
 
 COLUMNS = """order_id, attempt, issuer, transaction_id, profile, spki_sha256, state, sent_at, doubts, version, next_at,
   ticket, serial, der, chain, not_before, not_after, code, reason, revoked_at, by_hand"""
@@ -89,7 +89,7 @@ class RequestRepository:
         return await self._engine.read(script)
 
     async def by_serial(self, serial: Serial) -> Request | None:
-        """Return the request that a certificate came of; of several the one that counts."""
+        """Return the request by which a certificate was issued; of several requests the valid one."""
 
         def script() -> Script[Request | None]:
             rows = yield query(_BY_SERIAL, serial=serial)
@@ -98,7 +98,7 @@ class RequestRepository:
         return await self._engine.read(script)
 
     async def begin(self, request: Request, record: AuditRecord) -> bool:
-        """Store an attempt before it is sent; False when the order has one that is not over."""
+        """Store an attempt before it is sent. False when an earlier attempt of the order is still open."""
 
         def script() -> Script[bool]:
             rows = yield query(
@@ -123,7 +123,7 @@ class RequestRepository:
     async def change(
         self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
-        """Put `after` in the place of `before`, with its work; a serial that came before is KNOWN."""
+        """Replace `before` by `after` and queue its work. KNOWN when another request has the serial already."""
 
         def script() -> Script[Stored]:
             counts = after.state in {RequestState.RECEIVED, RequestState.ISSUED}
@@ -161,7 +161,7 @@ class RequestRepository:
             return Stored.KNOWN
 
     async def attention(self) -> Mapping[Serial, str]:
-        """Return what a person has to look at: serials to be revoked at the CA by hand, and quarantined ones."""
+        """Return the serials that a person has to revoke at the CA, and the ones in quarantine."""
 
         def script() -> Script[Mapping[Serial, str]]:
             rows = yield query(_ATTENTION)

@@ -1,4 +1,4 @@
-"""Requests that brought a certificate of another CA, beside what has to agree with them, as of one moment."""
+"""For the checker: certificates of other CAs, with everything that has to agree with them, as of one moment."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -72,7 +72,7 @@ class ExternalRows:
         self._engine = engine
 
     async def certificates(self) -> AsyncGenerator[Judged, None]:
-        """Yield every request that brought a certificate, as of one moment."""
+        """Yield every request by which a certificate was issued, as of one moment."""
         async with self._engine.snapshot() as snapshot:
             chains = Chains(snapshot, f"SELECT r.order_id FROM foreign_requests r WHERE {_JUDGED}")
             async with aclosing(snapshot.stream(_ROWS, {}, 200)) as batches:
@@ -81,7 +81,7 @@ class ExternalRows:
                         yield _judged(row, await chains.of(row["order_id"]))
 
     async def strays(self) -> list[Serial]:
-        """Return serials that customers hold and no CA has a row for."""
+        """Return the serials of subscriber certificates for which no CA has a row."""
 
         def script() -> Script[list[Serial]]:
             return [Serial(row["serial"]) for row in (yield query(STRAYS))]

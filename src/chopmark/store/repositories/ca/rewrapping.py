@@ -1,4 +1,4 @@
-"""The stored keys of the CAs, responders and time-stamp authorities, to be written anew under a pass-phrase."""
+"""The stored keys of CAs, responders and time-stamp authorities, so that they can be encrypted anew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from chopmark.audit.record import AuditRecord
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 _ALL = """
 SELECT id, 'ca' AS kind, key_pem AS stored FROM issuers
@@ -26,7 +26,7 @@ _PUT = {
 
 @dataclass(frozen=True, slots=True)
 class KeptKey:
-    """A key on record: whose it is (`ca`, `responder` or `timestamp` of an issuing CA), and what is stored of it."""
+    """A stored key: its role (`ca`, `responder` or `timestamp`), its issuing CA, and the stored bytes."""
 
     issuer: str
     kind: str
@@ -34,7 +34,7 @@ class KeptKey:
 
 
 class KeptKeys:
-    """Reads and replaces them, all at once."""
+    """Reads all stored keys, and replaces all of them in one transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -48,7 +48,10 @@ class KeptKeys:
         return await self._engine.read(script)
 
     async def replace(self, changes: Sequence[tuple[KeptKey, bytes]], record: AuditRecord) -> None:
-        """Put other files in the place of these, with the record. Raises KeyMoved, and nothing has changed."""
+        """Replace the stored keys, with the record.
+
+        Raises KeyMoved, and nothing is changed, when one is another by now.
+        """
 
         def script() -> Script[None]:
             for before, after in changes:
@@ -60,4 +63,4 @@ class KeptKeys:
 
 
 class KeyMoved(Exception):
-    """A key on record is another one by now."""
+    """A stored key was replaced meanwhile."""

@@ -23,9 +23,9 @@ from chopmark.messaging.ports import Work
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import note, write_with_record
-from chopmark.store.repositories.limits import OPEN_ALL, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
+from chopmark.store.repositories.rate_limits import OPEN_ALL, taken
+from chopmark.store.repositories.records import note, write_with_record
 
 _PERSON = "id, person_kind, person_id_sealed, name_sealed, birth_date_sealed, version"
 CUSTOMER = f"SELECT {_PERSON} FROM customers WHERE id = :customer"
@@ -55,7 +55,7 @@ _OPEN = f"""
 INSERT INTO sessions ({_SESSION})
 VALUES (:id_hash, :login, :customer, :factors, :account, :door, :created_at, :seen_at, :ends_at)
 """
-# A session without a login was opened by the release before: its owner signs in again.
+# A session without a login was opened by an earlier release. Its owner has to sign in again.
 LIVE_SESSION = f"""
 SELECT {_SESSION} FROM sessions
 WHERE id_hash = :id_hash AND seen_at > :idle_since AND ends_at > :now AND created_at <= {AHEAD} AND login IS NOT NULL
@@ -191,7 +191,7 @@ class CustomerRepository:
         return await self._engine.read(script)
 
     async def claimant(self, claim: Claim) -> Claimant | None:
-        """Return the customer whom a typed name means: a person id first, then a number."""
+        """Return the customer whose person id, or else whose customer number, was typed."""
 
         def script() -> Script[Claimant | None]:
             rows = yield whole(_CLAIMANT, person=claim.person_hash, number=claim.number, bare=claim.bare)
@@ -206,7 +206,7 @@ class CustomerRepository:
         return await self._engine.read(script)
 
     async def binding(self, customer: CustomerId) -> Binding:
-        """Return when the customer's password was set, and whether a way in is closed."""
+        """Return when the customer's password was set, and whether one of their entries is closed."""
 
         def script() -> Script[Binding]:
             (row,) = yield whole(_BINDING, customer=customer)
@@ -233,7 +233,7 @@ class CustomerRepository:
         await self._engine.run(script)
 
     async def note_within(self, record: AuditRecord, limits: tuple[RateLimit, ...], now: datetime) -> bool:
-        """Write a record that goes with no other change, as long as its rate limits last."""
+        """Write a record without another change, unless one of its rate limits is used up."""
 
         def script() -> Script[bool]:
             return (yield from write_with_record(record, *taken(limits, now))) is not None
@@ -271,7 +271,8 @@ class SessionRepository:
     async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
         """Return the live session and note that it was used; None when unknown, idle too long or over.
 
-        The note is written at most every SEEN_EVERY, so that it may end that much early, and most requests only read.
+        The note is written at most every SEEN_EVERY, so that most requests only read. So a session may end earlier by
+        that much.
         """
 
         def script() -> Script[Session | None]:
@@ -304,7 +305,10 @@ class SessionRepository:
         return await self._engine.read(script)
 
     async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
-        """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
+        """Give a session a new id.
+
+        The old id is invalid at once on all nodes, except for the repeat that `lost` allows.
+        """
         rotate = guard(
             _ROTATE,
             id_hash=id_hash,
@@ -320,7 +324,7 @@ class SessionRepository:
         return await self._engine.run(script)
 
     async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:
-        """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
+        """Return the session that had this id before its rotation, if this request may be repeated with it."""
 
         def script() -> Script[Session | None]:
             rows = yield whole(_BEFORE, old_hash=old_hash, repeat=repeat, now=ms(now))
@@ -331,7 +335,7 @@ class SessionRepository:
     async def rotate_again(
         self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, record: AuditRecord
     ) -> bool:
-        """Give that session a new id once more; once."""
+        """Give the session that `before` returns another new id. This works once."""
         again = guard(_ROTATE_AGAIN, old_hash=old_hash, repeat=repeat, new_hash=new_hash, now=ms(now))
 
         def script() -> Script[bool]:

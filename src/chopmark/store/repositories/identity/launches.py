@@ -14,8 +14,8 @@ from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import factors_of
-from chopmark.store.repositories.leaves import TIP, note, tip_of, write_with_record
-from chopmark.store.repositories.limits import take_each, taken
+from chopmark.store.repositories.rate_limits import take_each, taken
+from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
 
 _CLIENT = """
 SELECT c.id, c.name, c.secret_hash, c.previous_hash, c.previous_until, c.disabled_at, s.accounts, s.purposes,
@@ -82,7 +82,7 @@ _DISABLED = Refusal(Kind.UNAUTHENTICATED, text("The client credential is not val
 
 
 def launch_refusal(*, used: bool, known: bool) -> Refusal:
-    """Return the refusal of a ticket: the sentence is the same for unknown and expired ones."""
+    """Return the refusal of a ticket. Unknown and expired tickets get the same sentence."""
     code = "launch.used" if used else "launch.expired" if known else UNKNOWN
     said = (
         text("This link was used already. Please open the certificate page from your trading program again.")
@@ -152,7 +152,7 @@ class LaunchRepository:
         return await self._engine.read(script)
 
     async def put_client(self, client: Client, now: datetime, record: AuditRecord) -> None:
-        """Create a client or replace its secrets; one that was disabled counts again."""
+        """Create a client or replace its secrets. A disabled client is enabled again."""
 
         def script() -> Script[None]:
             change = query(
@@ -185,11 +185,11 @@ class LaunchRepository:
         return await self._engine.run(script)
 
     async def disable(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
-        """End a client and its tickets; False when there is no such client in force."""
+        """Disable a client and make its tickets void. False when there is no such enabled client."""
         return await self._end(guard(_DISABLE, id=client_id, now=ms(now)), client_id, now, record)
 
     async def end_previous(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
-        """End a client's previous secret and its tickets; False when there is no such secret."""
+        """Make a client's previous secret and the client's tickets void. False when there is no such secret."""
         return await self._end(guard(_END_PREVIOUS, id=client_id), client_id, now, record)
 
     async def _end(self, change: Query, client_id: str, now: datetime, record: AuditRecord) -> bool:
@@ -201,7 +201,7 @@ class LaunchRepository:
         return await self._engine.run(script)
 
     async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
-        """Return a client by id, and the tip of the chain of the customer for whom it asks."""
+        """Return a client by id, and the tip of the audit stream of the customer for whom it asks."""
         chain = customer_stream(customer)
 
         def script() -> Script[tuple[Client | None, Tip]]:
@@ -211,7 +211,7 @@ class LaunchRepository:
         return await self._engine.read(script)
 
     async def create(self, launch: Launch, limits: tuple[RateLimit, ...], record: AuditRecord) -> Refusal | None:
-        """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
+        """Store a ticket. Refused for a disabled client, for another customer's account, and above the rate limit."""
         whose = {"customer": launch.customer, "account": launch.account, "client": launch.client}
         change = query(
             _CREATE,
@@ -239,7 +239,7 @@ class LaunchRepository:
     async def use(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
     ) -> Launch | Refusal:
-        """Take a ticket once, for one visitor, in one statement; a dead client's tickets are dead."""
+        """Take a ticket for one visitor, once. Tickets of a disabled client are void."""
 
         def script() -> Script[Launch | Refusal]:
             done = yield from write_with_record(
@@ -255,7 +255,7 @@ class LaunchRepository:
     async def confirm(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
     ) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+        """Use a taken ticket up to open a session: once, and by the same visitor."""
 
         def script() -> Script[Launch | Refusal]:
             since = ms(now) - CONFIRM_WITHIN_MS

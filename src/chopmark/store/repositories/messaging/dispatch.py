@@ -1,4 +1,4 @@
-"""What messages are made of: one statement on PostgreSQL, one snapshot on SQLite, however many messages there are."""
+"""Read everything that a batch of messages is made of, at one moment and in one round trip."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
 from chopmark.store.repositories.identity.customers import contact_of
-from chopmark.store.repositories.leaves import tip_of
+from chopmark.store.repositories.records import tip_of
 from chopmark.store.repositories.stepup.challenges import challenge_of
 
 _LISTED = {
@@ -39,7 +39,7 @@ class DispatchRepository:
         self._engine = engine
 
     async def papers(self, works: Sequence[Work]) -> Papers:
-        """Return what the messages of these rows are made of."""
+        """Return contacts, challenges and tips of audit streams for the messages of these rows."""
         listed = _LISTED[self._engine.dialect]
         parts: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=_list(work.customer for work in works)),

@@ -1,4 +1,4 @@
-"""The demo's inbox: texts with a gap where the code was."""
+"""The inbox of the demo. The code in a text is replaced by a gap before it is stored."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LIST = "SELECT id, channel, customer, challenge, facts, at FROM inbox ORDER BY 
 
 @dataclass(frozen=True, slots=True)
 class InboxRepository:
-    """Implements `post.demo.InboxPort` and lists what is there."""
+    """Implements `messaging.demo.InboxPort` and lists what is there."""
 
     engine: Engine
 
     async def store(self, entry: InboxEntry) -> None:
-        """Keep the entry; a second one with the same message id changes nothing."""
+        """Store the entry. A second one with the same message id changes nothing."""
         facts = {"purpose": entry.purpose.value, "masked": entry.masked, "subject": entry.subject, "body": entry.body}
 
         def script() -> Script[None]:

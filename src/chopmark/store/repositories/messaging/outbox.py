@@ -1,4 +1,4 @@
-"""Rows of work: queued in the change's own transaction, leased to one worker, closed with their leaf."""
+"""The outbox: work that is queued in the transaction of a change, leased to one worker, and closed with its record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chopmark.messaging.ports import Work, WorkKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 WORK_CHANNEL = "work"
 ENDINGS_CHANNEL = "endings"
@@ -24,7 +24,8 @@ VALUES (:id, :kind, :customer, :order_id, :challenge, :channel, :contact_version
   :expires_at, 0)
 """
 LONGEST_WAIT_MS = 3_600_000
-"""Nothing is put off for longer: a row that is due later was put off by a clock that was ahead, and is due now."""
+"""Work is never postponed for longer. A row that is due later comes from a machine whose clock was wrong, and is due
+now."""
 _CLAIM = """
 UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
 WHERE id IN (
@@ -81,7 +82,7 @@ def queued(works: tuple[Work, ...]) -> tuple[Query, ...]:
 
 
 def wake(works: tuple[Work, ...]) -> Script[None]:
-    """Wake the workers for rows of work when the transaction commits: who sends, or who tells the CA."""
+    """When the transaction commits, wake the workers: those that send messages, or those that tell the CA."""
     for channel in sorted({ENDINGS_CHANNEL if work.kind in _ENDINGS else WORK_CHANNEL for work in works}):
         yield Notify(channel)
 
@@ -103,7 +104,7 @@ def _work(row: Row) -> Work:
 
 
 class OutboxRepository:
-    """Implements `post.ports.Works`."""
+    """Implements `messaging.ports.Works`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -111,7 +112,7 @@ class OutboxRepository:
     async def claim(
         self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
     ) -> list[Work]:
-        """Lease up to `limit` due rows, oldest first; no two holders share one."""
+        """Lease up to `limit` due rows, oldest first. No row is leased to two holders."""
         names = {f"kind{index}": kind.value for index, kind in enumerate(kinds)}
         lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
         sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
@@ -148,7 +149,7 @@ class OutboxRepository:
         return await self._engine.run(script)
 
     async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
-        """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
+        """Close rows that have no record of their own. Return how many; rows whose lease is lost stay open."""
         sql = _DONE_ALL.format(listed=_LISTED[self._engine.dialect])
         ids = json.dumps([work.id for work in works])
 
@@ -158,7 +159,7 @@ class OutboxRepository:
         return await self._engine.run(script)
 
     async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
-        """Give the row back, due again at `at`; False without the lease."""
+        """Return a row to the queue, due at `at`. False when the lease is lost."""
 
         def script() -> Script[bool]:
             return bool((yield whole(_RETRY, id=work.id, holder=holder, at=ms(at), outcome=reason)))
@@ -166,9 +167,9 @@ class OutboxRepository:
         return await self._engine.run(script)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until work was queued other than endings, or the timeout."""
+        """Wait until a message is queued, or until the timeout."""
         return await self._engine.wait(WORK_CHANNEL, timeout_s)
 
     async def wait_for_endings(self, timeout_s: float) -> bool:
-        """Wait until a revocation or a hold was queued that the CA is to be told, or the timeout."""
+        """Wait until a revocation or a hold for the CA is queued, or until the timeout."""
         return await self._engine.wait(ENDINGS_CHANNEL, timeout_s)

@@ -1,4 +1,4 @@
-"""One-time credentials of customers' programs: stored hashed, one an order, used up by the key they bind."""
+"""One-time credentials of customers' programs: one for an order, stored as a hash, used up by binding a key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chopmark.ra.ports import Credential
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _PUT = """
 INSERT INTO credentials (order_id, customer, token_hash, created_at, expires_at, login)
@@ -39,13 +39,13 @@ USED_UP = Refusal(
 def claim(order: OrderId, token_hash: bytes, spki_sha256: str, now: datetime) -> Query:
     """Return the guard that uses an order's credential up for one key.
 
-    It does not hold when the credential has lapsed, was replaced or has bound another key.
+    The guard fails when the credential has expired, was replaced or has bound another key.
     """
     return guard(_CLAIM, id=order, token_hash=token_hash, spki=spki_sha256, now=ms(now))
 
 
 def usable(order: OrderId, token_hash: bytes, spki_sha256: str, now: datetime) -> Query:
-    """Return the statement that has a row while `claim` would hold."""
+    """Return the statement that returns a row as long as `claim` would succeed."""
     return query(_USABLE, id=order, token_hash=token_hash, spki=spki_sha256, now=ms(now))
 
 
@@ -56,9 +56,9 @@ class CredentialRepository:
         self._engine = engine
 
     async def put(self, credential: Credential, now: datetime, record: AuditRecord) -> bool:
-        """Store the credential of an order that was not submitted, in place of an earlier one.
+        """Store the credential of an order, in place of an earlier one.
 
-        False as well when the order has a key that another login holds.
+        False when the order was submitted, or when another login holds its key.
         """
 
         def script() -> Script[bool]:

@@ -1,4 +1,4 @@
-"""The directory as intake writes it: what stands there, one batch at a time, and how far each file is."""
+"""The import of customers: what the directory has, how a batch is written, and how far each file is."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ from chopmark.store.engine.columns import moment, moment_or_none, ms, span
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Batch, Query, Row, Script, Value, query
 from chopmark.store.repositories.identity.customers import contact_of
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.records import append
 
 _LISTED = {
     "sqlite": "(SELECT value FROM json_each(:listed))",
@@ -263,7 +263,7 @@ class SqlRegistry:
     def _write(
         self, changes: Changes, records: Sequence[AuditRecord], now: int, mark: Mark | None
     ) -> Script[Refusal | None]:
-        """The mark first: who has not got the file writes nothing."""
+        """Write a batch. The mark comes first, so that a process which does not own the file writes nothing."""
         if mark is not None:
             moved = yield query(_MARK, file=mark.file_sha256, start=mark.start, end=mark.end)
             if not moved:
@@ -279,7 +279,7 @@ class SqlRegistry:
         return None
 
     def _unmoved(self, changes: Changes) -> Script[None]:
-        """The known customers are locked and stand as they were read."""
+        """Lock the known customers, and raise StandingMoved when one of them was changed since it was read."""
         listed = json.dumps(list(changes.known))
         rows = yield query(
             f"SELECT id, version FROM customers WHERE id IN {self._listed} ORDER BY id{self._locked}", listed=listed
@@ -298,7 +298,7 @@ class SqlRegistry:
 
 
 def _statements(changes: Changes, now: int) -> Iterable[tuple[str, Sequence[Mapping[str, Value]]]]:
-    """Yield what a batch writes, in an order that no reference and no unique value minds."""
+    """Yield the statements of a batch, in an order in which no foreign key and no unique index is violated."""
     yield _INSERT_CUSTOMER, [_sealed(one, now) for one in changes.created]
     yield _UPDATE_CUSTOMER, [_sealed(one, now) for one in changes.changed]
     yield (
@@ -313,7 +313,9 @@ def _statements(changes: Changes, now: int) -> Iterable[tuple[str, Sequence[Mapp
                 "customer": one.customer,
                 "channel": one.channel.value,
                 "verified_at": ms(one.verified_at),
-                "day_after": ms(one.verified_at + timedelta(days=1)),  # a dispute of that day or earlier is settled
+                "day_after": ms(
+                    one.verified_at + timedelta(days=1)
+                ),  # a dispute of that day or before is settled by it
             }
             for one in changes.confirmed
         ],

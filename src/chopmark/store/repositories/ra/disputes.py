@@ -12,9 +12,9 @@ from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
-from chopmark.store.repositories.leaves import write_with_record
-from chopmark.store.repositories.limits import give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queued, wake
+from chopmark.store.repositories.rate_limits import give_back_each, take_each, taken
+from chopmark.store.repositories.records import write_with_record
 
 _BEFORE_SUBMISSION = "id = :id AND state IN ('open', 'bound', 'coded', 'checked')"
 _END = f"UPDATE orders SET state = 'cancelled', ended = 'contact_disputed' WHERE {_BEFORE_SUBMISSION} RETURNING id"
@@ -35,7 +35,10 @@ _CONTACTS = "SELECT channel, disputed_at FROM contacts WHERE customer = :custome
 def disputed(
     order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
-    """End the order, stop the contact and every code on its way to it; refused when the other one is stopped."""
+    """End the order, stop the contact and void every code that was sent to it.
+
+    Refused when the other one is stopped.
+    """
     end = guard(_END, id=order.id)
     stop = guard(_STOP, customer=order.customer, channel=channel.value, now=ms(now))
     kill = query(_KILL_CODES, customer=order.customer, channel=channel.value, id=order.id)

@@ -1,4 +1,4 @@
-"""The feed of certificates for relying firms, read from the records that have their place in the tree."""
+"""The feed of changed certificates for relying firms, read from the audit records that have a place in the tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
 
 MOST = 200
-"""Records that one answer looks at."""
+"""How many records one answer covers."""
 _RECORDS = """
 SELECT position, event, facts FROM leaves WHERE position >= :cursor ORDER BY position LIMIT :most
 """
@@ -25,7 +25,7 @@ class FeedRepository:
         self._engine = engine
 
     async def after(self, cursor: int) -> Changed:
-        """Return what was changed at this place of the tree or behind it, bounded."""
+        """Return the certificates that were changed from this place of the tree on, up to MOST records."""
 
         def script() -> Script[Changed]:
             rows = yield query(_RECORDS, cursor=cursor, most=MOST)

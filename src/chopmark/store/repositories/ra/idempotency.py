@@ -1,4 +1,4 @@
-"""Answers kept under their Idempotency-Key, so that a repeat gets the same one (I42)."""
+"""Store answers under their Idempotency-Key, so that a repeated request gets the same answer (I42)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FINISH = "UPDATE idempotency SET status = :status, answer = :answer WHERE scope
 _FORGET = "DELETE FROM idempotency WHERE scope = :scope AND name = :name AND status IS NULL"
 IN_FLIGHT_MS = 10_000
 TOGETHER_S = 0.05
-"""How long an answer waits for others, to be stored with them."""
+"""So long an answer waits for other answers that are stored in the same statement."""
 
 OTHER_BODY = Refusal(
     Kind.CONFLICT, text("This request was already made with other contents. Please reload the page."), code="key_reused"
@@ -38,7 +38,7 @@ IN_FLIGHT = Refusal(
 
 
 def taken_in(who: str, repeat: Repeat, now: datetime, **value: Value) -> Query:
-    """Return the guard that takes an Idempotency-Key; `who` is the customer in SQL, with its one value."""
+    """Return the guard that takes an Idempotency-Key. `who` is SQL for the customer, with one value."""
     sql = _BEGIN.format(scope=f"COALESCE({who}, '') || CAST(:of AS TEXT)", ahead=AHEAD)
     of, stale = repeat.scope(CustomerId("")), ms(now) - IN_FLIGHT_MS
     return guard(sql, of=of, name=repeat.name, body=repeat.body_sha256, now=ms(now), stale=stale, **value)
@@ -47,8 +47,8 @@ def taken_in(who: str, repeat: Repeat, now: datetime, **value: Value) -> Query:
 class IdempotencyRepository:
     """Implements `ra.ports.Idempotency`.
 
-    Answers are stored a moment after they were given, many at once. Whoever asks again before that waits as for a
-    request in flight; where the process dies before it, as for one that died within the request.
+    Answers are stored a moment after they were given, many at a time. A repeat that comes before that is treated as if
+    the first request were still running. When the process dies before that, it is as if it had died in the request.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -81,7 +81,7 @@ class IdempotencyRepository:
             self._storing = asyncio.create_task(self._store_soon())
 
     async def stored(self) -> None:
-        """Return when every answer that was given is stored, or cannot be."""
+        """Wait until every given answer is stored, or cannot be stored."""
         async with self._turn:
             given, self._given = self._given, []
 
@@ -89,7 +89,9 @@ class IdempotencyRepository:
                 yield Batch(_FINISH, given, whole=True)
 
             if given:
-                with contextlib.suppress(Refused):  # the database is away: a repeat waits, and does the request again
+                with contextlib.suppress(
+                    Refused
+                ):  # the database is away: a repeat waits, and then runs the request again
                     await self._engine.run(script)
 
     async def _store_soon(self) -> None:
@@ -98,7 +100,7 @@ class IdempotencyRepository:
             await self.stored()
 
     async def forget(self, scope: str, name: str) -> None:
-        """Drop a request that failed without an answer, so that it may be tried again."""
+        """Forget a request that failed without an answer, so that it may be tried again."""
 
         def script() -> Script[None]:
             yield whole(_FORGET, scope=scope, name=name)

@@ -1,6 +1,7 @@
-"""How an order is stored: its columns, and the order that they make."""
+"""How an order is stored: its columns, the guards that several statements share, and an order made of a row."""
 
 from datetime import timedelta
+from typing import Final
 
 from chopmark.core.types import (
     AccountNumber,
@@ -29,35 +30,38 @@ ORDER_COLUMNS = """id, customer, operation, reason, account, profile, key_home, 
   announced_at, slip_unless, slip_id, installed"""
 LIVE = "('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')"
 ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = :id"
+KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND state = 'live'"
+BYTES: Final = {"sqlite": "BLOB", "postgresql": "BYTEA"}
+"""The type of a column of bytes, for a CAST of a value whose type PostgreSQL cannot see."""
 LIVE_ORDERS = f"""
 SELECT {ORDER_COLUMNS} FROM orders WHERE customer = :customer AND state IN {LIVE} ORDER BY created_at DESC
 """
 HELD_HERE = """(operation = 'revoke' OR key_evidence IN ('old_key', 'tls') OR proved_login = :login
   OR (bound_login = :login AND key_evidence = 'login'))"""
-"""The guard that a login holds the order's key, as `Order.held_by`; a revocation has no key of its own."""
+"""Guard: this login holds the order's key, as in `Order.held_by`. A revocation has no key of its own."""
 
 
 BOTH_GIVEN = "(both_codes = 0 OR (second_channel <> code_channel AND second_coded_at > :since))"
-"""The guard that an order has the codes of both contacts, where it asks for both."""
+"""Guard: the order has the codes of both contacts, if it asks for both."""
 
 WAITED = "(delay = 0 OR announced_at + delay <= :now)"
-"""The guard that an order which waits has been announced, and has waited."""
+"""Guard: an order with a waiting time was announced, and the time is over."""
 NOT_WAITING = f"(announced_at IS NULL OR {WAITED})"
-"""The guard that an order takes a code: one that was announced takes none before its time is over."""
+"""Guard: the order accepts a code. An announced order accepts none before its waiting time is over."""
 
 
 CARRIES_NOW = """EXISTS (
   SELECT 1 FROM contacts carrying WHERE carrying.customer = orders.customer AND carrying.disputed_at IS NULL
     AND carrying.cool_until <= :now AND orders.slip_unless LIKE '%' || carrying.channel || '%')"""
-"""Whether a contact can carry a code by now, so that no slip counts: `Order.slip_unless` names the channels."""
+"""Some contact on the channels of `Order.slip_unless` can carry a code by now, so that no slip is accepted."""
 SLIP_GIVEN = f"""(slip_unless IS NULL OR (NOT {CARRIES_NOW} AND EXISTS (
   SELECT 1 FROM slips given WHERE given.id = orders.slip_id AND given.state = 'used' AND given.order_id = orders.id
     AND given.spki = orders.spki_sha256)))"""
-"""The guard that an order which asks for a slip was given one, for its key, that no newer one has made void."""
+"""Guard: an order that asks for a slip was given one for its key, and no newer slip has made it void."""
 
 
 def by(acting: ActingLogin) -> dict[str, str]:
-    """Return the values of a step's statement that say in which login it is taken."""
+    """Return the values by which a statement names the login that takes the step."""
     return {
         "login": acting.id,
         "known": words(frozenset(acting.known)),

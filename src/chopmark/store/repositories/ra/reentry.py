@@ -1,4 +1,4 @@
-"""Entering again what a restore lost: orders that were submitted, and changes of status that the journal has."""
+"""Store again what a restore lost: submitted orders, and changes of status, both from the journal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, Value, query
 from chopmark.store.repositories.ca.certificates import HOLD, RELEASE, REVOKE
-from chopmark.store.repositories.leaves import again, append
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.records import again, append
 from chopmark.store.repositories.va.answers import CHANGED
 
 _KNOWN = "SELECT id FROM customers WHERE id = :customer"
@@ -64,7 +64,7 @@ class ReentryRepository:
         self._engine = engine
 
     async def rivals(self, order: Order) -> list[Order]:
-        """Return the customer's other orders of this profile that live here: the lost one came after them."""
+        """Return the customer's other live orders of this profile. The lost order was opened after them."""
 
         def script() -> Script[list[Order]]:
             values = {"customer": order.customer, "profile": order.profile, "id": order.id}
@@ -73,10 +73,10 @@ class ReentryRepository:
         return await self._engine.read(script)
 
     async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
-        """Store a submitted order with its records, those that are not here; it is safe to repeat.
+        """Store a submitted order, and those of its records that are missing. It may be repeated.
 
-        False, and nothing is stored, when its customer is not here or its chain has gone another way. Raises StaleChain
-        when the chain moves meanwhile, and ValueError for a malformed record.
+        False, and nothing is stored, when the customer is unknown or the audit stream has other records here. Raises
+        StaleStream when the stream gets a record meanwhile, and ValueError for a malformed record.
         """
 
         def script() -> Script[bool]:
@@ -91,9 +91,9 @@ class ReentryRepository:
         return await self._engine.run(script)
 
     async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
-        """Make a change of status that the journal has, at the CA and for the customer, as of its own moment.
+        """Repeat a change of status of the journal, for the CA and for the customer, with its original time.
 
-        False when the certificate is in a state that it does not change.
+        False when the certificate is in a state in which this change is not possible.
         """
         values = {"serial": line.serial, "reason": line.reason}
         numbered = _CA_TURNS[line.deed].format(changed=CHANGED[self._engine.dialect])

@@ -1,4 +1,4 @@
-"""The transaction of a revocation order: the order is done, its certificate is revoked, the quotas are charged."""
+"""A revocation order is carried out: the order is done, its certificate is revoked, the rate limits are charged."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from chopmark.messaging.ports import Work
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
-from chopmark.store.repositories.limits import take_each
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.rate_limits import take_each
+from chopmark.store.repositories.records import append
 
 _REVOKE_ORDER = """
 UPDATE orders SET state = 'done', submitted_at = :now
@@ -34,7 +34,7 @@ _QUOTA = text("You have revoked too many certificates lately. Please call us.")
 
 
 class NotRevoked(Exception):
-    """Rolls back and carries the refusal out."""
+    """Rolls the transaction back, and takes the refusal to the caller."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -50,7 +50,7 @@ def revoked(
     works: tuple[Work, ...],
     record: AuditRecord,
 ) -> Script[None]:
-    """End a holding by its coded revocation order; raises NotRevoked, and nothing has happened."""
+    """Revoke a certificate by its approved order. Raises NotRevoked, which rolls everything back."""
     serial, reason = order.old_serial, order.reason
     if serial is None or reason is None:
         raise ValueError(f"order {order.id} names no certificate or reason")

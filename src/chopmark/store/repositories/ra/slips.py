@@ -1,4 +1,4 @@
-"""Approval slips: printed, charged before they are compared, and used up by one order and key."""
+"""Approval slips. An attempt is counted before it is compared; a slip is used up by one order and key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from chopmark.stepup.verifier import HELD
 from chopmark.store.engine.columns import AHEAD, moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, guard, query, whole
-from chopmark.store.repositories.leaves import append, write_with_record
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import CARRIES_NOW, HELD_HERE, by
 from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.records import append, write_with_record
 from chopmark.store.repositories.stepup.challenges import HOLD_LOST
 from chopmark.store.repositories.stepup.failures import failure, forgive, lock_if_used_up
 
@@ -31,7 +31,7 @@ WHERE NOT EXISTS (SELECT 1 FROM contacts WHERE customer = :customer AND (cool_un
   AND NOT EXISTS (SELECT 1 FROM leaves WHERE chain = :chain AND at > :stamp AND event IN
     ('{Event.STAFF_CONTACT_CHANGED}', '{Event.STAFF_CUSTOMER_CHANGED}', '{Event.STAFF_COOLDOWN_STARTED}'))
 """
-"""Whether nothing on record of the customer was changed lately: what a removed contact was is known to its record."""
+"""Guard: nothing of the customer was changed lately. A removed contact is found among the former contacts."""
 _VOID = "UPDATE slips SET state = 'void' WHERE customer = :customer AND state <> 'void' RETURNING id"
 _INSERT = f"""
 INSERT INTO slips ({_COLUMNS}, state)
@@ -67,7 +67,7 @@ class SlipRepository:
         self._engine = engine
 
     async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Store a slip and queue `works`; the customer's earlier slips are void. False when not `_SETTLED`."""
+        """Store a slip, make the customer's earlier slips void, and queue `works`. False when `_SETTLED` fails."""
         settled = query(
             _SETTLED,
             customer=slip.customer,
@@ -97,7 +97,7 @@ class SlipRepository:
         return await self._engine.run(script)
 
     async def current(self, order: Order, now: datetime) -> Slip | None:
-        """Return the slip that may approve this order: a live one of its customer, or the one it was given already."""
+        """Return the slip that may approve this order: a live one of its customer, or the one that it has used."""
 
         def script() -> Script[Slip | None]:
             rows = yield whole(_CURRENT, **_of(order, now))
@@ -115,7 +115,7 @@ class SlipRepository:
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the rate limit of codes before anything is compared; refused where none is left."""
+        """Count one failure of codes before anything is compared. Refused when none is left."""
         good = guard(_MAY_COMPARE, id=slip.id, **_of(order, now))
 
         def script() -> Script[Refusal | None]:
@@ -139,7 +139,10 @@ class SlipRepository:
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Use the slip up for this order and key, mark the order coded by this login, do what follows; once."""
+        """Use the slip up for this order and key, mark the order as approved by this login, and do what follows.
+
+        Works once.
+        """
         use = guard(_USE, id=slip.id, words=key_words(order.spki_sha256 or ""), **_of(order, now))
         coded = guard(_CODED, slip=slip.id, **by(acting), **_of(order, now))
         hold_lost = query(HOLD_LOST, order_id=order.id, now=ms(now))

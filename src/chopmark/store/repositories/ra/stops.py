@@ -1,4 +1,4 @@
-"""Stopping a replacement by the reference of its notice: each ending is one conditional bundle with its record."""
+"""Stop a replacement by the reference in its notice. Each outcome is one conditional bundle with its record."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from chopmark.stepup.ports import Stop
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, guard, query, whole
-from chopmark.store.repositories.leaves import write_with_record
 from chopmark.store.repositories.messaging.outbox import queued, wake
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.records import write_with_record
 
 _ADD = "INSERT INTO stops (reference_hash, order_id, until) VALUES (:reference_hash, :order_id, :until)"
 _FIND = f"""
@@ -48,19 +48,19 @@ WHERE serial = :serial AND state IN ('issued', 'active') AND ended = 'stopped_by
 
 
 def stoppable(stop: Stop | None) -> tuple[Query, ...]:
-    """Return the statement that stores a reference, for the bundle of the right code that it belongs to."""
+    """Return the statement that stores a reference. It is a part of the bundle of the right code."""
     if stop is None:
         return ()
     return (query(_ADD, reference_hash=stop.reference_hash, order_id=stop.order, until=ms(stop.until)),)
 
 
 def hold_new(order: OrderId, now: int) -> Query:
-    """Return the statement that puts the certificate on hold which an order got that was stopped meanwhile."""
+    """Return the statement that puts the new certificate of a stopped order on hold."""
     return query(_HOLD_NEW, id=order, now=now)
 
 
 def cleared(serial: Serial) -> Query:
-    """Return the statement by which people at the firm let a stopped order go on, with the release of its hold."""
+    """Return the statement that lets a stopped order continue, when people at the firm release its certificate."""
     return query(_CLEARED, serial=serial)
 
 
@@ -71,7 +71,7 @@ class StopRepository:
         self._engine = engine
 
     async def find(self, reference_hash: str, now: datetime) -> Order | None:
-        """Return the order that a reference stops; None for one that is unknown, too old or used."""
+        """Return the order that a reference stops; None when the reference is unknown, too old or used."""
 
         def script() -> Script[Order | None]:
             rows = yield whole(_FIND, hash=reference_hash, now=ms(now))
@@ -80,7 +80,7 @@ class StopRepository:
         return await self._engine.read(script)
 
     async def stop(self, reference_hash: str, one: Stopping, now: datetime, record: AuditRecord) -> bool:
-        """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
+        """Use a reference up and stop the order as it was read. False when reference or order was changed meanwhile."""
         return await self._engine.run(_stop, reference_hash, one.order, one.works, now, record)
 
 

@@ -1,4 +1,4 @@
-"""Orders that are with the CA, read beside their audit records; no column of an order is worth more than these."""
+"""Orders that are with the CA, with their audit records. The CA believes the records, not the columns of the order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chopmark.ra.ports import Submitted
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
-from chopmark.store.repositories.leaves import LEAF, record_of, write_with_record
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
+from chopmark.store.repositories.records import LEAF, record_of, write_with_record
 
 _RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 _WITH_CA = f"{ORDER} AND state IN ('submitted', 'pending')"
@@ -25,7 +25,7 @@ WHERE state IN ('submitted', 'pending') AND COALESCE(submitted_at, expires_at) <
   AND NOT EXISTS (SELECT 1 FROM foreign_requests f WHERE f.order_id = orders.id AND f.next_at > :before
     AND f.attempt = (SELECT MAX(g.attempt) FROM foreign_requests g WHERE g.order_id = orders.id))
 ORDER BY id || '' LIMIT :most
-"""  # the concatenations keep both engines from walking through all orders by their id: few are with the CA
+"""  # the concatenations keep both engines from reading all orders by id: few orders are with the CA
 _REFUSE = """
 UPDATE orders SET state = 'refused', ended = :ended, nonce = NULL
 WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
@@ -60,7 +60,7 @@ class SubmissionRepository:
         return await self._engine.read(script)
 
     async def stuck(self, before: datetime, after: OrderId, limit: int) -> list[OrderId]:
-        """Return orders that are with the CA since before `before`, by id, beginning behind `after`."""
+        """Return orders that were with the CA already at `before`, in the order of their ids, after `after`."""
 
         def script() -> Script[list[OrderId]]:
             rows = yield whole(_STUCK, before=ms(before), after=after, most=limit)
@@ -69,7 +69,10 @@ class SubmissionRepository:
         return await self._engine.read(script)
 
     async def refuse(self, order: OrderId, ended: str, record: AuditRecord) -> bool:
-        """End an order that is with the CA, whatever else its row says; False when it is not any more."""
+        """End an order that is with the CA, whatever its other columns say.
+
+        False when it is not with the CA any more.
+        """
 
         def script() -> Script[bool]:
             return (yield from write_with_record(record, guard(_REFUSE, id=order, ended=ended))) is not None
@@ -77,7 +80,7 @@ class SubmissionRepository:
         return await self._engine.run(script)
 
     async def of_old_form(self) -> list[tuple[OrderId, OrderState]]:
-        """Return the orders in flight whose records an earlier release wrote, so that the CA does not go by them."""
+        """Return the unfinished orders whose records an earlier release wrote. The CA does not accept such records."""
 
         def script() -> Script[list[tuple[OrderId, OrderState]]]:
             return [(OrderId(row["id"]), OrderState(row["state"])) for row in (yield whole(_OLD_FORM))]
@@ -89,21 +92,21 @@ def _order(row: Row) -> Order | None:
     try:
         return order_of(row)
     except (ValueError, TypeError, OverflowError):
-        return None  # somebody has written into it what the product never writes
+        return None  # the row has a value that we never write
 
 
 class Chains:
-    """The records of one chain after the other, for rows that come in the order of their chains' names."""
+    """Reads the records of one stream after the other, for rows that come in the order of their streams' names."""
 
     def __init__(self, snapshot: Snapshot, chains: str) -> None:
-        """Read the records of the chains that the SELECT `chains` gives: those of the rows, and no others."""
+        """Read the records of exactly the streams that the SELECT `chains` returns."""
         sql = f"SELECT {LEAF} FROM leaves WHERE chain IN ({chains}) ORDER BY chain, version"
         self._records = _each(snapshot, sql, {})
         self._next: StoredRecord | None = None
         self._last: tuple[str, tuple[StoredRecord, ...]] = "", ()
 
     async def of(self, chain: str) -> tuple[StoredRecord, ...]:
-        """Return a chain's records, which are none where the next that come are another chain's."""
+        """Return the records of a stream; none when the next records are of another stream."""
         if self._last[0] != chain:
             self._next = self._next or await anext(self._records, None)
             records: list[StoredRecord] = []

@@ -1,4 +1,4 @@
-"""What the end of a certificate means for its renewal in flight, and for the key that was lost with it."""
+"""The guards between a renewal and the certificate that it renews, and between an order and its key."""
 
 from chopmark.core.types import Operation, OrderId, Reason, Serial
 from chopmark.ra.model import Order
@@ -32,8 +32,8 @@ WHERE id = :id AND state IN ('submitted', 'pending') RETURNING id
 def why_not(order: OrderId) -> Script[str | None]:
     """Return why an order gets no certificate any more: `old_revoked`, `key_blocked`, or None when it may have one.
 
-    The rows are locked by a change that changes nothing: a revocation of the certificate that the order renews, or a
-    block of its key, comes wholly before or wholly after (I25, I7).
+    An UPDATE that changes nothing locks the rows. So a revocation of the renewed certificate, or a block of the key,
+    happens entirely before or entirely after the issuance (I25, I7).
     """
     old = yield query(_OLD, id=order)
     if old and old[0]["state"] != "active":
@@ -48,13 +48,13 @@ def renewed(order: Order) -> Serial | None:
 
 
 def still_active(order: Order) -> tuple[Query, ...]:
-    """Return the guard that the certificate which this order renews is active, and lock its row as `why_not`."""
+    """Return the guard that the renewed certificate is active. It locks the row as `why_not` does."""
     old = renewed(order)
     return () if old is None else (guard(_OLD_ACTIVE, serial=old),)
 
 
 def key_free(spki_sha256: str) -> Query:
-    """Return the guard that an order's key is not blocked, and lock its row as `why_not`."""
+    """Return the guard that the key is not blocked. It locks the row as `why_not` does."""
     return guard(_KEY_FREE, spki=spki_sha256)
 
 
@@ -64,5 +64,5 @@ def block_old_key(order: Order) -> tuple[Query, ...]:
 
 
 def refuse(order: OrderId, serial: str, why: str) -> Script[bool]:
-    """End an order whose old certificate was revoked, or key blocked, while the CA was at work; once."""
+    """Refuse an order whose old certificate was revoked, or whose key was blocked, while the CA was at work. Once."""
     return bool((yield query(_REFUSE, id=order, serial=serial, why=why)))

@@ -1,4 +1,4 @@
-"""What people at the firm do to certificates and keys: holds, releases, blocked keys."""
+"""What people at the firm change: holds and releases of certificates, and blocked keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.stops import cleared
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.records import append
 
 _HOLD = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'held'
@@ -32,7 +32,7 @@ WHERE serial = :serial AND state = 'held'
       AND o.state = 'active') END
 RETURNING serial
 """
-"""A certificate that was stopped before it was proved comes back unproved: it may stand beside the active one."""
+"""A certificate that was stopped before its proof returns as not proved, so there may be an active one beside it."""
 _HOLDERS = f"""
 SELECT {HOLDING} FROM holdings WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') ORDER BY serial
 """
@@ -54,7 +54,7 @@ _KILL_CODES = "UPDATE challenges SET state = 'dead' WHERE order_id = :id AND sta
 
 
 class _Another(Exception):
-    """Rolls a block back that met a certificate it did not know of."""
+    """Rolls a block back because there is a certificate that the caller did not know."""
 
 
 class StaffRepository:
@@ -76,7 +76,7 @@ class StaffRepository:
         return await self._engine.run(script)
 
     async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Let a held certificate count again as before its hold; False when it is on none or may not come back."""
+        """End the hold of a certificate. False when it is not on hold, or may not be released."""
 
         def script() -> Script[bool]:
             rows = yield query(_RELEASE, serial=serial)
@@ -104,7 +104,10 @@ class StaffRepository:
         works: Mapping[Serial, tuple[Work, ...]],
         record: AuditRecord,
     ) -> bool | None:
-        """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key."""
+        """Block a key, revoke its certificates, queue their works, and end the orders with this key.
+
+        None, and nothing is changed, when the key has a certificate that `works` does not name.
+        """
 
         def script() -> Script[bool]:
             fresh = yield query(_REPORT, spki=spki_sha256, reason=reason, now=ms(now))

@@ -1,4 +1,4 @@
-"""What people at the firm look up, and certificates that they end: reads by number, and one change."""
+"""What people at the firm look up, and the revocation of one certificate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
 from chopmark.store.repositories.messaging.outbox import queue
-from chopmark.store.repositories.ra.holdings import HOLDING, holding_of
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.records import append
 
 _END = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
@@ -37,12 +37,12 @@ WHERE serial LIKE :serial OR customer = :text OR order_id = :text OR account = :
 ORDER BY issued_at DESC, serial LIMIT :most
 """
 _LEAST, _DIGITS = 6, frozenset("0123456789ABCDEF")
-"""A serial number may be cut short to so many hexadecimal digits."""
+"""A search needs at least so many hexadecimal digits of a serial number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A message of a customer: what about, by which channel, and whether it has gone out."""
+    """A message to a customer: its subject, its channel, and whether it was sent."""
 
     about: str
     channel: str
@@ -65,7 +65,7 @@ class StaffViews:
         return await self._engine.read(script)
 
     async def messages(self, customer: CustomerId, most: int) -> list[Told]:
-        """Return what the customer was, or is to be, told; never what a message says."""
+        """Return the messages to a customer, without their texts."""
 
         def script() -> Script[list[Told]]:
             rows = yield query(_MESSAGES, customer=customer, most=most)
@@ -94,7 +94,7 @@ class StaffViews:
     async def end(
         self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
     ) -> bool:
-        """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
+        """Revoke a certificate that is issued, active or on hold, and end its order. False in any other state."""
 
         def script() -> Script[bool]:
             rows = yield query(_END, serial=serial, reason=reason, now=ms(now))

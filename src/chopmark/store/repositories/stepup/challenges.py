@@ -1,4 +1,4 @@
-"""Challenges and the failure ledger: what is charged before a comparison (I10 to I14)."""
+"""Challenges and wrong answers. An attempt is counted before anything is compared (I10 to I14)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from chopmark.stepup.verifier import HELD, pause_of
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leaves import append, note, write_with_record
-from chopmark.store.repositories.limits import give_back, give_back_each, take_each, taken
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
 from chopmark.store.repositories.ra.stops import stoppable
+from chopmark.store.repositories.rate_limits import give_back, give_back_each, take_each, taken
+from chopmark.store.repositories.records import append, note, write_with_record
 from chopmark.store.repositories.stepup.failures import (
     CODES_LOCKED,
     HELD_ROWS,
@@ -40,7 +40,7 @@ WHERE id = :order_id AND (state = 'bound' OR (state IN ('coded', 'checked') AND 
   AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
 RETURNING customer
 """
-# The live one is the newest, also where one before it was made by a clock that was ahead.
+# The live challenge comes first, also when a machine with a wrong clock made an earlier one.
 SENT = f"""
 SELECT {_COLUMNS}, (SELECT outcome FROM work WHERE work.id = challenges.id AND work.done_at IS NOT NULL) AS outcome
 FROM challenges WHERE order_id = :order_id
@@ -59,10 +59,11 @@ WHERE customer = :customer AND created_at > :since AND created_at <= :ahead
   AND (order_id = :order_id OR (state <> 'consumed' AND attempts < max_attempts
     AND CASE WHEN operation = 'rekey' THEN 1 ELSE 0 END = :renewal))
 """
-"""What counts towards the sends of an order: its own codes, and those of the customer's others that came to nothing.
+"""Which codes count towards the limit of an order: its own, and those of the customer's other orders that came to
+nothing.
 
-A code that was guessed out is paid for with failures. A renewal counts with renewals alone: only the holder of the old
-key comes so far in one, and nobody else's orders shall use up its codes.
+A code that ended after too many wrong answers does not count, because it has cost failures. For a renewal only renewals
+count: only the holder of the old key gets a code in one, and orders of somebody else must not use up its codes.
 """
 _WAITING = f"""
 SELECT resend_at FROM challenges
@@ -101,9 +102,10 @@ WHERE id = :order_id AND challenge = :challenge AND state IN ('open', 'bound', '
   AND login_factors = :known AND {HELD_HERE} AND {NOT_WAITING}
 RETURNING id
 """
-"""The code of the other contact is the second one where the order asks for both and the first still counts.
+"""Where the order asks for codes on both contacts and the first code is still valid, this code is the second one.
 
-The first one of an order that waits approves nothing: it announces the order, which then has its day after the wait.
+The first code of an order with a waiting time approves nothing. It announces the order, which can be approved when the
+waiting time is over.
 """
 HOLD_LOST = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
@@ -188,7 +190,7 @@ def _anew(customer: str) -> str:
 
 
 def _may_send(challenge: Challenge, limits: SendLimits) -> tuple[Query, ...]:
-    """Return the guards that let a code be sent; `_send_refusal` tells which of them did not hold."""
+    """Return the guards for sending a code. `_send_refusal` finds out which of them failed."""
     now = ms(challenge.created_at)
     return (
         guard(_MAY_SEND, now=now, per_order=limits.per_order, **_sends(challenge, limits)),
@@ -238,7 +240,7 @@ class ChallengeRepository:
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Store a challenge and its message together, and end the order's earlier one."""
+        """Store a challenge, queue its message, and end the order's earlier challenge, in one transaction."""
         lock = guard(
             _LOCK_ORDER,
             order_id=challenge.order,
@@ -266,7 +268,7 @@ class ChallengeRepository:
             return refused.refusal
 
     async def latest(self, order: OrderId) -> tuple[Challenge, int] | None:
-        """Return the order's newest challenge and how many were sent for it."""
+        """Return the order's newest challenge, and how many codes the order has been sent."""
 
         def script() -> Script[tuple[Challenge, int] | None]:
             rows = yield whole(SENT, order_id=order)
@@ -292,7 +294,7 @@ class ChallengeRepository:
         no: AuditRecord,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the rate limits, before anything is compared."""
+        """Count one attempt of the challenge and one failure of the customer, before anything is compared."""
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
 
         def script() -> Script[Charged | Refusal]:
@@ -319,7 +321,7 @@ class ChallengeRepository:
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Consume the challenge, mark its order coded, do what follows and give the failure back; once."""
+        """Consume the challenge, mark the order, do what `sequel` says, and give the failure back. Works once."""
         consume = guard(_CONSUME, id=challenge.id, now=ms(now))
         forgiven = forgive(challenge.customer, CODE)
         unpaused = give_back(pause_of(challenge.customer))
@@ -345,7 +347,7 @@ class ChallengeRepository:
                 return challenge_of(found[0]).refusal(now) or pure.expired()
             yield unpaused
             if not (yield coded):
-                yield from append(no)  # which gives no failure back, so that the count does not either
+                yield from append(no)  # the failure is not given back, and the record does not say so
                 return _MOVED
             yield forgiven
             yield from in_turn(follows)
@@ -358,7 +360,7 @@ class ChallengeRepository:
     async def wrong(
         self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
     ) -> bool:
-        """Record that the code differed; return whether the factor is on hold from now on, and queue `notices` then."""
+        """Record that the code was wrong. Return whether this call has shut the lock; then `notices` are queued."""
 
         def script() -> Script[bool]:
             yield query(_EXHAUST, id=challenge.id)
@@ -370,7 +372,7 @@ class ChallengeRepository:
 
 
 class _No(Exception):
-    """Rolls a refused challenge back; its refusal is recorded in a transaction of its own."""
+    """Rolls a refused challenge back. The refusal is then recorded in another transaction."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -392,7 +394,7 @@ class FailureRepository:
         notices: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the rate limit before anything is compared; a refusal is recorded with `record`."""
+        """Count one failure before anything is compared. A refusal is recorded with `record`."""
 
         def script() -> Script[Refusal | None]:
             if (yield from at_once(failure(customer, factor, limits, now))) is not None:
@@ -413,7 +415,7 @@ class FailureRepository:
         notices: tuple[Work, ...],
         record: AuditRecord,
     ) -> bool:
-        """Record that a charged answer differed; return whether the factor is on hold from now on."""
+        """Record that a counted answer was wrong. Return whether this call has shut the lock."""
 
         def script() -> Script[bool]:
             held = yield from lock_if_used_up(customer, factor, limits, now, notices)

@@ -1,8 +1,8 @@
-"""Failure rate limits and the locks that they end in: one for all codes of a customer, one for the birth date.
+"""Wrong answers of a customer, and the two locks that they shut: one for all codes, one for the birth date.
 
-The release before kept a row for each channel, and a process of it may still write them. They are not moved: whoever
-decides adds them up, so that what stood there before the upgrade and what such a process adds both count, and a lock
-is written into those rows too, so that such a process meets it.
+The release before kept one row for each channel, and during an upgrade its processes still write those rows. So the
+rows are not merged: our statements add them up, and a lock is written into each of them, so that such a process sees
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chopmark.store.engine.script import Query, Script, guard, query
 from chopmark.store.repositories.messaging.outbox import queue
 
 _ELDER: Final = {CODE: ("email", "sms")}
-"""The rows of the release before that belong to a lock."""
+"""For each lock, the rows that the release before wrote."""
 _FAIL = """
 INSERT INTO failures (customer, factor, window_start, in_window, ever)
 SELECT CAST(:customer AS TEXT), CAST(:factor AS TEXT), CAST(:now AS BIGINT), 1, 1
@@ -77,7 +77,7 @@ class _Statements(NamedTuple):
 
 @cache
 def _statements(lock: str) -> _Statements:
-    """Return the statements of a lock: each of them looks at all its rows."""
+    """Return the statements of a lock. Each of them reads all its rows."""
     elder = _ELDER.get(lock, ())
     rows = _listed(lock, *elder)
     locked = _LOCKED.format(rows=rows)
@@ -96,19 +96,19 @@ def _listed(*names: str) -> str:
 
 
 CODES_LOCKED: Final = _statements(CODE).locked
-"""Whether no code may be sent or compared for `:customer`, whatever channel and order."""
+"""In SQL: the lock of `:customer` is shut, so that no code may be sent or compared."""
 _RELEASE_ALL: Final = _RELEASE.format(rows=_listed(CODE, *_ELDER[CODE]), locked=CODES_LOCKED)
 
 
 def failure(customer: str, lock: str, limits: FailureLimits, now: datetime) -> Query:
-    """Return the guard that takes one failure; it returns no row when none is left or the lock is shut."""
+    """Return the guard that counts one failure. It returns no row when none is left or the lock is shut."""
     return guard(_statements(lock).fail, **_values(customer, lock, limits, now))
 
 
 def lock_if_used_up(
     customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...]
 ) -> Script[bool]:
-    """Shut the lock when no failure is left; True, and `notices` queued, when this call shut it."""
+    """Shut the lock when no failure is left. When this call has shut it, queue `notices` and return True."""
     shut = yield query(_statements(lock).hold, **_values(customer, lock, limits, now))
     if not any(row["factor"] == lock for row in shut):
         return False
@@ -124,7 +124,7 @@ def _values(customer: str, lock: str, limits: FailureLimits, now: datetime) -> d
 def charge_failure(
     customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
 ) -> Script[bool]:
-    """Take one failure; False when the lock is shut. The call that shuts it queues `notices`."""
+    """Count one failure. False when the lock is shut; the call that shuts it queues `notices`."""
     if (yield failure(customer, lock, limits, now)):
         return True
     yield from lock_if_used_up(customer, lock, limits, now, notices)
@@ -132,12 +132,12 @@ def charge_failure(
 
 
 def forgive(customer: str, lock: str) -> Query:
-    """Return the statement that gives one failure back; a shut lock stays as it is."""
+    """Return the statement that gives one failure back. It does not open a shut lock."""
     return query(_FORGIVE, customer=customer, factor=lock)
 
 
 def unlock(customer: str) -> Script[int]:
-    """Open every lock of a customer and forget its failures; return how many were shut."""
+    """Open every lock of a customer and reset the failures. Return how many locks were shut."""
     rows = yield query(_RELEASE_ALL, customer=customer)
     return len({lock_of(row["factor"]) for row in rows})
 

@@ -1,4 +1,4 @@
-"""OCSP answers: which are to be signed ahead, what was kept, and whose status has changed since somebody looked."""
+"""OCSP answers: which are due, which are stored, and which certificates have changed their status since a mark."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CHANGED = {
     "sqlite": "(SELECT COALESCE(MAX(changed), 0) + 1 FROM certificates WHERE changed > 0)",
     "postgresql": "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)",
 }
-"""The number that a change of status gets. SQLite's writers follow one another, so theirs rise with the commits.
+"""The number that a change of status gets. SQLite's numbers rise in the order of the commits.
 
-PostgreSQL's transactions are numbered when they begin to write and commit in any order: a reader starts the next time
-at the oldest one that was still running when it looked.
+PostgreSQL numbers a transaction when it begins to write, and transactions commit in any order. So a reader continues
+with the number of the oldest transaction that was still running when it read.
 """
 _MARK = {
     "sqlite": "SELECT COALESCE(MAX(changed), 0) AS mark FROM certificates WHERE changed > 0",
@@ -28,11 +28,11 @@ _BEFORE = {
     "sqlite": "",
     "postgresql": "AND changed < CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)",
 }
-"""Numbers that have not come yet are another cluster's, out of a dump."""
+"""Numbers in the future come from another PostgreSQL cluster, whose dump was loaded."""
 _CHANGES = "SELECT serial, turns FROM certificates WHERE changed >= :since AND changed > 0 {before} LIMIT :most"
 MOST_CHANGES = 10_000
 NEVER = 2**62
-"""When an expired certificate is due: its answers are not signed ahead any more."""
+"""The due time of an expired certificate, so that its answers are not signed ahead any more."""
 _SIGNED = """
 SELECT a.der, a.produced_at, a.next_update, a.turns FROM answers a JOIN certificates c ON c.serial = a.serial
 WHERE a.serial = :serial AND a.algorithm = :algorithm AND c.issuer = :issuer
@@ -53,12 +53,12 @@ _OLDEST = "SELECT MIN(answer_due) AS oldest FROM certificates WHERE issuer = :is
 
 
 def status_of(row: Row) -> Status:
-    """Return what a certificate row says of its status."""
+    """Return the status that a certificate row has."""
     return Status(CertificateState(row["state"]), moment_or_none(row["ended_at"]), row["reason"], row["turns"])
 
 
 class AnswerRepository:
-    """The part of `va.ports.StatusRecords` that keeps answers."""
+    """The part of `va.ports.StatusRecords` that is about answers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -95,7 +95,7 @@ class AnswerRepository:
         return await self._engine.wait(CHANGES_CHANNEL, timeout_s)
 
     async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
-        """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""
+        """Return unexpired certificates whose answers are missing, outdated by a change, or past half their life."""
 
         def script() -> Script[list[Due]]:
             yield query(_RETIRE, issuer=issuer, now=ms(now), most=limit)
@@ -105,7 +105,7 @@ class AnswerRepository:
         return await self._engine.run(script)
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
-        """Return when the certificate is, or was, due that is due first; None without any."""
+        """Return the earliest due time of a certificate, also when it has passed; None without certificates."""
 
         def script() -> Script[datetime | None]:
             oldest = (yield query(_OLDEST, issuer=issuer))[0]["oldest"]

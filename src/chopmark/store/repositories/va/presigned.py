@@ -1,4 +1,4 @@
-"""OCSP answers signed ahead, kept many at a time."""
+"""Store OCSP answers that were signed ahead, many at a time."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WHERE certificates.issuer = :issuer AND certificates.serial = p.serial AND certi
   AND certificates.serial = ANY(ARRAY(SELECT serial FROM json_to_recordset(CAST(:due AS JSON)) AS s(serial TEXT)))
   AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
 RETURNING certificates.serial
-""",  # the last condition is for the planner: an index serves it however little it knows of the tables
+""",  # the last condition lets the planner use an index, also without statistics of the tables
     "sqlite": """
 UPDATE certificates SET answer_due = p.again
 FROM (
@@ -28,7 +28,7 @@ FROM (
 WHERE +certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
   AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
 RETURNING certificates.serial
-""",  # the plus keeps SQLite from looking through all certificates of the issuer for each of them
+""",  # the plus keeps SQLite from reading all certificates of the issuer for each of them
 }
 _KEEP = """
 INSERT INTO answers (serial, algorithm, der, produced_at, next_update, turns)
@@ -45,9 +45,9 @@ class Presigned:
         self._engine = engine
 
     async def keep_all(self, issuer: IssuerId, kept: Sequence[Kept]) -> int:
-        """Keep the answers of several certificates; return of how many.
+        """Store the answers of several certificates. Return for how many.
 
-        Nothing is kept of one that has turned, or whose responder answers no more.
+        Nothing is stored for a certificate whose status has changed since, or whose responder has been replaced.
         """
         later = _LATER[self._engine.dialect]
 

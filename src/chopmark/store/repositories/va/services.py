@@ -6,7 +6,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, query
 from chopmark.store.repositories.ca.certificates import STATUS_CHANNEL
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.va.ports import ServiceKey
 from chopmark.va.service_revocation import RevokedService, ServiceKind
 
@@ -31,7 +31,7 @@ _SIGN_AGAIN = """
 UPDATE certificates SET turns = turns + 1, answer_due = :now
 WHERE issuer = :issuer AND state <> 'reserved' AND not_after > :now
 """
-"""What was signed ahead is of another turn: it is not given any more, nor kept by who signs at this moment."""
+"""Makes all answers that were signed ahead outdated, so that they are neither given nor stored any more."""
 
 
 class ServiceCertificateRepository:
@@ -41,7 +41,7 @@ class ServiceCertificateRepository:
         self._engine = engine
 
     async def withdrawn(self) -> list[RevokedService]:
-        """Return all of them, newest first."""
+        """Return all revoked service certificates, newest first."""
 
         def script() -> Script[list[RevokedService]]:
             return [
@@ -61,7 +61,7 @@ class ServiceCertificateRepository:
     async def withdraw(
         self, gone: RevokedService, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
     ) -> bool:
-        """Revoke a certificate and put its successor in its place; False when another is there meanwhile."""
+        """Revoke a certificate and replace it by its successor. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             key = {"after": after.certificate, "stored": after.stored_key}

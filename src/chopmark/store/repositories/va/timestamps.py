@@ -13,7 +13,7 @@ from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.leases import take
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 from chopmark.va.timestamp_ports import TimestampKey
 
 _KEY = "SELECT certificate, stored_key FROM timestamp_keys WHERE issuer = :issuer"
@@ -41,7 +41,7 @@ class TimestampRepository:
         self._engine = engine
 
     async def key(self, issuer: IssuerId) -> TimestampKey | None:
-        """Return the authority's certificate and key; None before it was founded."""
+        """Return the certificate and key of the authority; None before it is founded."""
 
         def script() -> Script[TimestampKey | None]:
             rows = yield query(_KEY, issuer=issuer)
@@ -50,12 +50,12 @@ class TimestampRepository:
         return await self._engine.read(script)
 
     async def floor(self) -> datetime | None:
-        """Return the time of the newest anchor."""
+        """Return the time of the newest tree-head time-stamp."""
         newest = await self._engine.read(_newest)
         return None if newest is None else newest.at
 
     async def take_turn(self, holder: str, now: datetime, ttl: timedelta) -> bool:
-        """True when nobody else founds or renews until `now + ttl`."""
+        """Take the lease for founding or renewing. True when no other process does it until `now + ttl`."""
         return await self._engine.run(take, "timestamp-key", holder, ms(now), ms(now + ttl)) is not None
 
     async def note(self, record: AuditRecord) -> None:
@@ -63,7 +63,7 @@ class TimestampRepository:
         await self._engine.run(append, record)
 
     async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, record: AuditRecord) -> bool:
-        """Store the first certificate and key; False when there are some."""
+        """Store the first certificate and key. False when there are some already."""
 
         def script() -> Script[bool]:
             rows = yield query(
@@ -76,7 +76,7 @@ class TimestampRepository:
         return await self._engine.run(script)
 
     async def renew(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
-        """Put a certificate in the place of `before`; False when another is there meanwhile."""
+        """Replace the certificate `before`. False when it was replaced by another one meanwhile."""
 
         def script() -> Script[bool]:
             rows = yield query(_RENEW, issuer=issuer, before=before, after=after)
@@ -89,7 +89,7 @@ class TimestampRepository:
 
 @dataclass(frozen=True, slots=True)
 class Unanchored:
-    """The heads that no anchor covers: the times of the oldest and of the newest."""
+    """The heads without a time-stamp: the times of the oldest and of the newest one."""
 
     since: datetime
     until: datetime
@@ -106,7 +106,7 @@ class AnchorRepository:
         return await self._engine.read(_newest)
 
     async def take_turn(self, holder: str, now: datetime, ttl: timedelta) -> bool:
-        """True when nobody else makes an anchor until `now + ttl`."""
+        """Take the lease for time-stamps. True when no other process makes one until `now + ttl`."""
         return await self._engine.run(take, "anchor", holder, ms(now), ms(now + ttl)) is not None
 
     async def keep(self, kept: KeptAnchor, record: AuditRecord) -> bool:
@@ -122,7 +122,7 @@ class AnchorRepository:
         return await self._engine.run(script)
 
     async def unanchored(self) -> Unanchored | None:
-        """Return since when heads have had no anchor; None when the newest head has one, or there is no head.
+        """Return since when heads have no time-stamp; None when the newest head has one, or there is no head.
 
         Raises ValueError when a head cannot be read.
         """

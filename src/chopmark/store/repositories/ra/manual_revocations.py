@@ -1,4 +1,4 @@
-"""Revocations that a person asks of another CA: rows of requests, and who said that they are done."""
+"""Manual revocations: a person revokes at another CA and confirms it here, with the approval of a second one."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from chopmark.ra.manual_revocation import OpenManualRevocation
 from chopmark.store.engine.columns import moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
-from chopmark.store.repositories.leaves import append
+from chopmark.store.repositories.records import append
 
 _LISTED = """
 SELECT r.serial, r.issuer, r.order_id, r.attempt, r.reason, r.revoked_at, h.by_whom, h.approved_by
@@ -33,7 +33,7 @@ class ManualRevocationRepository:
         self._engine = engine
 
     async def listed(self) -> list[OpenManualRevocation]:
-        """Return all of them, those that wait first, then the newest that is done."""
+        """Return all manual revocations: the open ones first, then the finished ones, newest first."""
 
         def script() -> Script[list[OpenManualRevocation]]:
             rows = yield query(_LISTED)
@@ -56,7 +56,7 @@ class ManualRevocationRepository:
     async def done(
         self, one: OpenManualRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord
     ) -> bool:
-        """Record that it is done, with its record; False when it does not wait any more."""
+        """Note that a manual revocation is done, with its record. False when it was not open any more."""
 
         def script() -> Script[bool]:
             rows = yield query(_DONE, order_id=one.order, attempt=one.attempt, now=ms(now))

@@ -1,7 +1,7 @@
-"""What does not stay: which table, for how long, and why; and the nightly deletion of what is older.
+"""How long rows are kept, and why, and their deletion at night.
 
-What the audit or a dispute needs is not here: orders, holdings, certificates, leaves, customers, contacts, failures,
-keys and bearers stay.
+Tables that are not listed here are kept for ever, because the audit or a dispute may need them: orders, certificates,
+audit records, customers, contacts, failures, keys and bearers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chopmark.store.engine.script import Script, at_once, query, whole
 from chopmark.store.repositories.leases import taking
 
 BATCH: Final = 200
-"""Rows that one transaction deletes at most: it lasts milliseconds, and whoever writes meanwhile waits no longer."""
+"""A transaction deletes at most so many rows, so that other writers wait some milliseconds only."""
 LEASE: Final = timedelta(seconds=30)
 _DELETE = """
 DELETE FROM {table} WHERE {rows} AND {column} < :before AND {which}
@@ -34,7 +34,10 @@ INSERT INTO installation (name, value) VALUES ('cleaned', :night) ON CONFLICT (n
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """Rows of a table whose `column` is older than `kept` go; `which` says which rows, as their index does."""
+    """Rows whose `column` is older than `kept` are deleted.
+
+    `which` selects rows, in the words of their partial index.
+    """
 
     table: str
     column: str
@@ -101,13 +104,14 @@ LIVES: Final = (
         "what was sent, and how it went, stands in the records for ever",
         "done_at IS NOT NULL",
     ),
+    Life("deliveries", "begun_at", timedelta(days=30), "as the rows of work that they belong to"),
     Life("inbox", "at", timedelta(days=30), "the demo's messages"),
     Life("former_contacts", "ended_at", KEPT, "notices to an address that was replaced"),
 )
 
 
 def deletion(life: Life, dialect: str) -> str:
-    """Return the statement that deletes the oldest rows whose life is over."""
+    """Return the statement that deletes the oldest of the rows that are older than their life."""
     row, rows = _ROWS[dialect]
     parts = {"table": life.table, "column": life.column, "which": life.which}
     return _DELETE.format(rows=rows.format(oldest=_OLDEST.format(row=row, **parts)), **parts)
@@ -120,7 +124,7 @@ class RetentionRepository:
         self._engine = engine
 
     async def cleaned(self) -> str | None:
-        """Return the night whose clean-up was the last that came to its end; None before the first."""
+        """Return the last night whose clean-up was finished; None before the first one."""
 
         def script() -> Script[str | None]:
             rows = yield whole(_NIGHT)
@@ -129,7 +133,7 @@ class RetentionRepository:
         return await self._engine.read(script)
 
     async def mark(self, night: str) -> None:
-        """Note that this night's clean-up has come to its end."""
+        """Note that the clean-up of this night is finished."""
 
         def script() -> Script[None]:
             yield whole(_MARK, night=night)
@@ -137,7 +141,7 @@ class RetentionRepository:
         await self._engine.run(script)
 
     async def delete(self, number: int, holder: str, now: datetime) -> int | None:
-        """Delete a batch of the `number`-th life under the lease; how many rows went, None without the lease."""
+        """Delete a batch of rows of `LIVES[number]`. Return how many, or None when another process has the lease."""
         life = LIVES[number]
         sql = deletion(life, self._engine.dialect)
         lease = taking("clean-up", holder, ms(now), ms(now + LEASE))
@@ -155,5 +159,5 @@ class RetentionRepository:
 
     @property
     def batch(self) -> int:
-        """How many rows go at once at most."""
+        """How many rows are deleted at once, at most."""
         return BATCH

@@ -1,4 +1,4 @@
-"""Rate limits and entries: each is one conditional statement; several are taken together or not at all."""
+"""Rate limits, and the number of failed sign-ins in a row. Each is one conditional statement."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chopmark.limits.budgets import RateLimit, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query
-from chopmark.store.repositories.leaves import write_with_record
+from chopmark.store.repositories.records import write_with_record
 
 _OVER = f"(counters.window_start <= :since OR counters.window_start > {AHEAD})"
-"""A window that would begin later than now was opened by a clock that was ahead: it begins anew."""
+"""A window that begins in the future was opened by a machine whose clock was wrong. It begins anew."""
 _TAKE = f"""
 INSERT INTO counters (name, window_start, used) VALUES (:name, :now, 1)
 ON CONFLICT (name) DO UPDATE SET
@@ -47,7 +47,7 @@ OPEN_ALL = "UPDATE entries SET failed = 0, closed_at = NULL WHERE subject = :cus
 
 
 class _SpentBudget(Exception):
-    """Rolls back the rate limits taken before the one that is used up."""
+    """Rolls back, when one rate limit is used up, the ones that were taken before it."""
 
     def __init__(self, spent: Spent) -> None:
         super().__init__(spent.name)
@@ -55,9 +55,9 @@ class _SpentBudget(Exception):
 
 
 def take_each(limits: tuple[RateLimit, ...], now: datetime) -> Script[Spent | None]:
-    """Take the rate limits in order; the first that is used up comes back, and those before it stay taken.
+    """Take the rate limits in order. Return the first one that is used up; those before it stay taken.
 
-    For use inside a larger script; the caller gives back or rolls back.
+    For use inside a larger script, which gives them back or rolls back.
     """
     for limit, take in zip(_in_order(limits), taken(limits, now), strict=True):
         rows = yield take
@@ -69,7 +69,7 @@ def take_each(limits: tuple[RateLimit, ...], now: datetime) -> Script[Spent | No
 
 
 def taken(limits: tuple[RateLimit, ...], now: datetime) -> tuple[Query, ...]:
-    """Return the statements that take the rate limits, for a bundle: guards, in the order in which all take them."""
+    """Return the guards that take the rate limits, for a bundle, always in one order (against deadlocks)."""
     return tuple(
         guard(_TAKE, name=limit.name, now=ms(now), since=ms(now) - span(limit.window), most=limit.limit)
         for limit in _in_order(limits)
@@ -81,13 +81,13 @@ def _in_order(limits: tuple[RateLimit, ...]) -> list[RateLimit]:
 
 
 def give_back_each(limits: tuple[RateLimit, ...]) -> Script[None]:
-    """Return one use of each rate limit."""
+    """Give one use of each rate limit back."""
     for limit in _in_order(limits):
         yield give_back(limit.name)
 
 
 def give_back(name: str) -> Query:
-    """Return the statement that gives one use of a rate limit back; never below zero."""
+    """Return the statement that gives one use of a rate limit back. It never goes below zero."""
     return query(_GIVE_BACK, name=name)
 
 
@@ -98,7 +98,7 @@ class RateLimitRepository:
         self._engine = engine
 
     async def take(self, limits: tuple[RateLimit, ...], now: datetime) -> Spent | None:
-        """Charge every rate limit once, or none of them."""
+        """Take one use of every rate limit, or of none."""
 
         def script() -> Script[None]:
             if (yield from at_once(*taken(limits, now))) is not None:
@@ -114,13 +114,13 @@ class RateLimitRepository:
         return None
 
     async def give_back(self, limits: tuple[RateLimit, ...]) -> None:
-        """Return one use of each rate limit; a window that has closed meanwhile makes no difference."""
+        """Give one use of each rate limit back, also when its window has ended meanwhile."""
         await self._engine.run(give_back_each, limits)
 
     async def charge(self, way: Way, limits: tuple[RateLimit, ...], now: datetime) -> int | Spent | None:
-        """Count an attempt as wrong before it is compared, and charge its rate limits; None when the entry is closed.
+        """Count an attempt as failed before it is compared, and take its rate limits. None when the entry is closed.
 
-        Whoever knocks at a closed entry pays with the rate limits all the same.
+        An attempt at a closed entry uses up the rate limits as well.
         """
         entry = guard(_CHARGE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
 
@@ -140,11 +140,11 @@ class RateLimitRepository:
             return refused.spent
 
     async def uncharge(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
-        """Take an attempt back that was not compared."""
+        """Undo the count of an attempt that was not compared in the end."""
         await self._engine.run(self._settle, _NOT_COMPARED, way, limits)
 
     async def right(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
-        """Begin counting anew, unless the entry was closed meanwhile; give the rate limits back."""
+        """Set the count to zero, unless the entry was closed meanwhile, and give the rate limits back."""
         await self._engine.run(self._settle, _ANEW, way, limits)
 
     @staticmethod
@@ -153,7 +153,7 @@ class RateLimitRepository:
         yield from at_once(*backs, query(sql, subject=way.subject, entry=way.entry.value))
 
     async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
-        """Close an entry that has failed too often; False when it is closed already."""
+        """Close an entry that has failed too often. False when it is closed already."""
         close = guard(_CLOSE, subject=way.subject, entry=way.entry.value, now=ms(now), most=CLOSES_AT)
 
         def script() -> Script[bool]:

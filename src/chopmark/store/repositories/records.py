@@ -1,4 +1,8 @@
-"""Appending records in a change's own transaction: `write_with_record` in one statement with it, else `append`."""
+"""Append audit records in the transaction of the change that they tell of.
+
+`write_with_record` makes the change and appends its record as one bundle. `append` is for a transaction of several
+steps.
+"""
 
 from collections.abc import Sequence
 
@@ -25,7 +29,7 @@ LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
 
 
 def record_of(row: Row) -> StoredRecord:
-    """Return a record as it is stored: a column comes as it stands, trusted for nothing."""
+    """Return a record with its columns as they are stored. Nothing is checked."""
     return StoredRecord(
         chain=row["chain"],
         version=row["version"],
@@ -40,12 +44,12 @@ def record_of(row: Row) -> StoredRecord:
 
 
 def tip_of(chain: StreamId, rows: list[Row]) -> Tip:
-    """Return the tip that `TIP` found; version 0 and GENESIS for a chain without a record."""
+    """Return the tip that `TIP` found; version 0 and GENESIS for a stream without records."""
     return Tip(chain, rows[0]["version"], rows[0]["tip"]) if rows else new_stream(chain)
 
 
 def append(record: AuditRecord) -> Script[None]:
-    """Append a record; raises StaleChain, and with it rolls the transaction back, when the chain has moved."""
+    """Append a record. When the stream has got another record meanwhile, raise StaleStream, which rolls back."""
     move, entry = _parts(record)
     if not (yield move):
         raise StaleStream
@@ -53,9 +57,9 @@ def append(record: AuditRecord) -> Script[None]:
 
 
 def again(chain: StreamId, records: Sequence[StoredRecord]) -> Script[bool]:
-    """Append those of a chain's first records that are not here, as they were sealed; raises StaleChain.
+    """Append those of a stream's first records that are missing here, unchanged. Raises StaleStream as `append` does.
 
-    False, and nothing is written, when the chain has gone another way here. ValueError for a malformed record.
+    False, and nothing is written, when the stream has other records here. ValueError for a malformed record.
     """
     tip = tip_of(chain, (yield query(TIP, chain=chain)))
     if tip.version >= len(records):
@@ -68,10 +72,10 @@ def again(chain: StreamId, records: Sequence[StoredRecord]) -> Script[bool]:
 
 
 def write_with_record(record: AuditRecord, *parts: Query, batchable: bool = False) -> Script[list[list[Row]] | None]:
-    """Make a change and append its record at once; return the rows of each part.
+    """Make a change and append its record, as one bundle. Return the rows of each part.
 
-    None, and nothing has happened, when a guard of the change failed: the script may go on to find out why. Raises
-    StaleChain when the chain has moved. `batchable` is the bundle's.
+    None when a guard of the change failed. Then nothing was changed, and the script may go on to find out why. Raises
+    StaleStream when the stream has got another record meanwhile. `batchable`: see `Bundle`.
     """
     done = yield from at_once(*parts, *_parts(record), batchable=batchable)
     if done is None:
@@ -84,13 +88,13 @@ def write_with_record(record: AuditRecord, *parts: Query, batchable: bool = Fals
 
 
 def note(record: AuditRecord, *parts: Query) -> Script[None]:
-    """Append a record, with a change that has no condition or with none; raises StaleChain."""
+    """Append a record, together with changes that have no condition. Raises StaleStream as `append` does."""
     if (yield from write_with_record(record, *parts)) is None:
         raise StaleStream
 
 
 def _parts(record: AuditRecord) -> tuple[Query, Query]:
-    """Return the statement that moves the chain, a guard, and the one that stores the record."""
+    """Return the guard that moves the tip of the stream, and the statement that stores the record."""
     tip = next_tip(record).leaf_hash
     if record.version == 1:
         move = guard(_FIRST, chain=record.chain, tip=tip)

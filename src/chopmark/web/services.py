@@ -1,4 +1,4 @@
-"""What the web doors are given by `main`: verbs and readers, no store and no CA."""
+"""What `app.web` gives to the web: the bundles that its handlers call; neither the store nor the CA."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,22 +6,11 @@ from datetime import datetime
 
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.types import Secret, Text
-from chopmark.identity.launching import LaunchTickets
-from chopmark.identity.people import People
-from chopmark.identity.sessions import SessionService
+from chopmark.identity.services import IdentityServices
 from chopmark.messaging.demo import InboxEntry
-from chopmark.ra.authentication import RequestAuthentication
-from chopmark.ra.enrolment import Enrolment
-from chopmark.ra.feed import Feed
-from chopmark.ra.overview import CustomerQueries
+from chopmark.messaging.reports import DeliveryReports
 from chopmark.ra.policy import Policy
-from chopmark.ra.ports import Idempotency
-from chopmark.ra.possession import Possession
-from chopmark.ra.program import ProgramEnrolment
-from chopmark.ra.rekey import Rekey
-from chopmark.ra.revocation import Revocation
-from chopmark.ra.slips import SlipDesk
-from chopmark.ra.stopping import StopDesk
+from chopmark.ra.services import RaServices
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
 from chopmark.va.timestamp import TimestampAuthority
@@ -63,8 +52,18 @@ class PublishedCa:
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """Everything a handler may call."""
+class PublicationServices:
+    """What relying parties are answered with: OCSP by issuer, time-stamps, CA certificates and revocation lists."""
+
+    responders: Mapping[str, Responder]
+    timestamps: TimestampAuthority | None
+    authorities: tuple[PublishedCa, ...]
+    crl: Callable[[str, int], Awaitable[Crl | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class WebServices:
+    """What the web is given: this portal's own values, and the bundles of the subsystems that handlers may call."""
 
     brand: Brand
     policy: Policy
@@ -74,30 +73,16 @@ class Doors:
     csrf_secret: Secret
     addresses: ClientAddresses
     est_url: str
+    issuer_title: str
     clock: Clock
     entropy: Entropy
-    people: People
-    session_service: SessionService
-    authentication: RequestAuthentication
-    launches: LaunchTickets
-    enrolment: Enrolment
-    rekey: Rekey
-    possession: Possession
-    slips: SlipDesk
-    program: ProgramEnrolment
-    revocation: Revocation
-    stopping: StopDesk
-    customer_queries: CustomerQueries
-    idempotency: Idempotency
-    responders: Mapping[str, Responder]
-    timestamps: TimestampAuthority | None
-    authorities: tuple[PublishedCa, ...]
-    crl: Callable[[str, int], Awaitable[Crl | None]]
-    issuer_title: str
+    identity: IdentityServices
+    ra: RaServices
+    publication: PublicationServices
     checks: Mapping[str, Check]
     require_whole: Callable[[], None]
-    feed: Feed
     load: Load
+    reports: DeliveryReports
     demo: Demo | None = None
 
     def now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""What the database has of the journal's deeds, and what a restore lost of them."""
+"""What the database knows of the certificates that the journal names; after a restore it may know less."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JournaledRepository:
         self._engine = engine
 
     async def states(self, serials: Collection[Serial]) -> dict[Serial, CertificateState]:
-        """Return the state of each of these certificates that is here."""
+        """Return the states of those of the certificates that the database has."""
         sql = _STATES[self._engine.dialect]
 
         def script() -> Script[dict[Serial, CertificateState]]:

@@ -1,4 +1,4 @@
-"""What customers hold: the RA's own record of certificates."""
+"""Subscriber certificates: what the RA itself has stored of the certificates of its customers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
 
 
 def holding_of(row: Row) -> SubscriberCertificate:
-    """Return a row of holdings as the RA knows it."""
+    """Return a row as a subscriber certificate."""
     return SubscriberCertificate(
         serial=Serial(row["serial"]),
         customer=CustomerId(row["customer"]),

@@ -1,4 +1,4 @@
-"""Files of the counter: all that a step looks at, in one statement on PostgreSQL and one snapshot on SQLite."""
+"""Snapshots: everything that a step reads of a customer and an order, at one moment and in one round trip."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from chopmark.store.repositories.identity.customers import (
     customer_of,
     session_of,
 )
-from chopmark.store.repositories.leaves import TIP, tip_of
-from chopmark.store.repositories.ra.holdings import HOLDINGS, holding_of
 from chopmark.store.repositories.ra.idempotency import taken_in
 from chopmark.store.repositories.ra.order_rows import LIVE_ORDERS, ORDER, order_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDINGS, holding_of
+from chopmark.store.repositories.records import TIP, tip_of
 from chopmark.store.repositories.stepup.challenges import SENT, challenge_of
 
 _WHO = "(SELECT customer FROM sessions WHERE id_hash = :session)"
@@ -55,8 +55,8 @@ class SnapshotRepository:
     ) -> SessionSnapshot | None:
         """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
-        is not theirs, or when the Idempotency-Key was used before.
+        The same transaction takes the Idempotency-Key. None when there is no such session. Without a snapshot when the
+        order is another customer's, or when the Idempotency-Key was used before.
         """
         live = guard(LIVE_SESSION, id_hash=session, now=ms(now), idle_since=ms(idle_since))
         key = () if repeat is None else (taken_in(_WHO, repeat, now, session=session),)
@@ -84,7 +84,7 @@ class SnapshotRepository:
         return entered
 
     async def customer(self, customer: CustomerId) -> CustomerSnapshot:
-        """Return what is on record of a customer; empty for an unknown one."""
+        """Return the snapshot of a customer; an empty one for an unknown customer."""
         return _customer(await self._read(tuple(query(sql, customer=customer) for sql in _OF_CUSTOMER)))
 
     async def order(self, customer: CustomerId, order: OrderId) -> OrderSnapshot | None:
@@ -110,7 +110,7 @@ def _customer(found: Sequence[list[Row]]) -> CustomerSnapshot:
 
 
 def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple[Query, ...]:
-    """Return the reads of an order's snapshot; `value` is the one value of those about its customer."""
+    """Return the statements for the snapshot of an order. `value` names the customer in those about the customer."""
     return (
         query(ORDER, id=order),
         query(SENT, order_id=order),
@@ -132,6 +132,7 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),
+        waiting=bool(sent) and sent[0]["outcome"] is None,
         tips=(tip_of(order_stream(order), tip), tip_of(customer_stream(customer), customers_tip)),
         last_login=LoginId(logins[0]["login"]) if logins else None,
     )

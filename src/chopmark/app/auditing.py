@@ -1,0 +1,22 @@
+"""The bundle of the audit, built: what signs its heads, and what says whether this machine's clock can be believed."""
+
+from dataclasses import dataclass
+
+from chopmark.app.foundation import Foundation
+from chopmark.app.secrets import head_signer_of
+from chopmark.audit.clockwatch import ClockWatch, Machine
+from chopmark.audit.headkey import FileHeadSigner
+
+
+@dataclass(frozen=True, slots=True)
+class AuditServices:
+    """The bundle of the audit; its tables, keys and files belong to the foundation."""
+
+    head_signer: FileHeadSigner
+    clockwatch: ClockWatch
+
+
+async def audit_services(foundation: Foundation, machine: Machine | None) -> AuditServices:
+    """Return the bundle; without `machine` time is made up, and never doubted."""
+    watch = ClockWatch(foundation.clock, machine, await foundation.ledger.newest_time())
+    return AuditServices(head_signer_of(foundation.settings), watch)

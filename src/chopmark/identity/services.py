@@ -1,0 +1,20 @@
+"""What identity offers to interfaces and jobs: people, sign-in, sessions and launch tickets, built once."""
+
+from dataclasses import dataclass
+
+from chopmark.identity.launching import LaunchTickets
+from chopmark.identity.password import PasswordGate
+from chopmark.identity.people import People
+from chopmark.identity.ports import Records
+from chopmark.identity.sessions import SessionService
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityServices:
+    """The bundle of identity."""
+
+    people: People
+    records: Records
+    gate: PasswordGate
+    sessions: SessionService
+    launches: LaunchTickets

@@ -1,0 +1,120 @@
+"""EVERY8D (互動資通): form in, one line of CSV out; a line that begins with "-" is an error.
+
+It knows no id of ours: after a lost answer nobody can say whether the message was taken, so it never gets it again.
+It knows no validity either: a message may come after its code has ended, and the page then says so.
+The codes are those of its public document; the firm's contract document wins.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from chopmark.core.types import Channel, Secret
+from chopmark.messaging.configuration import GatewayConfig, Options
+from chopmark.messaging.mitake import endpoint_of
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.reports import Report, ReportState
+from chopmark.messaging.sms import segments
+from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
+
+REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
+    "-1": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong parameter
+    "-2": (FaultReason.AUTHENTICATION, Verdict.ALARM),
+    "-3": (FaultReason.BARRED, Verdict.FINAL),  # a wrong number, or one on its black list
+    "-4": (FaultReason.TOO_LATE, Verdict.FINAL),
+    "-5": (FaultReason.CONTENT, Verdict.OTHER),  # too long
+    "-6": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong time
+    "-99": (FaultReason.BUSY, Verdict.LATER),
+}
+STATES: Final[Mapping[str, ReportState]] = {
+    "0": ReportState.WAITING,
+    "100": ReportState.DELIVERED,
+    **dict.fromkeys(("101", "107", "102", "300"), ReportState.WAITING),  # phone off, network, planned
+    **dict.fromkeys(("103", "104", "105", "106", "303", "500"), ReportState.FAILED),
+    **dict.fromkeys(("-1", "-2", "-3", "-4", "-5", "-6", "-99"), ReportState.FAILED),
+}
+
+
+class Every8d:
+    """Sends to one account at EVERY8D."""
+
+    repeats = False
+    report_secret = None
+
+    def __init__(self, name: str, endpoint: Endpoint, user: str, password: Secret, *, most_segments: int = 4) -> None:
+        self.channel = Channel.MOBILE
+        self.name = name
+        self._wire = Wire(endpoint)
+        self._user = user
+        self._password = password
+        self._most_segments = most_segments
+
+    async def send(self, message: Message) -> Receipt:
+        """As `Gateway.send`. The subject (SB) is a remark in the firm's account there; it gets none."""
+        text = message.text.reveal()
+        if segments(text) > self._most_segments:
+            raise GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail="long")
+        form = {
+            "UID": self._user,
+            "PWD": self._password.reveal(),
+            "SB": "",
+            "MSG": text,
+            "DEST": message.destination.reveal(),
+            "ST": "",
+        }
+        said = await self._wire.post("/API21/HTTP/sendSMS.ashx", form=form)
+        outcome = said if isinstance(said, GatewayFault) else self._read(said)
+        if isinstance(outcome, GatewayFault):
+            raise outcome
+        return outcome
+
+    def _read(self, said: Answered) -> Receipt | GatewayFault:
+        refused = refused_by_status(said.status)
+        if refused is not None:
+            return refused
+        parts = [part.strip() for part in said.text.strip().split(",")]
+        if parts[0].startswith("-"):
+            reason, verdict = REFUSED.get(parts[0], (FaultReason.PROTOCOL, Verdict.OTHER))
+            return GatewayFault(reason, verdict, detail=parts[0][:8])
+        if len(parts) != 5 or not parts[4]:  # credit, sended, cost, unsend, batch
+            return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN)
+        if parts[1] == "0":  # nothing was sent: the account's money, or the number
+            return GatewayFault(FaultReason.CREDIT, Verdict.ALARM, detail="unsent")
+        return Receipt(self.name, parts[4])
+
+    def read_report(self, fields: Mapping[str, str]) -> Report | None:
+        """Return None: EVERY8D is asked, it reports nothing by itself."""
+        del fields
+        return None
+
+    async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
+        """Ask what became of messages, one batch each: a line with the count, then name, number, time, cost, status."""
+        found: list[Report] = []
+        for number in provider_ids:
+            form = {"UID": self._user, "PWD": self._password.reveal(), "BID": number, "PNO": ""}
+            said = await self._wire.post("/API21/HTTP/getDeliveryStatus.ashx", form=form)
+            if isinstance(said, GatewayFault) or said.status != 200:
+                continue
+            for line in said.text.splitlines():
+                parts = line.split("\t")
+                state = STATES.get(parts[4].strip()) if len(parts) >= 5 else None
+                if state is not None:
+                    found.append(Report(number, state, parts[4].strip()))
+                    break
+        return found
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def every8d(config: GatewayConfig) -> Every8d:
+    """Return the gateway of one entry of the list."""
+    options = Options(config)
+    made = Every8d(
+        config.name,
+        endpoint_of(options, "https://oms.every8d.com"),
+        options.need("user"),
+        options.secret("password"),
+        most_segments=options.take("segments", 4),
+    )
+    options.finish()
+    return made

@@ -1,0 +1,160 @@
+"""One HTTP exchange with a gateway: verified TLS, no redirect, no proxy of the environment, bounded in time and size.
+
+What is said of a failure is what is known about the message: before the connection stands nothing was sent, after it
+the gateway may have taken the message, whatever became of its answer.
+A connection is used once: on a kept one nobody could say whether a lost request had been heard.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx2
+
+from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
+
+MAX_ANSWER: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway answers: an https address without a final slash (plain http: this machine only).
+
+    `trust` is a PEM file of certificates; without it the machine's own trust store counts. A connection has
+    `reach_s` seconds to stand, an answer `answer_s` seconds to come: together they leave the next gateway time to
+    carry the code while the customer still waits for it.
+    """
+
+    url: str
+    trust: Path | None = None
+    reach_s: float = 1.5
+    answer_s: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an address that would carry codes in the clear."""
+        split = urlsplit(self.url)
+        near = split.scheme == "http" and _is_loopback(split.hostname or "")
+        if not (split.scheme == "https" or near) or self.url.endswith("/") or split.query or "@" in split.netloc:
+            raise ValueError("its url is an https address without a final slash (plain http: only this machine)")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An HTTP answer, at most 64 KiB."""
+
+    status: int
+    body: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text: gateways of Taiwan answer in UTF-8 or in Big5, and say which, or not."""
+        for charset in ("utf-8", "cp950"):
+            try:
+                return self.body.decode(charset)
+            except UnicodeDecodeError:
+                continue
+        return self.body.decode("ascii", "replace")
+
+
+class Wire:
+    """Carries requests to one gateway."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        secure = endpoint.url.startswith("https://")
+        # for plain http (loopback) a context that trusts nobody
+        self._tls = _tls_of(endpoint) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    async def post(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+    ) -> Answered | GatewayFault:
+        """Return the answer to a request, or what is known of the message without one."""
+        request = httpx2.Request(
+            method,
+            self._endpoint.url + path,
+            params=dict(query or {}) or None,
+            data=None if form is None else dict(form),
+            content=content,
+            headers={"accept-encoding": "identity", **(headers or {})},
+        )
+        try:
+            async with asyncio.timeout(self._endpoint.reach_s + self._endpoint.answer_s):
+                return await self._exchange(request)
+        except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout):
+            return GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+                return GatewayFault(FaultReason.TLS, Verdict.ALARM)
+            return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
+        except (httpx2.TransportError, httpx2.StreamError, httpx2.DecodingError):
+            return GatewayFault(FaultReason.DROPPED, Verdict.UNKNOWN)
+
+    async def _exchange(self, request: httpx2.Request) -> Answered | GatewayFault:
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
+        timeout = httpx2.Timeout(self._endpoint.answer_s, connect=self._endpoint.reach_s)
+        async with httpx2.AsyncClient(
+            transport=transport, timeout=timeout, follow_redirects=False, trust_env=False
+        ) as client:
+            request.extensions = {**request.extensions, "timeout": timeout.as_dict()}
+            answer = await client.send(request, stream=True)
+            try:
+                got = bytearray()
+                async for part in answer.aiter_raw():
+                    got += part
+                    if len(got) > MAX_ANSWER:
+                        return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN)
+            finally:
+                await answer.aclose()
+            return Answered(answer.status_code, bytes(got))
+
+
+def refused_by_status(status: int) -> GatewayFault | None:
+    """Return what an HTTP status says by itself; None for 200 and its like, whose body has to be read."""
+    detail = str(status)
+    if 200 <= status < 300:
+        return None
+    if status in {401, 403}:
+        reason = FaultReason.AUTHENTICATION if status == 401 else FaultReason.NOT_ALLOWED
+        return GatewayFault(reason, Verdict.ALARM, detail=detail)
+    if status in {429, 503}:  # RFC 6585 s.4, RFC 9110 s.15.6.4: come later
+        return GatewayFault(FaultReason.BUSY, Verdict.LATER, detail=detail)
+    if status in {400, 413, 422}:
+        return GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail=detail)
+    if status >= 500:  # the request was heard, and something behind it failed: before or after the sending
+        return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN, detail=detail)
+    return GatewayFault(FaultReason.PROTOCOL, Verdict.ALARM, detail=detail)  # a wrong address, a moved one
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _tls_of(endpoint: Endpoint) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=None if endpoint.trust is None else str(endpoint.trust))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,37 @@
+"""A certificate of which the customer only said that it has arrived has been opened after all."""
+
+from dataclasses import replace
+
+from chopmark.audit.events import Event
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import order_stream
+from chopmark.core.refusal import Refusal, Refused
+from chopmark.core.types import Installed
+from chopmark.ra.context import Caller, RaContext
+from chopmark.ra.snapshots import OrderSnapshot
+
+
+async def arrived(context: RaContext, caller: Caller, snapshot: OrderSnapshot, nonce: bytes | None) -> OrderSnapshot:
+    """Bring the end of the certificate before it forward: the new key has signed, so nobody needs the old one.
+
+    [tx] the order, a work row for the revocation. The row that waits for the policy's days stays: what it finds revoked
+    it leaves alone.
+    """
+    order = snapshot.order
+    old = next((held for held in snapshot.holdings if held.superseded_by == order.serial), None)
+    works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
+
+    async def attempt(builder: RecordBuilder) -> Refusal | None:
+        record = builder.record(
+            Event.RA_CERTIFICATE_OPENED,
+            serial=order.serial,
+            old_serial=None if old is None else old.serial,
+            installed=Installed.OPENED,
+            door=caller.interface,
+        )
+        return await context.orders.arrive(order, nonce, works, record)
+
+    refused = await context.audit_log.write(order_stream(order.id), attempt)
+    if refused is not None:
+        raise Refused(refused)
+    return snapshot.now_as(replace(order, installed=Installed.OPENED, nonce=None))

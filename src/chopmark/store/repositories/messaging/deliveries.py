@@ -1,0 +1,119 @@
+"""Which gateway was handed which message, and what was reported of it later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from chopmark.messaging.attempts import Attempt, Fate, fate_of
+from chopmark.messaging.ports import FaultReason, GatewayFault, Receipt
+from chopmark.messaging.reports import Report, ReportState, Unreported
+from chopmark.store.engine.columns import ms, span
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Script, at_once, guard, query, whole
+
+# What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
+_BEGIN = """
+INSERT INTO deliveries (message, gateway, fate, tries, begun_at)
+SELECT CAST(:message AS TEXT), CAST(:gateway AS TEXT), 'begun', 1, CAST(:now AS BIGINT)
+WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE message = CAST(:message AS TEXT) AND fate = 'taken')
+ON CONFLICT (message, gateway) DO UPDATE SET fate = 'begun', tries = deliveries.tries + 1, begun_at = :now
+WHERE deliveries.fate = 'later'
+RETURNING message
+"""
+_BEFORE = """
+SELECT gateway, fate, provider_id, reason FROM deliveries
+WHERE message = :message AND (fate = 'taken' OR gateway = :gateway)
+ORDER BY CASE WHEN fate = 'taken' THEN 0 ELSE 1 END LIMIT 1
+"""
+_END = """
+UPDATE deliveries SET fate = :fate, ended_at = :now, provider_id = :provider, reason = :reason, detail = :detail
+WHERE message = :message AND gateway = :gateway AND fate = 'begun'
+"""
+# Of a report nothing depends but a sentence on the page: it is the gateway's word, and no record of ours.
+_REPORTED = """
+UPDATE deliveries SET report = :state, report_detail = :detail, reported_at = :now
+WHERE gateway = :gateway AND provider_id = :provider AND fate = 'taken'
+  AND (report IS NULL OR (report = 'failed' AND CAST(:state AS TEXT) = 'delivered'))
+RETURNING message
+"""
+_SAID = """
+UPDATE work SET outcome = :outcome
+WHERE id IN (SELECT message FROM deliveries WHERE gateway = :gateway AND provider_id = :provider)
+  AND done_at IS NOT NULL AND outcome IN ('sent', 'failed:reported')
+"""
+_UNREPORTED = """
+UPDATE deliveries SET asked_at = :now
+WHERE (message, gateway) IN (
+  SELECT message, gateway FROM deliveries
+  WHERE fate = 'taken' AND report IS NULL AND begun_at > :oldest AND provider_id IS NOT NULL
+    AND gateway IN ({gateways})
+    AND CASE WHEN asked_at IS NULL THEN ended_at + :first ELSE asked_at + asked_at - ended_at END <= :now
+  ORDER BY begun_at LIMIT :most {lock}
+)
+RETURNING gateway, provider_id
+"""
+FIRST_ASKED: Final = timedelta(seconds=30)
+ASKED_FOR: Final = timedelta(days=1)
+
+
+class DeliveryRepository:
+    """Implements `messaging.attempts.Attempts` and `messaging.reports.ReportStore`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def begin(self, message: str, gateway: str, now: datetime) -> Attempt | None:
+        """As `Attempts.begin`."""
+
+        def script() -> Script[Attempt | None]:
+            begun = guard(_BEGIN, message=message, gateway=gateway, now=ms(now))
+            if (yield from at_once(begun)) is not None:
+                return None
+            rows = yield query(_BEFORE, message=message, gateway=gateway)
+            (row,) = rows
+            reason = None if row["reason"] is None else FaultReason(row["reason"])
+            return Attempt(message, row["gateway"], Fate(row["fate"]), row["provider_id"], reason)
+
+        return await self._engine.run(script)
+
+    async def end(self, message: str, gateway: str, outcome: Receipt | GatewayFault, now: datetime) -> None:
+        """As `Attempts.end`."""
+        values = {
+            "fate": fate_of(outcome).value,
+            "provider": outcome.provider_id if isinstance(outcome, Receipt) else None,
+            "reason": outcome.named.value if isinstance(outcome, GatewayFault) else None,
+            "detail": outcome.detail if isinstance(outcome, GatewayFault) else None,
+        }
+
+        def script() -> Script[None]:
+            yield whole(_END, message=message, gateway=gateway, now=ms(now), **values)
+
+        await self._engine.run(script)
+
+    async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
+        """As `ReportStore.reported`."""
+        named = {"gateway": gateway, "provider": report.provider_id}
+        outcome = "sent" if report.state is ReportState.DELIVERED else "failed:reported"
+
+        def script() -> Script[bool]:
+            found = guard(_REPORTED, state=report.state.value, detail=report.detail, now=ms(now), **named)
+            return (yield from at_once(found, query(_SAID, outcome=outcome, **named))) is not None
+
+        return await self._engine.run(script)
+
+    async def unreported(self, gateways: Sequence[str], now: datetime, most: int) -> list[Unreported]:
+        """As `ReportStore.unreported`."""
+        if not gateways:
+            return []
+        names = {f"gateway{number}": name for number, name in enumerate(gateways)}
+        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
+        sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
+        times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
+
+        def script() -> Script[list[Unreported]]:
+            rows = yield whole(sql, most=most, **times, **names)
+            return [Unreported(row["gateway"], row["provider_id"]) for row in rows]
+
+        return await self._engine.run(script)

@@ -1,0 +1,143 @@
+"""A code by SMS in Chromium: through Mitake, through EVERY8D where Mitake hangs, and by mail where both fail."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from chopmark.testing.http_stub import Mode
+from chopmark.testing.sms_stubs import PASSWORD as ACCOUNT
+from chopmark.testing.sms_stubs import USER, Every8dStub, MitakeStub
+from tests.journey.counter import Counter, Prepared, running
+from tests.journey.visitor import Visitor, code_in
+
+SECRET = "r" * 32
+LIST = """
+[[gateway]]
+name = "mitake"
+kind = "mitake"
+url = "{mitake}"
+user = "{user}"
+answer_s = 1.0
+callback = "http://127.0.0.1:{port}/hooks/gateways/mitake/"
+secrets = {{ password = "{folder}/account", report = "{folder}/report" }}
+
+[[gateway]]
+name = "every8d"
+kind = "every8d"
+url = "{every8d}"
+user = "{user}"
+secrets = {{ password = "{folder}/account" }}
+"""
+
+
+@dataclass
+class Stubs:
+    """Two gateways in a thread of their own, and which messages have come."""
+
+    mitake: MitakeStub = field(default_factory=MitakeStub)
+    every8d: Every8dStub = field(default_factory=Every8dStub)
+    ready: threading.Event = field(default_factory=threading.Event)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def run(self) -> None:
+        """Serve until the test is over."""
+        self.loop.run_until_complete(self._serve())
+        self.loop.close()
+
+    async def _serve(self) -> None:
+        async with AsyncExitStack() as stack:
+            for stub in (self.mitake, self.every8d):
+                await stack.enter_async_context(stub.listening())
+            self.ready.set()
+            await self.over.wait()
+
+    def report(self, code: str) -> None:
+        """Mitake reports the state of the newest message."""
+        asyncio.run_coroutine_threadsafe(self.mitake.report(self.mitake.phone[-1], code), self.loop).result(30)
+
+
+@pytest.fixture(scope="module")
+def sending(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter, Stubs]]:
+    """A counter whose text messages go to stubs of two gateways."""
+    folder, stubs = tmp_path_factory.mktemp("gateways"), Stubs()
+    thread = threading.Thread(target=stubs.run)
+    thread.start()
+    try:
+        assert stubs.ready.wait(30)
+        (folder / "account").write_text(ACCOUNT)
+        (folder / "report").write_text(SECRET)
+        listed: Path = folder / "gateways.toml"
+        addresses = {"mitake": stubs.mitake.address, "every8d": stubs.every8d.address}
+        listed.write_text(LIST.format(user=USER, port=prepared.port, folder=folder, **addresses))
+        with running(prepared, tmp_path_factory.mktemp("counter"), CHOPMARK_GATEWAYS=str(listed)) as counter:
+            yield counter, stubs
+    finally:
+        stubs.loop.call_soon_threadsafe(stubs.over.set)
+        thread.join()
+
+
+def to_code(visitor: Visitor, number: str) -> str:
+    """Come to the page that asks for the code; return its reference."""
+    visitor.sign_in(number)
+    visitor.apply("rekey", "browser")
+    visitor.step("key")
+    visitor.make_key(number)
+    return visitor.send_code("mobile")
+
+
+def shown(visitor: Visitor, stub: MitakeStub | Every8dStub, reference: str) -> str:
+    """Wait for the phone to show the message with this reference; return its text."""
+    for _ in range(300):
+        found = [sms.text for sms in tuple(stub.phone) if reference in sms.text]
+        if found:
+            return found[-1]
+        visitor.page.wait_for_timeout(100)
+    raise AssertionError("no text message came")
+
+
+def test_codes_come_by_sms_by_another_gateway_and_by_mail(sending: tuple[Counter, Stubs], browser: Browser) -> None:
+    counter, stubs = sending
+    with Visitor.arrive(counter, browser, "zh-TW") as visitor:
+        # 1. Mitake carries the code, and reports later that it failed: the page offers the other way.
+        reference = to_code(visitor, "C10001")
+        text = shown(visitor, stubs.mitake, reference)
+        notice = visitor.page.locator("[data-undelivered]")
+        expect(notice).to_be_hidden()
+        for _ in range(50):  # a report that comes before the counter knows of its message is of nobody
+            stubs.report("7")
+            visitor.page.reload()
+            if notice.is_visible():
+                break
+        expect(notice).to_be_visible()
+        visitor.private.add(code_in(text))
+        visitor.enter(code_in(text))  # and the code is right all the same
+        visitor.page.locator(".cm-result").wait_for()
+    with Visitor.arrive(counter, browser, "zh-TW") as visitor:
+        # 2. Mitake takes the message and hangs: EVERY8D carries the same code.
+        stubs.mitake.mode = Mode.HANG
+        reference = to_code(visitor, "C10006")
+        code = code_in(shown(visitor, stubs.every8d, reference))
+        assert code == code_in(shown(visitor, stubs.mitake, reference))
+        visitor.private.add(code)
+        visitor.enter(code)
+        visitor.page.locator(".cm-result").wait_for()
+    with Visitor.arrive(counter, browser, "zh-TW") as visitor:
+        # 3. Both fail: the page that is open says so and leads to the channels.
+        stubs.mitake.mode = stubs.every8d.mode = Mode.BUSY
+        to_code(visitor, "C10009")
+        notice = visitor.page.locator("[data-undelivered]")
+        expect(notice).to_be_visible()
+        visitor.look()
+        notice.get_by_role("link").click()
+        expect(visitor.step("channel").locator("input[name=channel][value=email]")).to_be_enabled()
+    kept = b"".join(path.read_bytes() for path in counter.data.glob("chopmark.sqlite*"))
+    for sms in (*stubs.mitake.phone, *stubs.every8d.phone):
+        for word in (code_in(sms.text), sms.number[-9:]):
+            assert word.encode() not in kept

@@ -1,0 +1,60 @@
+"""A few cells of the table in each engine; all of it in `make soak`."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.journey.chromium import chromium_engine
+from tests.journey.counter import Counter
+from tests.journey.engines import Engine, firefox, webkit
+from tests.journey.guest import Guest
+from tests.journey.line import line_to
+from tests.journey.walk import Column, Walker, short_walk
+from tests.journey.watching import Watch
+
+CUSTOMERS = {
+    "Chromium": (("C10001", ("49", "7", "15")), ("C10006", ("69", "8", "8"))),
+    "Firefox": (("C10009", ("74", "1", "5")), ("C10008", ("57", "11", "11"))),
+    "WebKit": (("C10018", ("93", "5", "20")), ("C10015", ("67", "7", "7"))),
+}
+
+
+@contextmanager
+def engine_of(name: str, chromium: Path, folder: Path) -> Iterator[Engine]:
+    """Give the engine of this name."""
+    opened = {"Firefox": firefox, "WebKit": webkit}
+    with ExitStack() as stack:
+        if name == "Chromium":
+            yield stack.enter_context(chromium_engine(chromium, folder))
+        else:
+            yield stack.enter_context(opened[name](folder / "browser"))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counter: Counter, tmp_path: Path) -> None:
+    with line_to(counter.port) as line, engine_of(name, chromium, tmp_path) as engine:
+        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
+        engine.zoom(twice=False)
+        cells = Column(name)
+        for number, birth in CUSTOMERS[name]:
+            walker = Walker(guest, line, number, birth, cells)
+            guest.sign_in(number)
+            if number == CUSTOMERS[name][0][0]:
+                walker.outside()
+                walker.order()
+            else:
+                walker.twice()
+    assert cells.faults() == {}
+
+
+def test_in_chromium_the_first_steps_bear_what_people_do_to_them(
+    chromium: Path, counter: Counter, tmp_path: Path
+) -> None:
+    with engine_of("Chromium", chromium, tmp_path) as engine:
+        column = short_walk(Guest(counter, engine, Watch(engine)), *CUSTOMERS["Chromium"])
+    assert column.faults() == {}
+    assert ("code", "offline") in column.found
