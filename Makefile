@@ -1,6 +1,9 @@
 # Two commands: `make run` and `make test`. Each does all of its own set-up; what is done already is not done again.
 #   make run ARGS="--port 9000 --data DIR --reset"     the demo
 #   make test                                          everything, at most 20 minutes
+#   make test T=tests/unit/tw/test_roc.py              one file, one folder, or one test (file::name); browser/test/..., too
+#   make dev [ARGS="--port 9000"]                      the demo, begun anew after each change of a source, Vite watching
+#   make format                                        formats Python and TypeScript, and mends what ruff can mend
 #   make check                                         static checks, and every test that needs neither browser nor
 #                                                      PostgreSQL nor a process of its own, some 2 minutes
 #   make soak                                          the long loops
@@ -28,13 +31,30 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: run test check soak static types browser-tests setup setup-dev lock clean
+.PHONY: run dev test check format soak static types browser-tests setup setup-dev lock clean
 
 run: setup
 	@exec $(BIN)/chopmark demo $(ARGS)
 
+dev: setup-dev
+	@exec $(BIN)/python tools/dev.py $(ARGS)
+
+ifdef T
+test: setup-dev
+ifneq ($(filter browser/%,$(T)),)
+	tools/npm --prefix browser test -- $(T:browser/%=%)
+else
+	$(BIN)/python -m pytest $(T)
+endif
+else
 test: debian setup-dev static browser-tests
 	$(PYTEST) -m "not soak"
+endif
+
+format: setup-dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	tools/npm --prefix browser run format
 
 check: setup-dev static
 	tools/npm --prefix browser run check

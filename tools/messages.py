@@ -29,8 +29,10 @@ LANGUAGES = {"zh_TW": "zh_TW.po", "en": "en.po"}
 # A call t("...") with one string literal first; adjacent literals joined by + count as one.
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _CALL = re.compile(rf"\bt\(\s*({_STRING}(?:\s*\+\s*{_STRING})*)")
-# `text` is SQLAlchemy's where it is imported from there.
-_SQL_TEXT = re.compile(r"^from sqlalchemy import [^\n]*\btext\b", re.MULTILINE)
+# `text` is SQLAlchemy's, or makes a column, where it is imported from there.
+_SQL_TEXT = re.compile(
+    r"^from (?:sqlalchemy|chopmark\.store\.schema\.columns) import (?:\([^)]*|[^\n]*)\btext\b", re.MULTILINE
+)
 _WORD_TABLES = {"SERVICE_NAMES", "_CERTIFICATE_MENU"}
 
 

@@ -42,7 +42,7 @@ export class Problem extends Error {
     this.title = text(members["title"]) ?? "";
     this.detail = text(members["detail"]) ?? "";
     this.field = text(members["field"]);
-    this.retryAfter = retryAfter ?? seconds(members["retry_after"]) ?? seconds(members["retry_after_s"]);
+    this.retryAfter = retryAfter ?? seconds(members["retry_after_s"]);
   }
 }
 

@@ -294,7 +294,7 @@ describe("a renewal", () => {
     for (const part of [utf8("chopmark-proof-1"), utf8("portal-1"), utf8("o-1"), "07".repeat(32), digest, sha, utf8("rekey"), utf8("20260102030405Z")]) {
       expect(content).toContain(part);
     }
-    expect(put?.body["old_certificate"]).toBe(toBase64Url(der));
+    expect(Object.keys(put?.body ?? {}).sort()).toEqual(["csr", "proof"]);
     expect(JSON.stringify(posts())).not.toContain(PASSPHRASE);
     expect(JSON.stringify(posts())).not.toContain(toBase64Url(p12).slice(0, 60));
   });
@@ -605,7 +605,7 @@ describe("the key of another sign-in", () => {
     await until(() => expect(went).toEqual(["/orders/o-1"]));
     const [sent] = writes(posts());
     const csr = await makeCsr(key);
-    expect(await stated((sent?.body as Record<string, string>)["proof"], csr, key.spkiSha256)).toContain(said(key.spkiSha256));
+    expect(await stated((sent?.body as Record<string, string> | undefined)?.["proof"], csr, key.spkiSha256)).toContain(said(key.spkiSha256));
   });
 
   test("of a file asks for its pass-phrase", async () => {

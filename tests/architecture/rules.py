@@ -15,9 +15,9 @@ SOURCE = REPOSITORY / "src" / "chopmark"
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 
-CLOCK_READERS = {"app/foundation.py", "app/machine.py", "client/main.py"}
+CLOCK_READERS = {"app/foundation.py", "app/machine.py"}
 CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli/command_line.py"}
-PRINTERS = {"cli/command_line.py", "client/main.py"}
+PRINTERS = {"cli/command_line.py"}
 
 CLOCKS_AND_DICE = re.compile(
     r"(datetime\.(datetime\.(now|utcnow|today)|date\.today)|(time|secrets|random)(\..+)?|os\.(urandom|getrandom)"

@@ -12,7 +12,7 @@ import pytest
 from cyclopts import App, CycloptsError
 
 from chopmark.audit import anchoring
-from chopmark.cli import operating
+from chopmark.cli import check, customers
 from chopmark.cli.command_line import app
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
@@ -24,7 +24,8 @@ from tests.architecture.rules import REPOSITORY
 from tools.settings import PAGES as SETTINGS_PAGES
 from tools.settings import current, rows
 
-PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+DECISIONS = REPOSITORY / "docs" / "decisions"
 PICTURES = REPOSITORY / "docs" / "pictures"
 MOST_PICTURES = 3 * 1024 * 1024
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -33,7 +34,8 @@ INLINE = re.compile(r"`chopmark ([a-z][a-z ]*)`")
 MODULES = {
     "sessions": sessions,
     "launching": launching,
-    "operating": operating,
+    "check": check,
+    "customers": customers,
     "publisher": publisher,
     "responder": responder,
     "password": password,
@@ -76,6 +78,17 @@ def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path: Path) -> None:
     made = tmp_path / "page.md"
     made.write_text("# One\n[a](nowhere.md) [b](#two) [c](#one) ![d](no.png)\n", encoding="utf-8")
     assert dead_links(made) == ["nowhere.md", "#two", "no.png"]
+
+
+def test_the_index_of_decisions_has_every_page_and_explains_every_missing_number() -> None:
+    index = read(DECISIONS / "README.md")
+    pages = {int(path.name[:4]): path for path in DECISIONS.glob("[0-9]*.md")}
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\((.+)\)$", index, re.MULTILINE)
+    assert {int(number): link for number, _, link in listed} == {number: path.name for number, path in pages.items()}
+    explained = re.search(r"ever part of the repository: ([\d, ]+)\.", index)
+    assert explained is not None
+    numbers = {int(number) for number in explained[1].split(", ")}
+    assert numbers == set(range(1, max(numbers) + 1)) - set(pages)
 
 
 def commands(app: App, before: tuple[str, ...] = ()) -> set[str]:

@@ -77,7 +77,7 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
 KEPT: dict[Rule, list[tuple[str, str]]] = {
     rules.time_and_randomness_are_arguments: [
         ("app/foundation.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
-        ("client/main.py", "import secrets\nsecrets.token_bytes(16)"),
+        ("app/machine.py", "import secrets\nsecrets.token_bytes(16)"),
         ("ra/x.py", "def f(clock): return clock.now()"),
         ("ra/x.py", "from datetime import datetime\nat = datetime.fromisoformat('2026-01-01')"),
     ],

@@ -16,7 +16,7 @@ FAULTS = {
         "app/foundation.py": "import chopmark.app.services", "app/services.py": "",
     },
     "Inside the command line, too, imports go down only": {
-        "cli/console.py": "import chopmark.cli.operating", "cli/operating.py": "",
+        "cli/console.py": "import chopmark.cli.check", "cli/check.py": "",
     },
     "In the store, repositories stand on the engine; neither engine nor tables know who uses them": {
         "store/engine/port.py": "import chopmark.store.repositories.orders", "store/repositories/orders.py": "",

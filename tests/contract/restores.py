@@ -11,7 +11,7 @@ from typing import Any
 
 from chopmark.app.services import build
 from chopmark.app.worker import reentry_of
-from chopmark.cli.operating_restored import restoring_of
+from chopmark.cli.database import restoring_of
 from chopmark.ra.restoring import Restoring
 from chopmark.store.schema import metadata
 from tests import postgres

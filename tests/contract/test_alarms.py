@@ -7,7 +7,7 @@ import pytest
 import structlog.testing
 from cryptography import x509
 
-from chopmark.cli import operating
+from chopmark.cli import check
 from chopmark.jobs.watch import watch
 from chopmark.va.alarms import Alarm, Subject, step
 from tests.contract.world import ANN, World, world_fixture
@@ -93,5 +93,5 @@ async def test_the_worker_logs_each_alarm_and_an_end_as_an_error(world: World) -
 async def test_the_check_says_what_ends_soon(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """The command reads the machine's clock; the list of this world's past is long over by it."""
     await world.once("publish")
-    await operating.check(world.services.foundation.settings)
+    await check.check_installation(world.services.foundation.settings)
     assert "NOT READY: the revocation list investor-0 is late, it has ended at " in capsys.readouterr().out

@@ -17,6 +17,7 @@ from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.signing import kind_of, public_key
 from chopmark.pki.x509 import spki_der
 from chopmark.store import db
+from tests import ocsp_lint
 from tests.contract.test_rollover import judged
 from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World
 
@@ -68,7 +69,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
         assert told in by_ocsp
         assert by_list.endswith(ends)
         answer = (tmp_path / "answer.der").read_bytes()
-        assert linter.findings_ocsp(answer) == ()
+        assert ocsp_lint.findings(answer) == []
         for der in (holding.der, *holding.chain, services.ca.responder.key.certificate_der):
             assert linter.findings_certificate(der) == ()
             assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]

@@ -21,7 +21,7 @@ from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
-from chopmark.cli.operating_ca import ceremony, share
+from chopmark.cli.ceremony import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
 from tests.contract.world import ANN, ROWS, START, Clock, Dice, World

@@ -18,7 +18,7 @@ from chopmark.ca.checker import Checked, Checker
 from chopmark.ca.embedded import EmbeddedIssuer, IssuerConfig
 from chopmark.ca.ports import Certified, IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
-from chopmark.cli import operating
+from chopmark.cli import check
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Operation, OrderId, Reason, Serial
 from chopmark.keys.adapter import as_private_key
@@ -222,11 +222,11 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await history(world)
-    assert await operating.check_certificates(world.services.foundation.settings, 0) == 0
+    assert await check.check_certificates(world.services.foundation.settings, 0) == 0
     assert capsys.readouterr().out == "4 certificates read, 0 linted, 0 faults.\n"
     serial = world.held[ANN].holding.serial
     await _shifted(world, serial)
-    assert await operating.check_certificates(world.services.foundation.settings, 0) == 1
+    assert await check.check_certificates(world.services.foundation.settings, 0) == 1
     assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"
 
 

@@ -19,9 +19,9 @@ from chopmark.app.services import opened
 from chopmark.app.settings import Settings, Smtp, Timestamp
 from chopmark.app.web import addresses_of
 from chopmark.app.worker import alarms, tasks
-from chopmark.cli import operating, staff
+from chopmark.cli import audit, ca, check, clients, customers, database, locks
 from chopmark.cli.console import os_user
-from chopmark.cli.operating_sheet import import_customers
+from chopmark.cli.customers import import_customers
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import SessionService
@@ -62,7 +62,7 @@ def production(folder: Path) -> Settings:
 async def settings(tmp_path: Path, other_disk: Path) -> Settings:
     """An installation with its CA founded."""
     made = production(tmp_path / "data").model_copy(update={"journal_dir": other_disk})
-    assert await operating.init_ca(made) == 0
+    assert await ca.init_ca(made) == 0
     (made.data / "ca" / "root.key.pem").unlink()  # it has gone into the safe
     return made
 
@@ -97,8 +97,8 @@ async def test_a_ca_is_founded_once_and_its_root_key_is_encrypted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = production(tmp_path / "data")
-    assert await operating.init_ca(settings) == 0
-    assert await operating.init_ca(settings) == 1
+    assert await ca.init_ca(settings) == 0
+    assert await ca.init_ca(settings) == 1
     assert "already" in capsys.readouterr().out
     assert b"ENCRYPTED PRIVATE KEY" in (settings.data / "ca" / "root.key.pem").read_bytes()
 
@@ -106,14 +106,14 @@ async def test_a_ca_is_founded_once_and_its_root_key_is_encrypted(
 async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await operating.check(settings)
+    await check.check_installation(settings)
     assert capsys.readouterr().out.count("permitted here, not by `strict`") == 3
 
 
 async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     async with opened(settings) as services:
         await alarms(services, "worker").failing("sequence", 7, "LedgerBroken")
-    assert await operating.check(settings) == 1
+    assert await check.check_installation(settings) == 1
     assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
 
 
@@ -121,12 +121,12 @@ async def test_production_asks_whether_a_proxy_stands_in_front(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unanswered = settings.model_copy(update={"behind_proxy": "unanswered"})
-    assert await operating.check(unanswered) == 1
+    assert await check.check_installation(unanswered) == 1
     assert "NOT READY: say whether a proxy stands in front" in capsys.readouterr().out
     with pytest.raises(NotReady, match="say whether a proxy stands in front"):
         run_server(unanswered, 1)
     behind = settings.model_copy(update={"behind_proxy": "yes", "trusted_proxies": "10.0.0.0/8, ::1"})
-    await operating.check(behind)
+    await check.check_installation(behind)
     assert "X-Forwarded-For as 10.0.0.0/8, ::1 say, over 1 proxy" in capsys.readouterr().out
 
 
@@ -134,7 +134,7 @@ async def test_the_setting_of_the_release_before_is_read_with_a_warning(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = settings.model_copy(update={"behind_proxy": "unanswered", "client_address_header": "X-Real-IP"})
-    await operating.check(old)
+    await check.check_installation(old)
     assert "WARNING: X-Real-IP is believed from every address" in capsys.readouterr().out
     scope = {"client": ("203.0.113.9", 1), "headers": [(b"x-real-ip", b"198.51.100.1")]}
     assert addresses_of(old).of(scope) == "198.51.100.1"
@@ -160,9 +160,9 @@ def test_settings_of_proxies_that_say_two_things_are_refused(given: dict[str, An
 async def test_check_asks_the_mail_server(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     async with listening(lambda: SMTP(Keeping())) as port:
         mailing = settings.model_copy(update={"smtp": Smtp(host="127.0.0.1", port=port, tls="none")})
-        assert await operating.check(mailing) == 0
+        assert await check.check_installation(mailing) == 0
         assert f"mail server: 127.0.0.1:{port} answers" in capsys.readouterr().out
-    assert await operating.check(mailing) == 1
+    assert await check.check_installation(mailing) == 1
     assert f"NOT READY: the mail server 127.0.0.1:{port} cannot be used (unreachable)" in capsys.readouterr().out
 
 
@@ -170,28 +170,28 @@ async def test_a_file_of_the_mail_servers_authority_that_is_none_is_not_ready(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mail = Smtp(host="127.0.0.1", ca=settings.data / "none.pem")
-    assert await operating.check(settings.model_copy(update={"smtp": mail})) == 1
+    assert await check.check_installation(settings.model_copy(update={"smtp": mail})) == 1
     assert "NOT READY: smtp.ca names no PEM file" in capsys.readouterr().out
 
 
 async def test_check_says_that_the_worker_does_not_believe_its_clock(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await operating.check(settings)
+    await check.check_installation(settings)
     assert not_ready(capsys) == []
     async with opened(settings) as services:
         await services.foundation.installation.put(note_of(settings.node), "the clock was put forward by 1 day")
-    assert await operating.check(settings) == 1
+    assert await check.check_installation(settings) == 1
     assert "NOT READY: the worker of this node: the clock was put forward by 1 day" in capsys.readouterr().out
 
 
 async def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = production(tmp_path / "none")
-    assert await operating.check(made) == 1
+    assert await check.check_installation(made) == 1
     assert "NOT READY: the database has no schema yet" in capsys.readouterr().out
     made.data.mkdir()
-    assert await operating.upgrade(made) == 0
-    assert await operating.check(made) == 1
+    assert await database.upgrade(made) == 0
+    assert await check.check_installation(made) == 1
     assert "NOT READY: there is no CA yet" in capsys.readouterr().out
 
 
@@ -216,7 +216,7 @@ async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
     slips = []
     for _ in range(2):
         capsys.readouterr()
-        assert await operating.password_slip(settings, "C20001", "amy") == 0
+        assert await customers.password_slip(settings, "C20001", "amy") == 0
         slips.append(capsys.readouterr().out.split("password  ")[1].split()[0])
     async with opened(settings) as services:
         door: SessionService = services.identity.sessions
@@ -229,7 +229,7 @@ async def test_a_password_slip_opens_the_door_and_a_new_slip_closes_the_old_one(
 async def test_a_client_secret_is_shown_once_and_stored_as_its_hash(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await operating.put_client(settings, "trading", "Trading program", "amy") == 0
+    assert await clients.put_client(settings, "trading", "Trading program", "amy") == 0
     secret = capsys.readouterr().out.split("secret  ")[1].split()[0]
     async with opened(settings) as services:
         assert (
@@ -245,7 +245,7 @@ async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(setting
     customer, login = CustomerId("C20001"), frozenset({FactorClass.PASSWORD})
     async with opened(settings) as services:
         token = (await services.identity.sessions.open(customer, login, None, "portal", None)).token.reveal()
-    assert await operating.password_slip(settings, "C20001", "amy") == 0
+    assert await customers.password_slip(settings, "C20001", "amy") == 0
     async with opened(settings) as services:
         assert await services.identity.sessions.seen(token) is None
         waiting = await services.messaging.outbox.claim(
@@ -260,13 +260,13 @@ async def test_an_approval_slip_is_printed_by_two_for_who_can_get_no_code(
     await import_customers(settings, sheet, "amy", None)
     mailing = settings.model_copy(update={"smtp": Smtp(host="127.0.0.1", tls="none")})
     with pytest.raises(Refused, match="can carry codes"):
-        await staff.approval_slip(mailing, "C20001", "amy", "bea", "passport", None)
+        await customers.approval_slip(mailing, "C20001", "amy", "bea", "passport", None)
     async with opened(settings) as services:
         await services.foundation.engine.run(_without_contacts, "C20001")
     with pytest.raises(Refused, match="by one person and approved by another"):
-        await staff.approval_slip(settings, "C20001", "amy", "AMY", "passport", None)
+        await customers.approval_slip(settings, "C20001", "amy", "AMY", "passport", None)
     capsys.readouterr()
-    assert await staff.approval_slip(settings, "c20001", "amy", "bea", "passport", "bcdf ghjk lmnp") == 0
+    assert await customers.approval_slip(settings, "c20001", "amy", "bea", "passport", "bcdf ghjk lmnp") == 0
     said = capsys.readouterr().out
     letters = said.split("slip      ")[1].split()[0]
     assert re.fullmatch(r"([BCDFGHJKLMNPRSTW]{5}-){3}[BCDFGHJKLMNPRSTW]{5}", letters)
@@ -297,51 +297,51 @@ async def test_a_client_is_limited_its_old_secret_ended_and_itself_disabled_by_c
 ) -> None:
     secrets = []
     for _ in range(2):
-        await operating.put_client(settings, "trading", "Trading program", "amy")
+        await clients.put_client(settings, "trading", "Trading program", "amy")
         secrets.append(Secret(capsys.readouterr().out.split("secret  ")[1].split()[0]))
-    limited = operating.limit_client(settings, "trading", ["F01*"], ["renew"], ["password"], 30, "amy")
+    limited = clients.limit_client(settings, "trading", ["F01*"], ["renew"], ["password"], 30, "amy")
     assert await limited == 0
-    assert await operating.list_clients(settings) == 0
+    assert await clients.list_clients(settings) == 0
     assert "accounts F01*; purposes renew; factors password; 30 a minute" in capsys.readouterr().out
-    assert await operating.end_previous_secret(settings, "trading", "amy") == 0
+    assert await clients.end_previous_secret(settings, "trading", "amy") == 0
     async with opened(settings) as services:
         assert (
             await services.identity.launches.authenticate("trading", secrets[1], CustomerId("C1"))
         ).scope.per_minute == 30
         with pytest.raises(Refused):
             await services.identity.launches.authenticate("trading", secrets[0], CustomerId("C1"))
-    assert await operating.disable_client(settings, "trading", "amy") == 0
+    assert await clients.disable_client(settings, "trading", "amy") == 0
     async with opened(settings) as services:
         with pytest.raises(Refused):
             await services.identity.launches.authenticate("trading", secrets[1], CustomerId("C1"))
     with pytest.raises(Refused):
-        await operating.disable_client(settings, "trading", "no staff id")
+        await clients.disable_client(settings, "trading", "no staff id")
 
 
 async def test_a_hold_needs_two_different_people(settings: Settings, sheet: Path) -> None:
     await import_customers(settings, sheet, "amy", None)
     with pytest.raises(Refused):
-        await operating.release_hold(settings, "C20001", "amy", "Amy")
-    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 1
+        await locks.release_hold(settings, "C20001", "amy", "Amy")
+    assert await locks.release_hold(settings, "C20001", "amy", "ben") == 1
 
 
 async def test_a_hold_of_codes_is_shown_as_one_whatever_rows_it_stands_in(
     settings: Settings, sheet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await import_customers(settings, sheet, "amy", None)
-    assert await operating.show_holds(settings, "C20001") == 0
+    assert await locks.show_holds(settings, "C20001") == 0
     assert "C20001 has no hold." in capsys.readouterr().out
     async with opened(settings) as services:
         await services.foundation.engine.run(_held, "C20001")
-    assert await operating.show_holds(settings, "C20001") == 0
+    assert await locks.show_holds(settings, "C20001") == 0
     shown = [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
     assert shown == [
         "birth date: on hold, too many wrong entries",
         "codes, by every channel and for every order: on hold, the most wrong entries that there may ever be",
     ]
-    assert await operating.release_hold(settings, "C20001", "amy", "ben") == 0
+    assert await locks.release_hold(settings, "C20001", "amy", "ben") == 0
     assert "2 holds of C20001 lifted" in capsys.readouterr().out
-    assert await operating.show_holds(settings, "C20001") == 0
+    assert await locks.show_holds(settings, "C20001") == 0
     assert "C20001 has no hold." in capsys.readouterr().out
 
 
@@ -361,13 +361,13 @@ async def test_the_audit_trail_verifies_online_and_exported_and_a_cut_export_doe
 ) -> None:
     await import_customers(settings, sheet, "amy", None)
     exported = tmp_path / "audit.jsonl"
-    assert await operating.export_audit(settings, exported) == 0
-    assert await operating.verify_audit(settings, None, None, None) == 0
-    assert await operating.verify_audit(settings, exported, None, None) == 0
+    assert await audit.export_audit(settings, exported) == 0
+    assert await audit.verify_audit(settings, None, None, None) == 0
+    assert await audit.verify_audit(settings, exported, None, None) == 0
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
     record = next(index for index, line in enumerate(lines) if "staff:customers:imported" in line)
     exported.write_text("".join(lines[:record] + lines[record + 1 :]), encoding="utf-8")
-    assert await operating.verify_audit(settings, exported, None, None) == 1
+    assert await audit.verify_audit(settings, exported, None, None) == 1
     capsys.readouterr()
 
 
@@ -375,17 +375,17 @@ async def test_an_auditor_verifies_an_export_with_two_files_and_a_key_and_no_ins
     settings: Settings, tmp_path: Path
 ) -> None:
     exported, key = tmp_path / "audit.jsonl", tmp_path / "head.pem"
-    assert await operating.export_audit(settings, exported) == 0
-    assert await operating.verify_audit(settings, None, None, None) == 0
-    assert await operating.audit_key(settings, key) == 0
+    assert await audit.export_audit(settings, exported) == 0
+    assert await audit.verify_audit(settings, None, None, None) == 0
+    assert await audit.write_audit_key(settings, key) == 0
     nowhere = Settings(mode="production", data=tmp_path / "nowhere")
     heads = settings.outside / "heads.jsonl"
     heads.touch()
-    assert await operating.verify_audit(nowhere, exported, heads, key) == 0
+    assert await audit.verify_audit(nowhere, exported, heads, key) == 0
     exported.write_text(exported.read_text().replace("ca:ceremony:done", "ca:certificate:issued"))
-    assert await operating.verify_audit(nowhere, exported, heads, key) == 1
+    assert await audit.verify_audit(nowhere, exported, heads, key) == 1
     with pytest.raises(Refused):
-        await operating.verify_audit(nowhere, exported, tmp_path / "missing.jsonl", key)
+        await audit.verify_audit(nowhere, exported, tmp_path / "missing.jsonl", key)
 
 
 async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certificate(
@@ -396,21 +396,21 @@ async def test_an_auditor_checks_the_anchors_of_an_export_with_the_root_certific
         jobs = {task.name: task.job for task in tasks(services)}
         for name in ("timestamp-key", "sequence", "anchor"):
             await jobs[name]()
-    assert await operating.export_audit(settings, exported) == 0
-    assert await operating.audit_key(settings, key) == 0
+    assert await audit.export_audit(settings, exported) == 0
+    assert await audit.write_audit_key(settings, key) == 0
     nowhere, root = Settings(mode="production", data=tmp_path / "nowhere"), settings.data / "ca" / "root.cer"
     heads = settings.outside / "heads.jsonl"
     for given, said in ((root, "1 anchor holds"), (None, "Not checked: who signed the anchors")):
         capsys.readouterr()
-        assert await operating.verify_audit(nowhere, exported, heads, key, given) == 0
+        assert await audit.verify_audit(nowhere, exported, heads, key, given) == 0
         assert said in capsys.readouterr().out
     with pytest.raises(Refused):
-        await operating.verify_audit(nowhere, exported, heads, key, key)
+        await audit.verify_audit(nowhere, exported, heads, key, key)
     lines = exported.read_text().splitlines(keepends=True)
     exported.write_text("".join(line for line in lines if not line.startswith('{"anchor"')))
-    assert await operating.verify_audit(nowhere, exported, None, key, root) == 1
+    assert await audit.verify_audit(nowhere, exported, None, key, root) == 1
     assert "anchor-missing" in capsys.readouterr().out
-    await operating.check(settings)
+    await check.check_installation(settings)
     assert "anchors of the audit, by ourselves: the newest of" in capsys.readouterr().out
 
 
@@ -434,7 +434,7 @@ async def test_an_edited_leaf_in_the_database_is_found(
     db.execute("UPDATE leaves SET facts = REPLACE(facts, 'amy', 'bob') WHERE event = 'staff:customers:imported'")
     db.commit()
     db.close()
-    assert await operating.verify_audit(settings, None, None, None) == 1
+    assert await audit.verify_audit(settings, None, None, None) == 1
     assert "staff:amy" in capsys.readouterr().out
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.settings import Settings
-from chopmark.cli import operating, staff
+from chopmark.cli import ca, clients, customers, keys, locks
 from chopmark.cli.console import os_user
-from chopmark.cli.operating_sheet import import_customers
+from chopmark.cli.customers import import_customers
 from chopmark.core.refusal import Refused
 from tests.contract.test_commands import SHEET, production
 
@@ -22,7 +22,7 @@ CHANGED = SHEET.replace("A123456789", "A130000019").replace("0922345678", "").re
 @pytest.fixture
 async def settings(tmp_path: Path) -> Settings:
     made = production(tmp_path / "data")
-    assert await operating.init_ca(made) == 0
+    assert await ca.init_ca(made) == 0
     return made
 
 
@@ -48,12 +48,12 @@ async def test_the_user_of_the_machine_stands_beside_whoever_names_himself(setti
     await import_customers(settings, sheet, "amy", None)
     fill(sheet, CHANGED)
     await import_customers(settings, sheet, "amy", None, allow="id,blanked")
-    await operating.password_slip(settings, "C20001", "amy")
-    await operating.put_client(settings, "trading", "Trading", "amy")
+    await customers.password_slip(settings, "C20001", "amy")
+    await clients.put_client(settings, "trading", "Trading", "amy")
     with pytest.raises(Refused):
-        await operating.release_hold(settings, "C20001", "amy", "Amy")
-    await operating.release_hold(settings, "C20001", "amy", "ben")
-    await staff.block_key(settings, "ab" * 32, "keyCompromise", "amy", "ben")
+        await locks.release_hold(settings, "C20001", "amy", "Amy")
+    await locks.release_hold(settings, "C20001", "amy", "ben")
+    await keys.block_key(settings, "ab" * 32, "keyCompromise", "amy", "ben")
     found = acts(settings)
     assert {event for event, _ in found} == {
         "staff:customers:imported",

@@ -14,7 +14,7 @@ from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import AuditKey, AuditKeys, AuditRecord, order_stream
 from chopmark.ca.approval import ApprovalTerms, Distrust, judge
 from chopmark.ca.ports import Certified, IssuanceRequest
-from chopmark.cli import operating
+from chopmark.cli import check, database
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Operation, OrderId, OrderState
@@ -394,7 +394,7 @@ async def test_orders_in_flight_at_the_upgrade_are_listed_and_refused(
         facts = row["facts"].replace('"checks":null,', "").replace('"checks":"birth_date",', "")
         sql = "UPDATE leaves SET facts = :facts WHERE chain = :id AND version = 1"
         await world.change(sql, facts=facts, id=one.id)
-    for listing in (operating.upgrade, operating.check):
+    for listing in (database.upgrade, check.check_installation):
         capsys.readouterr()
         await listing(world.services.foundation.settings)
         said = capsys.readouterr().out

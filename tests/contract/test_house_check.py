@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from chopmark.app.foundation import SystemClock
 from chopmark.app.services import opened
 from chopmark.app.settings import Settings, Smtp
-from chopmark.cli import house_check, operating
-from chopmark.cli.operating_keys import rewrap
+from chopmark.cli import ca, check
+from chopmark.cli.key_files import rewrap
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner
@@ -32,11 +32,11 @@ def sound(tmp_path: Path, **other: object) -> Settings:
 
 
 def test_sound_settings_have_no_fault(tmp_path: Path) -> None:
-    assert house_check.settings_faults(sound(tmp_path)) == []
+    assert check.settings_faults(sound(tmp_path)) == []
 
 
 def test_without_a_gateway_no_code_reaches_anybody(tmp_path: Path) -> None:
-    (said,) = house_check.settings_faults(sound(tmp_path, smtp=Smtp()))
+    (said,) = check.settings_faults(sound(tmp_path, smtp=Smtp()))
     assert said.startswith("there is no gateway for any channel")
     assert "CHOPMARK_SMTP__HOST" in said
 
@@ -48,13 +48,13 @@ def test_a_secret_that_others_can_read_is_named_with_its_chmod(tmp_path: Path, m
     (secrets / "otp_key").write_text("0" * 64)
     (secrets / "otp_key").chmod(0o600)
     settings = sound(tmp_path, secrets_dir=secrets)
-    assert house_check.settings_faults(settings) == []
+    assert check.settings_faults(settings) == []
     (secrets / "otp_key").chmod(mode)
-    (said,) = house_check.settings_faults(settings)
+    (said,) = check.settings_faults(settings)
     assert f"chmod 600 {secrets / 'otp_key'}" in said
     (secrets / "otp_key").chmod(0o600)
     secrets.chmod(0o755)
-    (said,) = house_check.settings_faults(settings)
+    (said,) = check.settings_faults(settings)
     assert f"chmod 700 {secrets}" in said
 
 
@@ -68,21 +68,21 @@ def test_key_files_and_a_settings_file_with_secrets_are_looked_at_too(
         path.chmod(0o644)
     monkeypatch.setenv("CHOPMARK_CONFIG", str(config))
     settings = sound(tmp_path, est_key=key)
-    assert [str(key) in said for said in house_check.settings_faults(settings)] == [True]
+    assert [str(key) in said for said in check.settings_faults(settings)] == [True]
     config.write_text('[smtp]\npassword = "x"\n')
-    assert [str(config) in said for said in house_check.settings_faults(settings)] == [True, False]
+    assert [str(config) in said for said in check.settings_faults(settings)] == [True, False]
 
 
 @pytest.mark.parametrize("passphrase", ["short", "a" * 40, "12345678901"])
 def test_a_pass_phrase_under_the_policy_is_named_with_its_remedy(tmp_path: Path, passphrase: str) -> None:
-    (said,) = house_check.settings_faults(sound(tmp_path, ca_passphrase=SecretStr(passphrase)))
+    (said,) = check.settings_faults(sound(tmp_path, ca_passphrase=SecretStr(passphrase)))
     assert "ca_passphrase has fewer than" in said
     assert "chopmark ca rewrap --new-passphrase" in said
     assert passphrase not in said
 
 
 def test_the_demo_s_brand_is_not_a_firm(tmp_path: Path) -> None:
-    (said,) = house_check.settings_faults(sound(tmp_path, brand=None))
+    (said,) = check.settings_faults(sound(tmp_path, brand=None))
     assert "deploy/brand.toml" in said
     assert "CHOPMARK_BRAND" in said
 
@@ -91,10 +91,10 @@ async def test_the_root_s_key_beside_the_ca_and_a_root_called_after_the_demo_are
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nameless = sound(tmp_path, brand=None)
-    assert await operating.init_ca(nameless) == 0
+    assert await ca.init_ca(nameless) == 0
     settings = nameless.model_copy(update={"brand": BRAND, "smtp": Smtp()})
     capsys.readouterr()
-    assert await operating.check(settings) == 1
+    assert await check.check_installation(settings) == 1
     said = capsys.readouterr().out
     assert f"NOT READY: the root's key is still beside the CA: move {settings.data}/ca/root.key.pem to a safe" in said
     assert "NOT READY: the CA investor or its root is called after the demo's brand" in said
@@ -105,25 +105,25 @@ async def test_the_root_s_key_beside_the_ca_and_a_root_called_after_the_demo_are
 
 async def test_lists_and_answers_are_late_after_their_time_and_not_right_after_the_ceremony(world: World) -> None:
     services = world.services
-    assert await house_check.late_faults(services) == []
-    assert await house_check.unpublished(services) == ["investor-0"]
+    assert await check.late_faults(services) == []
+    assert await check.unpublished(services) == ["investor-0"]
     await world.to_active()
     for job in ("publish", "presign"):
         await world.once(job)
-    assert (await house_check.late_faults(services), await house_check.unpublished(services)) == ([], [])
+    assert (await check.late_faults(services), await check.unpublished(services)) == ([], [])
     world.clock.later(hours=12)
-    (said,) = await house_check.late_faults(services)
+    (said,) = await check.late_faults(services)
     assert said.startswith("the revocation list investor-0 is late, it ends at ")
     assert "does a worker run?" in said
     world.clock.later(hours=2)
-    late, answers = await house_check.late_faults(services)
+    late, answers = await check.late_faults(services)
     assert "OCSP answers of investor are late" in answers
     world.clock.later(hours=11)
-    late, answers = await house_check.late_faults(services)
+    late, answers = await check.late_faults(services)
     assert "it has ended at " in late
     for job in ("publish", "presign"):
         await world.once(job)
-    assert await house_check.late_faults(services) == []
+    assert await check.late_faults(services) == []
 
 
 @pytest.mark.parametrize(("away", "words"), [(-60, "behind"), (60, "ahead of")])
@@ -131,9 +131,9 @@ async def test_a_clock_away_from_the_database_s_is_named(world: World, away: int
     """The database has the machine's time, on both engines."""
     foundation = replace(world.services.foundation, clock=SystemClock())
     services = replace(world.services, foundation=foundation)
-    assert await house_check.database_clock_faults(services) == []
+    assert await check.database_clock_faults(services) == []
     world.clock.at = SystemClock().now() + timedelta(seconds=away)
-    (said,) = await house_check.database_clock_faults(world.services)
+    (said,) = await check.database_clock_faults(world.services)
     assert words in said
     assert "NTP" in said
 
@@ -142,7 +142,7 @@ async def test_rewrap_writes_old_key_files_anew_under_another_pass_phrase_and_th
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = sound(tmp_path)
-    assert await operating.init_ca(settings) == 0
+    assert await ca.init_ca(settings) == 0
     present = Secret(settings.ca_passphrase.get_secret_value())
     root, (old, spki) = settings.data / "ca" / "root.key.pem", old_file(present)
     root.write_bytes(old)

@@ -12,7 +12,7 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.ports import Certified, IssuanceRequest, Pending
-from chopmark.cli.operating_service import service_revocation_of, services_of
+from chopmark.cli.service_certificates import service_revocation_of, services_of
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, OrderId, OrderState
 from chopmark.keys.keyring import PREFIX

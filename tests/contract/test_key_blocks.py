@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from chopmark.audit.events import Event
-from chopmark.cli import staff
+from chopmark.cli import certificates, keys
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState
@@ -123,20 +123,20 @@ async def test_the_command_takes_a_file_or_a_digest_and_says_what_was_revoked(
     held, settings = world.held[ANN], world.services.foundation.settings
     file = tmp_path / "reported.der"
     file.write_bytes(held.holding.der)
-    assert await staff.block_key(settings, str(file), "keyCompromise", *PEOPLE) == 0
+    assert await keys.block_key(settings, str(file), "keyCompromise", *PEOPLE) == 0
     said = capsys.readouterr().out
     assert digest(held.key) in said
     assert f"revoked {held.holding.serial} of {ANN}" in said
-    assert await staff.block_key(settings, digest(held.key).upper(), "keyCompromise", *PEOPLE) == 0
+    assert await keys.block_key(settings, digest(held.key).upper(), "keyCompromise", *PEOPLE) == 0
     assert "nothing was changed" in capsys.readouterr().out
     for what, (content, spki) in reports().items():
         file.write_bytes(content)
-        assert staff.digest_of(file) == hashlib.sha256(spki).hexdigest(), what
+        assert keys.digest_of(file) == hashlib.sha256(spki).hexdigest(), what
     other = ed25519.Ed25519PrivateKey.generate().public_key()
     file.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     for name, kind in ((str(file), Kind.MALFORMED), (str(tmp_path / "none"), Kind.NOT_FOUND)):
         with pytest.raises(Refused) as refused:
-            await staff.block_key(settings, name, "keyCompromise", *PEOPLE)
+            await keys.block_key(settings, name, "keyCompromise", *PEOPLE)
         assert refused.value.refusal.kind is kind
 
 
@@ -146,11 +146,11 @@ async def test_the_commands_hold_and_release_by_a_serial_as_people_write_it(
     await world.to_active()
     serial, settings = world.held[ANN].holding.serial, world.services.foundation.settings
     written = ":".join(serial[at : at + 2].lower() for at in range(0, len(serial), 2))
-    assert await staff.suspend(settings, written, *PEOPLE, held=True) == 0
+    assert await certificates.suspend(settings, written, *PEOPLE, held=True) == 0
     assert (await world.ca_state(serial))[0] == "held"
-    assert await staff.suspend(settings, serial, *PEOPLE, held=False) == 0
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=False) == 0
     assert (await world.ca_state(serial))[0] == "issued"
     assert capsys.readouterr().out.count("the customer will be told") == 2
     for wrong in ("", "xyz", "0" * 41):
         with pytest.raises(Refused):
-            staff.serial_of(wrong)
+            certificates.serial_of(wrong)

@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import Connection
 
 from chopmark.app.settings import Settings
-from chopmark.cli import operating, operating_service, operating_sheet, staff
+from chopmark.cli import audit, ca, certificates, check, clients, customers, locks, service_certificates
 from chopmark.store import db
 from chopmark.store.engine.opening import RELEASE, is_postgres, sqlite_path
 from chopmark.store.engine.port import Unfit
@@ -20,16 +20,16 @@ from tests.contract.test_commands import SHEET, production
 OLDER = "0010"
 Command = Callable[[Settings, Path], Awaitable[int]]
 COMMANDS: dict[str, Command] = {
-    "check certificates": lambda settings, _: operating.check_certificates(settings, 0),
-    "audit verify": lambda settings, _: operating.verify_audit(settings, None, None, None),
-    "audit verify --export": lambda settings, folder: operating.verify_audit(settings, folder / "out", None, None),
-    "audit key": lambda settings, folder: operating.audit_key(settings, folder / "out"),
-    "audit export": lambda settings, folder: operating.export_audit(settings, folder / "out"),
-    "clients list": lambda settings, _: operating.list_clients(settings),
-    "hold show": lambda settings, _: operating.show_holds(settings, "C20001"),
-    "certificates by-hand": lambda settings, _: staff.list_by_hand(settings),
-    "ca services": lambda settings, _: operating_service.list_services(settings),
-    "customers import --dry-run": lambda settings, folder: operating_sheet.import_customers(
+    "check certificates": lambda settings, _: check.check_certificates(settings, 0),
+    "audit verify": lambda settings, _: audit.verify_audit(settings, None, None, None),
+    "audit verify --export": lambda settings, folder: audit.verify_audit(settings, folder / "out", None, None),
+    "audit key": lambda settings, folder: audit.write_audit_key(settings, folder / "out"),
+    "audit export": lambda settings, folder: audit.export_audit(settings, folder / "out"),
+    "clients list": lambda settings, _: clients.list_clients(settings),
+    "hold show": lambda settings, _: locks.show_holds(settings, "C20001"),
+    "certificates by-hand": lambda settings, _: certificates.list_by_hand(settings),
+    "ca services": lambda settings, _: service_certificates.list_services(settings),
+    "customers import --dry-run": lambda settings, folder: customers.import_customers(
         settings, folder / "sheet.csv", "alice", None, allow="", dry_run=True
     ),
 }
@@ -83,7 +83,7 @@ async def test_commands_that_read_leave_a_schema_of_before_as_it_is(
         with pytest.raises(Unfit, match=f"{said}.*chopmark db upgrade.*nothing was changed"):
             await run(settings, tmp_path)
         assert content(engine_url, cluster) == before, name
-    assert await operating.check(settings) == 1
+    assert await check.check_installation(settings) == 1
     assert f"NOT READY: {said}" in capsys.readouterr().out
 
     assert content(engine_url, cluster) == before
@@ -94,20 +94,20 @@ async def test_commands_that_read_leave_a_schema_of_before_as_it_is(
 async def test_the_usual_database_and_its_folder_are_not_made_by_looking(tmp_path, capsys):
     made = production(tmp_path / "data")
 
-    assert await operating.check(made) == 1
+    assert await check.check_installation(made) == 1
 
     assert "NOT READY: the database has no schema yet" in capsys.readouterr().out
     assert not made.data.exists()
 
 
 async def test_on_this_releases_schema_and_on_a_later_one_they_read(settings, engine_url, capsys):
-    assert await operating.init_ca(settings) == 0
+    assert await ca.init_ca(settings) == 0
     for later in (False, True):
         if later:
             await db.within(engine_url, lambda connection: _at(connection, "9999"))
-        await operating.check(settings)
+        await check.check_installation(settings)
         assert f"schema {'9999' if later else db.head()}" in capsys.readouterr().out
-        assert await operating.list_clients(settings) == 0
+        assert await clients.list_clients(settings) == 0
 
 
 def _at(connection: Connection, revision: str) -> None:
@@ -117,7 +117,7 @@ def _at(connection: Connection, revision: str) -> None:
 async def test_check_names_what_keeps_postgresql_from_being_used(tmp_path, capsys):
     made = production(tmp_path / "data").model_copy(update={"database": "postgresql://u@db.example.com/db"})
 
-    assert await operating.check(made) == 1
+    assert await check.check_installation(made) == 1
 
     assert "NOT READY: CHOPMARK_DATABASE leads off this machine (db.example.com)" in capsys.readouterr().out
 
@@ -125,6 +125,6 @@ async def test_check_names_what_keeps_postgresql_from_being_used(tmp_path, capsy
 async def test_check_says_that_postgresql_cannot_be_reached(tmp_path, capsys):
     made = production(tmp_path / "data").model_copy(update={"database": f"postgresql://u@/db?host={tmp_path}"})
 
-    assert await operating.check(made) == 1
+    assert await check.check_installation(made) == 1
 
     assert "NOT READY: PostgreSQL cannot be reached" in capsys.readouterr().out

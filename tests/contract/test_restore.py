@@ -15,7 +15,7 @@ from chopmark.audit.findings import Level
 from chopmark.audit.journal import Deed, Line
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Pending
-from chopmark.cli.operating_restored import restoring_of
+from chopmark.cli.database import restoring_of
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, IssuerId, Operation, OrderId, OrderState, Reason, Serial
 from chopmark.jobs.journal import GOES_ON

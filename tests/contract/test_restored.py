@@ -16,7 +16,7 @@ from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.record import make_record
 from chopmark.audit.sequencer import LedgerBehind
 from chopmark.cli.command_line import app
-from chopmark.cli.operating_restored import restored
+from chopmark.cli.database import restored
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CustomerId, OrderState
 from chopmark.ra.ports import Answer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.worker import reentry_of
-from chopmark.cli.operating_restored import ended_and_told, restoring_of
+from chopmark.cli.database import ended_and_told, restoring_of
 from tests.contract.restores import backed_up
 from tests.contract.test_restore import LATE
 from tests.contract.world import World, world_fixture

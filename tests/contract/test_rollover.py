@@ -23,9 +23,9 @@ from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions, ListAsked
 from chopmark.ca.checker import Checker
 from chopmark.ca.ports import Certified, Pending
-from chopmark.cli import operating
-from chopmark.cli.operating_ca import ceremony
-from chopmark.cli.operating_root import root_crl
+from chopmark.cli import check
+from chopmark.cli.ceremony import ceremony
+from chopmark.cli.root_list import root_crl
 from chopmark.core.types import IssuerId, Operation, OrderState, Reason, Secret, Serial
 from chopmark.keys.shares import Lock, Shares
 from chopmark.ra.ports import SubscriberCertificate
@@ -409,7 +409,7 @@ async def warned(world: World, capsys, moment) -> tuple[list[str], list[str]]:
     """What `chopmark check` warns of at a moment, and what it says has ended."""
     world.clock.at = moment
     capsys.readouterr()
-    over = await operating.ending_soon(world.services)
+    over = await check.ending_soon(world.services)
     said = capsys.readouterr().out.splitlines()
     return [line.removeprefix("WARNING: ").split(" ends on ")[0] for line in said], [one.what for one in over]
 

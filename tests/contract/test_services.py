@@ -10,8 +10,8 @@ from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
 from chopmark.ca.checker import Checker
-from chopmark.cli import operating_service
-from chopmark.cli.operating_service import service_revocation_of, services_of
+from chopmark.cli import service_certificates
+from chopmark.cli.service_certificates import service_revocation_of, services_of
 from chopmark.core.refusal import Kind, Refused
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.va.service_revocation import Service, ServiceKind
@@ -136,26 +136,26 @@ async def test_two_who_revoke_the_same_certificate_leave_one_successor(world: Wo
 async def test_the_commands_list_revoke_and_refuse(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     settings = world.services.foundation.settings
     old = await service(world, ServiceKind.RESPONDER)
-    await operating_service.list_services(settings)
+    await service_certificates.list_services(settings)
     told = capsys.readouterr().out
     assert f"{old.serial}  responder of investor  until " in told
     assert "  timestamp of investor  until " in told
     for serial, second, kind in ((old.serial, "Alice", Kind.FORBIDDEN), ("0A0B", "bob", Kind.NOT_FOUND)):
         with pytest.raises(Refused) as refused:
-            await operating_service.revoke_service(settings, serial, "superseded", "alice", second)
+            await service_certificates.revoke_service(settings, serial, "superseded", "alice", second)
         assert refused.value.refusal.kind is kind
     assert await world.count("service_revocations") == 0
     written = ":".join(old.serial[at : at + 2] for at in range(0, len(old.serial), 2)).lower()
-    assert await operating_service.revoke_service(settings, written, "superseded", "alice", "bob") == 0
+    assert await service_certificates.revoke_service(settings, written, "superseded", "alice", "bob") == 0
     assert f"{old.serial} is revoked and on the list of investor.\n" in capsys.readouterr().out
     crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, 0)).crl
     assert crl is not None
     listed = [entry.serial_number for entry in x509.load_der_x509_crl(crl.der)]
     assert listed == [int(old.serial, 16)]
     with pytest.raises(Refused) as refused:
-        await operating_service.revoke_service(settings, old.serial, "superseded", "alice", "bob")
+        await service_certificates.revoke_service(settings, old.serial, "superseded", "alice", "bob")
     assert refused.value.refusal.kind is Kind.CONFLICT
-    await operating_service.list_services(settings)
+    await service_certificates.list_services(settings)
     told = capsys.readouterr().out
     assert f"{old.serial}  responder of investor  revoked on " in told
     assert told.count("responder of investor  until") == 1

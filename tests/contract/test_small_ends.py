@@ -11,7 +11,7 @@ import pytest
 
 from chopmark.app.secrets import NotReady, key_of
 from chopmark.app.settings import Settings, Smtp
-from chopmark.cli import operating
+from chopmark.cli import audit, ca
 from chopmark.cli.command_line import settings_faults
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
@@ -132,11 +132,11 @@ def test_an_address_with_a_path_is_refused(name: str, end: str) -> None:
 
 async def test_an_export_of_the_audit_is_for_its_owner_alone(tmp_path: Path) -> None:
     settings = production(tmp_path / "data")
-    await operating.init_ca(settings)
+    await ca.init_ca(settings)
     for path in (tmp_path / "new.jsonl", tmp_path / "old.jsonl"):
         if path.name == "old.jsonl":
             path.touch(mode=0o644)
-        assert await operating.export_audit(settings, path) == 0
+        assert await audit.export_audit(settings, path) == 0
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -175,7 +175,7 @@ async def test_an_order_for_a_program_is_refused_where_there_is_no_door_for_prog
 @pytest.mark.parametrize("workers", [1, 2])
 def test_serve_says_when_it_answers_however_many_processes_it_has(tmp_path: Path, workers: int) -> None:
     settings = production(tmp_path / "data")
-    asyncio.run(operating.init_ca(settings))
+    asyncio.run(ca.init_ca(settings))
     secrets = tmp_path / "secrets"
     secrets.mkdir(mode=0o700)
     for name in ("otp_key", "audit_key", "data_key", "lookup_key", "csrf_key", "ca_passphrase"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.audit.events import Event
-from chopmark.cli import staff_lookup
+from chopmark.cli import certificates, customers
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState
 from chopmark.ra.ending import FirmRevocation, Grounds
@@ -84,7 +84,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
     serial = world.held[ANN].holding.serial
     row = ROWS[ANN]
     for who in (ANN, row["person_id"], serial, serial.lower(), errand.id):
-        assert await staff_lookup.show_customer(world.services.foundation.settings, who) == 0
+        assert await customers.show_customer(world.services.foundation.settings, who) == 0
         said = capsys.readouterr().out
         assert said.startswith(f"customer {ANN}  ")
         for part in (f"certificate {serial}  active", f"order {errand.id}", "message code mobile", "account F014000-"):
@@ -92,7 +92,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
         for secret in (row["name"], row["person_id"], row["mobile"], row["email"], "1961"):
             assert secret not in said
     with pytest.raises(Refused) as nobody:
-        await staff_lookup.show_customer(world.services.foundation.settings, "C99")
+        await customers.show_customer(world.services.foundation.settings, "C99")
     assert nobody.value.refusal.kind is Kind.NOT_FOUND
 
 
@@ -103,7 +103,7 @@ async def test_certificates_are_found_by_serial_customer_order_account_and_key(
     holding = world.held[ANN].holding
     wanted = (holding.serial, holding.serial[:8].lower(), ANN, errand.id, holding.account, holding.spki_sha256)
     for what in wanted:
-        assert await staff_lookup.find_certificates(world.services.foundation.settings, what) == 0
+        assert await certificates.find_certificates(world.services.foundation.settings, what) == 0
         assert f"{ANN}  certificate {holding.serial}" in capsys.readouterr().out, what
     for what in ("%", "FFFFFFFFFF", BEN, "0"):
-        assert await staff_lookup.find_certificates(world.services.foundation.settings, what) == 1
+        assert await certificates.find_certificates(world.services.foundation.settings, what) == 1

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from chopmark.audit.findings import Code
-from chopmark.cli import operating
+from chopmark.cli import audit
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CustomerId, Operation, Reason
 from chopmark.ra.customer_import.ports import Allowed
@@ -267,10 +267,10 @@ async def test_the_command_says_that_the_tables_were_edited_and_the_records_not(
     await world.revoked(ANN)
     await world.work()
     await world.once("anchor")
-    assert await operating.verify_audit(world.services.foundation.settings, None, None, None) == 0
+    assert await audit.verify_audit(world.services.foundation.settings, None, None, None) == 0
     assert "The records are the ones that were written" in capsys.readouterr().out
     await world.change("UPDATE holdings SET state = 'active'")
-    assert await operating.verify_audit(world.services.foundation.settings, None, None, None) == 1
+    assert await audit.verify_audit(world.services.foundation.settings, None, None, None) == 1
     said = capsys.readouterr().out
     assert f"ERROR holding-state-wrong at certificate {world.held[ANN].holding.serial}: " in said
     assert "the tables do NOT say what they say" in said

@@ -42,7 +42,7 @@ from chopmark.app.server import production
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
-from chopmark.cli import operating
+from chopmark.cli.check import check_installation
 from chopmark.cli.command_line import app
 from chopmark.store import db
 from chopmark.web.app import create
@@ -52,10 +52,10 @@ async def main():
     settings, clock, entropy = Settings(mode="demo", data=Path(sys.argv[1])), SystemClock(), SystemEntropy()
     await db.upgrade(settings.database_url)
     await found_ca(settings, clock, entropy)
-    assert await operating.check(settings) == 1
-    house = await build(settings, clock, entropy)
-    assert create(web_services(house)).portal.openapi_schema.to_schema()["paths"]
-    await house.close()
+    assert await check_installation(settings) == 1
+    services = await build(settings, clock, entropy)
+    assert create(web_services(services)).portal.openapi_schema.to_schema()["paths"]
+    await services.close()
 
 app(["--help"], result_action="return_value")
 production()

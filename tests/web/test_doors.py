@@ -85,7 +85,7 @@ ROWS: Mapping[Route, Row] = {
     ("GET", "/stop"): READ,
     ("POST", "/stop"): row("stopping.stop"),
 }
-READERS = {"door.seen", "enrolment.describe", "rekey.consent"}
+READERS = {"door.seen", "rekey.consent"}
 """What these parts offer that changes nothing but when a session was last seen."""
 BODIES: Mapping[str, dict[str, str]] = {
     "orders": {"operation": "rekey", "account": "F014000-0001001"},

@@ -98,7 +98,7 @@ export function encodings(passphrase: string): readonly Encoded[] {
   const terminator = new Uint8Array(2);
   const standard = { kdf: concat(utf16be(passphrase), terminator), plain };
   if (passphrase === "") return [standard, { kdf: new Uint8Array(0), plain }];
-  if (/^[\x00-\x7f]*$/.test(passphrase)) return [standard];
+  if (/^\p{ASCII}*$/u.test(passphrase)) return [standard];
   const widened = Uint8Array.from([...plain].flatMap((octet) => [0, octet]));
   return [standard, { kdf: concat(widened, terminator), plain }];
 }

@@ -97,7 +97,7 @@ async function prepared(step: KeyStep, order: Order): Promise<Prepared> {
     at: await serverTime(step.page),
   };
   const proof = toBase64Url(await makeProof(statement, signer.certificate, signer.privateKey));
-  return prepare(step.id, "key", nonce, { csr, proof, old_certificate: toBase64Url(signer.certificate) });
+  return prepare(step.id, "key", nonce, { csr, proof });
 }
 
 /** The key that is on disk for this order: the earlier one, another tab's, or a new one. */

@@ -88,7 +88,7 @@ export class Bench {
       make();
       prepared.set(what, names.map((name) => this.read(name)));
     } else {
-      names.forEach((name, i) => this.write(name, contents[i] ?? ""));
+      names.forEach((name, i) => { this.write(name, contents[i] ?? ""); });
     }
   }
 }

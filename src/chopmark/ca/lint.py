@@ -1,11 +1,11 @@
-"""pkilint in this process: the second opinion on every kind of certificate, list and answer that the house signs."""
+"""pkilint in this process: the second opinion on every kind of certificate and list that the house signs."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from pkilint import loader, pkix
-from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.pkix import certificate, crl, extension, name
 from pkilint.validation import ValidationFindingSeverity
 
 from chopmark.pki import der
@@ -38,10 +38,6 @@ class Linter:
     def findings_crl(self, crl_der: bytes) -> tuple[LintFinding, ...]:
         """Return what is wrong with a CRL (RFC 5280 s.5); empty when nothing is."""
         return _judge(self._crl, loader.RFC5280CertificateListDocumentLoader(), crl_der)
-
-    def findings_ocsp(self, response_der: bytes) -> tuple[LintFinding, ...]:
-        """Return what is wrong with an OCSP response (RFC 6960); empty when nothing is."""
-        return _judge(self._ocsp, loader.RFC6960OCSPResponseDocumentLoader(), response_der)
 
     def linting_certificate(
         self, draft: Draft, throw_away: IssuerKey, allowed: Allowed
@@ -79,10 +75,6 @@ class Linter:
                 crl.create_extensions_validator_container([]),
             ],
         )
-
-    @cached_property
-    def _ocsp(self) -> Any:
-        return ocsp.create_pkix_ocsp_response_validator_container([ocsp.create_response_decoder(), *_decoders()], [])
 
 
 def _decoders() -> list[Any]:

@@ -1,16 +1,19 @@
-"""The command line for the CA's keys. Heavy imports stay inside the commands."""
+"""The built-in CA: founded at once, without a ceremony."""
 
-import asyncio
-from pathlib import Path
-from typing import Annotated, Literal
+from __future__ import annotations
 
-from cyclopts import App, Parameter
+from typing import TYPE_CHECKING
 
-from chopmark.ca.ceremony.folder import Folder
-from chopmark.ca.ceremony.options import Algorithm, CeremonyOptions, ListAsked
+from cyclopts import App
+
+from chopmark.ca.ceremony.options import Algorithm
+from chopmark.cli.console import configured, run, say
+
+if TYPE_CHECKING:
+    from chopmark.app.settings import Settings
+
 
 ca_app = App(name="ca", help="The built-in CA.")
-_DEFAULT, _NO_LIST = CeremonyOptions(), ListAsked()
 
 
 @ca_app.command(name="init")
@@ -22,115 +25,21 @@ def ca_init(*, algorithm: Algorithm = "P256") -> int:
     algorithm:
         Kind of all three keys.
     """
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating import init_ca
-
-    return asyncio.run(init_ca(Settings(), algorithm))
+    return run(init_ca(configured(), algorithm))
 
 
-@ca_app.command(name="share")
-def ca_share(file: Path) -> int:
-    """Make one operator's share of the CA's keys: 256 random bits in a file. Each operator makes one alone.
+async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
+    """Found the CA unless there is one; all its keys are of one kind."""
+    from chopmark.app.foundation import SystemClock, SystemEntropy
+    from chopmark.app.founding import found_ca
+    from chopmark.keys.ports import KeyAlgorithm
+    from chopmark.store import db
 
-    Parameters
-    ----------
-    file:
-        Where the share goes: on a medium of the operator's own.
-    """
-    from chopmark.cli.operating_ca import share
-
-    return share(file)
-
-
-@ca_app.command(name="ceremony")
-def ca_ceremony(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
-    """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
-
-    Parameters
-    ----------
-    folder:
-        Where the ceremony's files go.
-    """
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_ca import ceremony
-
-    return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=False))
-
-
-@ca_app.command(name="rollover")
-def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
-    """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
-
-    Parameters
-    ----------
-    folder:
-        Where the ceremony's files go.
-    """
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_ca import ceremony
-
-    return asyncio.run(ceremony(Settings(), Folder(folder), asked, rollover=True))
-
-
-@ca_app.command(name="root-crl")
-def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _NO_LIST) -> int:
-    """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_root import root_crl
-
-    return asyncio.run(root_crl(Settings(), asked))
-
-
-@ca_app.command(name="services")
-def ca_services() -> int:
-    """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_service import list_services
-
-    return asyncio.run(list_services(Settings()))
-
-
-@ca_app.command(name="rewrap")
-def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
-    """Write the key files under ca_passphrase anew, so that trying pass-phrases is expensive; or under another one.
-
-    Parameters
-    ----------
-    files:
-        Key files outside the database that are written anew, too: the root's.
-    by:
-        Staff id of who does it, for the audit.
-    new_passphrase:
-        A file with the pass-phrase that is to hold from now on; without it, the present one.
-    """
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_keys import rewrap
-
-    return asyncio.run(rewrap(Settings(), files, new_passphrase, by))
-
-
-@ca_app.command(name="revoke")
-def ca_revoke(
-    serial: str,
-    *,
-    by: str,
-    approved_by: str,
-    reason: Literal["keyCompromise", "superseded", "cessationOfOperation"] = "keyCompromise",
-) -> int:
-    """Revoke the certificate of an OCSP responder or of the time-stamp authority; a successor takes over at once.
-
-    Parameters
-    ----------
-    serial:
-        Serial number in hexadecimal, as `chopmark ca services` lists it.
-    by:
-        Staff id of who asks.
-    approved_by:
-        Staff id of who approves.
-    reason:
-        The reason that the world is told.
-    """
-    from chopmark.app.settings import Settings
-    from chopmark.cli.operating_service import revoke_service
-
-    return asyncio.run(revoke_service(Settings(), serial, reason, by, approved_by))
+    if not settings.database:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await db.upgrade(settings.database_url)
+    if not await found_ca(settings, SystemClock(), SystemEntropy(), KeyAlgorithm(algorithm)):
+        say("There is a CA already; nothing was changed.")
+        return 1
+    say(f"The CA is founded. Move {settings.data / 'ca' / 'root.key.pem'} to a safe now; it is not needed here.")
+    return 0

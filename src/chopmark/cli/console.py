@@ -1,13 +1,42 @@
-"""The console: an installation opened by a person who is signed in to this machine, and who that is."""
+"""What all commands share: their settings, an open installation, who is signed in to this machine, and lines of output.
+
+What is heavy is imported inside the functions: `chopmark --help` imports this file.
+"""
+
+from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncIterator
+import sys
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
-from chopmark.app.services import Services, opened
-from chopmark.app.settings import Settings
-from chopmark.store.engine.opening import assert_current
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from chopmark.app.services import Services
+    from chopmark.app.settings import Settings
+
+
+def say(line: str) -> None:
+    """Write a line for the operator."""
+    sys.stdout.write(f"{line}\n")
+
+
+def configured(**given: Any) -> Settings:
+    """Return the settings from environment, files and what the command line gave; from here on, logs are written."""
+    from chopmark.app.logs import configure_logging
+    from chopmark.app.settings import Settings
+
+    configure_logging()
+    return Settings(**given)
+
+
+def run(body: Coroutine[Any, Any, int]) -> int:
+    """Run what a command does, and return its exit code."""
+    import asyncio
+
+    return asyncio.run(body)
 
 
 def os_user() -> str:
@@ -27,6 +56,8 @@ def os_user() -> str:
 @asynccontextmanager
 async def at_console(settings: Settings) -> AsyncIterator[Services]:
     """Give the services as `opened` does; whoever acts in it is recorded with the user of the operating system."""
+    from chopmark.app.services import opened
+
     async with opened(settings) as services:
         services.foundation.audit_log.at_console(os_user())
         yield services
@@ -38,6 +69,8 @@ async def looking(settings: Settings) -> AsyncIterator[Services]:
 
     Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
     """
+    from chopmark.store.engine.opening import assert_current
+
     await assert_current(settings.database_url)
     async with at_console(settings) as services:
         yield services

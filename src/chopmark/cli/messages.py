@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from chopmark.cli.console import configured, say
+
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
 
@@ -13,16 +15,13 @@ messages_app = App(name="messages", help="What customers are written.")
 @messages_app.command(name="preview")
 def preview() -> int:
     """Show every text message in both languages, with its SMS and what they cost, and what is wrong with it."""
-    from chopmark.app.settings import Settings
-
-    return _preview(Settings())
+    return _preview(configured())
 
 
 def _preview(settings: "Settings") -> int:
     from chopmark.app.foundation import policy_of
     from chopmark.app.gateways import listed_gateways
     from chopmark.app.messaging import sender_of
-    from chopmark.cli.operating import say
     from chopmark.core.types import Channel
     from chopmark.messaging.preview import previews
     from chopmark.web.brand import DEMO_BRAND, load_brand

@@ -1,6 +1,6 @@
 """The two things no rule may fetch for itself: the time and randomness.
 
-Everything that decides takes them as arguments; only `app.foundation` and `client/main` read the real ones.
+Everything that decides takes them as arguments; only `app.foundation` and `app.machine` read the real ones.
 """
 
 from base64 import b32encode

@@ -14,13 +14,12 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from chopmark.core.refusal import Kind, Refusal
-from chopmark.core.types import Secret, Text, text
+from chopmark.core.types import Secret, text
 
 MEMORY_KIB: Final = 19 * 1024
 PASSES: Final = 2
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
-MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 128
 INITIAL_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 """31 characters without the look-alikes i, l, o, 0 and 1; lower case, because a slip is typed by hand."""
@@ -78,28 +77,6 @@ def initial_password(random: bytes) -> Secret:
         number, index = divmod(number, len(INITIAL_ALPHABET))
         characters.append(INITIAL_ALPHABET[index])
     return Secret("".join(characters))
-
-
-def new_password_refusal(secret: Secret, unlike: tuple[str, ...] = ()) -> Refusal | None:
-    """Return why a chosen password is unfit, or None (NIST SP 800-63B-4 s.3.1.1.2: length, no composition).
-
-    `unlike` are words of the person that it must not contain: customer number, national id, account.
-    """
-    value = unicodedata.normalize("NFC", secret.reveal())
-    if len(value) < MIN_LENGTH:
-        return _unfit("password_short", text("The new password needs at least %(least)s characters.", least=MIN_LENGTH))
-    if len(value) > MAX_LENGTH:
-        return _unfit("password_long", text("The new password can have at most %(most)s characters.", most=MAX_LENGTH))
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
-        return _unfit(
-            "password_control", text("The new password contains a character that cannot be typed. Please leave it out.")
-        )
-    if len(set(value)) < 4:
-        return _unfit("password_same", text("The new password repeats itself too much. Please mix more characters."))
-    if any(word and word.casefold() in value.casefold() for word in unlike):
-        said = text("The new password must not contain your customer number, account or id. Please choose another one.")
-        return _unfit("password_personal", said)
-    return None
 
 
 class PasswordGate:
@@ -167,7 +144,3 @@ def _costs(phc: str) -> tuple[int, int]:
     if memory > _MOST_MEMORY_KIB or passes > _MOST_PASSES:
         raise HashUnfit("the stored password hash costs more than a sign-in may")
     return memory, passes
-
-
-def _unfit(code: str, said: Text) -> Refusal:
-    return Refusal(Kind.MALFORMED, said, field="password", code=code)

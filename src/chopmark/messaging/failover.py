@@ -95,11 +95,6 @@ class Router:
         self._why: dict[Channel, FaultReason] = {}
         """What opened the breaker that opened last."""
 
-    def resting(self, channel: Channel, now: datetime) -> bool:
-        """Return whether no gateway of the channel would take a message now, so that another way be offered."""
-        mine = [gateway for gateway in self._gateways if gateway.channel is channel]
-        return all(self._breakers[gateway.name].admit(now) is None for gateway in mine)
-
     async def send(self, message: Message, now: datetime) -> Receipt:
         """Return the receipt of the first gateway that takes the message, or that took it before a crash.
 

@@ -13,7 +13,6 @@ from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.ports import Purpose
-from chopmark.messaging.sms import big5_gaps, segments
 from chopmark.tw.zone import TAIPEI
 
 _LINK: Final = re.compile(r"https?:|://|www\.|\.(com|net|org|tw|io)\b", re.IGNORECASE)
@@ -132,29 +131,6 @@ def write_notice(
     title, what, remedy = _NOTICES[language][purpose]
     parts |= {"title": title, "what": what % parts, "remedy": remedy % parts}
     return Written(_NOTICE_SUBJECT[language] % parts, Secret(_NOTICE_TEXT[language, channel] % parts))
-
-
-def unfit_for_sms(sender: Sender, digits: int, life: timedelta) -> tuple[str, ...]:
-    """Return what is wrong with this sender's code messages on a phone; empty when all fit one SMS.
-
-    A gateway that speaks Big5 loses characters outside it, and a second segment may arrive late or never.
-    """
-    found: list[str] = []
-    for language in Language:
-        for purpose in (each for each in Purpose if each.is_code):
-            written = write_code(
-                sender,
-                purpose,
-                language,
-                Channel.MOBILE,
-                CodeParts(Secret("0" * digits), "BDFG", None if purpose is Purpose.CODE_REVOCATION else "BDFG", life),
-                account_last3="000",
-            ).text.reveal()
-            if segments(written) > 1:
-                found.append(f"{purpose} in {language} needs {segments(written)} SMS segments")
-            if gaps := big5_gaps(written):
-                found.append(f"{purpose} in {language} has characters outside Big5: {' '.join(gaps)}")
-    return tuple(found)
 
 
 def _account(last3: str | None, language: Language, channel: Channel) -> str:

@@ -1,42 +1,72 @@
 """CMP messages (RFC 9810, profile RFC 9483) as a registration authority writes and reads them, protected by a MAC.
 
-Pure: time, nonces and salt are arguments. Written with our own DER, and read strictly, so that the MAC is computed over
-the very octets that came.
+Pure: time, nonces and salt are arguments. The structures are declared in `cmp_asn1`. What comes is read
+strictly, and header and body stay as they stood, so that the MAC is computed over the very octets that came.
 """
 
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
+from typing import TypeVar
 
 from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
 
 from chopmark.core.types import Secret
-from chopmark.pki.der import NotDer, Part, parts, require_der, tlv
+from chopmark.pki.cmp_asn1 import (
+    CertId,
+    CertRepMessage,
+    CertReqMsg,
+    CertRequest,
+    CertStatus,
+    CertTemplate,
+    ErrorContent,
+    OldCertId,
+    OneCertReqMsg,
+    OneCertStatus,
+    OnePollRep,
+    OnePollReq,
+    OneRevDetails,
+    PbmAlgorithm,
+    PbmParameter,
+    PkiHeader,
+    PkiMessage,
+    PollReq,
+    ProtectedPart,
+    RevDetails,
+    RevocationReply,
+    RevokedTemplate,
+    StatusInfo,
+)
+from chopmark.pki.der import AlgorithmIdentifier, NotDer, Part, PublicKeyInfo, encoded, parts, require_der, tlv
+from chopmark.pki.x509 import Extension
 
 MAX_MESSAGE_BYTES = 256 * 1024
 ITERATIONS = 10_000
-_SEQUENCE, _INTEGER, _BITS, _OCTETS, _NULL, _OID, _ENUM, _TIME = 0x30, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0A, 0x18
-_PBM = bytes.fromhex("06092A864886F67D07420D")  # 1.2.840.113533.7.66.13
-_OLD_CERT_ID = bytes.fromhex("06092B0601050507050105")  # 1.3.6.1.5.5.7.5.1.5
-_REASON_CODE = bytes.fromhex("0603551D15")  # 2.5.29.21
-_SHA256 = bytes.fromhex("0609608648016503040201")
+_PBM = ObjectIdentifier("1.2.840.113533.7.66.13")
+_OLD_CERT_ID = ObjectIdentifier("1.3.6.1.5.5.7.5.1.5")
+_REASON_CODE = ObjectIdentifier("2.5.29.21")
+_SHA256 = ObjectIdentifier("2.16.840.1.101.3.4.2.1")
+_HMAC_SHA256 = ObjectIdentifier("1.2.840.113549.2.9")
 _OWFS = {
     _SHA256: "sha256",
-    bytes.fromhex("0609608648016503040202"): "sha384",
-    bytes.fromhex("0609608648016503040203"): "sha512",
+    ObjectIdentifier("2.16.840.1.101.3.4.2.2"): "sha384",
+    ObjectIdentifier("2.16.840.1.101.3.4.2.3"): "sha512",
 }
 _ONE_WAY = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
-_HMAC_SHA256 = bytes.fromhex("06082A864886F70D0209")
 _MACS = {
     _HMAC_SHA256: "sha256",
-    bytes.fromhex("06082A864886F70D020A"): "sha384",
-    bytes.fromhex("06082A864886F70D020B"): "sha512",
-    bytes.fromhex("06082A864886F70D0207"): "sha1",  # as a MAC, HMAC-SHA-1 holds (RFC 9481 s.6.2.1)
-    bytes.fromhex("06082B06010505080102"): "sha1",
+    ObjectIdentifier("1.2.840.113549.2.10"): "sha384",
+    ObjectIdentifier("1.2.840.113549.2.11"): "sha512",
+    ObjectIdentifier("1.2.840.113549.2.7"): "sha1",  # as a MAC, HMAC-SHA-1 holds (RFC 9481 s.6.2.1)
+    ObjectIdentifier("1.3.6.1.5.5.8.1.2"): "sha1",
 }
 _LEAST_ROUNDS, _MOST_ROUNDS = 100, 200_000
+_ENUMERATED = 0x0A
+_T = TypeVar("_T")
 
 
 class BadMessage(ValueError):
@@ -126,66 +156,67 @@ class Reply:
 def write(shared: Shared, header: Header, body: Body, content: bytes, salt: bytes) -> bytes:
     """Return a protected PKIMessage; sender and senderKID are the reference value (RFC 9483 s.3.1)."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, shared.reference)])
-    algorithm = _pbm_algorithm(salt, ITERATIONS)
-    fields = [
-        integer(2),
-        tlv(0xA4, name.public_bytes()),
-        tlv(0xA4, header.recipient),
-        tlv(0xA0, tlv(_TIME, header.at.strftime("%Y%m%d%H%M%SZ").encode())),
-        tlv(0xA1, algorithm),
-        tlv(0xA2, tlv(_OCTETS, shared.reference.encode())),
-        tlv(0xA4, tlv(_OCTETS, header.transaction)),
-        tlv(0xA5, tlv(_OCTETS, header.nonce)),
-    ]
-    if header.answers:
-        fields.append(tlv(0xA6, tlv(_OCTETS, header.answers)))
-    head = tlv(_SEQUENCE, *fields)
-    wrapped = tlv(0xA0 | body, content)
-    mac = _mac(shared.secret, salt, ITERATIONS, "sha256", "sha256", tlv(_SEQUENCE, head, wrapped))
-    return tlv(_SEQUENCE, head, wrapped, tlv(0xA0, tlv(_BITS, b"\x00", mac)))
-
-
-def integer(value: int) -> bytes:
-    """Return an INTEGER, DER."""
-    return tlv(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+    head = PkiHeader(
+        version=2,
+        sender=_directory_name(name.public_bytes()),
+        recipient=_directory_name(header.recipient),
+        at=asn1.GeneralizedTime(header.at.astimezone(UTC).replace(microsecond=0)),
+        protection=_protection(salt),
+        sender_kid=shared.reference.encode(),
+        recipient_kid=None,
+        transaction=header.transaction,
+        nonce=header.nonce,
+        answers=header.answers or None,
+        text=None,
+        information=None,
+    )
+    protected = ProtectedPart(header=_element(asn1.encode_der(head)), body=_element(tlv(0xA0 | body, content)))
+    mac = _mac(shared.secret, salt, ITERATIONS, "sha256", "sha256", asn1.encode_der(protected))
+    message = PkiMessage(header=protected.header, body=protected.body, protection=asn1.BitString(mac, 0), extra=None)
+    return asn1.encode_der(message)
 
 
 def certificate_request(subject: bytes, spki_der: bytes, replaces: bytes | None) -> bytes:
     """Return the content of ir or kur: our name, the key, possession verified by us (RFC 4211 s.4, s.6.5)."""
-    template = tlv(_SEQUENCE, tlv(0xA5, subject), tlv(0xA6, parts(spki_der)[0].content))
-    request = [integer(0), template]
+    template = CertTemplate(subject=_element(subject), key=asn1.decode_der(PublicKeyInfo, spki_der))
+    controls = None
     if replaces is not None:
         old = x509.load_der_x509_certificate(replaces)
-        issuer = tlv(0xA4, old.issuer.public_bytes())
-        identifier = tlv(_SEQUENCE, issuer, integer(old.serial_number))
-        request.append(tlv(_SEQUENCE, tlv(_SEQUENCE, _OLD_CERT_ID, identifier)))
-    ra_verified = tlv(0x80)
-    return tlv(_SEQUENCE, tlv(_SEQUENCE, tlv(_SEQUENCE, *request), ra_verified))
+        named = CertId(issuer=_directory_name(old.issuer.public_bytes()), serial=old.serial_number)
+        controls = [OldCertId(type=_OLD_CERT_ID, value=named)]
+    request = CertRequest(number=0, template=template, controls=controls)
+    return asn1.encode_der(OneCertReqMsg(one=CertReqMsg(request=request, possession=asn1.Null())))
 
 
 def poll_request() -> bytes:
     """Return the content of pollReq for the only request of a transaction."""
-    return tlv(_SEQUENCE, tlv(_SEQUENCE, integer(0)))
+    return asn1.encode_der(OnePollReq(one=PollReq(number=0)))
 
 
 def confirmation(certificate_der: bytes, *, accepted: bool) -> bytes:
     """Return the content of certConf; the digest is the certificate's signature's (RFC 9810 s.5.3.18)."""
     algorithm = x509.load_der_x509_certificate(certificate_der).signature_hash_algorithm
     digest = hashlib.new("sha256" if algorithm is None else algorithm.name, certificate_der).digest()
-    status = [tlv(_OCTETS, digest), integer(0)]
-    if not accepted:
-        incorrect_data = tlv(_BITS, b"\x00\x01")
-        status.append(tlv(_SEQUENCE, integer(Status.REJECTION), incorrect_data))
-    return tlv(_SEQUENCE, tlv(_SEQUENCE, *status))
+    incorrect_data = asn1.BitString(b"\x01", 0)
+    status = None if accepted else StatusInfo(status=Status.REJECTION.value, text=None, failures=incorrect_data)
+    return asn1.encode_der(OneCertStatus(one=CertStatus(digest=digest, number=0, status=status)))
 
 
 def revocation_request(certificate_der: bytes, reason: int) -> bytes:
     """Return the content of rr for one certificate; `reason` is a CRLReason (RFC 5280 s.5.3.1)."""
     leaf = x509.load_der_x509_certificate(certificate_der)
-    serial = tlv(0x81, parts(integer(leaf.serial_number))[0].content)
-    template = tlv(_SEQUENCE, serial, tlv(0xA3, leaf.issuer.public_bytes()))
-    extension = tlv(_SEQUENCE, _REASON_CODE, tlv(_OCTETS, tlv(_ENUM, bytes((reason,)))))
-    return tlv(_SEQUENCE, tlv(_SEQUENCE, template, tlv(_SEQUENCE, extension)))
+    template = RevokedTemplate(serial=leaf.serial_number, issuer=_element(leaf.issuer.public_bytes()))
+    extension = Extension(id=_REASON_CODE, critical=False, value=tlv(_ENUMERATED, bytes((reason,))))
+    return asn1.encode_der(OneRevDetails(one=RevDetails(template=template, extensions=[extension])))
+
+
+def _element(der: bytes) -> asn1.TLV:
+    return asn1.decode_der(asn1.TLV, der)
+
+
+def _directory_name(name_der: bytes) -> asn1.TLV:
+    """Return a Name as a GeneralName (RFC 5280 s.4.2.1.6)."""
+    return _element(tlv(0xA4, name_der))
 
 
 # reading ---------------------------------------------------------------------------------------------------------
@@ -194,131 +225,112 @@ def revocation_request(certificate_der: bytes, reason: int) -> bytes:
 def read(der: bytes, shared: Shared, sent: Header) -> Message:
     """Return the answer to a message; raises BadMessage when it is none of ours.
 
-    1 strict DER  2 the MAC, by the same secret  3 the same transaction  4 it answers our nonce  5 a nonce of its own of
-    at least 16 octets (RFC 9483 s.3.5).
+    The MAC is by the same secret, the transaction the same; it answers our nonce, and has one of its own of at least
+    16 octets (RFC 9483 s.3.5).
     """
-    try:
-        return _read(der, shared, sent)
-    except (NotDer, IndexError, ValueError) as error:
-        if isinstance(error, BadMessage):
-            raise
-        raise BadMessage("garbage") from error
-
-
-def _read(der: bytes, shared: Shared, sent: Header) -> Message:
+    # 1. strict DER, of the declared structure
     if len(der) > MAX_MESSAGE_BYTES:
         raise BadMessage("too_large")
-    require_der(der)
-    head, body, *rest = parts(parts(der)[0].content)
-    optional = {part.tag: part for part in rest}
-    fields = parts(head.content)
-    if [part.tag for part in fields[:1]] != [_INTEGER] or fields[0].content not in (b"\x02", b"\x03"):
+    message = _declared(PkiMessage, der)
+    header = _declared(PkiHeader, encoded(message.header))
+    if header.version not in (2, 3):
         raise BadMessage("version")
-    named = {part.tag: parts(part.content)[0] for part in fields[3:] if part.tag != 0xA7}
-    if 0xA0 not in optional or 0xA1 not in named:
+    # 2. the MAC
+    if message.protection is None or header.protection is None:
         raise BadMessage("unprotected")
-    mac = parts(optional[0xA0].content)[0]
-    if mac.tag != _BITS or not hmac.compare_digest(mac.content[1:], _expected(shared, named[0xA1], head, body)):
+    protected = asn1.encode_der(ProtectedPart(header=message.header, body=message.body))
+    expected = _expected(shared, header.protection, protected)
+    if not hmac.compare_digest(message.protection.as_bytes(), expected):
         raise BadMessage("protection")
-    if _octets(named, 0xA4) != sent.transaction:
+    # 3. our transaction, our nonce, and one of its own
+    if header.transaction != sent.transaction:
         raise BadMessage("transaction")
-    if _octets(named, 0xA6) != sent.nonce:
+    if header.answers != sent.nonce:
         raise BadMessage("nonce")
-    nonce = _octets(named, 0xA5)
-    if not 16 <= len(nonce) <= 64:
+    if header.nonce is None or not 16 <= len(header.nonce) <= 64:
         raise BadMessage("nonce")
-    extra = optional.get(0xA1)
-    certificates = () if extra is None else tuple(part.der for part in parts(parts(extra.content)[0].content))
-    return Message(body.tag & 0x1F, body.content, nonce, certificates)
+    (body,) = _parts(encoded(message.body))
+    extra = () if message.extra is None else tuple(map(encoded, message.extra))
+    return Message(body.tag & 0x1F, body.content, header.nonce, extra)
 
 
 def reply_of(message: Message) -> Reply:
     """Return what ip or kup says of our one request; raises BadMessage."""
-    try:
-        fields = parts(parts(message.content)[0].content)
-        authorities: tuple[bytes, ...] = ()
-        if fields[0].tag == 0xA1:
-            authorities = tuple(part.der for part in parts(parts(fields[0].content)[0].content))
-            fields = fields[1:]
-        (response,) = parts(fields[0].content)
-        number, status, *more = parts(response.content)
-        if number.der != integer(0):
-            raise BadMessage("request_id")
-        certificate = None
-        if more and more[0].tag == _SEQUENCE:
-            held = parts(more[0].content)[0]
-            certificate = held.content if held.tag == 0xA0 else None
-        return Reply(_verdict(status), certificate, authorities)
-    except (NotDer, IndexError, ValueError) as error:
-        raise BadMessage("garbage") from error
+    said = _declared(CertRepMessage, message.content)
+    if len(said.responses) != 1:
+        raise BadMessage("garbage")
+    (response,) = said.responses
+    if response.number != 0:
+        raise BadMessage("request_id")
+    certificate = None
+    if response.key_pair:
+        held = _parts(encoded(response.key_pair[0]))[0]
+        certificate = held.content if held.tag == 0xA0 else None
+    return Reply(_verdict(response.status), certificate, tuple(map(encoded, said.authorities or ())))
 
 
 def check_after(message: Message) -> int:
     """Return the seconds that pollRep asks to wait; raises BadMessage."""
-    try:
-        (one,) = parts(parts(message.content)[0].content)
-        _, seconds, *_ = parts(one.content)
-        return int.from_bytes(seconds.content, "big", signed=True)
-    except (NotDer, IndexError, ValueError) as error:
-        raise BadMessage("garbage") from error
+    return _declared(OnePollRep, message.content).one.seconds
 
 
 def error_of(message: Message) -> Verdict:
     """Return what an error message says; raises BadMessage."""
-    try:
-        return _verdict(parts(parts(message.content)[0].content)[0])
-    except (NotDer, IndexError, ValueError) as error:
-        raise BadMessage("garbage") from error
+    return _verdict(_declared(ErrorContent, message.content).status)
 
 
 def revoked_of(message: Message) -> Verdict:
     """Return what rp says of our one certificate; raises BadMessage."""
+    statuses = _declared(RevocationReply, message.content).statuses
+    if len(statuses) != 1:
+        raise BadMessage("garbage")
+    return _verdict(statuses[0])
+
+
+def _declared(kind: type[_T], der: bytes) -> _T:
+    """Return what was sent as the RFC declares it; raises BadMessage."""
     try:
-        (status,) = parts(parts(parts(message.content)[0].content)[0].content)
-        return _verdict(status)
-    except (NotDer, IndexError, ValueError) as error:
+        require_der(der)
+        return asn1.decode_der(kind, der)
+    except (NotDer, ValueError, OverflowError) as error:
         raise BadMessage("garbage") from error
 
 
-def _verdict(info: Part) -> Verdict:
-    status, *more = parts(info.content)
-    bits = next((part.content for part in more if part.tag == _BITS), b"\x00")
-    flags = "".join(f"{octet:08b}" for octet in bits[1:])
-    failures = frozenset(number for number, bit in enumerate(flags) if bit == "1")
-    return Verdict(int.from_bytes(status.content, "big", signed=True), failures)
+def _parts(der: bytes) -> tuple[Part, ...]:
+    try:
+        return parts(der)
+    except NotDer as error:
+        raise BadMessage("garbage") from error
 
 
-def _octets(named: dict[int, Part], tag: int) -> bytes:
-    part = named.get(tag)
-    return b"" if part is None or part.tag != _OCTETS else part.content
+def _verdict(info: StatusInfo) -> Verdict:
+    flags = "" if info.failures is None else "".join(f"{octet:08b}" for octet in info.failures.as_bytes())
+    return Verdict(info.status, frozenset(number for number, bit in enumerate(flags) if bit == "1"))
 
 
 # protection ------------------------------------------------------------------------------------------------------
 
 
-def _pbm_algorithm(salt: bytes, rounds: int) -> bytes:
-    """Return the AlgorithmIdentifier of a password-based MAC (RFC 9810 s.5.1.3.1, RFC 9481 s.6.1.1)."""
-    null = tlv(_NULL)
-    parameters = tlv(
-        _SEQUENCE,
-        tlv(_OCTETS, salt),
-        tlv(_SEQUENCE, _SHA256, null),
-        integer(rounds),
-        tlv(_SEQUENCE, _HMAC_SHA256, null),
+def _protection(salt: bytes) -> PbmAlgorithm:
+    """Return the AlgorithmIdentifier of our password-based MAC (RFC 9810 s.5.1.3.1, RFC 9481 s.6.1.1)."""
+    parameters = PbmParameter(
+        salt=salt,
+        owf=AlgorithmIdentifier(algorithm=_SHA256, parameters=asn1.Null()),
+        rounds=ITERATIONS,
+        mac=AlgorithmIdentifier(algorithm=_HMAC_SHA256, parameters=asn1.Null()),
     )
-    return tlv(_SEQUENCE, _PBM, parameters)
+    return PbmAlgorithm(algorithm=_PBM, parameters=_element(asn1.encode_der(parameters)))
 
 
-def _expected(shared: Shared, algorithm: Part, head: Part, body: Part) -> bytes:
-    oid, parameters = parts(algorithm.content)
-    if oid.der != _PBM:
+def _expected(shared: Shared, protection: PbmAlgorithm, protected: bytes) -> bytes:
+    """Return the MAC that the message has to have; raises BadMessage for another algorithm, and for senseless work."""
+    if protection.algorithm != _PBM:
         raise BadMessage("protection_algorithm")
-    salt, owf, rounds, mac = parts(parameters.content)
-    count = int.from_bytes(rounds.content, "big", signed=True)
-    names = _OWFS.get(parts(owf.content)[0].der), _MACS.get(parts(mac.content)[0].der)
-    if names[0] is None or names[1] is None or not _LEAST_ROUNDS <= count <= _MOST_ROUNDS or len(salt.content) > 128:
+    named = _declared(PbmParameter, encoded(protection.parameters))
+    owf, mac = _OWFS.get(named.owf.algorithm), _MACS.get(named.mac.algorithm)
+    if owf is None or mac is None or not _LEAST_ROUNDS <= named.rounds <= _MOST_ROUNDS or len(named.salt) > 128:
         raise BadMessage("protection_algorithm")
-    return _mac(shared.secret, salt.content, count, names[0], names[1], tlv(_SEQUENCE, head.der, body.der))
+    return _mac(shared.secret, named.salt, named.rounds, owf, mac, protected)
 
 
 def _mac(secret: Secret, salt: bytes, rounds: int, owf: str, mac: str, protected: bytes) -> bytes:

@@ -54,15 +54,6 @@ def encoded(value: asn1.TLV) -> bytes:
     return asn1.encode_der(value)
 
 
-def tagged(tag: int, content: bytes) -> bytes:
-    """Return one element: a single-octet tag, the minimal definite length (X.690 s.10.1) and the content."""
-    size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
-
-
 def signature_algorithm(kind: KeyKind) -> bytes:
     """Return the DER AlgorithmIdentifier that a key of this kind signs X.509 structures with."""
     null = None if kind.is_ec else asn1.Null()

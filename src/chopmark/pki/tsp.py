@@ -12,7 +12,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 from chopmark.pki import cms, signing
-from chopmark.pki.der import AlgorithmIdentifier, NotDer, require_der, tagged
+from chopmark.pki.der import AlgorithmIdentifier, NotDer, require_der, tlv
 from chopmark.pki.signing import IssuerKey
 from chopmark.pki.x509 import AskedExtension, Extension, require_whole_utc
 
@@ -258,7 +258,7 @@ def _imprint(ask: Ask) -> Imprint:
 
 def _directory_name(name: x509.Name) -> asn1.TLV:
     """A GeneralName of the kind directoryName: [4], explicit because Name is a CHOICE (RFC 5280 s.4.2.1.6)."""
-    return asn1.decode_der(asn1.TLV, tagged(0xA4, name.public_bytes()))
+    return asn1.decode_der(asn1.TLV, tlv(0xA4, name.public_bytes()))
 
 
 def _certificate_id(certificate_der: bytes, certificate: x509.Certificate) -> _CertificateId:

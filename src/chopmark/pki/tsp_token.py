@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from chopmark.pki import path, signing
 from chopmark.pki.cms import Attribute, IssuerAndSerial
-from chopmark.pki.der import AlgorithmIdentifier, encoded, tagged
+from chopmark.pki.der import AlgorithmIdentifier, encoded, tlv
 from chopmark.pki.tsp import HASHES, SIGNING_CERTIFICATE_V2, TST_INFO, Response, TstInfo
 
 MAX_TOKEN_BYTES = 64 * 1024
@@ -249,7 +249,7 @@ def _names_certificate(values: dict[str, bytes], certificate: x509.Certificate) 
 
 def _signed_by(signer: _SignerInfo, digest_name: str, certificate: x509.Certificate) -> bool:
     """RFC 5652 s.5.4: the signature covers the attributes as a SET OF, whose octets are taken as they stood."""
-    attributes = tagged(0x31, b"".join(encoded(one) for one in signer.signed_attributes))
+    attributes = tlv(0x31, b"".join(encoded(one) for one in signer.signed_attributes))
     algorithm = signer.signature_algorithm.algorithm.dotted_string
     try:
         key = signing.public_key(signing.spki_of(certificate))

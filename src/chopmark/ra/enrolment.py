@@ -128,7 +128,7 @@ class Enrolment:
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
         facts = contact_facts(context.people.masked(snapshot.contacts))
-        asked = demand(context.policy, facts, caller.factors, None, context.now(), has_birth_date=False)
+        asked = demand(context.policy, facts, caller.factors, None, context.now())
         if asked.way is Way.SLIP:
             return Way.SLIP
         if not context.policy.replace_by_both or not without_old_key(operation, had_one=present is not None):

@@ -42,15 +42,13 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What approves this replacement: codes by one (or all) of `channels`, and what stands beside them.
+    """What approves this replacement, and who is told of it.
 
     `told` are the contacts that get the notice, at once, with the reference that cancels the order: every contact
     on record, stopped and cooling ones too, but for the one that the code itself was sent to.
     """
 
     way: Way
-    channels: frozenset[Channel]
-    birth_date: bool
     told: frozenset[Channel]
 
 
@@ -68,28 +66,25 @@ def demand(
     login: Collection[FactorClass],
     coded_by: Channel | None,
     now: datetime,
-    *,
-    has_birth_date: bool,
 ) -> Demand:
     """Return what approves a replacement under this policy, for a customer with these contacts.
 
     `login` are the factors of all logins that touched the order; `coded_by` is the channel of its first code, None
-    before one was sent. A company has no birth date.
+    before one was sent.
     """
     fit = frozenset(channel for channel in policy.channels if _fit(contacts.get(channel), login, now))
-    birth_date = policy.birth_date_asked and has_birth_date
     others = frozenset(contacts) - ({coded_by} if coded_by is not None else frozenset())
     told = others or frozenset(contacts)
     if login and not can_carry(policy, contacts, now) and not will_carry(policy, contacts):
-        return Demand(Way.SLIP, frozenset(), birth_date, frozenset(contacts))
+        return Demand(Way.SLIP, frozenset(contacts))
     if policy.replace_by_both:
         if len(fit) > 1:
-            return Demand(Way.BOTH_CODES, fit, birth_date, frozenset(contacts))
+            return Demand(Way.BOTH_CODES, frozenset(contacts))
         if fit and _alone(policy, fit):
-            return Demand(Way.DELAY, fit, birth_date, frozenset(contacts))
-        return Demand(Way.CALL_US, frozenset(), birth_date, frozenset(contacts))
-    usable = frozenset(channel for channel in fit if _alone(policy, {channel}))
-    return Demand(Way.ONE_CODE if usable else Way.CALL_US, usable, birth_date, told)
+            return Demand(Way.DELAY, frozenset(contacts))
+        return Demand(Way.CALL_US, frozenset(contacts))
+    usable = any(_alone(policy, {channel}) for channel in fit)
+    return Demand(Way.ONE_CODE if usable else Way.CALL_US, told)
 
 
 def carriers(policy: Policy) -> frozenset[Channel]:

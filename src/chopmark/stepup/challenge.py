@@ -121,15 +121,6 @@ class Challenge:
         """Return the challenge killed by a newer code or a new key; one that has ended stays as it ended."""
         return replace(self, state=ChallengeState.DEAD) if self.state is ChallengeState.LIVE else self
 
-    def lapse(self, now: datetime) -> "Challenge":
-        """Return the challenge as EXPIRED when its time is over, otherwise unchanged."""
-        over = self.state is ChallengeState.LIVE and now >= self.expires_at
-        return replace(self, state=ChallengeState.EXPIRED) if over else self
-
-    def resend_refusal(self, now: datetime) -> Refusal | None:
-        """Return why another code may not be sent yet, or None when it may."""
-        return None if now >= self.resend_at else too_soon(self.resend_at, now)
-
 
 def parse_code(raw: str, digits: int) -> Secret | Refusal:
     """Return the code in what was typed or pasted, as `digits` ASCII digits, or a hint that costs no attempt.

@@ -103,11 +103,6 @@ def format_roc(day: date, lang: Lang) -> str:
     return f"{'before ROC' if before else 'ROC'} {year}-{day.month:02d}-{day.day:02d}"
 
 
-def format_western(day: date, lang: Lang) -> str:
-    """Return `西元 2001-07-15` or `2001-07-15`."""
-    return f"西元 {day.isoformat()}" if lang == "zh" else day.isoformat()
-
-
 def _run_together(digits: str, *, before_roc: bool, today: date) -> RocReading | Refusal:
     """Return the one date that digits without separators can mean; refuse none and two."""
     answers = [

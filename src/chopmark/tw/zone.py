@@ -33,8 +33,3 @@ def plus_months(day: date, months: int) -> date:
 def minus_months(day: date, months: int) -> date:
     """Return the same day of the month, `months` earlier: 31 March less one month is 28 or 29 February."""
     return plus_months(day, -months)
-
-
-def plus_years(day: date, years: int) -> date:
-    """Return the same day, `years` later: 29 February becomes 28 February in a common year."""
-    return plus_months(day, 12 * years)

@@ -110,11 +110,6 @@ DEMO_BRAND = Brand(
 """The fictional firm that `chopmark demo` shows."""
 
 
-def default_brand() -> Brand:
-    """Return the brand that is shown when no file names another: the demo's fictional firm."""
-    return DEMO_BRAND
-
-
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _LINK = re.compile(r"(/(?!/)|https://)[^\s\"'<>]*")
 

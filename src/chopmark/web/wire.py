@@ -26,7 +26,10 @@ class StartBody(Strict):
 
 
 class KeyBody(Strict):
-    """PUT /orders/{id}/key: a PKCS #10 request, and for a renewal the old key's signature."""
+    """PUT /orders/{id}/key: a PKCS #10 request, and for a renewal the old key's signature.
+
+    The proof holds the old certificate. `old_certificate` is accepted from pages of earlier releases, and not read.
+    """
 
     csr: str
     proof: str | None = None

@@ -12,7 +12,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.ca.external.ports import Request, RequestState, Stored
-from chopmark.cli import operating, staff
+from chopmark.cli import certificates, check
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.ra.manual_revocation import ManualRevocation
@@ -110,24 +110,24 @@ async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: 
                 "issuer_tls_trust": peer.trust, "issuer_user": "chopmark-ra",
                 "issuer_secret": type(peer.world.services.foundation.settings.issuer_secret)(AUTH_KEY)}
     )  # fmt: skip
-    assert await staff.list_by_hand(settings) == 0
+    assert await certificates.list_by_hand(settings) == 0
     assert capsys.readouterr().out == "No certificate has to be revoked by a person.\n"
     made = await certified(peer, peer.issuer(), peer.applicant().issuance)
     await peer.issuer().revoke(made.serial, "superseded")
-    await staff.list_by_hand(settings)
+    await certificates.list_by_hand(settings)
     assert capsys.readouterr().out.endswith("superseded  WAITS\n")
-    await operating.check(settings)
+    await check.check_installation(settings)
     assert f"look at {made.serial}: revoke_by_hand" in capsys.readouterr().out
     written = ":".join(made.serial[at : at + 2] for at in range(0, len(made.serial), 2)).lower()
-    assert await staff.revoked_by_hand(settings, written, "alice", "bob") == 0
+    assert await certificates.revoked_by_hand(settings, written, "alice", "bob") == 0
     assert capsys.readouterr().out == f"{made.serial} is revoked at its CA, alice and bob say.\n"
-    await staff.list_by_hand(settings)
+    await certificates.list_by_hand(settings)
     told = capsys.readouterr().out
     assert told.startswith(f"{made.serial}  est-")
     assert " UTC by alice, approved by bob\n" in told
-    await operating.check(settings)
+    await check.check_installation(settings)
     assert made.serial not in capsys.readouterr().out
     with pytest.raises(Refused):
-        await staff.revoked_by_hand(settings, made.serial, "alice", "bob")
+        await certificates.revoked_by_hand(settings, made.serial, "alice", "bob")
     await peer.issuer().revoke(made.serial, "superseded")  # the worker comes again: nothing more is asked of anybody
     assert await peer.world.services.ca.requests.attention() == {}

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
-from chopmark.cli import staff, staff_lookup
+from chopmark.cli import certificates
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState
 from chopmark.ra.ports import SubscriberCertificate
@@ -57,13 +57,13 @@ async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_re
     held = await certified(world, foreign)
     foreign.world.url = world.url  # where `revoked` looks for what a person is told
     await world.services.close()
-    assert await staff_lookup.revoke_certificate(settings, held.serial, "death", "115-0042", *PEOPLE) == 0
+    assert await certificates.revoke_certificate(settings, held.serial, "death", "115-0042", *PEOPLE) == 0
     said = capsys.readouterr().out
     assert f"{held.serial} of {ANN} is revoked for good" in said
     assert foreign.revoked(held.der)
     by_hand = foreign.kind == "est"
     assert ("`chopmark certificates revoked" in said) == by_hand
-    await staff.list_by_hand(settings)
+    await certificates.list_by_hand(settings)
     assert ("cessation_of_operation  WAITS" in capsys.readouterr().out) == by_hand
 
 
@@ -78,10 +78,10 @@ async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_her
     foreign.away()
     if foreign.kind != "est":
         with pytest.raises(Refused) as later:
-            await staff_lookup.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
+            await certificates.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
         assert (later.value.refusal.kind, later.value.refusal.code) == (Kind.UNAVAILABLE, "ca_unreachable")
     else:
-        await staff_lookup.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
+        await certificates.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
     assert (await world.holding_of(held.serial)).state is CertificateState.REVOKED
     assert (await renewal.order()).state is OrderState.CANCELLED
     assert len(await world.records(Event.STAFF_CERTIFICATE_REVOKED)) == 1

@@ -15,7 +15,7 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.services import Services, build, opened
 from chopmark.app.settings import Settings
 from chopmark.app.web import ca_certificates, web_services
-from chopmark.cli import operating
+from chopmark.cli import check, database
 from chopmark.core.types import OrderState
 from chopmark.store import db
 from chopmark.web import app
@@ -80,13 +80,13 @@ async def test_check_says_whether_the_other_ca_answers(
     cfssl: Cfssl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "one").mkdir()
-    assert await operating.upgrade(settings_of(cfssl, tmp_path / "one")) == 0
-    await operating.check(settings_of(cfssl, tmp_path / "one"))
+    assert await database.upgrade(settings_of(cfssl, tmp_path / "one")) == 0
+    await check.check_installation(settings_of(cfssl, tmp_path / "one"))
     told = capsys.readouterr().out
     assert f"protocol: cfssl at {cfssl.url}" in told
     assert "the other CA" not in told
     cfssl.away()
-    assert await operating.check(settings_of(cfssl, tmp_path / "one")) == 1
+    assert await check.check_installation(settings_of(cfssl, tmp_path / "one")) == 1
     assert "NOT READY: the other CA: dropped" in capsys.readouterr().out
 
 

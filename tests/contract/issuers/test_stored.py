@@ -17,7 +17,7 @@ from chopmark.ca.external.checker import ExternalChecker
 from chopmark.ca.external.ports import ExternalCaExpectations
 from chopmark.ca.ports import IssuanceRequest
 from chopmark.ca.shipped import shipped_profiles
-from chopmark.cli import operating
+from chopmark.cli import check
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Operation, Reason, Serial
@@ -372,11 +372,11 @@ async def test_the_command_reads_both_kinds_of_certificates(
     await peer.world.to_active(BEN)  # the built-in CA's
     await peer.world.with_issuer(peer.issuer()).to_active(ANN)
     settings = peer.world.services.foundation.settings
-    assert await operating.check_certificates(settings, 0) == 0  # the other one is a former CA's
+    assert await check.check_certificates(settings, 0) == 0  # the other one is a former CA's
     assert capsys.readouterr().out == "2 certificates read, 0 linted, 0 faults.\n"
     connected = {"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors}
     secret = {"issuer_user": "chopmark-ra", "issuer_secret": SecretStr(AUTH_KEY)}
-    assert await operating.check_certificates(settings.model_copy(update=connected | secret), 0) == 1
+    assert await check.check_certificates(settings.model_copy(update=connected | secret), 0) == 1
     serial = peer.world.held[ANN].holding.serial
     # The firm in this peer's subjects is not the one of the installation's brand.
     assert capsys.readouterr().out == f"{serial}  subject\n2 certificates read, 0 linted, 1 faults.\n"

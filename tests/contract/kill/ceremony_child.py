@@ -18,7 +18,7 @@ from chopmark.app.settings import Settings
 from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.ca.ceremony.run import Ceremony
-from chopmark.cli.operating_ca import ceremony
+from chopmark.cli.ceremony import ceremony
 from chopmark.keys.shares import Shares
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine

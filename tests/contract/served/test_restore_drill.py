@@ -1,4 +1,4 @@
-"""The page's restore, typed as it is written, on real processes in production mode under real customers (F13)."""
+"""The page's restore, typed as it is written, on real processes in production mode under real customers (F45, I29)."""
 
 import asyncio
 import re

@@ -74,10 +74,6 @@ class ChallengeMachine(RuleBasedStateMachine):
     def a_newer_code_is_sent(self) -> None:
         self.kept = self.kept.supersede()
 
-    @rule()
-    def the_sweeper_comes_by(self) -> None:
-        self.kept = self.kept.lapse(self.now)
-
     @invariant()
     def at_most_five_comparisons_and_one_success(self) -> None:
         assert self.compared <= 5

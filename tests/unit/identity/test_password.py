@@ -15,7 +15,6 @@ from chopmark.identity.password import (
     hash_password,
     initial_password,
     needs_rehash,
-    new_password_refusal,
     verify,
 )
 
@@ -98,29 +97,6 @@ def test_the_characters_of_initial_passwords_are_spread_evenly() -> None:
             counts[character] += 1
     expected = 13 * 8000 / 31
     assert sum((count - expected) ** 2 / expected for count in counts.values()) < 59.7
-
-
-@pytest.mark.parametrize(
-    ("chosen", "why"),
-    [
-        ("1234567", "password_short"),
-        ("x" * 129, "password_long"),
-        ("abcdefg\x00", "password_control"),
-        ("aaaaaaaabbbb", "password_same"),
-        ("my-C-0007-pass", "password_personal"),
-        ("a123456789xyz", "password_personal"),
-    ],
-)
-def test_an_unfit_new_password_is_refused_with_the_reason(chosen: str, why: str) -> None:
-    told = new_password_refusal(Secret(chosen), unlike=("C-0007", "A123456789", ""))
-    assert told is not None
-    assert (told.kind, told.field, told.code) == (Kind.MALFORMED, "password", why)
-    assert chosen not in str(told.public)
-
-
-@pytest.mark.parametrize("chosen", ["12345678", "pass phrase with spaces", "我的密碼很安全喔", "x1y2" * 32])
-def test_length_is_what_counts_not_composition(chosen: str) -> None:
-    assert new_password_refusal(Secret(chosen)) is None
 
 
 async def test_the_gate_knows_right_from_wrong_and_does_the_same_work_for_nobody(gate: PasswordGate) -> None:

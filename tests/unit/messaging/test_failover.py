@@ -88,9 +88,7 @@ async def test_when_all_fail_the_fault_is_retryable_and_the_breakers_open() -> N
     first, second = Scripted("a", *[down() for _ in range(3)]), Scripted("b", *[down() for _ in range(3)])
     router = Router([first, second])
     for _ in range(3):
-        assert not router.resting(Channel.MOBILE, NOW)
         assert (await refused(router)).reason is FaultReason.UNREACHABLE
-    assert router.resting(Channel.MOBILE, NOW)
     fault = await refused(router)
     assert (fault.reason, fault.retryable) == (FaultReason.BREAKERS_OPEN, True)
     assert fault.named is FaultReason.UNREACHABLE
@@ -134,7 +132,6 @@ async def test_what_is_wrong_with_a_recipient_opens_no_breaker_and_is_tried_by_t
     router = Router([first])
     for _ in range(9):
         assert (await refused(router)).reason is reason
-    assert not router.resting(Channel.MOBILE, NOW)
     assert (await router.send(MESSAGE, NOW)).gateway == "a"
 
 

@@ -9,7 +9,7 @@ import pytest
 from chopmark.core.types import Channel, Operation, Secret
 from chopmark.messaging.ports import Purpose, code_purpose
 from chopmark.messaging.sms import segments
-from chopmark.messaging.templates import CodeParts, Language, Sender, Written, unfit_for_sms, write_code, write_notice
+from chopmark.messaging.templates import CodeParts, Language, Sender, Written, write_code, write_notice
 
 SENDER = Sender("好景期貨", "Haojing Futures", "02-2345-6789")
 CODES = [each for each in Purpose if each.is_code]
@@ -89,15 +89,6 @@ def test_a_code_of_six_to_ten_digits_fits_one_sms(
 ) -> None:
     written = code_message(purpose, language, Channel.MOBILE, "0" * digits, minutes)
     assert segments(written.text.reveal()) == 1
-
-
-def test_the_demo_firm_is_fit_for_sms_and_a_long_or_rare_name_is_reported() -> None:
-    ten_minutes = timedelta(minutes=10)
-    assert unfit_for_sms(SENDER, 10, ten_minutes) == ()
-    assert unfit_for_sms(Sender("好景國際綜合證券", "Haojing", "1"), 6, timedelta(minutes=5)) == ()
-    long = unfit_for_sms(Sender("好景國際綜合證券", "Haojing", "1"), 10, ten_minutes)
-    assert long[0] == "code_renewal in zh-TW needs 2 SMS segments"
-    assert "outside Big5: 堃" in unfit_for_sms(Sender("堃期貨", "Kun", "1"), 6, ten_minutes)[0]
 
 
 def test_a_notice_shows_taiwans_time() -> None:

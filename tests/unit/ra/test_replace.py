@@ -30,37 +30,34 @@ def contacts(mobile: str, email: str) -> dict[Channel, ContactFacts]:
     return {channel: contact(channel, state) for channel, state in found if state != "none"}
 
 
-def asked(policy=TW_BROKER, mobile="good", email="good", login=PASSWORD, coded_by=None, *, person=True) -> Demand:
-    return demand(policy, contacts(mobile, email), login, coded_by, NOW, has_birth_date=person)
+def asked(policy=TW_BROKER, mobile="good", email="good", login=PASSWORD, coded_by=None) -> Demand:
+    return demand(policy, contacts(mobile, email), login, coded_by, NOW)
 
 
 # who has to give what -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("policy", "mobile", "email", "way", "channels"),
+    ("policy", "mobile", "email", "way"),
     [
-        (TW_BROKER, "good", "good", Way.ONE_CODE, {MOBILE, EMAIL}),
-        (TW_BROKER, "good", "none", Way.ONE_CODE, {MOBILE}),
-        (TW_BROKER, "none", "good", Way.ONE_CODE, {EMAIL}),
-        (TW_BROKER, "stopped", "good", Way.ONE_CODE, {EMAIL}),
-        (TW_BROKER, "cooling", "stopped", Way.CALL_US, set()),
-        (TW_BROKER, "none", "none", Way.SLIP, set()),
-        (STRICT, "good", "good", Way.BOTH_CODES, {MOBILE, EMAIL}),
-        (STRICT, "good", "none", Way.DELAY, {MOBILE}),
-        (STRICT, "good", "stopped", Way.DELAY, {MOBILE}),
-        (STRICT, "good", "cooling", Way.DELAY, {MOBILE}),
-        (STRICT, "none", "good", Way.SLIP, set()),
-        (STRICT, "cooling", "good", Way.CALL_US, set()),
-        (STRICT, "stopped", "cooling", Way.SLIP, set()),
-        (STRICT, "none", "none", Way.SLIP, set()),
+        (TW_BROKER, "good", "good", Way.ONE_CODE),
+        (TW_BROKER, "good", "none", Way.ONE_CODE),
+        (TW_BROKER, "none", "good", Way.ONE_CODE),
+        (TW_BROKER, "stopped", "good", Way.ONE_CODE),
+        (TW_BROKER, "cooling", "stopped", Way.CALL_US),
+        (TW_BROKER, "none", "none", Way.SLIP),
+        (STRICT, "good", "good", Way.BOTH_CODES),
+        (STRICT, "good", "none", Way.DELAY),
+        (STRICT, "good", "stopped", Way.DELAY),
+        (STRICT, "good", "cooling", Way.DELAY),
+        (STRICT, "none", "good", Way.SLIP),
+        (STRICT, "cooling", "good", Way.CALL_US),
+        (STRICT, "stopped", "cooling", Way.SLIP),
+        (STRICT, "none", "none", Way.SLIP),
     ],
 )
-def test_the_way_depends_on_the_policy_and_on_the_contacts_that_can_carry_a_code(
-    policy, mobile, email, way, channels
-) -> None:
-    made = asked(policy, mobile, email)
-    assert (made.way, made.channels) == (way, channels)
+def test_the_way_depends_on_the_policy_and_on_the_contacts_that_can_carry_a_code(policy, mobile, email, way) -> None:
+    assert asked(policy, mobile, email).way is way
 
 
 def test_strict_lets_an_email_alone_begin_the_delay_only_where_the_firm_allows_email_alone() -> None:
@@ -69,7 +66,7 @@ def test_strict_lets_an_email_alone_begin_the_delay_only_where_the_firm_allows_e
 
 def test_one_code_comes_by_email_only_where_the_firm_allows_email_alone() -> None:
     firm = replace(TW_BROKER, email_alone=False)
-    assert asked(firm).channels == {MOBILE}
+    assert asked(firm).way is Way.ONE_CODE
     assert asked(firm, "none", "good").way is Way.SLIP
 
 
@@ -77,19 +74,13 @@ def test_a_factor_of_the_login_carries_no_code_so_that_both_contacts_become_one(
     by_sms, by_email = PASSWORD | {FactorClass.SMS}, PASSWORD | {FactorClass.EMAIL}
     assert asked(STRICT, login=by_email).way is Way.DELAY
     assert asked(STRICT, login=by_sms).way is Way.CALL_US
-    assert asked(TW_BROKER, login=by_sms).channels == {EMAIL}
+    assert asked(TW_BROKER, login=by_sms).way is Way.ONE_CODE
     assert asked(TW_BROKER, login=by_sms | by_email).way is Way.CALL_US
 
 
 @pytest.mark.parametrize("policy", [TW_BROKER, STRICT])
 def test_unknown_login_factors_fail_closed(policy) -> None:
     assert asked(policy, login=frozenset()).way is Way.CALL_US
-
-
-def test_the_birth_date_is_asked_by_tw_broker_of_persons() -> None:
-    assert asked().birth_date
-    assert not asked(person=False).birth_date
-    assert not asked(STRICT).birth_date
 
 
 def test_lost_is_no_exception_because_no_reason_is_asked() -> None:
@@ -122,17 +113,15 @@ def everything() -> Iterator[tuple[Demand, dict[Channel, ContactFacts]]]:
     for policy, mobile, email, login in product((TW_BROKER, STRICT), states, states, logins):
         for coded_by in (None, *contacts(mobile, email)):
             found = contacts(mobile, email)
-            yield demand(policy, found, login, coded_by, NOW, has_birth_date=True), found
+            yield demand(policy, found, login, coded_by, NOW), found
 
 
-def test_whoever_has_a_contact_somebody_is_told_and_no_unfit_contact_carries_a_code() -> None:
+def test_whoever_has_a_contact_somebody_is_told() -> None:
     seen = 0
     for made, found in everything():
         seen += 1
         assert bool(made.told) is bool(found)
         assert made.told <= frozenset(found)
-        assert all(not found[channel].disputed and found[channel].cool_until <= NOW for channel in made.channels)
-        assert (made.way in {Way.CALL_US, Way.SLIP}) is not bool(made.channels)
     assert seen > 200
 
 

@@ -107,14 +107,6 @@ def test_a_code_lives_until_just_before_its_end_and_then_is_over_not_wrong() -> 
     assert code_of(charged(LIVE).consume(end)) == "code_expired"
 
 
-def test_lapsing_is_only_for_a_live_code_whose_time_is_over() -> None:
-    assert LIVE.lapse(NOW) is LIVE
-    assert LIVE.lapse(LIVE.expires_at).state is ChallengeState.EXPIRED
-    assert code_of(LIVE.lapse(LIVE.expires_at).charge(NOW)) == "code_expired"
-    used = replace(LIVE, state=ChallengeState.CONSUMED)
-    assert used.lapse(LIVE.expires_at) is used
-
-
 def test_a_replaced_code_says_so_and_what_has_ended_stays_as_it_ended() -> None:
     assert code_of(LIVE.supersede().charge(NOW)) == "code_replaced"
     used = replace(LIVE, state=ChallengeState.CONSUMED)
@@ -128,11 +120,10 @@ def test_the_countdown_shows_whole_seconds_and_never_less_than_zero() -> None:
     assert LIVE.supersede().remaining_s(NOW) == 0
 
 
-def test_another_code_may_be_asked_for_after_a_minute() -> None:
-    told = LIVE.resend_refusal(NOW + timedelta(seconds=0.5))
-    assert told is not None
-    assert (told.kind, told.retry_after_s) == (Kind.TOO_MANY, 60)
-    assert LIVE.resend_refusal(NOW + timedelta(seconds=60)) is None
+def test_the_wait_for_another_code_is_rounded_up_and_never_less_than_zero() -> None:
+    assert LIVE.resend_in_s(NOW + timedelta(seconds=0.5)) == 60
+    assert LIVE.resend_in_s(NOW + timedelta(seconds=60)) == 0
+    assert LIVE.resend_in_s(NOW + timedelta(hours=1)) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.core.refusal import Kind, Refusal
-from chopmark.tw.roc import RocReading, format_roc, format_western, parse_roc_date, roc_date
+from chopmark.tw.roc import RocReading, format_roc, parse_roc_date, roc_date
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/tw/roc.json").read_text("utf-8"))
 TODAY = date.fromisoformat(VECTORS["today"])
@@ -75,8 +75,3 @@ def test_who_is_born_on_a_leap_day_is_eighteen_on_the_first_of_march():
 def test_a_date_is_shown_in_the_calendar_of_the_republic(iso: str, zh: str, en: str):
     day = date.fromisoformat(iso)
     assert (format_roc(day, "zh"), format_roc(day, "en")) == (zh, en)
-
-
-def test_a_date_is_shown_in_the_western_calendar():
-    assert format_western(date(2001, 7, 15), "zh") == "西元 2001-07-15"
-    assert format_western(date(2001, 7, 15), "en") == "2001-07-15"

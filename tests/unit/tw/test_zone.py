@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from chopmark.tw.zone import TAIPEI, local_date, local_midnight, minus_months, plus_months, plus_years
+from chopmark.tw.zone import TAIPEI, local_date, local_midnight, minus_months, plus_months
 
 
 def test_taiwan_is_eight_hours_ahead_of_utc():
@@ -44,11 +44,6 @@ def test_a_month_earlier_is_the_same_day_or_the_month_s_last(day: str, months: i
 )
 def test_a_month_later_is_the_same_day_or_the_month_s_last(day: str, months: int, later: str):
     assert plus_months(date.fromisoformat(day), months) == date.fromisoformat(later)
-
-
-def test_a_year_after_the_leap_day_is_the_last_day_of_february():
-    assert plus_years(date(2024, 2, 29), 1) == date(2025, 2, 28)
-    assert plus_years(date(2024, 2, 29), 4) == date(2028, 2, 29)
 
 
 def test_leaving_the_calendar_is_an_error():

@@ -1,22 +1,34 @@
-"""What `chopmark ca rewrap` does: key files under a pass-phrase are written anew, stretched, or under another one."""
+"""Key files under a pass-phrase, written anew."""
 
-import asyncio
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chopmark.app.settings import Settings
-from chopmark.audit.events import Event
-from chopmark.audit.log import RecordBuilder
-from chopmark.audit.record import system_stream
-from chopmark.cli.console import at_console
-from chopmark.cli.operating_ca import say
+from chopmark.cli.ca import ca_app
+from chopmark.cli.console import at_console, configured, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Secret, text
-from chopmark.keys import file as keyfile
-from chopmark.keys.file import KeyFileError
-from chopmark.keys.keyring import PREFIX
-from chopmark.keys.shares import Lock
-from chopmark.ra.context import assert_staff
-from chopmark.store.repositories.ca.rewrapping import KeptKeys
+
+if TYPE_CHECKING:
+    from chopmark.app.settings import Settings
+    from chopmark.audit.log import RecordBuilder
+
+
+@ca_app.command(name="rewrap")
+def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
+    """Write the key files under ca_passphrase anew, so that trying pass-phrases is expensive; or under another one.
+
+    Parameters
+    ----------
+    files:
+        Key files outside the database that are written anew, too: the root's.
+    by:
+        Staff id of who does it, for the audit.
+    new_passphrase:
+        A file with the pass-phrase that is to hold from now on; without it, the present one.
+    """
+    return run(rewrap(configured(), files, new_passphrase, by))
 
 
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
@@ -25,6 +37,13 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
     `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
     in its place  3 [tx] the record and its record. Raises Refused.
     """
+    import asyncio
+
+    from chopmark.audit.events import Event
+    from chopmark.audit.record import system_stream
+    from chopmark.ra.context import assert_staff
+    from chopmark.store.repositories.ca.rewrapping import KeptKeys
+
     assert_staff(by, "by")
     present = Secret(settings.ca_passphrase.get_secret_value())
     next_one = present if following is None else Secret((await asyncio.to_thread(_read, following)).decode().strip())
@@ -49,10 +68,16 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
 
 def _elsewhere(stored: bytes) -> bool:
     """Whether a key is in a device, or under the operators' shares."""
+    from chopmark.keys.keyring import PREFIX
+    from chopmark.keys.shares import Lock
+
     return stored.startswith(PREFIX) or Lock.of(stored) is not None
 
 
 def _anew(pem: bytes, present: Secret, following: Secret, what: str) -> bytes:
+    from chopmark.keys import file as keyfile
+    from chopmark.keys.file import KeyFileError
+
     try:
         return keyfile.rewritten(pem, present, following)
     except KeyFileError as error:

@@ -1,34 +1,81 @@
-"""`chopmark db restored`: says what a restore has lost, and goes on from the older copy."""
+"""The database: its schema, and what follows a restore."""
 
-from chopmark.app.services import Services
-from chopmark.app.settings import Settings
-from chopmark.app.worker import reentry_of
-from chopmark.audit.record import stamp
-from chopmark.audit.sequencer import LedgerBroken
-from chopmark.audit.succession import Files
-from chopmark.cli.console import at_console
-from chopmark.cli.operating import say
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from chopmark.cli.console import at_console, configured, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
-from chopmark.core.types import text
-from chopmark.ra.context import assert_staff
-from chopmark.ra.reentry import ReentryLine
-from chopmark.ra.restoring import Loss, Reentry, Restoring, Voided
-from chopmark.store.repositories.restored import RestoredRepository
+from chopmark.core.types import OrderState, text
+
+if TYPE_CHECKING:
+    from chopmark.app.services import Services
+    from chopmark.app.settings import Settings
+    from chopmark.ra.reentry import ReentryLine
+    from chopmark.ra.restoring import Loss, Reentry, Restoring
+    from chopmark.store.engine.port import Engine
+
+
+db_app = App(name="db", help="The database: its schema, and what follows a restore.")
+
+
+@db_app.command(name="upgrade")
+def db_upgrade() -> int:
+    """Bring the schema up to this release, and list the orders in flight that have to be begun again."""
+    return run(upgrade(configured()))
+
+
+@db_app.command(name="restored")
+def db_restored(*, by: str, reason: str, dry_run: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Declare that an older copy of the database was restored: says what is lost, and lets the counter work again.
+
+    Parameters
+    ----------
+    by:
+        Staff id of who declares it, for the audit.
+    reason:
+        Why, in one line; it stands in the audit trail for ever.
+    dry_run:
+        Say what is lost and what would be done; change nothing.
+    """
+    return run(restored(configured(), by, reason, dry_run=dry_run))
+
+
+async def upgrade(settings: Settings) -> int:
+    """Bring the schema up to this release, and list the orders in flight that the release before has begun."""
+    from chopmark.store import db
+    from chopmark.store.engine.opening import open_engine
+
+    await db.upgrade(settings.database_url)
+    engine = await open_engine(settings.database_url)
+    try:
+        await in_flight(engine)
+    finally:
+        await engine.close()
+    return 0
+
+
+async def in_flight(engine: Engine) -> None:
+    """List the orders whose records an earlier release wrote: the CA does not go by them (decision 26)."""
+    from chopmark.store.repositories.ra.submissions import SubmissionRepository
+
+    for order, state in await SubmissionRepository(engine).of_old_form():
+        say(f"  order {order} ({state}) was begun by an earlier release and will be refused: its customer begins again")
+        if state is OrderState.PENDING:
+            say("    and what another CA has made of it by now has to be revoked there")
+
 
 LONGEST_REASON = 200
-_KINDS = {
-    Voided.CODES: "codes that wait for their answer",
-    Voided.TICKETS: "launch tickets",
-    Voided.SESSIONS: "sessions",
-    Voided.NONCES: "nonces of orders",
-    Voided.CREDENTIALS: "one-time credentials of programs",
-    Voided.SLIPS: "approval slips that were printed and not used",
-    Voided.ANSWERS: "answers kept for repeated requests",
-}
 
 
 async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -> int:
     """Declare that an older copy was restored; 0 when the database is whole, now or already."""
+    from chopmark.app.worker import reentry_of
+    from chopmark.audit.sequencer import LedgerBroken
+    from chopmark.ra.context import assert_staff
+
     assert_staff(by, "by")
     if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
@@ -45,6 +92,10 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
 
 def restoring_of(services: Services, reentry: Reentry) -> Restoring:
     """Return the verb over these services."""
+    from chopmark.audit.succession import Files
+    from chopmark.ra.restoring import Restoring
+    from chopmark.store.repositories.restored import RestoredRepository
+
     files = Files(services.foundation.heads, services.audit.head_signer)
     voids = RestoredRepository(services.foundation.engine)
     return Restoring(
@@ -86,6 +137,8 @@ async def ended_and_told(restoring: Restoring, reentry: Reentry, by: str, reason
 
 
 def _say_loss(loss: Loss) -> None:
+    from chopmark.audit.record import stamp
+
     kept = "nothing" if loss.kept_at is None else f"{loss.kept} records, the last head of {stamp(loss.kept_at)}"
     if loss.lost_at is None:
         say(f"No signed head is lost, only what came after the last one; the database has {kept}.")
@@ -98,6 +151,8 @@ def _say_loss(loss: Loss) -> None:
 
 
 def _line(line: ReentryLine) -> str:
+    from chopmark.audit.record import stamp
+
     words = [stamp(line.at), line.kind, line.serial, f"order {line.order}", line.reason or ""]
     if line.why_not is not None:
         words.append(f"FOR A PERSON: {line.why_not}")
@@ -105,5 +160,16 @@ def _line(line: ReentryLine) -> str:
 
 
 def _say_voided(loss: Loss) -> None:
+    from chopmark.ra.restoring import Voided
+
+    kinds = {
+        Voided.CODES: "codes that wait for their answer",
+        Voided.TICKETS: "launch tickets",
+        Voided.SESSIONS: "sessions",
+        Voided.NONCES: "nonces of orders",
+        Voided.CREDENTIALS: "one-time credentials of programs",
+        Voided.SLIPS: "approval slips that were printed and not used",
+        Voided.ANSWERS: "answers kept for repeated requests",
+    }
     for kind, count in loss.voided.items():
-        say(f"  {count:>7}  {_KINDS[kind]}")
+        say(f"  {count:>7}  {kinds[kind]}")

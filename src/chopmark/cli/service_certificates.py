@@ -1,21 +1,52 @@
-"""What the commands for our own services do: list the certificates of responders and time-stamps, and revoke one."""
+"""The certificates of our OCSP responders and time-stamp authority: listed, and one of them revoked."""
+
+from __future__ import annotations
 
 import re
 from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from chopmark.app.issuing_cas import living
-from chopmark.app.services import Services
-from chopmark.app.settings import Settings
-from chopmark.cli.console import at_console, looking
-from chopmark.cli.operating_ca import say
+from chopmark.cli.ca import ca_app
+from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
-from chopmark.keys.ports import Signer
-from chopmark.pki import signing
-from chopmark.pki.x509 import not_after, serial_of, spki_der
-from chopmark.ra.refusals import two_people
-from chopmark.store.repositories.va.services import ServiceCertificateRepository
-from chopmark.va.service_revocation import Service, ServiceKind, ServiceRevocation
+
+if TYPE_CHECKING:
+    from chopmark.app.services import Services
+    from chopmark.app.settings import Settings
+    from chopmark.keys.ports import Signer
+    from chopmark.va.service_revocation import Service, ServiceRevocation
+
+
+@ca_app.command(name="services")
+def ca_services() -> int:
+    """List the certificates of our OCSP responders and time-stamp authority, and those that were revoked."""
+    return run(list_services(configured()))
+
+
+@ca_app.command(name="revoke")
+def ca_revoke(
+    serial: str,
+    *,
+    by: str,
+    approved_by: str,
+    reason: Literal["keyCompromise", "superseded", "cessationOfOperation"] = "keyCompromise",
+) -> int:
+    """Revoke the certificate of an OCSP responder or of the time-stamp authority; a successor takes over at once.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal, as `chopmark ca services` lists it.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    reason:
+        The reason that the world is told.
+    """
+    return run(revoke_service(configured(), serial, reason, by, approved_by))
+
 
 REASONS = {
     "keyCompromise": "key_compromise",
@@ -23,11 +54,13 @@ REASONS = {
     "cessationOfOperation": "cessation_of_operation",
 }
 """RFC 5280 s.5.3.1, as the CA calls it."""
-_LABEL = {ServiceKind.RESPONDER: "ocsp", ServiceKind.TIMESTAMP: "tsa"}
 
 
 async def services_of(services: Services) -> list[Service]:
     """Return the services that answer now: a responder for each living CA, and the time-stamp authority."""
+    from chopmark.app.issuing_cas import living
+    from chopmark.va.service_revocation import Service, ServiceKind
+
     found = []
     for ca in living(services.ca.cas, services.foundation.clock.now()):
         issuer, renewal = ca.authority.view.id, ca.renewal
@@ -45,12 +78,18 @@ async def services_of(services: Services) -> list[Service]:
 
 def service_revocation_of(services: Services) -> ServiceRevocation:
     """Return what revokes; a successor's key is made where the CA's keys are made, and is of the same kind."""
+    from chopmark.pki import signing
+    from chopmark.pki.x509 import spki_der
+    from chopmark.store.repositories.va.services import ServiceCertificateRepository
+    from chopmark.va.service_revocation import ServiceKind, ServiceRevocation
+
     settings, keyring = services.foundation.settings, services.foundation.keyring
 
     def new_key(service: Service, number: int) -> tuple[Signer, bytes]:
+        label = "ocsp" if service.kind is ServiceKind.RESPONDER else "tsa"
         algorithm = signing.kind_of(signing.public_key(spki_der(service.certificate)))
         if settings.signer == "pkcs11":
-            return keyring.hold(f"chopmark-{service.issuer}-{_LABEL[service.kind]}-{number}", algorithm)
+            return keyring.hold(f"chopmark-{service.issuer}-{label}-{number}", algorithm)
         return keyring.make(algorithm, services.foundation.entropy.token(32))
 
     return ServiceRevocation(
@@ -63,6 +102,8 @@ def service_revocation_of(services: Services) -> ServiceRevocation:
 
 async def list_services(settings: Settings) -> int:
     """Print the services' certificates, a line each, and those that were revoked."""
+    from chopmark.pki.x509 import not_after
+
     async with looking(settings) as services:
         for service in await services_of(services):
             until = not_after(service.certificate)
@@ -78,6 +119,9 @@ async def revoke_service(settings: Settings, written: str, reason: str, by: str,
     Raises Refused: NOT_FOUND for a serial that is no service's, CONFLICT for one that is revoked or was replaced,
     MALFORMED and FORBIDDEN for what are no two people (I32).
     """
+    from chopmark.pki.x509 import serial_of
+    from chopmark.ra.refusals import two_people
+
     serial = Serial(re.sub(r"[: ]", "", written).upper())
     async with at_console(settings) as services:
         await two_people(services.ra.context, by, approved_by, "service_revocation")
@@ -104,6 +148,8 @@ _NO_SERVICE = Refusal(
     field="serial",
     code="no_service",
 )
+
+
 _GONE = Refusal(
     Kind.CONFLICT,
     text("This certificate was revoked or replaced already. `chopmark ca services` lists what is in force."),

@@ -1,59 +1,97 @@
-"""What the commands for the CA's keys do: the two operators' ceremony, the rollover, the root's list."""
+"""The two operators' ceremony that founds the CA, and the rollover to a new one."""
+
+from __future__ import annotations
 
 import hmac
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from getpass import getpass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cyclopts import Parameter
 
 from chopmark import __version__
-from chopmark.app import issuing_cas
-from chopmark.app.foundation import SystemClock, SystemEntropy
-from chopmark.app.founding import Taken, ca_names, founding, root_list, take_in
-from chopmark.app.issuing_cas import CaDeps, Named
-from chopmark.app.secrets import write_private
-from chopmark.app.settings import Settings
-from chopmark.ca.ceremony import plan as plans
-from chopmark.ca.ceremony.folder import Folder, FolderInUse
-from chopmark.ca.ceremony.founding import BACKDATE, CeremonyFailed, Serials
+from chopmark.ca.ceremony.folder import Folder
 from chopmark.ca.ceremony.options import CeremonyOptions
-from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
-from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, CeremonyInputs, Waiting
-from chopmark.cli.console import os_user
+from chopmark.cli.ca import ca_app
+from chopmark.cli.console import configured, os_user, run, say
 from chopmark.core.types import IssuerId, Secret
-from chopmark.keys.file import KeyFileError
-from chopmark.keys.keyring import Keyring, NoDevice, NoShares
-from chopmark.keys.ports import KeyAlgorithm, Signer, SignerUnavailable
-from chopmark.keys.shares import MEMORY_KIB, SALT_BYTES, Lock, Shares, UnfitShares, new_share
-from chopmark.pki import crl
-from chopmark.pki.publication import ROOT
-from chopmark.pki.x509 import require_value, serial_hex, spki_der
-from chopmark.store.current import make_current
-from chopmark.va.publisher import next_number
 
-Ask = Callable[[str], str]
-Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[CaDeps]]
+if TYPE_CHECKING:
+    from chopmark.app.issuing_cas import CaDeps, Named
+    from chopmark.app.settings import Settings
+    from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+    from chopmark.ca.ceremony.run import CeremonyInputs
+    from chopmark.keys.ports import Signer
+    from chopmark.keys.shares import Shares
+
+    Ask = Callable[[str], str]
+    Opening = Callable[[Settings, Shares | None], AbstractAsyncContextManager[CaDeps]]
+
+
+_DEFAULT = CeremonyOptions()
+
+
+@ca_app.command(name="share")
+def ca_share(file: Path) -> int:
+    """Make one operator's share of the CA's keys: 256 random bits in a file. Each operator makes one alone.
+
+    Parameters
+    ----------
+    file:
+        Where the share goes: on a medium of the operator's own.
+    """
+    return share(file)
+
+
+@ca_app.command(name="ceremony")
+def ca_ceremony(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
+    """Found the CA with two operators: its key files open with both shares only, and a transcript says how.
+
+    Parameters
+    ----------
+    folder:
+        Where the ceremony's files go.
+    """
+    return run(ceremony(configured(), Folder(folder), asked, rollover=False))
+
+
+@ca_app.command(name="rollover")
+def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="*")] = _DEFAULT) -> int:
+    """Have a new CA issue from now on, by a ceremony; the one before answers for what it issued.
+
+    Parameters
+    ----------
+    folder:
+        Where the ceremony's files go.
+    """
+    return run(ceremony(configured(), Folder(folder), asked, rollover=True))
 
 
 class Stopped(Exception):
     """Something is missing or does not fit; the sentence says what. Nothing was taken into use."""
 
 
-SAID = (CeremonyFailed, FolderInUse, KeyFileError, NoDevice, NoShares, SignerUnavailable, Stopped, UnfitShares)
+def expected(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the errors that end a ceremony with a sentence, and `others`: something is missing or does not fit."""
+    from chopmark.ca.ceremony.folder import FolderInUse
+    from chopmark.ca.ceremony.founding import CeremonyFailed
+    from chopmark.keys.file import KeyFileError
+    from chopmark.keys.keyring import NoDevice, NoShares
+    from chopmark.keys.ports import SignerUnavailable
+    from chopmark.keys.shares import UnfitShares
 
-
-def say(line: str) -> None:
-    """Write a line for the operator."""
-    sys.stdout.write(f"{line}\n")
+    known = (CeremonyFailed, FolderInUse, KeyFileError, NoDevice, NoShares, SignerUnavailable, Stopped, UnfitShares)
+    return (*known, *others)
 
 
 @asynccontextmanager
 async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[CaDeps]:
     """Open the installation with the machine's clock and randomness, by whoever is signed in to the machine."""
+    from chopmark.app.foundation import SystemClock, SystemEntropy
+    from chopmark.app.founding import founding
+
     async with founding(settings, SystemClock(), SystemEntropy(), shares=shares) as deps:
         deps.foundation.audit_log.at_console(os_user())
         yield deps
@@ -61,6 +99,10 @@ async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[CaD
 
 def share(file: Path) -> int:
     """Write a made share, 256 random bits, into a file that only its owner reads; never over another file."""
+    from chopmark.app.foundation import SystemEntropy
+    from chopmark.app.secrets import write_private
+    from chopmark.keys.shares import new_share
+
     if file.exists():
         say(f"{file} exists already; nothing was changed.")
         return 1
@@ -77,13 +119,17 @@ async def ceremony(
     rollover: bool,
     ask: Ask = getpass,
     opening: Opening = really,
-    memory_kib: int = MEMORY_KIB,
+    memory_kib: int | None = None,
 ) -> int:
     """Hold a ceremony, or go on with one that was cut off; 0 when the CA is in use or the request is written.
 
     1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
     """
+    from chopmark.keys.shares import MEMORY_KIB
+    from chopmark.store.current import make_current
+
+    memory = MEMORY_KIB if memory_kib is None else memory_kib
     try:
         with folder.taken():
             plan = _begun(folder, asked)
@@ -93,15 +139,17 @@ async def ceremony(
             await make_current(settings.database_url)
             async with opening(settings, shares) as deps:
                 if plan is None:
-                    plan = await _planned(deps, folder, asked, shares, rollover=rollover, memory_kib=memory_kib)
+                    plan = await _planned(deps, folder, asked, shares, rollover=rollover, memory_kib=memory)
                 return await _hold(deps, folder, plan, asked, shares)
-    except SAID as error:
+    except expected() as error:
         say(f"Nothing was taken into use: {error}.")
         return 1
 
 
 def _begun(folder: Folder, asked: CeremonyOptions) -> CeremonyPlan | None:
     """Return the plan of a ceremony to go on with; None for a new one in an empty folder."""
+    from chopmark.ca.ceremony import plan as plans
+
     try:
         plan = plans.load(folder)
     except ValueError as error:
@@ -117,6 +165,8 @@ def _begun(folder: Folder, asked: CeremonyOptions) -> CeremonyPlan | None:
 
 def require_people(one: str, two: str, *others: str) -> None:
     """Return when two persons are named; Stopped otherwise."""
+    from chopmark.pki.x509 import require_value
+
     for person in (one, two, *others):
         try:
             require_value("CN", person)
@@ -128,6 +178,9 @@ def require_people(one: str, two: str, *others: str) -> None:
 
 def _shares(settings: Settings, asked: CeremonyOptions, plan: CeremonyPlan | None, ask: Ask) -> Shares | None:
     """Return both shares, from files or the terminal; None where no key file is made."""
+    from chopmark.ca.ceremony.plan import RootKey
+    from chopmark.keys.shares import Shares
+
     home = settings.signer if plan is None else plan.home
     elsewhere = asked.root_elsewhere if plan is None else plan.root_key is RootKey.ELSEWHERE
     if home == "pkcs11" and elsewhere:
@@ -159,6 +212,15 @@ async def _planned(
     deps: CaDeps, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
 ) -> CeremonyPlan:
     """Decide everything that is not a key, and write it down."""
+    from chopmark.app import founding, issuing_cas
+    from chopmark.ca.ceremony import plan as plans
+    from chopmark.ca.ceremony.founding import BACKDATE, Serials
+    from chopmark.ca.ceremony.plan import CeremonyPlan, RootKey
+    from chopmark.keys.ports import KeyAlgorithm
+    from chopmark.keys.shares import SALT_BYTES, Lock
+    from chopmark.pki.x509 import serial_hex
+    from chopmark.va.publisher import next_number
+
     line = issuing_cas.lineage(await deps.certificates.issuers())
     if bool(line) is not rollover:
         raise Stopped("there is a CA: `chopmark ca rollover`" if line else "there is no CA: `chopmark ca ceremony`")
@@ -172,7 +234,7 @@ async def _planned(
         number=number,
         issuer=issuing_cas.named(number),
         root=root,
-        names=ca_names(deps, number),
+        names=founding.ca_names(deps, number),
         publication=deps.foundation.settings.publication_url,
         algorithm=KeyAlgorithm(asked.algorithm),
         home=deps.foundation.settings.signer,
@@ -190,6 +252,10 @@ async def _planned(
 
 def _require_same_shares(deps: CaDeps, line: list[Named], shares: Shares | None) -> None:
     """Return when the shares open the CAs before, too: a counter has one pair for all of them."""
+    from chopmark.keys.file import KeyFileError
+    from chopmark.keys.shares import Lock
+    from chopmark.pki.x509 import spki_der
+
     for one in line:
         if shares is not None and Lock.of(one.row.key_pem) is not None:
             try:
@@ -202,6 +268,10 @@ async def _root_of(
     deps: CaDeps, line: list[Named], number: int, asked: CeremonyOptions, shares: Shares | None
 ) -> tuple[IssuerId, RootKey, int | None]:
     """Return the root's short name, where its key is, and the number of its last list here."""
+    from chopmark.app import issuing_cas
+    from chopmark.ca.ceremony.plan import RootKey
+    from chopmark.pki.publication import ROOT
+
     own = issuing_cas.own_root(number)
     known = {one.row.chain[-1]: one.root for one in line}
     if asked.root_elsewhere:
@@ -220,6 +290,11 @@ async def _root_of(
 
 async def _given(deps: CaDeps, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
     """Read what comes from outside: an earlier root's key file, or what the other machine made."""
+    from chopmark.app import issuing_cas
+    from chopmark.ca.ceremony.run import CeremonyInputs
+    from chopmark.pki import crl
+    from chopmark.pki.x509 import spki_der
+
     line = issuing_cas.lineage(await deps.certificates.issuers())
     if asked.root_key is not None:
         signer = root_signer(deps, asked.root_key, _root_shares(asked, shares))
@@ -240,6 +315,8 @@ async def _given(deps: CaDeps, asked: CeremonyOptions, shares: Shares | None, ro
 
 def root_signer(deps: CaDeps, file: Path | None, shares: Shares | None) -> Signer:
     """Return the key of a root from its file. Raises Stopped, KeyFileError and NoShares."""
+    from chopmark.keys.keyring import Keyring
+
     if file is None:
         raise Stopped("the root's key file is missing: name it with --root-key")
     passphrase = Secret(deps.foundation.settings.ca_passphrase.get_secret_value())
@@ -248,6 +325,8 @@ def root_signer(deps: CaDeps, file: Path | None, shares: Shares | None) -> Signe
 
 def _root_shares(asked: CeremonyOptions, shares: Shares | None) -> Shares | None:
     """Return the shares of the root's key file: its own where they are named, or those of the ceremony."""
+    from chopmark.keys.shares import Shares
+
     if asked.root_share_one is None or asked.root_share_two is None:
         return shares
     one, two = (read(file).decode("utf-8", "replace") for file in (asked.root_share_one, asked.root_share_two))
@@ -255,6 +334,9 @@ def _root_shares(asked: CeremonyOptions, shares: Shares | None) -> Shares | None
 
 
 def _certificate(file: Path) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     try:
         return x509.load_pem_x509_certificate(read(file)).public_bytes(Encoding.DER)
     except ValueError as error:
@@ -263,6 +345,9 @@ def _certificate(file: Path) -> bytes:
 
 def read_list(file: Path) -> bytes:
     """Return a revocation list in PEM as DER."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     try:
         return x509.load_pem_x509_crl(read(file)).public_bytes(Encoding.DER)
     except ValueError as error:
@@ -271,6 +356,12 @@ def read_list(file: Path) -> bytes:
 
 async def _hold(deps: CaDeps, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
     """Go through the steps that are not done, take the CA in, and finish."""
+    from chopmark.app import founding
+    from chopmark.app.founding import Taken
+    from chopmark.ca.ceremony.plan import RootKey
+    from chopmark.ca.ceremony.run import ROOT_KEY, TRANSCRIPT, Ceremony, Waiting
+    from chopmark.keys.keyring import Keyring
+
     passphrase = Secret(deps.foundation.settings.ca_passphrase.get_secret_value())
     reopened = Keyring(passphrase, deps.foundation.settings.device, deps.foundation.clock, shares)
     held = Ceremony(folder, plan, deps.foundation.keyring, lambda: reopened, deps.foundation.clock)
@@ -284,8 +375,8 @@ async def _hold(deps: CaDeps, folder: Folder, plan: CeremonyPlan, asked: Ceremon
         say(f"Carry issuing.csr.pem and issuing.ext from {folder.path} to the root's machine; come back with --resume,")
         say("--issuing-certificate, --root-certificate and --root-crl. Nothing was taken into use yet.")
         return 0
-    taken = Taken(outcome.row, IssuerId(plan.root), root_list(outcome.root_list), *plan.operators)
-    if not await take_in(deps, taken):
+    taken = Taken(outcome.row, IssuerId(plan.root), founding.root_list(outcome.root_list), *plan.operators)
+    if not await founding.take_in(deps, taken):
         raise Stopped(f"another CA has become {plan.issuer} meanwhile")
     held.finish()
     say(f"The CA {plan.issuer} issues from now on. Print and sign {folder.path / TRANSCRIPT}.")

@@ -1,34 +1,32 @@
-"""The root's revocation list: made anew with the root's key file, or taken from the machine where that key is."""
+"""The root's revocation list: signed here, or made on another machine."""
+
+from __future__ import annotations
 
 from getpass import getpass
+from typing import TYPE_CHECKING, Annotated
 
-from cryptography import x509
+from cyclopts import Parameter
 
-from chopmark.app import founding, issuing_cas
-from chopmark.app.issuing_cas import CaDeps, Named
-from chopmark.app.settings import Settings
-from chopmark.ca.ceremony.founding import root_list
 from chopmark.ca.ceremony.options import ListAsked
-from chopmark.cli.operating_ca import (
-    SAID,
-    Ask,
-    Opening,
-    Stopped,
-    read,
-    read_list,
-    really,
-    require_people,
-    say,
-    share_of,
-)
-from chopmark.cli.operating_ca import root_signer as opened
-from chopmark.keys.adapter import as_private_key
-from chopmark.keys.shares import Lock, Shares
-from chopmark.pki import crl
-from chopmark.pki.crl import CrlReason, RevokedEntry
-from chopmark.pki.x509 import spki_der
-from chopmark.va.ports import Crl
-from chopmark.va.publisher import next_number
+from chopmark.cli.ca import ca_app
+from chopmark.cli.ceremony import Stopped, expected, read, read_list, really, require_people, root_signer, share_of
+from chopmark.cli.console import configured, run, say
+
+if TYPE_CHECKING:
+    from chopmark.app.issuing_cas import CaDeps, Named
+    from chopmark.app.settings import Settings
+    from chopmark.cli.ceremony import Ask, Opening
+    from chopmark.keys.shares import Shares
+    from chopmark.va.ports import Crl
+
+
+_DEFAULT = ListAsked()
+
+
+@ca_app.command(name="root-crl")
+def ca_root_crl(asked: Annotated[ListAsked, Parameter(name="*")] = _DEFAULT) -> int:
+    """Publish a new revocation list of the root: signed here with its key file, or made on another machine."""
+    return run(root_crl(configured(), asked))
 
 
 async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, opening: Opening = really) -> int:
@@ -37,6 +35,8 @@ async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, 
     1 who  2 the list: signed here, or made elsewhere  3 it is the root's, its number rises, no line is gone
     4 [tx] published.
     """
+    from chopmark.app import founding, issuing_cas
+
     try:
         require_people(asked.one, asked.two)
         shares = _shares(asked, ask)
@@ -47,7 +47,7 @@ async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, 
             await _require_fit(deps, root, made)
             if not await founding.publish_root_list(deps, root.root, made, asked.one, asked.two):
                 raise Stopped("a list with this number or a higher one was published meanwhile")
-    except (*SAID, ValueError) as error:
+    except expected(ValueError) as error:
         say(f"No list was published: {error}.")
         return 1
     say(f"The list {made.number} of {root.root} is in force until {made.next_update:%Y-%m-%d %H:%M} UTC.")
@@ -56,6 +56,8 @@ async def root_crl(settings: Settings, asked: ListAsked, *, ask: Ask = getpass, 
 
 def _shares(asked: ListAsked, ask: Ask) -> Shares | None:
     """Return both shares where the root's key file asks for them."""
+    from chopmark.keys.shares import Lock, Shares
+
     if asked.take is not None or asked.root_key is None or Lock.of(read(asked.root_key)) is None:
         return None
     return Shares(
@@ -65,7 +67,16 @@ def _shares(asked: ListAsked, ask: Ask) -> Shares | None:
 
 async def _signed(deps: CaDeps, line: list[Named], asked: ListAsked, shares: Shares | None) -> tuple[Named, bytes]:
     """Return the CA whose root the key is, and a list signed with it: the lines so far, and the CA to be revoked."""
-    signer = opened(deps, asked.root_key, shares)
+    from cryptography import x509
+
+    from chopmark.ca.ceremony.founding import root_list
+    from chopmark.keys.adapter import as_private_key
+    from chopmark.pki import crl
+    from chopmark.pki.crl import CrlReason, RevokedEntry
+    from chopmark.pki.x509 import spki_der
+    from chopmark.va.publisher import next_number
+
+    signer = root_signer(deps, asked.root_key, shares)
     root = next((one for one in line if spki_der(one.row.chain[-1]) == signer.public_key_der), None)
     if root is None:
         raise Stopped("the key file is that of no root of this installation")
@@ -88,10 +99,11 @@ async def _signed(deps: CaDeps, line: list[Named], asked: ListAsked, shares: Sha
 
 async def _taken(line: list[Named], asked: ListAsked) -> tuple[Named, bytes]:
     """Return the CA whose root has signed the list that was brought, and the list."""
+    from chopmark.ca import crosschecks
+
     if asked.take is None or asked.revoke:
         raise Stopped("a list that was made elsewhere is taken as it is: --take goes without --revoke")
     der = read_list(asked.take)
-    from chopmark.ca import crosschecks
 
     for one in line:
         if crosschecks.signed_by(der, one.row.chain[-1]):
@@ -101,6 +113,7 @@ async def _taken(line: list[Named], asked: ListAsked) -> tuple[Named, bytes]:
 
 async def _require_fit(deps: CaDeps, root: Named, made: Crl) -> None:
     from chopmark.ca import crosschecks
+    from chopmark.pki import crl
 
     found = crosschecks.list_faults(made.der, root.row.chain[-1], deps.foundation.clock.now())
     found += crosschecks.lint_list(made.der)

@@ -1,0 +1,216 @@
+"""Single certificates: looked up, put on hold, revoked."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import App
+
+from chopmark.cli.console import at_console, configured, looking, run, say
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import Serial, text
+
+if TYPE_CHECKING:
+    from chopmark.app.settings import Settings
+    from chopmark.ra.ports import SubscriberCertificate
+
+
+certificates_app = App(name="certificates", help="Single certificates.")
+
+
+@certificates_app.command(name="hold")
+def certificates_hold(serial: str, *, by: str, approved_by: str) -> int:
+    """Put a certificate on hold: it counts as revoked until it is released; the customer is told.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    """
+    return run(suspend(configured(), serial, by, approved_by, held=True))
+
+
+@certificates_app.command(name="release")
+def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
+    """Release a certificate from its hold; the customer is told.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    """
+    return run(suspend(configured(), serial, by, approved_by, held=False))
+
+
+@certificates_app.command(name="by-hand")
+def certificates_by_hand() -> int:
+    """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom."""
+    return run(list_by_hand(configured()))
+
+
+@certificates_app.command(name="revoked")
+def certificates_revoked(serial: str, *, by: str, approved_by: str) -> int:
+    """Record that another CA has revoked a certificate that it was asked to revoke by hand.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    by:
+        Staff id of who had it revoked.
+    approved_by:
+        Staff id of who has seen that it is.
+    """
+    return run(revoked_by_hand(configured(), serial, by, approved_by))
+
+
+@certificates_app.command(name="find")
+def certificates_find(what: str) -> int:
+    """Find certificates by serial number (or its beginning), customer, order, account or SHA-256 of the key.
+
+    Parameters
+    ----------
+    what:
+        One of these.
+    """
+    return run(find_certificates(configured(), what))
+
+
+@certificates_app.command(name="revoke")
+def certificates_revoke(
+    serial: str, *, reason: Literal["death", "closed-account", "court"], paper: str, by: str, approved_by: str
+) -> int:
+    """Revoke a certificate for good, because the firm has to; the customer is told.
+
+    Parameters
+    ----------
+    serial:
+        Serial number in hexadecimal.
+    reason:
+        Why. A court's order is told the world as privilegeWithdrawn, the others as cessationOfOperation.
+    paper:
+        Your own file number of what stands on paper; no ID number.
+    by:
+        Staff id of who asks.
+    approved_by:
+        Staff id of who approves.
+    """
+    return run(revoke_certificate(configured(), serial, reason, paper, by, approved_by))
+
+
+async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
+    """Put a certificate on hold, or release it."""
+    number = serial_of(serial)
+    async with at_console(settings) as services:
+        verb = services.ra.suspension.hold if held else services.ra.suspension.release
+        holding = await verb(number, by, approved_by)
+    done = "is on hold" if held else "is released"
+    say(f"{number} of {holding.customer} {done}; the customer will be told.")
+    return 0
+
+
+async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
+    """Record that another CA has revoked a certificate, as a person has asked of it."""
+    from chopmark.ra.manual_revocation import ManualRevocation
+    from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
+
+    number = serial_of(serial)
+    async with at_console(settings) as services:
+        done = await ManualRevocation(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
+            number, by, approved_by
+        )
+    say(f"{done.serial} is revoked at its CA, {by} and {approved_by} say.")
+    return 0
+
+
+async def list_by_hand(settings: Settings) -> int:
+    """Print what a person has to have revoked at another CA, a line each, those that wait first."""
+    from chopmark.ra.manual_revocation import ManualRevocation
+    from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
+
+    async with looking(settings) as services:
+        found = await ManualRevocation(
+            services.ra.context, ManualRevocationRepository(services.foundation.engine)
+        ).listed()
+    for one in found:
+        told = "WAITS"
+        if one.done_at is not None:
+            told = f"done on {one.done_at:%Y-%m-%d %H:%M} UTC by {one.by}, approved by {one.approved_by}"
+        say(f"{one.serial}  {one.issuer}  {one.reason}  {told}")
+    if not found:
+        say("No certificate has to be revoked by a person.")
+    return 0
+
+
+_SERIAL = re.compile(r"[0-9A-F]{1,40}")
+
+
+def serial_of(given: str) -> Serial:
+    """Return a serial number as this house writes it; colons, spaces and lower case are taken. Raises Refused."""
+    bare = re.sub(r"[: ]", "", given).upper()
+    if not _SERIAL.fullmatch(bare):
+        said = text("A serial number has 1 to 40 hexadecimal digits.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="serial", code="serial"))
+    return Serial(bare.zfill(len(bare) + len(bare) % 2))
+
+
+async def find_certificates(settings: Settings, what: str) -> int:
+    """Print the certificates that a number names; exit code 1 for none."""
+    from chopmark.store.repositories.staff.views import StaffViews
+
+    async with looking(settings) as services:
+        found = await StaffViews(services.foundation.engine).find(what.strip(), MOST)
+    for holding in found:
+        say(f"{holding.customer}  {certificate_line(holding)}")
+    if not found:
+        say("No certificate has this serial number, customer, order, account or key.")
+    return 0 if found else 1
+
+
+async def revoke_certificate(
+    settings: Settings, serial: str, reason: str, paper: str, by: str, approved_by: str
+) -> int:
+    """Revoke a certificate for good on the firm's own reasons."""
+    from chopmark.ra.ending import FirmRevocation, Grounds
+    from chopmark.store.repositories.staff.views import StaffViews
+
+    number = serial_of(serial)
+    async with at_console(settings) as services:
+        verb = FirmRevocation(
+            services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
+        )
+        holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
+        by_hand = number in await services.ca.requests.attention()
+    say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
+    if by_hand:
+        say("Its CA has to be asked by a person. When it has revoked it, tick it off, two of you:")
+        say(f"`chopmark certificates revoked {number} --by ... --approved-by ...`")
+    return 0
+
+
+MOST = 20
+"""Lines of one kind."""
+
+
+def certificate_line(holding: SubscriberCertificate) -> str:
+    """Return a certificate on one line."""
+    ended = f", ended {local_time(holding.ended_at)}: {holding.reason}" if holding.ended_at is not None else ""
+    until = local_time(holding.not_after)
+    return f"certificate {holding.serial}  {holding.state}  {holding.account}  until {until}{ended}"
+
+
+def local_time(moment: datetime) -> str:
+    """Return a moment as the firm's clock shows it, Asia/Taipei."""
+    from chopmark.tw.zone import TAIPEI
+
+    return f"{moment.astimezone(TAIPEI):%Y-%m-%d %H:%M}"

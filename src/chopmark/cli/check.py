@@ -1,0 +1,431 @@
+"""Whether an installation may start, and whether what it stores is sound."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cyclopts import App
+
+from chopmark.cli.console import configured, looking, run, say
+from chopmark.cli.database import in_flight
+
+if TYPE_CHECKING:
+    from chopmark.app.issuing_cas import Ending
+    from chopmark.app.services import Services
+    from chopmark.app.settings import Settings
+    from chopmark.ca.embedded import Authority
+
+
+check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
+
+
+@check_app.default
+def check_command() -> int:
+    """Say whether this installation may start, and what its policy permits that `strict` does not."""
+    return run(check_installation(configured()))
+
+
+@check_app.command(name="certificates")
+def check_certificates_command(*, lint_each: int = 10) -> int:
+    """Read every stored certificate again as an auditor would; exit code 1 when anything does not hold.
+
+    Parameters
+    ----------
+    lint_each:
+        pkilint judges every n-th certificate: 1 for all, 0 for none.
+    """
+    return run(check_certificates(configured(), lint_each))
+
+
+WARNED_BEFORE = timedelta(days=90)
+"""`chopmark check` warns so long before a CA's, root's or responder's certificate or a root's list ends."""
+
+
+async def check_installation(settings: Settings) -> int:
+    """Say whether the installation may start, and what its policy permits that `strict` does not."""
+    from chopmark.app.secrets import NotReady
+    from chopmark.app.settings_sources import former_names
+    from chopmark.messaging.sms import segments
+    from chopmark.ra.policy import permitted_by_broker_not_strict
+    from chopmark.store import db
+    from chopmark.store.engine.port import Unfit
+
+    faults = [] if settings.public_url.startswith("https://") else ["public_url is not set to an https address"]
+    if settings.mode == "demo":
+        faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
+    faults += [settings.proxy_unanswered] if settings.proxy_unanswered else []
+    faults += settings_faults(settings)
+    _say_addresses(settings)
+    try:
+        async with looking(settings) as services:
+            say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
+            say(f"issuer: {services.ca.certifier.name}")
+            await _say_webhook(services)
+            faults += await _issuer_faults(services)
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(services)]
+            faults += await _check_stamps(services)
+            faults += await failing_jobs(services)
+            faults += await _mail_faults(services)
+            faults += await _check_clock(services)
+            faults += await house_faults(services)
+            faults += await _outside_faults(services)
+            say(f"policy: {services.foundation.policy.id}")
+            if services.foundation.policy.name == "tw-broker":
+                for sentence in permitted_by_broker_not_strict():
+                    say(f"  permitted here, not by `strict`: {sentence}")
+            await in_flight(services.foundation.engine)
+            for name in await unpublished(services):
+                say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
+            sample = f"【{services.foundation.brand.firm.zh}】"
+            say(f"the firm's name takes {segments(sample)} SMS segment of its own")
+    except (NotReady, Unfit, ConnectionError) as error:
+        faults.append(str(error))
+    for former in former_names(os.environ):
+        say(f"  {former}; the former name ends with the next release")
+    for fault in faults:
+        say(f"NOT READY: {fault}")
+    return 1 if faults else 0
+
+
+async def _say_webhook(services: Services) -> None:
+    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    from chopmark.store.repositories.ra.feed import WebhookCursor
+
+    if services.messaging.webhook is not None:
+        told, records = await WebhookCursor(services.foundation.engine).told()
+        address = urlsplit(services.foundation.settings.webhook.url).netloc
+        say(f"webhook: {address} has been told of the first {told} of {records} records")
+
+
+def _say_addresses(settings: Settings) -> None:
+    """Say whose word is taken for a client's address."""
+    if settings.client_address_header:
+        say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
+        say("  choose their own. Set behind_proxy and trusted_proxies, and take client_address_header away.")
+    elif settings.behind_proxy == "yes":
+        hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
+        say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
+
+
+async def _issuer_faults(services: Services) -> list[str]:
+    """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
+    from chopmark.app.external_ca import reach
+    from chopmark.keys.adapter import ready
+    from chopmark.keys.ports import SignerUnavailable
+
+    if services.ca.built_in is not None:
+        try:
+            await ready(services.ca.authority.signer)
+        except SignerUnavailable as error:
+            return [f"the issuer's key cannot be used: {error}"]
+    if services.foundation.settings.issuer == "embedded":
+        return []
+    say(f"protocol: {services.foundation.settings.issuer} at {services.foundation.settings.issuer_url}")
+    for serial, why in (await services.ca.requests.attention()).items():
+        say(f"  look at {serial}: {why}")
+    heard = await reach(services.foundation.settings)
+    return [] if heard is None else [f"the other CA: {heard}"]
+
+
+async def ending_soon(services: Services) -> list[Ending]:
+    """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
+    from chopmark.app.issuing_cas import endings
+
+    now, over = services.foundation.clock.now(), []
+    for ending in await endings(services.ca.cas, services.va.status, now):
+        if ending.until <= now:
+            over.append(ending)
+        elif ending.until - now < WARNED_BEFORE:
+            say(f"WARNING: {ending.what} ends on {ending.until:%Y-%m-%d}: {ending.remedy}")
+    return over
+
+
+async def _check_clock(services: Services) -> list[str]:
+    """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
+    from chopmark.jobs.clock import note_of
+
+    seen, noted = (
+        services.audit.clockwatch.trouble(),
+        await services.foundation.installation.get(note_of(services.foundation.settings.node)),
+    )
+    return [*([] if seen is None else [seen]), *([f"the worker of this node: {noted}"] if noted else [])]
+
+
+async def _check_stamps(services: Services) -> list[str]:
+    """Say who stamps time and what the newest anchor is; return what is wrong."""
+    from chopmark.audit.anchorcheck import LATE
+
+    until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
+    say(f"time-stamp certificate: {'none yet' if until is None else f'until {until:%Y-%m-%d}'}")
+    made = "none yet" if newest is None else f"the newest of {newest.at:%Y-%m-%d %H:%M} UTC"
+    say(f"anchors of the audit, by {services.va.stamps.by}: {made}")
+    missed = await services.va.stamps.anchors.unanchored()
+    if missed is None or missed.until - missed.since <= LATE:
+        return []
+    return [f"the audit has had no anchor since {missed.since:%Y-%m-%d %H:%M} UTC: does the authority answer?"]
+
+
+async def _mail_faults(services: Services) -> list[str]:
+    """Ask the mail server, if there is one; return what is wrong. Nothing is sent."""
+    from chopmark.app.gateways import reach_mail
+
+    if not services.foundation.settings.smtp.host:
+        return []
+    wrong = await reach_mail(services.foundation.settings, services.foundation.brand)
+    if wrong is not None:
+        return [wrong]
+    say(f"mail server: {services.foundation.settings.smtp.host}:{services.foundation.settings.smtp.port} answers")
+    return []
+
+
+async def _outside_faults(services: Services) -> list[str]:
+    """Return what is wrong with signed heads and journal: where they lie, whether they are written, what they say."""
+    import asyncio
+
+    from chopmark.app import outside
+    from chopmark.store.repositories.readiness import Readiness
+
+    settings, watch = services.foundation.settings, services.foundation.restorewatch
+    say(f"signed heads and journal: {settings.outside}")
+    await watch.look()
+    directory = await Readiness(services.foundation.engine).directory()
+    faults, notes = outside.standing(watch)
+    for note in notes:
+        say(f"  {note}")
+    reached = await asyncio.to_thread(outside.reach, settings, services.foundation.journal.probe)
+    return [*outside.placement(settings, directory), *reached, *faults]
+
+
+async def failing_jobs(services: Services) -> list[str]:
+    """Return which jobs go on failing, at every host."""
+    from chopmark.store.repositories.failing import FailingJobs
+
+    return [
+        f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
+        f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
+        for one in await FailingJobs(services.foundation.engine, services.foundation.clock, "").all()
+    ]
+
+
+async def check_certificates(settings: Settings, lint_each: int) -> int:
+    """Read every stored certificate again and print what does not hold, a line each."""
+    from chopmark.app.external_ca import known_of
+    from chopmark.app.issuing_cas import constants
+    from chopmark.ca.checker import Checked, Checker
+    from chopmark.ca.external.checker import ExternalChecker
+    from chopmark.ca.shipped import shipped_profiles
+    from chopmark.store.repositories.ca.checking import CertificateRows
+    from chopmark.store.repositories.ca.external_checking import ExternalRows
+
+    async with looking(settings) as services:
+        found, moduli, now = Checked(0, 0, ()), None, services.foundation.clock.now()
+        if services.ca.built_in is not None:
+            earlier = [ca.issuer.standard() for ca in services.ca.earlier]
+            checker = Checker(
+                services.ca.issuer.standard(), CertificateRows(services.foundation.engine), lint_each, earlier
+            )
+            found, moduli = await checker.check(now), checker.moduli
+        known = known_of(
+            settings, shipped_profiles(), constants(services.foundation.brand), services.ca.approvals.terms
+        )
+        elsewhere = ExternalChecker(known, ExternalRows(services.foundation.engine), lint_each)
+        found = found.with_others(await elsewhere.check(now, moduli))
+    for fault in found.faults:
+        say(f"{fault.serial}  {fault.code}")
+    say(f"{found.certificates} certificates read, {found.linted} linted, {len(found.faults)} faults.")
+    return 1 if found.faults else 0
+
+
+CLOCKS_APART = timedelta(seconds=5)
+"""So far may this machine's clock be from the database's: leases and codes are judged by both."""
+
+
+MIN_DIFFERENT = 6
+"""Different characters of a pass-phrase."""
+
+
+def settings_faults(settings: Settings) -> list[str]:
+    """Return what the settings and the files beside them keep from being used; nothing of it concerns a demo."""
+    if settings.mode == "demo":
+        return []
+    return [
+        *gateway_faults(settings),
+        *mode_faults(settings),
+        *passphrase_faults(settings),
+        *brand_faults(settings),
+        *root_key_faults(settings),
+    ]
+
+
+async def house_faults(services: Services) -> list[str]:
+    """Return what an open installation keeps from being used."""
+    named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
+    return [*named, *await database_clock_faults(services), *await late_faults(services)]
+
+
+def gateway_faults(settings: Settings) -> list[str]:
+    """Without a gateway no code reaches anybody."""
+    from chopmark.app.gateways import channels_of
+
+    if channels_of(settings):
+        return []
+    remedy = "set CHOPMARK_SMTP__HOST to your mail server"
+    return [f"there is no gateway for any channel, so no code reaches a customer: {remedy}"]
+
+
+def mode_faults(settings: Settings) -> list[str]:
+    """Secrets are for the account that runs the counter alone."""
+    return [
+        f"{path} can be read or changed by others: chmod {'700' if path.is_dir() else '600'} {path}"
+        for path in _private(settings)
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+
+
+def passphrase_faults(settings: Settings) -> list[str]:
+    """Whoever gets a copy of the database may try pass-phrases for as long as they like."""
+    from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
+
+    passphrase = settings.ca_passphrase.get_secret_value()
+    if not passphrase:
+        return []
+    short = len(passphrase) < MIN_PASSPHRASE_CHARACTERS
+    if not short and len(set(passphrase)) >= MIN_DIFFERENT:
+        return []
+    wrong = f"has fewer than {MIN_PASSPHRASE_CHARACTERS}" if short else f"has fewer than {MIN_DIFFERENT} different"
+    remedy = "make another with `openssl rand -hex 32 > FILE`, and run `chopmark ca rewrap --new-passphrase FILE`"
+    return [f"ca_passphrase {wrong} characters: {remedy}"]
+
+
+def brand_faults(settings: Settings) -> list[str]:
+    """The demo's firm does not exist."""
+    from chopmark.web.brand import DEMO_BRAND
+
+    if settings.brand is not None:
+        return []
+    firm = DEMO_BRAND.firm.en
+    remedy = "copy deploy/brand.toml, put your firm's words in, and name it in CHOPMARK_BRAND"
+    return [f"customers would read the demo's brand ({firm}): {remedy}"]
+
+
+def root_key_faults(settings: Settings) -> list[str]:
+    """Whoever copies this machine must not get the root."""
+    found = sorted((settings.data / "ca").glob("root*.key.pem"))
+    return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
+
+
+def demo_root_faults(services: Services) -> list[str]:
+    """A CA keeps its name for as long as it lives."""
+    from chopmark.app.issuing_cas import living
+    from chopmark.web.brand import DEMO_BRAND
+
+    words = {DEMO_BRAND.firm.en, DEMO_BRAND.firm.zh, DEMO_BRAND.ca_name.en, DEMO_BRAND.ca_name.zh}
+    named = [
+        ca.authority.view.id
+        for ca in living(services.ca.cas, services.foundation.clock.now())
+        if any(word in name for der in _chain(ca.authority) for name in _names(der) for word in words)
+    ]
+    return [
+        f"the CA {one} or its root is called after the demo's brand: set CHOPMARK_BRAND, and make another with "
+        "`chopmark ca rollover` before a customer has a certificate"
+        for one in named
+    ]
+
+
+async def database_clock_faults(services: Services) -> list[str]:
+    """Moments are written by this machine and compared by others."""
+    from chopmark.store.repositories.readiness import Readiness
+
+    before = services.foundation.clock.now()
+    theirs = await Readiness(services.foundation.engine).clock()
+    away = theirs - before - (services.foundation.clock.now() - before) / 2
+    if abs(away) <= CLOCKS_APART:
+        return []
+    way = "behind" if away > timedelta(0) else "ahead of"
+    seconds = int(abs(away).total_seconds())
+    return [f"this machine's clock is {seconds} seconds {way} the database's: let NTP keep both"]
+
+
+async def late_faults(services: Services) -> list[str]:
+    """Relying parties take no list and no answer that has ended."""
+    from chopmark.app.issuing_cas import living
+    from chopmark.va.alarms import LIST_LEFT, Subject
+
+    now, faults = services.foundation.clock.now(), []
+    for ca in living(services.ca.cas, now):
+        issuer = ca.authority.view.id
+        for shard in range(ca.publisher.shards):
+            crl = (await services.va.status.shard(issuer, shard)).crl
+            if crl is not None and crl.next_update - now <= LIST_LEFT:
+                ends = "has ended" if crl.next_update <= now else "ends"
+                faults.append(
+                    f"the revocation list {issuer}-{shard} is late, it {ends} at {crl.next_update:%Y-%m-%d %H:%M} UTC: "
+                    "does a worker run? Its log names the job `publish`"
+                )
+        for alarm in await ca.watch.look():
+            if alarm.subject is Subject.ANSWERS:
+                since = now + alarm.left
+                faults.append(
+                    f"OCSP answers of {issuer} are late, they have waited to be signed since "
+                    f"{since:%Y-%m-%d %H:%M} UTC: does a worker run? Its log names the job `presign`"
+                )
+    return faults
+
+
+async def unpublished(services: Services) -> list[str]:
+    """Return the lists that were never published: they are when a worker first runs, and late only after that."""
+    from chopmark.app.issuing_cas import living
+
+    return [
+        f"{ca.authority.view.id}-{shard}"
+        for ca in living(services.ca.cas, services.foundation.clock.now())
+        for shard in range(ca.publisher.shards)
+        if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
+    ]
+
+
+def _private(settings: Settings) -> Iterator[Path]:
+    """Yield files and directories with something secret in them."""
+    if settings.secrets_dir is not None:
+        yield settings.secrets_dir
+        yield from sorted(settings.secrets_dir / name for name in _secret_names())
+    config = os.environ.get("CHOPMARK_CONFIG")
+    if config and _has_secrets(Path(config)):
+        yield Path(config)
+    yield from (key for key in (settings.est.key, settings.issuer_tls_key) if key is not None)
+    yield settings.data / "audit-head.key.pem"
+    yield from sorted((settings.data / "ca").glob("*.key.pem"))
+
+
+def _secret_names() -> list[str]:
+    from pydantic import SecretStr
+
+    from chopmark.app.settings import Settings
+
+    return [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+
+
+def _has_secrets(config: Path) -> bool:
+    try:
+        content = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    smtp = content.get("smtp", {})
+    return any(name in content for name in _secret_names()) or (isinstance(smtp, dict) and "password" in smtp)
+
+
+def _chain(authority: Authority) -> tuple[bytes, ...]:
+    return (authority.view.certificate_der, *authority.chain)
+
+
+def _names(der: bytes) -> list[str]:
+    from cryptography import x509
+
+    return [str(attribute.value) for attribute in x509.load_der_x509_certificate(der).subject]
