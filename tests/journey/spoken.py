@@ -32,6 +32,8 @@ def faults(page: Page) -> list[str]:
         nodes: list[Node] = [node for node in _tree(session.send("Accessibility.getFullAXTree")) if not node["ignored"]]
     finally:
         session.detach()
+    if page.locator("dialog[open]").count() > 0:  # a question that stands alone: the page behind it is in no tree
+        return [*_unnamed(nodes), *_unnamed_dialog(nodes)]
     return [*_unnamed(nodes), *_headings(nodes), *_untied(nodes, page.evaluate(REFUSED)), *_silent(nodes, page)]
 
 
@@ -53,6 +55,12 @@ def _unnamed(nodes: list[Node]) -> Iterator[str]:
     for node in nodes:
         if _value(node, "role") in CONTROLS and not _value(node, "name").strip():
             yield f"a {_value(node, 'role')} has no name"
+
+
+def _unnamed_dialog(nodes: list[Node]) -> Iterator[str]:
+    """A question is a dialog whose name says what is asked."""
+    if not any(_value(node, "role") in {"dialog", "alertdialog"} and _value(node, "name").strip() for node in nodes):
+        yield "the question is no dialog with a name"
 
 
 def _headings(nodes: list[Node]) -> Iterator[str]:
