@@ -6,6 +6,7 @@
 #   make soak                                          the long loops
 #   make mutants ARGS="--sample 20 codes"              deliberate faults, and who notices (docs/mutants.md)
 #   make bench ARGS="--quick --only J"                 figures beside their limits (docs/performance.md)
+#   make wheel                                         dist/chopmark-*.whl, for the machine that customers use
 #   make lock [UPGRADE=--upgrade]                      new lock files from requirements*.in
 #   make clean                                         removes what make made (not ./data)
 
@@ -16,7 +17,7 @@ ARGS ?=
 BIN := .venv/bin
 DONE := .venv/done
 BUILD := src/chopmark/web/static/build
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # In the order of tests/conftest.py: xdist would put files with few tests, which take longest, last.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
@@ -66,6 +67,11 @@ browser-tests:
 	tools/npm --prefix browser run check
 	tools/npm --prefix browser test
 
+.PHONY: wheel
+wheel: setup
+	@rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --no-index -w dist .
+
 setup: $(DONE)/run $(BUILD)/.done
 setup-dev: $(DONE)/dev $(BUILD)/.done
 
@@ -75,12 +81,12 @@ $(DONE)/venv:
 	@mkdir -p $(DONE) && touch $@
 
 $(DONE)/run: $(DONE)/venv requirements.lock requirements.in pyproject.toml tools/metadata.py
-	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DONE)/dev: $(DONE)/run requirements-dev.lock
-	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
 browser/node_modules/.done: browser/package.json browser/package-lock.json | $(DONE)/venv
@@ -94,6 +100,8 @@ $(BUILD)/.done: browser/node_modules/.done $(BROWSER_SOURCES)
 
 lock: $(DONE)/dev
 	$(UV_COMPILE) $(UPGRADE) -o requirements.lock requirements.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock --override requirements-production.in -o requirements-production.lock \
+		requirements.in
 	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-hsm.lock requirements-hsm.in
 	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -c requirements-hsm.lock -o requirements-dev.lock requirements-dev.in
 	$(UV_COMPILE) $(UPGRADE) -o requirements-node.lock requirements-node.in

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import csr, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
+from bench import csr, following, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
 from bench.figures import Result, as_json, table
 from bench.world import QUICK, Options, World, opened, say
 
 Measure = Callable[[World], list[Result]]
 SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
 """Measured in one world, PostgreSQL with one filled installation, in this order."""
-OWN: dict[str, Callable[[Options], Iterable[Result]]] = {"C": csr.measure, "Q": sqlite.measure, "S": sizes.measure}
+OWN: dict[str, Callable[[Options], Iterable[Result]]] = {
+    "C": csr.measure,
+    "Q": sqlite.measure,
+    "S": sizes.measure,
+    "F": following.measure,
+}
 """Measured in installations of their own."""
 
 

@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 import time
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,9 @@ from urllib.parse import urlencode
 from bench import people
 from bench.http import Answer, Connection, request
 from chopmark.client.signing import ClientKey
-from chopmark.core.types import OrderId
+from chopmark.core.types import AccountNumber, Channel, Operation
+from chopmark.demo import journey as driver
+from chopmark.demo.journey import HttpTransport, Wanted
 
 CODE_LIMIT_S = 60
 ANSWER_LIMIT_S = 60
@@ -44,14 +46,6 @@ class Failed(Exception):
     def __init__(self, said: str, answer: Answer | None = None) -> None:
         super().__init__(said)
         self.answer = answer
-
-
-def b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @dataclass
@@ -131,50 +125,31 @@ class Journey:
 
     async def to_review(self) -> None:
         """Order, key with the old key's proof, code from the mail box, birth date."""
-        account = people.account(self.customer)
-        await self._api("order", "POST", "/orders", {"operation": "rekey", "account": account, "key_home": "file"}, 201)
-        path = f"/orders/{self.order['id']}"
-        old = people.client_key(self.customer)
-        proof = self._proof(old, unb64(self.order["old_certificate"]["der"]), self.order["nonce"], "rekey")
-        await self._api("key", "PUT", f"{path}/key", {"csr": b64(self.csr), "proof": proof})
-        coming = self.means.codes.expect(people.email(self.customer))
-        await self._api("challenge", "POST", f"{path}/challenges", {"channel": "email"}, 201)
-        async with asyncio.timeout(CODE_LIMIT_S):
-            code = await coming
-        await self._api("code", "POST", f"{path}/code", {"code": code})
-        birth = {
-            "era": "roc",
-            "year": str(people.BIRTH.year - 1911),
-            "month": str(people.BIRTH.month),
-            "day": str(people.BIRTH.day),
-        }
-        await self._api("birth-date", "POST", f"{path}/birth-date", birth)
+        wanted = Wanted(Operation.REKEY, AccountNumber(people.account(self.customer)))
+        await self._driven.to_review(wanted, Channel.EMAIL)
 
     async def confirm(self) -> None:
         """Say yes: the certificate is issued."""
-        consent = self.order["consent"]["sha256"]
-        await self._api("confirm", "POST", f"/orders/{self.order['id']}/confirm", {"consent": consent}, 201)
+        await self._driven.confirm()
 
     async def prove(self) -> None:
         """Show that the new key works."""
-        path = f"/orders/{self.order['id']}"
-        certificate = unb64(self.order["certificate"]["der"])
-        fresh = await self._api("nonce", "POST", f"{path}/nonce", {})
-        await self._api(
-            "prove", "POST", f"{path}/prove", {"proof": self._proof(self.key, certificate, fresh, "install")}
-        )
+        await self._driven.prove()
 
-    def _proof(self, key: ClientKey, certificate: bytes, nonce: str, purpose: str) -> str:
-        signed = key.prove(
-            certificate,
-            portal=self.order["portal"],
-            order=OrderId(self.order["id"]),
-            nonce=unb64(nonce),
-            new_spki_sha256=self.key.spki_sha256,
-            purpose=purpose,
-            at=datetime.now(UTC),
-        )
-        return b64(signed)
+    @property
+    def _driven(self) -> driver.Journey:
+        """The customer who takes the steps."""
+        old = people.client_key(self.customer)
+        return driver.Journey(Requests(self), _now, self._expect, self.key, self.csr, people.BIRTH, old)
+
+    def _expect(self) -> Callable[[], Awaitable[str]]:
+        coming = self.means.codes.expect(people.email(self.customer))
+
+        async def read() -> str:
+            async with asyncio.timeout(CODE_LIMIT_S):
+                return await coming
+
+        return read
 
     @property
     def _form_token(self) -> str:
@@ -185,8 +160,10 @@ class Journey:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://counter.example.com"}
         await self._send(step, "POST", path, headers, body, status)
 
-    async def _api(self, step: str, method: str, path: str, body: dict[str, Any], status: int = 200) -> str:
-        """Call the API as the pages' script does; returns the nonce where there is one."""
+    async def api(
+        self, step: str, method: str, path: str, body: Mapping[str, Any], status: int = 200
+    ) -> dict[str, Any]:
+        """Call the API as the pages' script does."""
         payload = json.dumps(body).encode()
         headers = {
             "Content-Type": "application/json",
@@ -194,10 +171,10 @@ class Journey:
             "Origin": "https://counter.example.com",
             "Idempotency-Key": hashlib.sha256(payload + step.encode() + self._form_token.encode()).hexdigest()[:32],
         }
-        found = (await self._send(step, method, f"/api/v1{path}", headers, payload, status)).json()
+        found: dict[str, Any] = (await self._send(step, method, f"/api/v1{path}", headers, payload, status)).json()
         if "next" in found:
             self.order = found
-        return found.get("nonce") or ""
+        return found
 
     async def _send(
         self, step: str, method: str, path: str, headers: dict[str, str], body: bytes, status: int
@@ -219,3 +196,20 @@ class Journey:
             said = re.sub(rb"\s+", b" ", answer.body[:300]).decode(errors="replace")
             raise Failed(f"{step}: {answer.status} instead of {status}: {said}", answer)
         return answer
+
+
+class Requests(HttpTransport):
+    """The steps of a journey's order, sent by the journey."""
+
+    def __init__(self, journey: Journey) -> None:
+        self._journey = journey
+        self.order = journey.order
+
+    async def call(self, step: str, method: str, path: str, body: Mapping[str, Any], status: int) -> dict[str, Any]:
+        found = await self._journey.api(step, method, path, body, status)
+        self.order = self._journey.order
+        return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

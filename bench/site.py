@@ -76,6 +76,8 @@ class Site:
     secret: Secret = field(default_factory=lambda: Secret(""))
     workers: int = 2
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
+    """Settings besides, as the environment has them."""
 
     @property
     def port(self) -> int:
@@ -106,6 +108,7 @@ class Site:
             "CHOPMARK_SMTP__TLS": "none",
             "CHOPMARK_SECRETS_DIR": str(self.data / "secrets"),
             **({} if settings.journal_dir is None else {"CHOPMARK_JOURNAL_DIR": str(settings.journal_dir)}),
+            **self.more,
             **more,
         }
 

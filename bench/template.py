@@ -10,8 +10,10 @@ from chopmark.app.foundation import SystemEntropy
 from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
 from chopmark.app.worker import tasks
-from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, KeyHome, LoginId, Operation
+from chopmark.core.types import AccountNumber, Channel, CustomerId, FactorClass, LoginId, Operation
 from chopmark.demo.history import SteppingClock
+from chopmark.demo.journey import Journey, Wanted
+from chopmark.demo.verbs import Verbs
 from chopmark.ra.context import Caller
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ca.certificates import CertificateRepository
@@ -93,33 +95,20 @@ async def _work(services: Services) -> None:
 async def _certified(services: Services, clock: SteppingClock, i: int) -> None:
     """Enrol a customer, the new key being the one that the load client can make again."""
     caller = Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
-    key = people.client_key(i)
-    account = AccountNumber(people.account(i))
-    order = (await services.ra.enrolment.start(caller, Operation.ENROL, account, KeyHome.FILE, None)).order
-    await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
-    await services.ra.rekey.challenge(caller, order.id, Channel.EMAIL)
-    await _work(services)
-    found = await services.ra.verifier.latest(order.id)
-    code = None if found is None else services.ra.verifier.code_of(found[0])
-    if code is None:
-        raise ValueError("the code cannot be derived")
-    await services.ra.rekey.answer(caller, order.id, code.reveal())
-    order = (await services.ra.rekey.birth_date(caller, order.id, people.BIRTH)).order
-    order = (await services.ra.rekey.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)).order
-    holding = None if order.serial is None else await services.ra.customer_queries.holding(caller, order.serial)
-    if holding is None:
-        raise ValueError(f"the order stands at {order.state}")
-    nonce, _ = await services.ra.enrolment.nonce(caller, order.id)
-    proof = key.prove(
-        holding.der,
-        portal=services.foundation.portal,
-        order=order.id,
-        nonce=nonce,
-        new_spki_sha256=key.spki_sha256,
-        purpose="install",
-        at=clock.now(),
-    )
-    await services.ra.rekey.prove(caller, order.id, proof)
+    key, verbs = people.client_key(i), Verbs(services, caller)
+
+    async def code() -> str:
+        await _work(services)
+        found = await services.ra.verifier.latest(verbs.order.id)
+        derived = None if found is None else services.ra.verifier.code_of(found[0])
+        if derived is None:
+            raise ValueError("the code cannot be derived")
+        return derived.reveal()
+
+    journey = Journey(verbs, clock.now, lambda: code, key, key.request(), people.BIRTH)
+    await journey.to_review(Wanted(Operation.ENROL, AccountNumber(people.account(i))), Channel.EMAIL)
+    await journey.confirm()
+    await journey.prove()
     await _work(services)
 
 

@@ -38,7 +38,7 @@ def pooling(cluster: postgres.Cluster, mode: str, **settings: object) -> Iterato
         missing("The program pgbouncer")
     directory = Path(tempfile.mkdtemp(prefix="chopmark-pgb-"))  # as the cluster's: whom it runs as can enter it
     try:
-        account = postgres._account(directory)
+        account = postgres.server_account(directory)
         users = directory / "users.txt"
         users.write_text(f'"{postgres.OWNER}" ""\n')
         given = {

@@ -93,7 +93,7 @@ def running(settings: Sequence[str] = ()) -> Iterator[Started]:
     # Not pytest's tmp_path: only root may enter that, and a socket's path is at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="chopmark-pg-"))
     try:
-        account = _account(directory)
+        account = server_account(directory)
         data = directory / "data"
         initdb: list[str | Path] = [
             bin_ / "initdb",
@@ -121,7 +121,7 @@ def following(primary: Cluster) -> Iterator[Started]:
     bin_ = primary.programs
     directory = Path(tempfile.mkdtemp(prefix="chopmark-pg-"))
     try:
-        account = _account(directory)
+        account = server_account(directory)
         copy: list[str | Path] = [
             *(bin_ / "pg_basebackup", "-D", directory / "data", "-h", primary.directory, "-U", OWNER),
             *("-R", "-c", "fast"),
@@ -146,7 +146,7 @@ def _serving(bin_: Path, directory: Path, account: str | None, settings: Sequenc
         )
     try:
         port = next((setting.partition("=")[2] for setting in settings if setting.startswith("port=")), "5432")
-        _await_answer(bin_, directory, process, port)
+        await_answer(bin_, directory, process, port)
         yield Started(bin_, directory, process)
     finally:
         process.send_signal(signal.SIGINT)  # fast shutdown: open sessions are ended
@@ -164,7 +164,7 @@ def shared() -> Iterator[Cluster]:
         yield cluster
 
 
-def _account(directory: Path) -> str | None:
+def server_account(directory: Path) -> str | None:
     """Whose processes they are: PostgreSQL refuses root, so root starts it as `postgres`."""
     if os.geteuid() != 0:
         return None
@@ -177,7 +177,7 @@ def _account(directory: Path) -> str | None:
     return "postgres"
 
 
-def _await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes], port: str = "5432") -> None:
+def await_answer(bin_: Path, directory: Path, process: subprocess.Popen[bytes], port: str = "5432") -> None:
     question: list[str | Path] = [bin_ / "pg_isready", "-q", "-h", directory, "-p", port, "-U", OWNER]
     for _ in range(int(START_LIMIT_S / POLL_S)):
         if subprocess.run(question, check=False).returncode == 0:

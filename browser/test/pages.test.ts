@@ -475,3 +475,15 @@ describe("a menu that lies over the page", () => {
     expect(get<HTMLDetailsElement>("details").open).toBe(false);
   });
 });
+
+describe("showing what is typed", () => {
+  test("unveils a pass-phrase that is no password field, and veils it again", () => {
+    document.body.innerHTML = '<input id="p" class="cm-veiled" type="text"><button type="button" data-reveal="p" data-reveals="veiled" aria-pressed="false"></button>';
+    attachComforts();
+    const seen = (): readonly unknown[] => [get("#p").classList.contains("cm-veiled"), get<HTMLInputElement>("#p").type, get("button").getAttribute("aria-pressed")];
+    get("button").click();
+    expect(seen()).toEqual([false, "text", "true"]);
+    get("button").click();
+    expect(seen()).toEqual([true, "text", "false"]);
+  });
+});

@@ -21,7 +21,8 @@ from chopmark.va import publisher, responder, timestamp_key
 from chopmark.web.brand import OWN_LINKS, Brand, ServiceKey
 from chopmark.web.problems import STATUS
 from tests.architecture.rules import REPOSITORY
-from tools.settings_table import rows
+from tools.settings import PAGES as SETTINGS_PAGES
+from tools.settings import current, rows
 
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -142,6 +143,12 @@ def test_the_english_table_has_the_values_of_the_settings() -> None:
     text = read(REPOSITORY / "docs" / "operator.en.md")
     for name, values, default, _ in rows():
         assert f"| `{name}` | {values} | {default} |" in text
+
+
+@pytest.mark.parametrize("page_of", SETTINGS_PAGES, ids=lambda path: path.name)
+def test_the_table_of_settings_is_what_the_tool_writes(page_of: Path) -> None:
+    """`python tools/settings.py` brings it up to date."""
+    assert read(page_of) == current(page_of)
 
 
 def constant(name: str) -> Any:

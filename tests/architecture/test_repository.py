@@ -7,7 +7,13 @@ import pytest
 
 from tests.architecture.rules import LONGEST_FILE, REPOSITORY
 
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-node.lock", "requirements-hsm.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-node.lock",
+    "requirements-hsm.lock",
+    "requirements-production.lock",
+)
 
 # The names are put together here so that this file does not find itself.
 REGISTRY = re.compile(

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 
 from chopmark.audit.events import Event
@@ -18,6 +18,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Script, Value, query
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.records import append
+from tests.tables import Clock
 from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))
@@ -30,24 +31,11 @@ CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), Stre
 
 
 @dataclass
-class Ticking:
-    """A clock that a test moves."""
-
-    at: datetime = START
-
-    def now(self) -> datetime:
-        return self.at
-
-    def later(self, **span: float) -> None:
-        self.at += timedelta(**span)
-
-
-@dataclass
 class World:
     """The ledger, what lies outside the database, and the verbs of this file's tests."""
 
     engine: Engine
-    clock: Ticking = field(default_factory=Ticking)
+    clock: Clock = field(default_factory=lambda: Clock(START))
     heads: MemoryHeads = field(default_factory=MemoryHeads)
     signer: KeySigner = field(default_factory=KeySigner)
 

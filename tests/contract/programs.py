@@ -17,9 +17,9 @@ from chopmark.core.types import (
     Reason,
 )
 from chopmark.pki.key_words import key_words
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import Issued, Progress
-from chopmark.ra.rekey import PresentedCertificate
 from tests.contract.world import ANN, Errand, Held, World
 
 NEARLY_A_YEAR = 340
@@ -34,7 +34,7 @@ def request_of(key: ClientKey, certificate: bytes | None = None, cn: str = "a pr
     if dns:
         names = x509.SubjectAlternativeName([x509.DNSName(dns)])
         builder = builder.add_extension(names, critical=False)
-    return builder.sign(key._key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(key.private_key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def weak_request() -> bytes:

@@ -69,7 +69,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
         assert by_list.endswith(ends)
         answer = (tmp_path / "answer.der").read_bytes()
         assert linter.findings_ocsp(answer) == ()
-        for der in (holding.der, *holding.chain, services.ca.responder._key.certificate_der):
+        for der in (holding.der, *holding.chain, services.ca.responder.key.certificate_der):
             assert linter.findings_certificate(der) == ()
             assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]
     for name in ("crl.pem", "root-crl.pem"):
@@ -78,7 +78,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
     above = (
         services.ca.authority.view.certificate_der,
         services.ca.authority.chain[-1],
-        services.ca.responder._key.certificate_der,
+        services.ca.responder.key.certificate_der,
     )
     assert {kind_of(public_key(spki_der(der))) for der in above} == {algorithm}
     await world.close()

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from chopmark.app.services import build
+from chopmark.app.settings import Timestamp
 from chopmark.audit.events import Event
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
@@ -231,7 +232,7 @@ async def test_the_key_is_its_own_and_its_certificate_is_for_time_stamping_alone
     assert (usage.critical, list(usage.value)) == (True, [ExtendedKeyUsageOID.TIME_STAMPING])
     assert made.public_key() not in (
         x509.load_der_x509_certificate(issuer.certificate_der).public_key(),
-        x509.load_der_x509_certificate(lone.services.ca.responder._key.certificate_der).public_key(),
+        x509.load_der_x509_certificate(lone.services.ca.responder.key.certificate_der).public_key(),
     )
     assert (await lone.audit()).findings == ()
 
@@ -328,7 +329,7 @@ async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_bel
 
     (tmp_path / "roots.pem").write_bytes(pem(lone.services.ca.authority.chain[-1]))
     async with authority(outside) as url:
-        settings = {"timestamp_url": url, "timestamp_roots": tmp_path / "roots.pem", "node": 3}
+        settings = {"timestamp": Timestamp(url=url, roots=tmp_path / "roots.pem"), "node": 3}
         services = await build(lone.services.foundation.settings.model_copy(update=settings), lone.clock, lone.dice)
         lone.nodes.append(services)
         assert await World(services, lone.clock, lone.dice, lone.url).once("anchor") == 1

@@ -263,6 +263,24 @@ async def test_a_login_that_uses_a_channel_meanwhile_keeps_a_code_from_being_sen
     assert await world.count("work", "kind = 'code'") == 0
 
 
+async def test_another_key_of_another_login_meanwhile_keeps_a_code_for_the_first_from_being_sent(world: World) -> None:
+    errand = await world.to_key()
+    stopped, turnstile = await at_barrier(errand)
+    later = errand.within("LATER0000000000000000TESTS")
+    await later.possess()
+
+    async def meanwhile() -> None:
+        await later.bind(ClientKey.generate())
+
+    turnstile.before(Event.RA_CHALLENGE_OPENED, meanwhile)
+    made = await send(stopped)
+    assert turnstile.passed == [Event.RA_CHALLENGE_OPENED]
+    assert isinstance(made, Refusal)
+    assert made.kind is Kind.STEP_REQUIRED
+    assert await world.count("challenges") == 0
+    assert await world.count("work", "kind = 'code'") == 0
+
+
 async def renewal(world: World) -> Errand:
     """A renewal that was submitted and not yet with its CA."""
     await world.to_active()
@@ -309,6 +327,20 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
     assert await errand.state() is OrderState.ISSUED
     assert (await world.holding_of(old)).state is CertificateState.HELD
     assert await world.count("holdings", "state = 'active'") == 0
+
+
+async def test_a_proof_that_another_process_was_faster_with_is_answered_like_the_first(world: World) -> None:
+    errand = await world.to_issued()
+    stopped, turnstile = await at_barrier(errand)
+
+    async def meanwhile() -> None:
+        await errand.prove()
+
+    turnstile.before(Event.RA_CERTIFICATE_ACTIVATED, meanwhile)
+    assert (await stopped.prove()).state is OrderState.ACTIVE
+    assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
+    assert len(await world.records(Event.RA_CERTIFICATE_ACTIVATED)) == 1
+    assert await world.count("holdings", "state = 'active'") == 1
 
 
 async def test_a_certificate_that_is_revoked_between_reading_and_proving_never_becomes_active(world: World) -> None:

@@ -30,12 +30,12 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 
 
 def raw(key: ClientKey) -> bytes:
-    assert isinstance(key._key, ec.EllipticCurvePrivateKey)
-    return key._key.private_numbers().private_value.to_bytes(32, "big")
+    assert isinstance(key.private_key, ec.EllipticCurvePrivateKey)
+    return key.private_key.private_numbers().private_value.to_bytes(32, "big")
 
 
 def pkcs8(key: ClientKey) -> bytes:
-    return key._key.private_bytes(
+    return key.private_key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 

@@ -233,11 +233,13 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
 async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(world: World) -> None:
     await world.to_active(ANN)
     services = world.services
-    (old,) = services.ca.issuer._profiles.values()
+    (old,) = services.ca.issuer.config.profiles.values()
     new = replace(old, version=old.version + 1, validity=Lifetime(2, 0))
     built_in = services.ca.issuer
     for earlier, faults in (((old,), set()), ((), {"profile_unknown"})):
-        issuer_config = IssuerConfig({new.name: new}, built_in._constants, built_in._publication, 1, earlier)
+        issuer_config = IssuerConfig(
+            {new.name: new}, built_in.config.constants, built_in.config.publication, 1, earlier
+        )
         issuer = EmbeddedIssuer(
             services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
         )
@@ -266,7 +268,7 @@ async def test_a_certificate_that_nobody_approved_is_found_however_well_it_is_ma
         services.foundation.audit_log,
         world.clock,
     )
-    services.ca.issuer._approvals = gate
+    services.ca.issuer.approvals = gate
     (row,) = await world.rows("SELECT * FROM orders WHERE id = :id", id=ben.id)
     row |= {"id": "A" * 26, "state": "submitted", "spki_sha256": key.spki_sha256.hex(), "csr": key.request()}
     row |= {"submitted_at": 0, "serial": None, "issued_at": None, "activated_at": None}
@@ -312,10 +314,10 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     world: World,
 ) -> None:
     built_in, services = world.services.ca.issuer, world.services
-    (old,) = built_in._profiles.values()
+    (old,) = built_in.config.profiles.values()
     avoid = Hours(time(8), time(14, 30), timedelta(hours=8))
     profile = replace(old, version=2, validity=replace(old.validity, avoid=avoid))
-    issuer_config = IssuerConfig({profile.name: profile}, built_in._constants, built_in._publication, 1)
+    issuer_config = IssuerConfig({profile.name: profile}, built_in.config.constants, built_in.config.publication, 1)
     issuer = EmbeddedIssuer(
         services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
     )

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from chopmark.app.secrets import NotReady
 from chopmark.app.server import run_server
 from chopmark.app.services import opened
-from chopmark.app.settings import Settings, Smtp
+from chopmark.app.settings import Settings, Smtp, Timestamp
 from chopmark.app.web import addresses_of
 from chopmark.app.worker import alarms, tasks
 from chopmark.cli import operating, staff
@@ -467,8 +467,8 @@ def test_the_settings_refuse_unknown_keys_and_plain_http_in_production() -> None
         Settings.model_validate({"colour": "red"})
     with pytest.raises(ValueError, match="https"):
         Settings(mode="production", public_url="http://counter.example.com")
-    with pytest.raises(ValueError, match="timestamp_roots"):
-        Settings(timestamp_url="https://tsa.example.org")
-    with pytest.raises(ValueError, match="timestamp_url"):
-        Settings(timestamp_url="ftp://tsa.example.org", timestamp_roots=Path("roots.pem"))
+    with pytest.raises(ValueError, match=r"timestamp\.roots"):
+        Settings(timestamp=Timestamp(url="https://tsa.example.org"))
+    with pytest.raises(ValueError, match=r"timestamp\.url"):
+        Settings(timestamp=Timestamp(url="ftp://tsa.example.org", roots=Path("roots.pem")))
     assert json.loads(Settings(otp_key=SecretStr("ab" * 32)).model_dump_json())["otp_key"] != "ab" * 32

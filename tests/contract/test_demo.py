@@ -27,7 +27,7 @@ def demo(data: Path, **given: object) -> Settings:
         ({"secrets_dir": Path("secrets")}, {}, "secrets"),
         ({"otp_key": "0" * 64}, {}, "secrets"),
         ({"public_url": "https://counter.example.com"}, {}, "https"),
-        ({"pkcs11_module": "m", "pkcs11_token": "t", "pkcs11_pin": "1"}, {}, "HSM"),
+        ({"hsm": {"module": "m", "token": "t", "pin": "1"}}, {}, "HSM"),
     ],
 )
 async def test_a_demo_takes_no_settings_of_a_production_installation(

@@ -157,7 +157,7 @@ async def test_kill_of_the_postgresql_server_keeps_every_acknowledged_row():
         user = data.stat().st_uid if os.geteuid() == 0 else None
         again = subprocess.Popen(command, user=user, cwd=cluster.directory, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
         try:
-            postgres._await_answer(cluster.programs, cluster.directory, again)
+            postgres.await_answer(cluster.programs, cluster.directory, again)
             assert acknowledged <= await engine.read(ns), "the same engine finds the server again"
             await engine.close()
         finally:

@@ -41,8 +41,8 @@ async def test_what_a_host_that_is_no_more_left_behind_is_not_shown_for_ever(wor
 
 
 async def test_the_operators_check_has_a_line_for_it(world: World) -> None:
-    assert await operating._failing_jobs(world.services) == []
+    assert await operating.failing_jobs(world.services) == []
     await at(world, "worker at a").failing("sequence", 7, "LedgerBroken")
     said = "the job sequence of the worker at a has failed 7 times in a row since 2026-03-31 04:00 UTC, "
     said += "last at 04:00 with LedgerBroken: its log has the reason"
-    assert await operating._failing_jobs(world.services) == [said]
+    assert await operating.failing_jobs(world.services) == [said]

@@ -160,7 +160,7 @@ async def test_a_renewal_whose_signed_statement_names_another_certificate_is_ref
     mine, other = world.held[ANN], world.held[BEN].holding.der
     for named, right in ((other, False), (mine.holding.der, True)):
         statement = stating(errand, await errand.nonce(), named, "rekey", errand.key.spki_sha256)
-        signed = proof.build(statement, mine.key._key, mine.holding.der)
+        signed = proof.build(statement, mine.key.private_key, mine.holding.der)
         made = await outcome(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), signed))
         assert isinstance(made, Refusal) is not right
         if isinstance(made, Refusal):
@@ -173,7 +173,7 @@ async def test_an_installation_whose_signed_statement_names_another_certificate_
     holding, other = await world.holding(errand), world.held[BEN].holding.der
     spki = bytes.fromhex(holding.spki_sha256)
     statement = stating(errand, await errand.nonce(), other, "install", spki)
-    signed = proof.build(statement, errand.key._key, holding.der)
+    signed = proof.build(statement, errand.key.private_key, holding.der)
     refused = await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, signed))
     assert (refused.kind, refused.code) == (Kind.BAD_PROOF, "certificate")
     assert await errand.state() is OrderState.ISSUED

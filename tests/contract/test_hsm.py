@@ -40,7 +40,7 @@ def device(devices) -> Device:
 
 def settings(folder: Path, device: Device, **other) -> Settings:
     pin = device.pin.reveal()
-    where = {"pkcs11_module": str(MODULE), "pkcs11_token": device.label, "pkcs11_pin": pin}
+    where = {"hsm": {"module": str(MODULE), "token": device.label, "pin": pin} | other.pop("hsm", {})}
     return Settings(**{"mode": "demo", "data": folder, "signer": "pkcs11", **where, **other})
 
 
@@ -196,7 +196,7 @@ async def test_a_counter_starts_while_its_token_is_away(world, device):
 
 async def test_a_counter_whose_key_is_in_an_hsm_does_not_start_without_its_settings(world, tmp_path):
     bare = Settings(mode="demo", data=tmp_path)
-    with pytest.raises(NotReady, match="pkcs11_module"):
+    with pytest.raises(NotReady, match=r"hsm\.module"):
         await build(bare, world.clock, world.dice)
 
 
@@ -211,7 +211,7 @@ async def test_a_ceremony_that_was_interrupted_takes_the_keys_it_had_made(device
     assert await found_ca(chosen, clock, Dice(Random(5)))
 
 
-@pytest.mark.parametrize("missing", ["pkcs11_module", "pkcs11_token", "pkcs11_pin"])
+@pytest.mark.parametrize("missing", ["module", "token", "pin"])
 def test_an_hsm_needs_all_three_settings(device, tmp_path, missing):
     with pytest.raises(ValueError, match="all three"):
-        settings(tmp_path, device, **{missing: ""})
+        settings(tmp_path, device, hsm={missing: ""})

@@ -53,13 +53,13 @@ async def cools(world: World, customer: str) -> set[Channel]:
     """The channels of a customer that carry no code for the whole cool-down from now on."""
     found = {channel: await world.contact(channel, customer) for channel in Channel}
     assert any(found.values())
-    until = world.clock.moment + COOL
+    until = world.clock.at + COOL
     return {channel for channel, contact in found.items() if contact is not None and contact.cool_until == until}
 
 
 async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_value(world: World):
     await world.take_in(ZOE)
-    world.clock.moment += timedelta(days=1)
+    world.clock.at += timedelta(days=1)
     line = f"C0001,{OTHER_ID},王大明,2001-08-16,0987654321,zoe@example.net,9A95-0000009,2026-07-02"
     assert (await world.take_in(line, allow=(ID, BIRTH))).imported == 1
     changed = await records(world, Event.STAFF_CUSTOMER_CHANGED)
@@ -169,14 +169,14 @@ THIEF = f"C0099,A123456789,王小明,2001-07-15,{INSIDERS_MOBILE},,(期)F014000-
 async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_that_person_is_told(world: World):
     await world.take_in(VICTIM, BOB)
     assert codes(await world.take_in(EMPTIED, THIEF, allow=ALL)) == [(3, "person_id.taken"), (3, "accounts.taken")]
-    world.clock.moment += timedelta(days=3)
+    world.clock.at += timedelta(days=3)
     await world.take_in(EMPTIED, allow=ALL)
     assert await cools(world, "C0001") == set(Channel)  # another person has this number
     assert await notices(world) == {
         ("C0001", "mobile", 1, "record_changed"),
         ("C0001", "email", 1, "record_changed"),
     }
-    world.clock.moment += timedelta(days=30)
+    world.clock.at += timedelta(days=30)
     assert (await world.take_in(THIEF)).imported == 1
     assert await cools(world, "C0099") == {Channel.MOBILE}
     found = await records(world, Event.STAFF_COOLDOWN_STARTED, "customer:C0099")
@@ -192,7 +192,7 @@ async def test_the_person_is_told_at_the_address_of_before_where_that_was_replac
     await world.take_in(VICTIM)
     gone = EMPTIED.replace("0912345678", "0955000222").replace("zoe@example.org", "")
     await world.take_in(gone, allow=ALL)
-    world.clock.moment += KEPT - timedelta(days=1)
+    world.clock.at += KEPT - timedelta(days=1)
     await world.take_in(THIEF)
     told = await notices(world)
     assert {("C0001", "mobile", 1, "record_changed"), ("C0001", "email", 1, "record_changed")} <= told
@@ -210,19 +210,19 @@ async def test_the_person_is_told_at_the_address_of_before_where_that_was_replac
 async def test_a_former_contact_is_kept_for_thirty_days_and_not_longer(world: World):
     await world.take_in(VICTIM)
     await world.take_in(VICTIM.replace("0912345678", "0955000222"))
-    world.clock.moment += KEPT
+    world.clock.at += KEPT
     await world.take_in(BOB)
     assert len(await world.rows("SELECT version FROM former_contacts")) == 1
-    world.clock.moment += timedelta(milliseconds=1)
+    world.clock.at += timedelta(milliseconds=1)
     await world.take_in(BOB.replace("2026-07-01", "2026-07-02"))
     assert await world.rows("SELECT version FROM former_contacts") == []
 
 
 async def test_a_known_number_that_gets_an_account_of_before_cools_down_with_contacts_that_stay(world: World):
     await world.take_in(VICTIM, BOB)
-    world.clock.moment += timedelta(days=1)
+    world.clock.at += timedelta(days=1)
     await world.take_in(VICTIM.replace("(期)F014000-0000007", "9A95-0000009"))
-    assert (await world.contact(Channel.MOBILE)).cool_until < world.clock.moment
+    assert (await world.contact(Channel.MOBILE)).cool_until < world.clock.at
     await world.take_in(BOB.replace("9A95-0123456", "9A95-0123456;(期)F014000-0000007"))
     assert await cools(world, "C0002") == {Channel.EMAIL}
     assert (await world.contact(Channel.EMAIL, "C0002")).version == 1
@@ -236,7 +236,7 @@ async def test_a_known_number_that_gets_an_account_of_before_cools_down_with_con
 async def test_a_contact_that_was_another_customers_long_ago_cools_down_everywhere(world: World):
     await world.take_in(VICTIM, BOB)
     await world.take_in(VICTIM.replace("0912345678", "0955000222"))
-    world.clock.moment += timedelta(days=400)
+    world.clock.at += timedelta(days=400)
     await world.take_in(BOB.replace(",,bob", ",0912345678,bob"))
     assert await cools(world, "C0002") == set(Channel)
     fresh = "C0009,A130000019,新客戶,1960-07-15,0912345678,new@example.org,,2026-07-01"
@@ -275,7 +275,7 @@ async def test_two_rows_that_swap_their_ids_are_refused_whatever_is_named(world:
 async def test_two_customers_that_swap_their_mobiles_both_cool_down_and_both_old_ones_are_told(world: World):
     bob = BOB.replace(",,bob", ",0922000333,bob")
     await world.take_in(ZOE, bob)
-    world.clock.moment += timedelta(days=1)
+    world.clock.at += timedelta(days=1)
     await world.take_in(ZOE.replace("0912345678", "0922000333"), bob.replace("0922000333", "0912345678"))
     assert await cools(world, "C0001") == set(Channel)
     assert await cools(world, "C0002") == set(Channel)

@@ -131,7 +131,7 @@ async def test_the_command_takes_a_file_or_a_digest_and_says_what_was_revoked(
     assert "nothing was changed" in capsys.readouterr().out
     for what, (content, spki) in reports().items():
         file.write_bytes(content)
-        assert staff._digest_of(file) == hashlib.sha256(spki).hexdigest(), what
+        assert staff.digest_of(file) == hashlib.sha256(spki).hexdigest(), what
     other = ed25519.Ed25519PrivateKey.generate().public_key()
     file.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     for name, kind in ((str(file), Kind.MALFORMED), (str(tmp_path / "none"), Kind.NOT_FOUND)):

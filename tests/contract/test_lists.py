@@ -128,8 +128,8 @@ def sharded(world: World) -> tuple[World, Publisher]:
     services = world.services
     publication = Publication(services.foundation.settings.publication_url)
     built_in = services.ca.issuer
-    profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in._profiles.items()}
-    issuer_config = IssuerConfig(profiles, built_in._constants, publication, services.foundation.settings.node)
+    profiles = {name: replace(profile, shards=SHARDS) for name, profile in built_in.config.profiles.items()}
+    issuer_config = IssuerConfig(profiles, built_in.config.constants, publication, services.foundation.settings.node)
     issuer = EmbeddedIssuer(
         services.ca.authority, issuer_config, world.books, world.clock, world.dice, services.ca.approvals
     )
@@ -189,7 +189,7 @@ async def test_a_certificate_names_the_list_of_its_shard(world: World) -> None:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         names = [name.value for point in points for name in point.full_name or []]
         shard = certificate.serial_number % SHARDS
-        assert names == [world.services.ca.issuer._publication.crl("investor", shard)]
+        assert names == [world.services.ca.issuer.config.publication.crl("investor", shard)]
 
 
 async def test_a_clock_that_went_back_publishes_at_once_and_the_number_rises(world: World) -> None:

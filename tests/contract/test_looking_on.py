@@ -36,7 +36,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def to_older(connection: Connection) -> None:
-    config = db._config()
+    config = db.alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, OLDER)
 
@@ -67,7 +67,7 @@ def settings(engine_url: str, tmp_path: Path) -> Settings:
 async def prepare(url: str, state: str) -> str:
     """Bring the database into this state, and return what is said of it."""
     if state == "older":
-        await db._within(url, to_older)
+        await db.within(url, to_older)
         return f"the database's schema is {OLDER}, older than this release's {RELEASE}"
     return "the database has no schema yet"
 
@@ -104,7 +104,7 @@ async def test_on_this_releases_schema_and_on_a_later_one_they_read(settings, en
     assert await operating.init_ca(settings) == 0
     for later in (False, True):
         if later:
-            await db._within(engine_url, lambda connection: _at(connection, "9999"))
+            await db.within(engine_url, lambda connection: _at(connection, "9999"))
         await operating.check(settings)
         assert f"schema {'9999' if later else db.head()}" in capsys.readouterr().out
         assert await operating.list_clients(settings) == 0

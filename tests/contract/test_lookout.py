@@ -107,7 +107,7 @@ def client_of(publication: Publication) -> httpx2.AsyncClient:
 
 def answering(responder: Responder, services: Services, line: Line, status_watcher: StatusWatcher) -> Responder:
     return Responder(
-        responder._key,
+        responder.key,
         line,
         services.foundation.clock,
         status_watcher=status_watcher,
@@ -175,8 +175,8 @@ async def test_an_answer_that_was_being_signed_when_its_responder_was_withdrawn_
 ) -> None:
     made, there = await issued(world, 1), node((await world.node(2)).services)
     (responder,) = there.responders.values()
-    gate = Gate(responder._key.signer)
-    responder._key = replace(responder._key, signer=gate)
+    gate = Gate(responder.key.signer)
+    responder.key = replace(responder.key, signer=gate)
     await there.status_watcher.look()
     request = asking(world.services, made.der)
     in_flight = asyncio.create_task(there.ask(request))
@@ -209,7 +209,7 @@ async def test_i25_a_revocation_is_visible_on_every_node_within_five_seconds(wor
         publications = [Publication(web_services(services), nobody) for services in (world.services, second.services)]
         clients = [client_of(publication) for publication in publications]
         for publication, client in zip(publications, clients, strict=True):
-            while not len(publication._answered):
+            while not len(publication.answered):
                 await client.post("/ocsp/investor", content=request)
         await world.services.ca.issuer.revoke(made.serial, "superseded")
         async with asyncio.timeout(VISIBLE_WITHIN_S):
@@ -292,10 +292,10 @@ async def test_a_process_that_has_just_started_reads_the_record(world: World) ->
     await world.services.ca.issuer.revoke(made.serial, "superseded")
     started = node((await world.node(2)).services)
     assert await started.says(made.der) is REVOKED
-    assert len(started.publication._answered) == 0
+    assert len(started.publication.answered) == 0
     await started.status_watcher.look()
     assert await started.says(made.der) is REVOKED
-    assert len(started.publication._answered) == 1
+    assert len(started.publication.answered) == 1
 
 
 async def test_a_clock_that_leaps_makes_no_answer_older_than_it_says(sqlite_world: World) -> None:
@@ -326,7 +326,7 @@ async def test_one_look_is_for_the_certificates_of_both_generations(sqlite_world
     }
     await here.status_watcher.look()
     assert [(await here.ask(request, path)).certificate_status for path, request in asked.items()] == [GOOD] * 2
-    assert len(here.publication._answered) == 2
+    assert len(here.publication.answered) == 2
     for made in (old, new):
         await after.services.ca.issuer.revoke(made.serial, "superseded")
     await here.status_watcher.look()
@@ -341,7 +341,7 @@ async def test_what_is_kept_ready_is_bounded_and_never_about_what_was_not_issued
     await here.status_watcher.look()
     for one in made:
         assert await here.says(one.der) is GOOD
-    assert len(here.publication._answered) == 2
+    assert len(here.publication.answered) == 2
     known = ocsp.load_der_ocsp_request(asking(world.services, made[0].der))
     here = node(world.services)
     await here.status_watcher.look()
@@ -353,4 +353,4 @@ async def test_what_is_kept_ready_is_bounded_and_never_about_what_was_not_issued
     await here.ask(asking(world.services, made[0].der, nonce=b"n" * 16))
     long = b"/ocsp/investor/" + b"%41" * MOST_OCTETS
     await here.client.get(long.decode())
-    assert len(here.publication._answered) == 0
+    assert len(here.publication.answered) == 0

@@ -20,7 +20,7 @@ ROLE = 'a "role" of its own'
 
 def to_older(connection: Connection) -> None:
     """Bring the schema to a release before."""
-    config = db._config()
+    config = db.alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "0010")
 
@@ -125,7 +125,7 @@ async def test_tables_of_others_in_the_same_schema_are_not_looked_at(postgres_ds
 
 
 async def test_a_role_that_may_use_the_tables_of_another_and_not_change_them(postgres_dsn, role):
-    await db._within(postgres_dsn, to_older)
+    await db.within(postgres_dsn, to_older)
     with pytest.raises(Unfit) as unfit:
         await open_engine(role)
     quoted = ROLE.replace('"', '""')

@@ -38,7 +38,7 @@ class _Gone(OnDevice):
 
 
 def key_of(world: World) -> ResponderKey:
-    return world.services.ca.responder._key
+    return world.services.ca.responder.key
 
 
 def without_key(world: World) -> Responder:
@@ -81,7 +81,7 @@ async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kep
     await world.to_active(BEN)
     issuer = services.ca.authority.view.id
     signed = [
-        await services.ca.present.presigner._sign(due)
+        await services.ca.present.presigner.sign(due)
         for due in await services.va.status.due(issuer, world.clock.at, 10)
     ]
     made = [one for one in signed if one is not None]

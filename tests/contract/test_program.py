@@ -36,7 +36,7 @@ async def test_a_program_gets_a_certificate_only_when_the_customer_has_approved_
     await errand.confirm()
     made = (await program.ask()).certificate
     assert made is not None
-    assert x509.load_der_x509_certificate(made).public_key() == errand.key._key.public_key()
+    assert x509.load_der_x509_certificate(made).public_key() == errand.key.private_key.public_key()
     assert (await program.ask()).certificate == made
     assert await errand.state() is OrderState.ISSUED
 

@@ -13,7 +13,7 @@ from chopmark.core.types import (
     Operation,
     OrderState,
 )
-from chopmark.ra.rekey import PresentedCertificate
+from chopmark.ra.key_proof import PresentedCertificate
 from tests.contract.programs import Program, begin, holder, request_of, sha256_of_key, weak_request
 from tests.contract.world import ANN, BEN, World, refusal, world_fixture
 

@@ -100,7 +100,7 @@ class Naive(ChallengeRepository):
 def verifiers(world: World, challenges: Challenges, nodes: int = NODES) -> tuple[list[Counting], Count]:
     """Return one verifier for each node over these challenges, and the count that they share."""
     services, count = world.services, Count()
-    keys = services.ra.verifier._keys
+    keys = services.ra.verifier.keys
     made = []
     for _ in range(nodes):
         audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,23 +23,16 @@ from chopmark.ra.customer_import.report import Report
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.store import db
 from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from tests import postgres
+from tests.tables import Clock, Tables
 
 START = datetime(2026, 7, 15, 4, tzinfo=UTC)
 HEADER = "customer,person_id,name,birth_date,mobile,email,accounts,verified_on"
 ZOE = "C0001,A123456789,王小明,2001-07-15,0912345678,zoe@example.org,(期)F014000-0000007,2026-07-01"
 BOB = "C0002,A223456781,林小美,1990-01-02,,bob@example.org,9A95-0123456,2026-07-01"
-
-
-@dataclass
-class FakeClock:
-    moment: datetime = START
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 @dataclass
@@ -59,11 +51,11 @@ class Killed(BaseException):
 
 
 @dataclass
-class World:
+class World(Tables):
     engine: Engine
     folder: Path
     url: str
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: Clock = field(default_factory=lambda: Clock(START))
     entropy: Counting = field(default_factory=Counting)
     rules: Rules = field(default_factory=lambda: Rules(timedelta(days=7)))
     sealer: Sealer = field(default_factory=lambda: Sealer(SealKey("k1", bytes(range(32))), bytes(32)))
@@ -83,12 +75,6 @@ class World:
 
     async def take_in(self, *lines: str, allow: tuple[Allowed, ...] = ()) -> Report:
         return await self.customer_import.run(self.sheet(*lines), "alice", allowed=allow)
-
-    async def rows(self, sql: str) -> list[dict[str, Any]]:
-        def script() -> Script[list[Row]]:
-            return (yield query(sql))
-
-        return [dict(row) for row in await self.engine.read(script)]
 
     async def directory(self) -> list[object]:
         """Everything in the directory, sealed columns opened."""
@@ -201,12 +187,12 @@ async def test_a_changed_mobile_cools_down_for_seven_days_and_both_contacts_of_b
     world: World,
 ):
     await world.take_in(ZOE)
-    world.clock.moment += timedelta(days=1)
+    world.clock.at += timedelta(days=1)
     await world.take_in(ZOE.replace("0912345678", "0987654321"))
     mobile = await world.contact(Channel.MOBILE)
     assert mobile is not None
     assert mobile.version == 2
-    assert mobile.cool_until == world.clock.moment + timedelta(days=7)
+    assert mobile.cool_until == world.clock.at + timedelta(days=7)
     opened = world.sealer.open(mobile.value_sealed, "contacts", "mobile", "C0001", 2)
     assert opened.reveal() == "+886987654321"
     works = await world.rows("SELECT kind, customer, channel, contact_version FROM work ORDER BY not_before")
@@ -243,7 +229,7 @@ async def test_a_dispute_ends_with_the_contact_it_is_about(world: World):
 async def test_what_stays_the_same_is_not_touched_but_for_the_day_it_was_verified(world: World):
     await world.take_in(ZOE)
     before = await world.directory()
-    world.clock.moment += timedelta(days=30)
+    world.clock.at += timedelta(days=30)
     await world.take_in(ZOE)
     assert await world.directory() == before
     await world.take_in(ZOE.replace("2026-07-01", "2026-08-01"))
@@ -251,7 +237,7 @@ async def test_what_stays_the_same_is_not_touched_but_for_the_day_it_was_verifie
     assert mobile is not None
     assert mobile.verified_at == datetime(2026, 7, 31, 16, tzinfo=UTC)
     assert mobile.version == 1
-    assert mobile.cool_until < world.clock.moment
+    assert mobile.cool_until < world.clock.at
     await world.take_in(ZOE)
     mobile = await world.contact(Channel.MOBILE)
     assert mobile is not None
@@ -273,7 +259,7 @@ async def test_taking_a_contact_away_and_bringing_another_is_no_way_around_the_c
     await world.take_in(ZOE.replace("0912345678", "0987654321"))
     mobile = await world.contact(Channel.MOBILE)
     assert mobile is not None
-    assert mobile.cool_until == world.clock.moment + timedelta(days=7)
+    assert mobile.cool_until == world.clock.at + timedelta(days=7)
     assert mobile.version > 1
 
 
@@ -335,7 +321,12 @@ from chopmark.store import db
 async def main(url, path):
     world = World(await db.open_engine(url), Path(path).parent, url)
     half = 3 * Path(path).stat().st_size // 2
-    await world.intake.run(Path(path), "alice", lambda done, _: done > half and os.kill(os.getpid(), signal.SIGKILL))
+
+    def told(done, _):
+        if done > half:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    await world.customer_import.run(Path(path), "alice", told)
 
 asyncio.run(main(*sys.argv[1:]))
 """

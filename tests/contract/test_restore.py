@@ -476,7 +476,7 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
             return getattr(authority.signer, name)
 
     issuer = world.issuer(Signer())  # type: ignore[arg-type]
-    issuer._journal, issuer._ledger = Journal(), Ledger()  # type: ignore[assignment]
+    issuer.journal, issuer.ledger = Journal(), Ledger()  # type: ignore[assignment]
     with pytest.raises(Died):
         await issuer.issue(issuance)
     assert await undone(world) == ()

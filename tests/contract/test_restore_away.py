@@ -27,13 +27,13 @@ class Away:
 async def test_lines_of_the_last_second_do_not_stop_the_counter_while_the_database_is_away(world: World) -> None:
     watch = world.services.foundation.restorewatch
     await watch.look()
-    here = watch._records
+    here = watch.records
     await world.to_issued()
-    watch._records = Away()
+    watch.records = Away()
     with pytest.raises(Refused):
         await watch.look()
     assert not watch.behind
     watch.require_whole()
-    watch._records = here
+    watch.records = here
     await watch.look()
     assert not watch.behind

@@ -474,10 +474,10 @@ class Deaths:
 
 
 def fragile(whole: Restoring, deaths: Deaths) -> Restoring:
-    for name in ("_ledger", "_voids"):
+    for name in ("ledger", "voids"):
         setattr(whole, name, Fragile(getattr(whole, name), deaths))
-    files: Any = whole._files
-    whole._files = type(files)(Fragile(files.heads, deaths), files.signer, files.former_keys)
+    files: Any = whole.files
+    whole.files = type(files)(Fragile(files.heads, deaths), files.signer, files.former_keys)
     return whole
 
 

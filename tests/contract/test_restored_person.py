@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.worker import reentry_of
-from chopmark.cli.operating_restored import _ended, restoring_of
+from chopmark.cli.operating_restored import ended_and_told, restoring_of
 from tests.contract.restores import backed_up
 from tests.contract.test_restore import LATE
 from tests.contract.world import World, world_fixture
@@ -16,7 +16,7 @@ world = world_fixture(("sqlite",))
 
 async def declared(world: World) -> int:
     reentry = reentry_of(world.services)
-    return await _ended(restoring_of(world.services, reentry), reentry, "S1", "the disk died")
+    return await ended_and_told(restoring_of(world.services, reentry), reentry, "S1", "the disk died")
 
 
 async def test_the_counter_works_again_when_the_customer_is_here_and_not_before(

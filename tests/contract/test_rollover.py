@@ -51,7 +51,7 @@ def opening(world: World):
     return opened
 
 
-def settings_with(settings: Settings, **other: str) -> Settings:
+def settings_with(settings: Settings, **other: Any) -> Settings:
     plain = {"mode": "demo", "data": settings.data, "database": settings.database}
     return Settings.model_validate({**plain, **SHARES, **other})
 
@@ -69,7 +69,7 @@ async def roll_over(world: World, folder: Path, **asked: Any) -> int:
     )
 
 
-async def restarted(world: World, **other: str) -> World:
+async def restarted(world: World, **other: Any) -> World:
     """The counter as it starts after the rollover, with the customers' keys as they were."""
     services = await build(settings_with(world.services.foundation.settings, **other), world.clock, world.dice)
     world.nodes.append(services)
@@ -240,7 +240,7 @@ async def test_the_responders_of_both_are_renewed_and_both_lists_are_published(w
     assert await roll_over(world, tmp_path / "ceremony") == 0
     after = await restarted(world)
     assert await after.once("publish") == 2
-    world.clock.at = after.services.ca.responder._key.not_after
+    world.clock.at = after.services.ca.responder.key.not_after
     world.clock.later(days=-20)
     assert await after.once("responder") == 2
 
@@ -259,7 +259,7 @@ async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_pat
     await world.to_active(ANN)
     with softhsm() as maker:
         device = maker()
-        where = {"pkcs11_module": str(MODULE), "pkcs11_token": device.label, "pkcs11_pin": device.pin.reveal()}
+        where: dict[str, Any] = {"hsm": {"module": str(MODULE), "token": device.label, "pin": device.pin.reveal()}}
         chosen = settings_with(world.services.foundation.settings, signer="pkcs11", **where)
         assert await roll_over(world, tmp_path / "ceremony", algorithm="P384", settings=chosen) == 0
         after = await restarted(world, signer="pkcs11", **where)
@@ -409,7 +409,7 @@ async def warned(world: World, capsys, moment) -> tuple[list[str], list[str]]:
     """What `chopmark check` warns of at a moment, and what it says has ended."""
     world.clock.at = moment
     capsys.readouterr()
-    over = await operating._ending(world.services)
+    over = await operating.ending_soon(world.services)
     said = capsys.readouterr().out.splitlines()
     return [line.removeprefix("WARNING: ").split(" ends on ")[0] for line in said], [one.what for one in over]
 

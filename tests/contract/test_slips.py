@@ -28,9 +28,9 @@ from chopmark.core.types import (
 )
 from chopmark.pki.key_words import LETTERS, key_words
 from chopmark.ra.customer_import.ports import Allowed
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.model import Order, Step
 from chopmark.ra.possession import Possession
-from chopmark.ra.rekey import PresentedCertificate
 from chopmark.ra.slips import Papers, Printed, Slip, SlipDesk
 from chopmark.ra.stopping import StopDesk, Stopped
 from chopmark.stepup.ports import Sequel

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.secrets import NotReady, key_of
-from chopmark.app.settings import Settings
+from chopmark.app.settings import Settings, Smtp
 from chopmark.cli import operating
+from chopmark.cli.command_line import settings_faults
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password
@@ -67,8 +68,63 @@ def test_a_key_that_is_not_32_bytes_in_hexadecimal_names_its_place(
     assert written not in str(wrong.value).replace("64 digits", "")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'\xef\xbb\xbfdata = "x"', "byte-order mark"),
+        ('data = "x"'.encode("utf-16"), "byte-order mark"),
+        ('data = "資料"'.encode("big5"), "no text in UTF-8"),
+        (b"ca_passphrase = geheim", "no TOML, at line 1"),
+        (b'ca_passphrase = "geheim', "no TOML, at"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_read_is_named_and_never_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "chopmark.toml"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("CHOPMARK_CONFIG", str(path))
+    with pytest.raises(ValueError, match=said) as wrong:
+        Settings()
+    assert str(path) in str(wrong.value)
+    assert "geheim" not in str(wrong.value)
+
+
+def test_what_is_wrong_with_settings_is_told_by_their_names_and_without_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "chopmark.toml"
+    path.write_text('dta = "geheim"\nport = "geheim"\npublic_url = "https://x.example.com/"\n[smtp]\nhots = "geheim"\n')
+    monkeypatch.setenv("CHOPMARK_CONFIG", str(path))
+    with pytest.raises(ValueError, match="dta") as wrong:
+        Settings()
+    told = settings_faults(wrong.value)
+    for part in ("dta: there is no such setting", "smtp.hots: there is no such setting", "port: "):
+        assert part in told
+    assert "geheim" not in told
+    assert "pydantic" not in told
+
+
+def test_only_variables_of_ours_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts a process sets USER: it is no login name at the mail server."""
+    for name in ("USER", "HOST", "PORT", "TLS", "PASSWORD", "SENDER", "REQUESTS", "CONNECTIONS"):
+        monkeypatch.setenv(name, "1000")
+    monkeypatch.setenv("CHOPMARK_SMTP__HOST", "127.0.0.1")
+    settings = Settings()
+    assert settings.smtp.model_dump() == {**Smtp().model_dump(), "host": "127.0.0.1"}
+    assert (settings.smtp.user, settings.smtp.port, settings.limits.requests) == ("", 587, 64)
+
+
+def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHOPMARK_SECRETS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="names no directory"):
+        Settings()
+
+
 @pytest.mark.parametrize("end", ["/counter", "/counter/x", "?a=b", "#x"])
-@pytest.mark.parametrize("name", ["public_url", "est_url"])
+@pytest.mark.parametrize("name", ["public_url", "status_url", "est_url"])
 def test_an_address_with_a_path_is_refused(name: str, end: str) -> None:
     with pytest.raises(ValueError, match=f"{name} has a host name"):
         Settings.model_validate({"mode": "production", name: f"https://counter.example.com{end}"})

@@ -7,11 +7,11 @@ whoever makes it lowers the bound, so that the next change cannot spend what was
 import json
 import re
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -27,7 +27,8 @@ from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
 from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
-from chopmark.core.types import AccountNumber, CustomerId, Operation, OrderId, Reason
+from chopmark.core.types import AccountNumber, Channel, CustomerId, Operation, OrderId, Reason
+from chopmark.demo.journey import HttpTransport, Journey, Wanted
 from chopmark.store import db
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
@@ -42,7 +43,7 @@ ROUND_TRIPS = {
     "launch": 2,
     "order": 2,
     "key": 2,
-    "challenges": 2,
+    "challenge": 2,
     "delivery": 4,
     "code": 5,
     "birth-date": 3,
@@ -56,7 +57,7 @@ STATEMENTS = {
     "launch": 7,
     "order": 11,
     "key": 17,
-    "challenges": 23,
+    "challenge": 23,
     "delivery": 9,
     "code": 26,
     "birth-date": 16,
@@ -156,14 +157,15 @@ Count = Callable[[], int]
 
 
 @dataclass
-class Journey:
-    """One customer's way through the API, each request with what it cost."""
+class Requests(HttpTransport):
+    """One customer's requests to the API, each with what it cost."""
 
     services: Services
     count: Count
     client: httpx2.AsyncClient
     customer: str
     cost: dict[str, int] = field(default_factory=dict)
+    order: dict[str, Any] = field(default_factory=dict)
 
     async def counted(self, name: str, doing: Awaitable[Any]) -> Any:
         before = self.count()
@@ -174,14 +176,32 @@ class Journey:
         self.cost["answers"] = self.cost.get("answers", 0) + self.count() - before
         return answer
 
-    async def call(self, name: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any]:
-        headers = {"x-csrftoken": self.client.cookies["csrf"], "Idempotency-Key": name}
-        path = f"/api/v1/orders{self.at}" + ("" if name == "order" else f"/{name}")
-        answer = await self.counted(name, self.client.request(method, path, json=body, headers=headers))
-        assert answer.is_success, answer.text
-        return cast("dict[str, Any]", answer.json())
+    async def call(self, step: str, method: str, path: str, body: Mapping[str, Any], status: int) -> dict[str, Any]:
+        headers = {"x-csrftoken": self.client.cookies["csrf"], "Idempotency-Key": step}
+        request = self.client.request(method, f"/api/v1{path}", json=body, headers=headers)
+        answer = await self.counted(step, request)
+        assert answer.status_code == status, answer.text
+        found = cast("dict[str, Any]", answer.json())
+        if "next" in found:
+            self.order = found
+        return found
 
-    at = ""
+    async def challenge(self, channel: Channel) -> None:
+        """Let what waits go out before, so that the delivery of the code alone is counted."""
+        while await self.deliver():
+            pass
+        await super().challenge(channel)
+
+    async def deliver(self) -> int:
+        (job,) = [task.job for task in tasks(self.services) if task.name == "deliver-0"]
+        return await job()
+
+    async def code(self) -> str:
+        await self.counted("delivery", self.deliver())
+        found = await self.services.ra.verifier.latest(OrderId(self.order["id"]))
+        code = None if found is None else self.services.ra.verifier.code_of(found[0])
+        assert code is not None
+        return code.reveal()
 
     async def run(self) -> dict[str, int]:
         """Application to working certificate; the costs by request."""
@@ -196,42 +216,13 @@ class Journey:
         )
         await self.client.get("/api/v1/status")
         self.client.cookies.set("chopmark", opened.token.reveal())
-        order = await self.call("order", {"operation": "enrol", "account": account, "key_home": "file"})
-        self.at, key = f"/{order['id']}", ClientKey.generate()
-        (deliver,) = [task.job for task in tasks(services) if task.name == "deliver-0"]
-        while await deliver():
-            pass
-        await self.call("key", {"csr": b64(key.request())}, "PUT")
-        await self.call("challenges", {"channel": "mobile"})
-        await self.counted("delivery", deliver())
-        found = await services.ra.verifier.latest(OrderId(order["id"]))
-        code = None if found is None else services.ra.verifier.code_of(found[0])
-        assert code is not None
-        await self.call("code", {"code": code.reveal()})
-        year, month, day = ROWS[self.customer]["birth_date"].split("-")
-        birth = {"era": "roc", "year": str(int(year) - 1911), "month": month, "day": day}
-        order = await self.call("birth-date", birth)
-        order = await self.call("confirm", {"consent": order["consent"]["sha256"]})
-        nonce = unb64((await self.call("nonce", {}))["nonce"])
-        certificate = unb64(order["certificate"]["der"])
-        facts: dict[str, Any] = {
-            "new_spki_sha256": key.spki_sha256,
-            "purpose": "install",
-            "at": services.foundation.clock.now(),
-        }
-        proof = key.prove(
-            certificate, portal=services.foundation.portal, order=OrderId(order["id"]), nonce=nonce, **facts
-        )
-        assert (await self.call("prove", {"proof": b64(proof)}))["state"] == "active"
+        key, birth = ClientKey.generate(), date.fromisoformat(ROWS[self.customer]["birth_date"])
+        journey = Journey(self, services.foundation.clock.now, lambda: self.code, key, key.request(), birth)
+        await journey.to_review(Wanted(Operation.ENROL, account), Channel.MOBILE)
+        await journey.confirm()
+        await journey.prove()
+        assert self.order["state"] == "active"
         return self.cost
-
-
-def b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 async def founded(folder: Path, url: str) -> Settings:
@@ -254,7 +245,7 @@ async def journeys(settings: Settings, opening: Opening, count: Count) -> dict[s
         for customer in (ANN, FAY, GUS):
             transport = httpx2.ASGITransport(cast("Any", built.asgi))
             async with httpx2.AsyncClient(transport=transport, base_url=settings.portal_url) as client:
-                cost = await Journey(services, count, client, customer).run()
+                cost = await Requests(services, count, client, customer).run()
         return cost
     finally:
         await services.close()

@@ -144,7 +144,7 @@ async def test_an_answer_to_a_nonce_is_made_each_time(world: World) -> None:
 
 async def cut_off(world: World) -> tuple[Cut, Responder]:
     records = Cut(world.services.va.status)
-    return records, Responder(world.services.ca.responder._key, records, world.clock)
+    return records, Responder(world.services.ca.responder.key, records, world.clock)
 
 
 async def test_i40_without_its_store_a_kept_answer_is_given_while_it_is_valid_and_then_try_later(
@@ -198,13 +198,13 @@ async def test_i27_what_was_never_issued_is_not_good_and_fills_no_memory(world: 
         )
         answer = await said(services.ca.responder, builder.build().public_bytes(Encoding.DER))
         assert answer.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
-    assert services.ca.responder._kept == {}
+    assert services.ca.responder.kept == {}
 
 
 async def test_the_memory_for_kept_answers_is_bounded_and_the_oldest_go_first(world: World) -> None:
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
-    responder = Responder(world.services.ca.responder._key, world.services.va.status, world.clock, most_kept=2)
+    responder = Responder(world.services.ca.responder.key, world.services.va.status, world.clock, most_kept=2)
     requests = [asking(world.services, world.held[customer].holding.der) for customer in (ANN, BEN, CEO)]
     first = [(await responder.answer(request)).der for request in requests]
     world.clock.later(hours=1)
@@ -216,7 +216,7 @@ async def test_the_memory_for_kept_answers_is_bounded_and_the_oldest_go_first(wo
 
 
 def key_of(responder: Responder) -> ResponderKey:
-    return responder._key
+    return responder.key
 
 
 async def near_the_end(world: World, **before: float) -> None:

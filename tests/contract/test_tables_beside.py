@@ -251,9 +251,9 @@ async def test_a_right_code_that_comes_too_late_for_its_order_leaves_count_and_r
     """Another login takes a step between the charge and the rest: the order's factors are others than those read."""
     errand = await world.to_sent(ANN)
     verifier, acting = world.services.ra.verifier, world.services.ra.context.acting(errand.caller, await errand.order())
-    charged = await verifier._charge(await errand.challenge(), acting, world.services.ra.rekey.rules, ())
+    charged = await verifier.charge(await errand.challenge(), acting, world.services.ra.rekey.rules, ())
     await world.change("UPDATE orders SET login_factors = 'password+totp' WHERE id = :id", id=errand.id)
-    assert (await refusal(verifier._right(charged, acting, Sequel()))).kind is Kind.STEP_REQUIRED
+    assert (await refusal(verifier.right(charged, acting, Sequel()))).kind is Kind.STEP_REQUIRED
     await sound(world)
 
 

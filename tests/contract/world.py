@@ -10,7 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -55,15 +55,18 @@ from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
-from chopmark.store.engine.script import Row, Script, Value, query
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.records import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
+from tests.tables import START, Clock, Tables
 
-START = datetime(2026, 3, 31, 4, 0, tzinfo=UTC)
-"""Noon in Taipei; certificates made now end on 31 March 2027."""
+__all__ = ["START", "Clock"]
+"""Of `tests.tables`, for who imports them together with the world."""
+
 EST_URL = "https://est.example.com"
 """Customers of the tests may have a program."""
 WHENEVER = timedelta(days=9999)
@@ -105,19 +108,6 @@ ROWS = {
 
 
 @dataclass
-class Clock:
-    """A clock that a test moves."""
-
-    at: datetime = START
-
-    def now(self) -> datetime:
-        return self.at
-
-    def later(self, **span: float) -> None:
-        self.at += timedelta(**span)
-
-
-@dataclass
 class Dice:
     """Repeatable randomness; what is loaded comes first."""
 
@@ -139,7 +129,7 @@ class Held:
 
 
 @dataclass
-class World:
+class World(Tables):
     """A house, and what lies outside it."""
 
     services: Services
@@ -148,6 +138,10 @@ class World:
     url: str
     held: dict[str, Held] = field(default_factory=dict)
     nodes: list[Services] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Engine:
+        return self.services.foundation.engine
 
     # doors ------------------------------------------------------------------------------------------------------
 
@@ -260,9 +254,9 @@ class World:
         """The house's CA with another signer, or with profiles that know no overlap."""
         services, built_in = self.services, self.services.ca.issuer
         authority = services.ca.authority
-        profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in._profiles.items()}
+        profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in.config.profiles.items()}
         issuer_config = IssuerConfig(
-            profiles, built_in._constants, built_in._publication, services.foundation.settings.node
+            profiles, built_in.config.constants, built_in.config.publication, services.foundation.settings.node
         )
         return EmbeddedIssuer(
             Authority(authority.view, authority.chain, signer, authority.title),
@@ -293,20 +287,6 @@ class World:
                 pass
 
     # what is left behind -----------------------------------------------------------------------------------------
-
-    async def rows(self, sql: str, **values: Value) -> list[dict[str, Any]]:
-        def script() -> Script[list[Row]]:
-            return (yield query(sql, **values))
-
-        return [dict(row) for row in await self.services.foundation.engine.read(script)]
-
-    async def change(self, sql: str, **values: Value) -> None:
-        """Write to the database as somebody else would."""
-
-        def script() -> Script[None]:
-            yield query(sql, **values)
-
-        await self.services.foundation.engine.run(script)
 
     async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
         return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
@@ -451,13 +431,13 @@ class Errand:
         assert snapshot is not None
         records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
         until = next((place for place, one in enumerate(records) if one.event in AFTERWARDS), len(records))
-        return self.services.ra.rekey._issuing.issuance(snapshot, tuple(records[:until]))
+        return self.services.ra.rekey.issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
         """Submit the order and die before the CA is asked."""
         snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
         acting = self.services.ra.context.acting(self.caller, snapshot.order)
-        assert await self.services.ra.rekey._issuing.submit(snapshot, await self.terms(), acting) is not None
+        assert await self.services.ra.rekey.issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
         return self.services.ra.rekey.consent(await self.order()).sha256

@@ -140,7 +140,7 @@ class Patient(Journey):
         while not self.order.get("certificate"):
             if time.monotonic() > ends:
                 raise Failed(f"the certificate did not come: {self.order.get('next')}")
-            await self._api("look", "GET", f"/orders/{self.order['id']}", {})
+            await self.api("look", "GET", f"/orders/{self.order['id']}", {})
             await asyncio.sleep(PAUSE_S)
         self.told_serial = self.order["certificate"]["serial"]
         self.tell("issued")
@@ -149,15 +149,15 @@ class Patient(Journey):
         """Revoke the new certificate with a code."""
         account = people.account(self.customer)
         wanted = {"operation": "revoke", "account": account, "key_home": "file", "reason": "no_longer_needed"}
-        await self._api("revocation", "POST", "/orders", {**wanted, "serial": self.told_serial}, 201)
+        await self.api("revocation", "POST", "/orders", {**wanted, "serial": self.told_serial}, 201)
         path = f"/orders/{self.order['id']}"
         coming = self.means.codes.expect(people.email(self.customer))
-        await self._api("revocation-challenge", "POST", f"{path}/challenges", {"channel": "email"}, 201)
+        await self.api("revocation-challenge", "POST", f"{path}/challenges", {"channel": "email"}, 201)
         async with asyncio.timeout(MOST_PATIENT_S):
             code = await coming
-        await self._api("revocation-code", "POST", f"{path}/code", {"code": code})
+        await self.api("revocation-code", "POST", f"{path}/code", {"code": code})
         consent = self.order["consent"]["sha256"]
-        await self._api("revocation-confirm", "POST", f"{path}/confirm", {"consent": consent})
+        await self.api("revocation-confirm", "POST", f"{path}/confirm", {"consent": consent})
 
 
 @dataclass

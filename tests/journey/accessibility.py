@@ -1,9 +1,11 @@
-"""Whether a page as it stands now can be used by everybody: axe-core, WCAG 2.2 AA, on a phone and on a context."""
+"""Whether a page as it stands now can be used by everybody: axe-core, WCAG 2.2 AA, on a phone and on a desk."""
 
 from functools import cache
 from pathlib import Path
 
 from playwright.sync_api import Page, ViewportSize
+
+from tests.journey.spoken import faults
 
 AXE = Path(__file__).parents[2] / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -34,7 +36,7 @@ _seen: set[str] = set()
 
 
 def check_page(page: Page) -> None:
-    """Expect no violation, and nothing that must be scrolled to the side, on a phone and on a context.
+    """Expect no violation, nothing that must be scrolled to the side, on a phone and on a desk, and nothing unsaid.
 
     Of pages that differ in their words only, the first is judged.
     """
@@ -42,6 +44,8 @@ def check_page(page: Page) -> None:
     if shape in _seen:
         return
     _seen.add(shape)
+    unsaid = faults(page)
+    assert unsaid == [], f"{page.url}: {unsaid}"
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(axe())
     for size in (PHONE, DESK):

@@ -188,7 +188,7 @@ class Backups:
 @contextmanager
 def backups(folder: Path) -> Iterator[Backups]:
     """Give a Firefox whose own code may be called."""
-    with firefox(folder, "--remote-allow-system-access") as engine:
+    with firefox(folder) as engine:
         engine.wire.command("Marionette:SetContext", value="chrome")
         yield Backups(engine)
 

@@ -55,6 +55,10 @@ class Table:
     names: dict[str, str] = field(default_factory=dict)
     said: dict[tuple[str, Cell], str] = field(default_factory=dict)
 
+    def counts(self, engine: str) -> int:
+        """Return how many files an engine has been given."""
+        return sum(name == engine for name, _ in self.said)
+
     def lines(self, files: Files) -> Iterator[str]:
         """Give the table and what it does not show."""
         yield f"| made by | {' | '.join(self.names.values())} |"
@@ -70,7 +74,7 @@ class Table:
         for (maker, secret), reason in UNMADE.items():
             yield f"- {maker} makes no file with this pass-phrase ({secret}): “{reason}”."
         for (engine, (maker, kind, secret)), said in sorted(self.said.items()):
-            if said != "opened":
+            if said != "opened" and engine in self.names:
                 yield f"- {self.names[engine]} does not open {maker}, {kind}, pass-phrase {secret}: {said}"
 
     def write(self, files: Files) -> None:

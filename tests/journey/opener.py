@@ -5,14 +5,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.journey.chromium import chromium_engine
 from tests.journey.counter import Counter
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.makers import Holder
-from tests.journey.playwrighted import chromium
 from tests.journey.visitor import PASSWORD
+from tests.machine import program
 
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
-    "Chromium": chromium,
+    "Chromium": lambda folder: chromium_engine(program("chromium"), folder),
     "Firefox": firefox,
     "WebKit": webkit,
 }
@@ -25,7 +26,19 @@ if (step !== null) return "opened";
 const told = document.querySelector("[data-error-summary]");
 return told !== null && told.getClientRects().length > 0 ? told.innerText : "";
 """
-_FORGET = "indexedDB.deleteDatabase('chopmark'); return true"
+_FORGET = """
+const done = () => { document.documentElement.dataset.forgotten = "yes"; };
+const asked = indexedDB.open("chopmark");
+asked.onupgradeneeded = () => asked.transaction.abort();
+asked.onerror = done;
+asked.onsuccess = () => {
+  const work = asked.result.transaction("pending", "readwrite");
+  work.objectStore("pending").clear();
+  work.oncomplete = () => { asked.result.close(); done(); };
+};
+return true;
+"""
+_FORGOTTEN = "return document.documentElement.dataset.forgotten === 'yes'"
 _FILL = """
 document.querySelector("#old_passphrase").value = arguments[0];
 document.querySelector("form[data-step=key] button[data-submit]").click();
@@ -77,6 +90,7 @@ class Opener:
         """
         engine = self.engine
         engine.script(_FORGET)
+        engine.until("the key that was made before is gone", _FORGOTTEN)
         engine.go(f"{self.order}?step=key")
         engine.wait("form[data-step=key][data-attached]")
         engine.type("#old_file[type=file]", str(file))

@@ -17,12 +17,18 @@ from tests.journey.guest import Guest, saved
 from tests.journey.openssl import Opened
 from tests.journey.strangers import PASSPHRASE, Maker
 from tests.journey.visitor import PASSWORD
+from tests.journey.walk import short_walk
 from tests.journey.watching import Watch
 
 ENGINES = {"Firefox": firefox, "WebKit": webkit}
 APPLY = {"Firefox": ("C10005", ("38", "10", "10")), "WebKit": ("C10003", ("47", "12", "31"))}
 RENEW = {"Firefox": ("C10001", ("49", "7", "15")), "WebKit": ("C10006", ("69", "8", "8"))}
 COME_BACK = {"Firefox": "C10009", "WebKit": "C10011"}
+WALK = {
+    "Firefox": (("C10010", ("-1", "6", "4")), ("C10018", ("93", "5", "20"))),
+    "WebKit": (("C10015", ("67", "7", "7")), ("C10007", ("64", "3", "20"))),
+}
+"""Who walks the short form of the table: it ends before the birth date is asked."""
 NEARLY_A_YEAR = 345
 KEPT_HERE = "return document.querySelector('[data-kept-text]')?.innerText === '在這台電腦的這個瀏覽器'"
 
@@ -172,6 +178,12 @@ def test_who_closes_the_page_comes_back_to_the_open_order_and_a_wrong_code_costs
     guest.engine.click("main a.cm-primary")
     guest.step("channel")  # what an earlier login has approved is no approval in this one
     assert guest.order == order
+
+
+def test_the_first_steps_bear_what_people_do_to_them(guest: Guest) -> None:
+    column = short_walk(guest, *WALK[guest.engine.name])
+    assert column.faults() == {}
+    assert ("code", "offline") in column.found
 
 
 def test_the_trading_password_is_filled_in_the_sign_in_and_nowhere_else_and_no_passphrase_is_saved_as_one(

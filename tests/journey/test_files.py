@@ -148,7 +148,7 @@ def test_a_file_is_named_as_the_trading_program_asks_and_where_it_never_comes_th
     visitor.page.locator("#ending").select_option("pfx")
     with visitor.page.expect_download() as download:
         visitor.submit("install")
-    assert re.fullmatch(r"certificate-[0-9a-f]{8}\.pfx", download.value.suggested_filename)
+    assert re.fullmatch(r"certificate-[0-9A-F]{8}\.pfx", download.value.suggested_filename)
     download.value.save_as(tmp_path / "kept.pfx")
     assert Opened.read(tmp_path / "kept.pfx", visitor.passphrase, tmp_path / "openssl").is_good()
     visitor.page.locator("[data-other-ways] summary").click()

@@ -12,7 +12,7 @@ from tests.journey.counter import Counter
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
 from tests.journey.line import line_to
-from tests.journey.walk import NOT_EMULATED, Walker
+from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.watching import Watch
 
 CUSTOMERS = {
@@ -39,7 +39,7 @@ def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counte
     with line_to(counter.port) as line, engine_of(name, chromium, tmp_path) as engine:
         guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
         engine.zoom(twice=False)
-        cells: dict[tuple[str, str], str] = {}
+        cells = Column(name)
         for number, birth in CUSTOMERS[name]:
             walker = Walker(guest, line, number, birth, cells)
             guest.sign_in(number)
@@ -48,5 +48,13 @@ def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counte
                 walker.order()
             else:
                 walker.twice()
-    print(cells)
-    assert {cell: said for cell, said in cells.items() if said not in {"ok", NOT_EMULATED}} == {}
+    assert cells.faults() == {}
+
+
+def test_in_chromium_the_first_steps_bear_what_people_do_to_them(
+    chromium: Path, counter: Counter, tmp_path: Path
+) -> None:
+    with engine_of("Chromium", chromium, tmp_path) as engine:
+        column = short_walk(Guest(counter, engine, Watch(engine)), *CUSTOMERS["Chromium"])
+    assert column.faults() == {}
+    assert ("code", "offline") in column.found

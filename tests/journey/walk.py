@@ -1,20 +1,26 @@
 """The table of three engines, every page, and what people do to pages: reload, go back, press twice, lose the network.
 
 A cell passes when the order is kept, nothing is done twice, the next action can be seen and pressed, and the focus is
-where it should be. `python -m tests.journey.walk` walks all of it and writes the table into docs/browsers.md.
+where it should be. `CHOPMARK_WALK=FOLDER pytest -m soak tests/journey/test_walk.py` leaves what came out in FOLDER, and
+`tools/walk.py FOLDER` writes the table of docs/browsers.md.
 """
 
+import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
 
 from tests.journey.engines import Refused, patiently
 from tests.journey.guest import Guest
-from tests.journey.line import Line
+from tests.journey.line import Line, line_to
 
 OFFLINE_S = 10.0
+SHOWN_WITHIN_S = 60.0
 TABS = 60
 NOT_EMULATED = "not emulated"
 STATE = """
@@ -90,14 +96,34 @@ STEPS = (
 
 
 @dataclass
+class Column:
+    """What came out in one engine, by page and deed; written into the folder `CHOPMARK_WALK` as it comes."""
+
+    engine: str
+    found: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def faults(self) -> dict[tuple[str, str], str]:
+        """Return the cells that did not pass."""
+        return {cell: said for cell, said in self.found.items() if said not in {"ok", NOT_EMULATED}}
+
+    def note(self, page: str, deed: str, said: str) -> None:
+        """Keep the worst that was said of a cell."""
+        before = self.found.get((page, deed), "ok")
+        self.found[page, deed] = said if before == "ok" else before
+        if folder := os.environ.get("CHOPMARK_WALK"):
+            cells = [[*cell, what] for cell, what in self.found.items()]
+            (Path(folder) / f"{self.engine}.json").write_text(json.dumps(cells, indent=1))
+
+
+@dataclass
 class Walker:
-    """Walks one engine's column of the table as one customer. `cells` is what came out, by page and deed."""
+    """Walks one engine's column of the table as one customer."""
 
     guest: Guest
     line: Line
     number: str
     birth: tuple[str, str, str]
-    cells: dict[tuple[str, str], str] = field(default_factory=dict)
+    cells: Column
     code: str = ""
 
     def counts(self) -> tuple[int, ...]:
@@ -111,13 +137,12 @@ class Walker:
 
     def note(self, place: Place, deed: str, said: str) -> None:
         """Keep the worst that was said of a cell."""
-        before = self.cells.get((place.name, deed), "ok")
-        self.cells[place.name, deed] = said if before == "ok" else before
+        self.cells.note(place.name, deed, said)
 
     def seen(self, place: Place) -> str:
         """Return "ok", or what is wrong with the page that should be shown now."""
         found = "nothing"
-        for _ in patiently(10.0):
+        for _ in patiently(SHOWN_WITHIN_S):
             try:
                 if place.form and not self.guest.engine.script(
                     "return !!document.querySelector(arguments[0])", place.form
@@ -235,7 +260,7 @@ class Walker:
         return said if self.counts() == before else "something was done without a network"
 
     def _focus_at_what_is_said(self) -> str:
-        for _ in patiently(40.0):
+        for _ in patiently(SHOWN_WITHIN_S):
             if self.guest.engine.script(SAID):
                 return "ok"
         return "what went wrong is not said where the focus is"
@@ -274,30 +299,42 @@ class Walker:
             if place.form.startswith("form") or place.name == "passed":
                 self.fill(place) if place.name in {"key", "code"} else None
                 self.press(place, self.guest.engine.click)
+                gone = "return document.querySelector(arguments[0]) === null"
+                self.guest.engine.until(f"{place.name} is over", gone, place.form)
 
     def twice(self, steps: Sequence[Place] = STEPS) -> None:
-        """Walk a renewal in which everything is pressed twice."""
+        """Walk a renewal in which everything is pressed twice, but for what the last page offers."""
         self.guest.go(APPLY.path)
         before = self.counts()
         self.note(APPLY, "double click", self.seen(APPLY))
         self.guest.engine.press_twice(APPLY.action)
-        for place in steps:
-            made = MADE.get(place.name, (0, 0, 0))
-            self.note(place, "double click", self.seen(place))
-            if place.name == "key":
-                self._expect(APPLY, before, (1, 0, 0))
+        self.note(steps[0], "double click", self.seen(steps[0]))
+        self._expect(APPLY, before, (1, 0, 0))
+        for place, following in pairwise(steps):
             before = self.counts()
             self.fill(place)
             self.press(place, self.guest.engine.press_twice)
-            following = steps[steps.index(place) + 1 :]
-            if following:
-                self.note(place, "double click", self.seen(following[0]))
-            self._expect(place, before, made)
+            self.note(place, "double click", self.seen(following))
+            self._expect(place, before, MADE.get(place.name, (0, 0, 0)))
 
     def _expect(self, place: Place, before: tuple[int, ...], made: tuple[int, ...]) -> None:
         wanted = tuple(one + more for one, more in zip(before, made, strict=True))
         if (now := self.counts()) != wanted:
             self.note(place, "double click", f"orders, codes, certificates: {now} instead of {wanted}")
+
+
+def short_walk(
+    guest: Guest, first: tuple[str, tuple[str, str, str]], second: tuple[str, tuple[str, str, str]]
+) -> Column:
+    """Walk a few cells: the steps up to the code, once with everything but patience, and once pressed twice."""
+    column = Column(guest.engine.name)
+    with line_to(guest.counter.port) as line:
+        there = Guest(replace(guest.counter, port=line.port), guest.engine, guest.watch)
+        there.sign_in(first[0])
+        Walker(there, line, *first, column).order(STEPS[:3], ("reload", "second tab", "keyboard"), 0.0)
+        there.sign_in(second[0])
+        Walker(there, line, *second, column).twice(STEPS[:3])
+    return column
 
 
 APPLY = OUTSIDE[2]

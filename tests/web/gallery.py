@@ -287,6 +287,15 @@ def steps(w: World) -> dict[str, Page]:
         "install-program": s.ProgramInstallPage(f, w.order(rekey, 5), issued),
         "done-renew": s.DoneStepPage(f, w.order(rekey, 6, can_cancel=False), active, RECEIPT, browser, old_ends=True),
         "done-apply": s.DoneStepPage(f, w.order(enrol, 6, can_cancel=False), active, RECEIPT, file),
+        "done-said": s.DoneStepPage(
+            f,
+            w.order(rekey, 6, can_cancel=False),
+            active,
+            RECEIPT,
+            file,
+            old_ends=True,
+            old_ends_at=NOW + timedelta(days=7),
+        ),
         "done-revoke": s.DoneStepPage(
             f, w.order(revoke, 3, can_cancel=False), certificate(CertificateState.REVOKED), RECEIPT
         ),

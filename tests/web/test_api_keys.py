@@ -56,8 +56,8 @@ def private_in(raw: bytes, scalars: list[bytes]) -> set[str]:
 
 
 def scalar(key: ClientKey) -> bytes:
-    assert isinstance(key._key, ec.EllipticCurvePrivateKey)
-    return key._key.private_numbers().private_value.to_bytes(32, "big")
+    assert isinstance(key.private_key, ec.EllipticCurvePrivateKey)
+    return key.private_key.private_numbers().private_value.to_bytes(32, "big")
 
 
 @pytest.mark.parametrize(("number", "operation"), [("C10001", "rekey"), ("C10005", "enrol")])

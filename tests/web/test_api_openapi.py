@@ -45,7 +45,9 @@ async def test_the_committed_document_is_the_served_one(world: World) -> None:
 async def test_every_route_of_the_api_is_described_and_no_page(world: World) -> None:
     document = await served(world)
     api = {
-        (method, re.sub(r":\w+\}", "}", path)) for method, path in routes(world.portal) if path.startswith("/api/v1")
+        (method, re.sub(r":\w+\}", "}", path))
+        for method, path in routes(world.portal)
+        if path.startswith(("/api/v1", "/backoffice/v1"))
     }
     assert set(operations(document)) == api
 

@@ -1,7 +1,7 @@
 """Every page, in both languages and for two firms: complete, well-formed, safe and the firm's own."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -210,6 +210,16 @@ def test_the_sentence_about_the_issuer_names_the_issuer_and_nobody_else() -> Non
     other = rendered("birth-date", Lang.ZH_TW)
     assert "本公司使用好景示範憑證管理中心核發之電子憑證，提供您進行網路下單作業使用。" in other
     assert "臺灣網路認證" not in other
+
+
+@pytest.mark.parametrize(("name", "rare"), [("王•明", False), ("王•\U00020bb7", True), ("\ue001•明", True)])
+def test_a_name_with_a_character_that_may_have_no_picture_is_shown_with_a_note(name: str, rare: bool) -> None:
+    """Both kinds that people have: an ideograph outside of the first plane, and a character of a firm's own."""
+    page = sample_pages(World(Lang.ZH_TW, DEMO_BRAND))["profile"]
+    assert isinstance(page, v.ProfilePage)
+    html = PAGES.render(replace(page, masked_name=name))
+    assert name in html
+    assert ("罕用字" in html) is rare
 
 
 def test_what_a_customer_typed_is_shown_as_text_and_never_as_markup() -> None:

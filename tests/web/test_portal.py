@@ -115,7 +115,7 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     assert snapshot is not None
     assert snapshot.order.approved_login is not None
     acting = ActingLogin(snapshot.order.approved_login, snapshot.order.login_factors, snapshot.order.login_factors)
-    assert await world.services.ra.rekey._issuing.submit(snapshot, consent, acting) is not None
+    assert await world.services.ra.rekey.issuing.submit(snapshot, consent, acting) is not None
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"

@@ -12,9 +12,10 @@ import argparse
 import ast
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tools.mutants import stage, trial
@@ -23,7 +24,10 @@ from tools.mutants.faults import Fault, faults
 from tools.mutants.modules import GROUPS, MODULES, tests_of
 
 KEPT = trial.REPOSITORY / ".mutants"
+ENGINES = ("sqlite", "postgresql")
 LIMIT_S = 300
+FILES_AT_ONCE = 8
+"""So many files with tests are asked together what they call."""
 NOTICED = {"killed", "broken", "timeout"}
 
 
@@ -68,23 +72,77 @@ class Book:
         self.known[entry["name"]] = entry
 
 
-def reached(module: str, chosen: Sequence[str], near: int | None) -> dict[str, list[str]]:
-    """Return each function of a module with the tests that call it, and under no name those that call any, in order.
+class Reach:
+    """Which functions of the table's modules each test calls: asked for once, and again when a text has changed.
 
-    Every one of them passes as long as nothing is wrong.
+    It is asked for on SQLite: what a test calls above the engines is the same on each.
     """
-    present = [one for one in tests_of(module)[:near] if (trial.REPOSITORY / one).exists()]
+
+    def __init__(self) -> None:
+        self._file = KEPT / "sqlite" / "reached.json"
+        self._known = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        every = sorted((trial.SOURCE / "chopmark").rglob("*.py"))
+        self._house = hashlib.sha256(b"".join(one.read_bytes() for one in every))
+
+    def learn(self, modules: Sequence[str], near: int | None) -> None:
+        """Run the tests of these modules once, all that are not known as they stand today."""
+        wanted = dict.fromkeys(one for module in modules for one in test_files(module, near))
+        missing = [one for one in wanted if self._known.get(one, {}).get("digest") != self._digest(one)]
+        for begin in range(0, len(missing), FILES_AT_ONCE):
+            self._learn(missing[begin : begin + FILES_AT_ONCE])
+
+    def _learn(self, missing: Sequence[str]) -> None:
+        found: list[trial.Outcome] = []
+        one = trial.Trial("reach", None, [*stage.SQLITE, *missing], [f"chopmark/{module}" for module in MODULES])
+        trial.run([one], lambda _, outcome: found.append(outcome), limit_s=3600)
+        if found[0].status in {"broken", "timeout"}:
+            raise SystemExit(f"tests do not run without a fault ({found[0].status}): {', '.join(missing)}")
+        for test, how in found[0].failed:
+            sys.stdout.write(f"left out, it fails without a fault ({how}): {test}\n")
+        for file in missing:
+            tests = {test: files for test, files in found[0].reached.items() if test.startswith(f"{file}::")}
+            self._known[file] = {"digest": self._digest(file), "tests": tests}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self._known), encoding="utf-8")
+
+    def of(self, module: str, near: int | None, engine: str) -> dict[str, list[str]]:
+        """Return each function of a module with the tests that call it, and under no name those that call any."""
+        by: dict[str, list[str]] = {"": []}
+        files_here = test_files(module, near)
+        there = on_postgresql(files_here) if engine == "postgresql" else None
+        for file in files_here:
+            for called, files in self._known[file]["tests"].items():
+                test = called if there is None else there.get(called)
+                if test is None:
+                    continue
+                functions = files.get(f"chopmark/{module}", [])
+                by[""] += [test] if functions else []
+                for function in functions:
+                    by.setdefault(function.replace(".<locals>", ""), []).append(test)
+        return by
+
+    def _digest(self, file: str) -> str:
+        told = self._house.copy()
+        told.update((trial.REPOSITORY / file).read_bytes())
+        return told.hexdigest()
+
+
+def on_postgresql(files: Sequence[str]) -> dict[str, str]:
+    """Return the tests of these files that PostgreSQL has too, by their names on SQLite."""
     found: list[trial.Outcome] = []
-    one = trial.Trial(module, None, [*chosen, *present], watched=f"chopmark/{module}")
-    trial.run([one], lambda _, outcome: found.append(outcome), limit_s=3600)
-    if found[0].status != "survived":
-        raise SystemExit(f"{module}: its tests do not pass without a fault: {found[0].failed}")
-    by: dict[str, list[str]] = {"": []}
-    for test, functions in found[0].reached.items():
-        by[""] += [test] if functions else []
-        for function in functions:
-            by.setdefault(function.replace(".<locals>", ""), []).append(test)
-    return by
+    one = trial.Trial("tests", None, ["--collect-only", *stage.POSTGRESQL, *files])
+    trial.run([one], lambda _, outcome: found.append(outcome), limit_s=300)
+    return {re.sub(r"\bpostgresql\b(?=[^\[]*\]$)", "sqlite", test, count=1): test for test in found[0].reached}
+
+
+def test_files(module: str, near: int | None) -> list[str]:
+    """Return the files with the tests of a module, folders opened, the nearest first."""
+    found: list[str] = []
+    for one in tests_of(module)[:near]:
+        path = trial.REPOSITORY / one
+        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
+        found += [str(file.relative_to(trial.REPOSITORY)) for file in files]
+    return list(dict.fromkeys(found))
 
 
 def users(text: str) -> dict[str, set[str]]:
@@ -147,26 +205,31 @@ def concerned(fault: Fault, by: dict[str, list[str]], used: dict[str, set[str]],
 def run(options: argparse.Namespace) -> None:
     """Try the faults that were not tried yet, and write down what became of each."""
     postgresql = options.engine == "postgresql"
-    with stage.ready(postgresql=postgresql) as chosen:
-        only = [*chosen[:1], "postgres and not browser and not soak"] if postgresql else chosen
-        for module in named_modules(options.modules):
-            book = Book(module, options.engine)
-            wanted = {
-                name: fault
-                for name, fault in sampled(module, options.sample, sql=postgresql).items()
-                if name not in book.known or (options.again and book.known[name]["status"] not in NOTICED)
-            }
-            wanted = {name: fault for name, fault in wanted.items() if (module, name) not in EQUIVALENT}
-            if wanted:
-                try_all(module, wanted, book, only, options)
+    left = {module: faults for module in named_modules(options.modules) if (faults := untried(module, options))}
+    if not left:
+        return
+    with stage.ready(postgresql=postgresql):
+        reach = Reach()
+        reach.learn(list(left), options.near)
+        for module, wanted in left.items():
+            try_all(module, wanted, reach.of(module, options.near, options.engine), options)
 
 
-def try_all(
-    module: str, wanted: dict[str, Fault], book: Book, chosen: Sequence[str], options: argparse.Namespace
-) -> None:
+def untried(module: str, options: argparse.Namespace) -> dict[str, Fault]:
+    """Return the faults of a module's sample that are to be tried now."""
+    known = Book(module, options.engine).known
+    return {
+        name: fault
+        for name, fault in sampled(module, options.sample, sql=options.engine == "postgresql").items()
+        if (module, name) not in EQUIVALENT
+        and (name not in known or (options.again and known[name]["status"] not in NOTICED))
+    }
+
+
+def try_all(module: str, wanted: dict[str, Fault], by: dict[str, list[str]], options: argparse.Namespace) -> None:
     """Run one trial for each fault of a module."""
-    text = source(module)
-    by, used, kept = reached(module, chosen, options.near), users(text), remembered(text)
+    book, text = Book(module, options.engine), source(module)
+    used, kept = users(text), remembered(text)
 
     def trials() -> Iterator[trial.Trial]:
         for name, fault in wanted.items():
@@ -203,23 +266,26 @@ def standing(module: str, engine: str) -> dict[str, dict[str, Any]]:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print how many faults were noticed: for each module and for each group."""
-    rows = {module: standing(module, options.engine) for module in named_modules(options.modules)}
-    print("| module | faults | tried | noticed | survived | score |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    """Print how many faults were noticed, for each module and for each group: on SQLite, and those in SQL on both."""
+    chosen = named_modules(options.modules)
+    rows = {module: [standing(module, engine) for engine in ENGINES] for module in chosen}
+    print("| module | faults | tried | noticed | survived | score | SQL on PostgreSQL |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for module, found in rows.items():
-        if found:
-            print(_line(f"`{module}`", len(numbered(module)), found))
+        if any(found):
+            print(_line(f"`{module}`", len(numbered(module)), *found))
     for group, modules in GROUPS.items():
-        found = {f"{one}|{name}": entry for one in modules for name, entry in rows.get(one, {}).items()}
-        if found:
-            print(_line(f"**{group}**", sum(len(numbered(one)) for one in modules), found))
+        known = [[entry for one in modules if one in rows for entry in rows[one][place].values()] for place in (0, 1)]
+        if any(known):
+            first, second = (dict(enumerate(entries)) for entries in known)
+            print(_line(f"**{group}**", sum(len(numbered(one)) for one in modules), first, second))
 
 
-def _line(name: str, made: int, found: dict[str, dict[str, Any]]) -> str:
-    noticed = sum(one["status"] in NOTICED for one in found.values())
-    share = f"{100 * noticed / len(found):.0f} %"
-    return f"| {name} | {made} | {len(found)} | {noticed} | {len(found) - noticed} | {share} |"
+def _line(name: str, made: int, found: Mapping[Any, dict[str, Any]], there: Mapping[Any, dict[str, Any]]) -> str:
+    noticed, noticed_there = (sum(one["status"] in NOTICED for one in entries.values()) for entries in (found, there))
+    share = f"{100 * noticed / len(found):.0f} %" if found else ""
+    on_postgresql = f"{noticed_there} of {len(there)}" if there else ""
+    return f"| {name} | {made} | {len(found)} | {noticed} | {len(found) - noticed} | {share} | {on_postgresql} |"
 
 
 def survivors(options: argparse.Namespace) -> None:
@@ -238,7 +304,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many faults a module at most, always the same ones")
     parser.add_argument("--again", action="store_true", help="try survivors again")
     parser.add_argument("--near", type=int, help="only so many of a module's files with tests, the nearest")
-    parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_intermixed_args()
     {"run": run, "table": table, "survivors": survivors}[options.what](options)

@@ -1,5 +1,9 @@
 """Faults that change nothing that anybody can tell, each with its reason: they do not count."""
 
+_LETS_IN = "LaunchTickets.authenticate"
+_SAME = "hmac.compare_digest(client.previous_hash, given)"
+_BLOCKS = "(query(_BLOCK_OLD_KEY, id=order.id),)"
+_FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
         "the statement that stores a challenge begins without an attempt, whatever this value says"
@@ -24,10 +28,34 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "store/repositories/ca/certificates.py",
         'StatusRepository.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
     ): ("a bundle without a guard always has its rows; the type does not know it"),
-    ("ca/embedded.py", "EmbeddedIssuer._exemplar|constant|0|(1)|1"): (
-        "an exemplar is judged by its form; its time is compared with nothing"
+    (
+        "va/responder.py",
+        "Responder.look|condition left out|stored is not None and self._opened is not None|(stored is not None)|1",
+    ): "every responder of a running house can open stored keys; the type knows others too",
+    (
+        "store/repositories/ra/successors.py",
+        f"block_old_key|branch|{_BLOCKS} if order.reason in {{Reason.LOST, Reason.COMPROMISED}} else ()|({_BLOCKS})|1",
+    ): "it saves a statement that looks at the reason itself",
+    (
+        "store/repositories/stepup/challenges.py",
+        "_SECOND|SQL guard left out|state = 'coded'|(state = 'coded' OR 1 = 1)|1",
+    ): "in another state no code counts, or both do, and then the new one takes the place of the second",
+    (
+        "identity/launching.py",
+        f"{_LETS_IN}|condition left out|overlap and client.previous_hash and {_SAME}|(overlap and {_SAME})|1",
+    ): "a previous secret and its end are set and emptied together; the type does not know it",
+    ("store/repositories/va/answers.py", "_MARK|SQL boundary|changed > 0|changed >= 0|1"): _FOR_THE_INDEX,
+    ("store/repositories/va/answers.py", "_MARK|SQL guard left out|changed > 0|(changed > 0 OR 1 = 1)|1"): (
+        _FOR_THE_INDEX
     ),
-    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._recorder.know(tip)|pass|1"): (
+    ("store/repositories/va/answers.py", "CHANGED|SQL boundary|changed > 0|changed >= 0|1"): _FOR_THE_INDEX,
+    ("store/repositories/va/answers.py", "CHANGED|SQL guard left out|changed > 0|(changed > 0 OR 1 = 1)|1"): (
+        _FOR_THE_INDEX
+    ),
+    ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
+        "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
+    ),
+    ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._audit_log.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"
     ),
 }

@@ -125,6 +125,8 @@ class _Maker:
             return True
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return True  # a docstring
+        if isinstance(node, ast.keyword) and node.arg == "microsecond":
+            return True  # a moment cut to its second: as between two moments, less is no fault
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return True
         step = node.value if isinstance(node, ast.Expr) else node

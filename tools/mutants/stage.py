@@ -5,19 +5,19 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tools.mutants import trial
 
 SQLITE = ("-m", "not postgres and not browser and not soak")
-BOTH = ("-m", "not browser and not soak")
+POSTGRESQL = ("-m", "postgres and not browser and not soak")
 
 
 @contextmanager
-def ready(*, postgresql: bool) -> Iterator[Sequence[str]]:
-    """Yield pytest's arguments that choose the engine's tests, with everything that they copy founded already."""
+def ready(*, postgresql: bool) -> Iterator[None]:
+    """Have all founded already that tests copy, and a PostgreSQL running where it is wanted."""
     trial.preload()
     from tests import postgres  # noqa: PLC0415 - not before our own folders are on the path
 
@@ -34,7 +34,7 @@ def ready(*, postgresql: bool) -> Iterator[Sequence[str]]:
             (base / "postgresql").mkdir()
             _in_a_child(base / "postgresql", dsn)
             (base / "postgresql" / "dsn").write_text(dsn, encoding="ascii")
-        yield BOTH if postgresql else SQLITE
+        yield
 
 
 def _in_a_child(folder: Path, dsn: str | None) -> None:

@@ -62,18 +62,21 @@ class Outcome:
     seconds: float
     ran: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    reached: dict[str, list[str]] = field(default_factory=dict)
-    """For each test, where it was asked for: the functions of the watched file that it has called."""
+    reached: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """For each test that passed, where it was asked for: the functions of each watched file that it has called.
+
+    Where tests are collected only, their names, and nothing of any.
+    """
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The tests (pytest's arguments) that run while `change` holds; `watched` is a file whose calls are told."""
+    """The tests (pytest's arguments) that run while `change` holds; `watched` are files whose calls are told."""
 
     name: str
     change: Change | None
     arguments: Sequence[str]
-    watched: str | None = None
+    watched: Sequence[str] = ()
 
 
 class _Another(importlib.abc.SourceLoader):
@@ -109,22 +112,27 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Ear:
-    """Hears how each test ended and, where a file is watched, which of its functions were called meanwhile."""
+    """Hears how tests ended and, where files are watched, which of their functions each that passed has called."""
 
-    def __init__(self, watched: str | None = None) -> None:
+    def __init__(self, watched: Sequence[str]) -> None:
         self.ran = 0
         self.failed: list[tuple[str, str]] = []
-        self.reached: dict[str, list[str]] = {}
-        self._file = None if watched is None else str(SOURCE / watched)
-        self._called: set[str] = set()
-        self._before: set[str] | None = None
-        if watched is not None:
+        self._unfit: set[str] = set()
+        self.reached: dict[str, dict[str, list[str]]] = {}
+        self._files = {str(SOURCE / one): one for one in watched}
+        self._called: set[CodeType] = set()
+        self._before: set[CodeType] | None = None
+        if self._files:
             threading.settrace(self._call)
             sys.settrace(self._call)
 
     def _call(self, frame: FrameType, _event: str, _arg: object) -> None:
-        if frame.f_code.co_filename == self._file:
-            self._called.add(frame.f_code.co_qualname)
+        if frame.f_code.co_filename in self._files:
+            self._called.add(frame.f_code)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.config.option.collectonly:
+            self.reached = {item.nodeid: {} for item in session.items}
 
     def pytest_runtest_logstart(self) -> None:
         if self._before is None:  # what is called while tests are imported is behind all of them
@@ -132,12 +140,17 @@ class _Ear:
         self._called.clear()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        if self._file is not None:
-            self.reached[nodeid] = sorted(self._called | (self._before or set()))
+        if self._files and nodeid not in self._unfit:
+            told: dict[str, list[str]] = {}
+            for code in self._called | (self._before or set()):
+                told.setdefault(self._files[code.co_filename], []).append(code.co_qualname)
+            self.reached[nodeid] = {file: sorted(set(names)) for file, names in sorted(told.items())}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         report = yield
+        if not report.passed:  # type: ignore[attr-defined]
+            self._unfit.add(item.nodeid)
         if call.when == "call":
             self.ran += 1
             if report.failed:  # type: ignore[attr-defined]
@@ -163,7 +176,6 @@ def _child(trial: Trial, answer: Path) -> None:
     ear = _Ear(trial.watched)
     quiet = [
         "-q",
-        "-x",
         "-p",
         "no:cacheprovider",
         "-p",
@@ -173,7 +185,7 @@ def _child(trial: Trial, answer: Path) -> None:
         "-o",
         "addopts=",
     ]
-    quiet += ["--import-mode=importlib", "-o", _WARNINGS]
+    quiet += ["--import-mode=importlib", "-o", _WARNINGS, *([] if trial.watched else ["-x"])]
     code = pytest.main([*quiet, *trial.arguments], plugins=[ear])
     sys.settrace(None)
     status = "survived" if code == 0 else "killed" if ear.ran or code == 1 else "broken"

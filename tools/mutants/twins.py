@@ -15,7 +15,7 @@ LIMIT_S = 120
 
 def main(names: Sequence[str]) -> None:
     """Run the twins of these names, in this order; all of them without any."""
-    with stage.ready(postgresql=False) as _:
+    with stage.ready(postgresql=False):
         from tests.twins.twins import TWINS_OF_CERTIFICATES, TWINS_OF_CODES, Twin  # noqa: PLC0415
 
         known = {twin.name: twin for twin in (*TWINS_OF_CODES, *TWINS_OF_CERTIFICATES)}
@@ -36,8 +36,11 @@ def main(names: Sequence[str]) -> None:
             return made
 
         def changed(twin: Twin) -> str | None:
-            """Return the twin's module; None where a text of it does not stand there exactly once."""
-            text = (trial.SOURCE / "chopmark" / twin.path).read_text(encoding="utf-8")
+            """Return the twin's module; None where there is none, or a text of it does not stand there exactly once."""
+            file = trial.SOURCE / "chopmark" / twin.path
+            if not file.exists():
+                return None
+            text = file.read_text(encoding="utf-8")
             for place, instead in twin.changes:
                 if text.count(place) != 1:
                     return None

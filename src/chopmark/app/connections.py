@@ -20,6 +20,7 @@ from uvicorn.protocols.utils import get_remote_addr
 from chopmark.app.settings import Limits, Settings
 from chopmark.limits.places import Places, counted_as
 from chopmark.web.client_address import EVERYWHERE, read_address, read_networks
+from chopmark.web.state import LEAVING
 
 log = structlog.get_logger()
 
@@ -151,7 +152,17 @@ class Bounded(HttpToolsProtocol):
         """Give the place back."""
         super().connection_lost(exc)
         self._held = None
+        self._tell_leaving()
         self.depart()
+
+    def shutdown(self) -> None:
+        """End as soon as the answer under way is given; one that waits for something need not wait longer."""
+        self._tell_leaving()
+        super().shutdown()
+
+    def _tell_leaving(self) -> None:
+        if self._answering is not None:
+            cast("dict[str, Any]", self._answering.scope)[LEAVING] = True
 
     def depart(self) -> None:
         """Give the place back; again is nothing."""

@@ -3,7 +3,8 @@
 import ssl
 from pathlib import Path
 
-from chopmark.app.settings import Settings, secret_file
+from chopmark.app.settings import Settings
+from chopmark.app.settings_sources import secret_file
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured, read_gateways
 from chopmark.messaging.demo import DemoGateway, InboxPort

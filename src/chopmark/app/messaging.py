@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from chopmark.app.foundation import Foundation
 from chopmark.app.gateways import GatewayUnfit, gateways_of, listed_gateways
+from chopmark.app.webhooks import webhook_of
 from chopmark.core.types import Channel
 from chopmark.messaging.failover import Router
 from chopmark.messaging.preview import text_faults
 from chopmark.messaging.reports import DeliveryReports
 from chopmark.messaging.templates import Sender
+from chopmark.messaging.webhook import Webhook
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
@@ -24,10 +26,11 @@ class MessagingServices:
     router: Router
     inbox: InboxRepository
     reports: DeliveryReports
+    webhook: Webhook | None
 
 
 def messaging_services(foundation: Foundation) -> MessagingServices:
-    """Return the bundle. Raises GatewayUnfit for settings of a gateway that do not work."""
+    """Return the bundle. Raises GatewayUnfit or WebhookUnfit for settings that do not work."""
     inbox = InboxRepository(foundation.engine)
     _require_fit_texts(foundation)
     gateways = gateways_of(foundation.settings, foundation.brand, inbox)
@@ -38,6 +41,7 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
         outbox=OutboxRepository(foundation.engine),
         router=Router(gateways, deliveries, spending=spending),
         inbox=inbox,
+        webhook=webhook_of(foundation.settings),
         reports=DeliveryReports(gateways, deliveries, foundation.clock),
     )
 

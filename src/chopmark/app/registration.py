@@ -49,7 +49,7 @@ def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServic
         verifier=verifier,
         challenges=challenges,
         authentication=RequestAuthentication(context),
-        enrolment=Enrolment(context, programs=bool(settings.est_url)),
+        enrolment=Enrolment(context, programs=bool(settings.est.url)),
         rekey=rekey,
         possession=Possession(context),
         slips=SlipDesk(context, SlipRepository(engine), failures),

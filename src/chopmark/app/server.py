@@ -151,18 +151,18 @@ def private_socket(path: Path) -> socket.socket:
 async def run_est(settings: Settings) -> int:
     """Run the EST interface until interrupted; prints `ready URL` when it answers."""
     configure_logging()
-    if not settings.est_url or (settings.est_socket is None and settings.est_certificate is None):
-        raise NotReady("set CHOPMARK_EST_URL, and CHOPMARK_EST_SOCKET or CHOPMARK_EST_CERTIFICATE with its key")
+    if not settings.est.url or (settings.est.socket is None and settings.est.certificate is None):
+        raise NotReady("set CHOPMARK_EST__URL, and CHOPMARK_EST__SOCKET or CHOPMARK_EST__CERTIFICATE with its key")
     async with opened(settings) as services:
         await record_policy(services.foundation.policy, services.foundation.installation, services.foundation.audit_log)
         interface, sockets = est_interface(services), None
-        how: dict[str, Any] = {"port": settings.est_port}
-        if settings.est_socket is not None:
-            sockets = [private_socket(settings.est_socket)]
-        elif settings.est_certificate is not None and settings.est_key is not None:
-            context = mutual_tls.context(settings.est_certificate, settings.est_key, ca_certificates(services))
+        how: dict[str, Any] = {"port": settings.est.port}
+        if settings.est.socket is not None:
+            sockets = [private_socket(settings.est.socket)]
+        elif settings.est.certificate is not None and settings.est.key is not None:
+            context = mutual_tls.context(settings.est.certificate, settings.est.key, ca_certificates(services))
             how["http"] = mutual_tls.secured(settings, context)
-        server = Announced(server_config(interface, settings, lifespan="off", **how), settings.est_url)
+        server = Announced(server_config(interface, settings, lifespan="off", **how), settings.est.url)
         warming = asyncio.create_task(asyncio.to_thread(services.ca.issuer.warm))
         stop = asyncio.Event()
         looking = asyncio.create_task(loop.run((heads(services),), stop, alarms(services, "est")))

@@ -19,6 +19,7 @@ from chopmark.app.registration import ra_services
 from chopmark.app.secrets import NotReady, open_secrets
 from chopmark.app.settings import Settings
 from chopmark.app.timestamping import VaServices, va_services
+from chopmark.app.webhooks import WebhookUnfit
 from chopmark.audit.clockwatch import Machine
 from chopmark.core.clock import Clock, Entropy
 from chopmark.identity.services import IdentityServices
@@ -55,7 +56,7 @@ async def build(
         return await _compose(foundation, machine)
     except BaseException as error:
         await foundation.engine.close()
-        if isinstance(error, ExternalFault | GatewayUnfit):
+        if isinstance(error, ExternalFault | GatewayUnfit | WebhookUnfit):
             raise NotReady(str(error)) from error
         raise
 

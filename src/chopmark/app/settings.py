@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,30 +19,47 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chopmark.app.settings_sources import (
+    FORMER_NAMES,
+    FormerEnvironment,
+    NestedSecretFiles,
+    nested_secrets,
+    require_readable,
+    require_toml,
+)
 from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
+from chopmark.messaging.webhook import read_secret
 
 
-class Smtp(BaseSettings):
-    """The mail gateway; an empty host means none."""
+class Smtp(BaseModel):
+    """The mail gateway; an empty host means none.
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    Not a BaseSettings: that would read `USER`, `HOST` and `PORT` of the environment, and systemd sets USER.
+    """
 
-    host: Annotated[str, Field(description="Host name of the SMTP server; empty: no mail gateway.")] = ""
-    port: Annotated[int, Field(ge=1, le=65535, description="TCP port.")] = 587
-    tls: Annotated[Literal["none", "starttls", "tls"], Field(description="`none` is for loopback only.")] = "starttls"
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    host: Annotated[str, Field(description="Host name of the mail server; empty: no mail gateway.")] = ""
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port of the mail server.")] = 587
+    tls: Annotated[
+        Literal["none", "starttls", "tls"],
+        Field(description="How the connection is secured; `none` is for loopback only."),
+    ] = "starttls"
     ca: Annotated[
         Path | None, Field(description="PEM file that the mail server's TLS is verified with; empty: the machine's.")
     ] = None
-    user: Annotated[str, Field(description="Login name; empty: no authentication.")] = ""
-    password: Annotated[SecretStr, Field(description="Login password.")] = SecretStr("")
+    user: Annotated[str, Field(description="Login name at the mail server; empty: no authentication.")] = ""
+    password: Annotated[SecretStr, Field(description="Login password; as a secret's file: `smtp.password`.")] = (
+        SecretStr("")
+    )
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
 
 
-class Limits(BaseSettings):
+class Limits(BaseModel):
     """What a process bears of its clients: how long each may take, and how many there may be."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     connections: Annotated[int, Field(ge=16, le=16384, description="Connections that a process holds.")] = 512
     connections_a_network: Annotated[
@@ -67,6 +83,70 @@ class Limits(BaseSettings):
     answer_s: Annotated[
         int, Field(ge=1, le=600, description="Seconds until an answer is made, and as many until it is fetched.")
     ] = 60
+
+
+class Est(BaseModel):
+    """The EST interface for customers' programs; an empty address means none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[
+        str, Field(description="https address of the EST interface for customers' programs; empty: there is none.")
+    ] = ""
+    socket: Annotated[
+        Path | None, Field(description="Private socket on which the EST interface waits for its TLS proxy.")
+    ] = None
+    certificate: Annotated[
+        Path | None,
+        Field(description="PEM file: the EST interface ends TLS itself, with this certificate and its chain."),
+    ] = None
+    key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST interface that ends TLS itself.")] = 8443
+
+
+class WebhookSettings(BaseModel):
+    """The firm's order host, told which certificates change; an empty address means none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[
+        str,
+        Field(description="https address of your order host, told of each certificate that changes; empty: none."),
+    ] = ""
+    ca: Annotated[Path | None, Field(description="PEM file that its TLS is verified with; empty: the machine's.")] = (
+        None
+    )
+    secret: Annotated[
+        SecretStr, Field(description="`whsec_` and the base64 of 24 to 64 bytes: these messages are signed with it.")
+    ] = SecretStr("")
+    secret_previous: Annotated[
+        SecretStr, Field(description="The one before: messages bear both signatures until you take it away.")
+    ] = SecretStr("")
+
+
+class Timestamp(BaseModel):
+    """Who stamps the audit's newest head; an empty address means our own authority."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[
+        str, Field(description="RFC 3161 authority that stamps the audit's head every hour; empty: our own.")
+    ] = ""
+    roots: Annotated[
+        Path | None, Field(description="PEM file with the roots behind `timestamp.url`, those of former ones too.")
+    ] = None
+
+
+class Hsm(BaseModel):
+    """The device that holds the CA's keys; an empty module means none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    module: Annotated[str, Field(description="Path of the HSM maker's PKCS #11 library; empty: there is no HSM.")] = ""
+    token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
+    pin: Annotated[SecretStr, Field(description="PIN of the token's user; as a secret's file: `hsm.pin`.")] = SecretStr(
+        ""
+    )
 
 
 class Settings(BaseSettings):
@@ -95,15 +175,34 @@ class Settings(BaseSettings):
     pool: Annotated[int, Field(ge=2, le=64, description="Database connections a process.")] = 8
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port to listen on.")] = 8080
-    public_url: Annotated[str, Field(description="How browsers reach this portal, without a final slash.")] = ""
+    public_url: Annotated[
+        str,
+        Field(
+            description="How browsers reach this portal, without a final slash; in production it begins with https://."
+        ),
+    ] = ""
     status_url: Annotated[
-        str, Field(description="Plain-http address of CRL, OCSP and issuer certificates; empty: the public URL.")
+        str,
+        Field(
+            description=(
+                "Plain-http address of CRL, OCSP and issuer certificates, as it is written "
+                "into certificates; empty: the public URL."
+            )
+        ),
     ] = ""
     brand: Annotated[Path | None, Field(description="TOML file with the firm's words, logo and colours.")] = None
     policy: Annotated[Literal["tw-broker", "strict"], Field(description="Which preset decides.")] = "tw-broker"
     code_digits: Annotated[int, Field(ge=6, le=10, description="Digits of a one-time code.")] = 6
     import_percent: Annotated[
-        int, Field(ge=0, le=100, description="So many of a sheet's known customers may get other contacts unnamed.")
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description=(
+                "So many of a sheet's known customers may get another mobile number or "
+                "e-mail address without `--allow many`."
+            ),
+        ),
     ] = 5
     import_floor: Annotated[
         int, Field(ge=0, le=10000, description="In a small sheet so many customers may, whatever their share.")
@@ -119,7 +218,12 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],
-        Field(description="`kernel`: it knows whether the clock is synchronised; `host`: its host sees to that."),
+        Field(
+            description=(
+                "Who knows whether the clock is right: this machine's kernel, which an NTP "
+                "client tells, or the host of this machine."
+            )
+        ),
     ] = "kernel"
     behind_proxy: Annotated[
         Literal["unanswered", "yes", "no"],
@@ -138,23 +242,9 @@ class Settings(BaseSettings):
         str,
         Field(description="Before `behind_proxy`; a header that is believed from every address. Ends soon."),
     ] = ""
-    est_url: Annotated[
-        str, Field(description="https address of the EST door for customers' programs; empty: there is none.")
-    ] = ""
-    est_socket: Annotated[
-        Path | None, Field(description="Private socket on which the EST door waits for its TLS proxy.")
-    ] = None
-    est_certificate: Annotated[
-        Path | None, Field(description="PEM file: the EST door ends TLS itself, with this certificate and its chain.")
-    ] = None
-    est_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
-    est_port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST door that ends TLS itself.")] = 8443
-    timestamp_url: Annotated[
-        str, Field(description="RFC 3161 authority that stamps the audit's head every hour; empty: our own.")
-    ] = ""
-    timestamp_roots: Annotated[
-        Path | None, Field(description="PEM file with the roots behind `timestamp_url`, those of former ones too.")
-    ] = None
+    est: Est = Est()
+    webhook: WebhookSettings = WebhookSettings()
+    timestamp: Timestamp = Timestamp()
     otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
     otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
     audit_key: Annotated[SecretStr, Field(description="32 bytes in hex: audit leaves are sealed with it.")] = SecretStr(
@@ -165,16 +255,18 @@ class Settings(BaseSettings):
     )
     lookup_key: Annotated[SecretStr, Field(description="32 bytes in hex: look-ups are hashed with it.")] = SecretStr("")
     signer: Annotated[
-        Literal["file", "pkcs11"], Field(description="Where `ca init` makes the CA's keys: in files or in an HSM.")
+        Literal["file", "pkcs11"],
+        Field(description="Where `ca init` makes the CA's keys: in files or in an HSM ([how](hsm.en.md))."),
     ] = "file"
-    pkcs11_module: Annotated[
-        str, Field(description="Path of the HSM maker's PKCS #11 library; empty: there is no HSM.")
-    ] = ""
-    pkcs11_token: Annotated[str, Field(description="Label of the token in the HSM.")] = ""
-    pkcs11_pin: Annotated[SecretStr, Field(description="PIN of the token's user.")] = SecretStr("")
+    hsm: Hsm = Hsm()
     ca_passphrase: Annotated[SecretStr, Field(description="Opens the CA's key files.")] = SecretStr("")
     ca_share_one: Annotated[
-        SecretStr, Field(description="The first operator's share: with the second one's it opens the CA's key files.")
+        SecretStr,
+        Field(
+            description=(
+                "The first operator's share: with the second one's it opens the CA's key files ([how](ca.en.md))."
+            )
+        ),
     ] = SecretStr("")
     ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
     issuer: Annotated[
@@ -218,33 +310,72 @@ class Settings(BaseSettings):
         SecretStr,
         Field(description="32 bytes in hex: form tokens and the cookies of known browsers are signed with it."),
     ] = SecretStr("")
-    secrets_dir: Annotated[Path | None, Field(description="Directory whose files are secrets, a setting each.")] = None
+    secrets_dir: Annotated[
+        Path | None, Field(description="Directory whose files are secrets, one setting each: `otp_key`, `audit_key` …")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, given: Any) -> Any:
+        """Take a setting that has its former name for the one that it is today."""
+        if not isinstance(given, dict):
+            return given
+        taken = dict(given)
+        for former, (topic, name) in FORMER_NAMES.items():
+            if former not in taken:
+                continue
+            nested = taken.get(topic, {})
+            inside = dict(nested) if isinstance(nested, dict) else nested.model_dump(exclude_unset=True)
+            if name in inside:
+                raise ValueError(f"{former} is the former name of {topic}.{name}: set only {topic}.{name}")
+            taken[topic] = {**inside, name: taken.pop(former)}
+        return taken
 
     @model_validator(mode="after")
     def _addresses(self) -> "Settings":
         for url in (self.public_url, self.status_url):
             if url and (not url.startswith(("http://", "https://")) or url.endswith("/")):
                 raise ValueError("public_url and status_url are http(s) addresses without a final slash")
-        for name, url in (("public_url", self.public_url), ("est_url", self.est_url)):
+        for name, url in (("public_url", self.public_url), ("status_url", self.status_url), ("est.url", self.est.url)):
             _, _, path, query, fragment = urlsplit(url)
             if path or query or fragment or "@" in url:
                 raise ValueError(f"{name} has a host name, and a port if need be, and no path: pages begin at /")
         if self.mode == "production" and self.public_url and not self.public_url.startswith("https://"):
             raise ValueError("in production public_url begins with https://")
-        if self.est_url and (not self.est_url.startswith("https://") or self.est_url.endswith("/")):
-            raise ValueError("est_url is an https address without a final slash")
-        if (self.est_certificate is None) != (self.est_key is None) or (self.est_socket and self.est_certificate):
-            raise ValueError("the EST door has est_socket, or est_certificate with est_key, not both")
+        if self.est.url and (not self.est.url.startswith("https://") or self.est.url.endswith("/")):
+            raise ValueError("est.url is an https address without a final slash")
+        if (self.est.certificate is None) != (self.est.key is None) or (self.est.socket and self.est.certificate):
+            raise ValueError("the EST interface has est.socket, or est.certificate with est.key, not both")
         self._check_proxies()
         if self.limits.requests + self.limits.status_requests >= self.limits.connections:
             raise ValueError("limits: requests and status_requests together are fewer than connections")
-        if self.timestamp_url and not self.timestamp_url.startswith(("http://", "https://")):
-            raise ValueError("timestamp_url is an http(s) address")
-        if self.timestamp_url and self.timestamp_roots is None:
-            raise ValueError("with timestamp_url goes timestamp_roots: whom to believe")
-        device = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin.get_secret_value())
+        if self.timestamp.url and not self.timestamp.url.startswith(("http://", "https://")):
+            raise ValueError("timestamp.url is an http(s) address")
+        if self.timestamp.url and self.timestamp.roots is None:
+            raise ValueError("with timestamp.url goes timestamp.roots: whom to believe")
+        device = (self.hsm.module, self.hsm.token, self.hsm.pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
-            raise ValueError("an HSM needs pkcs11_module, pkcs11_token and pkcs11_pin, all three")
+            raise ValueError("an HSM needs hsm.module, hsm.token and hsm.pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _webhook(self) -> "Settings":
+        secrets = [self.webhook.secret.get_secret_value(), self.webhook.secret_previous.get_secret_value()]
+        if not self.webhook.url:
+            return self
+        address = urlsplit(self.webhook.url)
+        near = address.scheme == "http" and address.hostname in {"127.0.0.1", "::1", "localhost"}
+        if not (address.scheme == "https" and address.hostname) and not near:
+            raise ValueError("webhook.url is an https address (plain http: this machine only)")
+        if "@" in address.netloc or address.fragment:
+            raise ValueError("webhook.url has no user name and no fragment: messages are signed with webhook.secret")
+        if not secrets[0]:
+            raise ValueError("webhook.secret is not set: messages are signed with it")
+        for name, secret in zip(("webhook.secret", "webhook.secret_previous"), secrets, strict=True):
+            try:
+                _ = secret and read_secret(secret)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -300,13 +431,17 @@ class Settings(BaseSettings):
         """Order the sources: arguments, environment, secret files, TOML file."""
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        sources.append(FormerEnvironment(settings_cls))
         secrets = os.environ.get("CHOPMARK_SECRETS_DIR")
         if secrets:
-            _require_readable(Path(secrets), {*cls.model_fields, SMTP_PASSWORD})
+            if not Path(secrets).is_dir():
+                raise ValueError(f"CHOPMARK_SECRETS_DIR names no directory: {secrets}")
+            require_readable(Path(secrets), {*cls.model_fields, *FORMER_NAMES, *nested_secrets(settings_cls)})
             sources.append(SecretsSettingsSource(settings_cls, secrets, env_prefix=""))
-            sources.append(_NestedSecrets(settings_cls, Path(secrets)))
+            sources.append(NestedSecretFiles(settings_cls, Path(secrets)))
         config = os.environ.get("CHOPMARK_CONFIG")
         if config:
+            require_toml(Path(config))
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
 
@@ -328,9 +463,9 @@ class Settings(BaseSettings):
     @property
     def device(self) -> Pkcs11Settings | None:
         """The HSM, when there is one."""
-        if not self.pkcs11_module:
+        if not self.hsm.module:
             return None
-        return Pkcs11Settings(self.pkcs11_module, self.pkcs11_token, Secret(self.pkcs11_pin.get_secret_value()))
+        return Pkcs11Settings(self.hsm.module, self.hsm.token, Secret(self.hsm.pin.get_secret_value()))
 
     @property
     def kernel_keeps_clock(self) -> bool:
@@ -346,53 +481,3 @@ class Settings(BaseSettings):
     def publication_url(self) -> str:
         """Where certificate status is published: plain http, a literal address in the demo."""
         return self.status_url or self.public_url or f"http://127.0.0.1:{self.port}"
-
-
-SMTP_PASSWORD = "smtp.password"
-"""The file of the secrets directory with the mail server's password."""
-
-
-class _NestedSecrets(PydanticBaseSettingsSource):
-    """Secrets that stand in a table of the settings: their file has the table's name, a dot, and their own."""
-
-    def __init__(self, settings_cls: type[BaseSettings], folder: Path) -> None:
-        super().__init__(settings_cls)
-        self._password = folder / SMTP_PASSWORD
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Nothing but the password of mail is here."""
-        del field
-        if field_name != "smtp" or not self._password.is_file():
-            return None, field_name, False
-        return {"password": self._password.read_text(encoding="utf-8").rstrip("\r\n")}, field_name, True
-
-    def __call__(self) -> dict[str, Any]:
-        """Return what the files say."""
-        value, name, found = self.get_field_value(self.settings_cls.model_fields["smtp"], "smtp")
-        return {name: value} if found else {}
-
-
-def secret_file(path: Path) -> Secret:
-    """Return the secret in a file: one line of UTF-8. ValueError names a file that is not, OSError one that is away."""
-    path.stat()
-    _require_readable(path.parent, {path.name})
-    return Secret(path.read_text(encoding="utf-8").rstrip("\r\n"))
-
-
-def _require_readable(folder: Path, names: set[str]) -> None:
-    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
-
-    One line end at the end is no part of a secret.
-    """
-    for path in sorted(folder / name for name in names):
-        if not path.is_file():
-            continue
-        content = path.read_bytes()
-        if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-            raise ValueError(f"{path} begins with a byte-order mark: save it as plain text, UTF-8 without BOM")
-        try:
-            written = content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is no text in UTF-8") from None
-        if any(character in written.rstrip("\r\n") for character in "\r\n\0"):
-            raise ValueError(f"{path} has more than one line: a secret is one line")

@@ -87,8 +87,8 @@ def open_stamps(
         publication = Publication(settings.publication_url)
         certifier = Certifier(view, line[0].chain, signer, publication, settings.node, _lint)
         keys = _keys(foundation, certifier, records)
-    remote = settings.timestamp_url
-    more = () if settings.timestamp_roots is None else read_certificates(settings.timestamp_roots.read_bytes())
+    remote = settings.timestamp.url
+    more = () if settings.timestamp.roots is None else read_certificates(settings.timestamp.roots.read_bytes())
     roots = (*dict.fromkeys(ca.chain[-1] for ca in line), *more)
     ask = _remote(remote) if remote else authority.answer if authority is not None else None
     return Stamps(
@@ -97,7 +97,7 @@ def open_stamps(
         anchors=AnchorRepository(foundation.engine),
         roots=roots,
         stamping=None if ask is None else Stamping(ask, roots, foundation.clock, foundation.entropy),
-        by=remote or ("ourselves" if line else "nobody: set timestamp_url"),
+        by=remote or ("ourselves" if line else "nobody: set timestamp.url"),
         foundation=foundation,
         heads=heads,
         head_key=head_key,

@@ -39,7 +39,7 @@ def web_services(services: Services, demo: Demo | None = None) -> WebServices:
         demo_mode=settings.mode == "demo",
         csrf_secret=Secret(settings.csrf_key.get_secret_value()),
         addresses=addresses_of(settings),
-        est_url=settings.est_url,
+        est_url=settings.est.url,
         issuer_title=services.ca.certifier.name,
         clock=foundation.clock,
         entropy=foundation.entropy,
@@ -96,7 +96,7 @@ def est_interface(services: Services) -> Est:
             certificates=ca_certificates(services),
             attributes=est.csr_attributes(profile),
             translator=Translator(load_catalogues()),
-            certificate_of=from_tls if services.foundation.settings.est_socket is None else from_proxy,
+            certificate_of=from_tls if services.foundation.settings.est.socket is None else from_proxy,
             health=Health(checks(services), services.foundation.clock),
             require_whole=services.foundation.restorewatch.require_whole,
             load=Load(

@@ -9,6 +9,7 @@ from chopmark.app import issuing_cas
 from chopmark.app.foundation import SystemEntropy
 from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
+from chopmark.app.webhooks import webhook_tasks
 from chopmark.audit.restorewatch import LOOK_EVERY_S
 from chopmark.jobs import loop
 from chopmark.jobs.cleanup import CleanUp
@@ -101,7 +102,8 @@ def _of_cas(services: Services) -> tuple[Task, ...]:
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:
     foundation, signer = services.foundation, services.audit.head_signer
     sequenced = partial(sequence, foundation.ledger, signer, foundation.heads, foundation.clock, holder)
-    return (Task("sequence", sequenced, 1.0, full=None), *services.va.stamps.tasks(holder))
+    told = webhook_tasks(services.messaging.webhook, foundation.engine, foundation.clock, holder)
+    return (Task("sequence", sequenced, 1.0, full=None), *told, *services.va.stamps.tasks(holder))
 
 
 def reentry_of(services: Services) -> Reentry:

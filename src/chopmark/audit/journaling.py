@@ -22,7 +22,7 @@ class Journal:
     def __init__(
         self, folder: JournalFolder, key: JournalKey, behind: Callable[[], bool], clock: Clock, entropy: Entropy
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._key = key
         self._behind = behind
         self._clock = clock
@@ -37,7 +37,7 @@ class Journal:
 
     def probe(self) -> None:
         """See that the directory takes a file; blocking. Raises OSError."""
-        self._folder.probe()
+        self.folder.probe()
 
     async def write(self, line: Line) -> None:
         """Write a line; it is on the disk when this returns.
@@ -62,7 +62,7 @@ class Journal:
             batch, self._waiting = self._waiting, []
             lines, fault = [line for line, _ in batch], None
             try:
-                await asyncio.to_thread(self._folder.append, lines, self._clock.now().date())
+                await asyncio.to_thread(self.folder.append, lines, self._clock.now().date())
             except OSError as error:
                 fault = error
             for _, taken in batch:

@@ -46,7 +46,7 @@ class RestoreWatch:
         self._heads = heads
         self._folder = folder
         self._key = key
-        self._records = records
+        self.records = records
         self._turn = asyncio.Lock()
         self._tail: Tail | None = None
         self._standing: Whole | Behind = Whole()
@@ -171,7 +171,7 @@ class RestoreWatch:
 
     async def _compare(self) -> None:
         asked = {*self._made, *self._turned}
-        states = await self._records.states(asked) if asked else {}
+        states = await self.records.states(asked) if asked else {}
         self._made = {serial: issued for serial, issued in self._made.items() if serial not in states}
         self._lacking = bool(self._made)
         self._turned = {serial: line for serial, line in self._turned.items() if not settled(line, states.get(serial))}

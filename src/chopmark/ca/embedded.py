@@ -110,16 +110,18 @@ class EmbeddedIssuer:
         earlier: Mapping[IssuerId, tuple[bytes, ...]] | None = None,
     ) -> None:
         """Issue with the key of `authority`; `earlier` are the chains of CAs that issued here before, by their id."""
-        self._approvals = approvals
-        self._journal = books.journal
+        self.approvals = approvals
+        self.journal = books.journal
         self._authority = authority
         self._chains = {**(earlier or {}), authority.view.id: (authority.view.certificate_der, *authority.chain)}
+        self.config = issuer_config
+        """Profiles, constants and addresses that this CA issues with."""
         self._profiles = issuer_config.profiles
         self._earlier = issuer_config.earlier
         self._constants = issuer_config.constants
         self._publication = issuer_config.publication
         self._node = issuer_config.node
-        self._ledger = books.ledger
+        self.ledger = books.ledger
         self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
@@ -163,7 +165,7 @@ class EmbeddedIssuer:
         known = (*self._earlier, *self._profiles.values())
         profiles = {(one.name, one.version): one for one in known}
         return CertificateExpectations(
-            self._authority.view, profiles, cache(linting_certificate), self._approvals.terms, self._constants
+            self._authority.view, profiles, cache(linting_certificate), self.approvals.terms, self._constants
         )
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
@@ -173,13 +175,13 @@ class EmbeddedIssuer:
         or the journal cannot be reached, and after a signature whose fate is unknown.
         """
         # 1. The order's audit records must show that the customer approved exactly this.
-        granted = await self._approvals.granted(issuance)
+        granted = await self.approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
         # 2. An order that has a certificate gets the same one.
-        known, attempts, tip = await self._ledger.by_order(issuance.order)
+        known, attempts, tip = await self.ledger.by_order(issuance.order)
         self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
@@ -192,7 +194,7 @@ class EmbeddedIssuer:
             await self._near_miss(issuance.order, linted)
             return _UNLINTED
         # 4. Stop here, with nothing written, while the journal or the signing key cannot be reached.
-        if self._journal.closed:
+        if self.journal.closed:
             return Pending(UNWRITTEN_RETRY_S)
         try:
             await adapter.ready(self._authority.signer)
@@ -218,9 +220,9 @@ class EmbeddedIssuer:
     async def _sign(self, reserved: Reserved, reservation: Reservation, issuance: IssuanceRequest) -> Issued | Pending:
         """Sign once, between the journal's two lines; after Pending no signature is asked for these bytes again."""
         try:
-            await self._journal.reserved(reservation, issuance)
+            await self.journal.reserved(reservation, issuance)
             issued = reserved.issue(await adapter.sign(self._authority.signer, reservation.tbs))
-            await self._journal.issued(reservation, issued.certificate_der)
+            await self.journal.issued(reservation, issued.certificate_der)
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
         except Refused as unwritten:
@@ -229,10 +231,10 @@ class EmbeddedIssuer:
 
     async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
-        granted = await self._approvals.granted(issuance)
+        granted = await self.approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
-        known, *_ = await self._ledger.by_order(issuance.order)
+        known, *_ = await self.ledger.by_order(issuance.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
@@ -289,7 +291,7 @@ class EmbeddedIssuer:
         )
         crl_urls = frozenset(self._publication.crl(issuer.id, shard) for shard in range(profile.shards))
         allowed = Allowed(crl_urls, profile.validity, issuer.not_before, issuer.not_after)
-        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and one linting certificate a process needs it
+        from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy, and few calls need it
 
         return Linter().linting_certificate(model, _throw_away(issuer.key), allowed)
 
@@ -313,28 +315,28 @@ class EmbeddedIssuer:
     async def _reserve(self, reservation: Reservation) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, record)
+            return await self.ledger.reserve(reservation, record)
 
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.record(reservation.serial, der, self._clock.now(), record)
+            return await self.ledger.record(reservation.serial, der, self._clock.now(), record)
 
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self._ledger.orphan(reservation.serial, now, record)
+            return await self.ledger.orphan(reservation.serial, now, record)
 
         await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
         async def attempt(builder: RecordBuilder) -> None:
             code = ",".join(finding.code for finding in findings)
-            await self._ledger.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
+            await self.ledger.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
 
         await self._audit_log.write(order_stream(order), attempt)
 
@@ -349,7 +351,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
-            return await self._ledger.revoke(serial, reason, now, record)
+            return await self.ledger.revoke(serial, reason, now, record)
 
         await self._turn(serial, Deed.REVOKED, attempt, reason)
 
@@ -358,7 +360,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
-            return await self._ledger.hold(serial, now, record)
+            return await self.ledger.hold(serial, now, record)
 
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
@@ -367,7 +369,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RELEASED, serial=serial)
-            return await self._ledger.release(serial, now, record)
+            return await self.ledger.release(serial, now, record)
 
         await self._turn(serial, Deed.RELEASED, attempt)
 
@@ -379,11 +381,11 @@ class EmbeddedIssuer:
         reason: str | None = None,
     ) -> None:
         """Change a certificate's status, where that changes anything: first in the journal, then on record."""
-        entry = await self._ledger.by_serial(serial)
+        entry = await self.ledger.by_serial(serial)
         if entry is None or not turns(deed, entry):
             return
         now = self._clock.now()
-        await self._journal.turned(deed, entry.reservation, now, reason)
+        await self.journal.turned(deed, entry.reservation, now, reason)
         chain = order_stream(entry.reservation.order)
         await self._audit_log.write(chain, lambda builder: attempt(builder, now))
 

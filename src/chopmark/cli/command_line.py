@@ -458,6 +458,21 @@ def audit_export(file: Path) -> int:
     return asyncio.run(export_audit(_settings(), file))
 
 
+def settings_faults(error: Exception) -> str:
+    """Return what is wrong with the settings, by the settings' names and without their values; empty otherwise."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error) if type(error) is ValueError else ""
+    told = []
+    for one in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(map(str, one["loc"]))
+        unknown = one["type"] == "extra_forbidden"
+        said = "there is no such setting" if unknown else one["msg"].removeprefix("Value error, ")
+        told.append(f"{name}: {said}" if name else said)
+    return "; ".join(told)
+
+
 def main() -> None:
     """Run the command line; a refusal is a sentence on stderr and exit code 1, a wrong call one and exit code 2."""
     from chopmark.app.logs import configure_logging
@@ -477,5 +492,5 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("CHOPMARK_TRACEBACK"):
             raise
-        sys.stderr.write(f"chopmark: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"chopmark: {settings_faults(error) or f'{type(error).__name__}: {error}'}\n")
         sys.exit(1)

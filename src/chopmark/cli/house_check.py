@@ -161,7 +161,7 @@ def _private(settings: Settings) -> Iterator[Path]:
     config = os.environ.get("CHOPMARK_CONFIG")
     if config and _has_secrets(Path(config)):
         yield Path(config)
-    yield from (key for key in (settings.est_key, settings.issuer_tls_key) if key is not None)
+    yield from (key for key in (settings.est.key, settings.issuer_tls_key) if key is not None)
     yield settings.data / "audit-head.key.pem"
     yield from sorted((settings.data / "ca").glob("*.key.pem"))
 

@@ -1,11 +1,13 @@
 """What the operator's commands do: each opens the services, calls one verb, and says what happened in plain words."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from chopmark.app import outside
 from chopmark.app.external_ca import reach
@@ -16,6 +18,7 @@ from chopmark.app.issuing_cas import Ending, constants, endings
 from chopmark.app.secrets import NotReady
 from chopmark.app.services import Services
 from chopmark.app.settings import Settings
+from chopmark.app.settings_sources import former_names
 from chopmark.audit.anchorcheck import LATE
 from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Report
@@ -46,6 +49,7 @@ from chopmark.store import db
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine, Unfit
 from chopmark.store.repositories.failing import FailingJobs
+from chopmark.store.repositories.ra.feed import WebhookCursor
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.readiness import Readiness
 from chopmark.tw.customer_number import parse_customer_number
@@ -72,10 +76,11 @@ async def check(settings: Settings) -> int:
         async with looking(settings) as services:
             say(f"database: {services.foundation.engine.dialect}, schema {await db.current(settings.database_url)}")
             say(f"issuer: {services.ca.certifier.name}")
+            await _say_webhook(services)
             faults += await _issuer_faults(services)
-            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await _ending(services)]
+            faults += [f"{ending.what} has ended: {ending.remedy}" for ending in await ending_soon(services)]
             faults += await _check_stamps(services)
-            faults += await _failing_jobs(services)
+            faults += await failing_jobs(services)
             faults += await _mail_faults(services)
             faults += await _check_clock(services)
             faults += await house_faults(services)
@@ -91,6 +96,8 @@ async def check(settings: Settings) -> int:
             say(f"the firm's name takes {segments(sample)} SMS segment of its own")
     except (NotReady, Unfit, ConnectionError) as error:
         faults.append(str(error))
+    for former in former_names(os.environ):
+        say(f"  {former}; the former name ends with the next release")
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
@@ -125,6 +132,14 @@ def _say_addresses(settings: Settings) -> None:
         say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
 
 
+async def _say_webhook(services: Services) -> None:
+    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    if services.messaging.webhook is not None:
+        told, records = await WebhookCursor(services.foundation.engine).told()
+        address = urlsplit(services.foundation.settings.webhook.url).netloc
+        say(f"webhook: {address} has been told of the first {told} of {records} records")
+
+
 async def _issuer_faults(services: Services) -> list[str]:
     """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
     if services.ca.built_in is not None:
@@ -141,7 +156,7 @@ async def _issuer_faults(services: Services) -> list[str]:
     return [] if heard is None else [f"the other CA: {heard}"]
 
 
-async def _ending(services: Services) -> list[Ending]:
+async def ending_soon(services: Services) -> list[Ending]:
     """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
     now, over = services.foundation.clock.now(), []
     for ending in await endings(services.ca.cas, services.va.status, now):
@@ -197,7 +212,7 @@ async def _outside_faults(services: Services) -> list[str]:
     return [*outside.placement(settings, directory), *reached, *faults]
 
 
-async def _failing_jobs(services: Services) -> list[str]:
+async def failing_jobs(services: Services) -> list[str]:
     """Return which jobs go on failing, at every host."""
     return [
         f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "

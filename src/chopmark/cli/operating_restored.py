@@ -37,7 +37,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
         reentry = reentry_of(services)
         restoring = restoring_of(services, reentry)
         try:
-            return await (_planned(restoring) if dry_run else _ended(restoring, reentry, by, reason))
+            return await (_planned(restoring) if dry_run else ended_and_told(restoring, reentry, by, reason))
         except LedgerBroken as broken:
             say(f"Nothing was changed: {broken}. Keep the database as it is, and run `chopmark audit verify`.")
             return 1
@@ -65,7 +65,8 @@ async def _planned(restoring: Restoring) -> int:
     return 0
 
 
-async def _ended(restoring: Restoring, reentry: Reentry, by: str, reason: str) -> int:
+async def ended_and_told(restoring: Restoring, reentry: Reentry, by: str, reason: str) -> int:
+    """End the restored state and print what was done; return the exit code."""
     ended = await restoring.end(by, reason)
     if ended is None:
         say("The database is whole: it has what the heads file and the journal have. Nothing was changed.")

@@ -48,7 +48,7 @@ def serial_of(given: str) -> Serial:
 
 async def block_key(settings: Settings, key: str, reason: str, by: str, approved_by: str) -> int:
     """Block a reported key; a file or a digest names it."""
-    digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(_digest_of, Path(key))
+    digest = key.lower() if _DIGEST.fullmatch(key) else await asyncio.to_thread(digest_of, Path(key))
     async with at_console(settings) as services:
         blocked = await services.ra.key_blocks.block(digest, REASONS[reason], by, approved_by)
     say(f"key {digest}")
@@ -115,7 +115,8 @@ async def approval_slip(
     return 0
 
 
-def _digest_of(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 of the key in a file; raises Refused."""
     if not file.is_file():
         said = text("There is no such file, and this is no SHA-256 in hexadecimal.")
         raise Refused(Refusal(Kind.NOT_FOUND, said, field="key"))

@@ -68,7 +68,11 @@ async def revoke_certificate(
             services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
         )
         holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
+        by_hand = number in await services.ca.requests.attention()
     say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
+    if by_hand:
+        say("Its CA has to be asked by a person. When it has revoked it, tick it off, two of you:")
+        say(f"`chopmark certificates revoked {number} --by ... --approved-by ...`")
     return 0
 
 

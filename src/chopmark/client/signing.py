@@ -24,7 +24,7 @@ PLACEHOLDER = (("CN", "chopmark"),)
 class ClientKey:
     """A key that lives here; its repr shows nothing of it."""
 
-    _key: signing.IssuerKey
+    private_key: signing.IssuerKey
 
     @classmethod
     def generate(cls, kind: KeyKind = KeyKind.P256) -> "ClientKey":
@@ -39,7 +39,7 @@ class ClientKey:
     @property
     def spki_sha256(self) -> bytes:
         """SHA-256 of the SubjectPublicKeyInfo."""
-        spki = self._key.public_key().public_bytes(
+        spki = self.private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return hashlib.sha256(spki).digest()
@@ -52,8 +52,8 @@ class ClientKey:
         stand in a name.
         """
         named = name(subject or PLACEHOLDER)
-        algorithm = signing.kind_of(self._key).hash_algorithm
-        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self._key, algorithm)
+        algorithm = signing.kind_of(self.private_key).hash_algorithm
+        request = x509.CertificateSigningRequestBuilder().subject_name(named).sign(self.private_key, algorithm)
         return request.public_bytes(serialization.Encoding.DER)
 
     def prove(
@@ -78,7 +78,7 @@ class ClientKey:
             purpose=purpose,
             time=at.replace(microsecond=0),
         )
-        return proof.build(statement, self._key, certificate_der)
+        return proof.build(statement, self.private_key, certificate_der)
 
     @property
     def words(self) -> str:
@@ -91,7 +91,7 @@ class ClientKey:
         `nonce` and `login` are what the server has given together.
         """
         stated = Possession(portal, order, login, nonce, self.spki_sha256, at.replace(microsecond=0))
-        return possession.build(stated, self._key)
+        return possession.build(stated, self.private_key)
 
     def p12(
         self,
@@ -102,4 +102,4 @@ class ClientKey:
         rounds: int = pkcs12.KDF_ROUNDS,
     ) -> bytes:
         """Return the key with its certificate and chain as a PKCS #12 file; `rounds` are what a guess costs."""
-        return pkcs12.write(self._key, certificate_der, chain, name, passphrase, rounds)
+        return pkcs12.write(self.private_key, certificate_der, chain, name, passphrase, rounds)

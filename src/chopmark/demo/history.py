@@ -21,21 +21,21 @@ from chopmark.core.types import (
     Channel,
     CustomerId,
     FactorClass,
-    KeyHome,
     LoginId,
     Operation,
     OrderState,
     Reason,
     Secret,
 )
+from chopmark.demo.journey import Journey, Wanted
 from chopmark.demo.people import PEOPLE, Person
 from chopmark.demo.phone import Phone
+from chopmark.demo.verbs import Verbs
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
 from chopmark.pki import pkcs12
 from chopmark.ra.context import Caller
-from chopmark.ra.model import Order
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.current import make_current
@@ -122,79 +122,70 @@ class Play:
     def _caller(self, person: Person) -> Caller:
         return Caller(CustomerId(person.number), _LOGIN, "demo", LoginId(f"demo-{person.number}"))
 
-    async def _code(self, caller: Caller, order: Order) -> None:
-        """Have a code sent, read it as the inbox page does, and answer."""
-        contacts = await self._services.identity.people.contacts(caller.customer)
-        channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
-        await self._services.ra.rekey.challenge(caller, order.id, channel)
-        await self._work()
-        found = await self._services.ra.verifier.latest(order.id)
-        code = None if found is None else self._services.ra.verifier.code_of(found[0])
-        if code is None:
-            raise ValueError("the demo's own code cannot be derived")
-        await self._services.ra.rekey.answer(caller, order.id, code.reveal())
+    async def _channel(self, person: Person) -> Channel:
+        contacts = await self._services.identity.people.contacts(CustomerId(person.number))
+        return Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
 
-    async def _to_birth_date(self, person: Person) -> tuple[Caller, Order, ClientKey]:
-        services, caller = self._services, self._caller(person)
-        view = await services.ra.customer_queries.overview(caller)
+    def _journey(self, person: Person, key: ClientKey) -> tuple[Journey, Verbs]:
+        """Return a journey of this person, who reads each code as the inbox page does."""
+        services = self._services
+        verbs = Verbs(services, self._caller(person))
+
+        async def code() -> str:
+            await self._work()
+            found = await services.ra.verifier.latest(verbs.order.id)
+            derived = None if found is None else services.ra.verifier.code_of(found[0])
+            if derived is None:
+                raise ValueError("the demo's own code cannot be derived")
+            return derived.reveal()
+
+        birth = date.fromisoformat(person.birth) if person.birth else None
+        return Journey(verbs, self._clock.now, lambda: code, key, key.request(), birth), verbs
+
+    async def _wanted(self, person: Person) -> Wanted:
+        view = await self._services.ra.customer_queries.overview(self._caller(person))
         operation = view.advice.operation or Operation.REPLACE
         reason = Reason.NEW_DEVICE if operation is Operation.REPLACE else None
-        account = AccountNumber(person.account)
-        order = (await services.ra.enrolment.start(caller, operation, account, KeyHome.FILE, reason)).order
-        key = ClientKey.generate(person.key)
-        await services.ra.rekey.bind_key(caller, order.id, key.request(), None)
-        await self._code(caller, order)
-        return caller, order, key
+        return Wanted(operation, AccountNumber(person.account), reason=reason)
 
     async def _issue(self, person: Person, *, prove: bool) -> None:
-        services = self._services
-        caller, order, key = await self._to_birth_date(person)
-        if person.birth:
-            await services.ra.rekey.birth_date(caller, order.id, date.fromisoformat(person.birth))
-        order = await services.ra.customer_queries.order(caller, order.id)
-        order = (await services.ra.rekey.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)).order
-        if order.state is not OrderState.ISSUED or order.serial is None:
-            raise ValueError(f"the demo's order of {person.number} is {order.state}")
-        holding = await services.ra.customer_queries.holding(caller, order.serial)
+        services, key = self._services, ClientKey.generate(person.key)
+        journey, verbs = self._journey(person, key)
+        await journey.to_review(await self._wanted(person), await self._channel(person))
+        await journey.confirm()
+        if verbs.order.state is not OrderState.ISSUED or verbs.order.serial is None:
+            raise ValueError(f"the demo's order of {person.number} is {verbs.order.state}")
+        if prove:
+            await journey.prove()
+        holding = await services.ra.customer_queries.holding(self._caller(person), verbs.order.serial)
         if holding is None:
             raise ValueError("an issued order without its certificate")
-        if prove:
-            nonce, _ = await services.ra.enrolment.nonce(caller, order.id)
-            signed = key.prove(
-                holding.der,
-                portal=services.foundation.portal,
-                order=order.id,
-                nonce=nonce,
-                new_spki_sha256=key.spki_sha256,
-                purpose="install",
-                at=self._clock.now(),
-            )
-            await services.ra.rekey.prove(caller, order.id, signed)
         passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
         file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 
     async def _revoke(self, person: Person) -> None:
-        services, caller = self._services, self._caller(person)
-        present = (await services.ra.customer_queries.overview(caller)).present
+        present = (await self._services.ra.customer_queries.overview(self._caller(person))).present
         if present is None:
             raise ValueError(f"{person.number} has nothing to revoke")
-        opened = await services.ra.enrolment.start(
-            caller, Operation.REVOKE, present.account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, present.serial
-        )
-        await self._code(caller, opened.order)
-        order = await services.ra.customer_queries.order(caller, opened.order.id)
-        await services.ra.revocation.confirm(caller, order.id, services.ra.rekey.consent(order).sha256)
+        journey, verbs = self._journey(person, ClientKey.generate())
+        reason = Reason.NO_LONGER_NEEDED
+        await verbs.start(Wanted(Operation.REVOKE, present.account, reason=reason, serial=present.serial))
+        await journey.code(await self._channel(person))
+        await journey.confirm()
 
     async def _hold(self, person: Person) -> None:
-        caller, order, _ = await self._to_birth_date(person)
+        journey, verbs = self._journey(person, ClientKey.generate(person.key))
+        await verbs.start(await self._wanted(person))
+        await journey.bind()
+        await journey.code(await self._channel(person))
         for _ in range(person.wrong_birth_dates):
             try:
-                await self._services.ra.rekey.birth_date(caller, order.id, date(1950, 1, 1))
+                await verbs.birth_date(date(1950, 1, 1))
             except Refused:
                 continue
-        await self._services.ra.enrolment.cancel(caller, order.id)
+        await self._services.ra.enrolment.cancel(self._caller(person), verbs.order.id)
 
 
 def write_readme(folder: Path, url: str) -> None:

@@ -97,7 +97,7 @@ class Keyring:
         if self._token is not None:
             return self._token
         if self._device is None:
-            raise NoDevice("a key is in an HSM: set pkcs11_module, pkcs11_token and pkcs11_pin")
+            raise NoDevice("a key is in an HSM: set hsm.module, hsm.token and hsm.pin")
         try:
             from chopmark.keys.pkcs11 import Pkcs11Token  # noqa: PLC0415 - its library comes with the extra `hsm` only
         except ImportError as error:

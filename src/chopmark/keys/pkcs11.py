@@ -58,7 +58,7 @@ class Pkcs11Token:
     def __init__(self, settings: Pkcs11Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._shut: Callable[[], None] | None = None
         self._session: pkcs11.Session | None = None
         self._keys: dict[str, SignMixin] = {}
@@ -130,7 +130,7 @@ class Pkcs11Token:
             self._drop()
 
     def _turn(self) -> "_Turn":
-        return _Turn(self._lock, self._settings.patience_s)
+        return _Turn(self.lock, self._settings.patience_s)
 
     def _with_session(self, work: Callable[[pkcs11.Session], Found]) -> Found:
         with self._turn():

@@ -88,9 +88,9 @@ class HttpTemplate:
         form, content = None, None
         headers = dict(template.headers)
         if template.form is not None:
-            form = {name: str(_filled(value, message)) for name, value in template.form.items()}
+            form = {name: str(filled(value, message)) for name, value in template.form.items()}
         else:
-            content = json.dumps(_filled(template.body, message), ensure_ascii=False).encode()
+            content = json.dumps(filled(template.body, message), ensure_ascii=False).encode()
             headers.setdefault("content-type", "application/json")
         said = await self._wire.post(
             template.path, query=template.query, form=form, content=content, headers=headers, method=template.method
@@ -227,12 +227,12 @@ class _Known:
         return secret
 
 
-def _filled(written: Any, message: Message) -> Any:
+def filled(written: Any, message: Message) -> Any:
     """Return a form or JSON value with the message in it; a place alone stays a number where it is one."""
     if isinstance(written, dict):
-        return {name: _filled(value, message) for name, value in written.items()}
+        return {name: filled(value, message) for name, value in written.items()}
     if isinstance(written, list):
-        return [_filled(value, message) for value in written]
+        return [filled(value, message) for value in written]
     if not isinstance(written, str):
         return written
     alone = _PLACE.fullmatch(written)

@@ -82,7 +82,7 @@ class Mitake:
         self.channel = Channel.MOBILE
         self.name = name
         self.report_secret = report_secret
-        self._wire = Wire(endpoint)
+        self.wire = Wire(endpoint)
         self._user = user
         self._password = password
         self._most_segments = most_segments
@@ -104,7 +104,7 @@ class Mitake:
         }
         if self._callback and self.report_secret is not None:
             form["response"] = self._callback + self.report_secret.reveal()
-        said = await self._wire.post("/api/mtk/SmSend", query={"CharsetURL": "UTF8"}, form=form)
+        said = await self.wire.post("/api/mtk/SmSend", query={"CharsetURL": "UTF8"}, form=form)
         outcome = said if isinstance(said, GatewayFault) else self._read(said)
         if isinstance(outcome, GatewayFault):
             raise outcome
@@ -135,7 +135,7 @@ class Mitake:
         for first in range(0, len(provider_ids), ASKED_AT_ONCE):
             asked = provider_ids[first : first + ASKED_AT_ONCE]
             form = {"username": self._user, "password": self._password.reveal(), "msgid": ",".join(asked)}
-            said = await self._wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
+            said = await self.wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
             if isinstance(said, GatewayFault) or said.status != 200:
                 continue
             for line in said.text.splitlines():

@@ -53,7 +53,7 @@ def previews(sender: Sender, digits: int, life: timedelta) -> Iterator[Preview]:
                 text,
                 count,
                 "GSM-7" if is_gsm7(text) else "UCS-2",
-                _faults(text, count, MOST_OF_CODE if purpose.is_code else MOST_OF_NOTICE, digits),
+                faults_of(text, count, MOST_OF_CODE if purpose.is_code else MOST_OF_NOTICE, digits),
             )
 
 
@@ -66,7 +66,8 @@ def text_faults(sender: Sender, digits: int, life: timedelta) -> list[str]:
     ]
 
 
-def _faults(text: str, count: int, most: int, digits: int) -> tuple[str, ...]:
+def faults_of(text: str, count: int, most: int, digits: int) -> tuple[str, ...]:
+    """Return what is wrong with a text that takes `count` messages, where `most` are allowed."""
     found: list[str] = []
     if count > most:
         found.append(f"takes {count} SMS, more than {most}: shorten the firm's name in the brand file")

@@ -64,7 +64,7 @@ class SmppGateway:
         self._reach_s = reach_s
         self._answer_s = answer_s
         self._most_segments = most_segments
-        self._session: Session | None = None
+        self.session: Session | None = None
         self._binding = asyncio.Lock()
         self._reference = 0
         self._reports: list[Report] = []
@@ -108,11 +108,11 @@ class SmppGateway:
 
     async def _bound(self) -> Session | GatewayFault:
         async with self._binding:
-            if self._session is not None and not self._session.ended:
-                return self._session
+            if self.session is not None and not self.session.ended:
+                return self.session
             try:
                 async with asyncio.timeout(2 * self._reach_s):
-                    self._session = await Session.bound(self._address, self._receipt)
+                    self.session = await Session.bound(self._address, self._receipt)
             except TimeoutError:
                 return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER)
             except BindRefused as refused:
@@ -123,13 +123,13 @@ class SmppGateway:
                 return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
             except Lost:
                 return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
-            return self._session
+            return self.session
 
     def _parts(self, message: Message, text: str) -> list[Submit]:
         plain = _SAME_IN_GSM.fullmatch(text) is not None
         coding, content = (0, text.encode("ascii")) if plain else (8, text.encode("utf-16-be"))
         single, joined = (GSM7_SINGLE, GSM7_JOINED) if plain else (2 * UCS2_SINGLE, 2 * UCS2_JOINED)
-        pieces = [content] if len(content) <= single else _pieces(content, joined, 1 if plain else 2)
+        pieces = [content] if len(content) <= single else pieces_of(content, joined, 1 if plain else 2)
         self._reference = (self._reference + 1) % 256
         return [
             Submit(
@@ -168,9 +168,9 @@ class SmppGateway:
 
     async def close(self) -> None:
         """Unbind."""
-        if self._session is not None:
-            await self._session.leave()
-            self._session = None
+        if self.session is not None:
+            await self.session.leave()
+            self.session = None
 
 
 def _refused(status: int) -> GatewayFault:
@@ -178,7 +178,7 @@ def _refused(status: int) -> GatewayFault:
     return GatewayFault(reason, verdict, detail=f"{status:x}")
 
 
-def _pieces(content: bytes, size: int, unit: int) -> list[bytes]:
+def pieces_of(content: bytes, size: int, unit: int) -> list[bytes]:
     """Return content in pieces of `size` octets at most; no surrogate pair is cut in two."""
     pieces: list[bytes] = []
     while content:

@@ -104,7 +104,7 @@ class Session:
         self._waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._reading = asyncio.create_task(self._read())
         self._enquiring: asyncio.TimerHandle | None = None
-        self._heard = True
+        self.heard = True
         self.ended = False
 
     @classmethod
@@ -187,7 +187,7 @@ class Session:
                 if not 16 <= length <= MAX_PDU:
                     return
                 body = await self._reader.readexactly(length - 16)
-                self._heard = True
+                self.heard = True
                 if not self._take(command, status, number, body):
                     return
         except (OSError, asyncio.IncompleteReadError):
@@ -220,10 +220,10 @@ class Session:
 
     def enquire(self) -> None:
         """Ask whether the other side is there (s.4.11); one that has said nothing since the last time is not."""
-        if not self._heard:
+        if not self.heard:
             self._end()
             return
-        self._heard = False
+        self.heard = False
         self._number += 1
         self._say(ENQUIRE, 0, self._number)
         self._enquire_later()

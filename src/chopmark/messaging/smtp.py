@@ -62,10 +62,10 @@ class SmtpGateway:
         self.channel = Channel.EMAIL
         self.name = name
         self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
-        self._settings = settings
+        self.settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
-        self._lines = Lines()
+        self.lines = Lines()
 
     async def send(self, message: Message) -> Receipt:
         """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
@@ -84,11 +84,11 @@ class SmtpGateway:
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
         mail = self._letterhead.letter(message)
         try:
-            async with asyncio.timeout(self._settings.total_s):
+            async with asyncio.timeout(self.settings.total_s):
                 line, answer = await self._hand_over(destination, mail)
         except (aiosmtplib.SMTPException, OSError) as error:
             return _fault(error)
-        await self._lines.give(line)
+        await self.lines.give(line)
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)
 
@@ -105,8 +105,8 @@ class SmtpGateway:
 
     async def _begun(self) -> Line:
         """Return a connection on which a mail has begun, one that was kept where that is possible."""
-        sender = self._settings.sender_address
-        kept = self._lines.take()
+        sender = self.settings.sender_address
+        kept = self.lines.take()
         if kept is not None and await kept.begins(sender):
             return kept
         line = Line(self._client())
@@ -122,7 +122,7 @@ class SmtpGateway:
         """Say hello, begin TLS and log in, as a mail would, and leave; return what keeps that from working."""
         line = Line(self._client())
         try:
-            async with asyncio.timeout(self._settings.total_s):
+            async with asyncio.timeout(self.settings.total_s):
                 await line.client.connect()
                 if line.client.is_ehlo_or_helo_needed:
                     await line.client.ehlo()
@@ -134,10 +134,10 @@ class SmtpGateway:
 
     async def close(self) -> None:
         """End the connections that are kept; one that is needed later is made anew."""
-        await self._lines.close()
+        await self.lines.close()
 
     def _client(self) -> aiosmtplib.SMTP:
-        settings = self._settings
+        settings = self.settings
         return aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port,

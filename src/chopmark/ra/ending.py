@@ -62,8 +62,9 @@ class FirmRevocation:
         """Return the certificate, revoked for good; `paper` is the firm's own number of what stands on paper.
 
         1 two people, and a reference that is no person's number  2 [tx] holding, its order, notice, work row, leaf
-        3 the CA revokes, and again by its work row if that fails  4 renewals that built on it end. Raises Refused:
-        MALFORMED, FORBIDDEN (I32), NOT_FOUND, and CONFLICT for one that has ended.
+        3 renewals that built on it end, whatever the CA answers  4 the CA revokes, and again by its work row if that
+        fails. Raises Refused: MALFORMED, FORBIDDEN (I32), NOT_FOUND, CONFLICT for one that has ended, and UNAVAILABLE
+        where all is done but the CA, which is told as soon as it answers.
         """
         context = self._context
         await two_people(context, by, approved_by, "certificate_revocation")
@@ -85,8 +86,8 @@ class FirmRevocation:
 
         if not await context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_OVER)
-        await self._issuer.revoke(serial, reason)
         await self._revocation.end_renewals(holding.customer, serial)
+        await self._issuer.revoke(serial, reason)
         return await context.holdings.get(serial) or holding
 
 

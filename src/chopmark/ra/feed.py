@@ -6,11 +6,12 @@ so whoever reads on from the last cursor misses nothing, and may get a certifica
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 from chopmark.audit.events import Event
 from chopmark.core.types import AccountNumber, CertificateState, Serial
+from chopmark.tw.zone import TAIPEI
 
 CHANGES: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.RA_CERTIFICATE_ACTIVATED: ("serial", "old_serial"),
@@ -50,6 +51,42 @@ class Feed(Protocol):
     async def after(self, cursor: int) -> Changed:
         """Return what was changed at this place of the tree or behind it, bounded."""
         ...
+
+    async def rest(self, timeout_s: float) -> None:
+        """Return when records have got their place since the last call here, at the latest after the timeout.
+
+        The first call returns at once. A wake-up may be lost, or come from a process that this one does not hear.
+        """
+        ...
+
+
+class FeedCursor(Protocol):
+    """How far the webhook's receiver has been told, and which worker tells it."""
+
+    async def take(self, holder: str, now: datetime, ttl: timedelta) -> int | None:
+        """Return the cursor, and keep other holders from sending for so long; None while another one may send."""
+        ...
+
+    async def move(self, before: int, after: int) -> bool:
+        """Move the cursor from `before` to `after`; False, and nothing has happened, when it stands elsewhere."""
+        ...
+
+
+def told(following: int, changes: Iterable[Change]) -> Mapping[str, Any]:
+    """Return what a relying firm is told, by the feed and by the webhook alike; moments are Taipei's."""
+    return {
+        "next": following,
+        "changes": [
+            {
+                "account": change.account,
+                "serial": change.serial,
+                "state": change.state.value,
+                "from": change.since.astimezone(TAIPEI).isoformat(),
+                "to": change.until.astimezone(TAIPEI).isoformat(),
+            }
+            for change in changes
+        ],
+    }
 
 
 def serials_of(event: str, facts: Mapping[str, object]) -> Iterable[Serial]:

@@ -19,9 +19,10 @@ from chopmark.limits.budgets import RateLimit
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 from chopmark.ra.context import Caller, RaContext
+from chopmark.ra.key_proof import OneTime, PresentedCertificate
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
-from chopmark.ra.rekey import OneTime, PresentedCertificate, Rekey
+from chopmark.ra.rekey import Rekey
 
 DOOR = "est"
 PROGRAM = LoginId("program")

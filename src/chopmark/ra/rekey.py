@@ -6,8 +6,7 @@ An application takes the same road as a renewal without the old key. Identity co
 CSR, and nothing else from the CSR.
 """
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 
 from chopmark.audit.events import Event
@@ -20,17 +19,24 @@ from chopmark.core.types import (
     CertificateState,
     Channel,
     Installed,
-    KeyEvidence,
     Operation,
     OrderId,
     OrderState,
     text,
 )
-from chopmark.pki import csr, est, proof
+from chopmark.pki import csr
 from chopmark.ra.arrival import arrived
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.issuing import Issuing
+from chopmark.ra.key_proof import (
+    OTHER_CERTIFICATE,
+    OneTime,
+    PresentedCertificate,
+    evidence_of,
+    old_key,
+    require_signature,
+)
 from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, Step
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import Bound, SubscriberCertificate
@@ -46,20 +52,6 @@ from chopmark.tw.account import last3
 FOREVER = timedelta(days=36500)
 
 
-@dataclass(frozen=True, slots=True)
-class PresentedCertificate:
-    """The certificate, DER, whose key a program has used to open its TLS connection: the old key's proof (TW-16)."""
-
-    certificate: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class OneTime:
-    """The SHA-256 of the credential with which a program sends a key; binding uses it up."""
-
-    token_hash: bytes
-
-
 class Rekey:
     """The steps of an order for a certificate."""
 
@@ -68,7 +60,7 @@ class Rekey:
         self._verifier = verifier
         self._failures = failures
         self._issuer = issuer
-        self._issuing = Issuing(context, issuer)
+        self.issuing = Issuing(context, issuer)
 
     @property
     def rules(self) -> CodeRules:
@@ -91,11 +83,9 @@ class Rekey:
     async def bind_key(
         self, caller: Caller, order_id: OrderId, csr_der: bytes, evidence: bytes | PresentedCertificate | OneTime | None
     ) -> OrderSnapshot:
-        """Bind the order to the customer's new key.
+        """Bind the order to the customer's new key. A new key on an open order voids its code.
 
-        1 the request proves possession of a fit key  2 a renewal is signed by the old key: this order, this nonce,
-        this new key; or the old key opened the TLS connection that carries the request  3 policy allows it still
-        4 [tx] order, leaf. A new key on an open order voids its code.
+        `csr_der` is a PKCS #10 request; `evidence` is the old key's signature (CMS, DER) or what a program showed.
         """
         context = self._context
         snapshot = await context.snapshot(caller, order_id)
@@ -103,6 +93,7 @@ class Rekey:
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
         acting = context.acting(caller, order)
+        # 1. The request proves possession of its key, and the key is fit for a certificate.
         request = csr.parse(csr_der)
         if isinstance(request, Refusal):
             raise Refused(request)
@@ -110,15 +101,18 @@ class Rekey:
             return snapshot
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
-        old, nonce = self._old_key(snapshot, request.spki_sha256, csr_der, evidence)
+        # 2. In a renewal the old key has signed order, nonce and new key, or has opened the TLS connection.
+        old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
+        # 3. The policy still allows the operation: a day may have passed since the order was opened.
         present = present_of(snapshot.holdings, context.policy.profile)
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
         signature = evidence if isinstance(evidence, bytes) else None
         credential = evidence.token_hash if isinstance(evidence, OneTime) else None
-        kind, now = _evidence_of(order, evidence), context.now()
+        kind, now = evidence_of(order, evidence), context.now()
         bound = Bound(request.spki_sha256, csr_der, signature, order.old_serial, kind, acting, credential)
+        # 4. [tx] The order with its key, the record, and a notice where another login of the customer came later.
         told = (
             ()
             if (snapshot.last_login or order.login) == acting.id
@@ -150,71 +144,6 @@ class Rekey:
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
         return snapshot.bound(changed.touched(acting).within(acting.id))
 
-    def _old_key(
-        self,
-        snapshot: OrderSnapshot,
-        spki_sha256: str,
-        csr_der: bytes,
-        evidence: bytes | PresentedCertificate | OneTime | None,
-    ) -> tuple[SubscriberCertificate | None, bytes | None]:
-        """Return the certificate whose key stands for a renewal (TW-16), and the nonce that its signature used up.
-
-        No certificate when the order needs no old key; no nonce where TLS was the proof.
-        """
-        order = snapshot.order
-        if order.operation is not Operation.REKEY:
-            return None, None
-        old = snapshot.holding(order.old_serial)
-        if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
-            raise Refused(
-                Refusal(
-                    Kind.FORBIDDEN,
-                    text("The old certificate is not valid any more. Please apply for a new one."),
-                    code="old",
-                )
-            )
-        if isinstance(evidence, PresentedCertificate):
-            if evidence.certificate != old.der:
-                raise Refused(_OTHER_CERTIFICATE)
-            if not est.names_the_same(csr_der, old.der):
-                raise Refused(_OTHER_NAMES)
-            return old, None
-        if not isinstance(evidence, bytes):
-            raise Refused(
-                Refusal(
-                    Kind.BAD_PROOF,
-                    text("A renewal is signed with the old certificate. Please open it on this computer."),
-                    field="proof",
-                    code="proof_missing",
-                )
-            )
-        self._verify(order, evidence, old.der, spki_sha256, "rekey")
-        return old, order.nonce
-
-    def _verify(self, order: Order, proof_der: bytes, certificate: bytes, spki_sha256: str, purpose: str) -> None:
-        now = self._context.now()
-        if order.nonce is None or order.nonce_expires_at is None or now >= order.nonce_expires_at:
-            raise Refused(
-                Refusal(
-                    Kind.BAD_PROOF,
-                    text("This step took too long. Please press the button again."),
-                    field="proof",
-                    code="nonce",
-                )
-            )
-        expected = proof.Expected(
-            portal=self._context.portal,
-            order=order.id,
-            nonce=order.nonce,
-            new_spki_sha256=bytes.fromhex(spki_sha256),
-            certificate_sha256=hashlib.sha256(certificate).digest(),
-            purpose=purpose,
-            now=now,
-        )
-        verified = proof.verify(proof_der, certificate, expected)
-        if isinstance(verified, Refusal):
-            raise Refused(verified)
-
     async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderSnapshot:
         """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
         context = self._context
@@ -243,7 +172,7 @@ class Rekey:
         return snapshot.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
 
     async def answer(self, caller: Caller, order_id: OrderId, code: str) -> OrderSnapshot:
-        """Accept the right code; a wrong one costs an attempt even though the request fails."""
+        """Accept the right code. Each answer is charged before it is compared (`stepup.verifier`)."""
         context = self._context
         snapshot = await context.snapshot(caller, order_id)
         order = snapshot.order
@@ -254,18 +183,21 @@ class Rekey:
         acting = context.acting(caller, order)
         if snapshot.sent is not None and snapshot.sent.channel.factor in acting.union:
             raise Refused(_SAME_FACTOR)
+        # 1. Prepare what goes with either outcome: the notice of a lock, and with the right code the end of a lost
+        #    certificate or the announcement of a replacement.
         told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
         lost = context.hold_old(order)
         sequel = Sequel() if snapshot.sent is None else announced(context, snapshot, acting, snapshot.sent.channel)
         since = context.now() - context.policy.approval_life
         sequel = replace(sequel, works=(*sequel.works, *lost), first_since=since, order_life=context.policy.order_life)
+        # 2. [tx] charge · compare · [tx] right or wrong. Refused is raised for a wrong one.
         answered = await self._verifier.answer(snapshot.sent, code, acting, self.rules, told, sequel)
         if lost or order.delay:
             return await context.reread(caller, order_id)
         return snapshot.coded(order.touched(acting).coded(answered.channel, acting.id, context.now()), answered)
 
     async def birth_date(self, caller: Caller, order_id: OrderId, claimed: date) -> OrderSnapshot:
-        """Accept the right birth date; mismatches count per customer, charged before comparing."""
+        """Accept the right birth date. Wrong ones count for the customer over all orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.at_step(caller, order_id, Step.BIRTH_DATE)
         order = snapshot.order
@@ -273,6 +205,7 @@ class Rekey:
         limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
         told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", order.code_channel)
 
+        # 1. [tx] Charge a failure before anything is compared, so that no crash and no race gives a free guess.
         async def charge(builder: RecordBuilder) -> Refusal | None:
             record = builder.otherwise(Event.RA_ORDER_HELD, factor="birth_date")
             return await self._failures.charge(order.customer, "birth_date", limits, now, told, record)
@@ -280,6 +213,7 @@ class Rekey:
         refused = await context.audit_log.write(order_stream(order.id), charge)
         if refused is not None:
             raise Refused(refused)
+        # 2. Compare. [tx] A wrong one stays charged, and the last allowed one locks the customer.
         if not context.people.birth_date_matches(snapshot.customer, claimed):
 
             async def wrong(builder: RecordBuilder) -> bool:
@@ -288,6 +222,7 @@ class Rekey:
 
             held = await context.audit_log.write(order_stream(order.id), wrong)
             raise Refused(HELD if held else _WRONG_BIRTH_DATE)
+        # 3. [tx] A right one gives the charge back, where the code is still fresh and of the same login.
         since = now - context.policy.approval_life
 
         async def check(builder: RecordBuilder) -> bool:
@@ -310,9 +245,8 @@ class Rekey:
     async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> OrderSnapshot:
         """Have the order issued; it may be pending at its CA afterwards.
 
-        1 the order is approved, and these are its terms  2 policy again  3 [tx] submitted  4 the CA reads its records
-        and issues  5 [tx] fulfilled (3 to 5: `ra.issuing`). A repeat, and whoever comes second, gets the order as it
-        stands (I2, I42).
+        `consent` is the SHA-256 of the terms that the customer read, hexadecimal. A repeat, and whoever comes second,
+        gets the order as it stands (I2, I42).
         """
         context = self._context
         snapshot = await context.snapshot(caller, order_id)
@@ -321,12 +255,13 @@ class Rekey:
             raise Refused(order.elsewhere())
         if order.state in {OrderState.SUBMITTED, OrderState.PENDING, OrderState.ISSUED, OrderState.ACTIVE}:
             return snapshot
+        # 1. The order is approved, and these are its terms.
         refused = order.require(Step.REVIEW)
         if refused is not None:
             raise Refused(refused)
         if consent != self.consent(order).sha256:
             raise Refused(_OTHER_TERMS)
-        # The firm may have moved the account since the order was opened.
+        # 2. The policy again: account, certificate and login factors may have changed since the order was opened.
         if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
         present = present_of(snapshot.holdings, context.policy.profile)
@@ -341,9 +276,10 @@ class Rekey:
         refused = self._same_factor(snapshot, acting)
         if refused is not None:
             raise Refused(refused)
-        submitted = await self._issuing.submit(snapshot, consent, acting)
+        # 3. [tx] submitted · the CA reads the order's records and issues · [tx] fulfilled (`ra.issuing`).
+        submitted = await self.issuing.submit(snapshot, consent, acting)
         if submitted is not None:
-            issued = await self._issuing.certify(submitted)
+            issued = await self.issuing.certify(submitted)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))
@@ -357,24 +293,23 @@ class Rekey:
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for a submitted order, after a crash or while it is pending; False while it is pending."""
-        return await self._issuing.resume(order_id)
+        return await self.issuing.resume(order_id)
 
     def csr_subject(self, snapshot: OrderSnapshot) -> Subject:
         """Return the names that the request for this order's key has to carry; none where the CA reads none there."""
         order = snapshot.order
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             return ()
-        return self._issuer.csr_subject(order.profile, self._issuing.named(order, snapshot.customer))
+        return self._issuer.csr_subject(order.profile, self.issuing.named(order, snapshot.customer))
 
     async def prove(
         self, caller: Caller, order_id: OrderId, proof_der: bytes, installed: Installed = Installed.OPENED
     ) -> OrderSnapshot:
-        """Make the certificate active: the new key has signed the server's challenge, the old one is superseded.
+        """Make the certificate active: the new key has signed the server's challenge. The old one is superseded.
 
-        1 the signature holds  2 journal: proved  3 [tx] activate, notice, work row for the old certificate's
-        revocation (make before break: nothing of the old one changes before this). Where the customer only says that
-        the file has arrived, the old certificate is revoked after the policy's days; and at once when the same order
-        is proved after all (`ra.arrival`).
+        Nothing of the old certificate changes before this (make before break). Where the customer only says that the
+        file has arrived, the old certificate is revoked after the policy's days, and at once when the same order is
+        proved after all (`ra.arrival`).
         """
         return await self._prove(caller, order_id, proof_der, installed)
 
@@ -400,14 +335,15 @@ class Rekey:
         refused = None if later else order.require(Step.INSTALL)
         if refused is not None:
             raise Refused(refused)
+        # 1. The new key has signed this order and its nonce, or has opened the TLS connection.
         holding = snapshot.holding(order.serial)
         if holding is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
         if isinstance(evidence, PresentedCertificate):
             if evidence.certificate != holding.der:
-                raise Refused(_OTHER_CERTIFICATE)
+                raise Refused(OTHER_CERTIFICATE)
         else:
-            self._verify(order, evidence, holding.der, holding.spki_sha256, "install")
+            require_signature(context, order, evidence, holding.der, holding.spki_sha256, "install")
         nonce = None if isinstance(evidence, PresentedCertificate) else order.nonce
         if later:
             return await arrived(context, caller, snapshot, nonce)
@@ -446,19 +382,13 @@ class Rekey:
             )
             return await context.orders.activate(order, nonce, installed, now, works, record)
 
+        # 2. Write the journal's line outside the database, so that a restore remembers the proof.
         await context.proved(holding)
+        # 3. [tx] Activate, supersede, queue the notice and the old certificate's revocation.
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
         return snapshot.activated(replace(order.active(now), installed=installed), now)
-
-
-def _evidence_of(order: Order, evidence: bytes | PresentedCertificate | OneTime | None) -> KeyEvidence:
-    if isinstance(evidence, OneTime):
-        return KeyEvidence.CREDENTIAL
-    if order.operation is not Operation.REKEY:
-        return KeyEvidence.LOGIN
-    return KeyEvidence.TLS if isinstance(evidence, PresentedCertificate) else KeyEvidence.OLD_KEY
 
 
 _SAME_FACTOR = Refusal(
@@ -478,17 +408,5 @@ _OTHER_TERMS = Refusal(
     text("The terms of this order have changed. Please read them again and confirm."),
     field="consent",
     code="terms",
-)
-_OTHER_CERTIFICATE = Refusal(
-    Kind.BAD_PROOF,
-    text("This order is for another certificate than the one that your program has shown."),
-    field="proof",
-    code="other_certificate",
-)
-_OTHER_NAMES = Refusal(
-    Kind.BAD_KEY,
-    text("The request names another holder than the certificate. Please take the subject over as it is."),
-    field="csr",
-    code="names",
 )
 _MOVED_ON = Refusal(Kind.STEP_REQUIRED, text("This step took too long. Please have a new code sent."), code="channel")

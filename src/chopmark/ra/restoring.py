@@ -113,9 +113,9 @@ class Restoring:
         audit_log: AuditLog,
         clock: Clock,
     ) -> None:
-        self._ledger = ledger
-        self._files = files
-        self._voids = voids
+        self.ledger = ledger
+        self.files = files
+        self.voids = voids
         self._reentry = reentry
         self._audit_log = audit_log
         self._clock = clock
@@ -128,7 +128,7 @@ class Restoring:
         behind = await self._behind()
         if behind is None and not await self._reentry.lost():
             return None
-        return await self._loss(behind, await self._reentry.plan(), await self._voids.counts())
+        return await self._loss(behind, await self._reentry.plan(), await self.voids.counts())
 
     async def end(self, by: str, reason: str) -> Ended | None:
         """Declare the restore and end the state; None for a database that is whole. Safe to call again.
@@ -148,9 +148,9 @@ class Restoring:
             left = await self._succeed()
             return None if left is None else Ended(left, None)
         voided = {kind: await self._void(kind, by) for kind in Voided}  # 1
-        await self._voids.renew_status(self._clock.now())
+        await self.voids.renew_status(self._clock.now())
         if behind is not None:
-            await self._voids.free_leases(behind.lost_head.draft.fencing)  # 2
+            await self.voids.free_leases(behind.lost_head.draft.fencing)  # 2
         loss = await self._loss(behind, await self._reentry.plan(), voided)
         if not await self._is_told(loss):
             await self._tell(loss, by, reason)  # 3
@@ -161,11 +161,11 @@ class Restoring:
         return Ended(successor, loss)
 
     async def _behind(self) -> Behind | None:
-        standing = (await stand(self._ledger, self._files)).standing
+        standing = (await stand(self.ledger, self.files)).standing
         return standing if isinstance(standing, Behind) else None
 
     async def _loss(self, behind: Behind | None, lines: Sequence[ReentryLine], voided: Mapping[Voided, int]) -> Loss:
-        latest = await self._ledger.latest_head()
+        latest = await self.ledger.latest_head()
         kept_at = None if latest is None else latest[0].draft.at
         if behind is None:
             size = 0 if latest is None else latest[0].size
@@ -175,7 +175,7 @@ class Restoring:
 
     async def _void(self, kind: Voided, by: str) -> int:
         for _ in range(ATTEMPTS):
-            count = (await self._voids.counts())[kind]
+            count = (await self.voids.counts())[kind]
             if not count or await self._void_counted(kind, count, by):
                 return count
         raise Refused(_BUSY)
@@ -183,13 +183,13 @@ class Restoring:
     async def _void_counted(self, kind: Voided, count: int, by: str) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
-            return await self._voids.void(kind, count, record)
+            return await self.voids.void(kind, count, record)
 
         return await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether a run before has written the record of this restore: it waits, or it would be in a tree."""
-        for record in await self._ledger.unsequenced(EVERYTHING):
+        for record in await self.ledger.unsequenced(EVERYTHING):
             if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
                 facts = json.loads(record.facts)
                 if (facts.get("kept"), facts.get("lost")) == (loss.kept, loss.lost):
@@ -199,13 +199,13 @@ class Restoring:
     async def _tell(self, loss: Loss, by: str, reason: str) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
             told = {"kept": loss.kept, "lost": loss.lost, "count": len(loss.reentered)}
-            return await self._voids.tell(builder.record(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
+            return await self.voids.tell(builder.record(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
 
         await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _succeed(self) -> Head | None:
         try:
-            return await succeed(self._ledger, self._files, now=self._clock.now(), holder=HOLDER)
+            return await succeed(self.ledger, self.files, now=self._clock.now(), holder=HOLDER)
         except Overtaken as overtaken:
             raise Refused(_BUSY) from overtaken
 

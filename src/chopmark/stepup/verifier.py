@@ -85,7 +85,7 @@ class Verifier:
         entropy: Entropy,
     ) -> None:
         self._challenges = challenges
-        self._keys = keys
+        self.keys = keys
         self._tenant = tenant
         self._audit_log = audit_log
         self._clock = clock
@@ -101,7 +101,7 @@ class Verifier:
             channel=what.channel,
             contact_version=what.contact_version,
             nonce=self._entropy.token(16),
-            kid=self._keys.current.kid,
+            kid=self.keys.current.kid,
             operation=what.operation,
             spki=what.spki_sha256,
             digits=rules.digits,
@@ -173,16 +173,17 @@ class Verifier:
             raise Refused(given)
         if sent is None:
             raise Refused(_NONE_SENT)
-        challenge = await self._charge(sent, acting, rules, on_hold)
+        challenge = await self.charge(sent, acting, rules, on_hold)
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
-            await self._right(challenge, acting, when_right)
+            await self.right(challenge, acting, when_right)
             return challenge
         raise Refused(await self._wrong(challenge, acting, rules, on_hold))
 
-    async def _charge(
+    async def charge(
         self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
     ) -> Challenge:
+        """Count an attempt before anything is compared; raises Refused. `answer` goes on with `right` or not."""
         now = self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Challenge | Refusal:
@@ -196,7 +197,8 @@ class Verifier:
             raise Refused(result)
         return result
 
-    async def _right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
+    async def right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
+        """Use a counted challenge up, and do what `sequel` says; raises Refused."""
         now = self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
@@ -227,7 +229,7 @@ class Verifier:
 
     def code_of(self, challenge: Challenge) -> Secret | None:
         """Return the code of a challenge, for delivery and comparison; None when its key is destroyed."""
-        key = self._keys.find(challenge.kid)
+        key = self.keys.find(challenge.kid)
         return None if key is None else derive_for(challenge, key, self._tenant)
 
 

@@ -63,18 +63,18 @@ async def upgrade(url: str) -> None:
     """
     if is_postgres(url) and is_older(await schema_of(url)):
         await assert_may_migrate(Route.to(url))
-    while await _within(url, _one_revision):
+    while await within(url, _one_revision):
         pass
 
 
 async def current(url: str) -> str | None:
     """Return the revision of the database, None for an empty one."""
-    return await _within(url, _revision)
+    return await within(url, _revision)
 
 
 def head() -> str:
     """Return the last revision that this release knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if revision is None:
         raise RuntimeError("no migrations are installed")
     return revision
@@ -87,7 +87,7 @@ async def check(url: str) -> Fit:
         return Fit.EMPTY
     if revision == head():
         return Fit.CURRENT
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     return Fit.BEHIND if revision in known else Fit.AHEAD
 
 
@@ -103,7 +103,8 @@ def _created(dialect: str) -> Script[None]:
         yield Query(statement, {})
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """Return the configuration by which alembic finds the migrations."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
@@ -117,12 +118,12 @@ def _one_revision(connection: Connection) -> bool:
     """Apply the next revision in the open transaction. Return False when no revision is left."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-    scripts = ScriptDirectory.from_config(_config())
+    scripts = ScriptDirectory.from_config(alembic_config())
     revision = _revision(connection)
     known = {script.revision for script in scripts.walk_revisions()}
     if revision == scripts.get_current_head() or (revision is not None and revision not in known):
         return False
-    config = _config()
+    config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "+1")
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
@@ -130,7 +131,7 @@ def _one_revision(connection: Connection) -> bool:
     return True
 
 
-async def _within(url: str, step: Callable[[Connection], T]) -> T:
+async def within(url: str, step: Callable[[Connection], T]) -> T:
     """Run a step in one transaction. Migrations of other processes wait until it ends."""
     if not is_postgres(url):
         return await asyncio.to_thread(_within_sqlite, sqlite_path(url), step)

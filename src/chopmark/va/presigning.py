@@ -64,7 +64,7 @@ class Presigner:
         made: list[Kept] = []
         try:
             for due in await self._records.due(self._issuer.id, self._clock.now(), BATCH):
-                signed = await self._sign(due)
+                signed = await self.sign(due)
                 if signed is not None:
                     made.append(signed)
         except (SignerUnavailable, Refused):
@@ -75,7 +75,7 @@ class Presigner:
     async def _keep(self, made: list[Kept]) -> int:
         return await self._shelf.keep_all(self._issuer.id, made) if made else 0
 
-    async def _sign(self, due: Due) -> Kept | None:
+    async def sign(self, due: Due) -> Kept | None:
         """Sign for both hashes; None when the responder may not sign, or another took over between the two."""
         now = self._clock.now().replace(microsecond=0)
         answers: dict[str, Signed] = {}

@@ -98,13 +98,14 @@ class Responder:
         status_watcher: StatusWatcher | None = None,
         opened: Callable[[bytes, bytes], Signer] | None = None,
     ) -> None:
-        self._key = key
+        self.key = key
+        """The certificate and the key that answers are signed with now."""
         self._opened = opened
         self._records = records
         self._clock = clock
         self._most_kept = most_kept
         self._status_watcher = status_watcher
-        self._kept: dict[bytes, _Kept] = {}
+        self.kept: dict[bytes, _Kept] = {}
         self._looked_at: datetime | None = None
 
     async def answer(self, request_der: bytes) -> OcspAnswer:
@@ -114,7 +115,7 @@ class Responder:
         if isinstance(request, ocsp.Malformed):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.MALFORMED_REQUEST))
         now = self._clock.now().replace(microsecond=0)
-        if not all(ocsp.matches(asked, self._key.issuer) for asked in request.cert_ids):
+        if not all(ocsp.matches(asked, self.key.issuer) for asked in request.cert_ids):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
         # 2. Read what is on record. The number of looks is taken before, so that a change in between is noticed.
         asked = request.cert_ids[0]
@@ -122,7 +123,7 @@ class Responder:
         looks = 0 if self._status_watcher is None else self._status_watcher.looks
         try:
             await self.look()
-            key, kept = self._key, self._valid(asked.der, now) if may_keep else None
+            key, kept = self.key, self._valid(asked.der, now) if may_keep else None
             found = [await self._found(one.serial) for one in request.cert_ids]
             statuses = [told(one) for one in found]
             # 3. Give the answer that is kept, here or signed ahead by the worker, where it says just that.
@@ -135,7 +136,7 @@ class Responder:
         except (Refused, SignerUnavailable):
             kept = self._valid(asked.der, now) if may_keep else None
             return kept.answer if kept is not None else _TRY_LATER
-        may_keep = may_keep and made.responder == self._key.certificate_der  # another one may have taken over meanwhile
+        may_keep = may_keep and made.responder == self.key.certificate_der  # another one may have taken over meanwhile
         kept = self._keep(asked.der, statuses[0], made) if may_keep else None
         return made if kept is None else self._again(asked, kept, found[0], looks)
 
@@ -146,7 +147,7 @@ class Responder:
         about: dict[int, bytes] = {}
         for reading in readings:
             request = ocsp.parse_request(reading)
-            if isinstance(request, ocsp.OcspRequest) and ocsp.matches(request.cert_ids[0], self._key.issuer):
+            if isinstance(request, ocsp.OcspRequest) and ocsp.matches(request.cert_ids[0], self.key.issuer):
                 about.setdefault(request.cert_ids[0].serial, reading)
         if len(about) > 1:
             for serial in islice(about, _MOST_LOOKED_UP):
@@ -160,7 +161,7 @@ class Responder:
     ) -> OcspAnswer:
         """Sign an answer; tryLater when the responder's certificate has ended. Raises Refused, SignerUnavailable."""
         await self.look()
-        responder = self._key
+        responder = self.key
         next_update = min(now + LIFE, responder.not_after)
         if next_update <= now:
             return _TRY_LATER
@@ -180,7 +181,7 @@ class Responder:
             return None
         signed = await self._records.signed(key.issuer.id, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
         if (
-            self._key is not key
+            self.key is not key
             or signed is None
             or signed.status_version != found.status_version
             or not signed.produced_at <= now < signed.next_update
@@ -196,18 +197,18 @@ class Responder:
         return replace(kept.answer, standing=standing, again_until=kept.fresh_until)
 
     def _valid(self, cert_id: bytes, now: datetime) -> _Kept | None:
-        kept = self._kept.get(cert_id)
+        kept = self.kept.get(cert_id)
         return kept if kept is not None and kept.valid_from <= now < kept.valid_until else None
 
     def _keep(self, cert_id: bytes, status: ocsp.Status, made: OcspAnswer) -> _Kept | None:
         """Keep an answer; what was never issued is not kept, or strangers could fill the memory with it."""
         if made.produced_at is None or made.next_update is None or isinstance(status, ocsp.Unknown):
             return None
-        self._kept.pop(cert_id, None)
-        while len(self._kept) >= self._most_kept:
-            del self._kept[next(iter(self._kept))]
+        self.kept.pop(cert_id, None)
+        while len(self.kept) >= self._most_kept:
+            del self.kept[next(iter(self.kept))]
         half = made.produced_at + (made.next_update - made.produced_at) / 2
-        kept = self._kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
+        kept = self.kept[cert_id] = _Kept(status, made, made.produced_at, half, made.next_update)
         return kept
 
     async def look(self) -> int:
@@ -219,19 +220,19 @@ class Responder:
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
             return 0
         self._looked_at = now
-        issuer = self._key.issuer
+        issuer = self.key.issuer
         der = await self._records.responder_certificate(issuer.id)
-        if der is None or der == self._key.certificate_der:
+        if der is None or der == self.key.certificate_der:
             return 0
-        if spki_der(der) == self._key.signer.public_key_der:
-            self._key = replace(self._key, certificate_der=der, not_after=not_after(der))
+        if spki_der(der) == self.key.signer.public_key_der:
+            self.key = replace(self.key, certificate_der=der, not_after=not_after(der))
             return 0
         stored = await self._records.responder_key(issuer.id)
         if stored is not None and self._opened is not None:
             der = stored.certificate
             signer = await asyncio.to_thread(self._opened, stored.stored_key, spki_der(der))
-            self._key = ResponderKey(issuer, der, signer, not_after(der))
-            self._kept.clear()
+            self.key = ResponderKey(issuer, der, signer, not_after(der))
+            self.kept.clear()
             if self._status_watcher is not None:
                 self._status_watcher.forget()
         return 0
@@ -239,7 +240,7 @@ class Responder:
     async def _found(self, serial: int) -> Status | None:
         if serial <= 0:
             return None
-        return await self._records.status(self._key.issuer.id, Serial(serial_hex(serial)))
+        return await self._records.status(self.key.issuer.id, Serial(serial_hex(serial)))
 
 
 def told(found: Status | None) -> ocsp.Status:

@@ -16,8 +16,8 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, Secret, Text, text
 from chopmark.pki import est
 from chopmark.pki.key_words import key_words
+from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.program import ProgramEnrolment, Progress
-from chopmark.ra.rekey import PresentedCertificate
 from chopmark.web.client_certificate import CertificateOf
 from chopmark.web.health import ROOT as HEALTH
 from chopmark.web.health import Health
@@ -87,7 +87,7 @@ class Est:
     """
 
     def __init__(self, door: EstDoor) -> None:
-        self._door = door
+        self.door = door
         self._operations: Mapping[tuple[str, str], Callable[[HTTPScope, Receive], Awaitable[_Answer]]] = {
             ("GET", "cacerts"): self._cacerts,
             ("GET", "csrattrs"): self._csrattrs,
@@ -100,13 +100,13 @@ class Est:
         if scope["type"] != ScopeType.HTTP:
             return
         if scope["path"].startswith(HEALTH):
-            await self._door.health.serve(scope, send)
+            await self.door.health.serve(scope, send)
             return
         try:
-            with self._door.load.counted():
+            with self.door.load.counted():
                 label, operation = self._operation(scope)
-                self._door.require_whole()
-                busy = await self._door.load.turn(known=operation != self._simpleenroll)
+                self.door.require_whole()
+                busy = await self.door.load.turn(known=operation != self._simpleenroll)
                 if busy is not None:
                     raise Refused(busy)
                 answer = await operation(scope, receive)
@@ -128,7 +128,7 @@ class Est:
     def _operation(self, scope: HTTPScope) -> tuple[str, Callable[[HTTPScope, Receive], Awaitable[_Answer]]]:
         label, _, name = scope["path"].removeprefix(ROOT).rpartition("/")
         offered = {operation: method for method, operation in self._operations}
-        known = scope["path"].startswith(ROOT) and label in {"", self._door.label, _FIRST_EDITION}
+        known = scope["path"].startswith(ROOT) and label in {"", self.door.label, _FIRST_EDITION}
         if not known or name not in offered:
             raise Refused(_NO_OPERATION)
         if scope["method"] != offered[name]:
@@ -137,13 +137,13 @@ class Est:
 
     async def _cacerts(self, _: HTTPScope, __: Receive) -> _Answer:
         """RFC 7030 s.4.1: the CA's certificates, nobody needs to be known for them."""
-        return _certificates(self._door.certificates)
+        return _certificates(self.door.certificates)
 
     async def _csrattrs(self, _: HTTPScope, __: Receive) -> _Answer:
         """RFC 7030 s.4.5, RFC 9908."""
-        if self._door.attributes is None:
+        if self.door.attributes is None:
             return _Answer(204)
-        return _base64(self._door.attributes, _ATTRIBUTES)
+        return _base64(self.door.attributes, _ATTRIBUTES)
 
     async def _simpleenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.1: the first certificate of an order, with the order's one-time credential (s.3.2.3)."""
@@ -152,15 +152,15 @@ class Est:
             return _Answer(401, b"", [_CHALLENGE])
         user, secret = _credential(scope)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self._door.program.enrol(user, secret, csr))
+        return self._progress(scope, await self.door.program.enrol(user, secret, csr))
 
     async def _simplereenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.2: a renewal, with the present certificate; or the new certificate's proof of itself."""
-        shown = self._door.certificate_of(scope)
+        shown = self.door.certificate_of(scope)
         if shown is None:
             raise Refused(_SHOW_CERTIFICATE)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self._door.program.reenrol(PresentedCertificate(shown), csr))
+        return self._progress(scope, await self.door.program.reenrol(PresentedCertificate(shown), csr))
 
     def _progress(self, scope: HTTPScope, progress: Progress) -> _Answer:
         if progress.certificate is not None:
@@ -185,7 +185,7 @@ class Est:
 
     def _said(self, scope: HTTPScope, status: int, sentence: Text, headers: Headers) -> _Answer:
         lang = negotiate(None, None, _header(scope, b"accept-language"))
-        body = self._door.translator.translate(sentence, lang).encode()
+        body = self.door.translator.translate(sentence, lang).encode()
         return _Answer(status, body, [(b"content-type", b"text/plain; charset=utf-8"), *headers])
 
 

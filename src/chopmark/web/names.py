@@ -44,3 +44,11 @@ KEY_HOME: Mapping[KeyHome, Text] = {
 def in_fours(value: str) -> str:
     """Return hexadecimal digits in groups of four, to be read aloud: `01AF 33C0`."""
     return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
+
+
+def has_rare_character(name: str) -> bool:
+    """Whether a name has a character that many computers have no picture of.
+
+    That is a character of a firm's own (private use), or an ideograph outside of Unicode's first plane.
+    """
+    return any(0xE000 <= ord(each) <= 0xF8FF or ord(each) >= 0x20000 for each in name)

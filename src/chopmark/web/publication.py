@@ -37,14 +37,15 @@ class Publication:
     def __init__(self, web: WebServices, portal: ASGIApp, most_kept: int = MOST_KEPT) -> None:
         self._web = web
         self._portal = portal
-        self._answered = OcspResponseCache(web.clock, most_kept)
+        self.answered = OcspResponseCache(web.clock, most_kept)
+        """OCSP answers that were given before and may be given again."""
         self._health = Health(web.checks, web.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; slashes too many before a status address do not hurt."""
         if scope["type"] != ScopeType.HTTP:
             await self._portal(scope, receive, send)
-        elif scope["method"] == "GET" and (ready := self._answered.find(scope.get("raw_path"))) is not None:
+        elif scope["method"] == "GET" and (ready := self.answered.find(scope.get("raw_path"))) is not None:
             await ready.send(scope, send)
         elif (path := _one_slash(scope["path"])).startswith(("/ocsp/", "/pki/")):
             await self._status(path, scope, receive, send)
@@ -88,18 +89,18 @@ class Publication:
         elif scope["method"] == "GET" and encoded.strip("/"):
             answer = await _answer(responder, await responder.likeliest(requests_in(encoded)))
             ready = Ready.of(answer.der, [_TYPE, *_cache(answer)])
-            self._answered.keep(raw, ready, answer)
+            self.answered.keep(raw, ready, answer)
             await ready.send(scope, send)
         else:
             await _plain(send, 405, b"", [(b"allow", b"GET, POST")])
 
     async def _posted(self, responder: Responder, raw: bytes, request: bytes | None) -> Ready:
         question = raw, request or b""
-        ready = self._answered.find(question)
+        ready = self.answered.find(question)
         if ready is None:
             answer = await _answer(responder, request)
             ready = Ready.of(answer.der, [_TYPE, _NO_STORE])
-            self._answered.keep(question, ready, answer)
+            self.answered.keep(question, ready, answer)
         return ready
 
     async def _file(self, name: str, scope: HTTPScope, send: Send) -> None:

@@ -87,5 +87,6 @@ class Pages:
         environment.filters.update(
             t=say, both=both, roc=roc, western=western, moment=moment, clock=i18n.clock_time, groups=names.in_fours
         )
+        environment.filters.update(rare=names.has_rare_character)
         environment.globals.update(lang=lang, names=names, gettext=gettext, _=gettext)
         return environment

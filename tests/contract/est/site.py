@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from chopmark.app.foundation import SystemClock
 from chopmark.app.founding import found_ca
 from chopmark.app.services import build
-from chopmark.app.settings import Settings
+from chopmark.app.settings import Est, Settings
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Serial
 from chopmark.store import db
@@ -54,7 +54,10 @@ class Site:
     @property
     def settings(self) -> Settings:
         return Settings(
-            mode="demo", data=self.folder, est_url="https://localhost", database=f"sqlite:///{self.folder / 'house.db'}"
+            mode="demo",
+            data=self.folder,
+            est=Est(url="https://localhost"),
+            database=f"sqlite:///{self.folder / 'house.db'}",
         )
 
     async def _found(self) -> None:
@@ -156,7 +159,7 @@ class Door:
         """curl's words for a client certificate."""
         pem, secret = self.site.folder / f"{name}.pem", self.site.folder / f"{name}.key"
         pem.write_text(_pem(certificate))
-        plain = key._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        plain = key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         secret.write_bytes(plain)
         return ("--cert", pem, "--key", secret)
 

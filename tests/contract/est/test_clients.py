@@ -229,12 +229,12 @@ def test_bouncycastle_renews(site: Site, door: Door, bouncy: Bouncy) -> None:
     p12 = site.folder / "bouncy.p12"
     certificate = x509.load_der_x509_certificate(held.holding.der)
     protection = BestAvailableEncryption(b"changeit")
-    p12.write_bytes(pkcs12.serialize_key_and_certificates(b"old", held.key._key, certificate, None, protection))
+    p12.write_bytes(pkcs12.serialize_key_and_certificates(b"old", held.key.private_key, certificate, None, protection))
     assert bouncy("reenrol", csr, p12, "changeit") == ["wait 15"]
     approve(site, order)
     made = fetched(bouncy("reenrol", csr, p12, "changeit"))
     assert verified(site, made)
-    assert made.public_key() == order.errand.key._key.public_key()
+    assert made.public_key() == order.errand.key.private_key.public_key()
 
 
 @pytest.mark.parametrize("door", ["direct"], indirect=True)
@@ -249,4 +249,4 @@ def test_bouncycastle_enrols(site: Site, door: Door, bouncy: Bouncy) -> None:
     approve(site, order)
     made = fetched(bouncy("enrol", csr, *credential))
     assert verified(site, made)
-    assert made.public_key() == order.errand.key._key.public_key()
+    assert made.public_key() == order.errand.key.private_key.public_key()

@@ -78,7 +78,7 @@ def request_naming(key: ClientKey, firm: str, customer: str) -> bytes:
     oids = {"C": x509.NameOID.COUNTRY_NAME, "O": x509.NameOID.ORGANIZATION_NAME,
             "OU": x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "CN": x509.NameOID.COMMON_NAME}  # fmt: skip
     subject = x509.Name([x509.NameAttribute(oids[short], value) for short, value in name])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key._key, hashes.SHA256())
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key.private_key, hashes.SHA256())
     return made.public_bytes(serialization.Encoding.DER)
 
 

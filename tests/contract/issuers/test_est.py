@@ -82,7 +82,7 @@ def request_of(peer: Est, *more: tuple[x509.ExtensionType, bool], customer: str 
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     for extension, critical in more:
         builder = builder.add_extension(extension, critical)
-    return builder.sign(key._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return builder.sign(key.private_key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def spki_of(request: bytes) -> bytes:

@@ -183,7 +183,7 @@ async def test_a_request_with_other_names_is_refused_and_not_sent(peer: Est, tmp
 async def test_a_holder_s_chinese_name_comes_back_as_it_was_asked_for(peer: Est) -> None:
     issuer: ExternalIssuer = peer.issuer()
     profile = replace(profile_named("investor"), subject=(Line("C", "TW"), Line("O", "{firm}"), Line("CN", "{holder}")))
-    issuer._terms = replace(issuer._terms, profiles={"investor": profile})
+    issuer.terms = replace(issuer.terms, profiles={"investor": profile})
     values = {"holder": HOLDER}
     subject = issuer.csr_subject("investor", values)
     assert subject[-1] == ("CN", HOLDER)

@@ -48,7 +48,7 @@ async def peer(
 
 
 def known(peer: ExternalPeer, profile: str = "") -> ExternalCaExpectations:
-    issuer = peer.issuer()._terms
+    issuer = peer.issuer().terms
     profiles = [one for one in shipped_profiles() if not profile or one.name == profile]
     named = {name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}}
     return ExternalCaExpectations(
@@ -93,7 +93,7 @@ class ClientKeyPem:
 
     @staticmethod
     def made() -> bytes:
-        public = ClientKey.generate()._key.public_key()
+        public = ClientKey.generate().private_key.public_key()
         return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -356,7 +356,7 @@ async def test_i33_an_edited_row_is_found(peer: ExternalPeer, tmp_path: Path) ->
 async def test_a_certificate_that_was_confirmed_by_cmp_has_no_fault(peer: Cmp) -> None:
     world = peer.world.with_issuer(peer.issuer())
     errand = await world.to_review(ANN)
-    spki = errand.key._key.public_key().public_bytes(
+    spki = errand.key.private_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     peer.applicants.append((Applicant(errand.key, IssuanceRequest(errand.id, "investor", spki, {})), ANN))

@@ -94,7 +94,7 @@ async def made(world: World, tmp_path: Path) -> Made:
     authority = world.services.ca.authority
     write(folder, "ca", authority.view.certificate_der)
     write(folder, "root", authority.chain[-1])
-    write(folder, "responder", world.services.ca.responder._key.certificate_der)
+    write(folder, "responder", world.services.ca.responder.key.certificate_der)
     for name, customer in (("ann", ANN), ("ben", BEN), ("ceo", CEO), ("dan", DAN)):
         write(folder, name, world.held[customer].holding.der)
     for name in (*VALID, *ENDED):

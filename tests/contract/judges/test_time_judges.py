@@ -32,9 +32,7 @@ def device() -> object:
 async def guarded(device: Device, tmp_path: Path) -> AsyncIterator[World]:
     """A house whose keys are in an HSM."""
     where: dict[str, Any] = {
-        "pkcs11_module": str(MODULE),
-        "pkcs11_token": device.label,
-        "pkcs11_pin": device.pin.reveal(),
+        "hsm": {"module": str(MODULE), "token": device.label, "pin": device.pin.reveal()},
     }
     chosen = Settings(mode="demo", data=tmp_path, signer="pkcs11", **where)
     clock, dice = Clock(), Dice(Random(5))

@@ -61,7 +61,7 @@ async def renewal(told: dict[str, Any], plan: Plan) -> None:
     settings = Settings(mode="demo", data=Path(told["folder"]), database=told["url"])
     clock, dice = Clock(datetime.fromisoformat(told["at"])), Dice(Random(told["dice"]))
     services: Services = await build(settings, clock, dice, opening)
-    services.foundation.journal._folder = KillingFolder(services.foundation.journal._folder, plan)
+    services.foundation.journal.folder = KillingFolder(services.foundation.journal.folder, plan)
     world = with_signers(World(services, clock, dice, told["url"]), plan)
     key = serialization.load_pem_private_key(told["key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)

@@ -100,7 +100,7 @@ class Drill:
         shutil.rmtree(folder, ignore_errors=True)  # a dying child's -shm may go by itself
 
     def _run(self, folder: Path, url: str, moment: str, number: int) -> tuple[int, list[str]]:
-        key = self.errand.key._key.private_bytes(
+        key = self.errand.key.private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         told = {

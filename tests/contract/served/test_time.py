@@ -107,7 +107,7 @@ async def test_i26_i28_time_passes_leaps_and_leaps_back_and_status_stays_fresh_a
     await world.to_active()
     await world.close()
     start = world.clock.at
-    old = world.services.ca.responder._key.not_after
+    old = world.services.ca.responder.key.not_after
     served = serve(world, tmp_path)
     party = RelyingParty(served, world, tmp_path, start)
     try:

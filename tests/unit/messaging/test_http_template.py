@@ -181,11 +181,11 @@ def test_a_report_is_read_as_it_is_written() -> None:
 
 
 def test_a_text_that_looks_like_a_place_stays_what_it_is() -> None:
-    from chopmark.messaging.http_template import _filled
+    from chopmark.messaging.http_template import filled
 
     odd = replace(MESSAGE, text=Secret("{to} {secret:token}"))
-    assert _filled({"a": "{text}", "b": "x{text}"}, odd) == {"a": "{to} {secret:token}", "b": "x{to} {secret:token}"}
-    assert TEXT not in repr(_filled({"a": 1}, MESSAGE))
+    assert filled({"a": "{text}", "b": "x{text}"}, odd) == {"a": "{to} {secret:token}", "b": "x{to} {secret:token}"}
+    assert TEXT not in repr(filled({"a": 1}, MESSAGE))
 
 
 @pytest.mark.parametrize(

@@ -196,18 +196,18 @@ async def test_once_a_mail_has_begun_on_a_kept_connection_it_is_tried_once_and_t
 
 async def test_a_connection_that_nobody_needs_is_ended_politely() -> None:
     async with talking((*HELLO, *TAKEN, b"221 bye"), (*HELLO, *TAKEN, None)) as (server, gateway):
-        gateway._lines = Lines(idle_s=0.0)
+        gateway.lines = Lines(idle_s=0.0)
         await gateway.send(MESSAGE)
         await server.closed()
         assert server.times(b"QUIT") == 1
-        gateway._lines = Lines()
+        gateway.lines = Lines()
         await gateway.send(MESSAGE)
         assert server.made == 2
 
 
 async def test_a_connection_carries_so_many_messages_and_no_more() -> None:
     async with talking((*HELLO, *TAKEN * 2, b"221 bye"), (*HELLO, *TAKEN, None)) as (server, gateway):
-        gateway._lines = Lines(most_messages=2)
+        gateway.lines = Lines(most_messages=2)
         for _ in range(3):
             await gateway.send(MESSAGE)
         assert (server.made, server.times(b"QUIT")) == (2, 1)
@@ -215,8 +215,8 @@ async def test_a_connection_carries_so_many_messages_and_no_more() -> None:
 
 async def test_a_goodbye_that_takes_too_long_makes_no_taken_mail_a_failure() -> None:
     async with talking((*HELLO, *TAKEN, None, None)) as (server, gateway):
-        gateway._lines = Lines(most_messages=1)
-        gateway._settings = replace(gateway._settings, total_s=0.5)
+        gateway.lines = Lines(most_messages=1)
+        gateway.settings = replace(gateway.settings, total_s=0.5)
         assert await gateway.send(MESSAGE) == Receipt("smtp", "Q")
         assert server.mails == 1
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from chopmark.messaging.ports import Purpose
-from chopmark.messaging.preview import _faults, previews, text_faults
+from chopmark.messaging.preview import faults_of, previews, text_faults
 from chopmark.messaging.templates import Language, Sender
 
 LIFE = timedelta(minutes=5)
@@ -28,14 +28,14 @@ def test_a_name_that_is_too_long_or_rare_is_found() -> None:
 
 @pytest.mark.parametrize("number", ["02-2345-6789", "(02)2345-6789", "0223456789", "0912-345-678", "+886 223 456 789"])
 def test_a_telephone_number_in_a_text_is_found(number: str) -> None:
-    assert _faults(f"驗證碼000000，洽{number}。", 1, 1, 6) == ("has a telephone number",)
+    assert faults_of(f"驗證碼000000，洽{number}。", 1, 1, 6) == ("has a telephone number",)
     assert any("telephone" in fault for fault in text_faults(Sender(f"好景{number}", "H", "1"), 6, LIFE))
 
 
 @pytest.mark.parametrize("link", ["https://x.example", "www.haojing", "haojing.com", "reurl.cc", "bit.ly"])
 def test_a_web_address_in_a_text_is_found(link: str) -> None:
-    assert _faults(f"請見{link} ", 1, 1, 6) == ("has a web address",)
+    assert faults_of(f"請見{link} ", 1, 1, 6) == ("has a web address",)
 
 
 def test_neither_a_code_nor_a_time_is_taken_for_a_telephone_number() -> None:
-    assert _faults("驗證碼0000000000，於2026/11/23 00:30啟用，帳號末3碼456。", 1, 1, 10) == ()
+    assert faults_of("驗證碼0000000000，於2026/11/23 00:30啟用，帳號末3碼456。", 1, 1, 10) == ()

@@ -17,7 +17,7 @@ from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Receipt, Verdict
 from chopmark.messaging.registry import gateway_of
 from chopmark.messaging.reports import Report, ReportState
-from chopmark.messaging.smpp import REFUSED, SmppGateway, _pieces
+from chopmark.messaging.smpp import REFUSED, SmppGateway, pieces_of
 from chopmark.messaging.smpp_session import receipt_in
 from chopmark.testing.gateways import CHECKS, MESSAGE, TEXT, Check, outcome_of
 from chopmark.testing.http_stub import HttpStub
@@ -84,7 +84,7 @@ async def test_one_connection_carries_many_messages_and_a_new_one_is_made_when_i
         taken = await asyncio.gather(*(gateway.send(replace(MESSAGE, message_id=f"M{n}")) for n in range(5)))
         assert len({receipt.provider_id for receipt in taken}) == 5
         assert stub.binds == 1
-        session = gateway._session
+        session = gateway.session
         assert session is not None
         stub.hang_up()
         while not session.ended:  # noqa: ASYNC110 - nothing of a stranger's is an event
@@ -97,10 +97,10 @@ async def test_one_connection_carries_many_messages_and_a_new_one_is_made_when_i
 async def test_a_centre_that_says_nothing_any_more_is_given_up_at_the_second_enquiry() -> None:
     async with centre() as (stub, gateway):
         await gateway.send(MESSAGE)
-        session = gateway._session
+        session = gateway.session
         assert session is not None
         session.enquire()
-        while not session._heard:  # noqa: ASYNC110 - nothing of a stranger's is an event
+        while not session.heard:  # noqa: ASYNC110 - nothing of a stranger's is an event
             await asyncio.sleep(0)
         assert stub.enquiries == 1
         session.enquire()
@@ -164,7 +164,7 @@ def test_a_broken_receipt_is_none(body: bytes) -> None:
 
 def test_no_surrogate_pair_is_cut() -> None:
     content = ("一" + "𠮷" * 40).encode("utf-16-be")
-    assert "".join(piece.decode("utf-16-be") for piece in _pieces(content, 134, 2)) == "一" + "𠮷" * 40
+    assert "".join(piece.decode("utf-16-be") for piece in pieces_of(content, 134, 2)) == "一" + "𠮷" * 40
 
 
 def test_without_tls_a_line_has_to_be_called_private() -> None:

@@ -131,7 +131,7 @@ async def test_a_wrong_charset_would_show() -> None:
     async with stub.listening() as address:
         gateway = cast(Mitake, MITAKE.gateway(address))
         form = {"username": USER, "password": PASSWORD, "dstaddr": "0912555001", "smbody": TEXT}
-        await gateway._wire.post("/api/mtk/SmSend", form=form)
+        await gateway.wire.post("/api/mtk/SmSend", form=form)
     assert stub.phone[0].text != TEXT
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chopmark.store.engine.port import NotDurable, Unfit
-from chopmark.store.engine.postgres_route import DURABILITY, _assert_apart, _settle
+from chopmark.store.engine.postgres_route import DURABILITY, assert_apart, settle
 
 
 @dataclass
@@ -34,7 +34,7 @@ WANTED = {"statement_timeout": "10s", "lock_timeout": "5s"}
 
 async def test_a_session_that_keeps_what_it_is_told_is_used():
     session = Session()
-    await _settle(session, WANTED, durable=True)
+    await settle(session, WANTED, durable=True)
     assert WANTED.items() <= session.has.items()
 
 
@@ -42,19 +42,19 @@ async def test_a_session_that_keeps_what_it_is_told_is_used():
 async def test_a_setting_that_reads_back_otherwise_is_a_sentence_that_names_it(name):
     wanted = WANTED[name]
     with pytest.raises(Unfit, match=f"{name} was set to {wanted} and is 0: .*pool_mode = session"):
-        await _settle(Session(loses={name}), WANTED, durable=False)
+        await settle(Session(loses={name}), WANTED, durable=False)
 
 
 async def test_another_session_at_the_next_question_is_a_sentence():
     with pytest.raises(Unfit, match="pool_mode = session"):
-        await _settle(Session(pids=[7, 8]), WANTED, durable=False)
+        await settle(Session(pids=[7, 8]), WANTED, durable=False)
 
 
 async def test_a_session_that_was_told_before_is_a_sentence():
     session = Session()
-    await _settle(session, WANTED, durable=False)
+    await settle(session, WANTED, durable=False)
     with pytest.raises(Unfit, match="server_reset_query"):
-        await _settle(session, WANTED, durable=False)
+        await settle(session, WANTED, durable=False)
 
 
 @pytest.mark.parametrize("name", DURABILITY)
@@ -62,7 +62,7 @@ async def test_a_server_that_could_lose_commits_is_found_with_the_same_question(
     session = Session()
     session.has[name] = "off"
     with pytest.raises(NotDurable, match=name):
-        await _settle(session, WANTED, durable=True)
+        await settle(session, WANTED, durable=True)
 
 
 @dataclass(eq=False)
@@ -87,8 +87,8 @@ class Client:
 async def test_sessions_that_are_lent_by_turns_are_found_however_many_there_are(number, longest):
     shared = deque(range(number))
     with pytest.raises(Unfit, match="pool_mode = session"):
-        await _assert_apart(Client(shared, longest), Client(shared, longest))
+        await assert_apart(Client(shared, longest), Client(shared, longest))
 
 
 async def test_two_sessions_of_their_own_are_two_and_stay():
-    await _assert_apart(Client(deque([7]), False), Client(deque([8]), False))
+    await assert_apart(Client(deque([7]), False), Client(deque([8]), False))

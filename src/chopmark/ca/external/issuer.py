@@ -87,7 +87,7 @@ class ExternalIssuer:
         approvals: Approvals,
     ) -> None:
         self._approvals = approvals
-        self._terms = terms
+        self.terms = terms
         self._client = client
         self._requests = requests
         self._audit_log = audit_log
@@ -98,18 +98,18 @@ class ExternalIssuer:
     @property
     def name(self) -> str:
         """The CA's name as customers read it."""
-        return self._terms.title
+        return self.terms.title
 
     @property
     def allows_overlap(self) -> bool:
         """Whether the old certificate may stay valid until the new one is proved."""
-        return self._terms.overlap and all(profile.overlap for profile in self._terms.profiles.values())
+        return self.terms.overlap and all(profile.overlap for profile in self.terms.profiles.values())
 
     @property
     def needs(self) -> Mapping[str, frozenset[str]]:
         """The subject values each profile asks for, without those that are the firm's."""
-        known = self._terms.constants.keys()
-        return {name: profile.needs - known for name, profile in self._terms.profiles.items()}
+        known = self.terms.constants.keys()
+        return {name: profile.needs - known for name, profile in self.terms.profiles.items()}
 
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
         """Return the profile's whole subject where the CA takes it from the customer's request (RFC 7030 s.4.2)."""
@@ -167,7 +167,7 @@ class ExternalIssuer:
         request = await self._requests.by_serial(serial)
         if request is None or request.der is None or request.revoked_at is not None or request.by_hand:
             return
-        if request.issuer == self._terms.issuer:
+        if request.issuer == self.terms.issuer:
             ending = await self._client.revoke(request.der, reason)
         else:
             ending = Ending.BY_HAND  # it was made by a CA that this installation is not connected to any more
@@ -220,7 +220,7 @@ class ExternalIssuer:
         request = Request(
             order=issuance.order,
             attempt=1 if before is None else before.attempt + 1,
-            issuer=self._terms.issuer,
+            issuer=self.terms.issuer,
             transaction=self._entropy.token(16),
             profile=issuance.profile,
             spki_sha256=hashlib.sha256(issuance.spki_der).hexdigest(),
@@ -236,7 +236,7 @@ class ExternalIssuer:
             record = builder.record(
                 Event.CA_REQUEST_SENT,
                 issuer=request.issuer,
-                profile=f"{issuance.profile}@{self._terms.profiles[issuance.profile].version}",
+                profile=f"{issuance.profile}@{self.terms.profiles[issuance.profile].version}",
                 attempt=request.attempt,
                 spki_sha256=request.spki_sha256,
             )
@@ -258,18 +258,18 @@ class ExternalIssuer:
             fits = sorted(says) == sorted(subject) if self._client.csr_names and self._ours else True
             if more or not fits or not {short for short, _ in says} <= {short for short, _ in subject}:
                 return TELLS_MORE
-        called = self._terms.called.get(issuance.profile, issuance.profile)
+        called = self.terms.called.get(issuance.profile, issuance.profile)
         return ExternalRequest(
             request.transaction, issuance.csr_der, issuance.spki_der, subject, called, issuance.replaces
         )
 
     @property
     def _ours(self) -> bool:
-        return self._terms.naming is Naming.OURS
+        return self.terms.naming is Naming.OURS
 
     def _subject(self, profile: str, known: Mapping[str, str]) -> Subject:
-        values = {**self._terms.constants, **known}
-        return tuple((line.attribute, line.fill(values)) for line in self._terms.profiles[profile].subject)
+        values = {**self.terms.constants, **known}
+        return tuple((line.attribute, line.fill(values)) for line in self.terms.profiles[profile].subject)
 
     async def _go_on(self, issuance: IssuanceRequest, request: Request) -> Certified | Pending | Refusal:
         asked = self._asked(issuance, request)
@@ -327,7 +327,7 @@ class ExternalIssuer:
     ) -> Certified | Pending | Refusal:
         """Believe nothing of what came: keep it where it fits, and put it aside where it does not."""
         # 4. Compare key, names, profile, chain and signature with what was asked for; then let pkilint look.
-        terms = self._terms
+        terms = self.terms
         wanted = Wanted(
             issuance.spki_der,
             self._subject(issuance.profile, issuance.subject),

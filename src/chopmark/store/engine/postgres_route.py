@@ -76,7 +76,7 @@ class Route:
         """
         connection = await self.bare(settings.get(NAME, "chopmark"), **options)
         try:
-            await _settle(connection, {**self._address.settings, **settings}, durable=durable)
+            await settle(connection, {**self._address.settings, **settings}, durable=durable)
         except BaseException:
             connection.terminate()
             raise
@@ -134,7 +134,7 @@ async def _connect(dsn: str, host: Host, **options: Any) -> Any:
     return await asyncpg.connect(dsn, host=host[0], port=host[1], **options)
 
 
-async def _settle(connection: Any, wanted: Mapping[str, str], *, durable: bool) -> None:
+async def settle(connection: Any, wanted: Mapping[str, str], *, durable: bool) -> None:
     """Make the settings, then read them in another transaction: only a session of our own still has them then."""
     names, asked = list(wanted), DURABILITY if durable else ()
     try:
@@ -179,7 +179,7 @@ async def assert_own_sessions(route: Route, connection: Any) -> None:
         try:
             second = await route.bare(command_timeout=CONNECT_S)
             try:
-                await _assert_apart(connection, second)
+                await assert_apart(connection, second)
             finally:
                 second.terminate()
         except (TimeoutError, asyncpg.PostgresConnectionError) as failure:  # it waited, or the pooler let it wait
@@ -190,7 +190,8 @@ async def assert_own_sessions(route: Route, connection: Any) -> None:
         raise Unfit(_SECOND_HAND) from failure
 
 
-async def _assert_apart(first: Any, second: Any) -> None:
+async def assert_apart(first: Any, second: Any) -> None:
+    """Ask both connections for their sessions, in alternation. Raises Unfit where they share one or change it."""
     sessions: dict[Any, set[tuple[int, str]]] = {first: set(), second: set()}
     for _ in range(ROUNDS):
         for connection in (first, first, second):

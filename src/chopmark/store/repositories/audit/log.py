@@ -26,11 +26,13 @@ from chopmark.audit.tree import Frontier
 from chopmark.store.engine import script
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Clash, Engine, Snapshot
-from chopmark.store.engine.script import Row, Script, Value, query, whole
+from chopmark.store.engine.script import Notify, Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take
 from chopmark.store.repositories.records import LEAF, TIP, record_of, tip_of
 
 LEASE_NAME = "sequencer"
+PLACED = "records_placed"
+"""Who follows the records is woken here when some have got their place."""
 
 _WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
@@ -242,6 +244,7 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
     # 4. The head.
     frontier = batch.frontier.to_bytes()
     yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)
+    yield Notify(PLACED)
 
 
 def _places(placed: Sequence[Placed]) -> str:
