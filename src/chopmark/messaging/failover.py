@@ -158,7 +158,8 @@ class Router:
         if self._spending is None:
             return await _handed(gateway, message)
         size = segments(message.text.reveal())
-        if message.code is not None and gateway.channel is Channel.MOBILE and await self._spending.pumped(now):
+        paid = message.code is not None and gateway.channel is Channel.MOBILE and not gateway.repeats
+        if paid and await self._spending.pumped(now):
             return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
         if not await self._spending.take(gateway.name, size, now):
             return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
