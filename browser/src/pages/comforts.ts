@@ -29,7 +29,10 @@ const VEILED = "cm-veiled";
 function reveal(button: HTMLButtonElement): void {
   const input = document.getElementById(button.dataset["reveal"] ?? "");
   if (!(input instanceof HTMLInputElement)) return;
-  if (button.dataset["reveals"] === "veiled") return button.setAttribute("aria-pressed", String(!input.classList.toggle(VEILED)));
+  if (button.dataset["reveals"] === "veiled") {
+    button.setAttribute("aria-pressed", String(!input.classList.toggle(VEILED)));
+    return;
+  }
   const visible = input.type === "password";
   input.type = visible ? "text" : "password";
   button.setAttribute("aria-pressed", String(visible));
