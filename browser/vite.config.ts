@@ -18,7 +18,8 @@ export default defineConfig({
       output: {
         entryFileNames: "[name]-[hash].js",
         chunkFileNames: "[name]-[hash].js",
-        assetFileNames: ({ names }) => (names.includes("styles.css") ? "main-[hash][extname]" : "[name]-[hash][extname]"),
+        assetFileNames: ({ names }) =>
+          names.includes("styles.css") ? "main-[hash][extname]" : "[name]-[hash][extname]",
       },
     },
   },

@@ -165,7 +165,8 @@ function failure(cause: unknown): NetworkFailure {
 
 async function understood<T>(response: Response, decode: Decoder<T>): Promise<Answer<T>> {
   const body = await json(response);
-  if (!response.ok) throw new Problem(response.status, isRecord(body) ? body : {}, seconds(response.headers.get("Retry-After")));
+  if (!response.ok)
+    throw new Problem(response.status, isRecord(body) ? body : {}, seconds(response.headers.get("Retry-After")));
   try {
     return { status: response.status, value: decode(body) };
   } catch (cause) {

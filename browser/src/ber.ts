@@ -20,7 +20,16 @@ export interface Node {
   readonly children: readonly Node[];
 }
 
-export const UNIVERSAL = { integer: 2, bitString: 3, octetString: 4, null: 5, oid: 6, sequence: 16, set: 17, bmpString: 30 } as const;
+export const UNIVERSAL = {
+  integer: 2,
+  bitString: 3,
+  octetString: 4,
+  null: 5,
+  oid: 6,
+  sequence: 16,
+  set: 17,
+  bmpString: 30,
+} as const;
 
 const MAX_DEPTH = 32;
 const CLASSES: readonly TagClass[] = ["universal", "application", "context", "private"];
@@ -54,7 +63,14 @@ function value(bytes: Bytes, start: number, limit: number, depth: number): { nod
   const size = readLength(bytes, start + 1, limit);
   const tagClass = CLASSES[identifier >> 6] ?? "universal";
   const make = (children: readonly Node[], stop: number, end: number) => ({
-    node: { tagClass, tag, constructed, children, raw: bytes.slice(start, end), contents: bytes.slice(size.next, stop) },
+    node: {
+      tagClass,
+      tag,
+      constructed,
+      children,
+      raw: bytes.slice(start, end),
+      contents: bytes.slice(size.next, stop),
+    },
     end,
   });
   if (size.length === null) {
@@ -77,7 +93,12 @@ function upTo(bytes: Bytes, start: number, end: number, depth: number): Node[] {
   return children;
 }
 
-function untilEndOfContents(bytes: Bytes, start: number, limit: number, depth: number): { children: Node[]; stop: number } {
+function untilEndOfContents(
+  bytes: Bytes,
+  start: number,
+  limit: number,
+  depth: number,
+): { children: Node[]; stop: number } {
   const children: Node[] = [];
   let position = start;
   while (at(bytes, position, limit) !== 0 || at(bytes, position + 1, limit) !== 0) {
@@ -120,7 +141,9 @@ export function members(node: Node | undefined): readonly Node[] {
 /** The octets of an OCTET STRING, or of `[n] IMPLICIT OCTET STRING`, whole or in pieces. */
 export function octetsOf(node: Node | undefined, context?: number): Bytes {
   const found =
-    context === undefined ? need(node, UNIVERSAL.octetString, "OCTET STRING") : need(node, context, `[${context}]`, "context");
+    context === undefined
+      ? need(node, UNIVERSAL.octetString, "OCTET STRING")
+      : need(node, context, `[${context}]`, "context");
   return found.constructed ? concat(...found.children.map((piece) => octetsOf(piece))) : found.contents;
 }
 
@@ -135,7 +158,8 @@ export function inside(node: Node | undefined, n: number): Node {
 export function small(node: Node | undefined): number {
   const contents = need(node, UNIVERSAL.integer, "INTEGER").contents;
   const trimmed = contents[0] === 0 ? contents.subarray(1) : contents;
-  if (contents.length === 0 || (contents[0] ?? 0) >= 0x80 || trimmed.length > 4) throw new BerError("a number out of range");
+  if (contents.length === 0 || (contents[0] ?? 0) >= 0x80 || trimmed.length > 4)
+    throw new BerError("a number out of range");
   const number = trimmed.reduce((sum, octet) => sum * 256 + octet, 0);
   if (number > 0x7fff_ffff) throw new BerError("a number out of range");
   return number;

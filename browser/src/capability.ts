@@ -37,7 +37,9 @@ export async function probe(around: Surroundings): Promise<Capability> {
   if (pair !== null && !keepsData) obstacles.push("no-indexeddb");
   // Some browsers keep data and no keys (the Lockdown Mode of Safari).
   const keepsKeys =
-    pair !== null && keepsData && (await keeps(around.indexedDB, pair.privateKey, (back) => back instanceof CryptoKey && !back.extractable));
+    pair !== null &&
+    keepsData &&
+    (await keeps(around.indexedDB, pair.privateKey, (back) => back instanceof CryptoKey && !back.extractable));
   const storage = await persistence(around.storage);
   const clockSkewMs = around.localNowMs - around.serverNowMs;
   const warnings: Warning[] = [];
@@ -52,7 +54,11 @@ async function tryKey(subtle: SubtleCrypto | undefined): Promise<CryptoKeyPair |
 }
 
 /** A value goes in and comes out again: private windows of some browsers refuse just that. */
-async function keeps(factory: IDBFactory | undefined, value: unknown, good: (back: unknown) => boolean): Promise<boolean> {
+async function keeps(
+  factory: IDBFactory | undefined,
+  value: unknown,
+  good: (back: unknown) => boolean,
+): Promise<boolean> {
   if (factory === undefined) return false;
   const name = `chopmark-probe-${crypto.randomUUID()}`;
   try {

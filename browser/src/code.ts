@@ -38,6 +38,8 @@ export function codeIn(typed: string, digits: number): string | null {
 }
 
 /** How many numbers of that length there are in it. */
-export const codesIn = (typed: string, digits: number): number => all(folded(typed), `(?<![0-9])[0-9]{${digits}}(?![0-9])`).size;
+export const codesIn = (typed: string, digits: number): number =>
+  all(folded(typed), `(?<![0-9])[0-9]{${digits}}(?![0-9])`).size;
 
-const all = (text: string, pattern: string): Set<string> => new Set([...text.matchAll(new RegExp(pattern, "g"))].map(([each]) => each));
+const all = (text: string, pattern: string): Set<string> =>
+  new Set([...text.matchAll(new RegExp(pattern, "g"))].map(([each]) => each));

@@ -13,7 +13,13 @@ export interface SubjectName {
   readonly value: string;
 }
 
-const TYPES: Readonly<Record<string, string>> = { C: "2.5.4.6", O: "2.5.4.10", OU: "2.5.4.11", CN: "2.5.4.3", serialNumber: "2.5.4.5" };
+const TYPES: Readonly<Record<string, string>> = {
+  C: "2.5.4.6",
+  O: "2.5.4.10",
+  OU: "2.5.4.11",
+  CN: "2.5.4.3",
+  serialNumber: "2.5.4.5",
+};
 /** What RFC 5280 appendix A.1 wants as PrintableString; the other attributes are UTF8String (s.4.1.2.4). */
 const PRINTABLE: readonly string[] = ["C", "serialNumber"];
 

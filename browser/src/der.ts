@@ -113,7 +113,10 @@ export function utf16be(text: string): Bytes {
 
 /** `YYYYMMDDHHMMSSZ`: UTC, whole seconds (a fraction is cut off), years 0 to 9999. */
 export function generalizedTime(at: Date): Bytes {
-  const digits = at.toISOString().replace(/\.\d+Z$/, "").replace(/[-T:]/g, "");
+  const digits = at
+    .toISOString()
+    .replace(/\.\d+Z$/, "")
+    .replace(/[-T:]/g, "");
   if (!/^\d{14}$/.test(digits)) throw new RangeError("generalizedTime: a year between 0 and 9999");
   return tlv(TAG.generalizedTime, new TextEncoder().encode(`${digits}Z`));
 }

@@ -22,7 +22,11 @@ export async function ask(question: Question): Promise<boolean> {
       dialog.remove();
       answer(dialog.returnValue === "yes");
     });
-    dialog.append(title, element("p", "govuk-body", question.body), element("div", "govuk-button-group cm-dialog__buttons", yes, no));
+    dialog.append(
+      title,
+      element("p", "govuk-body", question.body),
+      element("div", "govuk-button-group cm-dialog__buttons", yes, no),
+    );
     document.body.append(dialog);
     dialog.showModal();
     no.focus();

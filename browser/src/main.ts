@@ -73,7 +73,9 @@ async function attachStep(page: Page, form: HTMLFormElement, load: () => Promise
   } catch (error) {
     await page.ready;
     const way = { label: t("Load the page again"), act: page.reload };
-    showComplaints(form, [{ sentence: t("Something went wrong in this page. Please load it again; what you have done is kept."), way }]);
+    showComplaints(form, [
+      { sentence: t("Something went wrong in this page. Please load it again; what you have done is kept."), way },
+    ]);
     throw error;
   }
   form.removeEventListener("submit", hold);
@@ -81,7 +83,8 @@ async function attachStep(page: Page, form: HTMLFormElement, load: () => Promise
 }
 
 async function attachPlaces(page: Page): Promise<void> {
-  for (const place of all(document, "[data-poll]", HTMLElement)) (await import("./pages/wait.ts")).attachWait(page, place);
+  for (const place of all(document, "[data-poll]", HTMLElement))
+    (await import("./pages/wait.ts")).attachWait(page, place);
   for (const place of all(document, '[data-step="capability"]', HTMLElement)) {
     await (await import("./pages/capability.ts")).attachCapability(page, place);
   }

@@ -193,7 +193,12 @@ export class Orders {
 }
 
 /** One action for one nonce: the body can never be made twice the same. */
-export function prepare(id: string, verb: "key" | "possession" | "prove", nonce: Bytes, body: Readonly<Record<string, string>>): Prepared {
+export function prepare(
+  id: string,
+  verb: "key" | "possession" | "prove",
+  nonce: Bytes,
+  body: Readonly<Record<string, string>>,
+): Prepared {
   return { action: `orders/${id}/${verb}/${toBase64Url(nonce).slice(0, 16)}`, body };
 }
 

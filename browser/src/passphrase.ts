@@ -76,13 +76,18 @@ function shapeOf(bare: string): PassphraseReason | null {
 function isDate(bare: string): boolean {
   const day = "(0[1-9]|[12]\\d|3[01])";
   const month = "(0[1-9]|1[0-2])";
-  return [`(18|19|20)\\d\\d${month}${day}`, `${day}${month}(18|19|20)\\d\\d`, `(ROC|MG)?[01]?\\d\\d${month}${day}`].some(
-    (form) => new RegExp(`^${form}$`).test(bare),
-  );
+  return [
+    `(18|19|20)\\d\\d${month}${day}`,
+    `${day}${month}(18|19|20)\\d\\d`,
+    `(ROC|MG)?[01]?\\d\\d${month}${day}`,
+  ].some((form) => new RegExp(`^${form}$`).test(bare));
 }
 
 /** The whole is one step repeated: 12345678, abcdefgh, 87654321. */
 function isRun(bare: string): boolean {
-  const steps = Array.from({ length: Math.max(bare.length - 1, 0) }, (_, i) => bare.charCodeAt(i + 1) - bare.charCodeAt(i));
+  const steps = Array.from(
+    { length: Math.max(bare.length - 1, 0) },
+    (_, i) => bare.charCodeAt(i + 1) - bare.charCodeAt(i),
+  );
   return steps.length > 0 && steps.every((step) => step === steps[0] && Math.abs(step) <= 1);
 }

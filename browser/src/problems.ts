@@ -2,7 +2,9 @@
 import { NetworkFailure, Problem } from "./api.ts";
 import { t } from "./words.ts";
 
-export type Way = { readonly label: string; readonly href: string } | { readonly label: string; readonly act: () => void };
+export type Way =
+  | { readonly label: string; readonly href: string }
+  | { readonly label: string; readonly act: () => void };
 
 export interface Complaint {
   readonly sentence: string;
@@ -77,6 +79,8 @@ function local(error: Error): string | null {
     case "blocked":
       return t("An older page of ours is still open. Please close all other windows of this site and try again.");
     default:
-      return t("This browser does not keep anything for us, perhaps because the window is private. Please use a normal window.");
+      return t(
+        "This browser does not keep anything for us, perhaps because the window is private. Please use a normal window.",
+      );
   }
 }

@@ -55,7 +55,11 @@ export function encodeStatement(statement: ProofStatement, certificateSha256: Ui
  * DER CMS SignedData over the statement, signed by the key of `certificateDer` (RFC 5652 s.5); no certificate inside.
  * For "rekey" and "revoke" that is the old certificate and its key, for "install" the new ones.
  */
-export async function makeProof(statement: ProofStatement, certificateDer: Uint8Array, privateKey: CryptoKey): Promise<Bytes> {
+export async function makeProof(
+  statement: ProofStatement,
+  certificateDer: Uint8Array,
+  privateKey: CryptoKey,
+): Promise<Bytes> {
   const certificate = readCertificate(certificateDer);
   const content = encodeStatement(statement, await sha256(certificate.der));
   const signer: Signer = { version: 1, sid: der.sequence(certificate.issuer, certificate.serialNumber) };
@@ -75,7 +79,8 @@ export interface PossessionStatement {
 
 /** DER `SEQUENCE {label, portal, order, login, nonce, spkiSha256, time}`. */
 export function encodePossession(statement: PossessionStatement, spkiSha256: Uint8Array): Bytes {
-  if (statement.nonce.length !== 32 || spkiSha256.length !== 32) throw new RangeError("proof: nonce and digest have 32 octets");
+  if (statement.nonce.length !== 32 || spkiSha256.length !== 32)
+    throw new RangeError("proof: nonce and digest have 32 octets");
   return der.sequence(
     der.utf8(POSSESSION_LABEL),
     der.utf8(statement.portal),
@@ -91,7 +96,11 @@ export function encodePossession(statement: PossessionStatement, spkiSha256: Uin
  * DER CMS SignedData over the statement by a key that has no certificate yet; the signer is named by the SHA-256 of
  * its SubjectPublicKeyInfo (RFC 5652 s.5.3, version 3; RFC 7093 s.2, method 4).
  */
-export async function makePossession(statement: PossessionStatement, spki: Bytes, privateKey: CryptoKey): Promise<Bytes> {
+export async function makePossession(
+  statement: PossessionStatement,
+  spki: Bytes,
+  privateKey: CryptoKey,
+): Promise<Bytes> {
   const identifier = await sha256(spki);
   const sid = der.octets(identifier);
   sid[0] = 0x80; // [0] IMPLICIT OCTET STRING

@@ -29,7 +29,9 @@ export async function run(page: Page, form: HTMLFormElement, work: Work, options
     free();
     const again = (): void => void run(page, form, work, options);
     const complaints = explain(error, again, location.pathname + location.search);
-    const unforeseen = { sentence: t("Something went wrong in this page. Please load it again; what you have done is kept.") };
+    const unforeseen = {
+      sentence: t("Something went wrong in this page. Please load it again; what you have done is kept."),
+    };
     showComplaints(form, complaints ?? [unforeseen]);
     options.failed?.(error);
     if (complaints === null) throw error;

@@ -19,7 +19,8 @@ export function showComplaints(form: HTMLElement, complaints: readonly Complaint
 }
 
 export function clearComplaints(): void {
-  for (const group of all(document, ".govuk-form-group--error", HTMLElement)) group.classList.remove("govuk-form-group--error");
+  for (const group of all(document, ".govuk-form-group--error", HTMLElement))
+    group.classList.remove("govuk-form-group--error");
   for (const input of all(document, "[aria-invalid]", HTMLElement)) {
     input.removeAttribute("aria-invalid");
     input.classList.remove("govuk-input--error", "govuk-file-upload--error");

@@ -168,7 +168,13 @@ export class Vault {
    * As `install`, for a key that was made for a file: this one, which can never leave the browser, is kept. The pending
    * entry stays, so that the file can still be saved. VaultError "key-mismatch" where it is not the certificate's.
    */
-  async adopt(chain: readonly [Certificate, ...Certificate[]], pair: KeyPair, spki: Bytes, spkiSha256: string, at: Date): Promise<InstalledKey> {
+  async adopt(
+    chain: readonly [Certificate, ...Certificate[]],
+    pair: KeyPair,
+    spki: Bytes,
+    spkiSha256: string,
+    at: Date,
+  ): Promise<InstalledKey> {
     const made = entry(chain, { ...pair, spki, spkiSha256 }, at);
     if (made instanceof VaultError) throw made;
     return guarded(async () => {

@@ -43,7 +43,8 @@ const id = (value: unknown): string => {
   throw new TypeError("id");
 };
 
-const send = (api: Api, body: unknown = { code: "012345" }) => api.send("POST", "/orders/1/code", "orders/1/code", body, id);
+const send = (api: Api, body: unknown = { code: "012345" }) =>
+  api.send("POST", "/orders/1/code", "orders/1/code", body, id);
 
 describe("a request", () => {
   test("carries the token, the key and JSON, to this site only", async () => {
@@ -55,7 +56,12 @@ describe("a request", () => {
     expect(headers.get("x-csrftoken")).toBe("token-1");
     expect(headers.get("idempotency-key")).toBe("key-1");
     expect(headers.get("content-type")).toBe("application/json");
-    expect(request?.init).toMatchObject({ method: "POST", credentials: "same-origin", redirect: "error", body: '{"code":"012345"}' });
+    expect(request?.init).toMatchObject({
+      method: "POST",
+      credentials: "same-origin",
+      redirect: "error",
+      body: '{"code":"012345"}',
+    });
   });
 
   test("that reads carries no key", async () => {
@@ -86,7 +92,11 @@ describe("the Idempotency-Key", () => {
   });
 
   test("is another one for another body, and after a no", async () => {
-    const { page, keys } = server(new TypeError("Failed to fetch"), json(400, { kind: "wrong_code" }), json(201, { id: "a" }));
+    const { page, keys } = server(
+      new TypeError("Failed to fetch"),
+      json(400, { kind: "wrong_code" }),
+      json(201, { id: "a" }),
+    );
     const api = page();
     await expect(send(api, { code: "1" })).rejects.toBeInstanceOf(NetworkFailure);
     await expect(send(api, { code: "2" })).rejects.toBeInstanceOf(Problem);
@@ -96,10 +106,15 @@ describe("the Idempotency-Key", () => {
 });
 
 describe("the same request twice", () => {
-  const no = (code: string, headers: Record<string, string> = {}) => json(409, { kind: "conflict", code, detail: "No." }, headers);
+  const no = (code: string, headers: Record<string, string> = {}) =>
+    json(409, { kind: "conflict", code, detail: "No." }, headers);
 
   test("that is being worked on is waited for and gets the first one's answer", async () => {
-    const { page, keys, waits } = server(no("in_flight", { "Retry-After": "2" }), no("in_flight"), json(201, { id: "a" }));
+    const { page, keys, waits } = server(
+      no("in_flight", { "Retry-After": "2" }),
+      no("in_flight"),
+      json(201, { id: "a" }),
+    );
     expect(await send(page())).toEqual({ status: 201, value: "a" });
     expect(keys()).toEqual(["key-1", "key-1", "key-1"]);
     expect(waits).toEqual([2000, 1000]);
@@ -123,7 +138,15 @@ describe("what comes out", () => {
   const outcome = (reply: Reply) => send(server(reply).page()).catch((error: unknown) => error);
 
   test("a no is a Problem with all its members (RFC 9457)", async () => {
-    const body = { type: "about:blank", title: "Wrong code", detail: "The code differs.", status: 400, kind: "wrong_code", code: "c1", field: "code" };
+    const body = {
+      type: "about:blank",
+      title: "Wrong code",
+      detail: "The code differs.",
+      status: 400,
+      kind: "wrong_code",
+      code: "c1",
+      field: "code",
+    };
     const reply = json(400, body, { "Content-Type": "application/problem+json", "Retry-After": "60" });
     const problem = await outcome(reply);
     expect(problem).toBeInstanceOf(Problem);
@@ -140,13 +163,23 @@ describe("what comes out", () => {
 
   test("a proxy's page is a Problem of kind unavailable", async () => {
     const page = new Response("<html>502</html>", { status: 502, headers: { "Content-Type": "text/html" } });
-    expect(await outcome(page)).toMatchObject({ status: 502, kind: "unavailable", detail: "", field: null, retryAfter: null });
+    expect(await outcome(page)).toMatchObject({
+      status: 502,
+      kind: "unavailable",
+      detail: "",
+      field: null,
+      retryAfter: null,
+    });
   });
 
   test.each<[string, Reply, string]>([
     ["no network", new TypeError("Failed to fetch"), "unreachable"],
     ["no answer in time", new DOMException("late", "TimeoutError") as Error, "timeout"],
-    ["a page instead of JSON", new Response("<html>", { status: 200, headers: { "Content-Type": "text/html" } }), "not-json"],
+    [
+      "a page instead of JSON",
+      new Response("<html>", { status: 200, headers: { "Content-Type": "text/html" } }),
+      "not-json",
+    ],
     ["broken JSON", new Response("{", { status: 200, headers: { "Content-Type": "application/json" } }), "not-json"],
     ["JSON of another shape", json(200, { other: 1 }), "unexpected-shape"],
   ])("%s is a NetworkFailure", async (_what, reply, reason) => {

@@ -2,7 +2,13 @@ import { expect, test } from "vitest";
 import { fromBase64Url, toBase64Url } from "../src/base64.ts";
 
 // RFC 4648 s.10, without the padding (s.3.2)
-test.each([["", ""], ["f", "Zg"], ["fo", "Zm8"], ["foo", "Zm9v"], ["foobar", "Zm9vYmFy"]])("base64url of %j is %j", (text, encoded) => {
+test.each([
+  ["", ""],
+  ["f", "Zg"],
+  ["fo", "Zm8"],
+  ["foo", "Zm9v"],
+  ["foobar", "Zm9vYmFy"],
+])("base64url of %j is %j", (text, encoded) => {
   expect(toBase64Url(new TextEncoder().encode(text))).toBe(encoded);
   expect(new TextDecoder().decode(fromBase64Url(encoded))).toBe(text);
 });

@@ -58,7 +58,13 @@ function started(remainingSeconds: number) {
     },
   };
   const announce = (left: number): string => `${left} left`;
-  const countdown = startCountdown({ remainingSeconds, live, announce, onSecond: (left) => seconds.push(left), timing: tab });
+  const countdown = startCountdown({
+    remainingSeconds,
+    live,
+    announce,
+    onSecond: (left) => seconds.push(left),
+    timing: tab,
+  });
   return { tab, seconds, said, countdown };
 }
 

@@ -13,7 +13,11 @@ describe("der writes what X.690 says", () => {
     ["128 with a sign octet", der.integer(128), "02 02 00 80"],
     ["256", der.integer(256), "02 02 01 00"],
     ["unsigned octets without needless zeros", der.integer(bytes("00 00 80")), "02 02 00 80"],
-    ["a time", der.generalizedTime(new Date("1992-07-22T13:21:00.300Z")), "18 0f 31 39 39 32 30 37 32 32 31 33 32 31 30 30 5a"],
+    [
+      "a time",
+      der.generalizedTime(new Date("1992-07-22T13:21:00.300Z")),
+      "18 0f 31 39 39 32 30 37 32 32 31 33 32 31 30 30 5a",
+    ],
     ["UTF-8", der.utf8("憑"), "0c 03 e6 86 91"],
     ["a sorted SET OF", der.setOf(der.integer(2), der.nil(), der.integer(1)), "31 08 02 01 01 02 01 02 05 00"],
   ])("%s", (_what, written, expected) => {
@@ -49,7 +53,9 @@ describe("ber reads what other programs write", () => {
   });
 
   test("very deep nesting is refused before the stack is", () => {
-    expect(() => parse(Uint8Array.from({ length: 60_000 }, (_, i) => (i % 2 === 0 ? 0x30 : 0x80)))).toThrow("nested too deeply");
+    expect(() => parse(Uint8Array.from({ length: 60_000 }, (_, i) => (i % 2 === 0 ? 0x30 : 0x80)))).toThrow(
+      "nested too deeply",
+    );
   });
 
   test.each(["02 01 80", "02 05 01 00 00 00 00", "02 00"])("the number %s is out of range", (text) => {

@@ -49,7 +49,10 @@ describe("keys", () => {
     expect(await spkiSha256(publicKey)).toBe(createHash("sha256").update(spki).digest("hex"));
   });
 
-  test.each([["EC", EC_KEY], ["RSA", RSA_KEY]])("the public half of an openssl %s key is openssl's", async (_name, algorithm) => {
+  test.each([
+    ["EC", EC_KEY],
+    ["RSA", RSA_KEY],
+  ])("the public half of an openssl %s key is openssl's", async (_name, algorithm) => {
     const tools = bench();
     tools.openssl("genpkey", ...algorithm, "-out", "a.key");
     tools.openssl("pkcs8", "-topk8", "-nocrypt", "-in", "a.key", "-outform", "DER", "-out", "a.der");
@@ -66,19 +69,22 @@ describe("keys", () => {
     await expect(fromPkcs8(Uint8Array.of(1, 2, 3), false)).rejects.toMatchObject({ code: "damaged" });
   });
 
-  test.each<KeyAlgorithm>(["P-256", "P-384", "RSA-2048"])("openssl verifies the request of a %s browser key", async (algorithm) => {
-    const tools = bench();
-    tools.write("a.csr", await makeCsr(await generate("browser", algorithm)));
-    const text = tools.openssl("req", "-inform", "DER", "-in", "a.csr", "-noout", "-verify", "-subject", "-text");
-    expect(text).toContain("subject=CN = chopmark");
-    expect(text).toMatch(/Signature Algorithm: (ecdsa-with-SHA256|sha256WithRSAEncryption)/);
-  });
+  test.each<KeyAlgorithm>(["P-256", "P-384", "RSA-2048"])(
+    "openssl verifies the request of a %s browser key",
+    async (algorithm) => {
+      const tools = bench();
+      tools.write("a.csr", await makeCsr(await generate("browser", algorithm)));
+      const text = tools.openssl("req", "-inform", "DER", "-in", "a.csr", "-noout", "-verify", "-subject", "-text");
+      expect(text).toContain("subject=CN = chopmark");
+      expect(text).toMatch(/Signature Algorithm: (ecdsa-with-SHA256|sha256WithRSAEncryption)/);
+    },
+  );
 });
 
 describe("a request that has to carry names", () => {
   const SUBJECT = [
     { type: "C", value: "TW" },
-    { type: "O", value: "好景期貨 \"甲\", 乙+丙=丁" },
+    { type: "O", value: '好景期貨 "甲", 乙+丙=丁' },
     { type: "OU", value: "#0a0b" },
     { type: "CN", value: "王試一" },
     { type: "serialNumber", value: "42" },
@@ -89,7 +95,10 @@ describe("a request that has to carry names", () => {
     tools.write("a.csr", await makeCsr(await generate("browser", "P-256"), SUBJECT));
     const shown = ["-noout", "-verify", "-subject", "-nameopt", "esc_ctrl,utf8,sep_multiline,sname"];
     const said = tools.openssl("req", "-inform", "DER", "-in", "a.csr", ...shown);
-    const lines = said.split("\n").map((line) => line.trim()).filter((line) => line.includes("="));
+    const lines = said
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((line) => line.includes("="));
     expect(lines.slice(1)).toEqual(SUBJECT.map(({ type, value }) => `${type}=${value}`));
     expect(tools.openssl("req", "-inform", "DER", "-in", "a.csr", "-noout", "-text")).toMatch(/Attributes:\s+\(none\)/);
   });
@@ -98,7 +107,9 @@ describe("a request that has to carry names", () => {
     const tools = bench();
     tools.write("a.csr", await makeCsr(await generate("browser", "P-256"), SUBJECT));
     const parsed = tools.openssl("asn1parse", "-inform", "DER", "-in", "a.csr");
-    const types = [...parsed.matchAll(/prim:\s+(UTF8STRING|PRINTABLESTRING|BMPSTRING|T61STRING|IA5STRING)/g)].map((found) => found[1]);
+    const types = [...parsed.matchAll(/prim:\s+(UTF8STRING|PRINTABLESTRING|BMPSTRING|T61STRING|IA5STRING)/g)].map(
+      (found) => found[1],
+    );
     expect(types).toEqual(["PRINTABLESTRING", "UTF8STRING", "UTF8STRING", "UTF8STRING", "PRINTABLESTRING"]);
   });
 
@@ -106,7 +117,8 @@ describe("a request that has to carry names", () => {
     const tools = bench();
     tools.makeAuthority();
     tools.certify("leaf", await makeCsr(await generate("browser", "P-256"), SUBJECT), "0x01");
-    const names = (...source: readonly string[]) => tools.openssl(...source, "-noout", "-subject", "-nameopt", "esc_ctrl,utf8,sep_multiline,sname");
+    const names = (...source: readonly string[]) =>
+      tools.openssl(...source, "-noout", "-subject", "-nameopt", "esc_ctrl,utf8,sep_multiline,sname");
     expect(names("x509", "-in", "leaf.pem")).toBe(names("req", "-in", "leaf.csr.pem"));
   });
 

@@ -19,7 +19,21 @@ import { sayNow } from "../src/pages/later.ts";
 import { attachPlace } from "../src/pages/place.ts";
 import { attachPossession } from "../src/pages/possession.ts";
 import type { PendingBrowserKey, PendingFileKey } from "../src/vault.ts";
-import { field, form, get, json, no, opened, order, type Sent, SERVER_TIME, stepForm, submit, summary, type } from "./support/page.ts";
+import {
+  field,
+  form,
+  get,
+  json,
+  no,
+  opened,
+  order,
+  type Sent,
+  SERVER_TIME,
+  stepForm,
+  submit,
+  summary,
+  type,
+} from "./support/page.ts";
 import { bench, EC_KEY } from "./support/tools.ts";
 
 const until = (true_: () => void) => vi.waitFor(true_, { timeout: 20_000, interval: 10 });
@@ -38,7 +52,9 @@ const keyForm = (home: "browser" | "file", section = "") =>
     }<p data-progress></p>`,
   );
 
-const oldSection = (sha: string) => `<section data-old-key data-sha256="${sha}"><p data-old-key-found hidden><button type="button" data-use-file></button></p>
+const oldSection = (
+  sha: string,
+) => `<section data-old-key data-sha256="${sha}"><p data-old-key-found hidden><button type="button" data-use-file></button></p>
   <div data-old-key-file>${field("old_file", '<input type="file" id="old_file">')}${field("old_passphrase", '<input type="password" id="old_passphrase">')}
   <div data-old-key-inner hidden>${field("old_key_passphrase", '<input type="password" id="old_key_passphrase">')}</div>
   <div data-opening hidden><progress data-opening-bar max="1"></progress><button type="button" data-opening-stop></button></div></div></section>`;
@@ -55,15 +71,30 @@ const writes = (posts: readonly Sent[]) => posts.filter((each) => !each.path.end
 
 async function browserKey(): Promise<PendingBrowserKey> {
   const pair = await generate("browser", "P-256");
-  const facts = { spkiSha256: await spkiSha256(pair.publicKey), spki: await spkiOf(pair.publicKey), createdAt: SERVER_TIME };
+  const facts = {
+    spkiSha256: await spkiSha256(pair.publicKey),
+    spki: await spkiOf(pair.publicKey),
+    createdAt: SERVER_TIME,
+  };
   return { home: "browser", orderId: "o-1", ...pair, ...facts };
 }
 
 async function fileKey(): Promise<PendingFileKey & { readonly csr: Uint8Array }> {
   const pair = await generate("file", "P-256");
-  const facts = { spkiSha256: await spkiSha256(pair.publicKey), spki: await spkiOf(pair.publicKey), createdAt: SERVER_TIME };
+  const facts = {
+    spkiSha256: await spkiSha256(pair.publicKey),
+    spki: await spkiOf(pair.publicKey),
+    createdAt: SERVER_TIME,
+  };
   const csr = await makeCsr(pair);
-  return { home: "file", orderId: "o-1", algorithm: "P-256", wrapped: await wrap(pair.privateKey, PASSPHRASE), ...facts, csr };
+  return {
+    home: "file",
+    orderId: "o-1",
+    algorithm: "P-256",
+    wrapped: await wrap(pair.privateKey, PASSPHRASE),
+    ...facts,
+    csr,
+  };
 }
 
 /** The digest of the key that openssl finds in a request that verifies. */
@@ -83,7 +114,21 @@ function contentOf(proof: string | undefined, certificate: Uint8Array): string {
   tools.write("p.der", fromBase64Url(proof ?? ""));
   tools.write("c.der", certificate);
   tools.openssl("x509", "-inform", "DER", "-in", "c.der", "-out", "c.pem");
-  tools.openssl("cms", "-verify", "-binary", "-inform", "DER", "-in", "p.der", "-certfile", "c.pem", "-nointern", "-noverify", "-out", "s.der");
+  tools.openssl(
+    "cms",
+    "-verify",
+    "-binary",
+    "-inform",
+    "DER",
+    "-in",
+    "p.der",
+    "-certfile",
+    "c.pem",
+    "-nointern",
+    "-noverify",
+    "-out",
+    "s.der",
+  );
   return hex(tools.read("s.der"));
 }
 
@@ -98,8 +143,20 @@ function oldFile(name: string, serial: string) {
   const tools = bench();
   tools.makeAuthority();
   tools.identity(name, EC_KEY, serial);
-  tools.openssl("pkcs12", "-export", "-inkey", `${name}.key`, "-in", `${name}.pem`, "-certfile", `${name}-chain.pem`,
-    "-passout", `pass:${PASSPHRASE}`, "-out", `${name}.p12`);
+  tools.openssl(
+    "pkcs12",
+    "-export",
+    "-inkey",
+    `${name}.key`,
+    "-in",
+    `${name}.pem`,
+    "-certfile",
+    `${name}-chain.pem`,
+    "-passout",
+    `pass:${PASSPHRASE}`,
+    "-out",
+    `${name}.p12`,
+  );
   return { der: tools.der(`${name}.pem`), p12: tools.read(`${name}.p12`), tools };
 }
 
@@ -133,14 +190,28 @@ describe("a new key", () => {
   });
 
   test("is asked for by the names that the order says", async () => {
-    const csr_subject = [{ type: "C", value: "TW" }, { type: "CN", value: "王試一" }];
+    const csr_subject = [
+      { type: "C", value: "TW" },
+      { type: "CN", value: "王試一" },
+    ];
     const { page, posts, went } = opened(keyForm("browser"), serving({ operation: "enrol", csr_subject }, bound));
     attachKey(page, form("key"));
     submit("key");
     await until(() => expect(went).toHaveLength(1));
     const tools = bench();
     tools.write("r.der", fromBase64Url(writes(posts())[0]?.body["csr"] ?? ""));
-    const said = tools.openssl("req", "-inform", "DER", "-in", "r.der", "-noout", "-verify", "-subject", "-nameopt", "esc_ctrl,utf8,sep_comma_plus");
+    const said = tools.openssl(
+      "req",
+      "-inform",
+      "DER",
+      "-in",
+      "r.der",
+      "-noout",
+      "-verify",
+      "-subject",
+      "-nameopt",
+      "esc_ctrl,utf8,sep_comma_plus",
+    );
     expect(said).toContain("C=TW,CN=王試一");
     expect(posts().every((each) => !each.path.includes("%") && !each.path.includes("王"))).toBe(true);
   });
@@ -148,7 +219,10 @@ describe("a new key", () => {
   test("is the same one after a reload, and after a refusal", async () => {
     const key = await browserKey();
     let refused = true;
-    const { page, posts, went } = opened(keyForm("browser"), serving({ operation: "enrol" }, (sent) => (refused ? no(422, "bad_proof", "No.") : bound(sent))));
+    const { page, posts, went } = opened(
+      keyForm("browser"),
+      serving({ operation: "enrol" }, (sent) => (refused ? no(422, "bad_proof", "No.") : bound(sent))),
+    );
     await keep(page, key);
     attachKey(page, form("key"));
     submit("key");
@@ -161,7 +235,10 @@ describe("a new key", () => {
 
   test("whose answer was lost is sent again as it was", async () => {
     let lost = true;
-    const { page, posts, went } = opened(keyForm("browser"), serving({ operation: "enrol" }, (sent) => (lost ? null : bound(sent))));
+    const { page, posts, went } = opened(
+      keyForm("browser"),
+      serving({ operation: "enrol" }, (sent) => (lost ? null : bound(sent))),
+    );
     attachKey(page, form("key"));
     submit("key");
     await until(() => expect(summary()).toContain("No answer"));
@@ -223,7 +300,9 @@ describe("a new key", () => {
   test("of an order that was begun elsewhere says so", async () => {
     const { page } = opened(keyForm("browser"), serving({ spki_sha256: "cd".repeat(32) }, bound));
     attachKey(page, form("key"));
-    await until(() => expect(get("[data-key-notice]").textContent).toContain("in another browser or on another computer"));
+    await until(() =>
+      expect(get("[data-key-notice]").textContent).toContain("in another browser or on another computer"),
+    );
   });
 });
 
@@ -244,7 +323,9 @@ describe("another place for the certificate", () => {
   test("ends the order and begins the same one anew, in one request", async () => {
     const place = stepForm("place", '<input type="hidden" name="other_home" value="file">');
     const shown = { operation: "replace", reason: "lost" };
-    const { page, posts, went } = opened(place, ({ method }) => (method === "POST" ? json(201, order({ id: "o-2" })) : json(200, order(shown))));
+    const { page, posts, went } = opened(place, ({ method }) =>
+      method === "POST" ? json(201, order({ id: "o-2" })) : json(200, order(shown)),
+    );
     attachPlace(page, form("place"));
     submit("place");
     await until(() => expect(went).toEqual(["/orders/o-2"]));
@@ -291,7 +372,16 @@ describe("a renewal", () => {
     const [put] = writes(posts());
     const content = contentOf(put?.body["proof"], der);
     const digest = await digestInCsr(put?.body["csr"]);
-    for (const part of [utf8("chopmark-proof-1"), utf8("portal-1"), utf8("o-1"), "07".repeat(32), digest, sha, utf8("rekey"), utf8("20260102030405Z")]) {
+    for (const part of [
+      utf8("chopmark-proof-1"),
+      utf8("portal-1"),
+      utf8("o-1"),
+      "07".repeat(32),
+      digest,
+      sha,
+      utf8("rekey"),
+      utf8("20260102030405Z"),
+    ]) {
       expect(content).toContain(part);
     }
     expect(Object.keys(put?.body ?? {}).sort()).toEqual(["csr", "proof"]);
@@ -302,7 +392,10 @@ describe("a renewal", () => {
   test("with a file of another certificate names what was opened", async () => {
     const wanted = oldFile("customer", "0x0a01");
     const other = oldFile("neighbour", "0x0b02");
-    const { page, posts } = opened(keyForm("browser", oldSection(hex(await sha256(wanted.der)))), serving(await oldOrder(wanted.der), bound));
+    const { page, posts } = opened(
+      keyForm("browser", oldSection(hex(await sha256(wanted.der)))),
+      serving(await oldOrder(wanted.der), bound),
+    );
     attachKey(page, form("key"));
     await choose(other.p12);
     type("#old_passphrase", PASSPHRASE);
@@ -315,9 +408,15 @@ describe("a renewal", () => {
     const file = new Uint8Array(readFileSync(join(import.meta.dirname, "../../tests/vectors/p12/10-java-keypass.p12")));
     const tools = bench();
     tools.write("java.p12", file);
-    tools.write("old.pem", tools.openssl("pkcs12", "-in", "java.p12", "-clcerts", "-nokeys", "-passin", "pass:Abc-1234-xyz"));
+    tools.write(
+      "old.pem",
+      tools.openssl("pkcs12", "-in", "java.p12", "-clcerts", "-nokeys", "-passin", "pass:Abc-1234-xyz"),
+    );
     const der = tools.der("old.pem");
-    const { page, posts, went } = opened(keyForm("browser", oldSection(hex(await sha256(der)))), serving(await oldOrder(der), bound));
+    const { page, posts, went } = opened(
+      keyForm("browser", oldSection(hex(await sha256(der)))),
+      serving(await oldOrder(der), bound),
+    );
     attachKey(page, form("key"));
     await choose(file);
     type("#old_passphrase", "Abc-1234-xyz");
@@ -334,9 +433,27 @@ describe("a renewal", () => {
 
   test("with a file without a pass-phrase needs none, and one without a MAC is opened with a notice", async () => {
     const { der, tools } = oldFile("customer", "0x0a01");
-    for (const [options, notice] of [[[], 0], [["-nomac"], 1]] as const) {
-      tools.openssl("pkcs12", "-export", "-inkey", "customer.key", "-in", "customer.pem", "-passout", "pass:", "-out", "bare.p12", ...options);
-      const { page, went } = opened(keyForm("browser", oldSection(hex(await sha256(der)))), serving(await oldOrder(der), bound));
+    for (const [options, notice] of [
+      [[], 0],
+      [["-nomac"], 1],
+    ] as const) {
+      tools.openssl(
+        "pkcs12",
+        "-export",
+        "-inkey",
+        "customer.key",
+        "-in",
+        "customer.pem",
+        "-passout",
+        "pass:",
+        "-out",
+        "bare.p12",
+        ...options,
+      );
+      const { page, went } = opened(
+        keyForm("browser", oldSection(hex(await sha256(der)))),
+        serving(await oldOrder(der), bound),
+      );
       attachKey(page, form("key"));
       await choose(tools.read("bare.p12"));
       submit("key");
@@ -352,7 +469,10 @@ describe("a renewal", () => {
     tools.makeAuthority();
     const old = await browserKey();
     const der = tools.certify("old", await makeCsr(old), "0x0a01");
-    const { page, posts, went } = opened(keyForm("browser", oldSection(hex(await sha256(der)))), serving(await oldOrder(der), bound));
+    const { page, posts, went } = opened(
+      keyForm("browser", oldSection(hex(await sha256(der)))),
+      serving(await oldOrder(der), bound),
+    );
     const vault = await page.vault();
     await vault.keep({ ...old, orderId: "o-0" });
     await vault.install("o-0", [readCertificate(der)], SERVER_TIME);
@@ -382,13 +502,17 @@ function issued(csr: Uint8Array) {
   return { tools, der, shown: { serial: "0C03", der: toBase64Url(der), chain: chain.map(toBase64Url) } };
 }
 
-const proven = (sent: Sent) => (sent.path.endsWith("/prove") ? json(200, order({ state: "active", next: "done" })) : null);
+const proven = (sent: Sent) =>
+  sent.path.endsWith("/prove") ? json(200, order({ state: "active", next: "done" })) : null;
 
 describe("the new certificate", () => {
   test("lies in the vault before its key proves itself", async () => {
     const key = await browserKey();
     const { der, shown } = issued(await makeCsr(key));
-    const { page, posts, went } = opened(installForm(false), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, went } = opened(
+      installForm(false),
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     await keep(page, key);
     attachInstall(page, form("install"));
     submit("install");
@@ -396,7 +520,8 @@ describe("the new certificate", () => {
     const vault = await page.vault();
     expect((await vault.installed("0c03"))?.certificates).toHaveLength(3);
     const content = contentOf(writes(posts())[0]?.body["proof"], der);
-    for (const part of [utf8("install"), key.spkiSha256, hex(await sha256(der)), "07".repeat(32)]) expect(content).toContain(part);
+    for (const part of [utf8("install"), key.spkiSha256, hex(await sha256(der)), "07".repeat(32)])
+      expect(content).toContain(part);
     await tidy(page, "o-1");
     expect(await vault.pending("o-1")).toBeNull();
   });
@@ -404,7 +529,10 @@ describe("the new certificate", () => {
   test("is proven by the vault's key when the answer was lost and the page loaded again", async () => {
     const key = await browserKey();
     const { der, shown } = issued(await makeCsr(key));
-    const { page, posts, went } = opened(installForm(false), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, went } = opened(
+      installForm(false),
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     const vault = await page.vault();
     await vault.keep(key);
     await vault.install("o-1", [readCertificate(der)], SERVER_TIME);
@@ -418,7 +546,10 @@ describe("the new certificate", () => {
   test("is saved as a file that openssl opens with the pass-phrase, and proven only when it was opened again", async () => {
     const { csr, ...key } = await fileKey();
     const { tools, der, shown } = issued(csr);
-    const { page, posts, saved, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, saved, went } = opened(
+      installForm(true),
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     await keep(page, key);
     attachInstall(page, form("install"));
     submit("install");
@@ -442,7 +573,17 @@ describe("the new certificate", () => {
     tools.write("new.p12", new Uint8Array(await (saved[0]?.file ?? new Blob()).arrayBuffer()));
     // Another program has taken the file in and written it out again: it opens as well.
     tools.openssl("pkcs12", "-in", "new.p12", "-passin", `pass:${PASSPHRASE}`, "-noenc", "-out", "all.pem");
-    tools.openssl("pkcs12", "-export", "-legacy", "-in", "all.pem", "-passout", `pass:${PASSPHRASE}`, "-out", "theirs.p12");
+    tools.openssl(
+      "pkcs12",
+      "-export",
+      "-legacy",
+      "-in",
+      "all.pem",
+      "-passout",
+      `pass:${PASSPHRASE}`,
+      "-out",
+      "theirs.p12",
+    );
     chooseNew(tools.read("theirs.p12"));
     submit("install");
     await until(() => expect(went).toHaveLength(1));
@@ -457,7 +598,10 @@ describe("the new certificate", () => {
   test("that the customer only says is there is told so to the server", async () => {
     const { csr, ...key } = await fileKey();
     const { der, shown } = issued(csr);
-    const { page, posts, saved, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, saved, went } = opened(
+      installForm(true),
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     await keep(page, key);
     attachInstall(page, form("install"));
     type("#passphrase", PASSPHRASE);
@@ -480,7 +624,10 @@ describe("the new certificate", () => {
   test("whose file does not come is kept by this browser, as a key that no file can ever be made of", async () => {
     const { csr, ...key } = await fileKey();
     const { der, shown } = issued(csr);
-    const { page, posts, went } = opened(installForm(true), serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page, posts, went } = opened(
+      installForm(true),
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     await keep(page, key);
     attachInstall(page, form("install"));
     type("#passphrase", "another-pass-phrase");
@@ -527,7 +674,10 @@ describe("the new certificate", () => {
     const key = await browserKey();
     const { shown } = issued(await makeCsr(key));
     const html = `${installForm(false)}<details class="cm-leave"></details>`;
-    const { page } = opened(html, serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven));
+    const { page } = opened(
+      html,
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, proven),
+    );
     attachInstall(page, form("install"));
     await until(() => expect(get("[data-key-missing]").hasAttribute("hidden")).toBe(false));
     expect(form("install").hasAttribute("hidden")).toBe(true);
@@ -540,7 +690,10 @@ describe("afterwards", () => {
     const { csr, ...key } = await fileKey();
     const { shown } = issued(csr);
     const html = `<div data-download-again data-file-name="certificate-1.p12" hidden>${stepForm("download", field("passphrase", '<input id="passphrase" name="passphrase">'))}</div>`;
-    const { page, saved } = opened(html, serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, () => null));
+    const { page, saved } = opened(
+      html,
+      serving({ next: "install", certificate: shown, spki_sha256: key.spkiSha256 }, () => null),
+    );
     await keep(page, key);
     await tidy(page, "o-1");
     expect(get("[data-download-again]").hasAttribute("hidden")).toBe(false);
@@ -561,22 +714,30 @@ describe("afterwards", () => {
   ])("a certificate kept in %s, serial %s: %s", async (home, serial, said) => {
     const key = await browserKey();
     const { der } = issued(await makeCsr(key));
-    const { page } = opened(`<div data-serial="${serial}" data-key-home="${home}"><span data-kept-text>A file</span></div>`, () => null);
+    const { page } = opened(
+      `<div data-serial="${serial}" data-key-home="${home}"><span data-kept-text>A file</span></div>`,
+      () => null,
+    );
     await keep(page, key);
     await (await page.vault()).install("o-1", [readCertificate(der)], SERVER_TIME);
     await attachWhereKept(page, get("[data-serial]"));
     expect(get("[data-kept-text]").textContent).toBe(said);
     const way = document.querySelector<HTMLAnchorElement>("[data-serial] a");
-    expect(way?.getAttribute("href") ?? null).toBe(said.startsWith("Not found") ? "/certificates/apply?operation=replace" : null);
+    expect(way?.getAttribute("href") ?? null).toBe(
+      said.startsWith("Not found") ? "/certificates/apply?operation=replace" : null,
+    );
   });
 });
 
 describe("the key of another sign-in", () => {
   const html = (inside = "") =>
-    `${stepForm("possession", `${inside}<p data-possession="browser" hidden></p><div data-possession="file" hidden>${field(
-      "passphrase",
-      '<input id="passphrase" name="passphrase">',
-    )}</div><p data-possession="missing" hidden></p><p data-progress></p>`)}<details data-begin-again></details>`;
+    `${stepForm(
+      "possession",
+      `${inside}<p data-possession="browser" hidden></p><div data-possession="file" hidden>${field(
+        "passphrase",
+        '<input id="passphrase" name="passphrase">',
+      )}</div><p data-possession="missing" hidden></p><p data-progress></p>`,
+    )}<details data-begin-again></details>`;
   const held = (sent: Sent) => (sent.path.endsWith("/possession") ? json(200, order({ next: "channel" })) : null);
 
   /** The statement that the key has signed, when the certificate that openssl makes for it names it by that identifier. */
@@ -587,25 +748,66 @@ describe("the key of another sign-in", () => {
     tools.write("r.der", csr);
     tools.openssl("req", "-inform", "DER", "-in", "r.der", "-out", "r.pem");
     tools.write("leaf.ext", `subjectKeyIdentifier=${digest}\n`);
-    tools.openssl("x509", "-req", "-in", "r.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "0x01", "-extfile", "leaf.ext", "-out", "c.pem");
-    tools.openssl("cms", "-verify", "-binary", "-inform", "DER", "-in", "p.der", "-certfile", "c.pem", "-noverify", "-out", "s.der");
+    tools.openssl(
+      "x509",
+      "-req",
+      "-in",
+      "r.pem",
+      "-CA",
+      "ca.pem",
+      "-CAkey",
+      "ca.key",
+      "-set_serial",
+      "0x01",
+      "-extfile",
+      "leaf.ext",
+      "-out",
+      "c.pem",
+    );
+    tools.openssl(
+      "cms",
+      "-verify",
+      "-binary",
+      "-inform",
+      "DER",
+      "-in",
+      "p.der",
+      "-certfile",
+      "c.pem",
+      "-noverify",
+      "-out",
+      "s.der",
+    );
     return hex(tools.read("s.der"));
   }
 
   const said = (digest: string) => {
-    const text = (value: string) => `0c${value.length.toString(16).padStart(2, "0")}${Buffer.from(value).toString("hex")}`;
-    return [text("chopmark-possession-1"), text("https://portal.example"), text("o-1"), text(LOGIN), `0420${"07".repeat(32)}`, `0420${digest}`].join("");
+    const text = (value: string) =>
+      `0c${value.length.toString(16).padStart(2, "0")}${Buffer.from(value).toString("hex")}`;
+    return [
+      text("chopmark-possession-1"),
+      text("https://portal.example"),
+      text("o-1"),
+      text(LOGIN),
+      `0420${"07".repeat(32)}`,
+      `0420${digest}`,
+    ].join("");
   };
 
   test("in the vault proves itself without being asked, over the nonce and this login", async () => {
     const key = await browserKey();
-    const { page, posts, went } = opened(html(), serving({ spki_sha256: key.spkiSha256, portal: "https://portal.example" }, held));
+    const { page, posts, went } = opened(
+      html(),
+      serving({ spki_sha256: key.spkiSha256, portal: "https://portal.example" }, held),
+    );
     await (await page.vault()).keep(key);
     attachPossession(page, form("possession"));
     await until(() => expect(went).toEqual(["/orders/o-1"]));
     const [sent] = writes(posts());
     const csr = await makeCsr(key);
-    expect(await stated((sent?.body as Record<string, string> | undefined)?.["proof"], csr, key.spkiSha256)).toContain(said(key.spkiSha256));
+    expect(await stated((sent?.body as Record<string, string> | undefined)?.["proof"], csr, key.spkiSha256)).toContain(
+      said(key.spkiSha256),
+    );
   });
 
   test("of a file asks for its pass-phrase", async () => {

@@ -10,7 +10,8 @@ import { type P12Content, readP12, type Request } from "../src/p12.ts";
 import { type Bench, bench, EC_KEY, RSA_KEY } from "./support/tools.ts";
 
 const PASSPHRASE = "Abc-1234-xyz";
-const digest = (certificate: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(certificate).digest());
+const digest = (certificate: Uint8Array): Uint8Array =>
+  new Uint8Array(createHash("sha256").update(certificate).digest());
 const DATA = "1.2.840.113549.1.7.1";
 
 function holder(algorithm: readonly string[] = EC_KEY): Bench {
@@ -21,12 +22,28 @@ function holder(algorithm: readonly string[] = EC_KEY): Bench {
 }
 
 function exported(tools: Bench, ...options: readonly string[]): Bytes {
-  tools.openssl("pkcs12", "-export", "-inkey", "holder.key", "-in", "holder.pem", "-certfile", "holder-chain.pem",
-    "-passout", `pass:${PASSPHRASE}`, "-out", "theirs.p12", ...options);
+  tools.openssl(
+    "pkcs12",
+    "-export",
+    "-inkey",
+    "holder.key",
+    "-in",
+    "holder.pem",
+    "-certfile",
+    "holder-chain.pem",
+    "-passout",
+    `pass:${PASSPHRASE}`,
+    "-out",
+    "theirs.p12",
+    ...options,
+  );
   return tools.read("theirs.p12");
 }
 
-const wantedOf = (tools: Bench): Request => ({ wanted: [digest(tools.der("holder.pem"))], known: tools.der("holder.pem") });
+const wantedOf = (tools: Bench): Request => ({
+  wanted: [digest(tools.der("holder.pem"))],
+  known: tools.der("holder.pem"),
+});
 
 async function opens(file: Uint8Array, tools: Bench, passphrase = PASSPHRASE): Promise<P12Content> {
   const content = await readP12(file, passphrase, wantedOf(tools));
@@ -46,16 +63,28 @@ describe("a text that holds the file", () => {
   const FORMS: readonly (readonly [string, (file: Uint8Array, tools: Bench) => Uint8Array])[] = [
     ["UTF-16 without its mark", (file) => Buffer.from(base64(file), "utf16le")],
     ["UTF-16 of a Mac without its mark", (file) => Buffer.from(base64(file), "utf16le").swap16()],
-    ["hexadecimal in UTF-16 that begins with 0x", (file) => Buffer.from(`0x${Buffer.from(file).toString("hex")}`, "utf16le")],
-    ["a mail as it was saved", (file) => Buffer.from(`From: me\nContent-Type: application/x-pkcs12\nContent-Transfer-Encoding: base64\n\n${lines(base64(file))}\n--end--\n`)],
+    [
+      "hexadecimal in UTF-16 that begins with 0x",
+      (file) => Buffer.from(`0x${Buffer.from(file).toString("hex")}`, "utf16le"),
+    ],
+    [
+      "a mail as it was saved",
+      (file) =>
+        Buffer.from(
+          `From: me\nContent-Type: application/x-pkcs12\nContent-Transfer-Encoding: base64\n\n${lines(base64(file))}\n--end--\n`,
+        ),
+    ],
     ["JSON", (file) => Buffer.from(JSON.stringify({ name: "王小明", pfx: base64(file), more: true }))],
     ["XML", (file) => Buffer.from(`<?xml version="1.0"?><file>${lines(base64(file))}</file>`)],
     ["Base64 without its filling", (file) => Buffer.from(base64(file).replaceAll("=", ""))],
     ["Base64 for addresses", (file) => Buffer.from(Buffer.from(file).toString("base64url"))],
-    ["a dump with addresses and characters", (file, tools) => {
-      tools.write("raw", file);
-      return Buffer.from(tools.run("od", "-A", "x", "-t", "x1z", "-v", "raw").replace(/ {2}>/g, "  |"));
-    }],
+    [
+      "a dump with addresses and characters",
+      (file, tools) => {
+        tools.write("raw", file);
+        return Buffer.from(tools.run("od", "-A", "x", "-t", "x1z", "-v", "raw").replace(/ {2}>/g, "  |"));
+      },
+    ],
     ["a line end before it", (file) => Buffer.concat([Buffer.from("\r\n"), file])],
     ["a mark of UTF-8 before it", (file) => Buffer.concat([Buffer.from("\ufeff"), file])],
   ];
@@ -72,20 +101,60 @@ describe("something else", () => {
     ["zeros", () => new Uint8Array(4096), "empty-file", null],
     ["a web page that says an error", () => Buffer.from(page), "web-page", null],
     ["the first half", (tools: Bench) => exported(tools).slice(0, 700), "cut-short", null],
-    ["the octets, taken for text", (tools: Bench) => Buffer.from(Buffer.from(exported(tools)).toString("utf8")), "changed-as-text", null],
-    ["PKCS #7", (tools: Bench) => {
-      tools.openssl("crl2pkcs7", "-nocrl", "-certfile", "holder.pem", "-outform", "DER", "-out", "x.p7b");
-      return tools.read("x.p7b");
-    }, "no-key", null],
-    ["PKCS #7 as PEM", (tools: Bench) => Buffer.from(tools.openssl("crl2pkcs7", "-nocrl", "-certfile", "holder.pem")), "no-key", null],
-    ["a PFX with certificates alone", (tools: Bench) => {
-      tools.openssl("pkcs12", "-export", "-nokeys", "-in", "holder.pem", "-passout", `pass:${PASSPHRASE}`, "-out", "x.p12");
-      return tools.read("x.p12");
-    }, "no-key", null],
+    [
+      "the octets, taken for text",
+      (tools: Bench) => Buffer.from(Buffer.from(exported(tools)).toString("utf8")),
+      "changed-as-text",
+      null,
+    ],
+    [
+      "PKCS #7",
+      (tools: Bench) => {
+        tools.openssl("crl2pkcs7", "-nocrl", "-certfile", "holder.pem", "-outform", "DER", "-out", "x.p7b");
+        return tools.read("x.p7b");
+      },
+      "no-key",
+      null,
+    ],
+    [
+      "PKCS #7 as PEM",
+      (tools: Bench) => Buffer.from(tools.openssl("crl2pkcs7", "-nocrl", "-certfile", "holder.pem")),
+      "no-key",
+      null,
+    ],
+    [
+      "a PFX with certificates alone",
+      (tools: Bench) => {
+        tools.openssl(
+          "pkcs12",
+          "-export",
+          "-nokeys",
+          "-in",
+          "holder.pem",
+          "-passout",
+          `pass:${PASSPHRASE}`,
+          "-out",
+          "x.p12",
+        );
+        return tools.read("x.p12");
+      },
+      "no-key",
+      null,
+    ],
     ["gzip", () => Buffer.from("1f8b0800", "hex"), "other-format", "gzip"],
-    ["BouncyCastle's own store", () => Buffer.from("0000000200000014aabb", "hex"), "other-format", "BouncyCastle KeyStore (BKS)"],
+    [
+      "BouncyCastle's own store",
+      () => Buffer.from("0000000200000014aabb", "hex"),
+      "other-format",
+      "BouncyCastle KeyStore (BKS)",
+    ],
     ["a Windows shortcut", () => Buffer.from("4c00000001140200", "hex"), "other-format", "Windows shortcut"],
-    ["a key of SSH", () => Buffer.from("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"), "other-format", "OPENSSH PRIVATE KEY"],
+    [
+      "a key of SSH",
+      () => Buffer.from("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"),
+      "other-format",
+      "OPENSSH PRIVATE KEY",
+    ],
     ["a short DER value", () => Buffer.from("3003020103", "hex"), "malformed", null],
     ["random octets", () => Buffer.from("c3a59b01f0e2d4", "hex"), "malformed", null],
   ] as const)("%s is named", async (_name, file, code, algorithm) => {
@@ -96,30 +165,69 @@ describe("something else", () => {
 
 describe("a key without its certificate", () => {
   test.each([
-    ["PKCS #12", (tools: Bench) => {
-      tools.openssl("pkcs12", "-export", "-nocerts", "-inkey", "holder.key", "-passout", `pass:${PASSPHRASE}`, "-out", "x.p12");
-      return tools.read("x.p12");
-    }],
-    ["PKCS #8", (tools: Bench) => {
-      tools.openssl("pkcs8", "-topk8", "-nocrypt", "-in", "holder.key", "-outform", "DER", "-out", "x.key");
-      return tools.read("x.key");
-    }],
-    ["PKCS #8, encrypted", (tools: Bench) => {
-      tools.openssl("pkcs8", "-topk8", "-in", "holder.key", "-passout", `pass:${PASSPHRASE}`, "-outform", "DER", "-out", "x.key");
-      return tools.read("x.key");
-    }],
-    ["the older form", (tools: Bench) => {
-      tools.openssl("pkey", "-in", "holder.key", "-traditional", "-outform", "DER", "-out", "x.key");
-      return tools.read("x.key");
-    }],
-    ["the older form as PEM", (tools: Bench) => {
-      tools.openssl("pkey", "-in", "holder.key", "-traditional", "-out", "x.key");
-      return tools.read("x.key");
-    }],
-    ["PEM", (tools: Bench) => {
-      tools.openssl("pkcs8", "-topk8", "-in", "holder.key", "-passout", `pass:${PASSPHRASE}`, "-out", "x.key");
-      return tools.read("x.key");
-    }],
+    [
+      "PKCS #12",
+      (tools: Bench) => {
+        tools.openssl(
+          "pkcs12",
+          "-export",
+          "-nocerts",
+          "-inkey",
+          "holder.key",
+          "-passout",
+          `pass:${PASSPHRASE}`,
+          "-out",
+          "x.p12",
+        );
+        return tools.read("x.p12");
+      },
+    ],
+    [
+      "PKCS #8",
+      (tools: Bench) => {
+        tools.openssl("pkcs8", "-topk8", "-nocrypt", "-in", "holder.key", "-outform", "DER", "-out", "x.key");
+        return tools.read("x.key");
+      },
+    ],
+    [
+      "PKCS #8, encrypted",
+      (tools: Bench) => {
+        tools.openssl(
+          "pkcs8",
+          "-topk8",
+          "-in",
+          "holder.key",
+          "-passout",
+          `pass:${PASSPHRASE}`,
+          "-outform",
+          "DER",
+          "-out",
+          "x.key",
+        );
+        return tools.read("x.key");
+      },
+    ],
+    [
+      "the older form",
+      (tools: Bench) => {
+        tools.openssl("pkey", "-in", "holder.key", "-traditional", "-outform", "DER", "-out", "x.key");
+        return tools.read("x.key");
+      },
+    ],
+    [
+      "the older form as PEM",
+      (tools: Bench) => {
+        tools.openssl("pkey", "-in", "holder.key", "-traditional", "-out", "x.key");
+        return tools.read("x.key");
+      },
+    ],
+    [
+      "PEM",
+      (tools: Bench) => {
+        tools.openssl("pkcs8", "-topk8", "-in", "holder.key", "-passout", `pass:${PASSPHRASE}`, "-out", "x.key");
+        return tools.read("x.key");
+      },
+    ],
   ] as const)("%s opens for the certificate that the server has", async (_name, file) => {
     for (const algorithm of [EC_KEY, RSA_KEY]) {
       const tools = holder(algorithm);
@@ -160,7 +268,17 @@ function marked(bag: Bytes, ...attributes: readonly Bytes[]): Bytes {
 
 test("a PEM text that is encrypted in the old way is named", async () => {
   const tools = holder(RSA_KEY);
-  tools.openssl("rsa", "-in", "holder.key", "-traditional", "-aes128", "-passout", `pass:${PASSPHRASE}`, "-out", "x.key");
+  tools.openssl(
+    "rsa",
+    "-in",
+    "holder.key",
+    "-traditional",
+    "-aes128",
+    "-passout",
+    `pass:${PASSPHRASE}`,
+    "-out",
+    "x.key",
+  );
   await refused(tools.read("x.key"), tools, "other-format", "RSA PRIVATE KEY");
 });
 
@@ -168,8 +286,15 @@ describe("marks that do not say the truth", () => {
   test.each([
     ["none at all", (bag: Bytes) => marked(bag)],
     ["another one at the key", (bag: Bytes) => marked(bag, attribute(LOCAL_KEY_ID, der.octets(Uint8Array.of(9, 9))))],
-    ["Windows' 01 00 00 00", (bag: Bytes) => marked(bag, attribute(LOCAL_KEY_ID, der.octets(Uint8Array.of(1, 0, 0, 0))))],
-    ["attributes that nobody can read", (bag: Bytes) => marked(bag, der.integer(5), der.sequence(der.oid("1.2.3")), attribute(LOCAL_KEY_ID, der.integer(7)))],
+    [
+      "Windows' 01 00 00 00",
+      (bag: Bytes) => marked(bag, attribute(LOCAL_KEY_ID, der.octets(Uint8Array.of(1, 0, 0, 0)))),
+    ],
+    [
+      "attributes that nobody can read",
+      (bag: Bytes) =>
+        marked(bag, der.integer(5), der.sequence(der.oid("1.2.3")), attribute(LOCAL_KEY_ID, der.integer(7))),
+    ],
   ])("%s", async (_name, change) => {
     const tools = holder();
     await opens(changed(exported(tools), change), tools);
@@ -180,7 +305,10 @@ describe("marks that do not say the truth", () => {
     tools.openssl("genpkey", ...EC_KEY, "-out", "other.key");
     const made = ["-nocerts", "-inkey", "other.key", "-passout", `pass:${PASSPHRASE}`, "-out", "other.p12"];
     tools.openssl("pkcs12", "-export", ...made);
-    const mark = attribute(LOCAL_KEY_ID, der.octets(Buffer.from(createHash("sha1").update(tools.der("holder.pem")).digest())));
+    const mark = attribute(
+      LOCAL_KEY_ID,
+      der.octets(Buffer.from(createHash("sha1").update(tools.der("holder.pem")).digest())),
+    );
     let stranger: Bytes | null = null;
     changed(tools.read("other.p12"), (bag) => (stranger = marked(bag, mark)));
     if (stranger === null) throw new Error("no bag");
@@ -217,12 +345,25 @@ describe("algorithms", () => {
     await opens(exported(tools, ...options), tools);
   });
 
-  test.each(["hmacWithSHA1", "hmacWithSHA224", "hmacWithSHA384", "hmacWithSHA512"])("PBES2 with %s opens", async (prf) => {
-    const tools = holder();
-    const made = ["-topk8", "-v2", "aes-256-cbc", "-v2prf", prf, "-in", "holder.key", "-passout", `pass:${PASSPHRASE}`];
-    tools.openssl("pkcs8", ...made, "-outform", "DER", "-out", "x.key");
-    await opens(tools.read("x.key"), tools);
-  });
+  test.each(["hmacWithSHA1", "hmacWithSHA224", "hmacWithSHA384", "hmacWithSHA512"])(
+    "PBES2 with %s opens",
+    async (prf) => {
+      const tools = holder();
+      const made = [
+        "-topk8",
+        "-v2",
+        "aes-256-cbc",
+        "-v2prf",
+        prf,
+        "-in",
+        "holder.key",
+        "-passout",
+        `pass:${PASSPHRASE}`,
+      ];
+      tools.openssl("pkcs8", ...made, "-outform", "DER", "-out", "x.key");
+      await opens(tools.read("x.key"), tools);
+    },
+  );
 
   test.each([
     ["RC4", [...OLD, "-keypbe", "PBE-SHA1-RC4-128"], "PBE-SHA1-RC4-128"],
@@ -238,8 +379,18 @@ describe("algorithms", () => {
   test("AES-GCM is named, and what has no name is given by its number", async () => {
     const tools = holder();
     const bare = exported(tools, "-nomac", "-keypbe", "AES-256-CBC", "-certpbe", "NONE");
-    await refused(replaced(bare, "60864801650304012a", "60864801650304012e"), tools, "unsupported-algorithm", "AES-256-GCM");
-    await refused(replaced(bare, "60864801650304012a", "608648016503040163"), tools, "unsupported-algorithm", "2.16.840.1.101.3.4.1.99");
+    await refused(
+      replaced(bare, "60864801650304012a", "60864801650304012e"),
+      tools,
+      "unsupported-algorithm",
+      "AES-256-GCM",
+    );
+    await refused(
+      replaced(bare, "60864801650304012a", "608648016503040163"),
+      tools,
+      "unsupported-algorithm",
+      "2.16.840.1.101.3.4.1.99",
+    );
   });
 
   test.each([

@@ -18,8 +18,23 @@ function holder(algorithm: readonly string[] = EC_KEY): Bench {
 }
 
 const exported = (tools: Bench, passphrase: string, ...options: readonly string[]): string =>
-  tools.openssl("pkcs12", "-export", "-inkey", "holder.key", "-in", "holder.pem", "-certfile", "holder-chain.pem", "-name", "holder name",
-    "-passout", `pass:${passphrase}`, "-out", "theirs.p12", ...options);
+  tools.openssl(
+    "pkcs12",
+    "-export",
+    "-inkey",
+    "holder.key",
+    "-in",
+    "holder.pem",
+    "-certfile",
+    "holder-chain.pem",
+    "-name",
+    "holder name",
+    "-passout",
+    `pass:${passphrase}`,
+    "-out",
+    "theirs.p12",
+    ...options,
+  );
 
 /** The key signs for the leaf, which is openssl's certificate. */
 async function expectHolder(tools: Bench, content: P12Content, chainLength = 3): Promise<void> {
@@ -62,7 +77,9 @@ function withPbmac1(file: Uint8Array, hash: "sha256" | "sha512"): Uint8Array {
   const hmac = der.algorithm(hash === "sha256" ? "1.2.840.113549.2.9" : "1.2.840.113549.2.11", der.nil());
   const derivation = der.sequence(der.octets(salt), der.integer(2048), der.integer(length), hmac);
   const scheme = der.sequence(der.algorithm("1.2.840.113549.1.5.12", derivation), hmac);
-  const digest = createHmac(hash, pbkdf2Sync(PASSPHRASE, salt, 2048, length, hash)).update(content).digest();
+  const digest = createHmac(hash, pbkdf2Sync(PASSPHRASE, salt, 2048, length, hash))
+    .update(content)
+    .digest();
   const digestInfo = der.sequence(der.algorithm("1.2.840.113549.1.5.14", scheme), der.octets(digest));
   return der.sequence(version.raw, authSafe.raw, der.sequence(digestInfo, der.octets(Buffer.from("NOT USED"))));
 }
@@ -115,8 +132,24 @@ describe("a .p12 of another program", () => {
     exported(tools, PASSPHRASE);
     for (const options of [[], ["-J-Dkeystore.pkcs12.legacy"]]) {
       const target = `java${options.length}.p12`;
-      tools.run("keytool", ...options, "-importkeystore", "-srckeystore", "theirs.p12", "-srcstoretype", "PKCS12", "-srcstorepass", PASSPHRASE,
-        "-destkeystore", target, "-deststoretype", "PKCS12", "-deststorepass", PASSPHRASE, "-noprompt");
+      tools.run(
+        "keytool",
+        ...options,
+        "-importkeystore",
+        "-srckeystore",
+        "theirs.p12",
+        "-srcstoretype",
+        "PKCS12",
+        "-srcstorepass",
+        PASSPHRASE,
+        "-destkeystore",
+        target,
+        "-deststoretype",
+        "PKCS12",
+        "-deststorepass",
+        PASSPHRASE,
+        "-noprompt",
+      );
       await expectHolder(tools, await readP12(tools.read(target), PASSPHRASE));
     }
   });
@@ -126,15 +159,22 @@ describe("a .p12 of another program", () => {
     exported(tools, PASSPHRASE);
     tools.write("pbmac1.p12", withPbmac1(tools.read("theirs.p12"), hash));
     await expectHolder(tools, await readP12(tools.read("pbmac1.p12"), PASSPHRASE));
-    await expect(readP12(tools.read("pbmac1.p12"), "ac3d-efhj-kmnq")).rejects.toMatchObject({ code: "wrong-passphrase" });
+    await expect(readP12(tools.read("pbmac1.p12"), "ac3d-efhj-kmnq")).rejects.toMatchObject({
+      code: "wrong-passphrase",
+    });
   });
 });
 
 describe("a file that cannot be opened says why", () => {
-  test.each<readonly [string, readonly string[]]>([["modern", []], ["legacy", ["-legacy"]]])("a wrong pass-phrase, %s", async (_name, options) => {
+  test.each<readonly [string, readonly string[]]>([
+    ["modern", []],
+    ["legacy", ["-legacy"]],
+  ])("a wrong pass-phrase, %s", async (_name, options) => {
     const tools = holder();
     exported(tools, PASSPHRASE, ...options);
-    await expect(readP12(tools.read("theirs.p12"), "ac3d-efhj-kmnq")).rejects.toMatchObject({ code: "wrong-passphrase" });
+    await expect(readP12(tools.read("theirs.p12"), "ac3d-efhj-kmnq")).rejects.toMatchObject({
+      code: "wrong-passphrase",
+    });
     await expect(readP12(tools.read("theirs.p12"), "")).rejects.toMatchObject({ code: "wrong-passphrase" });
     await expect(readP12(tools.read("theirs.p12"), "密")).rejects.toMatchObject({ code: "wrong-passphrase" });
   });
@@ -147,7 +187,10 @@ describe("a file that cannot be opened says why", () => {
   ])("the algorithm %s is named", async (algorithm, options) => {
     const tools = holder();
     exported(tools, PASSPHRASE, ...options);
-    await expect(readP12(tools.read("theirs.p12"), PASSPHRASE)).rejects.toMatchObject({ code: "unsupported-algorithm", algorithm });
+    await expect(readP12(tools.read("theirs.p12"), PASSPHRASE)).rejects.toMatchObject({
+      code: "unsupported-algorithm",
+      algorithm,
+    });
   });
 
   test("a key of a kind that is not used here", async () => {
@@ -173,7 +216,9 @@ describe("a file that cannot be opened says why", () => {
       return readP12(tools.read("theirs.p12"), PASSPHRASE);
     };
     await expect(opened("-nokeys", "-in", "holder.pem")).rejects.toMatchObject({ code: "no-key" });
-    await expect(opened("-nocerts", "-inkey", "holder.key", "-in", "holder.key")).rejects.toMatchObject({ code: "no-certificate" });
+    await expect(opened("-nocerts", "-inkey", "holder.key", "-in", "holder.key")).rejects.toMatchObject({
+      code: "no-certificate",
+    });
     const strangers = ["-nocerts", "-inkey", "holder.key", "-in", "holder.key", "-certfile", "ca.pem"];
     await expect(opened(...strangers)).rejects.toMatchObject({ code: "key-mismatch" });
   });
@@ -197,9 +242,24 @@ describe("of two identities", () => {
     tools.openssl("req", "-new", "-key", "holder.key", "-subj", "/CN=holder", "-outform", "DER", "-out", "again.der");
     const longer = tools.certify("longer", tools.read("again.der"), "0x5512", 15);
     tools.write("both.pem", Buffer.concat([tools.read("holder.pem"), tools.read("longer.pem")]));
-    tools.openssl("pkcs12", "-export", "-inkey", "holder.key", "-in", "longer.pem", "-certfile", "both.pem", "-passout", `pass:${PASSPHRASE}`, "-out", "two.p12");
+    tools.openssl(
+      "pkcs12",
+      "-export",
+      "-inkey",
+      "holder.key",
+      "-in",
+      "longer.pem",
+      "-certfile",
+      "both.pem",
+      "-passout",
+      `pass:${PASSPHRASE}`,
+      "-out",
+      "two.p12",
+    );
     const wanted = createHash("sha256").update(tools.der("holder.pem")).digest();
     expect((await readP12(tools.read("two.p12"), PASSPHRASE)).certificates[0]).toEqual(longer);
-    expect((await readP12(tools.read("two.p12"), PASSPHRASE, { wanted: [wanted] })).certificates[0]).toEqual(tools.der("holder.pem"));
+    expect((await readP12(tools.read("two.p12"), PASSPHRASE, { wanted: [wanted] })).certificates[0]).toEqual(
+      tools.der("holder.pem"),
+    );
   });
 });

@@ -14,7 +14,8 @@ import { type Bench, bench, EC_KEY, missing, RSA_KEY } from "./support/tools.ts"
 const PASSPHRASE = "Abc-1234-xyz";
 const VECTORS = join(import.meta.dirname, "../../tests/vectors/p12");
 const vector = (name: string): Bytes => new Uint8Array(readFileSync(join(VECTORS, name)));
-const digest = (certificate: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(certificate).digest());
+const digest = (certificate: Uint8Array): Uint8Array =>
+  new Uint8Array(createHash("sha256").update(certificate).digest());
 
 /** SHA-256 of the certificates in the vectors, by openssl: `openssl pkcs12 -nokeys -clcerts | openssl x509 -fingerprint`. */
 function wantedIn(name: string, passphrase: string, subject: string, text = false): Request {
@@ -22,7 +23,9 @@ function wantedIn(name: string, passphrase: string, subject: string, text = fals
   const file = text ? Buffer.from(Buffer.from(vector(name)).toString("latin1"), "base64") : vector(name);
   tools.write("theirs.p12", file);
   const listed = tools.openssl("pkcs12", "-legacy", "-in", "theirs.p12", "-nokeys", "-passin", `pass:${passphrase}`);
-  const pem = listed.split("Bag Attributes").find((each) => each.includes(`CN = ${subject}\n`) && each.includes("BEGIN"));
+  const pem = listed
+    .split("Bag Attributes")
+    .find((each) => each.includes(`CN = ${subject}\n`) && each.includes("BEGIN"));
   tools.write("wanted.pem", pem ?? "");
   return { wanted: [digest(tools.der("wanted.pem"))] };
 }
@@ -49,7 +52,10 @@ describe("the files that were reported", () => {
   });
 
   test("04-base64.pfx is text and opens", async () => {
-    await signsFor(await readP12(vector("04-base64.pfx"), PASSPHRASE, wantedIn("04-base64.pfx", PASSPHRASE, "C10001", true)), "C10001");
+    await signsFor(
+      await readP12(vector("04-base64.pfx"), PASSPHRASE, wantedIn("04-base64.pfx", PASSPHRASE, "C10001", true)),
+      "C10001",
+    );
   });
 
   test("an empty pass-phrase is tried before whatever a password manager filled in", async () => {
@@ -60,7 +66,9 @@ describe("the files that were reported", () => {
     const name = "10-java-keypass.p12";
     const request = wantedIn(name, PASSPHRASE, "C10001");
     await expect(readP12(vector(name), PASSPHRASE, request)).rejects.toMatchObject({ code: "other-passphrase-inside" });
-    await expect(readP12(vector(name), PASSPHRASE, { ...request, keyPassphrase: "Key-9876-abd" })).rejects.toMatchObject({
+    await expect(
+      readP12(vector(name), PASSPHRASE, { ...request, keyPassphrase: "Key-9876-abd" }),
+    ).rejects.toMatchObject({
       code: "other-passphrase-inside",
     });
     await signsFor(await readP12(vector(name), PASSPHRASE, { ...request, keyPassphrase: "Key-9876-abc" }), "C10001");
@@ -75,8 +83,21 @@ function holder(algorithm: readonly string[] = EC_KEY): Bench {
 }
 
 const exported = (tools: Bench, passphrase: string, ...options: readonly string[]): Bytes => {
-  tools.openssl("pkcs12", "-export", "-inkey", "holder.key", "-in", "holder.pem", "-certfile", "holder-chain.pem",
-    "-passout", `pass:${passphrase}`, "-out", "theirs.p12", ...options);
+  tools.openssl(
+    "pkcs12",
+    "-export",
+    "-inkey",
+    "holder.key",
+    "-in",
+    "holder.pem",
+    "-certfile",
+    "holder-chain.pem",
+    "-passout",
+    `pass:${passphrase}`,
+    "-out",
+    "theirs.p12",
+    ...options,
+  );
   return tools.read("theirs.p12");
 };
 
@@ -88,10 +109,19 @@ describe("a file in another form", () => {
     ["Base64 on one line", (file) => Buffer.from(Buffer.from(file).toString("base64"))],
     ["Base64 in lines of Windows with a mark", (file) => Buffer.from(`\ufeff${text(file).replace(/\n/g, "\r\n")}\r\n`)],
     ["Base64 as PowerShell redirects it", (file) => Buffer.from(`\ufeff${text(file)}`, "utf16le")],
-    ["a data: address", (file) => Buffer.from(`data:application/x-pkcs12;base64,${Buffer.from(file).toString("base64")}`)],
-    ["PEM with words before it", (file) => Buffer.from(`Here it is:\n-----BEGIN PKCS12-----\n${text(file)}\n-----END PKCS12-----\n`)],
+    [
+      "a data: address",
+      (file) => Buffer.from(`data:application/x-pkcs12;base64,${Buffer.from(file).toString("base64")}`),
+    ],
+    [
+      "PEM with words before it",
+      (file) => Buffer.from(`Here it is:\n-----BEGIN PKCS12-----\n${text(file)}\n-----END PKCS12-----\n`),
+    ],
     ["hexadecimal", (file) => Buffer.from(Buffer.from(file).toString("hex"))],
-    ["hexadecimal with spaces and lines", (file) => Buffer.from(Buffer.from(file).toString("hex").replace(/../g, "$& ").replace(/.{48}/g, "$&\n"))],
+    [
+      "hexadecimal with spaces and lines",
+      (file) => Buffer.from(Buffer.from(file).toString("hex").replace(/../g, "$& ").replace(/.{48}/g, "$&\n")),
+    ],
     ["hexadecimal of a database", (file) => Buffer.from(`0x${Buffer.from(file).toString("hex").toUpperCase()}`)],
     ["a line end of Windows after it", (file) => Buffer.concat([file, Buffer.from("\r\n")])],
     ["4096 zeros after it", (file) => Buffer.concat([file, Buffer.alloc(4096)])],
@@ -132,7 +162,8 @@ function withBag(file: Uint8Array, certificate: Uint8Array): Bytes {
   if (version === undefined || authSafe === undefined) throw new Error("no PFX");
   const value = der.sequence(der.oid("1.2.840.113549.1.9.22.1"), der.explicit(0, der.octets(certificate)));
   const bag = der.sequence(der.oid("1.2.840.113549.1.12.10.1.3"), der.explicit(0, value));
-  const data = (octets: Bytes): Bytes => der.sequence(der.oid("1.2.840.113549.1.7.1"), der.explicit(0, der.octets(octets)));
+  const data = (octets: Bytes): Bytes =>
+    der.sequence(der.oid("1.2.840.113549.1.7.1"), der.explicit(0, der.octets(octets)));
   const safes = members(parse(octetsOf(inside(members(authSafe)[1], 0)))).map((each) => each.raw);
   return der.sequence(version.raw, data(der.sequence(data(der.sequence(bag)), ...safes)));
 }
@@ -188,7 +219,9 @@ describe("no MAC", () => {
     tools.openssl("genpkey", ...EC_KEY, "-out", "other.key");
     const made = ["-nocerts", "-nomac", "-inkey", "other.key", "-in", "other.key", "-certfile", "holder.pem"];
     tools.openssl("pkcs12", "-export", ...made, "-passout", `pass:${PASSPHRASE}`, "-out", "theirs.p12");
-    await expect(readP12(tools.read("theirs.p12"), PASSPHRASE, wantedOf(tools))).rejects.toMatchObject({ code: "key-mismatch" });
+    await expect(readP12(tools.read("theirs.p12"), PASSPHRASE, wantedOf(tools))).rejects.toMatchObject({
+      code: "key-mismatch",
+    });
   });
 });
 
@@ -213,7 +246,9 @@ describe("what was meant by a pass-phrase", () => {
   test("nothing else is tried: capital and small letters of a pass-phrase of one's own differ", async () => {
     const tools = holder();
     const file = exported(tools, PASSPHRASE);
-    await expect(readP12(file, PASSPHRASE.toLowerCase(), wantedOf(tools))).rejects.toMatchObject({ code: "wrong-passphrase" });
+    await expect(readP12(file, PASSPHRASE.toLowerCase(), wantedOf(tools))).rejects.toMatchObject({
+      code: "wrong-passphrase",
+    });
   });
 });
 
@@ -222,7 +257,10 @@ describe("a slow file", () => {
   test("says how far it is, and never goes back", async () => {
     const tools = holder();
     const seen: number[] = [];
-    await readP12(exported(tools, PASSPHRASE, ...SLOW), PASSPHRASE, { ...wantedOf(tools), waiting: { progress: (share) => void seen.push(share) } });
+    await readP12(exported(tools, PASSPHRASE, ...SLOW), PASSPHRASE, {
+      ...wantedOf(tools),
+      waiting: { progress: (share) => void seen.push(share) },
+    });
     expect(seen.length).toBeGreaterThan(20);
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
     expect(seen[0]).toBeLessThan(0.2);
@@ -232,7 +270,9 @@ describe("a slow file", () => {
     const tools = holder();
     const stop = new AbortController();
     const waiting = { signal: stop.signal, progress: () => stop.abort() };
-    await expect(readP12(exported(tools, PASSPHRASE, ...SLOW), PASSPHRASE, { ...wantedOf(tools), waiting })).rejects.toMatchObject({ code: "cancelled" });
+    await expect(
+      readP12(exported(tools, PASSPHRASE, ...SLOW), PASSPHRASE, { ...wantedOf(tools), waiting }),
+    ).rejects.toMatchObject({ code: "cancelled" });
   });
 });
 
@@ -247,7 +287,9 @@ describe("a key without its public half", () => {
     const bare = der.sequence(version.raw, algorithm.raw, der.octets(der.sequence(der.integer(1), number.raw)));
     const pair = await pairOf(bare, spki, true);
     expect(pair.pkcs8).toEqual(whole.raw);
-    const stranger = new Uint8Array(generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ type: "spki", format: "der" }));
+    const stranger = new Uint8Array(
+      generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ type: "spki", format: "der" }),
+    );
     await expect(pairOf(bare, stranger, true)).rejects.toMatchObject({ code: "key-mismatch" });
   });
 });
@@ -255,8 +297,28 @@ describe("a key without its public half", () => {
 describe.skipIf(missing("certtool"))("GnuTLS", () => {
   test.each(["aes-256", "3des-pkcs12", "rc2-40"])("certtool with %s", async (cipher) => {
     const tools = holder();
-    const made = ["--to-p12", "--load-privkey", "holder.key", "--load-certificate", "holder.pem", "--load-ca-certificate", "ca.pem"];
-    tools.run("certtool", ...made, "--pkcs-cipher", cipher, "--p12-name", "holder", "--password", PASSPHRASE, "--outder", "--outfile", "theirs.p12");
+    const made = [
+      "--to-p12",
+      "--load-privkey",
+      "holder.key",
+      "--load-certificate",
+      "holder.pem",
+      "--load-ca-certificate",
+      "ca.pem",
+    ];
+    tools.run(
+      "certtool",
+      ...made,
+      "--pkcs-cipher",
+      cipher,
+      "--p12-name",
+      "holder",
+      "--password",
+      PASSPHRASE,
+      "--outder",
+      "--outfile",
+      "theirs.p12",
+    );
     await signsFor(await readP12(tools.read("theirs.p12"), PASSPHRASE, wantedOf(tools)), "holder");
   });
 });

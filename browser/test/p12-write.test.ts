@@ -12,7 +12,12 @@ async function written(tools: Bench, algorithm: KeyAlgorithm): Promise<P12Parts>
   tools.makeAuthority();
   const leaf = tools.certify("leaf", await makeCsr(pair), "0x0102030405");
   const certificates = [leaf, tools.der("ca.pem"), tools.der("root.pem")];
-  const parts = { key: await pkcs8Of(pair.privateKey), certificates, friendlyName: "F014000-1234567", passphrase: PASSPHRASE };
+  const parts = {
+    key: await pkcs8Of(pair.privateKey),
+    certificates,
+    friendlyName: "F014000-1234567",
+    passphrase: PASSPHRASE,
+  };
   tools.write("ours.p12", await writeP12(parts));
   return parts;
 }
@@ -21,7 +26,17 @@ describe.each<KeyAlgorithm>(["P-256", "RSA-2048"])("a .p12 of a %s key", (algori
   test("opens in openssl with key, chain, name and the promised algorithms", async () => {
     const tools = bench();
     const parts = await written(tools, algorithm);
-    tools.openssl("pkcs12", "-in", "ours.p12", "-passin", `pass:${PASSPHRASE}`, "-nodes", "-nocerts", "-out", "key.pem");
+    tools.openssl(
+      "pkcs12",
+      "-in",
+      "ours.p12",
+      "-passin",
+      `pass:${PASSPHRASE}`,
+      "-nodes",
+      "-nocerts",
+      "-out",
+      "key.pem",
+    );
     tools.openssl("pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", "key.der");
     tools.openssl("pkey", "-in", "key.pem", "-pubout", "-out", "key.pub");
     tools.openssl("x509", "-in", "leaf.pem", "-pubkey", "-noout", "-out", "leaf.pub");
@@ -29,7 +44,16 @@ describe.each<KeyAlgorithm>(["P-256", "RSA-2048"])("a .p12 of a %s key", (algori
     const all = tools.openssl("pkcs12", "-in", "ours.p12", "-passin", `pass:${PASSPHRASE}`, "-nokeys");
     expect(all.match(/BEGIN CERTIFICATE/g)).toHaveLength(parts.certificates.length);
     expect(all).toContain("friendlyName: F014000-1234567");
-    const { stderr } = tools.capture("openssl", "pkcs12", "-in", "ours.p12", "-passin", `pass:${PASSPHRASE}`, "-info", "-noout");
+    const { stderr } = tools.capture(
+      "openssl",
+      "pkcs12",
+      "-in",
+      "ours.p12",
+      "-passin",
+      `pass:${PASSPHRASE}`,
+      "-info",
+      "-noout",
+    );
     expect(stderr).toContain("MAC: sha256, Iteration 100000");
     expect(stderr.match(/PBES2, PBKDF2, AES-256-CBC, Iteration 100000, PRF hmacWithSHA256/g)).toHaveLength(2);
   });
@@ -48,7 +72,18 @@ describe.each<KeyAlgorithm>(["P-256", "RSA-2048"])("a .p12 of a %s key", (algori
   test.skipIf(missing("keytool"))("opens in Java with its chain", async () => {
     const tools = bench();
     await written(tools, algorithm);
-    const list = tools.run("keytool", "-J-Duser.language=en", "-list", "-v", "-keystore", "ours.p12", "-storetype", "PKCS12", "-storepass", PASSPHRASE);
+    const list = tools.run(
+      "keytool",
+      "-J-Duser.language=en",
+      "-list",
+      "-v",
+      "-keystore",
+      "ours.p12",
+      "-storetype",
+      "PKCS12",
+      "-storepass",
+      PASSPHRASE,
+    );
     expect(list).toContain("Alias name: f014000-1234567");
     expect(list).toContain("Entry type: PrivateKeyEntry");
     expect(list).toContain("Certificate chain length: 3");

@@ -30,12 +30,17 @@ describe("the approval slip", () => {
     type("#slip", "bcdfg hjklm nprst wbcdf");
     submit("slip");
     await until(() => expect(went).toEqual(["/orders/o-1"]));
-    expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/slip", { slip: "bcdfg hjklm nprst wbcdf" }]]);
+    expect(posts().map((each) => [each.path, each.body])).toEqual([
+      ["/orders/o-1/slip", { slip: "bcdfg hjklm nprst wbcdf" }],
+    ]);
   });
 });
 
 describe("any step", () => {
-  const channel = stepForm("channel", field("channel", '<input type="radio" id="channel-mobile" name="channel" value="mobile" checked>'));
+  const channel = stepForm(
+    "channel",
+    field("channel", '<input type="radio" id="channel-mobile" name="channel" value="mobile" checked>'),
+  );
 
   test("is sent once, however often the button is pressed, and stays busy while the next page comes", async () => {
     const { page, posts, went } = opened(channel, () => json(201, order({ next: "code" })));
@@ -45,12 +50,17 @@ describe("any step", () => {
     await until(() => expect(went).toEqual(["/orders/o-1"]));
     submit("channel");
     expect(posts().map((each) => [each.path, each.body])).toEqual([["/orders/o-1/challenges", { channel: "mobile" }]]);
-    expect(get<HTMLButtonElement>("button[data-submit]")).toMatchObject({ disabled: true, textContent: "Please wait…" });
+    expect(get<HTMLButtonElement>("button[data-submit]")).toMatchObject({
+      disabled: true,
+      textContent: "Please wait…",
+    });
   });
 
   test("that got no answer says so and is sent again under the same key", async () => {
     let lost = true;
-    const { page, posts, went } = opened(channel, ({ method }) => (method === "POST" && lost ? null : json(201, order())));
+    const { page, posts, went } = opened(channel, ({ method }) =>
+      method === "POST" && lost ? null : json(201, order()),
+    );
     attachChannel(page, form("channel"));
     submit("channel");
     await until(() => expect(summary()).toContain("No answer has come from us."));
@@ -64,7 +74,9 @@ describe("any step", () => {
   });
 
   test("shows the way to sign in again when the session ended", async () => {
-    const { page } = opened(channel, ({ method }) => (method === "POST" ? no(401, "unauthenticated", "Please sign in.") : json(200, order())));
+    const { page } = opened(channel, ({ method }) =>
+      method === "POST" ? no(401, "unauthenticated", "Please sign in.") : json(200, order()),
+    );
     attachChannel(page, form("channel"));
     submit("channel");
     await until(() => expect(summary()).toContain("Please sign in. What you have done is kept."));
@@ -74,7 +86,9 @@ describe("any step", () => {
 
   test("leads to the present step when another tab has gone on", async () => {
     history.replaceState(null, "", "https://portal.example/orders/o-1?step=apply");
-    const { page } = opened(channel, ({ method }) => (method === "POST" ? no(409, "conflict", "It has gone on.") : json(200, order())));
+    const { page } = opened(channel, ({ method }) =>
+      method === "POST" ? no(409, "conflict", "It has gone on.") : json(200, order()),
+    );
     attachChannel(page, form("channel"));
     submit("channel");
     await until(() => expect(summary()).toContain("It has gone on."));
@@ -100,7 +114,11 @@ describe("the start", () => {
     attachStart(page, form("start"));
     submit("start");
     await until(() => expect(went).toEqual(["/orders/o-1"]));
-    expect(posts()[0]).toMatchObject({ method: "POST", path: "/orders", body: { operation: "rekey", account: "F1", key_home: "browser" } });
+    expect(posts()[0]).toMatchObject({
+      method: "POST",
+      path: "/orders",
+      body: { operation: "rekey", account: "F1", key_home: "browser" },
+    });
     vi.unstubAllGlobals();
   });
 
@@ -110,19 +128,26 @@ describe("the start", () => {
   ])("of a second order asks which one, and %s", async (choice, insteads, address) => {
     vi.stubGlobal("isSecureContext", true);
     const open = no(409, "conflict", "A request is open.", { code: "open:o-9" });
-    const { page, posts, went } = opened(start, ({ body }) => ((body as Record<string, string>)["instead"] === "o-9" ? json(201, order()) : open));
+    const { page, posts, went } = opened(start, ({ body }) =>
+      (body as Record<string, string>)["instead"] === "o-9" ? json(201, order()) : open,
+    );
     attachStart(page, form("start"));
     submit("start");
     await until(() => expect(get("dialog").textContent).toContain("You have another request open."));
-    [...document.querySelectorAll<HTMLButtonElement>("dialog button")].find((each) => each.textContent === choice)?.click();
+    [...document.querySelectorAll<HTMLButtonElement>("dialog button")]
+      .find((each) => each.textContent === choice)
+      ?.click();
     await until(() => expect(went).toEqual([address]));
     expect(posts().map((each) => (each.body as Record<string, string>)["instead"])).toEqual(insteads);
     vi.unstubAllGlobals();
   });
 
-  const places = stepForm("start", `<input type="hidden" name="operation" value="enrol"><input type="hidden" name="account" value="F1">
+  const places = stepForm(
+    "start",
+    `<input type="hidden" name="operation" value="enrol"><input type="hidden" name="account" value="F1">
     <input type="radio" name="key_home" value="browser" checked><p data-forgets hidden></p><p data-keeps-no-keys hidden></p>
-    <input type="radio" name="key_home" value="file"><p data-unsupported hidden></p>`);
+    <input type="radio" name="key_home" value="file"><p data-unsupported hidden></p>`,
+  );
 
   test("recommends the file where the browser may clear the certificate by itself", async () => {
     vi.stubGlobal("isSecureContext", true);
@@ -174,15 +199,18 @@ describe("the code", () => {
     expect(get<HTMLInputElement>("#code").value).toBe(code);
   });
 
-  test.each(["012345", "０１２３４５", " 012 345 ", "012-345", "驗證碼 012345，5分鐘內有效", "ㄢㄅㄉˇˋㄓ"])("%j goes to the server as the code that it means", async (code) => {
-    const { page: made, posts, went } = opened(CODE, () => json(200, order()));
-    attachCode(made, form("code"));
-    type("#code", code);
-    submit("code");
-    await until(() => expect(went).toHaveLength(1));
-    expect(posts()[0]?.body).toEqual({ code: "012345" });
-    expect(get<HTMLInputElement>("#code").value).toBe("012345");
-  });
+  test.each(["012345", "０１２３４５", " 012 345 ", "012-345", "驗證碼 012345，5分鐘內有效", "ㄢㄅㄉˇˋㄓ"])(
+    "%j goes to the server as the code that it means",
+    async (code) => {
+      const { page: made, posts, went } = opened(CODE, () => json(200, order()));
+      attachCode(made, form("code"));
+      type("#code", code);
+      submit("code");
+      await until(() => expect(went).toHaveLength(1));
+      expect(posts()[0]?.body).toEqual({ code: "012345" });
+      expect(get<HTMLInputElement>("#code").value).toBe("012345");
+    },
+  );
 
   test.each([
     ["ㄇㄋㄎ", "set to Zhuyin"],
@@ -209,7 +237,9 @@ describe("the code", () => {
 
   test("that is wrong is said at the field, and nothing typed is lost", async () => {
     const { page: made } = opened(CODE, ({ method }) =>
-      method === "POST" ? no(422, "wrong_code", "The code is not right. 4 tries are left.", { field: "code" }) : json(200, order()),
+      method === "POST"
+        ? no(422, "wrong_code", "The code is not right. 4 tries are left.", { field: "code" })
+        : json(200, order()),
     );
     attachCode(made, form("code"));
     type("#code", "000000");
@@ -243,7 +273,8 @@ describe("the code", () => {
   });
 
   test("can be sent again only after the pause", async () => {
-    const inside = '<input type="hidden" name="channel" value="email"><p data-resend-wait><span data-resend-seconds></span></p>';
+    const inside =
+      '<input type="hidden" name="channel" value="email"><p data-resend-wait><span data-resend-seconds></span></p>';
     const { page: made } = opened(stepForm("resend", inside), () => json(201, order()));
     get("form button").setAttribute("data-resend-in", "45");
     attachResend(made, form("resend"));
@@ -254,18 +285,21 @@ describe("the code", () => {
   test.each([
     ["channel", attachChannel, '<input type="radio" name="channel" value="mobile" checked>'],
     ["resend", attachResend, '<input type="hidden" name="channel" value="mobile">'],
-  ] as const)("that is asked for too soon at %s: the page says so, and the button waits", async (step, attach, inside) => {
-    const wait = '<p data-resend-wait hidden><span data-resend-seconds></span></p>';
-    const soon = no(429, "too_many", "Please wait 41 more seconds.", { code: "resend_too_soon", retry_after_s: 41 });
-    const { page: made } = opened(stepForm(step, inside + wait), () => soon.clone());
-    attach(made, form(step));
-    expect(get<HTMLButtonElement>("form button").disabled).toBe(false);
-    submit(step);
-    await until(() => expect(summary()).toContain("Please wait 41 more seconds."));
-    expect(get<HTMLButtonElement>("form button").disabled).toBe(true);
-    expect(get("[data-resend-wait]").hasAttribute("hidden")).toBe(false);
-    expect(get("[data-resend-seconds]").textContent).toBe("41");
-  });
+  ] as const)(
+    "that is asked for too soon at %s: the page says so, and the button waits",
+    async (step, attach, inside) => {
+      const wait = "<p data-resend-wait hidden><span data-resend-seconds></span></p>";
+      const soon = no(429, "too_many", "Please wait 41 more seconds.", { code: "resend_too_soon", retry_after_s: 41 });
+      const { page: made } = opened(stepForm(step, inside + wait), () => soon.clone());
+      attach(made, form(step));
+      expect(get<HTMLButtonElement>("form button").disabled).toBe(false);
+      submit(step);
+      await until(() => expect(summary()).toContain("Please wait 41 more seconds."));
+      expect(get<HTMLButtonElement>("form button").disabled).toBe(true);
+      expect(get("[data-resend-wait]").hasAttribute("hidden")).toBe(false);
+      expect(get("[data-resend-seconds]").textContent).toBe("41");
+    },
+  );
 
   test("that could not be delivered is said while the page is open, with the other way", async () => {
     const notice = '<p data-undelivered hidden><a href="/orders/o-1?step=channel">Receive it in another way</a></p>';
@@ -288,7 +322,9 @@ describe("the code", () => {
     const { page: made } = opened(CODE, () => json(200, order()));
     attachCode(made, form("code"));
     const event = new Event("paste", { bubbles: true, cancelable: true });
-    Object.assign(event, { clipboardData: { getData: () => "您的驗證碼 ０１２３４５ ，5 分鐘內有效，電話 0800123456" } });
+    Object.assign(event, {
+      clipboardData: { getData: () => "您的驗證碼 ０１２３４５ ，5 分鐘內有效，電話 0800123456" },
+    });
     get("#code").dispatchEvent(event);
     expect(get<HTMLInputElement>("#code").value).toBe("012345");
     expect(event.defaultPrevented).toBe(true);
@@ -303,16 +339,22 @@ describe("the birth date", () => {
     [{ era: "before_roc", year: "1", month: "12", day: "31" }, "In the western calendar: 31 December 1911"],
     [{ era: "roc", year: "51", month: "2", day: "30" }, ""],
     [{ era: "roc", year: "51", month: "", day: "" }, ""],
-    [{ era: "roc", year: "1962", month: "3", day: "8" }, "This is a western year. Please enter the ROC year: the western year less 1911."],
+    [
+      { era: "roc", year: "1962", month: "3", day: "8" },
+      "This is a western year. Please enter the ROC year: the western year less 1911.",
+    ],
   ])("%j is echoed as %j", (typed, echo) => {
     expect(echoOf(typed, "en")).toBe(echo);
   });
 
   const date = stepForm(
     "birth_date",
-    `${field("birth_date", `<select id="era" name="era"><option value="roc">ROC</option></select>${["year", "month", "day"]
-      .map((name) => field(name, `<input id="${name}" name="${name}">`))
-      .join("")}`)}<p data-western></p><button type="reset" data-clear></button>`,
+    `${field(
+      "birth_date",
+      `<select id="era" name="era"><option value="roc">ROC</option></select>${["year", "month", "day"]
+        .map((name) => field(name, `<input id="${name}" name="${name}">`))
+        .join("")}`,
+    )}<p data-western></p><button type="reset" data-clear></button>`,
   );
 
   test("each empty part is named, and each goes to its own input", async () => {
@@ -331,16 +373,29 @@ describe("the birth date", () => {
       method === "POST" ? no(400, "malformed", "There is no month 13.", { field: "month" }) : json(200, order()),
     );
     attachBirthDate(page, form("birth_date"));
-    for (const [name, value] of [["year", "51"], ["month", "13"], ["day", "8"]] as const) type(`#${name}`, value);
+    for (const [name, value] of [
+      ["year", "51"],
+      ["month", "13"],
+      ["day", "8"],
+    ] as const)
+      type(`#${name}`, value);
     submit("birth_date");
     await until(() => expect(get("#month-error").textContent).toContain("There is no month 13."));
-    expect(posts()[0]).toMatchObject({ path: "/orders/o-1/birth-date", body: { era: "roc", year: "51", month: "13", day: "8" } });
+    expect(posts()[0]).toMatchObject({
+      path: "/orders/o-1/birth-date",
+      body: { era: "roc", year: "51", month: "13", day: "8" },
+    });
   });
 
   test("清除 clears the echo too and goes back to the year", async () => {
     const { page } = opened(date, () => json(200, order()));
     attachBirthDate(page, form("birth_date"));
-    for (const [name, value] of [["year", "51"], ["month", "3"], ["day", "8"]] as const) type(`#${name}`, value);
+    for (const [name, value] of [
+      ["year", "51"],
+      ["month", "3"],
+      ["day", "8"],
+    ] as const)
+      type(`#${name}`, value);
     expect(get("[data-western]").textContent).toContain("1962");
     form("birth_date").reset();
     await until(() => expect(get("[data-western]").textContent).toBe(""));
@@ -350,8 +405,11 @@ describe("the birth date", () => {
 
 describe("the review", () => {
   const review =
-    stepForm("review", `<input type="hidden" name="consent_sha256" value="c0ffee">${field("consent", '<input type="checkbox" id="consent" name="consent">')}`) +
-    '<dialog data-confirm-dialog><button data-dialog-confirm></button><button data-dialog-cancel></button></dialog>';
+    stepForm(
+      "review",
+      `<input type="hidden" name="consent_sha256" value="c0ffee">${field("consent", '<input type="checkbox" id="consent" name="consent">')}`,
+    ) +
+    "<dialog data-confirm-dialog><button data-dialog-confirm></button><button data-dialog-cancel></button></dialog>";
 
   test("needs the consent before it asks", async () => {
     const { page } = opened(review, () => json(200, order()));
@@ -362,7 +420,9 @@ describe("the review", () => {
   });
 
   test("is confirmed once, with what was shown", async () => {
-    const { page, posts, went } = opened(review, ({ method }) => json(method === "POST" ? 202 : 200, order({ next: "wait" })));
+    const { page, posts, went } = opened(review, ({ method }) =>
+      json(method === "POST" ? 202 : 200, order({ next: "wait" })),
+    );
     attachReview(page, form("review"));
     get<HTMLInputElement>("#consent").checked = true;
     submit("review");
@@ -374,7 +434,9 @@ describe("the review", () => {
   });
 
   test("that fails closes the question and says why", async () => {
-    const { page } = opened(review, ({ method }) => (method === "POST" ? no(503, "unavailable", "Please try again later.") : json(200, order())));
+    const { page } = opened(review, ({ method }) =>
+      method === "POST" ? no(503, "unavailable", "Please try again later.") : json(200, order()),
+    );
     attachReview(page, form("review"));
     get<HTMLInputElement>("#consent").checked = true;
     submit("review");
@@ -403,7 +465,9 @@ describe("leaving", () => {
   });
 
   test("an order is cancelled", async () => {
-    const { page, posts, went } = opened(stepForm("cancel", ""), () => json(200, order({ state: "cancelled", next: "ended" })));
+    const { page, posts, went } = opened(stepForm("cancel", ""), () =>
+      json(200, order({ state: "cancelled", next: "ended" })),
+    );
     attachCancel(page, form("cancel"));
     submit("cancel");
     await until(() => expect(went).toEqual(["/orders/o-1"]));
@@ -426,19 +490,27 @@ describe("other pages", () => {
   });
 
   test("the ticket is taken out of the address before it is posted", () => {
-    opened('<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>', () => null);
+    opened(
+      '<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>',
+      () => null,
+    );
     const target = get<HTMLFormElement>("form");
     const submitted = vi.fn(() => get<HTMLInputElement>("input").value);
     target.submit = submitted;
     const replaced: string[] = [];
     const here = { hash: "#t=secret-ticket", pathname: "/launch" } as Location;
-    attachLaunch(target, here, { replaceState: (_state, _title, address) => void replaced.push(String(address)) } as History);
+    attachLaunch(target, here, {
+      replaceState: (_state, _title, address) => void replaced.push(String(address)),
+    } as History);
     expect(replaced).toEqual(["/launch"]);
     expect(submitted).toHaveReturnedWith("secret-ticket");
   });
 
   test("no ticket: what happened", () => {
-    opened('<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>', () => null);
+    opened(
+      '<form data-launch><input type="hidden" name="ticket"></form><p data-launch-missing hidden></p>',
+      () => null,
+    );
     attachLaunch(get<HTMLFormElement>("form"), { hash: "", pathname: "/launch" } as Location, history);
     expect(get("[data-launch-missing]").hasAttribute("hidden")).toBe(false);
   });
@@ -446,7 +518,9 @@ describe("other pages", () => {
 
 describe("the words", () => {
   test("come from the catalogue of the page's language, with their values", async () => {
-    await loadWords("zh-Hant-TW", () => Promise.resolve(json(200, { "The code has %(digits)s digits.": "驗證碼有 %(digits)s 位數。" })));
+    await loadWords("zh-Hant-TW", () =>
+      Promise.resolve(json(200, { "The code has %(digits)s digits.": "驗證碼有 %(digits)s 位數。" })),
+    );
     expect(t("The code has %(digits)s digits.", { digits: 6 })).toBe("驗證碼有 6 位數。");
     expect(t("Not in it.")).toBe("Not in it.");
     await loadWords("en", () => Promise.reject(new Error("an English page asks for none")));
@@ -460,10 +534,14 @@ describe("the words", () => {
 });
 
 describe("a menu that lies over the page", () => {
-  const MENU = '<details data-menu open><summary>System</summary><button>Certificates</button></details><a href="/x">else</a>';
+  const MENU =
+    '<details data-menu open><summary>System</summary><button>Certificates</button></details><a href="/x">else</a>';
 
   test.each([
-    ["Escape", () => get("details button").dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }))],
+    [
+      "Escape",
+      () => get("details button").dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true })),
+    ],
     ["a press elsewhere", () => get("a").dispatchEvent(new MouseEvent("click", { bubbles: true }))],
     ["a step elsewhere", () => get("a").dispatchEvent(new FocusEvent("focusin", { bubbles: true }))],
   ])("closes at %s, and not at a press inside", (_, leave) => {
@@ -478,9 +556,14 @@ describe("a menu that lies over the page", () => {
 
 describe("showing what is typed", () => {
   test("unveils a pass-phrase that is no password field, and veils it again", () => {
-    document.body.innerHTML = '<input id="p" class="cm-veiled" type="text"><button type="button" data-reveal="p" data-reveals="veiled" aria-pressed="false"></button>';
+    document.body.innerHTML =
+      '<input id="p" class="cm-veiled" type="text"><button type="button" data-reveal="p" data-reveals="veiled" aria-pressed="false"></button>';
     attachComforts();
-    const seen = (): readonly unknown[] => [get("#p").classList.contains("cm-veiled"), get<HTMLInputElement>("#p").type, get("button").getAttribute("aria-pressed")];
+    const seen = (): readonly unknown[] => [
+      get("#p").classList.contains("cm-veiled"),
+      get<HTMLInputElement>("#p").type,
+      get("button").getAttribute("aria-pressed"),
+    ];
     get("button").click();
     expect(seen()).toEqual([false, "text", "true"]);
     get("button").click();

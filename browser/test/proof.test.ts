@@ -25,33 +25,62 @@ async function proven(tools: Bench, algorithm: KeyAlgorithm): Promise<Uint8Array
   return certificate;
 }
 
-const verify = ["cms", "-verify", "-binary", "-inform", "DER", "-in", "proof.der", "-certfile", "leaf.pem", "-noverify"];
+const verify = [
+  "cms",
+  "-verify",
+  "-binary",
+  "-inform",
+  "DER",
+  "-in",
+  "proof.der",
+  "-certfile",
+  "leaf.pem",
+  "-noverify",
+];
 
 describe("a proof of the old key", () => {
-  test.each<KeyAlgorithm>(["P-256", "P-384", "RSA-2048"])("of a %s key is a CMS that openssl verifies, over exactly the statement", async (algorithm) => {
-    const tools = bench();
-    const certificate = await proven(tools, algorithm);
-    tools.openssl(...verify, "-out", "content.der");
-    const digest = createHash("sha256").update(certificate).digest("hex");
-    const expected = [
-      `0c10${Buffer.from("chopmark-proof-1").toString("hex")}`,
-      `0c14${Buffer.from("https://example.test").toString("hex")}`,
-      `0c05${Buffer.from("ord-1").toString("hex")}`,
-      `0420${"11".repeat(32)}`,
-      `0420${"22".repeat(32)}`,
-      `0420${digest}`,
-      `0c05${Buffer.from("rekey").toString("hex")}`,
-      `180f${Buffer.from("20260102030405Z").toString("hex")}`,
-    ].join("");
-    expect(hex(tools.read("content.der"))).toBe(`3081${(expected.length / 2).toString(16)}${expected}`);
-  });
+  test.each<KeyAlgorithm>(["P-256", "P-384", "RSA-2048"])(
+    "of a %s key is a CMS that openssl verifies, over exactly the statement",
+    async (algorithm) => {
+      const tools = bench();
+      const certificate = await proven(tools, algorithm);
+      tools.openssl(...verify, "-out", "content.der");
+      const digest = createHash("sha256").update(certificate).digest("hex");
+      const expected = [
+        `0c10${Buffer.from("chopmark-proof-1").toString("hex")}`,
+        `0c14${Buffer.from("https://example.test").toString("hex")}`,
+        `0c05${Buffer.from("ord-1").toString("hex")}`,
+        `0420${"11".repeat(32)}`,
+        `0420${"22".repeat(32)}`,
+        `0420${digest}`,
+        `0c05${Buffer.from("rekey").toString("hex")}`,
+        `180f${Buffer.from("20260102030405Z").toString("hex")}`,
+      ].join("");
+      expect(hex(tools.read("content.der"))).toBe(`3081${(expected.length / 2).toString(16)}${expected}`);
+    },
+  );
 
   test("with its CA trusted is verified to the root, and is DER throughout", async () => {
     const tools = bench();
     await proven(tools, "P-256");
     tools.write("trust.pem", Buffer.concat([tools.read("ca.pem"), tools.read("root.pem")]));
-    tools.openssl("cms", "-verify", "-binary", "-inform", "DER", "-in", "proof.der", "-certfile", "leaf.pem",
-      "-CAfile", "trust.pem", "-purpose", "any", "-out", "content.der");
+    tools.openssl(
+      "cms",
+      "-verify",
+      "-binary",
+      "-inform",
+      "DER",
+      "-in",
+      "proof.der",
+      "-certfile",
+      "leaf.pem",
+      "-CAfile",
+      "trust.pem",
+      "-purpose",
+      "any",
+      "-out",
+      "content.der",
+    );
     tools.openssl("cms", "-cmsout", "-inform", "DER", "-in", "proof.der", "-outform", "DER", "-out", "again.der");
     expect(tools.read("again.der")).toEqual(tools.read("proof.der"));
   });
@@ -82,7 +111,9 @@ describe("a proof of the old key", () => {
     const pair = await generate("browser", "P-256");
     tools.makeAuthority();
     const certificate = tools.certify("leaf", await makeCsr(pair), "0x01");
-    await expect(makeProof({ ...statement, nonce: new Uint8Array(31) }, certificate, pair.privateKey)).rejects.toThrow(RangeError);
+    await expect(makeProof({ ...statement, nonce: new Uint8Array(31) }, certificate, pair.privateKey)).rejects.toThrow(
+      RangeError,
+    );
   });
 
   test("r and s become INTEGERs: a high bit gets a sign octet, leading zeros go", () => {

@@ -26,7 +26,15 @@ async function fileKey(orderId: string): Promise<PendingFileKey> {
   const { algorithm, privateKey, publicKey } = await generate("file", "P-256");
   const wrapped = await wrap(privateKey, "ac3d-efhj");
   const digest = await spkiSha256(publicKey);
-  return { home: "file", orderId, algorithm, wrapped, spkiSha256: digest, spki: await spkiOf(publicKey), createdAt: AT };
+  return {
+    home: "file",
+    orderId,
+    algorithm,
+    wrapped,
+    spkiSha256: digest,
+    spki: await spkiOf(publicKey),
+    createdAt: AT,
+  };
 }
 
 async function chain(key: PendingBrowserKey) {
@@ -48,7 +56,9 @@ describe("the vault", () => {
     expect(found.privateKey.extractable).toBe(false);
     const message = Uint8Array.of(1, 2, 3);
     const signature = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, found.privateKey, message);
-    expect(await crypto.subtle.verify({ name: "ECDSA", hash: "SHA-256" }, key.publicKey, signature, message)).toBe(true);
+    expect(await crypto.subtle.verify({ name: "ECDSA", hash: "SHA-256" }, key.publicKey, signature, message)).toBe(
+      true,
+    );
   });
 
   test("holds of a file key only what its pass-phrase opens", async () => {
@@ -66,7 +76,8 @@ describe("the vault", () => {
     const key = await browserKey("o");
     const certificates = await chain(key);
     const open = await generate("file", "P-256");
-    const adopted = (pair: typeof open, of: { spki: Uint8Array<ArrayBuffer>; spkiSha256: string }) => vault.adopt(certificates, pair, of.spki, of.spkiSha256, AT);
+    const adopted = (pair: typeof open, of: { spki: Uint8Array<ArrayBuffer>; spkiSha256: string }) =>
+      vault.adopt(certificates, pair, of.spki, of.spkiSha256, AT);
     await expect(adopted(open, key)).rejects.toMatchObject({ code: "not-a-browser-key" });
     await expect(adopted(key, await browserKey("p"))).rejects.toMatchObject({ code: "key-mismatch" });
     expect(await vault.allInstalled()).toHaveLength(0);
@@ -167,12 +178,22 @@ describe("the capability check", () => {
   };
 
   test("finds nothing to say about a good browser, and leaves no database behind", async () => {
-    expect(await probe(good)).toEqual({ obstacles: [], warnings: [], keepsKeys: true, storage: "persistent", clockSkewMs: 0 });
+    expect(await probe(good)).toEqual({
+      obstacles: [],
+      warnings: [],
+      keepsKeys: true,
+      storage: "persistent",
+      clockSkewMs: 0,
+    });
     expect((await indexedDB.databases()).filter(({ name }) => name?.startsWith("chopmark-probe"))).toEqual([]);
   });
 
   test.each([
-    ["no WebCrypto, as in an insecure page", { secureContext: false, subtle: undefined }, ["no-secure-context", "no-webcrypto"]],
+    [
+      "no WebCrypto, as in an insecure page",
+      { secureContext: false, subtle: undefined },
+      ["no-secure-context", "no-webcrypto"],
+    ],
     ["no IndexedDB", { indexedDB: undefined }, ["no-indexeddb"]],
   ])("%s", async (_what, change, obstacles) => {
     expect((await probe({ ...good, ...change })).obstacles).toEqual(obstacles);

@@ -1,7 +1,16 @@
 /** Opens what a pass-phrase encrypted inside a .p12: PBES2 (RFC 8018 s.6.2) and PKCS#12's own schemes (RFC 7292 app. C). */
 import { BerError, is, members, octetsOf, oidOf, parse, small, UNIVERSAL, type Node } from "../ber.ts";
 import type { Bytes } from "../der.ts";
-import { type Effort, type Encoded, type HashName, pbkdf2, type Pbkdf2Parameters, pkcs12Kdf, PURPOSE, roundsOf } from "./derive.ts";
+import {
+  type Effort,
+  type Encoded,
+  type HashName,
+  pbkdf2,
+  type Pbkdf2Parameters,
+  pkcs12Kdf,
+  PURPOSE,
+  roundsOf,
+} from "./derive.ts";
 import type { LegacyCipher } from "./legacy.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
@@ -45,7 +54,12 @@ export interface Unsealed {
  * The value inside `ciphertext`, parsed, by the first pass-phrase that opens it. P12Error "unsupported-algorithm" for a
  * scheme not known here; "other-passphrase-inside" when none opens it.
  */
-export async function open(scheme: Node | undefined, ciphertext: Bytes, passwords: readonly Encoded[], effort: Effort): Promise<Unsealed> {
+export async function open(
+  scheme: Node | undefined,
+  ciphertext: Bytes,
+  passwords: readonly Encoded[],
+  effort: Effort,
+): Promise<Unsealed> {
   const [type, parameters] = members(scheme);
   const oid = oidOf(type);
   const attempt = oid === OID.pbes2 ? pbes2(parameters, effort) : pkcs12(oid, parameters, effort);

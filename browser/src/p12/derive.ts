@@ -5,7 +5,15 @@ import { is, small, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, concat, utf16be } from "../der.ts";
 import { P12Error } from "./names.ts";
 
-export const HASHES = { "SHA-1": sha1, "SHA-224": sha224, "SHA-256": sha256, "SHA-384": sha384, "SHA-512": sha512, "SHA-512/224": sha512_224, "SHA-512/256": sha512_256 } as const;
+export const HASHES = {
+  "SHA-1": sha1,
+  "SHA-224": sha224,
+  "SHA-256": sha256,
+  "SHA-384": sha384,
+  "SHA-512": sha512,
+  "SHA-512/224": sha512_224,
+  "SHA-512/256": sha512_256,
+} as const;
 export type HashName = keyof typeof HASHES;
 /** The ones WebCrypto has: what is asked of the others takes fifty times as long. */
 const WEB_HASHES: ReadonlySet<HashName> = new Set<HashName>(["SHA-1", "SHA-256", "SHA-384", "SHA-512"]);
@@ -74,7 +82,8 @@ export class Effort {
 
 /** An INTEGER of rounds; one that fits in no number of ours is too many, and no damage. */
 export function roundsOf(node: Node | undefined): number {
-  if (is(node, UNIVERSAL.integer) && node.contents.length > 4 && (node.contents[0] ?? 0x80) < 0x80) throw new P12Error("too-many-iterations");
+  if (is(node, UNIVERSAL.integer) && node.contents.length > 4 && (node.contents[0] ?? 0x80) < 0x80)
+    throw new P12Error("too-many-iterations");
   return small(node);
 }
 
@@ -117,7 +126,11 @@ interface KdfParameters {
 const ITERATIONS_AT_ONCE = 5_000;
 
 /** `length` octets; gives the page its turn every few milliseconds. */
-export async function pkcs12Kdf(password: Uint8Array, parameters: KdfParameters, effort = new Effort()): Promise<Bytes> {
+export async function pkcs12Kdf(
+  password: Uint8Array,
+  parameters: KdfParameters,
+  effort = new Effort(),
+): Promise<Bytes> {
   const hash = HASHES[parameters.hash];
   const [fresh, running] = [hash.create(), hash.create()]; // one state used again: twice as fast as a new one each time
   const block = hash.blockLen;
@@ -173,7 +186,12 @@ export interface Pbkdf2Parameters {
 }
 
 /** `length` octets by PBKDF2-HMAC. */
-export async function pbkdf2(password: Bytes, parameters: Pbkdf2Parameters, length: number, effort = new Effort()): Promise<Bytes> {
+export async function pbkdf2(
+  password: Bytes,
+  parameters: Pbkdf2Parameters,
+  length: number,
+  effort = new Effort(),
+): Promise<Bytes> {
   const { hash, salt, iterations } = parameters;
   if (!WEB_HASHES.has(hash)) {
     const { pbkdf2Async } = await import("@noble/hashes/pbkdf2.js");

@@ -19,7 +19,12 @@ const DIGESTS: Readonly<Record<string, HashName>> = {
 const MAX_MAC_KEY = 128;
 
 /** The encoding of the pass-phrase that fits; P12Error "wrong-passphrase" when none does. */
-export async function matching(macData: Node, content: Bytes, passwords: readonly Encoded[], effort: Effort): Promise<Encoded> {
+export async function matching(
+  macData: Node,
+  content: Bytes,
+  passwords: readonly Encoded[],
+  effort: Effort,
+): Promise<Encoded> {
   const [digestInfo, salt] = members(macData);
   const [scheme, digestNode] = members(digestInfo);
   const [type, parameters] = members(scheme);

@@ -108,7 +108,11 @@ export class P12Error extends Error {
   readonly algorithm: string | null;
   /** What the file holds instead of what was wanted; the one that is valid longest first. */
   readonly found: readonly Certificate[];
-  constructor(code: P12Fault, algorithm: string | null = null, options: ErrorOptions & { found?: readonly Certificate[] } = {}) {
+  constructor(
+    code: P12Fault,
+    algorithm: string | null = null,
+    options: ErrorOptions & { found?: readonly Certificate[] } = {},
+  ) {
     super(algorithm === null ? code : `${code}: ${algorithm}`, options);
     this.code = code;
     this.algorithm = algorithm;

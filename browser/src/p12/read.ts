@@ -44,7 +44,10 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
     const content = contentOf(file);
     const typed = meant(passphrase).flatMap(encodings);
     const inner = request.keyPassphrase === undefined ? [] : meant(request.keyPassphrase).flatMap(encodings);
-    const bags = "pfx" in content ? await bagsOf(content.pfx, typed, inner, effort) : bagsOfText(content.blocks, [...typed, ...inner]);
+    const bags =
+      "pfx" in content
+        ? await bagsOf(content.pfx, typed, inner, effort)
+        : bagsOfText(content.blocks, [...typed, ...inner]);
     if (request.known !== undefined && bags.certificates.length === 0 && bags.skipped.length === 0) {
       bags.certificates.push({ friendlyName: null, localKeyId: null, certificate: readCertificate(request.known) });
     }
@@ -91,14 +94,22 @@ async function bagsOf(pfx: Node, typed: readonly Encoded[], inner: readonly Enco
   const safes = members(parse(content));
   effort.expect(planned(macData, safes));
   const fitting = macData === undefined ? typed : [await matching(macData, content, typed, effort)];
-  const bags: Bags = { passwords: [...fitting, ...inner], withMac: macData !== undefined, keys: [], certificates: [], skipped: [] };
+  const bags: Bags = {
+    passwords: [...fitting, ...inner],
+    withMac: macData !== undefined,
+    keys: [],
+    certificates: [],
+    skipped: [],
+  };
   for (const safe of safes) await collectSafe(safe, bags, effort);
   return bags;
 }
 
 /** The iterations that the MAC, the encrypted parts and one key cost: of what a file may ask for, the usual part. */
 function planned(macData: Node | undefined, safes: readonly Node[]): number {
-  const costs = safes.map((safe) => (oidOf(members(safe)[0]) === OID.encryptedData ? openCost(encrypted(safe).scheme) : 0));
+  const costs = safes.map((safe) =>
+    oidOf(members(safe)[0]) === OID.encryptedData ? openCost(encrypted(safe).scheme) : 0,
+  );
   const mac = macData === undefined ? 0 : macCost(macData);
   return mac + costs.reduce((sum, cost) => sum + cost, 0) + Math.max(...costs, 3 * mac);
 }
@@ -118,7 +129,8 @@ async function collectSafe(safe: Node, bags: Bags, effort: Effort): Promise<void
     bags.passwords = [password, ...others];
     return collect(value, bags);
   } catch (error) {
-    if (!(error instanceof P12Error) || !["unsupported-algorithm", "other-passphrase-inside"].includes(error.code)) throw error;
+    if (!(error instanceof P12Error) || !["unsupported-algorithm", "other-passphrase-inside"].includes(error.code))
+      throw error;
     bags.skipped.push(error);
   }
 }
@@ -152,7 +164,8 @@ function collect(safeContents: Node, bags: Bags): void {
 function unshrouding(value: Node, bags: Bags): KeyBag["open"] {
   let opened: Promise<Bytes> | null = null;
   const [scheme, ciphertext] = members(value);
-  return (effort) => (opened ??= open(scheme, octetsOf(ciphertext), bags.passwords, effort).then((found) => found.value.raw));
+  return (effort) =>
+    (opened ??= open(scheme, octetsOf(ciphertext), bags.passwords, effort).then((found) => found.value.raw));
 }
 
 function addCertificate(bags: Bags, value: Node, described: Attributes): void {
@@ -188,7 +201,10 @@ function describe(attributes: Node | undefined): Attributes {
 }
 
 /** The blocks of a PEM text, as `openssl pkcs12 -out` and many others write them. */
-function bagsOfText(blocks: readonly { readonly label: string; readonly octets: Bytes }[], passwords: readonly Encoded[]): Bags {
+function bagsOfText(
+  blocks: readonly { readonly label: string; readonly octets: Bytes }[],
+  passwords: readonly Encoded[],
+): Bags {
   const nameless = { friendlyName: null, localKeyId: null };
   const bags: Bags = { passwords, withMac: false, keys: [], certificates: [], skipped: [] };
   for (const { label, octets } of blocks) {
@@ -218,13 +234,20 @@ async function choose(bags: Bags, wanted: readonly Uint8Array[] | undefined, eff
       if (bag !== null && key !== null) return content(bags, leaf, bag, key);
     }
   }
-  const told = faults.find((fault) => fault.code !== "key-mismatch") ?? faults[0] ?? bags.skipped[0] ?? new P12Error("key-mismatch");
+  const told =
+    faults.find((fault) => fault.code !== "key-mismatch") ??
+    faults[0] ??
+    bags.skipped[0] ??
+    new P12Error("key-mismatch");
   // Without a MAC, nothing but the key inside tells whether the pass-phrase is right.
   throw told.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : told;
 }
 
 function content(bags: Bags, leaf: CertificateBag, key: KeyBag, pkcs8: Bytes): P12Content {
-  const chain = chainOf(leaf.certificate, bags.certificates.map((one) => one.certificate));
+  const chain = chainOf(
+    leaf.certificate,
+    bags.certificates.map((one) => one.certificate),
+  );
   return {
     key: pkcs8,
     certificates: chain.map((one) => one.der),
@@ -244,14 +267,16 @@ async function fittingOf(bags: Bags, wanted: readonly Uint8Array[] | undefined):
   return fitting.sort(longest);
 }
 
-const longest = (a: CertificateBag, b: CertificateBag): number => b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime();
+const longest = (a: CertificateBag, b: CertificateBag): number =>
+  b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime();
 
 function nothingFits(bags: Bags, wanted: readonly Uint8Array[] | undefined): P12Error {
   const [skipped] = bags.skipped;
   if (skipped !== undefined) {
     return skipped.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : skipped;
   }
-  if (bags.certificates.length === 0 || wanted === undefined) return new P12Error(bags.keys.length === 0 ? "no-key" : "no-certificate");
+  if (bags.certificates.length === 0 || wanted === undefined)
+    return new P12Error(bags.keys.length === 0 ? "no-key" : "no-certificate");
   const named = bags.certificates.filter((one) => one.localKeyId !== null);
   const found = [...(named.length > 0 ? named : bags.certificates)].sort(longest).map((one) => one.certificate);
   return new P12Error("other-certificate", null, { found });
@@ -279,9 +304,15 @@ async function keyOf(bag: KeyBag, certificate: Certificate, effort: Effort, faul
     return (await pairOf(pkcs8, certificate.spki, false)).pkcs8;
   } catch (error) {
     if (error instanceof KeyError) {
-      const unfit = error.code === "key-mismatch" ? new P12Error("key-mismatch") : new P12Error("unsupported-key", keyTypeOf(pkcs8 ?? new Uint8Array(0)));
+      const unfit =
+        error.code === "key-mismatch"
+          ? new P12Error("key-mismatch")
+          : new P12Error("unsupported-key", keyTypeOf(pkcs8 ?? new Uint8Array(0)));
       faults.push(unfit);
-    } else if (error instanceof P12Error && (error.code === "other-passphrase-inside" || error.code === "unsupported-algorithm")) {
+    } else if (
+      error instanceof P12Error &&
+      (error.code === "other-passphrase-inside" || error.code === "unsupported-algorithm")
+    ) {
       faults.push(error);
     } else {
       throw error;

@@ -64,14 +64,19 @@ function binary(file: Uint8Array): FileContent {
     return contentIn(parseFirst(file));
   } catch (cause) {
     if (!(cause instanceof BerError)) throw cause;
-    throw new P12Error(changed(file) ? "changed-as-text" : cause.message === "cut short" ? "cut-short" : "malformed", null, { cause });
+    throw new P12Error(
+      changed(file) ? "changed-as-text" : cause.message === "cut short" ? "cut-short" : "malformed",
+      null,
+      { cause },
+    );
   }
 }
 
 /** A program that took the octets for text has put U+FFFD for those that it did not understand. */
 function changed(file: Uint8Array): boolean {
   let marks = 0;
-  for (let i = 0; i + 2 < file.length; i++) if (file[i] === 0xef && file[i + 1] === 0xbf && file[i + 2] === 0xbd) marks++;
+  for (let i = 0; i + 2 < file.length; i++)
+    if (file[i] === 0xef && file[i + 1] === 0xbf && file[i + 2] === 0xbd) marks++;
   return marks > 2;
 }
 
@@ -86,12 +91,14 @@ function contentIn(node: Node): FileContent {
   const old = pkcs8From(node);
   if (old !== null) return { blocks: [{ label: "PRIVATE KEY", octets: old }] };
   if (isPfx(node)) return { pfx: node };
-  if (isCertificate(node) || (is(first, UNIVERSAL.oid) && oidOf(first) === OID.signedData)) throw new P12Error("no-key");
+  if (isCertificate(node) || (is(first, UNIVERSAL.oid) && oidOf(first) === OID.signedData))
+    throw new P12Error("no-key");
   throw new P12Error("malformed");
 }
 
 /** A version, then the content. */
-const isPfx = (node: Node): boolean => is(node, UNIVERSAL.sequence) && is(node.children[0], UNIVERSAL.integer) && is(node.children[1], UNIVERSAL.sequence);
+const isPfx = (node: Node): boolean =>
+  is(node, UNIVERSAL.sequence) && is(node.children[0], UNIVERSAL.integer) && is(node.children[1], UNIVERSAL.sequence);
 
 /** Something that is signed: `SEQUENCE {SEQUENCE, SEQUENCE {OID}, BIT STRING}`. */
 function isCertificate(node: Node): boolean {
@@ -99,11 +106,14 @@ function isCertificate(node: Node): boolean {
   return is(tbs, UNIVERSAL.sequence) && is(algorithm, UNIVERSAL.sequence) && is(signature, UNIVERSAL.bitString);
 }
 
-const isText = (file: Uint8Array): boolean => widthOf(file) !== null || file.every((octet) => octet === 9 || octet === 10 || octet === 13 || (octet >= 0x20 && octet < 0x7f));
+const isText = (file: Uint8Array): boolean =>
+  widthOf(file) !== null ||
+  file.every((octet) => octet === 9 || octet === 10 || octet === 13 || (octet >= 0x20 && octet < 0x7f));
 
 /** Of a text in UTF-16 without a mark: every other octet is zero. */
 function widthOf(file: Uint8Array): "utf-16le" | "utf-16be" | null {
-  const zeros = (rest: number): boolean => file.length > 3 && file.subarray(0, 64).every((octet, i) => (octet === 0) === (i % 2 === rest));
+  const zeros = (rest: number): boolean =>
+    file.length > 3 && file.subarray(0, 64).every((octet, i) => (octet === 0) === (i % 2 === rest));
   if (zeros(1)) return "utf-16le";
   return zeros(0) ? "utf-16be" : null;
 }
@@ -153,7 +163,9 @@ function hexadecimal(text: string): Bytes | null {
 
 /** The columns of a dump (`xxd`, `hexdump -C`), without its addresses and the characters at its end. */
 function dumped(text: string): string {
-  const lines = [...text.matchAll(/^[0-9a-f]{6,}:?[ \t]+((?:[0-9a-f]{2,4}[ \t]{1,2})*[0-9a-f]{2,4})(?:[ \t]{2,}.*|[ \t]+\|.*)?$/gim)];
+  const lines = [
+    ...text.matchAll(/^[0-9a-f]{6,}:?[ \t]+((?:[0-9a-f]{2,4}[ \t]{1,2})*[0-9a-f]{2,4})(?:[ \t]{2,}.*|[ \t]+\|.*)?$/gim),
+  ];
   return lines.map(([, columns = ""]) => columns).join("\n");
 }
 

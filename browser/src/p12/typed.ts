@@ -11,7 +11,16 @@ const GENERATED = /^[acdefhjkmnprtuvwxy3467]{20}$/;
  */
 export function meant(typed: string): readonly string[] {
   const narrow = typed.normalize("NFKC");
-  const tried = ["", typed, typed.trim(), narrow, narrow.trim(), typed.normalize("NFC"), typed.normalize("NFD"), latinOf(typed) ?? typed];
+  const tried = [
+    "",
+    typed,
+    typed.trim(),
+    narrow,
+    narrow.trim(),
+    typed.normalize("NFC"),
+    typed.normalize("NFD"),
+    latinOf(typed) ?? typed,
+  ];
   const bare = narrow.toLowerCase().replace(/[\s\u2010-\u2015\u2212\u30fc\ufe63\uff0d_-]/g, "");
   if (GENERATED.test(bare)) tried.push((bare.match(/.{4}/g) ?? []).join("-"), bare);
   return [...new Set(tried)];

@@ -24,7 +24,8 @@ const ITERATIONS = 100_000;
 export async function writeP12(parts: P12Parts): Promise<Bytes> {
   const leaf = parts.certificates[0];
   if (leaf === undefined) throw new P12Error("no-certificate");
-  if (![parts.friendlyName, parts.passphrase].every((text) => /^[\x20-\x7e]+$/.test(text))) throw new P12Error("not-ascii");
+  if (![parts.friendlyName, parts.passphrase].every((text) => /^[\x20-\x7e]+$/.test(text)))
+    throw new P12Error("not-ascii");
   const { spki } = readCertificate(leaf);
   const pair = await fromPkcs8(parts.key, false);
   if (!der.equal(await spkiOf(pair.publicKey), spki)) throw new P12Error("key-mismatch");
@@ -34,7 +35,11 @@ export async function writeP12(parts: P12Parts): Promise<Bytes> {
     await encryptedData(der.sequence(...certificates), parts.passphrase),
     contentInfo(OID.data, der.octets(der.sequence(await keyBag(parts.key, parts.passphrase, mark)))),
   );
-  return der.sequence(der.integer(3), contentInfo(OID.data, der.octets(content)), await macData(content, parts.passphrase));
+  return der.sequence(
+    der.integer(3),
+    contentInfo(OID.data, der.octets(content)),
+    await macData(content, parts.passphrase),
+  );
 }
 
 const contentInfo = (type: string, content: Bytes): Bytes => der.sequence(der.oid(type), der.explicit(0, content));

@@ -52,13 +52,17 @@ const EMPTY = [
 export function echoOf(typed: Typed, lang: string): string {
   const year = number(typed.year);
   if (year === null) return "";
-  if (year >= 1850 && year <= 2100) return t("This is a western year. Please enter the ROC year: the western year less 1911.");
+  if (year >= 1850 && year <= 2100)
+    return t("This is a western year. Please enter the ROC year: the western year less 1911.");
   const western = typed.era === "before_roc" ? 1912 - year : 1911 + year;
   const [month, day] = [number(typed.month), number(typed.day)];
   if (year === 0 || year > 200 || month === null || day === null) return "";
   const date = new Date(Date.UTC(western, month - 1, day));
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return "";
-  const said = new Intl.DateTimeFormat(lang.startsWith("zh") ? "zh-TW" : "en-GB", { dateStyle: "long", timeZone: "UTC" }).format(date);
+  const said = new Intl.DateTimeFormat(lang.startsWith("zh") ? "zh-TW" : "en-GB", {
+    dateStyle: "long",
+    timeZone: "UTC",
+  }).format(date);
   return t("In the western calendar: %(date)s", { date: said });
 }
 

@@ -41,9 +41,12 @@ function isGood(check: string, found: Capability): boolean | null {
 }
 
 function verdict(found: Capability): string {
-  if (found.obstacles.length > 0) return t("With this browser you cannot apply for a certificate yet. Below is what to do.");
-  if (!found.keepsKeys) return t("You can apply for a certificate file. This browser cannot keep a certificate itself.");
-  if (found.warnings.includes("clock-skew")) return `${t("You can apply for a certificate. Please look at the marked line as well.")} ${clockSentence(found.clockSkewMs)}`;
+  if (found.obstacles.length > 0)
+    return t("With this browser you cannot apply for a certificate yet. Below is what to do.");
+  if (!found.keepsKeys)
+    return t("You can apply for a certificate file. This browser cannot keep a certificate itself.");
+  if (found.warnings.includes("clock-skew"))
+    return `${t("You can apply for a certificate. Please look at the marked line as well.")} ${clockSentence(found.clockSkewMs)}`;
   if (found.warnings.length > 0) return t("You can apply for a certificate. Please look at the marked line as well.");
   return t("Everything is in order: you can apply for a certificate with this browser.");
 }

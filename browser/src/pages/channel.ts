@@ -10,7 +10,8 @@ import { attachPause } from "./resend.ts";
 
 export function attachChannel(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
-  const failed = find(form, "button[data-submit]", HTMLButtonElement) === null ? () => undefined : attachPause(page, form);
+  const failed =
+    find(form, "button[data-submit]", HTMLButtonElement) === null ? () => undefined : attachPause(page, form);
   void warnOfMissingKey(page, form);
   const work = async (): Promise<string> => {
     const channel = valueOf(form, "channel");

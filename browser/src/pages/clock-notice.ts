@@ -8,14 +8,22 @@ import { t } from "../words.ts";
 export function clockSentence(skewMs: number): string {
   const difference = durationOf(Math.abs(skewMs));
   return skewMs > 0
-    ? t("The clock of this computer is %(difference)s fast. Please set it to the internet time (in Windows: Settings, Time & language, Sync now); else your trading program may take your certificate for expired.", { difference })
-    : t("The clock of this computer is %(difference)s slow. Please set it to the internet time (in Windows: Settings, Time & language, Sync now); else your trading program says that your new certificate is not valid yet.", { difference });
+    ? t(
+        "The clock of this computer is %(difference)s fast. Please set it to the internet time (in Windows: Settings, Time & language, Sync now); else your trading program may take your certificate for expired.",
+        { difference },
+      )
+    : t(
+        "The clock of this computer is %(difference)s slow. Please set it to the internet time (in Windows: Settings, Time & language, Sync now); else your trading program says that your new certificate is not valid yet.",
+        { difference },
+      );
 }
 
 function durationOf(ms: number): string {
   const minutes = Math.round(ms / 60_000);
   if (minutes < 120) return t("%(number)s minutes", { number: minutes });
-  return minutes < 2880 ? t("%(number)s hours", { number: Math.round(minutes / 60) }) : t("%(number)s days", { number: Math.round(minutes / 1440) });
+  return minutes < 2880
+    ? t("%(number)s hours", { number: Math.round(minutes / 60) })
+    : t("%(number)s days", { number: Math.round(minutes / 1440) });
 }
 
 /** Before `place`, when the difference matters. */

@@ -64,9 +64,13 @@ function lacking(typed: string, digits: number): string {
   const left = bare(folded(typed));
   if (left === "") return t("Please enter the verification code.");
   if (latinOf(typed) !== null && !/^[0-9]+$/.test(left)) {
-    return t("Your keyboard is set to Zhuyin. Please switch it to English and type the %(digits)s digits of the code.", { digits });
+    return t(
+      "Your keyboard is set to Zhuyin. Please switch it to English and type the %(digits)s digits of the code.",
+      { digits },
+    );
   }
-  if (codesIn(typed, digits) > 1) return t("There is more than one number with %(digits)s digits in it. Please type only the code.", { digits });
+  if (codesIn(typed, digits) > 1)
+    return t("There is more than one number with %(digits)s digits in it. Please type only the code.", { digits });
   return t("The verification code has %(digits)s digits. Please look at the message again.", { digits });
 }
 
@@ -83,7 +87,8 @@ function settle(input: HTMLInputElement, digits: number): void {
   const typed = input.value;
   const code = codeIn(typed, digits);
   if (code !== null && code !== typed) input.value = code;
-  if (code === null && latinOf(typed) !== null && /^[0-9]*$/.test(bare(folded(typed)))) input.value = bare(folded(typed));
+  if (code === null && latinOf(typed) !== null && /^[0-9]*$/.test(bare(folded(typed))))
+    input.value = bare(folded(typed));
 }
 
 function startValidity(page: Page): Countdown | null {
@@ -94,7 +99,9 @@ function startValidity(page: Page): Countdown | null {
     remainingSeconds: numberOf(left.dataset["remaining"]) - page.clock.sinceAnswerMs() / 1000,
     live: find(document, "[data-live]", HTMLElement),
     announce: (seconds) =>
-      seconds === 0 ? t("The verification code has run out.") : t("The verification code is valid for another %(seconds)s seconds.", { seconds }),
+      seconds === 0
+        ? t("The verification code has run out.")
+        : t("The verification code is valid for another %(seconds)s seconds.", { seconds }),
     onSecond: (seconds) => {
       left.textContent = String(seconds);
       if (bar !== null) bar.value = seconds;
@@ -115,7 +122,7 @@ function over(countdown: Countdown | null): void {
   resend.id ||= "resend";
   const link = document.createElement("a");
   link.href = `#${resend.id}`;
-  link.textContent = t("Go to \"Send a new code\"");
+  link.textContent = t('Go to "Send a new code"');
   link.addEventListener("click", (event) => {
     event.preventDefault();
     resend.scrollIntoView({ block: "center" });
@@ -127,6 +134,7 @@ function over(countdown: Countdown | null): void {
 export function attachResend(page: Page, form: HTMLFormElement): void {
   const id = form.dataset["order"] ?? "";
   const failed = attachPause(page, form);
-  const work = async (): Promise<string> => orderAddress((await page.orders.step(id, "challenges", { channel: valueOf(form, "channel") })).id);
+  const work = async (): Promise<string> =>
+    orderAddress((await page.orders.step(id, "challenges", { channel: valueOf(form, "channel") })).id);
   onSubmit(page, form, work, { failed });
 }

@@ -3,9 +3,12 @@ import { all, announce } from "../dom.ts";
 import { t } from "../words.ts";
 
 export function attachComforts(): void {
-  for (const each of all(document, "button[data-reveal]", HTMLButtonElement)) each.addEventListener("click", () => reveal(each));
-  for (const each of all(document, "button[data-copy]", HTMLButtonElement)) each.addEventListener("click", () => void copy(each));
-  for (const each of all(document, "button[data-print]", HTMLButtonElement)) each.addEventListener("click", () => window.print());
+  for (const each of all(document, "button[data-reveal]", HTMLButtonElement))
+    each.addEventListener("click", () => reveal(each));
+  for (const each of all(document, "button[data-copy]", HTMLButtonElement))
+    each.addEventListener("click", () => void copy(each));
+  for (const each of all(document, "button[data-print]", HTMLButtonElement))
+    each.addEventListener("click", () => window.print());
   for (const each of all(document, "details[data-menu]", HTMLDetailsElement)) closeWhenLeft(each);
 }
 

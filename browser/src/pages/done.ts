@@ -45,4 +45,3 @@ export async function forget(page: Page, id: string): Promise<void> {
   const vault = await page.vault().catch(() => null);
   await vault?.forget(id);
 }
-

@@ -13,21 +13,30 @@ export interface Typed {
 /** `wanted` is the certificate whose file was asked for. */
 export function explainFile(error: P12Error, typed: Typed, wanted: Wanted): Complaint {
   if (error.code === "wrong-passphrase") return { field: "old_passphrase", sentence: wrong(typed.passphrase) };
-  if (error.code === "other-passphrase-inside") return { field: "old_key_passphrase", sentence: inner(typed.keyPassphrase) };
+  if (error.code === "other-passphrase-inside")
+    return { field: "old_key_passphrase", sentence: inner(typed.keyPassphrase) };
   return { field: "old_file", sentence: other(error, wanted) };
 }
 
-export const tooBig = (): string => t("This file is too big for a certificate file. Please choose the file whose name ends in .p12 or .pfx.");
+export const tooBig = (): string =>
+  t("This file is too big for a certificate file. Please choose the file whose name ends in .p12 or .pfx.");
 
-export const cannotRead = (): Complaint => ({ field: "old_file", sentence: t("The file cannot be read any more. Please choose it again.") });
+export const cannotRead = (): Complaint => ({
+  field: "old_file",
+  sentence: t("The file cannot be read any more. Please choose it again."),
+});
 
 function wrong(typed: string): string {
   if (typed === "") return t("Please enter the pass-phrase of this file.");
   switch (slipOf(typed)) {
     case "zhuyin":
-      return t("The pass-phrase does not fit this file. Your keyboard is set to Zhuyin: please switch it to English and type the pass-phrase again.");
+      return t(
+        "The pass-phrase does not fit this file. Your keyboard is set to Zhuyin: please switch it to English and type the pass-phrase again.",
+      );
     case "full-width":
-      return t("The pass-phrase does not fit this file. It has full-width letters or digits in it: please switch your keyboard to half-width (often Shift and the space bar) and type it again.");
+      return t(
+        "The pass-phrase does not fit this file. It has full-width letters or digits in it: please switch your keyboard to half-width (often Shift and the space bar) and type it again.",
+      );
     case "capitals":
       return t("The pass-phrase does not fit this file. There are capital letters only: is Caps Lock on?");
     default:
@@ -37,7 +46,9 @@ function wrong(typed: string): string {
 
 function inner(typed: string): string {
   return typed === ""
-    ? t("The file is open, but the key in it has a pass-phrase of its own, as Java programs make it. Please type that one as well.")
+    ? t(
+        "The file is open, but the key in it has a pass-phrase of its own, as Java programs make it. Please type that one as well.",
+      )
     : t("The pass-phrase of the key does not fit. Please type it again; capital and small letters differ.");
 }
 
@@ -55,49 +66,82 @@ function other(error: P12Error, wanted: Wanted): string {
     case "empty-file":
       return t("This file is empty; perhaps it was not copied completely. Please choose another copy of it.");
     case "cut-short":
-      return t("The end of this file is missing; it was not copied or sent completely. Please copy it again from where you made it, or choose another copy.");
+      return t(
+        "The end of this file is missing; it was not copied or sent completely. Please copy it again from where you made it, or choose another copy.",
+      );
     case "changed-as-text":
-      return t("A program has changed this file on its way, because it took it for text. Please copy it again from where you made it, for example inside a ZIP file that you unpack here.");
+      return t(
+        "A program has changed this file on its way, because it took it for text. Please copy it again from where you made it, for example inside a ZIP file that you unpack here.",
+      );
     case "web-page":
-      return t("This is a web page that was saved under the name of a certificate file, often the message that a download did not work. Please save the certificate file again from where you have it.");
+      return t(
+        "This is a web page that was saved under the name of a certificate file, often the message that a download did not work. Please save the certificate file again from where you have it.",
+      );
     case "other-format":
-      return t("This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.", { algorithm });
+      return t(
+        "This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.",
+        { algorithm },
+      );
     case "no-key":
-      return t("This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.");
+      return t(
+        "This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.",
+      );
     case "key-mismatch":
-      return t("The key in this file is not the one of the certificate in it. Please choose another copy of the file, or apply for a new certificate.");
+      return t(
+        "The key in this file is not the one of the certificate in it. Please choose another copy of the file, or apply for a new certificate.",
+      );
     case "no-certificate":
       return t("There is no certificate in this file. Please choose another file.");
     case "other-certificate":
       return another(error, wanted);
     case "unsupported-algorithm":
-      return t("This file is protected with %(algorithm)s, which this page cannot open. Please export your certificate again from the program that made the file, with AES-256 or Triple DES; or apply for a new certificate.", { algorithm });
+      return t(
+        "This file is protected with %(algorithm)s, which this page cannot open. Please export your certificate again from the program that made the file, with AES-256 or Triple DES; or apply for a new certificate.",
+        { algorithm },
+      );
     case "unsupported-key":
-      return t("The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.", { algorithm: algorithm || "?" });
+      return t(
+        "The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.",
+        { algorithm: algorithm || "?" },
+      );
     case "too-many-iterations":
-      return t("Opening this file would take this computer too long, because of the way in which it is protected. Please export your own certificate alone, or apply for a new one.");
+      return t(
+        "Opening this file would take this computer too long, because of the way in which it is protected. Please export your own certificate alone, or apply for a new one.",
+      );
     case "no-mac":
-      return t("Nothing in this file shows that it is unchanged. Please choose another copy of it, or apply for a new certificate.");
+      return t(
+        "Nothing in this file shows that it is unchanged. Please choose another copy of it, or apply for a new certificate.",
+      );
     case "cancelled":
       return t("You have stopped it. Nothing was sent. You can choose another file, or try this one again.");
     default:
-      return t("This is not a certificate file, or it is damaged. Please choose the file whose name ends in .p12 or .pfx.");
+      return t(
+        "This is not a certificate file, or it is damaged. Please choose the file whose name ends in .p12 or .pfx.",
+      );
   }
 }
 
 /** A number is no name: it is given for whoever helps the customer. */
-const named = (algorithm: string): string => (/^\d+(\.\d+)+$/.test(algorithm) ? t("an algorithm without a name here, number %(number)s", { number: algorithm }) : algorithm);
+const named = (algorithm: string): string =>
+  /^\d+(\.\d+)+$/.test(algorithm)
+    ? t("an algorithm without a name here, number %(number)s", { number: algorithm })
+    : algorithm;
 
 /** Names what was found, the one that is valid longest first, so that the customer knows which file it is not. */
 function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
   if (error.found.length > 1) {
-    const each = error.found.slice(0, MOST_NAMED).map((one) => `${one.commonName} (${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
-    return t("This file holds %(count)s other certificates (name, valid until, serial number): %(list)s. Please choose the file with the serial number %(wanted)s.", {
-      count: String(error.found.length),
-      list: each.join("; "),
-      wanted: wanted.serial,
-    });
+    const each = error.found
+      .slice(0, MOST_NAMED)
+      .map((one) => `${one.commonName} (${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
+    return t(
+      "This file holds %(count)s other certificates (name, valid until, serial number): %(list)s. Please choose the file with the serial number %(wanted)s.",
+      {
+        count: String(error.found.length),
+        list: each.join("; "),
+        wanted: wanted.serial,
+      },
+    );
   }
   return t(
     "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file with the serial number %(wanted)s.",

@@ -36,8 +36,14 @@ export function attachInstall(page: Page, form: HTMLFormElement): void {
   void look(step);
   void warnOfClock(page, form);
   onSubmit(page, form, () => install(step, "opened"), { failed });
-  for (const [selector, way] of [["[data-said]", "said"], ["[data-into-browser]", "kept"]] as const) {
-    find(form, selector, HTMLButtonElement)?.addEventListener("click", () => void run(page, form, () => install(step, way), { failed }));
+  for (const [selector, way] of [
+    ["[data-said]", "said"],
+    ["[data-into-browser]", "kept"],
+  ] as const) {
+    find(form, selector, HTMLButtonElement)?.addEventListener(
+      "click",
+      () => void run(page, form, () => install(step, way), { failed }),
+    );
   }
 }
 
@@ -99,7 +105,8 @@ async function arrived(step: InstallStep, order: Order, chain: Chain, how: Way):
     const pending = here?.home === "file" ? here : null;
     if (how === "kept") return intoBrowser(step, pending, chain);
     progress(step, step.saving.saved() ? t("Opening the file…") : t("Making the certificate file…"));
-    const key = how === "said" ? (await step.saving.pairOf(pending)).privateKey : await step.saving.next(pending, chain);
+    const key =
+      how === "said" ? (await step.saving.pairOf(pending)).privateKey : await step.saving.next(pending, chain);
     if (key === null) progress(step, "");
     return key;
   }

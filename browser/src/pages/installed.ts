@@ -18,8 +18,13 @@ export type Chain = readonly [Certificate, ...Certificate[]];
 /** The leaf first. Complaints while the order has no certificate. */
 export async function chainFor(page: Page, order: Order): Promise<Chain> {
   const serial = order.certificate?.serial;
-  const stated = order.certificate?.der ? order.certificate : serial === undefined ? null : await page.orders.certificate(serial);
-  if (!stated?.der) throw complain(null, t("Your certificate is not ready yet. Please load this page again in a moment."));
+  const stated = order.certificate?.der
+    ? order.certificate
+    : serial === undefined
+      ? null
+      : await page.orders.certificate(serial);
+  if (!stated?.der)
+    throw complain(null, t("Your certificate is not ready yet. Please load this page again in a moment."));
   const leaf = readCertificate(stated.der);
   return [leaf, ...chainOf(leaf, stated.chain.map(readCertificate)).slice(1)];
 }
@@ -45,7 +50,13 @@ export function fileName(place: HTMLElement | null, serial: string, ending = "p1
 export const nameWithin = (name: string): string => name.replace(/\.(p12|pfx)$/, "");
 
 /** The new key signs the server's nonce. */
-export async function proven(page: Page, order: Order, chain: Chain, privateKey: CryptoKey, installed: Installed): Promise<Prepared> {
+export async function proven(
+  page: Page,
+  order: Order,
+  chain: Chain,
+  privateKey: CryptoKey,
+  installed: Installed,
+): Promise<Prepared> {
   const [leaf] = chain;
   const nonce = await page.orders.nonce(order.id);
   const { makeProof } = await import("../proof.ts");

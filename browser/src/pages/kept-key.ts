@@ -11,7 +11,9 @@ export async function warnOfMissingKey(page: Page, form: HTMLFormElement): Promi
   if (vault === null || order === null || order.spkiSha256 === null || order.operation === "revoke") return;
   if ((await vault.pending(id))?.spkiSha256 === order.spkiSha256) return;
   await page.ready;
-  const sentence = t("The key of this request is not in this browser. Please go on in the browser where you began, or make a new key here; then a new verification code is sent.");
+  const sentence = t(
+    "The key of this request is not in this browser. Please go on in the browser where you began, or make a new key here; then a new verification code is sent.",
+  );
   const link = document.createElement("a");
   link.href = `${orderAddress(id)}?step=key`;
   link.textContent = t("Make a new key here");

@@ -59,7 +59,9 @@ async function resume(step: KeyStep): Promise<void> {
   if (bound === null || bound === pending?.spkiSha256) return;
   notice(
     step.form,
-    t("The key of this request was made in another browser or on another computer. You can go on there, or make a new key here; then a new verification code is sent."),
+    t(
+      "The key of this request was made in another browser or on another computer. You can go on there, or make a new key here; then a new verification code is sent.",
+    ),
   );
 }
 
@@ -122,7 +124,8 @@ async function pendingOf(step: KeyStep, pair: KeyPair): Promise<PendingKey> {
     spki: await spkiOf(pair.publicKey),
     createdAt: step.page.clock.now(),
   };
-  if (step.passphrase === null) return { ...facts, home: "browser", privateKey: pair.privateKey, publicKey: pair.publicKey };
+  if (step.passphrase === null)
+    return { ...facts, home: "browser", privateKey: pair.privateKey, publicKey: pair.publicKey };
   return { ...facts, home: "file", wrapped: await wrap(pair.privateKey, step.passphrase.value()) };
 }
 
@@ -137,7 +140,12 @@ export async function unwrapped(pending: PendingKey & { readonly home: "file" },
     return await unwrap(pending.wrapped, passphrase);
   } catch (error) {
     if (!(error instanceof KeyError)) throw error;
-    throw complain("passphrase", t("This is not the pass-phrase under which the key of this request was made. Please type the one that you wrote down."));
+    throw complain(
+      "passphrase",
+      t(
+        "This is not the pass-phrase under which the key of this request was made. Please type the one that you wrote down.",
+      ),
+    );
   }
 }
 

@@ -39,10 +39,13 @@ export function attachPassphrase(form: HTMLFormElement, known: readonly string[]
   return {
     value: () => input.value,
     lacking: () => {
-      if (old) return input.value === "" ? [{ field: "passphrase", sentence: t("Please enter your pass-phrase.") }] : [];
+      if (old)
+        return input.value === "" ? [{ field: "passphrase", sentence: t("Please enter your pass-phrase.") }] : [];
       const [reason] = judge(input.value, { known });
-      const complaints: Complaint[] = reason === undefined ? [] : [{ field: "passphrase", sentence: sentenceOf(reason) }];
-      if (!written.checked) complaints.push({ field: "written_down", sentence: t("Please write the pass-phrase down and tick the box.") });
+      const complaints: Complaint[] =
+        reason === undefined ? [] : [{ field: "passphrase", sentence: sentenceOf(reason) }];
+      if (!written.checked)
+        complaints.push({ field: "written_down", sentence: t("Please write the pass-phrase down and tick the box.") });
       return complaints;
     },
     askForOld: (anew) => {
@@ -51,7 +54,9 @@ export function attachPassphrase(form: HTMLFormElement, known: readonly string[]
       show(tools, false);
       show(written.closest("[data-field]"), false);
       if (hint === null) return;
-      hint.textContent = t("This browser has already made the key for this request. Please type the pass-phrase that you wrote down.");
+      hint.textContent = t(
+        "This browser has already made the key for this request. Please type the pass-phrase that you wrote down.",
+      );
       const link = button("cm-link-button", t("I do not have it: make a new key"), () => {
         link.remove();
         makeAnew(anew);
@@ -68,12 +73,16 @@ function sentenceOf(reason: PassphraseReason): string {
     case "too-long":
       return t("The pass-phrase is too long. Please take at most 64 letters, digits or signs.");
     case "not-printable-ascii":
-      return t("Please take only letters, digits and signs of the English keyboard; other programs cannot read anything else.");
+      return t(
+        "Please take only letters, digits and signs of the English keyboard; other programs cannot read anything else.",
+      );
     case "edge-space":
       return t("Please take no space at the beginning or the end of the pass-phrase.");
     case "too-simple":
       return t("This pass-phrase is too easy to guess. Please take another one, or the suggested one.");
     default:
-      return t("Please take nothing that others know of you: no identity card number, date of birth, phone or account number.");
+      return t(
+        "Please take nothing that others know of you: no identity card number, date of birth, phone or account number.",
+      );
   }
 }

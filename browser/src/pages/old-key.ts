@@ -65,7 +65,12 @@ function lacking(file: HTMLInputElement): readonly Complaint[] {
   return [{ field: "old_file", sentence: t("Please choose the file of your present certificate.") }];
 }
 
-async function opened(section: HTMLElement, input: HTMLInputElement, old: OldCertificate, wanted: Bytes): Promise<Signer> {
+async function opened(
+  section: HTMLElement,
+  input: HTMLInputElement,
+  old: OldCertificate,
+  wanted: Bytes,
+): Promise<Signer> {
   const file = input.files?.[0];
   if (file === undefined) throw complain("old_file", t("Please choose the file of your present certificate."));
   const { MAX_P12_SIZE, P12Error, readP12 } = await import("../p12.ts");
@@ -77,7 +82,12 @@ async function opened(section: HTMLElement, input: HTMLInputElement, old: OldCer
   try {
     const octets = new Uint8Array(await file.arrayBuffer());
     const content = await patiently(section, (waiting) =>
-      readP12(octets, typed.passphrase, { wanted: [wanted], ...(old.der === null ? {} : { known: old.der }), keyPassphrase: typed.keyPassphrase, waiting }),
+      readP12(octets, typed.passphrase, {
+        wanted: [wanted],
+        ...(old.der === null ? {} : { known: old.der }),
+        keyPassphrase: typed.keyPassphrase,
+        waiting,
+      }),
     );
     const [certificate] = content.certificates;
     if (certificate === undefined) throw new P12Error("no-certificate");
@@ -92,7 +102,9 @@ async function opened(section: HTMLElement, input: HTMLInputElement, old: OldCer
 }
 
 const unsealed = (): string =>
-  t("Your old certificate file has no seal that would show a change. We have opened it, because the key in it is the one of your present certificate. Please do not use that file any more when the new one is installed.");
+  t(
+    "Your old certificate file has no seal that would show a change. We have opened it, because the key in it is the one of your present certificate. Please do not use that file any more when the new one is installed.",
+  );
 
 function digestOf(hexDigits: string): Bytes {
   return Uint8Array.from(hexDigits.match(/[0-9a-f]{2}/gi) ?? [], (pair) => Number.parseInt(pair, 16));

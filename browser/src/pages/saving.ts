@@ -93,10 +93,13 @@ export async function reopened(form: HTMLFormElement, chain: Chain, field = "pas
     if (content.withoutMac) throw new P12Error("malformed");
     return (await fromPkcs8(content.key, false)).privateKey;
   } catch (error) {
-    if (error instanceof DOMException) throw complain("new_file", t("The file cannot be read any more. Please choose it again."));
+    if (error instanceof DOMException)
+      throw complain("new_file", t("The file cannot be read any more. Please choose it again."));
     if (!(error instanceof P12Error)) throw error;
     const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, leaf);
-    throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], { cause: error });
+    throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], {
+      cause: error,
+    });
   }
 }
 

@@ -22,8 +22,12 @@ let databases = 0;
 export const json = (status: number, body: unknown): Response =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
 
-export const no = (status: number, kind: string, detail: string, more: Readonly<Record<string, unknown>> = {}): Response =>
-  json(status, { type: "about:blank", title: kind, status, kind, detail, ...more });
+export const no = (
+  status: number,
+  kind: string,
+  detail: string,
+  more: Readonly<Record<string, unknown>> = {},
+): Response => json(status, { type: "about:blank", title: kind, status, kind, detail, ...more });
 
 export function opened(html: string, server: Server) {
   document.documentElement.lang = "en";

@@ -28,7 +28,11 @@ export class Bench {
 
   /** Standard output; throws with standard error when the program fails. */
   run(program: string, ...parameters: readonly string[]): string {
-    return execFileSync(program, parameters, { cwd: this.directory, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    return execFileSync(program, parameters, {
+      cwd: this.directory,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    });
   }
 
   /** Both outputs, whatever the exit code. */
@@ -46,13 +50,60 @@ export class Bench {
   }
 
   private newAuthority(): void {
-    this.write("ca.ext", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n");
-    this.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "root.key",
-      "-out", "root.pem", "-days", "30", "-subj", "/CN=Example Root");
-    this.openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key",
-      "-out", "ca.csr", "-subj", "/C=TW/O=Example Trust/CN=Example CA");
-    this.openssl("x509", "-req", "-in", "ca.csr", "-CA", "root.pem", "-CAkey", "root.key", "-days", "20",
-      "-extfile", "ca.ext", "-out", "ca.pem", "-set_serial", "0x77");
+    this.write(
+      "ca.ext",
+      "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n",
+    );
+    this.openssl(
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      "root.key",
+      "-out",
+      "root.pem",
+      "-days",
+      "30",
+      "-subj",
+      "/CN=Example Root",
+    );
+    this.openssl(
+      "req",
+      "-new",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      "ca.key",
+      "-out",
+      "ca.csr",
+      "-subj",
+      "/C=TW/O=Example Trust/CN=Example CA",
+    );
+    this.openssl(
+      "x509",
+      "-req",
+      "-in",
+      "ca.csr",
+      "-CA",
+      "root.pem",
+      "-CAkey",
+      "root.key",
+      "-days",
+      "20",
+      "-extfile",
+      "ca.ext",
+      "-out",
+      "ca.pem",
+      "-set_serial",
+      "0x77",
+    );
   }
 
   /** The certificate for a DER request, by the intermediate: DER, and `NAME.pem`. */
@@ -60,8 +111,24 @@ export class Bench {
     this.write(`${name}.csr.der`, csr);
     this.openssl("req", "-inform", "DER", "-in", `${name}.csr.der`, "-out", `${name}.csr.pem`);
     this.write("leaf.ext", "keyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE\n");
-    this.openssl("x509", "-req", "-in", `${name}.csr.pem`, "-CA", "ca.pem", "-CAkey", "ca.key", "-days", String(days),
-      "-set_serial", serial, "-extfile", "leaf.ext", "-out", `${name}.pem`);
+    this.openssl(
+      "x509",
+      "-req",
+      "-in",
+      `${name}.csr.pem`,
+      "-CA",
+      "ca.pem",
+      "-CAkey",
+      "ca.key",
+      "-days",
+      String(days),
+      "-set_serial",
+      serial,
+      "-extfile",
+      "leaf.ext",
+      "-out",
+      `${name}.pem`,
+    );
     return this.der(`${name}.pem`);
   }
 
@@ -75,7 +142,18 @@ export class Bench {
   identity(name: string, algorithm: readonly string[], serial: string): void {
     this.once(`${name} ${algorithm.join(" ")}`, [`${name}.key`, `${name}.pem`, `${name}-chain.pem`], () => {
       this.openssl("genpkey", ...algorithm, "-out", `${name}.key`);
-      this.openssl("req", "-new", "-key", `${name}.key`, "-subj", `/CN=${name}`, "-outform", "DER", "-out", `${name}.der`);
+      this.openssl(
+        "req",
+        "-new",
+        "-key",
+        `${name}.key`,
+        "-subj",
+        `/CN=${name}`,
+        "-outform",
+        "DER",
+        "-out",
+        `${name}.der`,
+      );
       this.certify(name, this.read(`${name}.der`), serial);
       this.write(`${name}-chain.pem`, Buffer.concat([this.read("ca.pem"), this.read("root.pem")]));
     });
@@ -86,9 +164,14 @@ export class Bench {
     const contents = prepared.get(what);
     if (contents === undefined) {
       make();
-      prepared.set(what, names.map((name) => this.read(name)));
+      prepared.set(
+        what,
+        names.map((name) => this.read(name)),
+      );
     } else {
-      names.forEach((name, i) => { this.write(name, contents[i] ?? ""); });
+      names.forEach((name, i) => {
+        this.write(name, contents[i] ?? "");
+      });
     }
   }
 }
