@@ -72,7 +72,7 @@ def worker() -> int:
 
 
 def est() -> int:
-    """Run the EST door for customers' programs: behind a TLS proxy, or ending TLS itself."""
+    """Run the EST interface for customers' programs: behind a TLS proxy, or ending TLS itself."""
     from chopmark.app.server import run_est
 
     return run(run_est(configured()))
