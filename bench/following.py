@@ -98,7 +98,7 @@ async def _running(program: str, **environment: str) -> AsyncIterator[OrderHost]
 def told_at(site: Site) -> int:
     """Have the installation's worker tell an order host on this machine; return its port. Nothing runs yet."""
     port = free_port()
-    site.more |= {"CHOPMARK_WEBHOOK_URL": f"http://127.0.0.1:{port}/", "CHOPMARK_WEBHOOK_SECRET": SECRET}
+    site.more |= {"CHOPMARK_WEBHOOK__URL": f"http://127.0.0.1:{port}/", "CHOPMARK_WEBHOOK__SECRET": SECRET}
     return port
 
 

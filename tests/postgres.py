@@ -22,9 +22,9 @@ from tests.machine import missing
 OWNER = "chopmark"  # the superuser inside the cluster
 START_LIMIT_S = 60
 POLL_S = 0.05
-STANDING = "CHOPMARK_TESTS_CLUSTER"
+STANDING = "TESTING_CHOPMARK_CLUSTER"
 """Names the directory of a cluster that runs already: tools/mutants starts one for all its processes."""
-TEMPLATES = "CHOPMARK_TESTS_TEMPLATES"
+TEMPLATES = "TESTING_CHOPMARK_TEMPLATES"
 """Names a folder with installations that are founded already (tests/contract/world.py)."""
 _numbers = itertools.count(1)
 

@@ -12,12 +12,13 @@ import pytest
 from cyclopts import App, CycloptsError
 
 from chopmark.audit import anchoring
+from chopmark.ca import embedded
 from chopmark.cli import check, customers
 from chopmark.cli.command_line import app
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.ra.policy import Policy
-from chopmark.va import publisher, responder, timestamp_key
+from chopmark.va import publisher, responder, status_watcher, timestamp_key
 from chopmark.web.brand import OWN_LINKS, Brand, ServiceKey
 from chopmark.web.problems import STATUS
 from tests.architecture.rules import REPOSITORY
@@ -38,6 +39,8 @@ MODULES = {
     "customers": customers,
     "publisher": publisher,
     "responder": responder,
+    "status_watcher": status_watcher,
+    "embedded": embedded,
     "password": password,
     "timestamp_key": timestamp_key,
     "anchoring": anchoring,

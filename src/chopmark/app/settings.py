@@ -1,7 +1,8 @@
-"""Every setting, once, frozen: unit, range, default and a sentence. Unknown keys are refused.
+"""Every setting, once, frozen: unit, range, default and a sentence.
 
-Sources, the later wins: the defaults, a TOML file (`CHOPMARK_CONFIG`), environment variables `CHOPMARK_...`, and files
-in `secrets_dir` for what must not stand in an environment.
+Sources, the later wins: the defaults, a TOML file (`CHOPMARK_CONFIG`), files in `secrets_dir` for what must not stand
+in an environment, and environment variables `CHOPMARK_...`. An unknown key of the file or of a topic is refused; an
+unknown variable is named by `chopmark check`.
 """
 
 import os

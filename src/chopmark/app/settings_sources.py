@@ -27,6 +27,8 @@ FORMER_NAMES = {
 }
 """Settings that had a flat name before they were nested by topic. They are read for one release more."""
 _PREFIX = "CHOPMARK_"
+BESIDE_SETTINGS = frozenset({"CHOPMARK_CONFIG", "CHOPMARK_SECRETS_DIR", "CHOPMARK_TRACEBACK"})
+"""Variables that are read before or beside the settings."""
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte-order marks of UTF-8 and UTF-16."""
 
@@ -101,6 +103,19 @@ def former_names(environment: Mapping[str, str]) -> list[str]:
         elif secrets and (Path(secrets) / former).is_file():
             found.append(f"the secret's file {former} has a former name: it is {topic}.{name}")
     return found
+
+
+def unknown_names(settings: type[BaseSettings], environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that is called like a setting and is none: it would be ignored in silence.
+
+    What stands in the settings file or within a topic is refused by itself.
+    """
+    known = {_PREFIX + name.upper() for name in (*settings.model_fields, *FORMER_NAMES)} | BESIDE_SETTINGS
+    return [
+        f"there is no setting {name}: look for it in the table of settings"
+        for name in sorted(environment)
+        if name.startswith(_PREFIX) and name not in known and name.partition("__")[0] not in known
+    ]
 
 
 def secret_file(path: Path) -> Secret:

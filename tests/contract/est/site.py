@@ -174,19 +174,19 @@ def running(site: Site, kind: str, folder: Path, **more: str) -> Iterator[Door]:
 def _running(site: Site, kind: str, folder: Path, socket: Path, more: Mapping[str, str]) -> Iterator[Door]:
     port = free_port()
     how = {
-        "CHOPMARK_EST_CERTIFICATE": str(site.folder / "server.pem"),
-        "CHOPMARK_EST_KEY": str(site.folder / "server.key"),
+        "CHOPMARK_EST__CERTIFICATE": str(site.folder / "server.pem"),
+        "CHOPMARK_EST__KEY": str(site.folder / "server.key"),
     }
     if kind != "direct":
-        how = {"CHOPMARK_EST_SOCKET": str(socket)}
+        how = {"CHOPMARK_EST__SOCKET": str(socket)}
     environment = {
         **os.environ,
         **how,
         "CHOPMARK_MODE": "demo",
         "CHOPMARK_DATA": str(site.folder),
         "CHOPMARK_DATABASE": site.settings.database,
-        "CHOPMARK_EST_URL": f"https://localhost:{port}",
-        "CHOPMARK_EST_PORT": str(port),
+        "CHOPMARK_EST__URL": f"https://localhost:{port}",
+        "CHOPMARK_EST__PORT": str(port),
         **more,
     }
     processes: list[subprocess.Popen[str]] = []

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from chopmark.app.settings import Settings
-from chopmark.app.settings_sources import FORMER_NAMES, former_names
+from chopmark.app.settings_sources import FORMER_NAMES, former_names, unknown_names
 
 VALUES = {
     "est_url": "https://est.example.com",
@@ -109,3 +109,14 @@ def test_a_topic_reads_no_environment_variable_without_the_prefix(monkeypatch: p
     assert (settings.smtp.user, settings.smtp.host, settings.smtp.port) == ("", "", 587)
     assert (settings.est.url, settings.est.port, settings.limits.requests) == ("", 8443, 64)
     assert (settings.est.key, settings.hsm.token) == (None, "")
+
+
+@pytest.mark.parametrize("name", ["CHOPMARK_PLOICY", "CHOPMARK_CODE_DIGIT", "CHOPMARK_SMPT__HOST", "CHOPMARK_"])
+def test_a_variable_that_is_called_like_a_setting_and_is_none_is_named(name: str) -> None:
+    assert [name in told for told in unknown_names(Settings, {name: "strict", "CHOPMARK_POLICY": "strict"})] == [True]
+
+
+def test_settings_former_names_and_what_stands_beside_the_settings_are_known() -> None:
+    former = [f"CHOPMARK_{name.upper()}" for name in FORMER_NAMES]
+    known = ["CHOPMARK_POLICY", "CHOPMARK_SMTP__HOST", "CHOPMARK_CONFIG", "CHOPMARK_SECRETS_DIR", "PATH", *former]
+    assert unknown_names(Settings, dict.fromkeys(known, "x")) == []
