@@ -1,1 +1,1 @@
-"""What happened, so that nobody can quietly change it: leaves, the tree over them, heads and the offline verifier."""
+"""The audit: records that nobody can change unnoticed, the Merkle tree over them, signed tree heads, the verifier."""

@@ -1,4 +1,8 @@
-"""The verifier's part for anchors: RFC 3161 tokens over heads, their records, and their copies in the heads file."""
+"""The verifier's check of the time-stamps (RFC 3161 tokens) over signed tree heads.
+
+It compares each time-stamp with its tree head, with its audit record and with its copy in the heads file. The names in
+this code call the time-stamp of a tree head an *anchor*.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +20,7 @@ from chopmark.pki.tsp_token import Fault, Stamp, TokenError
 
 ANCHOR_CHAIN = system_stream("anchor")
 LATE = timedelta(hours=2)
-"""How long records may be written without an anchor before somebody should look."""
+"""How long tree heads may go without a time-stamp before the verifier warns."""
 _WHOLE_SECOND = timedelta(seconds=1)
 _SENTENCES = {
     Fault.MALFORMED: "The token cannot be read: it was edited.",
@@ -30,10 +34,12 @@ _SENTENCES = {
 
 
 class AnchorCheck(Part):
-    """Every anchor's token holds over its head and is no earlier; each has a record, and each record its anchor.
+    """Check that each time-stamp is valid for its tree head, is not earlier than it, and has an audit record.
 
-    `roots` are certificates, DER; None leaves open who signed. `filed` are the anchors of the heads file. One that a
-    restore has lost with its record holds over the head itself: one that was given up, or one of before the restore.
+    Each audit record of a time-stamp must have its time-stamp, too. `roots` are the trusted certificates, DER; with
+    None the check leaves open who signed the tokens. `filed` are the time-stamps in the heads file. When the database
+    lacks one of them and its record, a restore has lost it, provided that its token is valid for a tree head that the
+    restore gave up or for one from before the restore. In every other case the check reports it as deleted.
     """
 
     def __init__(self, roots: Sequence[bytes] | None, filed: Iterable[StoredAnchor], losses: Losses) -> None:
@@ -49,20 +55,20 @@ class AnchorCheck(Part):
 
     @property
     def anchored(self) -> Anchored:
-        """What the anchors that hold say."""
+        """What the valid time-stamps prove."""
         checked = self._roots is not None or not self._stored
         at = None if self._newest is None else self._newest.at
         return Anchored(self._holding, self._size, at, checked)
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
-        """Remember which anchors the trail tells of."""
+        """Remember the time-stamp that this record reports, if it reports one."""
         if seen.record.chain == ANCHOR_CHAIN and seen.record.event == Event.VA_ANCHOR_MADE:
             facts = json.loads(seen.record.facts)
             self._told[str(facts.get("anchor_sha256"))] = facts.get("count", 0)
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Remember since when heads have had no anchor, and the heads that the heads file has anchors of."""
+        """Remember the heads that the heads file has time-stamps of, and since when heads have had no time-stamp."""
         at = seen.head.draft.at
         if seen.head.size in self._heads:
             self._heads[seen.head.size] = seen.head
@@ -70,7 +76,7 @@ class AnchorCheck(Part):
         return ()
 
     def anchor(self, anchor: StoredAnchor, head: Head | None, /) -> Iterator[Finding]:
-        """Check the token against the head."""
+        """Check the time-stamp's token against the head."""
         place = f"anchor of size {anchor.size}"
         self._stored[_digest(anchor)] = anchor.size
         if head is None:
@@ -82,7 +88,7 @@ class AnchorCheck(Part):
         except TokenError as error:
             yield Finding(Code.ANCHOR_WRONG, place, _SENTENCES[error.fault])
             return
-        # a token's time may leave fractions out, and it may be off by its accuracy
+        # A token may give its time without fractions of a second, and the time may be wrong by the stated accuracy.
         if stamp.at + stamp.accuracy + _WHOLE_SECOND < head.draft.at:
             yield Finding(Code.ANCHOR_TIME_WRONG, place, "The token is earlier than the head that it stamps.")
         if self._newest is not None and stamp.at + stamp.accuracy < self._newest.at - self._newest.accuracy:
@@ -90,7 +96,7 @@ class AnchorCheck(Part):
         self._holding, self._size, self._newest = self._holding + 1, anchor.size, stamp
 
     def finish(self) -> Iterator[Finding]:
-        """Compare anchors, their records and the heads file."""
+        """Compare the time-stamps with their records and with the heads file."""
         for digest, size in self._told.items():
             if self._stored.get(digest) != size:
                 sentence = "The trail tells of this anchor, and it is not here: it was deleted or exchanged."
@@ -120,7 +126,7 @@ class AnchorCheck(Part):
             )
 
     def _is_lost(self, anchor: StoredAnchor) -> bool:
-        """Tell whether the token holds over a head that was given up, or over one of before the last restore."""
+        """Tell whether the token is valid for a head that a restore gave up or for one from before the last restore."""
         own = self._heads[anchor.size]
         heads = [head for head in self._losses.given_up.values() if head.size == anchor.size]
         heads += [own] if own is not None and own.size <= self._losses.kept else []
@@ -135,10 +141,10 @@ class AnchorCheck(Part):
 
 
 def _digest(anchor: StoredAnchor) -> str:
-    """SHA-256 of the token, hexadecimal."""
+    """Return SHA-256 of the token, hexadecimal."""
     return sha256(_octets(anchor.token)).hexdigest()
 
 
 def _octets(token: object) -> bytes:
-    """The token; a column of another type comes out empty, which no check accepts."""
+    """Return the token, or empty bytes for a column of another type, which no check accepts."""
     return token if isinstance(token, bytes) else b""

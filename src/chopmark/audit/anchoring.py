@@ -1,4 +1,8 @@
-"""Every hour somebody with a clock of their own says that the newest head existed: an RFC 3161 token over its hash."""
+"""Gets a time-stamp (RFC 3161) over the hash of the newest signed tree head, once an hour.
+
+The token proves, by the clock of the time-stamp authority and not by ours, that the tree head existed by then. The
+names in this code call the time-stamp of a tree head an *anchor*.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,12 +22,12 @@ from chopmark.core.clock import Clock
 
 EVERY = timedelta(hours=1)
 TURN = timedelta(minutes=1)
-"""How long one worker may take before another tries; a token is asked for at most twice then, and kept once."""
+"""How long one worker may take before another one tries; both may then get a token, but only one is stored."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Heads(Protocol):
-    """Reads the newest head."""
+    """Reads the newest signed tree head."""
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         """Return the head of the greatest size with its frontier, or None; ValueError when one cannot be read."""
@@ -32,7 +36,7 @@ class Heads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where heads and anchors are: the ledger's, and the file outside the database."""
+    """Where tree heads and their time-stamps are kept: in the database, and in the heads file outside it."""
 
     heads: Heads
     anchors: Anchors
@@ -40,7 +44,7 @@ class Places:
 
 
 class Anchoring:
-    """Makes the hourly anchor; `holder` names this process and no other."""
+    """Gets and stores the hourly time-stamp; `holder` is a name that only this process has."""
 
     def __init__(
         self,
@@ -60,24 +64,25 @@ class Anchoring:
         self._filed: StoredAnchor | None = None
 
     async def once(self) -> int:
-        """Anchor the newest head when this hour has no anchor yet; 1 when it was done here.
+        """Get a time-stamp over the newest tree head if this hour has none yet; return 1 if this call stored one.
 
-        Safe to call again after any failure. Raises NotStamped, LedgerBroken for a head that our key did not sign,
-        and OSError when the heads file takes nothing.
-        1 an anchor that a crash kept from the heads file is brought there  2 due, something new, and our turn
-        3 a token over the head, verified  4 [tx] anchor and leaf  5 the heads file.
+        Safe to call again after any failure. Raises NotStamped when no valid token was given, LedgerBroken when our
+        key did not sign the newest head, and OSError when the heads file cannot be written.
         """
+        # 1. Copy the newest time-stamp into the heads file if a crash prevented that last time.
         newest = await self._places.anchors.newest()
-        if newest is not None:  # 1
+        if newest is not None:
             await self._file(newest.anchor)
+        # 2. Stop if this hour has a time-stamp, if there is no newer head, or if another worker is getting one.
         now = self._clock.now()
         hour = (now - _EPOCH) // EVERY
         head = await self._head()
-        if head is None or (newest is not None and (hour <= newest.hour or head.size <= newest.anchor.size)):  # 2
+        if head is None or (newest is not None and (hour <= newest.hour or head.size <= newest.anchor.size)):
             return 0
         if not await self._places.anchors.take_turn(self._holder, now, TURN):
             return 0
-        token, at = await self._stamper.stamp(head_hash(head))  # 3
+        # 3. Get a token over the head. The stamper has verified it.
+        token, at = await self._stamper.stamp(head_hash(head))
         kept = KeptAnchor(StoredAnchor(head.size, token), hour, at)
 
         async def keep(builder: RecordBuilder) -> bool:
@@ -85,9 +90,11 @@ class Anchoring:
             record = builder.record(Event.VA_ANCHOR_MADE, count=head.size, anchor_sha256=digest)
             return await self._places.anchors.keep(kept, record)
 
-        if not await self._audit_log.write(ANCHOR_CHAIN, keep):  # 4
+        # 4. Store the time-stamp and its audit record in one transaction.
+        if not await self._audit_log.write(ANCHOR_CHAIN, keep):
             return 0
-        await self._file(kept.anchor)  # 5
+        # 5. Copy it into the heads file.
+        await self._file(kept.anchor)
         return 1
 
     async def _head(self) -> Head | None:

@@ -1,4 +1,4 @@
-"""Appending lines to a file outside the database, so that they are on the disk when the call returns."""
+"""Appends lines to a file outside the database; they are on the disk when the call returns."""
 
 import fcntl
 import os
@@ -7,9 +7,10 @@ from pathlib import Path
 
 
 def append_durably(path: Path, lines: Sequence[str]) -> None:
-    """Write whole lines at the end of a file and have them on the disk; raises OSError when it does not take them.
+    """Append whole lines to a file and sync it to the disk; raises OSError when that fails.
 
-    The file is locked meanwhile (flock). A line that a crash tore is closed first: it spoils nothing but itself.
+    The file is locked meanwhile (flock). If a crash left an incomplete last line, that line is ended first, so that the
+    new lines stay readable.
     """
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -29,7 +30,7 @@ def append_durably(path: Path, lines: Sequence[str]) -> None:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
+    """Sync a directory, so that the names of new files in it survive a crash."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,9 @@
-"""The parts of the verifier: each looks at the same stream of records for one kind of damage.
+"""The checks of the verifier, which it calls *parts*: each reads the same records and looks for one kind of damage.
 
-A part is fed leaves in tree order, then the unsequenced ones; a head right after the last record it
-covers, an anchor right after its head; chain rows at the end. It keeps no record: its memory grows with
-chains, not with leaves.
+The verifier hands each part, in this order: the records in tree order, each signed tree head right after the last
+record that it covers, and the time-stamp of a head (called *anchor* in names) right after that head; then the records
+without a place in the tree; then the rows of the stream table; then the rows of the tables beside the records. A part
+keeps no record, so its memory grows with the number of streams and not with the number of records.
 """
 
 import hmac
@@ -22,7 +23,7 @@ from chopmark.audit.tree import Frontier, hash_leaf
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A well-formed leaf with the bytes that its MAC covers and its hash."""
+    """A well-formed record with the bytes that its MAC covers, and with its hash in the Merkle tree."""
 
     record: StoredRecord
     canonical: bytes
@@ -31,56 +32,56 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class SeenHead:
-    """A readable head of the ledger with the frontier stored beside it, if any."""
+    """A readable tree head of the ledger with the frontier that is stored beside it, if any."""
 
     head: Head
     frontier: bytes | None
 
 
 class Part:
-    """One kind of check; every method yields what it finds."""
+    """One kind of check; every method returns its findings."""
 
     def record(self, _seen: Seen, /) -> Iterable[Finding]:
-        """Look at a well-formed leaf."""
+        """Look at a well-formed record."""
         return ()
 
     def head(self, _seen: SeenHead, /) -> Iterable[Finding]:
-        """Look at a head of the ledger and at the frontier stored beside it."""
+        """Look at a tree head of the ledger and at the frontier stored beside it."""
         return ()
 
     def anchor(self, _anchor: StoredAnchor, _head: Head | None, /) -> Iterable[Finding]:
-        """Look at an anchor and the ledger's head of its size; it comes right after that head."""
+        """Look at a time-stamp and at the ledger's head of its size, right after `head` was called for that head."""
         return ()
 
     def chain(self, _tip: Tip, /) -> Iterable[Finding]:
-        """Look at a row of the chain table."""
+        """Look at a row of the table of streams."""
         return ()
 
     def row(self, _row: TableRow, /) -> Iterable[Finding]:
-        """Look at a row of the tables beside the records; they come after all records."""
+        """Look at a row of the tables beside the records; called after all records were handed over."""
         return ()
 
     def finish(self) -> Iterable[Finding]:
-        """Say what only the end of all streams shows."""
+        """Return what can be known only after everything was read."""
         return ()
 
 
 class Losses(Protocol):
-    """What restores have lost, as the ledger's successors say."""
+    """What was lost in restores, as the ledger's successor heads say."""
 
     @property
     def given_up(self) -> Mapping[bytes, Head]:
-        """The heads of the heads file, by hash, that lie on a lost tree; to be asked when all heads have passed."""
+        """The heads of the heads file, by hash, that belong to a lost tree; known after all heads were handed over."""
         ...
 
     @property
     def kept(self) -> int:
-        """How many records the last restore has kept; 0 without one."""
+        """How many records the last restore kept; 0 if there was no restore."""
         ...
 
 
 def see(record: StoredRecord) -> Seen:
-    """Return the record with bytes and hash; raises ValueError when a column is malformed."""
+    """Return the record with its canonical bytes and its hash; raises ValueError when a column is malformed."""
     if record.index is not None and not is_count(record.index):
         raise ValueError("the index is not an integer of zero or more")
     canonical = record.canonical()
@@ -88,12 +89,12 @@ def see(record: StoredRecord) -> Seen:
 
 
 def place_of(record: StoredRecord) -> str:
-    """Return where a record stands."""
+    """Return the text that names a record in a finding: its index in the tree if it has one, and its id."""
     return record.leaf_id if record.index is None else f"index {record.index} ({record.leaf_id})"
 
 
 class MacCheck(Part):
-    """Every leaf carries a MAC under a key that we know: nothing of it was edited, none was invented."""
+    """Check that every record has a MAC under a key that we know, so that none was edited or invented."""
 
     def __init__(self, keys: AuditKeys) -> None:
         self._keys = keys
@@ -113,7 +114,7 @@ class MacCheck(Part):
 
 
 class VocabularyCheck(Part):
-    """Every event is one that this release knows."""
+    """Check that every event is one that this release knows."""
 
     def record(self, seen: Seen, /) -> Iterator[Finding]:
         """Look the event up."""
@@ -124,13 +125,13 @@ class VocabularyCheck(Part):
 
 
 class ChainCheck(Part):
-    """Every chain runs 1..n, each record names the one before, and the chain row names the last."""
+    """Check the streams: versions run from 1 to n, each record names the one before, the stream's row the last."""
 
     def __init__(self) -> None:
         self._tips: dict[str, tuple[int, bytes]] = {}
 
     def record(self, seen: Seen, /) -> Iterator[Finding]:
-        """Check that the record continues its chain."""
+        """Check that the record continues its stream."""
         record = seen.record
         version, tip_hash = self._tips.get(record.chain, (0, GENESIS))
         if record.version > version + 1:
@@ -145,7 +146,7 @@ class ChainCheck(Part):
         self._tips[record.chain] = (record.version, seen.leaf_hash)
 
     def chain(self, tip: Tip, /) -> Iterator[Finding]:
-        """Check that the row names the last record."""
+        """Check that the row names the last record of its stream."""
         seen = self._tips.pop(tip.chain, None)
         place = f"{tip.chain}@{tip.version}"
         if seen is None:
@@ -156,13 +157,13 @@ class ChainCheck(Part):
             yield Finding(Code.CHAIN_TIP_WRONG, place, sentence)
 
     def finish(self) -> Iterator[Finding]:
-        """Report chains whose row is gone."""
+        """Report streams that have no row."""
         for chain, (version, _) in self._tips.items():
             yield Finding(Code.CHAIN_ROW_MISSING, f"{chain}@{version}", "The chain has leaves and no chain row.")
 
 
 class TreeCheck(Part):
-    """Every index from 0 to size - 1 is there once, and every head has the root of its records."""
+    """Check that every index from 0 to size - 1 exists once, and that every head has the root of its records."""
 
     def __init__(self) -> None:
         self.frontier = Frontier()
@@ -172,7 +173,7 @@ class TreeCheck(Part):
         self._root_reported = False
 
     def record(self, seen: Seen, /) -> Iterator[Finding]:
-        """Check the index and grow the tree."""
+        """Check the index and add the record to the tree."""
         record = seen.record
         if record.index is None:
             return
@@ -194,7 +195,7 @@ class TreeCheck(Part):
             return
         place = f"head of size {head.size}"
         if head.root != self.frontier.root():
-            self._root_reported = True  # every later root differs too
+            self._root_reported = True  # every later root differs, too
             sentence = "The leaves do not give this head's root: one was edited, moved or exchanged before it."
             yield Finding(Code.ROOT_WRONG, place, sentence)
         elif seen.frontier is not None and seen.frontier != self.frontier.to_bytes():
@@ -211,14 +212,17 @@ class TreeCheck(Part):
 
 
 class HeadCheck(Part):
-    """Every head is signed by our key and names the one before; sizes rise, fencing never falls."""
+    """Check that our key signed every head, that each names the one before, and the order of sizes and fencing.
+
+    The size must rise from head to head, and the fencing number must never fall.
+    """
 
     def __init__(self, public_keys: Sequence[HeadPublicKey]) -> None:
         self._keys = public_keys
         self._previous: Head | None = None
 
     def head(self, seen: SeenHead, /) -> Iterator[Finding]:
-        """Check signature, link and order."""
+        """Check the signature, the hash of the head before, and the order."""
         head = seen.head
         place = f"head of size {head.size}"
         if not verify_head(head, self._keys):
@@ -233,9 +237,10 @@ class HeadCheck(Part):
 
 
 class FileCheck(Part):
-    """Every head of the heads file is signed, stands in the ledger and has the tree's root, but for what was given up.
+    """Check that every head of the heads file is signed, is in the ledger and has the root of the tree.
 
-    Follows `tree`, which must be fed first; `losses` is asked when everything has passed.
+    Heads that a restore gave up are excepted: `losses` tells which, after everything was read. The verifier must hand
+    each record to `tree` before it hands it to this part.
     """
 
     def __init__(self, lines: HeadLines, public_keys: Sequence[HeadPublicKey], tree: TreeCheck, losses: Losses) -> None:
@@ -259,18 +264,18 @@ class FileCheck(Part):
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Tick the head off the list of the file."""
+        """Note that the ledger has this head of the heads file."""
         self._missing.pop(encode_head(seen.head), None)
         return ()
 
     def finish(self) -> Iterator[Finding]:
-        """Report what the file has and the ledger has not."""
+        """Report what the heads file has and the ledger lacks."""
         given_up = self._losses.given_up
         for head in self._differing:
             if head_hash(head) not in given_up:
                 sentence = "The heads file has another root for this size: the tree before it was rewritten."
                 yield Finding(Code.FILE_ROOT_WRONG, f"head of size {head.size}", sentence)
-                break  # every later root differs too
+                break  # every later root differs, too
         for number in self._lines.unreadable:
             yield Finding(Code.FILE_UNREADABLE, f"line {number} of the heads file", "This line is no head.")
         for head in self._lines.heads:
@@ -289,7 +294,7 @@ class FileCheck(Part):
 
 
 class DelayCheck(Part):
-    """No leaf waits for its place longer than the merge delay allows."""
+    """Warn about records that have waited for a place in the tree longer than the merge delay."""
 
     def __init__(self, now: datetime, longest: timedelta) -> None:
         self._before = now - longest
@@ -305,14 +310,17 @@ class DelayCheck(Part):
         return ()
 
     def finish(self) -> Iterator[Finding]:
-        """Report how many waited too long."""
+        """Report how many records have waited too long."""
         if self._late:
             sentence = f"{self._late} leaves, this one first, have waited too long for a place: is a sequencer running?"
             yield Finding(Code.UNSEQUENCED_LATE, self._first, sentence, Level.WARNING)
 
 
 class PlaceCheck(Part):
-    """Each leaf got its place soon after its time: else a sequencer stood still, or a clock was put forward or back."""
+    """Check that each record got its place in the tree soon after its own time.
+
+    If not, no sequencer was running, or somebody's clock was wrong or was changed.
+    """
 
     def __init__(self, longest: timedelta) -> None:
         self._longest = longest
@@ -322,19 +330,19 @@ class PlaceCheck(Part):
         self._early: list[str] = []
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
-        """Remember the record until the head comes that placed it."""
+        """Remember the record until the head that placed it is handed over."""
         if seen.record.index is not None:
             self._waiting.append((parse_stamp(seen.record.at), place_of(seen.record)))
             self._restored = self._restored or seen.record.event == Event.AUDIT_LEDGER_RESTORED
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Compare the times of the records that this head placed with its own."""
+        """Compare the times of the records that this head placed with the time of the head."""
         placed, self._waiting = self._waiting, []
-        # its records waited for a person who declared the restore
+        # After a restore, records wait until a person has declared the restore; they are not late.
         restored, self._restored = self._restored or seen.head.draft.lost is not None, False
         if seen.head.draft.previous == FIRST_HEAD:
-            return ()  # an installation is founded before its first worker runs
+            return ()  # the first records are written at installation, before the first worker runs
         for at, place in placed:
             if seen.head.draft.at - at > self._longest and not restored:
                 self._late.append(place)
@@ -343,7 +351,7 @@ class PlaceCheck(Part):
         return ()
 
     def finish(self) -> Iterator[Finding]:
-        """Report how many were placed long after their time, or long before it."""
+        """Report how many records were placed long after their time, or long before it."""
         span = int(self._longest.total_seconds())
         if self._late:
             sentence = f"{len(self._late)} records, this one first, were placed more than {span} seconds after their "

@@ -1,6 +1,7 @@
-"""Whether this machine's clock can be believed: what cannot be undone, and what others rely on, waits until it can.
+"""Decides whether the clock of this machine can be trusted.
 
-`clock_trouble` decides and is pure; `ClockWatch` asks it with the readings of a running process.
+While it cannot, callers do not do what cannot be undone or what others rely on. `clock_trouble` decides, without I/O;
+`ClockWatch` calls it with the readings of a running process.
 """
 
 from collections.abc import Callable
@@ -12,24 +13,24 @@ from chopmark.core.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST: Final = timedelta(seconds=60)
-"""How far the clock may move against the time since the machine was started."""
+"""How much the clock may move differently from the machine's count of the time since its start."""
 
 
 class Machine(Protocol):
-    """What a machine knows of its clock besides the time."""
+    """What the operating system tells about the clock besides the time."""
 
     def since_boot(self) -> timedelta:
-        """Return the time since the machine was started, sleep included; nobody can set it."""
+        """Return the time since the machine was started, including sleep; nobody can set this count."""
         ...
 
     def synchronised(self) -> bool | None:
-        """Return whether something keeps the clock right; None where that cannot be told or is nobody's business."""
+        """Return whether a service keeps the clock right; None if that is unknown or is not to be checked here."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at the clock and at what the machine knows of it."""
+    """What the clock and the operating system said at one moment."""
 
     now: datetime
     since_boot: timedelta
@@ -37,9 +38,10 @@ class Reading:
 
 
 def clock_trouble(start: Reading, newest_head: datetime | None, reading: Reading) -> str | None:
-    """Return why the clock cannot be believed, in a sentence for the operator; None when it can.
+    """Return why the clock cannot be trusted, in a sentence for the operator; None when it can be.
 
-    `start` is what this process read when it began, `newest_head` the time of the newest signed head then.
+    `start` is what this process read when it began, `newest_head` the time of the newest signed tree head at that
+    moment, None if there was none.
     """
     moved = (reading.now - start.now) - (reading.since_boot - start.since_boot)
     if abs(moved) > MOST:
@@ -66,7 +68,7 @@ def _span(length: timedelta) -> str:
 
 
 class ClockWatch:
-    """Looks at the clock of a running process; without a machine only at where it began."""
+    """Checks the clock of a running process; without `machine`, only against the newest tree head at its start."""
 
     def __init__(self, clock: Clock, machine: Machine | None, newest_head: datetime | None) -> None:
         self._clock = clock
@@ -75,7 +77,7 @@ class ClockWatch:
         self._start = self._read()
 
     def trouble(self) -> str | None:
-        """Return why the clock cannot be believed; None when it can."""
+        """Return why the clock cannot be trusted; None when it can be."""
         return clock_trouble(self._start, self._newest_head, self._read())
 
     def _read(self) -> Reading:
@@ -86,9 +88,9 @@ class ClockWatch:
 
 
 Trouble = Callable[[], str | None]
-"""Says why the clock cannot be believed; None when it can."""
+"""Returns why the clock cannot be trusted; None when it can be."""
 
 
 def believed() -> str | None:
-    """Say that the clock can be believed: for who has no watch."""
+    """Return that the clock can be trusted, for a caller that has no `ClockWatch`."""
     return None

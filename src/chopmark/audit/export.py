@@ -1,8 +1,9 @@
-"""The ledger as JSON Lines, for an auditor who has no access to the database.
+"""Exports the ledger as JSON Lines, for an auditor who has no access to the database, and reads such an export.
 
-First line: the format's name. Then one record a line, `{"head": ...}`, `{"anchor": ...}`,
-`{"record": ...}` or `{"chain": ...}`, and last `{"end": true}`. Nothing is parsed on the way out: a tampered row is
-exported as it is, and the verifier finds in the export what it would have found in the database.
+The first line names the format. Each further line is one signed tree head, `{"head": ...}`, the time-stamp of one,
+`{"anchor": ...}`, an audit record, `{"leaf": ...}`, or a row of the table of streams, `{"chain": ...}`. The last line
+is `{"end": true}`. The export does not interpret rows: it writes a tampered row as it is, so that the verifier finds in
+the export what it would have found in the database.
 """
 
 import json
@@ -18,7 +19,7 @@ FORMAT = {"chopmark-audit-export": 1}
 
 
 async def write_export(source: Source, out: TextIO) -> int:
-    """Write the whole source and return the number of lines; raises OSError."""
+    """Write the whole source to `out` and return the number of lines; raises OSError."""
     lines = 2
     out.write(_line(FORMAT))
     async for head in source.heads():
@@ -40,16 +41,16 @@ async def write_export(source: Source, out: TextIO) -> int:
 
 
 class ExportSource:
-    """A Source over an export; `open_text` opens the same text anew for each stream.
+    """Implements `Source` over an export; `open_text` opens the same text again for each method.
 
-    A line that cannot be read comes out as Unreadable among the sequenced records.
+    `sequenced` returns a line that cannot be read as Unreadable.
     """
 
     def __init__(self, open_text: Callable[[], AbstractContextManager[Iterable[str]]]) -> None:
         self._open = open_text
 
     async def sequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
-        """Yield records with an index, and whatever cannot be read."""
+        """Yield the records that have an index, and every line that cannot be read."""
         for number, kind, members in self._records():
             if kind == "unreadable":
                 yield Unreadable(f"line {number}", str(members["why"]))
@@ -57,20 +58,20 @@ class ExportSource:
                 yield _record(members)
 
     async def unsequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
-        """Yield records without an index."""
+        """Yield the records that have no index."""
         for _, kind, members in self._records():
             if kind == "leaf" and members.get("index") is None:
                 yield _record(members)
 
     async def chains(self) -> AsyncIterator[Tip]:
-        """Yield chain rows."""
+        """Yield the rows of the table of streams."""
         for _, kind, members in self._records():
             if kind == "chain":
                 version: Any = members.get("version")
                 yield Tip(StreamId(str(members.get("chain"))), version, _octets(members.get("hash")))
 
     async def heads(self) -> AsyncIterator[StoredHead]:
-        """Yield heads."""
+        """Yield the signed tree heads."""
         for _, kind, members in self._records():
             if kind == "head":
                 size: Any = members.get("size")
@@ -79,14 +80,14 @@ class ExportSource:
                 yield StoredHead(size, str(members.get("line")), octets)
 
     async def anchors(self) -> AsyncIterator[StoredAnchor]:
-        """Yield anchors."""
+        """Yield the time-stamps of tree heads."""
         for _, kind, members in self._records():
             if kind == "anchor":
                 size: Any = members.get("size")
                 yield StoredAnchor(size, _from_base64(members.get("token")))
 
     def _records(self) -> Iterator[tuple[int, str, dict[str, object]]]:
-        """Yield (line number, kind, members) of every line; kind is "unreadable" for what is none."""
+        """Yield (line number, kind, members) of every line; the kind of a malformed line is "unreadable"."""
         number, ended = 0, False
         with self._open() as lines:
             for number, line in enumerate(lines, start=1):
@@ -136,7 +137,7 @@ def _leaf_members(record: StoredRecord | Unreadable) -> dict[str, object]:
 
 
 def _record(members: dict[str, object]) -> StoredRecord:
-    """Return the record as it stands: columns of a wrong type are for the verifier to report."""
+    """Return the record as it was exported; the verifier reports columns of a wrong type."""
     columns: dict[str, Any] = {name: members.get(name) for name in ("chain", "version", "at", "event", "facts", "kid")}
     index: Any = members.get("index")
     return StoredRecord(
@@ -150,12 +151,12 @@ def _head_members(head: StoredHead) -> dict[str, object]:
 
 
 def _hex(octets: object) -> str:
-    """Return hexadecimal; a tampered column of another type comes out as what no reader accepts."""
+    """Return hexadecimal; for a tampered column of another type, text that no reader accepts."""
     return octets.hex() if isinstance(octets, bytes) else f"not octets: {octets!r}"
 
 
 def _octets(text: object) -> bytes:
-    """Return the octets; what is not hexadecimal comes out empty, which no check accepts."""
+    """Return the octets, or none for text that is not hexadecimal; no check accepts empty octets."""
     try:
         return bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
@@ -163,12 +164,12 @@ def _octets(text: object) -> bytes:
 
 
 def _base64(octets: object) -> str:
-    """Return base64, as `_hex` for what is no octets."""
+    """Return base64; for a tampered column of another type, text that no reader accepts, as `_hex` does."""
     return b64encode(octets).decode() if isinstance(octets, bytes) else _hex(octets)
 
 
 def _from_base64(text: object) -> bytes:
-    """Return the octets; what is no base64 comes out empty, which no check accepts."""
+    """Return the octets, or none for text that is not base64; no check accepts empty octets."""
     try:
         return b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:

@@ -1,6 +1,6 @@
-"""What a record may say beside its event: an allow-list of names, and values that cannot break a line.
+"""The facts that a record may have beside its event: an allow-list of names, and values that cannot break a line.
 
-Never a code, a password, a birth date, a contact, a name or a key: those have no fact name.
+A record never has a code, a password, a birth date, a contact, a person's name or a key: the list has no such fact.
 """
 
 import unicodedata
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 Fact = str | int | bool | None
-"""One value: text of at most 200 characters, an integer within +-(2^53 - 1), a flag or nothing."""
+"""One value: text of at most 200 characters, an integer within +-(2^53 - 1), a boolean or None."""
 
 LONGEST = 200
-"""Characters of a text value after escaping; a longer one is cut and ends in an ellipsis."""
-_GREATEST = 2**53 - 1  # RFC 8259 s.6: what every JSON reader keeps exactly
+"""The most characters of a text value after escaping; a longer one is cut and ends in an ellipsis."""
+_GREATEST = 2**53 - 1  # RFC 8259 s.6: every JSON reader keeps integers up to this exactly
 _LINE_BREAKERS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 FACTS: Mapping[str, str] = MappingProxyType(
@@ -79,14 +79,13 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "version": "The version of the changed thing.",
     }
 )
-"""Every permitted name with the sentence that says what it means."""
+"""Every permitted name, with a sentence that says what it means."""
 
 
 def clean_facts(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
-    """Return the facts as a record stores them: known names, bounded values, nothing that breaks a line.
+    """Return the facts as a record stores them: sorted by name, with long text cut and control characters escaped.
 
-    Raises ValueError for a name outside FACTS, a value of another type, or an integer that not
-    every JSON reader keeps exactly.
+    Raises ValueError for a name outside FACTS, a value of another type, or an integer too large for some JSON readers.
     """
     unknown = sorted(set(facts) - FACTS.keys())
     if unknown:

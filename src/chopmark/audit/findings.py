@@ -1,4 +1,4 @@
-"""What the verifier can find, as values."""
+"""The findings of the verifier and its report, as values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,13 +8,13 @@ from enum import StrEnum
 class Level(StrEnum):
     """How bad a finding is."""
 
-    ERROR = "error"  # the records are not what was written
-    WARNING = "warning"  # the records hold, and somebody should look
-    NOTICE = "notice"  # the records hold, and say that something else is lost
+    ERROR = "error"  # the records, or the tables that have to agree with them, were changed
+    WARNING = "warning"  # the records are right, but somebody should look into this
+    NOTICE = "notice"  # the records are right, and they tell that a restore has lost others
 
 
 class Code(StrEnum):
-    """The kinds of finding; stable words for programs."""
+    """The kinds of finding; programs may rely on the words."""
 
     RECORD_MALFORMED = "record-malformed"
     MAC_WRONG = "mac-wrong"
@@ -81,16 +81,16 @@ OF_TABLES = frozenset(
         Code.SLIP_WRONG,
     }
 )
-"""The findings that say nothing against the records: a table beside them was edited."""
+"""The findings about tables beside the records: a table was edited, and the records are right."""
 
 
 OF_TIMES = frozenset({Code.PLACED_LATE, Code.PLACED_EARLY})
-"""The findings that say nothing against what the records say, but for when."""
+"""The findings about the times of records: only their times are in doubt, not what they say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: what, where (an index, chain@version, a head's size), in a sentence."""
+    """One thing that is wrong: its kind, its place (an index, stream@version or a head's size), and a sentence."""
 
     code: Code
     place: str
@@ -103,9 +103,10 @@ MOST_FINDINGS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """What the anchors that hold say: how many they are, and of the newest how many records it covers and its time.
+    """What the valid time-stamps of tree heads prove.
 
-    With `chains_checked` False nobody has looked at who signed them.
+    `anchors` is how many are valid. `size` and `at` are of the newest one: how many records it covers, and its time.
+    With `chains_checked` False it was not checked who signed them.
     """
 
     anchors: int = 0
@@ -116,12 +117,13 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the verifier saw: `size` is the tree's, `records` counts the unsequenced too.
+    """The result of the verifier.
 
-    With `tables_checked` False nobody has compared the tables with what the records say.
-    `findings` holds the first MOST_FINDINGS, `omitted` counts the rest. With `macs_checked` False a
-    leaf that no head covers could have been rewritten together with its chain row; with
-    `file_checked` False rows and heads could have been cut together.
+    `findings` holds the first MOST_FINDINGS, `omitted` counts the rest. `size` is the size of the tree; `records`
+    counts also the records without a place in the tree. Without the audit keys (`macs_checked` False), a record that no
+    tree head covers yet could have been rewritten unnoticed, together with the row of its stream. Without the heads
+    file (`file_checked` False), the newest records and heads could have been deleted unnoticed. With `tables_checked`
+    False, the tables were not compared with the records.
     """
 
     findings: tuple[Finding, ...]
@@ -137,20 +139,20 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """True when nothing worse than a warning was found."""
+        """True when no error was found; warnings and notices are allowed."""
         return not self.omitted and all(finding.level is not Level.ERROR for finding in self.findings)
 
     @property
     def of_tables_only(self) -> bool:
-        """True when whatever is worse than a warning speaks against the tables, and not against the records."""
+        """True when every error is about the tables or about the times of records, and none about their content."""
         return all(one.level is not Level.ERROR or one.code in OF_TABLES | OF_TIMES for one in self.findings)
 
     @property
     def of_times_only(self) -> bool:
-        """True when whatever is worse than a warning speaks against the times of records, and against nothing else."""
+        """True when every error is about the times of records."""
         return all(one.level is not Level.ERROR or one.code in OF_TIMES for one in self.findings)
 
     @property
     def restored(self) -> bool:
-        """True when records were lost with a restore, and the trail says so."""
+        """True when the records tell of a restore in which other records were lost."""
         return any(one.code is Code.RECORDS_LOST for one in self.findings)

@@ -1,12 +1,12 @@
-"""A signed head: how long the tree is, its root, and the head before it.
+"""The signed tree head (RFC 9162), in short *head*: the tree's size, its root, and the hash of the head before.
 
 A head is one line of JSON, keys sorted, no spaces. The signature covers a label and the line
-without its signature, so an auditor needs only the public key. A time-stamp token (RFC 3161) over
-the head takes `head_hash` as its message imprint.
+without its signature, so an auditor needs only the public key to check it. A time-stamp token (RFC 3161) over
+the head has `head_hash` as its message imprint.
 
-A **successor** has one more member, `lost`. It is signed after an older copy of the database was restored: it continues
-the ledger's tree from the head `lost.base`, and names in `previous` the last head of the tree that the copy lacks, so
-that the heads outside the database stay one chain.
+A **successor** is a head that is signed after an older copy of the database was restored; it has one more member,
+`lost`. It continues the restored ledger's tree from the head whose hash is `lost.base`. In `previous` it names the last
+head of the lost tree, so that each head in the heads file outside the database still names the one before it.
 """
 
 import json
@@ -28,7 +28,7 @@ _MEMBERS = {"at", "fencing", "previous", "root", "signature", "size"}
 _LOST_MEMBERS = {"base", "root", "size"}
 
 FIRST_HEAD = bytes(32)
-"""What stands for the previous head's hash in the first head."""
+"""The value of `previous` in the very first head, which has no head before it."""
 
 HeadPublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 """Ed25519 (RFC 8032), or ECDSA with SHA-256 over P-256 in DER."""
@@ -43,13 +43,16 @@ class HeadSigner(Protocol):
 
     @property
     def public_key(self) -> HeadPublicKey:
-        """The key that an auditor checks with."""
+        """The key with which an auditor checks the signatures."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What a restore has lost: a tree of `size` leaves with `root`; `base` is the hash of the ledger's last head."""
+    """What a restore has lost: a tree of `size` leaves with `root`.
+
+    `base` is the hash of the last head of the restored ledger.
+    """
 
     base: bytes
     root: bytes
@@ -58,7 +61,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class HeadDraft:
-    """A head before its signature: `size` leaves with `root`, at an aware UTC time; a successor says what is `lost`."""
+    """A head without its signature: a tree of `size` leaves with `root`, at an aware UTC time.
+
+    `previous` is the hash of the head before, `fencing` the fencing number of the sequencer's lease. `lost` is set in a
+    successor only.
+    """
 
     size: int
     root: bytes
@@ -69,7 +76,7 @@ class HeadDraft:
 
     @property
     def continues(self) -> bytes:
-        """The hash of the head of the same ledger before this one."""
+        """The hash of the head before this one in the same ledger."""
         return self.previous if self.lost is None else self.lost.base
 
     def message(self) -> bytes:
@@ -77,7 +84,7 @@ class HeadDraft:
         return _LABEL + _compact(self._members()).encode()
 
     def signed(self, signature: bytes) -> "Head":
-        """Return the head."""
+        """Return the head with this signature; it is not verified here."""
         return Head(self, signature)
 
     def _members(self) -> dict[str, object]:
@@ -96,19 +103,19 @@ class HeadDraft:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A draft and its signature; whether the signature holds is `verify_head`'s to say."""
+    """A draft and its signature, which nobody has verified yet: call `verify_head`."""
 
     draft: HeadDraft
     signature: bytes
 
     @property
     def size(self) -> int:
-        """How many records the tree has."""
+        """How many leaves the tree has; each is one record."""
         return self.draft.size
 
     @property
     def root(self) -> bytes:
-        """The Merkle tree hash of those records."""
+        """The Merkle tree hash over these leaves."""
         return self.draft.root
 
 
@@ -142,7 +149,7 @@ def decode_head(line: str) -> Head:
 
 
 def head_hash(head: Head) -> bytes:
-    """Return SHA-256 of the head's line: what the next head names as its previous."""
+    """Return SHA-256 of the head's line; the next head has it in `previous`."""
     return sha256(encode_head(head).encode()).digest()
 
 

@@ -1,7 +1,7 @@
-"""The heads file: an append-only copy of every head, and of every time-stamp over one, outside the database.
+"""The heads file: an append-only copy of every signed tree head and of its time-stamp, outside the database.
 
-One head or anchor a line. Whoever cuts rows and heads in the database still has to answer to this file, best
-kept on a volume or a host of its own.
+Each line is one head or one time-stamp (an *anchor* in names). If somebody deletes records and heads in the database,
+this file shows it. Keep it on a volume or a host of its own, where writers of the database cannot change it.
 """
 
 import os
@@ -14,40 +14,40 @@ from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headlines import HeadLines, encode_anchor, parse_head_lines
 from chopmark.audit.ports import StoredAnchor
 
-_TAIL = 8192  # octets: far more than the longest head
+_TAIL = 8192  # octets that are read first from the end of the file: far more than the longest head
 Found = TypeVar("Found")
 
 
 class HeadFile:
-    """Writes lines to a file opened for appending alone; a line is on the disk when `append` returns."""
+    """Appends lines to the heads file and reads its newest ones; a line is on the disk when `append` returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def append(self, head: Head) -> None:
-        """Write one line and fsync it; raises OSError when the disk does not take it.
+        """Append the head as one line and sync it to the disk; raises OSError when that fails.
 
-        A line that a crash tore is closed first, so that it spoils nothing but itself.
+        If a crash left an incomplete last line, that line is ended first, so that the new one stays readable.
         """
         self._append(encode_head(head))
 
     def append_anchor(self, anchor: StoredAnchor) -> None:
-        """Write an anchor's line likewise."""
+        """Append the time-stamp of a head as one line and sync it, as `append` does."""
         self._append(encode_anchor(anchor))
 
     def last(self) -> Head | None:
-        """Return the newest whole head, or None when there is none; raises OSError."""
+        """Return the newest head that was written completely, or None when there is none; raises OSError."""
         return self._newest(lambda lines: lines.heads[-1] if lines.heads else None)
 
     def has_anchor(self, anchor: StoredAnchor) -> bool:
-        """Tell whether the anchor is the newest of the file; raises OSError."""
+        """Tell whether this time-stamp is the newest one in the file; raises OSError."""
         return self._newest(lambda lines: lines.anchors[-1] if lines.anchors else None) == anchor
 
     def _append(self, text: str) -> None:
         append_durably(self._path, [text])
 
     def _newest(self, wanted: Callable[[HeadLines], Found | None]) -> Found | None:
-        """Read from the end, each time four times as much, until the wanted is found or the file is over."""
+        """Read from the end, each time four times as much, until `wanted` finds something or the file was read."""
         try:
             with self._path.open("rb") as file:
                 size, tail = file.seek(0, os.SEEK_END), _TAIL

@@ -1,6 +1,6 @@
-"""The key that signs heads: Ed25519 (RFC 8032) in a PKCS #8 PEM file, outside the database.
+"""The key that signs tree heads: Ed25519 (RFC 8032) in a PKCS #8 PEM file, outside the database.
 
-Reading and writing the files themselves is the caller's.
+The caller reads and writes the files.
 """
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,7 +17,8 @@ from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS, KeyFileError
 def create_head_key(passphrase: Secret | None = None) -> bytes:
     """Return a fresh Ed25519 key as PKCS #8 PEM, encrypted (PBES2: scrypt, AES-256-CBC) unless there is no pass-phrase.
 
-    Raises ValueError for a short pass-phrase. Without one, the file's own protection is all that the key has.
+    Raises ValueError for a pass-phrase that is too short. Without a pass-phrase, only the permissions of the file
+    protect the key.
     """
     key, plain = Ed25519PrivateKey.generate(), serialization.NoEncryption()
     if passphrase is None:
@@ -30,16 +31,17 @@ def create_head_key(passphrase: Secret | None = None) -> bytes:
 
 
 class FileHeadSigner:
-    """A HeadSigner whose key was opened from a file and lives in this process's memory."""
+    """Implements `HeadSigner` with a key that was read from a file and is kept in this process's memory."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
     @classmethod
     def open(cls, pem: bytes, passphrase: Secret | None = None) -> "FileHeadSigner":
-        """Return the signer of a PKCS #8 PEM.
+        """Return the signer for a key in PKCS #8 PEM.
 
-        Raises KeyFileError when it is damaged, no Ed25519 key, or encrypted otherwise than `passphrase` says.
+        Raises KeyFileError when the PEM is damaged, holds no Ed25519 key, or cannot be opened with `passphrase` (None
+        is for a key that is not encrypted).
         """
         password = None if passphrase is None else passphrase.reveal().encode()
         try:
@@ -60,17 +62,17 @@ class FileHeadSigner:
 
     @property
     def public_key(self) -> Ed25519PublicKey:
-        """The key that an auditor checks with."""
+        """The key with which an auditor checks the signatures."""
         return self._key.public_key()
 
     @property
     def public_pem(self) -> bytes:
-        """The public key as PEM (SubjectPublicKeyInfo), to hand to an auditor."""
+        """The public key as PEM (SubjectPublicKeyInfo), to give to an auditor."""
         return self.public_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def read_public(pem: bytes) -> HeadPublicKey:
-    """Return the public key of a PEM; KeyFileError for one that is neither Ed25519 nor P-256."""
+    """Return the public key in a PEM; raises KeyFileError when it cannot be read or is neither Ed25519 nor P-256."""
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:

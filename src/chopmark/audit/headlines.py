@@ -1,7 +1,7 @@
-"""The lines of a heads file: heads, and the time-stamps over some of them.
+"""The lines of a heads file: signed tree heads, and the time-stamps over some of them (*anchors* in names).
 
-A head is the line that `encode_head` writes; an anchor is `{"anchor":{"size":N,"token":"..."}}`, the token in base64,
-so that a shell, base64 and openssl are enough to check it.
+A head is the line that `encode_head` writes. A time-stamp is `{"anchor":{"size":N,"token":"..."}}` with the token in
+base64, so that an auditor can check it with a shell, base64 and openssl alone.
 """
 
 import binascii
@@ -17,13 +17,13 @@ ANCHOR_BEGINS = b'{"anchor":'
 
 
 def encode_anchor(anchor: StoredAnchor) -> str:
-    """Return the anchor as one line of JSON, without a line end."""
+    """Return the time-stamp as one line of JSON, without a line end."""
     members = {"size": anchor.size, "token": b64encode(anchor.token).decode()}
     return json.dumps({"anchor": members}, separators=(",", ":"), sort_keys=True)
 
 
 def decode_anchor(line: str) -> StoredAnchor:
-    """Return the anchor that `encode_anchor` wrote; raises ValueError for any other spelling."""
+    """Return the time-stamp that `encode_anchor` wrote; raises ValueError for any other spelling."""
     try:
         members = json.loads(line)["anchor"]
         size: object = members["size"]
@@ -40,7 +40,7 @@ def decode_anchor(line: str) -> StoredAnchor:
 
 @dataclass(frozen=True, slots=True)
 class HeadLines:
-    """What a heads file says: heads and anchors in file order, and the numbers of lines that are neither."""
+    """The content of a heads file: heads and time-stamps in file order, and the numbers of the unreadable lines."""
 
     heads: tuple[Head, ...]
     unreadable: tuple[int, ...] = ()
@@ -48,10 +48,11 @@ class HeadLines:
 
 
 def parse_head_lines(text: str) -> HeadLines:
-    """Return the lines of a heads file, forgiving what a crash in mid-line leaves behind.
+    """Return the lines of a heads file, without lines that a crash left incomplete.
 
-    A torn line is the beginning of a later one: last in the file, or followed, at once or after lines of the other
-    kind, by that same line written again in full. Any other line that is neither head nor anchor is unreadable.
+    An incomplete line is the last one in the file, or the beginning of a later line: the same one, written again in
+    full, at once or after lines of the other kind. Any other line that is neither a head nor a time-stamp counts as
+    unreadable.
     """
     lines = text.split("\n")
     heads: list[Head] = []

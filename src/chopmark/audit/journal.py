@@ -1,8 +1,9 @@
-"""One line of the journal: what a CA is about to do, kept outside the database so that a restore cannot forget it.
+"""One line of the journal: what a CA is about to do, written outside the database, so that a restore does not lose it.
 
-A line is JSON, keys sorted, no spaces. Its MAC is HMAC-SHA-256 over a label and the line without it, under a key that
-is derived from the audit key; its body is compressed and sealed (AES-256-GCM) under a key derived from the data key,
-bound to the rest of the line, because certificates name persons and a shared directory is read by others.
+A line is JSON, keys sorted, no spaces. Its MAC is HMAC-SHA-256 over a label and the line without the MAC, under a key
+that is derived from the audit key. Its body is compressed and encrypted (AES-256-GCM, with the rest of the line as
+associated data) under a key that is derived from the data key, because certificates contain names of persons and the
+directory may be shared with other programs.
 """
 
 import hmac
@@ -23,7 +24,7 @@ from chopmark.core.types import IssuerId, OrderId, Serial
 
 NONCE_BYTES = 12
 LARGEST_BODY = 1 << 20
-"""Octets of a body at most; a certificate with the records of its order has some ten thousand."""
+"""The most octets of a body; a certificate with the records of its order has about ten thousand."""
 _MAC_LABEL = b"chopmark-journal-1\n"
 _MEMBERS = {"at", "body", "deed", "issuer", "mac", "order", "reason", "serial", "shard", "until"}
 
@@ -31,24 +32,24 @@ _MEMBERS = {"at", "body", "deed", "issuer", "mac", "order", "reason", "serial", 
 class Deed(StrEnum):
     """What a line is about."""
 
-    RESERVED = "reserved"  # written after the reservation has committed, before the key is touched
-    ISSUED = "issued"  # after the signature, before it is stored; the body is the certificate
-    PROVED = "proved"  # the customer has shown the new key; before the certificate counts as active
-    REVOKED = "revoked"  # this and the next two before they commit
+    RESERVED = "reserved"  # written after the reservation has committed, before the CA's key is used
+    ISSUED = "issued"  # written after the signature, before it is stored; the body has the certificate
+    PROVED = "proved"  # written when the customer has proved the new key, before the certificate becomes active
+    REVOKED = "revoked"  # written before the change of status commits, as for the next two
     HELD = "held"
     RELEASED = "released"
 
 
 TURNS = frozenset({Deed.REVOKED, Deed.HELD, Deed.RELEASED})
-"""What changes the status that the world is told."""
+"""The kinds of line that change the status of a certificate in the CRL and in OCSP answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One deed for one serial of one CA: `at` and `until` (the end of its validity) are aware UTC.
+    """What is done to one certificate of one CA; `at` and `until` (the end of its validity) are aware UTC.
 
-    `reason` is an RFC 5280 s.5.3.1 name where the deed has one, `shard` the revocation list that the serial belongs
-    to. What the body holds is the CA's to say.
+    `reason` is a name from RFC 5280 s.5.3.1, or None where the deed has no reason. `shard` is the number of the
+    revocation list that the serial number belongs to. The CA decides what `body` contains.
     """
 
     deed: Deed
@@ -63,14 +64,14 @@ class Line:
 
 
 class JournalDamaged(Exception):
-    """A line is torn, edited, or of another installation."""
+    """A line is incomplete, was edited, or was written by another installation."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalKey:
-    """What lines are sealed with: 32 bytes each, the audit key's and the data key's secret, from outside the database.
+    """The keys for journal lines: the secrets of the audit key and of the data key, 32 bytes each.
 
-    Both go through HKDF with labels of their own.
+    Both are kept outside the database. The MAC key and the encryption key are derived from them (HKDF).
     """
 
     audit_secret: bytes = field(repr=False)
@@ -81,7 +82,7 @@ class JournalKey:
         return hmac.digest(_derive(self.audit_secret, b"chopmark-journal-mac-1"), _MAC_LABEL + canonical, "sha256")
 
     def cipher(self) -> AESGCM:
-        """Return the cipher that opens bodies."""
+        """Return the cipher that encrypts and decrypts bodies."""
         return AESGCM(_derive(self.data_secret, b"chopmark-journal-seal-1"))
 
 

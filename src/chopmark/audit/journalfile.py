@@ -1,7 +1,7 @@
-"""The journal's files: one a node and day, appended to by the processes of that node and by nobody else.
+"""The files of the journal: one for each node and day, in a directory outside the database.
 
-`journal-NODE-YYYYMMDD.jsonl`, in a directory outside the database. Several hosts share the directory: each writes the
-files of its own node and reads all of them, so that no two hosts ever append to one file.
+A file is called `journal-NODE-YYYYMMDD.jsonl`. Several hosts may share the directory: each appends only to the files of
+its own node, so that no two hosts write to the same file, and reads the files of all nodes.
 """
 
 import os
@@ -23,11 +23,11 @@ class JournalFolder:
         self.node = node
 
     def append(self, lines: Sequence[str], day: date) -> None:
-        """Write lines to the day's file of this node; they are on the disk when this returns. Raises OSError."""
+        """Append lines to this node's file of the day; they are on the disk when this returns. Raises OSError."""
         append_durably(self.directory / f"journal-{self.node}-{day:%Y%m%d}.jsonl", lines)
 
     def probe(self) -> None:
-        """Write and take away a file of our own, to see that the directory takes one; raises OSError."""
+        """Write and delete a file, to check that the directory is writable; raises OSError when it is not."""
         path = self.directory / f".probe-{self.node}-{os.getpid()}"
         try:
             path.write_bytes(b"probe")
@@ -35,15 +35,15 @@ class JournalFolder:
             path.unlink(missing_ok=True)
 
     def tail(self, since: datetime | None) -> "Tail":
-        """Return a reader that begins with the files of the day before `since`, aware; None: with all."""
+        """Return a reader that begins with the files of the day before `since` (aware), or with the first for None."""
         first = "" if since is None else f"{since.astimezone(UTC) - timedelta(days=1):%Y%m%d}"
         return Tail(self.directory, first)
 
 
 class Tail:
-    """Reads lines of all nodes, each once: those that stand there, and later those that were added.
+    """Reads the journal lines of all nodes, each line once; a later call returns what was added since.
 
-    `first` is the first day whose files are read, YYYYMMDD.
+    `first` is the first day whose files are read, YYYYMMDD; empty for all days.
     """
 
     def __init__(self, directory: Path, first: str) -> None:
@@ -52,10 +52,10 @@ class Tail:
         self._read: dict[Path, int] = {}
 
     def more(self) -> list[str]:
-        """Return the whole lines that were not returned before, a file after the other; raises OSError.
+        """Return the complete lines that were not returned before, one file after the other; raises OSError.
 
-        A line without its end is being written, or was torn: it comes when it has one. A file that lost lines is read
-        from its beginning.
+        A line without a line end is still being written, or a crash left it incomplete; it is returned once it has a
+        line end. A file that has become shorter is read again from its beginning.
         """
         lines: list[str] = []
         for path in self._files():

@@ -1,6 +1,6 @@
-"""Writing the journal: a line is outside the database before the deed that it tells of is done.
+"""Writes the journal: the line is on the disk, outside the database, before the CA does what the line says.
 
-Lines that come together share one write and one fsync, as the database's commits do.
+Lines that arrive at the same time share one write and one fsync.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ RETRY_AFTER_S = 30
 
 
 class Journal:
-    """Writes lines for one process; `behind` tells whether the database is known to lack what the journal has."""
+    """Writes the lines of one process; `behind` tells whether the database is known to lack what the journal has."""
 
     def __init__(
         self, folder: JournalFolder, key: JournalKey, behind: Callable[[], bool], clock: Clock, entropy: Entropy
@@ -36,14 +36,14 @@ class Journal:
         return self._behind()
 
     def probe(self) -> None:
-        """See that the directory takes a file; blocking. Raises OSError."""
+        """Check that the directory is writable; blocking. Raises OSError when it is not."""
         self.folder.probe()
 
     async def write(self, line: Line) -> None:
         """Write a line; it is on the disk when this returns.
 
-        Raises Refused (UNAVAILABLE) when the disk does not take it, or while the database is behind the journal: then
-        nothing may be done that a line would tell of.
+        Raises Refused (UNAVAILABLE) when it cannot be written, or while the database is behind the journal. The caller
+        must then not do what the line says.
         """
         if self._behind():
             raise Refused(STANDSTILL)
@@ -67,7 +67,7 @@ class Journal:
                 fault = error
             for _, taken in batch:
                 if taken.done():
-                    continue  # whoever waited for it was cancelled
+                    continue  # the task that waited for this line was cancelled
                 if fault is None:
                     taken.set_result(None)
                 else:

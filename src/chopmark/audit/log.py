@@ -1,7 +1,9 @@
-"""Writing a record in the change's own transaction: read the chain's version, seal outside, try, read again.
+"""Writes an audit record in the same transaction as the change that it records.
 
-A store call that gets a record guards its insert by the chain's version; when somebody was faster it raises
-StaleChain, nothing is kept, and the attempt is made anew with the newer tip (architecture rule 9).
+The audit log reads the newest record of the stream (its tip), builds the next record outside the transaction, and lets
+the caller store change and record together. The store inserts the record only if the stream's version is still the
+expected one. If another writer was faster, the store raises StaleStream and rolls back; the audit log then tries again
+with the newer tip (architecture rule 9).
 """
 
 import asyncio
@@ -26,19 +28,22 @@ _NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 
 class StaleStream(Exception):
-    """The chain grew since its tip was read; the transaction was rolled back."""
+    """The stream has grown since its tip was read; the transaction was rolled back."""
 
 
 class Tips(Protocol):
-    """Reads the newest record of a chain."""
+    """Reads the newest record of a stream."""
 
     async def tip(self, chain: StreamId) -> Tip:
-        """Return the chain's tip; version 0 when it has no record yet."""
+        """Return the stream's tip; version 0 when it has no record yet."""
         ...
 
 
 class RecordBuilder:
-    """Makes records that continue one tip, at one moment. Records that name who acted (`by`) also carry `beside`."""
+    """Makes records that continue one tip, with one time.
+
+    A record that names who acted (`by`) also gets the facts of `beside`.
+    """
 
     __slots__ = ("_at", "_beside", "_key", "_tip", "first")
 
@@ -50,26 +55,30 @@ class RecordBuilder:
         self.first: AuditRecord | None = None
 
     def record(self, event: Event, **facts: Fact) -> AuditRecord:
-        """Return a record that continues the tip; of several alternatives one is written, as a rule the first."""
+        """Return the record for the expected outcome of the change.
+
+        The caller writes only one of the records that it gets here. The audit log assumes that it is the first one; if
+        it is another, the next write to the stream needs a second attempt.
+        """
         record = self.otherwise(event, **facts)
         self.first = self.first or record
         return record
 
     def otherwise(self, event: Event, **facts: Fact) -> AuditRecord:
-        """Return a record for an ending that is not the rule, where the rule writes none."""
+        """Return a record for an unexpected outcome, where the expected outcome writes no record."""
         told = {**self._beside, **facts} if facts.get("by") else facts
         return make_record(self._tip, event, told, self._at, self._key)
 
     def after(self, record: AuditRecord) -> "RecordBuilder":
-        """Return a record builder that continues `record`, for a transaction that writes both."""
+        """Return a builder whose records follow `record`, for a transaction that writes both."""
         return RecordBuilder(next_tip(record), self._at, self._key, self._beside)
 
 
 class AuditLog:
-    """Lets a verb write its change and its record together, again when the chain has moved.
+    """Writes a change and its record together, and tries again when another writer was faster.
 
-    A tip that was read or written a moment ago is tried before the store is asked: a guess, which costs a second
-    attempt where it is wrong, because the change is guarded by the chain's tip.
+    A tip that was read or written less than KNOWN_FOR ago is used without asking the store. If it is out of date, the
+    store refuses the record, and the change needs a second attempt.
     """
 
     def __init__(self, tips: Tips, key: AuditKey, clock: Clock) -> None:
@@ -81,18 +90,18 @@ class AuditLog:
         self._beside: Mapping[str, Fact] = _NOTHING
 
     def at_console(self, os_user: str) -> None:
-        """From now on each record that names who acted also names this user of the operating system.
+        """Add this operating-system user to each later record that names who acted.
 
-        A name that is typed proves nothing; who was signed in on the machine is a second trace.
+        The name of the acting person is only typed in and proves nothing; the signed-in user is a second trace.
         """
         self._beside = {"os_user": os_user}
 
     def builder(self, tip: Tip, at: datetime) -> RecordBuilder:
-        """Return a record builder for a caller that reads its tips and writes its records itself."""
+        """Return a record builder for a caller that itself reads the tips and writes the records."""
         return RecordBuilder(tip, at, self._key, self._beside)
 
     def know(self, tip: Tip) -> None:
-        """Remember for a moment that this is a chain's tip."""
+        """Remember for KNOWN_FOR that this is the tip of its stream."""
         self._known.pop(tip.chain, None)
         self._known[tip.chain] = tip, self._clock.now()
         if len(self._known) > MOST_KNOWN:
@@ -105,11 +114,11 @@ class AuditLog:
         return await self._tips.tip(chain)
 
     async def write(self, chain: StreamId, attempt: Callable[[RecordBuilder], Awaitable[T]]) -> T:
-        """Return what `attempt` returned with a record builder whose record was accepted.
+        """Call `attempt` with a record builder until the store accepts the record, and return what it returned.
 
-        Those who write to one chain through this audit log take turns, so that only other processes can be faster;
-        an attempt must not write to its own chain again. Raises Refused (CONFLICT) when eight attempts in a row
-        found the chain moved.
+        Within one process, calls for the same stream run one after the other, so only other processes can be faster. An
+        attempt must therefore not call `write` for its own stream. Raises Refused (CONFLICT) when another process was
+        faster eight times in a row.
         """
         turn = self._turns.setdefault(chain, asyncio.Lock())
         async with turn:

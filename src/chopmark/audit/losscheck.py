@@ -1,8 +1,9 @@
-"""The verifier's part for restores: successors, the records that tell of them, and which heads they give up.
+"""The verifier's check of restores: the successor heads, their records, and the tree heads that they give up.
 
-After a restore there are two trees: the ledger's own, and the one that the older copy lacked. What the heads file has
-of the lost tree is no error where a successor in the ledger names the tree's last head and the chain of hashes leads
-from there back to a head of the ledger. Every other head that the ledger lacks stays an error.
+After a restore there are two trees: the tree of the restored ledger, and the lost tree, whose newest records the older
+copy did not have. The heads file still has the heads of the lost tree. These are no error if a successor in the ledger
+names the last of them, and each names the one before it, back to a head of the ledger. Every other head that is in the
+heads file but not in the ledger is an error. (`chopmark.audit.head` says what a successor is.)
 """
 
 import json
@@ -22,7 +23,7 @@ RESTORED_CHAIN = system_stream("restored")
 
 @dataclass(frozen=True, slots=True)
 class _Successor:
-    """A successor of the ledger, the size of the head before it, and the facts of its record, if it has one."""
+    """A successor in the ledger, the size of the head before it, and the facts of its record, if it has one."""
 
     head: Head
     lost: Lost
@@ -35,7 +36,10 @@ class _Successor:
 
 
 class LossCheck(Part):
-    """Every successor gives up one tree, which the heads file ends with, and a record of its batch says by whom."""
+    """Check that every successor gives up one lost tree, and that a record which it placed says who restored.
+
+    The heads file must have the heads of that tree, as far back as the two trees part.
+    """
 
     def __init__(self, lines: HeadLines | None) -> None:
         self._filed = {head_hash(head): head for head in (lines.heads if lines is not None else ())}
@@ -43,12 +47,12 @@ class LossCheck(Part):
         self._held: dict[bytes, int] = {}
         self._successors: list[_Successor] = []
         self._seconds: list[tuple[Head, Mapping[str, object]]] = []
-        """Heads that placed the record of a restore which lost no signed head, only what came after the last one."""
+        """Heads that placed the record of a restore in which no signed head was lost, only records after the last."""
         self._told: Mapping[str, object] | None = None
         self._size = 0
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
-        """Remember the newest record of a restore until the head comes that placed it."""
+        """Remember the newest record of a restore until the head that placed it is handed over."""
         record = seen.record
         if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
             facts = json.loads(record.facts)
@@ -56,7 +60,7 @@ class LossCheck(Part):
         return ()
 
     def head(self, seen: SeenHead, /) -> Iterable[Finding]:
-        """Remember the head where the heads file has or names it, and the successors."""
+        """Remember the head if it is a successor, or if the heads file has it or names it as the one before."""
         told, self._told = self._told, None
         kept, self._size = self._size, seen.head.size
         digest = head_hash(seen.head)
@@ -70,17 +74,17 @@ class LossCheck(Part):
 
     @property
     def kept(self) -> int:
-        """How many records the last restore has kept; 0 without one."""
+        """How many records the last restore kept; 0 if there was no restore."""
         return max((one.kept for one in self._successors), default=0)
 
     @cached_property
     def given_up(self) -> Mapping[bytes, Head]:
-        """The heads of the heads file, by hash, that lie on a lost tree; to be asked when all heads have passed."""
+        """The heads of the heads file, by hash, that belong to a lost tree; known after all heads were handed over."""
         ends = (one.head.draft.previous for one in self._successors)
         return {digest: head for end in ends for digest, head in self._back_from(end)}
 
     def finish(self) -> Iterator[Finding]:
-        """Say of each successor what is wrong with it, or what was lost."""
+        """Report for each successor what is wrong with it, or else how many records were lost."""
         ends: set[bytes] = set()
         reached = max((size for digest, size in self._held.items() if digest in self._filed), default=0)
         for one in self._successors:
@@ -118,7 +122,7 @@ class LossCheck(Part):
             yield Finding(Code.SUCCESSOR_UNTOLD, one.place, sentence)
 
     def _notice(self, one: _Successor) -> Finding:
-        """Say how many records were lost: from where the two trees part, as far as the heads file shows it."""
+        """Report how many records were lost, counted from where the two trees part, if the heads file shows that."""
         parted = self._parted(one)
         parted = one.kept if parted is None else parted
         lost = max(one.lost.size - parted, 0)
@@ -131,14 +135,14 @@ class LossCheck(Part):
         return Finding(Code.RECORDS_LOST, one.place, sentence, Level.NOTICE)
 
     def _parted(self, one: _Successor) -> int | None:
-        """Return how many records the two trees share, by the heads file; None where it does not lead so far back."""
+        """Return how many records the two trees share, or None if the heads file does not go so far back."""
         end = one.head.draft.previous
         for _, head in self._back_from(end):
             end = head.draft.previous
         return 0 if end == FIRST_HEAD else self._held.get(end)
 
     def _back_from(self, digest: bytes) -> Iterator[tuple[bytes, Head]]:
-        """Go back along the heads file from a lost tree's last head as long as the ledger lacks the head."""
+        """Yield the heads of a lost tree, from its last head back to the first one that the ledger lacks."""
         while digest in self._filed and digest not in self._held:
             head = self._filed[digest]
             yield digest, head

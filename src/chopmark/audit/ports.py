@@ -1,7 +1,8 @@
-"""What the audit asks of others: a source to verify, a ledger to sequence, a file for heads.
+"""The ports of the audit: a source to verify, a ledger to sequence, and a file for signed tree heads.
 
-A leaf itself is appended by the store call that makes the change (rule 9); that statement belongs
-to each authority's own port.
+There is no call here to append a record: the store call that makes a change also appends its record (rule 9), and it
+belongs to the port of the authority that makes the change. The names in this code call the time-stamp of a tree head an
+*anchor*.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from chopmark.audit.tree import Frontier
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record that could not even be taken apart: where it stands and what is wrong with it."""
+    """A record or row that could not be read: where it is and what is wrong with it."""
 
     place: str
     why: str
@@ -25,7 +26,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class StoredHead:
-    """A head's row: the size it is filed under, its line, and the frontier at that size if kept."""
+    """The row of a signed tree head: the size it is stored under, its line, and the frontier at that size if kept."""
 
     size: int
     line: str
@@ -34,7 +35,7 @@ class StoredHead:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnchor:
-    """An anchor's row: the size of the head it stamps, and the RFC 3161 token, DER; trusted for nothing."""
+    """The row of a head's time-stamp: the size of that head, and the RFC 3161 token, DER, not verified yet."""
 
     size: int
     token: bytes
@@ -42,7 +43,7 @@ class StoredAnchor:
 
 @dataclass(frozen=True, slots=True)
 class CertificateRow:
-    """A certificate as its CA's table has it; `foreign`: in the table of requests to other CAs."""
+    """A certificate as its CA's table has it; with `foreign` it is in the table of requests to other CAs."""
 
     serial: str
     state: str
@@ -51,7 +52,7 @@ class CertificateRow:
 
 @dataclass(frozen=True, slots=True)
 class HoldingRow:
-    """A certificate as the RA has it for its customer."""
+    """A certificate as the RA's table has it for its customer."""
 
     serial: str
     state: str
@@ -70,7 +71,7 @@ class ContactRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """The failures of a customer and factor that count."""
+    """The counted failures of one customer with one factor."""
 
     customer: str
     factor: str
@@ -82,7 +83,7 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True)
 class SlipRow:
-    """An approval slip, without what it is found by; `order` is the one that it was right for."""
+    """An approval slip, without the keyed hash by which it is looked up; `order` is the order that it approved."""
 
     id: str
     customer: str
@@ -95,7 +96,7 @@ TableRow: TypeAlias = CertificateRow | HoldingRow | ContactRow | FailureRow | Sl
 
 
 class Tables(Protocol):
-    """The tables whose every change has a record, as of the moment of the records."""
+    """The tables of which every change has a record; they must show the same moment as the records."""
 
     def rows(self) -> AsyncIterator[TableRow | Unreadable]:
         """Yield every row, in any order."""
@@ -103,10 +104,10 @@ class Tables(Protocol):
 
 
 class Source(Protocol):
-    """One unchanging view of the ledger: all five streams show the same moment.
+    """One unchanging view of the ledger: all five methods show the same moment.
 
-    The store gives one read transaction (REPEATABLE READ, or SQLite's snapshot). Rows come
-    unparsed; nothing is filtered, so every row of the table is in exactly one of the record streams.
+    The store opens one read transaction (REPEATABLE READ, or SQLite's snapshot). Rows are returned as stored and are
+    not filtered, so every row of the table of records comes from either `sequenced` or `unsequenced`.
     """
 
     def sequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
@@ -118,15 +119,15 @@ class Source(Protocol):
         ...
 
     def chains(self) -> AsyncIterator[Tip]:
-        """Yield every row of the chain table, as stored, in any order."""
+        """Yield every row of the table of streams, as stored, in any order."""
         ...
 
     def heads(self) -> AsyncIterator[StoredHead]:
-        """Yield every head by the size it is filed under."""
+        """Yield every head, ordered by the size it is stored under."""
         ...
 
     def anchors(self) -> AsyncIterator[StoredAnchor]:
-        """Yield every anchor by the size it is filed under."""
+        """Yield every time-stamp of a head, ordered by the size it is stored under."""
         ...
 
 
@@ -141,7 +142,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The place that a record gets in the tree."""
+    """The index that a record gets in the tree."""
 
     chain: str
     version: int
@@ -150,7 +151,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one sequencing writes: places for leaves, the head over them and the frontier at its size."""
+    """What one sequencing writes: places for records, the head over them and the frontier at its size."""
 
     old_size: int
     placed: tuple[Placed, ...]
@@ -162,17 +163,17 @@ class Ledger(Protocol):
     """The store's part of the audit: each call is one transaction."""
 
     async def tip(self, chain: StreamId) -> Tip:
-        """Return the chain's newest version and hash; version 0 and GENESIS when it has no record."""
+        """Return the stream's newest version and hash; version 0 and GENESIS when it has no record."""
         ...
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
-        """Take the lease when it is free, run out or already ours (then it is extended); else None."""
+        """Take the lease if it is free or expired, or extend it if it is ours; return None if another holder has it."""
         ...
 
     async def unsequenced(self, limit: int) -> list[StoredRecord]:
         """Return the oldest records without an index in the order in which they were written.
 
-        A chain's versions therefore come in order, and none before its predecessor.
+        The versions of a stream therefore come in order, and no record comes before its predecessor.
         """
         ...
 
@@ -184,14 +185,14 @@ class Ledger(Protocol):
         ...
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many records, as it is stored, or None."""
+        """Return the line of the head of this size, as it is stored, or None."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """Write indexes, head and frontier, all or nothing; False when somebody else was faster.
+        """Write indexes, head and frontier, all or nothing; return False when another process was faster.
 
-        Guards: the lease row still carries `lease.fencing`, the greatest head size is still
-        `batch.old_size`, and every placed leaf still has no index.
+        Everything is written only if the lease row still has `lease.fencing`, the greatest head size is still
+        `batch.old_size`, and none of the placed records has an index yet.
         """
         ...
 
@@ -201,10 +202,10 @@ class Ledger(Protocol):
 
 
 class HeadLog(Protocol):
-    """Where heads go outside the database; blocking, called in a thread."""
+    """The copy of the tree heads outside the database; calls block, so they are made in a thread."""
 
     def append(self, head: Head) -> None:
-        """Make the head durable; raises OSError when that fails."""
+        """Write the head durably; raises OSError when that fails."""
         ...
 
     def last(self) -> Head | None:
@@ -213,20 +214,20 @@ class HeadLog(Protocol):
 
 
 class AnchorLog(Protocol):
-    """Where anchors go outside the database; blocking, called in a thread."""
+    """The copy of the time-stamps outside the database; calls block, so they are made in a thread."""
 
     def append_anchor(self, anchor: StoredAnchor) -> None:
-        """Make the anchor durable; raises OSError when that fails."""
+        """Write the time-stamp durably; raises OSError when that fails."""
         ...
 
     def has_anchor(self, anchor: StoredAnchor) -> bool:
-        """Tell whether the anchor is in the log."""
+        """Tell whether this time-stamp is in the log."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnchor:
-    """An anchor as the ledger keeps it: in which hour (since 1970) it was made, and the time of its token."""
+    """A time-stamp as the ledger keeps it: with the hour (since 1970) in which it was made and its token's time."""
 
     anchor: StoredAnchor
     hour: int
@@ -234,28 +235,28 @@ class KeptAnchor:
 
 
 class Anchors(Protocol):
-    """The store's part of anchoring: each call is one transaction."""
+    """The store of the time-stamps: each call is one transaction."""
 
     async def newest(self) -> KeptAnchor | None:
-        """Return the anchor of the newest hour, or None."""
+        """Return the time-stamp of the newest hour, or None."""
         ...
 
     async def take_turn(self, holder: str, now: datetime, ttl: timedelta) -> bool:
-        """True when nobody else makes an anchor until `now + ttl`."""
+        """Reserve the making of a time-stamp until `now + ttl`; return False if another process has reserved it."""
         ...
 
     async def keep(self, kept: KeptAnchor, record: AuditRecord) -> bool:
-        """Store an anchor; False when its hour or its head has one."""
+        """Store a time-stamp and its record; return False when its hour or its head already has one."""
         ...
 
 
 class Stamper(Protocol):
-    """Somebody who stamps time."""
+    """Gets time-stamps from a time-stamp authority."""
 
     async def stamp(self, imprint_sha256: bytes) -> tuple[bytes, datetime]:
-        """Return a token over the imprint, DER, that was verified, and its time; raises NotStamped."""
+        """Return a verified token over the imprint, DER, and its time; raises NotStamped."""
         ...
 
 
 class NotStamped(Exception):
-    """No token was given, or none that holds; the text is a word that says why."""
+    """The authority gave no token or no valid one; the text says why."""

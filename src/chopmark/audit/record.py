@@ -1,8 +1,9 @@
-"""One leaf: what happened, chained to the record before it and sealed by a key outside the database.
+"""One audit record: it names the hash of the record before it in its stream, and a MAC protects it.
 
-A leaf's canonical bytes are JSON (RFC 8259), keys sorted, no spaces, UTF-8, without the MAC. Its
-MAC is HMAC-SHA-256 over a label and those bytes; its hash is the RFC 9162 s.2.1.1 leaf hash of
-bytes and MAC together, so that neither changes without changing the tree.
+A stream is a sequence of records, for example all records of one order. The key of the MAC is outside the database. A
+record's canonical bytes are JSON (RFC 8259), keys sorted, no spaces, UTF-8, without the MAC. Its MAC is HMAC-SHA-256
+over a label and those bytes. Its hash is the leaf hash of RFC 9162 s.2.1.1 over bytes and MAC together, so that a
+change of either changes the Merkle tree.
 """
 
 import hmac
@@ -19,42 +20,42 @@ from chopmark.audit.tree import hash_leaf
 from chopmark.core.types import CustomerId, OrderId
 
 StreamId = NewType("StreamId", str)
-"""Whose story a record continues: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""
+"""Which stream a record belongs to: an order id, or customer:ID, staff:ID, stranger:HASH, system:NAME."""
 
 GENESIS = bytes(32)
-"""The hash before a chain's first record."""
+"""The value of `previous` in the first record of a stream."""
 _MAC_LABEL = b"chopmark-leaf-1\n"
 _CHAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}")
 
 
 def order_stream(order: OrderId) -> StreamId:
-    """Return the chain of an order."""
+    """Return the stream of an order."""
     return StreamId(str(order))
 
 
 def customer_stream(customer: CustomerId) -> StreamId:
-    """Return the chain for what a customer does outside an order."""
+    """Return the stream for what a customer does outside an order."""
     return StreamId(f"customer:{customer}")
 
 
 def staff_chain(staff_id: str) -> StreamId:
-    """Return the chain of a person at the firm."""
+    """Return the stream of a person at the firm."""
     return StreamId(f"staff:{staff_id}")
 
 
 def stranger_stream(keyed_hash: str) -> StreamId:
-    """Return the chain for somebody whom the directory does not know, by keyed hash."""
+    """Return the stream for a person whom the directory does not know, by the keyed hash of the name they gave."""
     return StreamId(f"stranger:{keyed_hash}")
 
 
 def system_stream(name: str) -> StreamId:
-    """Return the chain of a job or a ceremony."""
+    """Return the stream of a job or a ceremony."""
     return StreamId(f"system:{name}")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditKey:
-    """A MAC key from outside the database: its public name, and at least 32 random bytes."""
+    """A MAC key, which is kept outside the database: its public name, and at least 32 random bytes."""
 
     kid: str
     secret: bytes = field(repr=False)
@@ -69,7 +70,7 @@ class AuditKey:
 
 
 class AuditKeys:
-    """The audit keys that the verifier knows, by name: the present one and those rotated out."""
+    """The audit keys that the verifier knows, by name: the present one and former ones."""
 
     __slots__ = ("_by_kid",)
 
@@ -87,7 +88,7 @@ class AuditKeys:
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The newest record of a chain: version 0 and GENESIS when there is none yet."""
+    """The version and hash of a stream's newest record; 0 and GENESIS when it has no record yet."""
 
     chain: StreamId
     version: int
@@ -95,17 +96,17 @@ class Tip:
 
 
 def new_stream(chain: StreamId) -> Tip:
-    """Return the tip of a chain that has no record yet."""
+    """Return the tip of a stream that has no record yet."""
     return Tip(chain, 0, GENESIS)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A leaf as a table or an export holds it: text as written, trusted for nothing.
+    """A record as a table or an export holds it: the columns as they are, not checked yet.
 
-    `at` is `stamp` text, `facts` canonical JSON text, `index` the place in the tree or None before
-    the sequencer has seen the record. The store puts the columns in unparsed, so that a tampered row
-    becomes a finding and not a crash.
+    `at` is text made by `stamp`, `facts` is canonical JSON text. `index` is the place in the tree, or None until the
+    sequencer gives the record a place. The store does not parse the columns, so that a tampered row becomes a finding
+    of the verifier and not a crash.
     """
 
     chain: str
@@ -120,7 +121,7 @@ class StoredRecord:
 
     @property
     def leaf_id(self) -> str:
-        """The leaf's name: chain@version."""
+        """The record's name: stream@version."""
         return f"{self.chain}@{self.version}"
 
     def canonical(self) -> bytes:
@@ -140,7 +141,7 @@ class StoredRecord:
         return hash_leaf(self.canonical() + self.mac)
 
     def record(self) -> "AuditRecord":
-        """Return the typed leaf; raises ValueError when malformed or of an unknown event."""
+        """Return the record with typed values; raises ValueError when it is malformed or its event is unknown."""
         self.canonical()
         return AuditRecord(
             chain=StreamId(self.chain),
@@ -177,15 +178,15 @@ class AuditRecord:
     kid: str
     mac: bytes
     memo: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
-    """The canonical bytes and the hash, once they were made; a changed copy begins without."""
+    """The canonical bytes and the hash, once they were computed; a changed copy computes its own."""
 
     @property
     def leaf_id(self) -> str:
-        """The leaf's name: chain@version."""
+        """The record's name: stream@version."""
         return f"{self.chain}@{self.version}"
 
     def stored(self, index: int | None = None) -> StoredRecord:
-        """Return the columns to write; `index` stays None until the sequencer places the record."""
+        """Return the columns to write; `index` is None until the sequencer gives the record a place."""
         return StoredRecord(
             chain=self.chain,
             version=self.version,
@@ -200,10 +201,10 @@ class AuditRecord:
 
 
 def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime, key: AuditKey) -> AuditRecord:
-    """Return the record that continues `tip`, sealed under `key`.
+    """Return the record that continues `tip`, with its MAC under `key`.
 
-    The caller writes it in the change's own transaction, guarded by `tip.version`. Raises
-    ValueError for a malformed chain id, a fact outside the allow-list or a naive time.
+    The caller writes it in the transaction of the change, and only if the stream still has `tip.version`. Raises
+    ValueError for a malformed stream id, a fact outside the allow-list or a naive time.
     """
     if not _CHAIN.fullmatch(tip.chain):
         raise ValueError("a chain id is 1 to 100 letters, digits and : . _ -")
@@ -246,12 +247,12 @@ def leaf_hash(record: AuditRecord) -> bytes:
 
 
 def next_tip(record: AuditRecord) -> Tip:
-    """Return the chain's tip once the record is written."""
+    """Return the tip of the stream after this record was written."""
     return Tip(record.chain, record.version, leaf_hash(record))
 
 
 def stamp(at: datetime) -> str:
-    """Return RFC 3339 text, UTC, three decimals; what is below a millisecond is dropped."""
+    """Return RFC 3339 text, UTC, three decimals; parts of a millisecond are dropped."""
     if at.tzinfo is None:
         raise ValueError("an audit time is aware")
     utc = at.astimezone(UTC).replace(tzinfo=None)
@@ -267,7 +268,7 @@ def parse_stamp(text: str) -> datetime:
 
 
 def is_count(value: object) -> bool:
-    """Tell whether a value is an integer of zero or more, and not a flag."""
+    """Tell whether a value is an integer of zero or more, and not a boolean."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

@@ -1,4 +1,4 @@
-"""A verifier's report as lines for people, and as an exit code for programs."""
+"""Turns the verifier's report into lines for people and into an exit code for programs."""
 
 from chopmark.audit.findings import Anchored, Finding, Level, Report
 from chopmark.audit.record import stamp
@@ -10,9 +10,10 @@ _SIGNS = {Level.ERROR: "ERROR", Level.WARNING: "warning", Level.NOTICE: "notice"
 
 
 def lines(report: Report) -> list[str]:
-    """Return the report as plain lines, the verdict last.
+    """Return the report as plain lines; the last one is the verdict.
 
-    What the database holds is quoted as it stands there: nothing of it ends a line or reaches a terminal as a command.
+    Text from the database is quoted with control characters escaped, so that it can neither end a line nor send a
+    command to the terminal.
     """
     told = [_finding(finding) for finding in report.findings]
     if report.omitted:
@@ -47,7 +48,7 @@ def _anchored(anchored: Anchored) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """Return 0 when the records hold, warnings or not, and 1 when they do not."""
+    """Return 0 when there was no error, with or without warnings, and 1 otherwise."""
     return SOUND if report.sound else BROKEN
 
 

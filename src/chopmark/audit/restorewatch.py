@@ -1,8 +1,9 @@
-"""Whether the database has everything that stands outside it: signed heads detect a restore, the journal repairs it.
+"""Detects that the database is older than the files outside it: the heads file (signed tree heads) and the journal.
 
-A backup that was put back, or a standby that took over without the last seconds, forgets. The heads file and the
-journal do not: what they have and the database lacks shows here, a second later at most. A change of status whose line
-was written and whose commit never came is a crash and no restore: it is done again, and nobody is alarmed.
+After a backup was restored, or a standby took over without the last seconds, the database lacks changes that the heads
+file and the journal still have. A process that compares them once a second notices this within a second. A change of
+status is another matter when its journal line was written and a crash prevented the commit: then the change is simply
+made again, and no alarm is raised.
 """
 
 import asyncio
@@ -21,22 +22,22 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
 
 MARGIN = timedelta(hours=1)
-"""How long before the database's newest head a line may have been written that the database lacks: clocks differ."""
+"""A line that the database lacks may be this much older than the database's newest head, because clocks differ."""
 LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
 
 class Records(Protocol):
-    """What the database has of the certificates."""
+    """Reads the certificates in the database."""
 
     async def states(self, serials: Collection[Serial]) -> Mapping[Serial, CertificateState]:
-        """Return the state of each of these certificates that is here."""
+        """Return the state of each of these certificates that the database has."""
         ...
 
 
 class RestoreWatch:
-    """One process's view of what the database lacks."""
+    """What the database lacks, as far as this process knows."""
 
     def __init__(
         self, ledger: Heads, heads: Filed, folder: JournalFolder, key: JournalKey, records: Records, clock: Clock
@@ -51,24 +52,23 @@ class RestoreWatch:
         self._tail: Tail | None = None
         self._standing: Whole | Behind = Whole()
         self._made: dict[Serial, bool] = {}
-        """Serials whose reservation was not seen here yet, and whether the journal has their certificate."""
+        """Serials of the journal that were not found in the database yet; True if the journal has the certificate."""
         self._lacking = False
-        """Whether the database, when it was last asked, did not know one of these; it may be away since."""
+        """Whether the database lacked one of these when it was last asked; it may have been unreachable since."""
         self._turned: dict[Serial, Line] = {}
-        """The last change of status of each serial that was not seen here yet."""
+        """The last change of status of each serial that was not found in the database yet."""
         self._missed: frozenset[Line] = frozenset()
-        """What the last look missed in the database."""
+        """The changes of status that the last look did not find in the database."""
         self._undone: tuple[Line, ...] = ()
         self.damaged = 0
         """How many lines of the journal could not be read."""
         self.unreadable: str | None = None
-        """Why heads or journal could not be read at the last look; None when they could."""
+        """Why the heads file or the journal could not be read at the last look; None when they could."""
 
     async def look(self) -> int:
-        """Compare once; 1 when what the world is told may have changed by it, else 0. Raises Refused.
+        """Compare once; return 1 when certificate status may be answered differently from now on, else 0.
 
-        1 the heads file, then the ledger, which is never behind it after a crash  2 new lines of the journal  3 what
-        the database has of the deeds that it was not seen to have.
+        Raises Refused when the database cannot be reached.
         """
         async with self._turn:
             return await self._look()
@@ -76,13 +76,16 @@ class RestoreWatch:
     async def _look(self) -> int:
         before = self.behind, frozenset(self._turned), frozenset(self._made)
         try:
+            # 1. Compare the heads file with the ledger, which may be behind the file after a restore, but not a crash.
             await self._read_heads()
+            # 2. Read the lines that were added to the journal.
             for line in await self._new_lines():
                 self._take(line)
         except OSError as error:
             self._trouble(f"heads file or journal cannot be read ({error.strerror or type(error).__name__})")
             return 0
         self.unreadable = None
+        # 3. Ask the database about the lines that were not found in it yet.
         await self._compare()
         if self.behind and not before[0]:
             log.error("the database is behind the heads or the journal: see `chopmark check`", code="restore.behind")
@@ -92,16 +95,16 @@ class RestoreWatch:
 
     @property
     def behind(self) -> bool:
-        """True when the database lacks what a crash cannot have kept from it."""
+        """True when the database lacks something that it cannot have lost by a crash."""
         return isinstance(self._standing, Behind) or self._lacking
 
     def require_whole(self) -> None:
-        """Raise Refused (UNAVAILABLE) while the database is behind: the counter stands still."""
+        """Raise Refused (UNAVAILABLE) while the database is behind, so that nothing is ordered or signed."""
         if self.behind:
             raise Refused(STANDSTILL)
 
     def trouble(self) -> str | None:
-        """Return why the counter stands still, in a sentence for the operator; None when it need not."""
+        """Return why nothing is ordered or signed, in a sentence for the operator; None while the database is whole."""
         if not self.behind:
             return None
         return (
@@ -110,11 +113,11 @@ class RestoreWatch:
         )
 
     def overlay(self, serial: Serial) -> Line | None:
-        """Return the change of status that the journal has of a serial and the database lacks."""
+        """Return the change of status of this serial that the journal has and the database lacks, or None."""
         return self._turned.get(serial)
 
     def overlays(self) -> tuple[Line, ...]:
-        """Return all of them."""
+        """Return all changes of status that the journal has and the database lacks."""
         return tuple(self._turned.values())
 
     def made(self, serial: Serial) -> bool:
@@ -122,17 +125,18 @@ class RestoreWatch:
         return self._made.get(serial, False)
 
     def undone(self) -> tuple[Line, ...]:
-        """Return changes of status that two looks in a row have missed in the database: their commit never came.
+        """Return the changes of status that two looks in a row did not find in the database: they never committed.
 
-        None while the database is behind: then a person decides. A change that a later one has undone is not among
-        them: the later one's line was written before its commit, and so it is read here before it is missed twice.
+        Return nothing while the database is behind, because then a person decides. A change that a later change has
+        reversed is not returned: the line of the later change is written before its commit, so it is read here before
+        the earlier change can be missing twice.
         """
         return () if self.behind else self._undone
 
     async def lines(self) -> list[Line]:
-        """Return every line that may tell of what the database lacks; raises OSError.
+        """Return every line that the database may lack; raises OSError.
 
-        From an hour before the newest head that the database has in common with the heads file.
+        These are the lines from one hour before the database's newest head on.
         """
         latest = await self._ledger.latest_head()
         tail = self._folder.tail(since(None if latest is None else latest[0], self._clock.now()))
@@ -185,7 +189,7 @@ class RestoreWatch:
 
 
 def settled(line: Line, state: CertificateState | None) -> bool:
-    """Tell whether a certificate's state shows a change of status, or one that came after it."""
+    """Tell whether a certificate's state in the database shows this change of status, or a later one."""
     if state is None:
         return False
     if line.deed is Deed.REVOKED:
@@ -196,14 +200,14 @@ def settled(line: Line, state: CertificateState | None) -> bool:
 
 
 def oldest_first(lines: Collection[Line]) -> list[Line]:
-    """Return lines by their time; those of several nodes come from several files."""
+    """Return the lines ordered by time, because lines of several nodes come from several files."""
     return sorted(lines, key=lambda line: line.at)
 
 
 def since(latest: Head | None, now: datetime) -> datetime | None:
-    """Return from when on lines may tell of what a database with this newest head lacks; None: from the first.
+    """Return from when on the journal has to be read, given the database's newest head; None for the whole journal.
 
-    A head that a clock signed which was ahead says nothing of the days until then.
+    If the head's time is later than now, the clock was wrong when it was signed, and now is used instead.
     """
     return None if latest is None else min(latest.draft.at, now) - MARGIN
 

@@ -1,6 +1,6 @@
-"""Gives records their places in the tree and signs the head over them.
+"""Gives records their places in the Merkle tree and signs the tree head over them.
 
-`plan` decides and is pure; `sequence_once` is the verb that a worker calls every second or less.
+`plan` decides, without I/O; a worker calls `sequence_once` every second or more often.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ MOST_LEAVES = 1000
 
 
 class LedgerBroken(Exception):
-    """The ledger contradicts its own signed head or the heads file: stop, and run the verifier."""
+    """The ledger contradicts its own signed tree head or the heads file; stop and run the verifier."""
 
 
 class LedgerBehind(LedgerBroken):
-    """The heads file knows a head that the ledger does not hold: `chopmark db restored` is the way on."""
+    """The heads file has a head that the ledger lacks; after a restore, run `chopmark db restored`."""
 
     def __init__(self, behind: Behind) -> None:
         kept, lost = behind.kept_size, behind.lost_head.size
@@ -36,7 +36,7 @@ class LedgerBehind(LedgerBroken):
 
 @dataclass(frozen=True, slots=True)
 class UnsignedBatch:
-    """A batch whose head has no signature yet."""
+    """A batch whose head is not signed yet."""
 
     old_size: int
     placed: tuple[Placed, ...]
@@ -55,10 +55,10 @@ def plan(
     at: datetime,
     lost: Head | None = None,
 ) -> UnsignedBatch:
-    """Return places for the records, in the order given, after the latest head.
+    """Return places for the records, in the given order, after those of the latest head, and the new head's draft.
 
-    With the last head of a tree that was `lost` the head is a successor. Raises LedgerBroken when the frontier is not
-    the head's or a record is malformed.
+    If `lost`, the last head of a lost tree, is given, the new head is a successor. Raises LedgerBroken when the
+    frontier does not belong to the latest head or a record is malformed.
     """
     head, frontier = latest or (None, Frontier())
     if head and (frontier.size != head.size or frontier.root() != head.root):
@@ -94,41 +94,44 @@ async def sequence_once(
     lease_for: timedelta = LEASE,
     limit: int = MOST_LEAVES,
 ) -> int:
-    """Sequence what waits, at most `limit` leaves; return how many got their place.
+    """Give the waiting records, at most `limit`, their places in the tree; return how many were placed.
 
-    Zero when nothing waits, when somebody else holds the lease, or was faster. Safe to call again
-    after any failure. Raises LedgerBroken, and OSError when the heads file takes nothing: then no
-    leaf is placed before it does. `former_keys` may have signed the latest head, after a rotation.
-
-    1. take the lease
-    2. read the heads file, then the latest head: the ledger must not be behind the file
-    3. bring a head that a crash kept from the file into it
-    4. place the waiting records and sign the head, outside any transaction
-    5. write, guarded by fencing number and old size
-    6. append the head to the file
+    Returns zero when no record waits, when another process holds the lease, or when it was faster. Safe to call again
+    after any failure. Raises LedgerBroken, and OSError when the heads file cannot be written; no further record is
+    placed until the missing head is in the file. After a rotation of the key, one of `former_keys` may have signed the
+    latest head.
     """
-    lease = await ledger.take_lease(holder, now, lease_for)  # 1
+    # 1. Take the lease.
+    lease = await ledger.take_lease(holder, now, lease_for)
     if lease is None:
         return 0
-    seen = await look_checked(ledger, heads, [signer.public_key, *former_keys])  # 2
+    # 2. Read the heads file, then the latest head. The ledger must not be behind the file.
+    seen = await look_checked(ledger, heads, [signer.public_key, *former_keys])
     if isinstance(seen.standing, Behind):
         raise LedgerBehind(seen.standing)
+    # 3. Append the latest head to the file if a crash prevented that last time.
     latest = seen.latest
-    if latest and latest[0] != seen.filed:  # 3
+    if latest and latest[0] != seen.filed:
         await asyncio.to_thread(heads.append, latest[0])
+    # 4. Place the waiting records and sign the head, outside any transaction.
     waiting = await ledger.unsequenced(limit)
     if not waiting:
         return 0
-    planned = plan(latest, waiting, lease.fencing, now)  # 4
+    planned = plan(latest, waiting, lease.fencing, now)
     batch = planned.signed(await asyncio.to_thread(signer.sign, planned.draft.message()))
-    if not await ledger.sequence(batch, lease):  # 5
+    # 5. Write places and head, if fencing number and old size are still the same.
+    if not await ledger.sequence(batch, lease):
         return 0
-    await asyncio.to_thread(heads.append, batch.head)  # 6
+    # 6. Append the head to the heads file.
+    await asyncio.to_thread(heads.append, batch.head)
     return len(batch.placed)
 
 
 async def look_checked(ledger: Heads, heads: Filed, keys: Sequence[HeadPublicKey]) -> Look:
-    """Return how the ledger stands to the heads file; LedgerBroken when its newest head is unreadable or not ours."""
+    """Compare the ledger with the heads file.
+
+    Raises LedgerBroken when the ledger's newest head cannot be read or none of `keys` signed it.
+    """
     try:
         seen = await look(ledger, heads)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""What the records say of approval slips, and what their rows have to say: who got one, how long, and for which order.
+"""The verifier's check of approval slips: compares their use and their rows with the records of their printing.
 
-A slip counts for the customer whom two people printed it for, for one order and key, until its life is over or a newer
-one is printed. Whoever writes the database and has a slip in hand can make an old one good again; the records that
-come of it, and the row, do not fit the record of its printing.
+A slip is valid for the customer for whom two people printed it, for one order and key, until it expires or a newer one
+is printed. A person who can write to the database and has an old slip could make it valid again. Then its row, and the
+records of its use, do not fit the record of its printing, and this check reports that.
 """
 
 import json
@@ -17,23 +17,24 @@ from chopmark.audit.ports import SlipRow, TableRow
 from chopmark.audit.record import parse_stamp
 
 MARGIN = timedelta(seconds=60)
-"""A record's time is read a moment after that of its change."""
+"""Allowed difference of times, because a record's time is read a moment after the time of its change."""
 
 
 @dataclass(slots=True)
 class _Slip:
-    """What is told of a printed slip."""
+    """What the records say of a printed slip."""
 
     customer: str
     until: datetime
     used_for: tuple[str, str] | None = None
-    """The order, and its key, that it was right for."""
+    """The order that it approved, and that order's key."""
 
 
 class SlipCheck(Part):
-    """Compares each slip with the record of its printing. Keeps a line for each slip and each order that asks for one.
+    """Compares each slip with the record of its printing.
 
-    `life` is how long a slip counts: no record names it.
+    `life` is how long a slip is valid, which no record says. Memory grows with the slips and with the orders that ask
+    for one.
     """
 
     def __init__(self, life: timedelta) -> None:
@@ -48,7 +49,7 @@ class SlipCheck(Part):
         }
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
-        """Take in a printing, and judge what a slip was right for."""
+        """Remember the printing of a slip, or check the use of one."""
         read = self._read.get(seen.record.event)
         return () if read is None else read(seen, json.loads(seen.record.facts))
 
@@ -81,7 +82,7 @@ class SlipCheck(Part):
             yield Finding(Code.SLIP_WRONG, place_of(seen.record), f"An approval slip was taken as right, but {why}.")
 
     def row(self, row: TableRow, /) -> Iterator[Finding]:
-        """Find a slip whose row is better off than its records."""
+        """Report a slip whose row allows more than its records do."""
         if not isinstance(row, SlipRow):
             return
         slip, why = self._slips.get(row.id), None

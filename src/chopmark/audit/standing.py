@@ -1,6 +1,7 @@
-"""Is the ledger the one that wrote the heads file? A restored older copy is not, nor a standby that lost seconds.
+"""Compares the ledger with the heads file, to find out whether the database is older than the file.
 
-`standing` is pure; `look` reads what it needs.
+It is older after a restore of an older copy, or when a standby took over without the last seconds. `standing` compares,
+without I/O; `look` reads the signed tree heads and calls it.
 """
 
 import asyncio
@@ -13,12 +14,12 @@ from chopmark.audit.tree import Frontier
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The ledger holds what the heads file says; at most it is ahead, by what a crash kept from the file."""
+    """The ledger has the last head of the heads file; it may have newer ones that a crash kept out of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The ledger, of `kept_size` leaves under a head, does not hold `lost_head`, the last of the heads file."""
+    """The ledger lacks `lost_head`, the last head of the heads file; its own newest head has `kept_size` records."""
 
     kept_size: int
     lost_head: Head
@@ -28,10 +29,11 @@ Standing: TypeAlias = Whole | Behind
 
 
 def standing(latest: Head | None, at_filed_size: str | None, filed: Head | None) -> Standing:
-    """Return how the ledger stands to the heads file.
+    """Return whether the ledger has everything that the heads file has.
 
-    `latest` is the ledger's newest head, `filed` the file's last one, `at_filed_size` the line of the ledger's head
-    that counts as many records as `filed`. A successor that a crash kept from the file continues it as well.
+    `latest` is the ledger's newest head, `filed` the last one of the file, `at_filed_size` the line of the ledger's
+    head of the same size as `filed`. The ledger is whole, too, if `latest` is a successor that names `filed` and that a
+    crash kept out of the file.
     """
     if filed is None or at_filed_size == encode_head(filed):
         return Whole()
@@ -48,12 +50,12 @@ class Heads(Protocol):
         ...
 
     async def head_line(self, size: int) -> str | None:
-        """Return the line of the head that counts so many records, or None."""
+        """Return the line of the head of this size, or None."""
         ...
 
 
 class Filed(Protocol):
-    """Reads the heads file; blocking, called in a thread."""
+    """Reads the heads file; calls block, so they are made in a thread."""
 
     def last(self) -> Head | None:
         """Return the newest head of the file, or None; raises OSError."""
@@ -62,7 +64,7 @@ class Filed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen: the ledger's newest head with its frontier, the file's last head, and how they stand."""
+    """What was read: the ledger's newest head with its frontier, the file's last head, and the result."""
 
     latest: tuple[Head, Frontier] | None
     filed: Head | None
@@ -70,9 +72,10 @@ class Look:
 
 
 async def look(ledger: Heads, file: Filed) -> Look:
-    """Read the heads file, then the ledger: what is in the file was in the ledger before.
+    """Read the heads file and then the ledger, and compare them.
 
-    Raises ValueError when the ledger's newest head cannot be read, and OSError when the file cannot.
+    The order matters: a head is written to the ledger before it is written to the file. Raises ValueError when the
+    ledger's newest head cannot be read, and OSError when the file cannot be read.
     """
     filed = await asyncio.to_thread(file.last)
     latest = await ledger.latest_head()

@@ -1,8 +1,9 @@
-"""What the records say that the tables have to say: certificates that ended, contacts that cool down, locks, failures.
+"""The verifier's check of the tables of certificates, contacts, failures and locks against the records.
 
-Every change of these has its record in the same transaction, so that at one moment the newest record of a thing and its
-row agree. A row that is *better off* than the records allow was edited: a certificate that came back, a cool-down that
-was cut short, a lock that nobody lifted, failures that were forgotten. A row that is worse off is not looked at here.
+Every change of these rows writes its record in the same transaction, so that at any moment the newest record about a
+thing and its row agree. A row that allows more than the records do was edited: an ended certificate is active again, a
+cool-down is too short, a lock is gone that nobody released, or failures are missing. A row that allows less is not
+reported by this check.
 """
 
 import json
@@ -17,12 +18,12 @@ from chopmark.audit.ports import CertificateRow, ContactRow, FailureRow, Holding
 from chopmark.audit.record import parse_stamp
 
 MARGIN = timedelta(seconds=60)
-"""A record's time is read a moment after that of its change."""
+"""Allowed difference of times, because a record's time is read a moment after the time of its change."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """How many failures of a factor lock it: within a window, and ever."""
+    """How many failures lock a factor: within one window, and in total."""
 
     in_window: int
     window: timedelta
@@ -31,11 +32,11 @@ class FailureLimit:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The policy's numbers, which no record names: an earlier release's were the same, or stricter.
+    """The numbers of the policy, which no record contains; those of earlier releases were the same or stricter.
 
-    `code` is the factor under which wrong codes are counted, `birth_date` that of wrong birth dates. An earlier release
-    counted codes by channel: `factors` says under which factor a channel's were counted.
-    `cooldown`: how long a changed contact carries no code; `slip_life`: how long an approval slip counts.
+    `code` is the factor under which wrong codes are counted, `birth_date` the factor of wrong birth dates. An earlier
+    release counted the codes of each channel apart; `factors` names the factor for each channel.
+    `cooldown` is how long no code is sent to a changed contact, `slip_life` how long an approval slip is valid.
     """
 
     limits: Mapping[str, FailureLimit]
@@ -47,22 +48,22 @@ class Rules:
 
 
 AHEAD = timedelta(seconds=60)
-"""A window that begins later than so long after now was opened by a clock that was ahead; it is moved to now."""
+"""If a window begins more than this after now, a clock was ahead when it was opened; the window is moved to now."""
 
 
 @dataclass(slots=True)
 class _Order:
-    """What is told of an order while it is under way."""
+    """What the records say of an order that is not finished yet."""
 
     customer: str
     holds: str | None
-    """The certificate that is put on hold by the right code: lost, or its key compromised."""
+    """The certificate that the right code puts on hold, because it was lost or its key was compromised."""
     serial: str | None = None
 
 
 @dataclass(slots=True)
 class _Count:
-    """The failures of a customer and factor that the records show: at least so many are in the row."""
+    """The failures of one customer with one factor that the records show; the row must count at least as many."""
 
     start: datetime
     last: datetime | None = None
@@ -70,10 +71,14 @@ class _Count:
     ever: int = 0
     held: bool = False
     sure: bool = True
-    """Whether the window is known: a charge at the very end of one tells nothing, until all windows are over."""
+    """Whether the window is known.
+
+    After a failure at the very end of a window, the records do not tell in which window the row counted it. The window
+    is known again at the first failure after all possible windows are over.
+    """
 
     def charge(self, at: datetime, window: timedelta) -> None:
-        """Count a failure as the ledger does: a new window begins when the last one is over."""
+        """Count a failure as the store does: a new window begins when the last one is over."""
         over = at - (self.start + window)
         if self.last is None or at - self.last > window + MARGIN:
             self.sure, self.start, self.in_window = True, at, 1
@@ -87,13 +92,13 @@ class _Count:
         self.ever, self.last = self.ever + 1, at
 
     def lock(self, limit: FailureLimit) -> None:
-        """Lock the factor when its failures are used up."""
+        """Lock the factor if it has reached its limit of failures."""
         used_up = self.sure and self.in_window >= limit.in_window
         self.held = self.held or used_up or self.ever >= limit.ever
 
 
 _RANKS = {"held": 1, "issued": 2, "active": 3}
-"""How good the RA calls a certificate; anything else has ended."""
+"""The RA's states of a certificate, ordered by how much they allow; in every other state it has ended."""
 _CA_STATES = {
     Event.CA_CERTIFICATE_RESERVED: "reserved",
     Event.CA_CERTIFICATE_RECEIVED: "received",
@@ -106,14 +111,14 @@ _CA_STATES = {
 _CA_ENDED = frozenset({"orphaned", "revoked"})
 _OVER = frozenset({Event.RA_ORDER_CANCELLED, Event.RA_ORDER_EXPIRED, Event.RA_ORDER_REFUSED, Event.RA_ORDER_DONE})
 _BEGINS_COOLING = frozenset({"added", "changed"})
-"""States of a changed contact that begin its cool-down; what comes with a new customer has none."""
+"""The changes of a contact that begin its cool-down; the contacts of a new customer have no cool-down."""
 
 
 class StateCheck(Part):
-    """Derives from the records what the tables may say at best, and compares.
+    """Derives from the records the most that the tables may allow, and compares the rows with it.
 
-    Keeps a word for each certificate ever, a line for each order under way, for each contact that ever changed and for
-    each customer and factor with failures: it grows with certificates and customers, not with records.
+    Its memory grows with certificates and customers, not with records: it keeps the state of every certificate, and an
+    entry for each unfinished order, each contact that was ever changed, and each customer and factor with failures.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -150,7 +155,7 @@ class StateCheck(Part):
         }
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
-        """Take in what a record says of a thing that a table has too."""
+        """Remember what a record says of a thing that also has a row in a table."""
         read = self._read.get(seen.record.event)
         if read is not None:
             read(seen, json.loads(seen.record.facts))
@@ -160,7 +165,7 @@ class StateCheck(Part):
 
     def _certificate(self, seen: Seen, facts: Mapping[str, object]) -> None:
         if ":" in seen.record.chain:
-            return  # a responder's or a time-stamp authority's own certificate, which has no row there
+            return  # the certificate of a responder or time-stamp authority, which has no row in the CA's table
         serial, state = _word(facts, "serial"), _CA_STATES[Event(seen.record.event)]
         if state in {"reserved", "received", "issued"}:
             self._made.add(serial)
@@ -222,7 +227,10 @@ class StateCheck(Part):
         return self._failures.setdefault((order.customer, factor), _Count(at)), limit, at
 
     def _of_code(self, seen: Seen, facts: Mapping[str, object]) -> tuple[_Count, FailureLimit, datetime] | None:
-        """Return the count of a record about a code: one for all channels, where it names the login (decision 27)."""
+        """Return the count that a record about a code belongs to, with its limit and the record's time.
+
+        A record that names the login counts for all channels together (decision 27); an older one for its channel.
+        """
         by_channel = self._rules.factors.get(_word(facts, "channel"), "")
         return self._count(seen, self._rules.code if "login" in facts else by_channel)
 
@@ -282,7 +290,7 @@ class StateCheck(Part):
     # the tables -----------------------------------------------------------------------------------------------------
 
     def row(self, row: TableRow, /) -> Iterator[Finding]:
-        """Compare a row with what the records say of it at best."""
+        """Compare a row with the most that the records allow it to say."""
         match row:
             case CertificateRow():
                 yield from self._certificate_row(row)
@@ -343,7 +351,8 @@ class StateCheck(Part):
         if told.held and not row.held:
             sentence = "The factor is locked by its records, and no record says that two persons released it."
             yield Finding(Code.LOCK_LIFTED, place, sentence)
-        dated = told.sure and told.in_window > 0 and row.factor != self._rules.birth_date  # a right one has no record
+        # A right birth date is charged without a record and may open the window, so its start is not compared.
+        dated = told.sure and told.in_window > 0 and row.factor != self._rules.birth_date
         moved = dated and abs(row.window_start - told.start) > MARGIN
         forgotten = told.sure and row.in_window < told.in_window
         if row.ever < told.ever or moved or forgotten:
@@ -352,7 +361,7 @@ class StateCheck(Part):
             yield Finding(Code.FAILURES_LOWERED, place, sentence)
 
     def finish(self) -> Iterator[Finding]:
-        """Report what the records know and no table has."""
+        """Report what the records know and no table has a row for."""
         for serial in sorted(self._made):
             sentence = f"The records say {self._at_ca[serial]}, and no table has the certificate."
             yield Finding(Code.CERTIFICATE_ROW_MISSING, f"certificate {serial}", sentence)
@@ -365,6 +374,6 @@ class StateCheck(Part):
 
 
 def _word(facts: Mapping[str, object], name: str) -> str:
-    """Return a fact that is text, else nothing."""
+    """Return the fact of this name if it is text, else an empty string."""
     value = facts.get(name)
     return value if isinstance(value, str) else ""

@@ -1,6 +1,6 @@
-"""After a restore: signs the successor, the head that continues the restored ledger and names the tree that is lost.
+"""Signs the successor after a restore: the signed tree head that continues the restored ledger and names the lost tree.
 
-Not to be confused with `ca.rollover`, which is about one CA following another.
+`chopmark.audit.head` says what a successor is. The replacement of one CA by another is in `ca.rollover`.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ EVERYTHING = 2**31 - 1
 
 
 class Overtaken(Exception):
-    """Somebody else sequenced or succeeded meanwhile; nothing was written, and another call looks anew."""
+    """Another process has sequenced records or signed a successor meanwhile; nothing was written; call again."""
 
 
 class RestoredLedger(Heads, Protocol):
-    """The store's part of a succession: each call is one transaction."""
+    """The store as `succeed` needs it: each call is one transaction."""
 
     async def seize(self, holder: str, above: int, now: datetime, ttl: timedelta) -> Lease:
-        """Take the lease from whoever has it; its fencing number is higher than `above` and than any before."""
+        """Take the lease, also from another holder; its fencing number is higher than `above` and all earlier ones."""
         ...
 
     async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        """As `Ledger.unsequenced`."""
+        """Return the oldest records without an index, as `Ledger.unsequenced` does."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """As `Ledger.sequence`."""
+        """Write a batch under the lease, as `Ledger.sequence` does."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The heads file and who signs: the present key, and those rotated out that may have signed what is there."""
+    """The heads file, the signer with the present key, and the former keys that may have signed the existing heads."""
 
     heads: HeadLog
     signer: HeadSigner
@@ -48,14 +48,14 @@ class Files:
 
     @property
     def keys(self) -> list[HeadPublicKey]:
-        """Every key that may have signed."""
+        """Every key that may have signed a head."""
         return [self.signer.public_key, *self.former_keys]
 
 
 async def stand(ledger: Heads, files: Files) -> Look:
-    """Return how the ledger stands to the heads file.
+    """Compare the ledger with the heads file.
 
-    Raises LedgerBroken when the newest head of either was not signed by our key: then nothing is known to be lost.
+    Raises LedgerBroken when our key did not sign the newest head of either: then they do not show what was lost.
     """
     seen = await look_checked(ledger, files.heads, files.keys)
     if seen.filed is not None and not verify_head(seen.filed, files.keys):
@@ -66,32 +66,32 @@ async def stand(ledger: Heads, files: Files) -> Look:
 async def succeed(
     ledger: RestoredLedger, files: Files, *, now: datetime, holder: str, lease_for: timedelta = LEASE
 ) -> Head | None:
-    """Sign the successor over everything that waits; return it, or None when the ledger is whole.
+    """Sign the successor over all waiting records and return it; return None if the ledger is whole.
 
-    The record of the restore must wait already. Safe to call again after any failure: a successor that was committed
-    and did not reach the heads file is brought there. Raises Overtaken, LedgerBroken and OSError.
-
-    1. how the ledger stands; what a crash kept from the heads file is brought there
-    2. take the sequencer's lease, with a fencing number that the lost time did not know
-    3. place all that waits and sign, outside any transaction
-    4. write, guarded by fencing number and old size
-    5. append to the heads file, which ends the state
+    The record of the restore must have been written already, and must wait for a place. Safe to call again after any
+    failure: a successor that was committed and is not in the heads file is appended there. Raises Overtaken,
+    LedgerBroken and OSError.
     """
-    seen = await stand(ledger, files)  # 1
+    # 1. Compare the ledger with the heads file. If only the file lacks a successor, append it and be done.
+    seen = await stand(ledger, files)
     head = None if seen.latest is None else seen.latest[0]
     if not isinstance(seen.standing, Behind):
         if head is None or head.draft.lost is None or head == seen.filed:
             return None
         await asyncio.to_thread(files.heads.append, head)
         return head
+    # 2. Take the sequencer's lease, with a fencing number higher than any in the lost tree.
     lost = seen.standing.lost_head
-    lease = await ledger.seize(holder, lost.draft.fencing, now, lease_for)  # 2
+    lease = await ledger.seize(holder, lost.draft.fencing, now, lease_for)
+    # 3. Place all waiting records and sign the successor, outside any transaction.
     waiting = await ledger.unsequenced(EVERYTHING)
     if not waiting:
         raise LedgerBroken("no record of the restore waits for a place")
-    planned = plan(seen.latest, waiting, lease.fencing, now, lost)  # 3
+    planned = plan(seen.latest, waiting, lease.fencing, now, lost)
     batch = planned.signed(await asyncio.to_thread(files.signer.sign, planned.draft.message()))
-    if not await ledger.sequence(batch, lease):  # 4
+    # 4. Write places and head, if fencing number and old size are still the same.
+    if not await ledger.sequence(batch, lease):
         raise Overtaken
-    await asyncio.to_thread(files.heads.append, batch.head)  # 5
+    # 5. Append the successor to the heads file. From now on the ledger is no longer behind the file.
+    await asyncio.to_thread(files.heads.append, batch.head)
     return batch.head

@@ -1,6 +1,6 @@
 """The Merkle tree of RFC 9162 s.2.1 over leaf hashes: roots, proofs and their verification.
 
-Everything here takes and gives 32-octet SHA-256 hashes; `hash_leaf` makes one from an entry.
+All functions take and return SHA-256 hashes of 32 octets; `hash_leaf` makes one from an entry.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ def hash_node(left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The perfect subtrees that make up a tree, largest first: enough to grow it and to know its root."""
+    """The roots of the perfect subtrees that make up a tree, largest first: enough to append leaves or get the root."""
 
     size: int = 0
     peaks: tuple[bytes, ...] = ()
@@ -95,9 +95,9 @@ def consistency_proof(hashes: Sequence[bytes], first: int) -> tuple[bytes, ...]:
     if first == len(hashes):
         return ()
     node, level = first - 1, list(hashes)
-    while node & 1:  # up to the largest perfect subtree that ends where the old tree ends
+    while node & 1:  # go up to the largest perfect subtree that ends where the old tree ends
         node, level = node >> 1, _parents(level)
-    proof = [level[node]] if node else []  # the old tree is that subtree: its root is known
+    proof = [level[node]] if node else []  # if that subtree is the whole old tree, the verifier knows its root
     while len(level) > 1:
         if node ^ 1 < len(level):
             proof.append(level[node ^ 1])
@@ -152,6 +152,6 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
 
 
 def _parents(level: Sequence[bytes]) -> list[bytes]:
-    """Return the next level up; an odd last node rises as it is."""
+    """Return the next level up; an odd last node is taken over unchanged."""
     pairs = [hash_node(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
     return [*pairs, level[-1]] if len(level) & 1 else pairs

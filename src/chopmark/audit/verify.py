@@ -1,9 +1,9 @@
-"""The offline verifier: shows that the records are the ones that were written, all of them, in order.
+"""The offline verifier: shows that the records are the ones that were written, complete and in order.
 
-It needs the records (the database or an export), the heads' public key, and what lies outside the
-database: the audit keys for the MACs, and the heads file against a cut of rows and heads together.
-What it cannot show: that the newest record of a chain, younger than the merge delay, was cut together
-with its chain row.
+It reads the records from the database or from an export, and needs the public key of the signed tree heads. Two things
+come from outside the database: the audit keys, to check the MACs, and the heads file, to notice that the newest records
+and heads were deleted. It cannot notice that the newest record of a stream was deleted together with the row of its
+stream before a tree head covered it.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -37,14 +37,17 @@ from chopmark.audit.states import Rules, StateCheck
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The tables beside the records, of the same moment, and the policy's numbers for what the records imply."""
+    """The tables beside the records, at the same moment, and the numbers of the policy that the comparison needs."""
 
     tables: Tables
     rules: Rules
 
 
 MERGE_DELAY = timedelta(seconds=60)
-"""How long a record may wait for its place before the verifier warns; that it had to is an error ever after."""
+"""How long a record may wait for its place in the tree.
+
+A record that has waited longer is a warning. Once it has its place, the delay is an error in every later report.
+"""
 
 
 async def verify(
@@ -58,13 +61,12 @@ async def verify(
     roots: Sequence[bytes] | None = None,
     beside: Beside | None = None,
 ) -> Report:
-    """Return what a full reading of the source finds; no finding means that the records hold.
+    """Read the whole source and return the report; no finding means that the records are right.
 
-    `head_public_keys` are the present key and those rotated out. Without `keys` or `heads_file`
-    the report says so, and without `roots` (certificates, DER) that nobody asked who signed the
-    anchors. With `beside` the tables are compared with what the records say. Reads each stream once; memory grows with
-    chains, anchors and heads-file lines only, and by what `StateCheck` and `SlipCheck`
-    keep.
+    `head_public_keys` are the present key and the former ones. The report says which checks were left out: without
+    `keys` the MACs, without `heads_file` the heads file, without `roots` (certificates, DER) who signed the time-stamps
+    of tree heads, without `beside` the comparison of the tables with the records. Everything is read once. Memory grows
+    only with streams, time-stamps and lines of the heads file, and by what `StateCheck` and `SlipCheck` keep.
     """
     parts = standard_parts(keys, head_public_keys, heads_file, now, merge_delay, roots)
     parts.append(PlaceCheck(merge_delay))
@@ -81,7 +83,7 @@ def standard_parts(
     merge_delay: timedelta = MERGE_DELAY,
     roots: Sequence[bytes] | None = None,
 ) -> list[Part]:
-    """Return every check that the given material allows."""
+    """Return the checks that are possible with the given keys and files."""
     tree, losses = TreeCheck(), LossCheck(heads_file)
     parts: list[Part] = [tree, ChainCheck(), HeadCheck(head_public_keys), VocabularyCheck()]
     parts.append(DelayCheck(now, merge_delay))
@@ -95,22 +97,20 @@ def standard_parts(
 
 
 async def examine(source: Source, parts: Sequence[Part], tables: Tables | None = None) -> Report:
-    """Feed every record of the source to the parts and return their report.
-
-    1. leaves in tree order, each head as soon as the records it covers have passed, and with it its anchor
-    2. the heads that count more leaves than there are
-    3. unsequenced leaves, then chain rows, then the rows of the tables beside, then what only the end shows
-    """
+    """Hand everything in the source to the parts, in the order that `chopmark.audit.checks` names, and report."""
     reading = _Reading(parts)
     anchors = _Anchors(source.anchors(), reading)
     heads = _Heads(source.heads(), reading, anchors)
     await heads.pass_up_to(0)
-    async for record in source.sequenced():  # 1
+    # 1. The records in tree order; each head right after the last record that it covers, and then its time-stamp.
+    async for record in source.sequenced():
         reading.record(record)
         await heads.pass_up_to(reading.sequenced)
-    await heads.pass_up_to(None)  # 2
+    # 2. The heads that count more records than there are, and the time-stamps without a head.
+    await heads.pass_up_to(None)
     await anchors.pass_up_to(None)
-    async for record in source.unsequenced():  # 3
+    # 3. The records without a place in the tree, the rows of the table of streams, the rows of the tables beside.
+    async for record in source.unsequenced():
         reading.record(record)
     async for tip in source.chains():
         reading.chains += 1
@@ -120,13 +120,14 @@ async def examine(source: Source, parts: Sequence[Part], tables: Tables | None =
         reading.tables_checked = True
         async for row in tables.rows():
             reading.row(row)
+    # 4. What can be known only after everything was read.
     for part in parts:
         reading.add(part.finish())
     return reading.report()
 
 
 class _Reading:
-    """The counts and findings so far."""
+    """Counts what was read, hands it to the parts and collects their findings."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
@@ -189,7 +190,7 @@ class _Reading:
 
 
 class _Heads:
-    """The heads' stream, read only as far as the records have come."""
+    """Reads the heads, not farther than the size of the tree so far."""
 
     def __init__(self, stream: AsyncIterator[StoredHead], reading: _Reading, anchors: "_Anchors") -> None:
         self._stream = stream
@@ -199,7 +200,7 @@ class _Heads:
         self._ended = False
 
     async def pass_up_to(self, size: int | None) -> None:
-        """Hand over every head of at most this size; every remaining one for None."""
+        """Hand over every head of at most this size, or for None all remaining ones."""
         while not self._ended:
             if self._next is None:
                 await self._read()
@@ -212,7 +213,7 @@ class _Heads:
             await self._anchors.pass_up_to(head)
 
     async def _read(self) -> None:
-        """Fetch the next readable head, reporting those that are not."""
+        """Read the next readable head; report every unreadable one before it."""
         async for stored in self._stream:
             try:
                 head = decode_head(stored.line)
@@ -228,7 +229,7 @@ class _Heads:
 
 
 class _Anchors:
-    """The anchors' stream, read only as far as the heads have come."""
+    """Reads the time-stamps of heads, not farther than the size of the last head that was handed over."""
 
     def __init__(self, stream: AsyncIterator[StoredAnchor], reading: _Reading) -> None:
         self._stream = stream
@@ -237,7 +238,10 @@ class _Anchors:
         self._ended = False
 
     async def pass_up_to(self, head: Head | None) -> None:
-        """Hand over every anchor of at most this head's size, with the head when it is of that size; all for None."""
+        """Hand over every time-stamp of at most this head's size, or for None all remaining ones.
+
+        The head is handed over with it if it has the same size; otherwise the time-stamp has no head.
+        """
         while not self._ended:
             if self._next is None:
                 self._next = await anext(self._stream, None)

@@ -1,1 +1,1 @@
-"""Rate limits and counters: each is one conditional statement in the store."""
+"""Rate limits: in the database, each counted by one conditional statement; in memory; and for open connections."""

@@ -1,4 +1,4 @@
-"""Rate limits in this process's memory, for answers that write nothing: a flood of them must not reach the database."""
+"""Rate limits in the memory of one process, for requests that write nothing; counting them costs no database access."""
 
 from datetime import datetime
 
@@ -6,9 +6,10 @@ from chopmark.limits.budgets import RateLimit
 
 
 class Crowd:
-    """Counts uses by name within a window; at most `most_names` names are remembered, the oldest is forgotten first.
+    """Counts uses by name within a window; at most `most_names` names are kept, and the oldest is dropped first.
 
-    A server process has a crowd of its own: with several the limits are theirs together. No I/O and no clock.
+    Each server process counts for itself, so that several processes together allow several times the limit. It does no
+    I/O and reads no clock.
     """
 
     def __init__(self, most_names: int = 4096) -> None:
@@ -16,7 +17,7 @@ class Crowd:
         self._used: dict[str, tuple[datetime, int]] = {}
 
     def take(self, limits: tuple[RateLimit, ...], now: datetime) -> int:
-        """Charge every rate limit once, or none of them; return 0, or in how many seconds to come again."""
+        """Charge every rate limit once and return 0; if one is used up, charge none and return the seconds to wait."""
         for limit in limits:
             started, used = self._of(limit, now)
             if used >= limit.limit:

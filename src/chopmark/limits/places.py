@@ -1,8 +1,9 @@
-"""Who may stay connected to a process: so many in all, so many from one network, and whoever only waits makes room.
+"""Limits how many connections a process keeps open, in all and from one network.
 
-A connection *waits* while no whole request of it has come: opened and silent, half a request, or kept open after an
-answer. Waiting costs a client nothing, so what waits the longest goes first, of the network that has the most; what is
-being answered never goes.
+A connection *waits* while it has sent no complete request: it was opened and is silent, has sent a part of a request,
+or is kept open after an answer. If all places are taken and a new connection comes, a waiting connection is closed: of
+the network that has the most connections, the one that has waited the longest. A connection whose request is being
+answered is never closed.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -12,7 +13,7 @@ _V6_NETWORK: Final = 64
 
 
 class Guest(Protocol):
-    """A connection. `network` is empty for a trusted proxy, `waits_since` is None while a request is answered."""
+    """A connection; `network` is empty for a trusted proxy, `waits_since` is None while a request is answered."""
 
     network: str
     waits_since: float | None
@@ -22,7 +23,10 @@ G = TypeVar("G", bound=Guest)
 
 
 class Entry(NamedTuple, Generic[G]):
-    """What becomes of a newcomer, and who has to go for it; a reserved place is for certificate status only."""
+    """Whether a new connection is admitted, and which waiting connection has to be closed for it.
+
+    A connection with a reserved place may ask for certificate status only.
+    """
 
     admitted: bool
     leaves: G | None = None
@@ -30,7 +34,7 @@ class Entry(NamedTuple, Generic[G]):
 
 
 class Places(Generic[G]):
-    """The places of one process. No I/O and no clock."""
+    """The places for connections of one process; does no I/O and reads no clock."""
 
     def __init__(self, most: int, most_a_network: int, reserve: int = 0) -> None:
         self._most = most
@@ -41,13 +45,16 @@ class Places(Generic[G]):
         self._by_network: dict[str, dict[G, None]] = {}
 
     def __len__(self) -> int:
-        """Count the taken places."""
+        """Return how many places are taken."""
         return len(self._all)
 
     def enter(self, guest: G) -> Entry[G]:
-        """Give a newcomer a place: a free one, or that of whoever has waited the longest; within its network first.
+        """Give a new connection a place if there is one: a free one, or that of a waiting connection.
 
-        Otherwise within the largest network: a flood that comes again and again pushes out its own, not the others.
+        If the new connection's network already has as many places as it may have, a waiting connection of that network
+        is closed for the new one; if none waits, the new one is refused. Otherwise, if all places are taken, a waiting
+        connection of the largest network is closed, so that a flood from one network closes its own connections and not
+        those of others. If none waits, the new one gets a reserved place, or is refused when those are taken, too.
         """
         neighbours = self._by_network.get(guest.network, {}) if guest.network else {}
         if len(neighbours) >= self._most_a_network:
@@ -64,7 +71,7 @@ class Places(Generic[G]):
             self._seat(guest)
             self._reserved.add(guest)
             return Entry(admitted=True, reserved=True)
-        reserved = leaves in self._reserved  # the reserve stays one, whoever comes and goes
+        reserved = leaves in self._reserved  # a reserved place stays reserved for the new connection
         self.leave(leaves)
         self._seat(guest)
         if reserved:
@@ -72,7 +79,7 @@ class Places(Generic[G]):
         return Entry(admitted=True, leaves=leaves, reserved=reserved)
 
     def _staying(self, guest: G) -> tuple[bool, int, float]:
-        """Return what is least for whoever goes first; the reserve is touched last."""
+        """Return the sort key of connections to close, the first to close being least; reserved places come last."""
         since = 0.0 if guest.waits_since is None else guest.waits_since
         return guest in self._reserved, -len(self._by_network.get(guest.network, ())), since
 
@@ -82,7 +89,7 @@ class Places(Generic[G]):
             self._by_network.setdefault(guest.network, {})[guest] = None
 
     def leave(self, guest: G) -> None:
-        """Give a place back; again is nothing."""
+        """Free the connection's place; does nothing if it has none."""
         self._all.pop(guest, None)
         self._reserved.discard(guest)
         neighbours = self._by_network.get(guest.network, {})
@@ -92,7 +99,10 @@ class Places(Generic[G]):
 
 
 def counted_as(address: IPv4Address | IPv6Address) -> str:
-    """Return what an address counts as: itself, or its /64, which is one line's (RFC 6177)."""
+    """Return the network that an address counts for: an IPv4 address itself, or the /64 of an IPv6 address.
+
+    A /64 usually belongs to one subscriber's line (RFC 6177).
+    """
     if isinstance(address, IPv4Address):
         return str(address)
     return str(ip_network((address, _V6_NETWORK), strict=False))

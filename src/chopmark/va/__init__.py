@@ -1,1 +1,1 @@
-"""Answers relying parties: OCSP responder and CRL issuer."""
+"""The validation authority: OCSP responder, revocation lists (CRLs) and time-stamps."""

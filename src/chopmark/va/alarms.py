@@ -1,4 +1,4 @@
-"""What ends soon, or is late: the CA's certificates, its responder, its lists, its answers (I28)."""
+"""Alarms about what ends soon or is late: certificates of CA and responder, revocation lists, OCSP answers (I28)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from chopmark.va import publisher
 from chopmark.va.ports import StatusRecords
 
 DAYS = (1, 7, 14, 30)
-"""An alarm grows at these days before an end."""
+"""An alarm becomes more urgent when this many days are left."""
 LIST_LEFT = publisher.LIFE / 2
-"""A list of an issuing CA is made anew every six hours: with less than this left, two were missed."""
+"""A CA makes a new list every six hours; with less than this left, two lists were missed."""
 ANSWER_LATE = timedelta(hours=1)
-"""OCSP answers are signed ahead at half their life; this much later something is wrong."""
+"""OCSP answers are signed again at half their life; when one is overdue by more than this, something is wrong."""
 
 
 class Subject(StrEnum):
@@ -30,7 +30,10 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`name` of the kind ends in `left` (negative: it has ended, or is overdue); `days` is the step it has reached."""
+    """Something that ends in `left`; a negative time means that it has ended or is overdue.
+
+    `name` says which one of its kind. `days` is the step of DAYS that it has reached.
+    """
 
     subject: Subject
     name: str
@@ -39,17 +42,20 @@ class Alarm:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over already."""
+        """Whether it has ended already."""
         return self.left <= timedelta(0)
 
 
 def step(left: timedelta) -> int | None:
-    """Return the smallest of 1, 7, 14 and 30 days that an end is not farther away than; None before that."""
+    """Return the smallest of 1, 7, 14 and 30 days within which the end comes; None if more than 30 days are left."""
     return next((days for days in DAYS if left <= timedelta(days=days)), None)
 
 
 class Watch:
-    """Looks at one issuing CA; `above` is the chain above it, the root last, and `root` the root's short name."""
+    """Looks for alarms of one issuing CA.
+
+    `above` are the certificates above it, DER, the root last; `root` is the root's short name.
+    """
 
     def __init__(
         self,
@@ -68,7 +74,7 @@ class Watch:
         self._clock = clock
 
     async def look(self) -> tuple[Alarm, ...]:
-        """Return what ends within thirty days or is late, the most urgent first."""
+        """Return an alarm for everything that ends within thirty days or is late, the most urgent first."""
         now = self._clock.now()
         found = list(self._authorities(now))
         responder = await self._records.responder_certificate(self._issuer.id)

@@ -1,7 +1,8 @@
-"""Certificate status as the journal knows it where the database has forgotten: over the records, for every answer.
+"""Adds to the certificate status in the database what only the journal still has after a restore.
 
-A serial that the journal says is revoked or on hold is never good, whatever the database says. It has other turns
-than the database's record, so that nothing is given that was kept or signed ahead for that record.
+A certificate that is revoked or on hold by the journal is never answered as good, whatever the database says. Its
+status version differs from the one in the database, so that no answer is given that was kept or signed ahead for the
+database's status.
 """
 
 from collections.abc import Iterator
@@ -15,19 +16,19 @@ from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.va.ports import Crl, CrlShard, Due, Ended, ServiceKey, Signed, Status, StatusRecords
 
 BESIDE = 1 << 40
-"""Added to the turns of an overlaid record: no certificate turns so often."""
+"""Added to the status version of an overlaid status; no certificate changes its status so often."""
 _ENDS = {Deed.REVOKED: CertificateState.REVOKED, Deed.HELD: CertificateState.HELD}
 
 
 class Lacking(Protocol):
-    """What the database lacks of the journal."""
+    """Tells what the journal has and the database lacks."""
 
     def overlay(self, serial: Serial) -> Line | None:
-        """Return the change of status that the journal has of a serial and the database lacks."""
+        """Return the change of status of this serial that the journal has and the database lacks, or None."""
         ...
 
     def overlays(self) -> tuple[Line, ...]:
-        """Return all of them."""
+        """Return all changes of status that the journal has and the database lacks."""
         ...
 
     def made(self, serial: Serial) -> bool:
@@ -43,45 +44,46 @@ class Overlaid:
         self._lacking = lacking
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
-        """Return what is on record of a serial, or in the journal; None when it was never reserved.
+        """Return the status of a serial from the journal or else from the database; None if it was never reserved.
 
-        The database is read first: what it forgot meanwhile is in the journal's lines by then, or a second later.
+        The database is read first: if it loses a change meanwhile, the journal's lines show that change at the same
+        time or a second later.
         """
         return self._over(issuer, serial, await self._records.status(issuer, serial))
 
     async def signed(self, issuer: IssuerId, serial: Serial, algorithm: str) -> Signed | None:
-        """Return the answer that was signed ahead for a CertID of this hash (sha1 or sha256), if any."""
+        """Return the answer that was signed ahead for a CertID with this hash (sha1 or sha256), if any."""
         return await self._records.signed(issuer, serial, algorithm)
 
     async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
-        """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""
+        """Return unexpired certificates whose answers are missing, older than a change, or past half their life."""
         return [
             replace(due, status=self._over(issuer, due.serial, due.status) or due.status)
             for due in await self._records.due(issuer, now, limit)
         ]
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
-        """Return when the certificate is, or was, due that is due first; None without any."""
+        """Return the earliest time at which answers are, or were, due to be signed; None without certificates."""
         return await self._records.oldest_due(issuer)
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
-        """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
+        """Return the OCSP responder's present certificate, DER; None for an unknown issuer."""
         return await self._records.responder_certificate(issuer)
 
     async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
-        """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
+        """Return the OCSP responder's present certificate and key; None for an unknown issuer."""
         return await self._records.responder_key(issuer)
 
     async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
-        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+        """Replace the responder's certificate `before` by `after`; False if `before` is no longer the present one."""
         return await self._records.renew_responder(issuer, before, after, record)
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change."""
+        """Write an audit record that belongs to no other change."""
         await self._records.note(record)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
-        """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
+        """Return a shard's ended certificates by serial, if they expired or were ended later than `keep_after`."""
         there = {one.serial: one for one in await self._records.ended(issuer, shard, keep_after)}
         for line in self._lines(issuer, shard):
             if line.until > keep_after or line.at > keep_after:
@@ -90,20 +92,21 @@ class Overlaid:
         return sorted(there.values(), key=lambda one: one.serial)
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how often something was changed in it.
+        """Return the published list of a shard, if any, and how many changes of status there were in it.
 
-        A change that the journal alone has counts as well, a revocation twice: one that comes after a hold differs.
+        A change that only the journal has counts, too. A revocation counts twice, so that the number also rises when it
+        takes the place of a hold.
         """
         found = await self._records.shard(issuer, shard)
         more = sum(1 + (line.deed is Deed.REVOKED) for line in self._lines(issuer, shard))
         return replace(found, status_version=found.status_version + more)
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
-        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+        """Store a list; False if there is one with the same or a higher number already (numbers only rise)."""
         return await self._records.publish(issuer, shard, crl, record)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until a certificate's status changed, or the timeout."""
+        """Wait until a certificate's status has changed, at most for the timeout."""
         return await self._records.wait(timeout_s)
 
     def _lines(self, issuer: IssuerId, shard: int) -> Iterator[Line]:

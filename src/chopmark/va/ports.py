@@ -1,4 +1,4 @@
-"""What status services read and keep."""
+"""The ports of the status services: certificate status, revocation lists and OCSP answers in the database."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,10 @@ from chopmark.core.types import CertificateState, IssuerId, Serial
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the CA has on record of a serial. `reason`: a name of RFC 5280 s.5.3.1; `status_version` counts changes."""
+    """The status of a certificate on record at its CA.
+
+    `reason` is a name from RFC 5280 s.5.3.1. `status_version` counts the changes of status.
+    """
 
     state: CertificateState
     ended_at: datetime | None
@@ -20,7 +23,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A certificate whose status was changed, and how often by then."""
+    """A certificate whose status was changed, and its status version after the change."""
 
     serial: Serial
     status_version: int
@@ -28,30 +31,33 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was changed since a mark, or None for too much to tell; `mark` is where the next look begins."""
+    """The changes since an earlier mark; `found` is None if there were too many to list.
+
+    The next call of `StatusChanges.changed` passes `mark`.
+    """
 
     mark: int
     found: tuple[Changed, ...] | None
 
 
 class StatusChanges(Protocol):
-    """Tells what has changed among the certificates of all issuing CAs."""
+    """Tells which certificates of all issuing CAs have changed their status."""
 
     async def changed(self, since: int | None) -> Changes:
-        """Return every change of status that the look which returned the mark `since` did not show; it may repeat some.
+        """Return every change of status since the call that returned the mark `since`; some may be repeated.
 
-        None is for a first look: it shows nothing.
+        The first call passes None and gets a mark, but no changes.
         """
         ...
 
     async def wait_changed(self, timeout_s: float) -> bool:
-        """Wait until a certificate's status changed, or the timeout; a change elsewhere can be missed."""
+        """Wait until a certificate's status has changed, at most for the timeout; changes by others may be missed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """An OCSP answer signed ahead, DER; it holds while the certificate's record has had as many turns."""
+    """An OCSP answer that was signed ahead, DER; it is right while the certificate has this `status_version`."""
 
     der: bytes
     produced_at: datetime
@@ -61,7 +67,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """The certificate, DER, of a service (responder or time-stamps) and what the database keeps of its key."""
+    """The certificate, DER, of a responder or time-stamp authority, and what the database keeps of its key."""
 
     certificate: bytes
     stored_key: bytes
@@ -69,7 +75,7 @@ class ServiceKey:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A certificate whose answers are to be signed ahead now."""
+    """A certificate whose OCSP answers are to be signed ahead now."""
 
     serial: Serial
     status: Status
@@ -77,7 +83,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A serial that is revoked or on hold."""
+    """A certificate that is revoked or on hold."""
 
     serial: Serial
     at: datetime
@@ -86,7 +92,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A published list: DER, its number, and how many changes of status it was made from."""
+    """A published revocation list, DER; `seen` is how many changes of status its shard had when the list was made."""
 
     number: int
     der: bytes
@@ -97,7 +103,10 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class CrlShard:
-    """The present list of a shard, and how many changes of status there were in it: ends, holds and releases."""
+    """The present list of a shard, if any, and how many changes of status there were in the shard.
+
+    Revocations, holds and releases count.
+    """
 
     crl: Crl | None
     status_version: int
@@ -107,49 +116,49 @@ class StatusRecords(Protocol):
     """Reads certificate status and keeps revocation lists."""
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
-        """Return what is on record of a serial; None when it was never reserved."""
+        """Return the status of a serial; None if it was never reserved."""
         ...
 
     async def signed(self, issuer: IssuerId, serial: Serial, algorithm: str) -> Signed | None:
-        """Return the answer that was signed ahead for a CertID of this hash (sha1 or sha256), if any."""
+        """Return the answer that was signed ahead for a CertID with this hash (sha1 or sha256), if any."""
         ...
 
     async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
-        """Return certificates, not yet expired, whose answers are missing, of before a change, or past half life."""
+        """Return unexpired certificates whose answers are missing, older than a change, or past half their life."""
         ...
 
     async def oldest_due(self, issuer: IssuerId) -> datetime | None:
-        """Return when the certificate is, or was, due that is due first; None without any."""
+        """Return the earliest time at which answers are, or were, due to be signed; None without certificates."""
         ...
 
     async def responder_certificate(self, issuer: IssuerId) -> bytes | None:
-        """Return the OCSP responder's present certificate, DER; None for an issuer that is not here."""
+        """Return the OCSP responder's present certificate, DER; None for an unknown issuer."""
         ...
 
     async def responder_key(self, issuer: IssuerId) -> ServiceKey | None:
-        """Return the OCSP responder's present certificate and key; None for an issuer that is not here."""
+        """Return the OCSP responder's present certificate and key; None for an unknown issuer."""
         ...
 
     async def renew_responder(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
-        """Put a responder's certificate in the place of `before`; False when another is there meanwhile."""
+        """Replace the responder's certificate `before` by `after`; False if `before` is no longer the present one."""
         ...
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change."""
+        """Write an audit record that belongs to no other change."""
         ...
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
-        """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
+        """Return a shard's ended certificates by serial, if they expired or were ended later than `keep_after`."""
         ...
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how often something was changed in it."""
+        """Return the published list of a shard, if any, and how many changes of status there were in it."""
         ...
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
-        """Store a list; False when one with the same or a higher number is there (numbers only rise)."""
+        """Store a list; False if there is one with the same or a higher number already (numbers only rise)."""
         ...
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until a certificate's status changed, or the timeout."""
+        """Wait until a certificate's status has changed, at most for the timeout."""
         ...

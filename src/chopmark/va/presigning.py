@@ -1,4 +1,4 @@
-"""Signing OCSP answers ahead, of every certificate that lives, whether or not anybody has asked (decision 17)."""
+"""Signs OCSP answers ahead for every unexpired certificate, whether or not anybody has asked (decision 17)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ from chopmark.va.responder import LIFE, Responder, told
 
 BATCH = 100
 HASHES: tuple[Literal["sha1", "sha256"], ...] = ("sha256", "sha1")
-"""The hashes that a CertID may have here (RFC 9919 s.3.1.1)."""
+"""The hashes of CertIDs for which answers are signed ahead (RFC 9919 s.3.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The answers of one certificate by hash, made when its record had so many turns, and when they are due again.
+    """The answers for one certificate, by hash of the CertID, and when they are to be signed again.
 
-    `responder` is the certificate, DER, of the responder that signed them.
+    They are right while the certificate has this `status_version`. `responder` is the certificate, DER, of the
+    responder that signed them.
     """
 
     serial: Serial
@@ -34,18 +35,19 @@ class Kept:
 
 
 class Shelf(Protocol):
-    """Keeps answers."""
+    """Stores answers that were signed ahead."""
 
     async def keep_all(self, issuer: IssuerId, kept: Sequence[Kept]) -> int:
-        """Keep the answers of several certificates; return of how many.
+        """Store the answers for several certificates; return for how many.
 
-        Nothing is kept of one that has turned, or whose responder answers no more.
+        Answers are not stored if the certificate's status has changed meanwhile, or if the responder that signed them
+        was replaced.
         """
         ...
 
 
 class Presigner:
-    """Signs the answers of one issuing CA ahead, at half their life, in bounded batches."""
+    """Signs the answers of one issuing CA ahead, again at half their life, in batches of limited size."""
 
     def __init__(
         self, issuer: IssuerView, responder: Responder, records: StatusRecords, shelf: Shelf, clock: Clock
@@ -57,9 +59,10 @@ class Presigner:
         self._clock = clock
 
     async def sign_due(self) -> int:
-        """Sign what is due, oldest first, at most a batch; return how many certificates are done.
+        """Sign the answers that are due, the oldest first, at most one batch; return for how many certificates.
 
-        Raises SignerUnavailable and Refused: what was signed until then is kept, and what is due stays due.
+        Raises SignerUnavailable and Refused. The answers that were signed before the error are stored, and the others
+        stay due.
         """
         made: list[Kept] = []
         try:
@@ -76,7 +79,7 @@ class Presigner:
         return await self._shelf.keep_all(self._issuer.id, made) if made else 0
 
     async def sign(self, due: Due) -> Kept | None:
-        """Sign for both hashes; None when the responder may not sign, or another took over between the two."""
+        """Sign an answer for each hash; None if the responder may not sign, or was replaced between the two."""
         now = self._clock.now().replace(microsecond=0)
         answers: dict[str, Signed] = {}
         responder = b""

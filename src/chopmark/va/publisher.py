@@ -1,4 +1,4 @@
-"""Publishing revocation lists: every six hours, and at once when something was revoked (I26)."""
+"""Publishes revocation lists (CRLs) every six hours, and at once after a revocation (I26)."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,14 +18,17 @@ from chopmark.va.responder import REASONS
 EVERY = timedelta(hours=6)
 LIFE = timedelta(hours=24)
 KEEP_EXPIRED = timedelta(days=7)
-"""An entry stays this long after its certificate has expired, and until one list was published after that (PKI-16)."""
+"""How long an entry stays in the list after its certificate has expired.
+
+It stays longer if no list was published in that time: until one was published after the expiry (PKI-16).
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def next_number(last: int | None, now: datetime) -> int:
-    """Return the number of the next list: epoch milliseconds, or one more than the last where that is higher.
+    """Return the number of the next list: milliseconds since 1970, or the last number plus one if that is higher.
 
-    It rises also when the last number on record is an old one, after a restore from a backup.
+    So the numbers rise even after a restore from a backup, when the last number on record is an old one.
     """
     number = (now - _EPOCH) // timedelta(milliseconds=1)
     return number if last is None else max(last + 1, number)
@@ -53,7 +56,7 @@ class Publisher:
         self._clock = clock
 
     async def publish_due(self) -> int:
-        """Publish each shard whose list is older than six hours or lacks a revocation; return how many."""
+        """Publish a list for each shard whose list is six hours old or lacks a change; return how many."""
         published = 0
         for shard in range(self.shards):
             published += await self._publish_shard(shard)

@@ -1,4 +1,4 @@
-"""Renewing the OCSP responder's certificate before it ends: same key, new certificate, by the issuing CA (I28)."""
+"""Renews the OCSP responder's certificate before it expires; the issuing CA certifies the same key again (I28)."""
 
 import hashlib
 from datetime import timedelta
@@ -23,13 +23,14 @@ BACKDATE = timedelta(minutes=5)
 
 
 class NotRenewed(Exception):
-    """The new certificate does not hold under the issuer's; the old one stays."""
+    """The new certificate is not valid under the issuer's certificate; the old one stays in use."""
 
 
 class ResponderRenewal:
-    """Renews the responder of one issuing CA; `above` is the chain above it, the root last.
+    """Renews the responder's certificate of one issuing CA.
 
-    `node` prefixes the serial, as for every certificate.
+    `above` are the CA certificates above it, DER, the root last. Serial numbers begin with `node`, as those of all
+    certificates do.
     """
 
     def __init__(
@@ -53,34 +54,39 @@ class ResponderRenewal:
         self._entropy = entropy
 
     async def renew_due(self) -> int:
-        """Renew the certificate when less than thirty days are left; 1 when it was done here.
+        """Renew the certificate if less than thirty days are left; return 1 if this call renewed it.
 
-        1 due, and the issuer lives longer  2 a new certificate  3 [tx] in the old one's place.
+        Nothing happens if a new certificate could not be valid longer than the old one. Raises NotRenewed and
+        SignerUnavailable.
         """
+        # 1. Is a renewal due, and would the new certificate be valid longer?
         now = self._clock.now().replace(microsecond=0)
         old = await self._records.responder_certificate(self._issuer.id)
         if old is None or not_after(old) - now >= RENEWED_BEFORE:
             return 0
         if min(now + LIFE, self._issuer.not_after) <= not_after(old):
             return 0
+        # 2. Make the new certificate.
         made = await self.certified(old, spki_der(old))
 
         async def replace(builder: RecordBuilder) -> bool:
             record = builder.record(Event.VA_RESPONDER_CHANGED, serial=serial_of(made), issuer=self._issuer.id)
             return await self._records.renew_responder(self._issuer.id, old, made, record)
 
+        # 3. Replace the old certificate and write the audit record, in one transaction.
         return int(await self._audit_log.write(self.chain, replace))
 
     @property
     def chain(self) -> StreamId:
-        """The audit's chain of this responder."""
+        """The audit stream of this responder."""
         return system_stream(f"responder-{self._issuer.id}")
 
     async def certified(self, old: bytes, key_der: bytes) -> bytes:
-        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo) under the name of the `old` one.
+        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo) with the subject of the `old` one.
 
-        1 [tx] the intent  2 sign  3 it holds. Raises NotRenewed and SignerUnavailable.
+        The certificate is not stored. Raises NotRenewed and SignerUnavailable.
         """
+        # 1. Record the reservation of the serial number in a transaction before anything is signed.
         now = self._clock.now().replace(microsecond=0)
         until = min(now + LIFE, self._issuer.not_after)
         terms = SerialAndValidity(
@@ -94,10 +100,12 @@ class ResponderRenewal:
             await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts))
 
         await self._audit_log.write(self.chain, intend)
+        # 2. Sign.
         key = as_private_key(self._signer)
         made = await made_by(
             self._signer, lambda: ocsp_responder_certificate(key, self._issuer, key_der, _subject(old), terms)
         )
+        # 3. Check that the new certificate is valid up to the root.
         chain_der = (self._issuer.certificate_der, *self._above[:-1])
         if path.chain_findings(made, chain_der, self._above[-1], now):
             raise NotRenewed(self._issuer.id)

@@ -1,7 +1,7 @@
-"""Answering OCSP requests (RFC 6960, RFC 9654): bytes in, bytes out.
+"""Answers OCSP requests (RFC 6960, RFC 9654): takes the bytes of a request and returns the bytes of the answer.
 
-An answer says good only for what was issued; a reserved serial is unknown to the world until then, an orphaned one is
-revoked.
+The answer is good only for an issued certificate. A serial that is only reserved is answered as unknown, an orphaned
+one as revoked.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from chopmark.va.status_watcher import StatusGuard, StatusWatcher
 
 LIFE = timedelta(hours=24)
 RENEWED_BEFORE = timedelta(days=30)
-"""A responder's certificate is renewed when less than this is left of it."""
+"""A responder's certificate is renewed when it is valid for less than this."""
 LOOK_EVERY = timedelta(minutes=1)
 _MOST_LOOKED_UP = 8
-"""Serials that readings of one question name and that are looked up."""
+"""The most serials that are looked up when one question can be read in several ways."""
 MOST_KEPT = 20_000
-"""Kept answers of one process; each has about a kilobyte."""
+"""The most answers that one process keeps; each has about a kilobyte."""
 REASONS = {
     "unspecified": CrlReason.UNSPECIFIED,
     "key_compromise": CrlReason.KEY_COMPROMISE,
@@ -42,7 +42,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class ResponderKey:
-    """A delegated responder: the issuer it answers for, its certificate and key, and when that certificate ends."""
+    """A delegated responder: the issuer it answers for, its certificate and key, and when the certificate expires."""
 
     issuer: IssuerView
     certificate_der: bytes
@@ -54,7 +54,8 @@ class ResponderKey:
 class OcspAnswer:
     """An OCSP response, DER, and how long a cache may keep it (None: not at all).
 
-    With a standing it answers the same octets again while the standing holds, from `produced_at` until `again_until`.
+    While the guard `standing` holds, the same octets may be given again from `produced_at` until `again_until`. Without
+    a guard, each request has to be answered here.
     """
 
     der: bytes
@@ -68,7 +69,7 @@ class OcspAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An answer signed ahead: what it says, and until when it is given without being made anew."""
+    """An answer that is kept: the status it gives, until when it is given again, and until when it is valid."""
 
     status: ocsp.Status
     answer: OcspAnswer
@@ -80,10 +81,10 @@ class _Kept:
 class Responder:
     """Answers for one issuing CA.
 
-    An answer to one question without a nonce is kept until half its life is over, and is given again while the record
-    still says the same. The record is read for each request that gets here. While the records or the key cannot be
-    reached, a kept answer is given for as long as it is valid; without one the answer is tryLater. With a status
-    watcher, an answer carries a guard, so that the web may give it again without asking here.
+    The answer to a request about one certificate, without a nonce, is kept. It is given again until half its life is
+    over, while the status on record is the same; `answer` reads that status for every request. If the database or the
+    key cannot be reached, a kept answer is given as long as it is valid; without one the answer is tryLater. With a
+    status watcher, an answer has a guard, so that the web server may give it again without calling `answer`.
 
     When the responder's certificate was renewed or revoked, every process signs with the new one within a minute.
     `opened` turns a stored key and its public key into a signer.
@@ -99,7 +100,7 @@ class Responder:
         opened: Callable[[bytes, bytes], Signer] | None = None,
     ) -> None:
         self.key = key
-        """The certificate and the key that answers are signed with now."""
+        """The certificate and the key with which answers are signed now."""
         self._opened = opened
         self._records = records
         self._clock = clock
@@ -109,7 +110,10 @@ class Responder:
         self._looked_at: datetime | None = None
 
     async def answer(self, request_der: bytes) -> OcspAnswer:
-        """Return the answer to a request; errors are answers too, and never a signature past the responder's life."""
+        """Return the answer to a request; an error is an answer, too.
+
+        Nothing is signed after the responder's certificate has expired.
+        """
         # 1. The request must be well-formed and ask about certificates of this issuer only.
         request = ocsp.parse_request(request_der)
         if isinstance(request, ocsp.Malformed):
@@ -117,7 +121,7 @@ class Responder:
         now = self._clock.now().replace(microsecond=0)
         if not all(ocsp.matches(asked, self.key.issuer) for asked in request.cert_ids):
             return OcspAnswer(ocsp.error_response(ocsp.ErrorStatus.UNAUTHORIZED))
-        # 2. Read what is on record. The number of looks is taken before, so that a change in between is noticed.
+        # 2. Read the status on record. The number of looks is read before it, so that a change in between is noticed.
         asked = request.cert_ids[0]
         may_keep = request.nonce is None and len(request.cert_ids) == 1
         looks = 0 if self._status_watcher is None else self._status_watcher.looks
@@ -126,7 +130,7 @@ class Responder:
             key, kept = self.key, self._valid(asked.der, now) if may_keep else None
             found = [await self._found(one.serial) for one in request.cert_ids]
             statuses = [told(one) for one in found]
-            # 3. Give the answer that is kept, here or signed ahead by the worker, where it says just that.
+            # 3. If an answer with this status is kept here, or was signed ahead by the worker, return it.
             if may_keep and (kept is None or kept.status != statuses[0] or now >= kept.fresh_until):
                 kept = await self._ahead(asked, found[0], now, key) or kept
             if kept is not None and kept.status == statuses[0] and now < kept.fresh_until:
@@ -136,12 +140,15 @@ class Responder:
         except (Refused, SignerUnavailable):
             kept = self._valid(asked.der, now) if may_keep else None
             return kept.answer if kept is not None else _TRY_LATER
-        may_keep = may_keep and made.responder == self.key.certificate_der  # another one may have taken over meanwhile
+        may_keep = may_keep and made.responder == self.key.certificate_der  # it may have been replaced meanwhile
         kept = self._keep(asked.der, statuses[0], made) if may_keep else None
         return made if kept is None else self._again(asked, kept, found[0], looks)
 
     async def likeliest(self, readings: Sequence[bytes]) -> bytes | None:
-        """Return which reading of one question is right: one about this issuer, and of several one on record."""
+        """Return the most likely of several readings of one question; None if there is none.
+
+        That is one about this issuer; if several are, the first whose serial is on record.
+        """
         if len(readings) <= 1:
             return readings[0] if readings else None
         about: dict[int, bytes] = {}
@@ -159,7 +166,10 @@ class Responder:
     async def make(
         self, cert_ids: Sequence[ocsp.CertId], statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None
     ) -> OcspAnswer:
-        """Sign an answer; tryLater when the responder's certificate has ended. Raises Refused, SignerUnavailable."""
+        """Sign an answer, or return tryLater if the responder's certificate has expired.
+
+        Raises Refused and SignerUnavailable.
+        """
         await self.look()
         responder = self.key
         next_update = min(now + LIFE, responder.not_after)
@@ -176,7 +186,10 @@ class Responder:
         return OcspAnswer(der, now, next_update, responder.certificate_der) if nonce is None else OcspAnswer(der)
 
     async def _ahead(self, asked: ocsp.CertId, found: Status | None, now: datetime, key: ResponderKey) -> _Kept | None:
-        """Return the valid answer signed ahead of just this record, and keep it; None when `key` answers no more."""
+        """Return the valid answer that was signed ahead for this status, and keep it; None if there is none.
+
+        Return None, too, if `key` was replaced while the answer was read.
+        """
         if found is None:
             return None
         signed = await self._records.signed(key.issuer.id, Serial(serial_hex(asked.serial)), asked.hash_algorithm)
@@ -190,7 +203,10 @@ class Responder:
         return self._keep(asked.der, told(found), OcspAnswer(signed.der, signed.produced_at, signed.next_update))
 
     def _again(self, asked: ocsp.CertId, kept: _Kept, found: Status | None, looks: int) -> OcspAnswer:
-        """Return a kept answer that says what was found after `looks` looks, with its standing where that is known."""
+        """Return a kept answer, with a guard if the status watcher can give one.
+
+        `found` is the status on record, which was read after the status watcher's look number `looks`.
+        """
         if self._status_watcher is None or found is None:
             return kept.answer
         standing = self._status_watcher.stand(Serial(serial_hex(asked.serial)), found.status_version, looks)
@@ -201,7 +217,7 @@ class Responder:
         return kept if kept is not None and kept.valid_from <= now < kept.valid_until else None
 
     def _keep(self, cert_id: bytes, status: ocsp.Status, made: OcspAnswer) -> _Kept | None:
-        """Keep an answer; what was never issued is not kept, or strangers could fill the memory with it."""
+        """Keep an answer, except about serials that were never issued: strangers could fill the memory with them."""
         if made.produced_at is None or made.next_update is None or isinstance(status, ocsp.Unknown):
             return None
         self.kept.pop(cert_id, None)
@@ -212,9 +228,10 @@ class Responder:
         return kept
 
     async def look(self) -> int:
-        """Read once a minute which responder answers here; after a change only the new one's answers are given.
+        """Read once a minute which certificate and key the responder has now, and use them from then on.
 
-        Return 0: there is nothing more to do at once. Raises Refused, SignerUnavailable.
+        If the key was replaced, all kept answers are dropped. Always returns 0, because no further call is needed at
+        once. Raises Refused and SignerUnavailable.
         """
         now = self._clock.now().replace(microsecond=0)
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
@@ -244,7 +261,7 @@ class Responder:
 
 
 def told(found: Status | None) -> ocsp.Status:
-    """Return what the world is told of a record: good begins with issued (I27)."""
+    """Return the OCSP status for a status on record; it is good only once the certificate is issued (I27)."""
     if found is None or found.state is CertificateState.RESERVED:
         return ocsp.Unknown()
     if found.ended_at is not None:

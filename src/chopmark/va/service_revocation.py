@@ -1,6 +1,7 @@
-"""Revoking a certificate of our own services, an OCSP responder's or the time-stamp authority's, by two people.
+"""Revokes the certificate of an OCSP responder or of the time-stamp authority; two people have to ask for it.
 
-Its successor has a key of its own and takes over in the same transaction; the issuer's next list names the old one.
+The service gets a new key and certificate in the same transaction. The issuer's next revocation list contains the old
+certificate. The names `withdraw` and `withdrawn` stand for this revocation.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from chopmark.va.ports import ServiceKey
 
 
 class ServiceKind(StrEnum):
-    """Which service a certificate is for."""
+    """The service that a certificate is for."""
 
     RESPONDER = "responder"
     TIMESTAMP = "timestamp"
@@ -29,7 +30,10 @@ class ServiceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as it is now: `certified` returns a certificate, DER, for a key (SubjectPublicKeyInfo) in its name."""
+    """A service as it is now: its kind, its issuer, its certificate, DER, and its audit stream (`chain`).
+
+    `certified` returns a new certificate, DER, for a key (SubjectPublicKeyInfo) with the subject of the present one.
+    """
 
     kind: ServiceKind
     issuer: IssuerId
@@ -39,13 +43,13 @@ class Service:
 
     @property
     def serial(self) -> Serial:
-        """The serial number of its present certificate."""
+        """The serial number of the present certificate."""
         return serial_of(self.certificate)
 
 
 @dataclass(frozen=True, slots=True)
 class RevokedService:
-    """A certificate that was revoked; `at` is aware UTC, `reason` an RFC 5280 s.5.3.1 name."""
+    """A revoked certificate of a service; `at` is aware UTC, `reason` a name from RFC 5280 s.5.3.1."""
 
     kind: ServiceKind
     issuer: IssuerId
@@ -56,24 +60,28 @@ class RevokedService:
 
 
 class ServiceRevocationRecords(Protocol):
-    """Keeps which certificates of our services were revoked."""
+    """Stores which certificates of our services were revoked."""
 
     async def withdrawn(self) -> list[RevokedService]:
-        """Return all of them, newest first."""
+        """Return all revoked certificates of services, newest first."""
         ...
 
     async def withdraw(
         self, gone: RevokedService, before: bytes, after: ServiceKey, records: tuple[AuditRecord, AuditRecord]
     ) -> bool:
-        """Revoke `before`, DER, and put its successor in its place, with both records, in one transaction.
+        """Revoke `before`, DER, replace it by `after`, and write both audit records, in one transaction.
 
-        Answers that a withdrawn responder signed ahead are due again at once. False when another is there meanwhile.
+        The answers that a revoked responder signed ahead become due again at once. Returns False, and changes nothing,
+        if `before` is no longer the service's certificate.
         """
         ...
 
 
 class ServiceRevocation:
-    """Revokes certificates of services; `new_key` makes the how-manieth key of a service of one CA (from 2)."""
+    """Revokes certificates of services.
+
+    `new_key` makes a new key for a service; its number says which key of this service and CA it is, from 2.
+    """
 
     def __init__(
         self,
@@ -88,17 +96,19 @@ class ServiceRevocation:
         self._clock = clock
 
     async def withdrawn(self) -> list[RevokedService]:
-        """Return what was revoked, newest first."""
+        """Return the revoked certificates, newest first."""
         return await self._records.withdrawn()
 
     async def withdraw(self, service: Service, reason: str, by: str, approved_by: str) -> bytes | None:
-        """Return the successor's certificate, DER; None when another certificate was put in its place meanwhile.
+        """Revoke the service's certificate and return the new one, DER.
 
-        1 a new key  2 its certificate  3 [tx] the old one revoked, the new one in its place, two records. The caller
-        has seen that these are two people.
+        Returns None, and changes nothing, if the service has another certificate meanwhile. The caller must have
+        checked that `by` and `approved_by` are two people.
         """
+        # 1. Make a new key.
         before = [one for one in await self._records.withdrawn() if (one.kind, one.issuer) == _of(service)]
         signer, stored = await asyncio.to_thread(self._new_key, service, len(before) + 2)
+        # 2. Make a certificate for it.
         made = await service.certified(signer.public_key_der)
         now = self._clock.now()
         gone = RevokedService(service.kind, service.issuer, service.serial, not_after(service.certificate), now, reason)
@@ -122,6 +132,7 @@ class ServiceRevocation:
             after = ServiceKey(made, stored)
             return await self._records.withdraw(gone, service.certificate, after, (ended, begun))
 
+        # 3. In one transaction, revoke the old certificate, replace it by the new one and write two audit records.
         return made if await self._audit_log.write(service.chain, attempt) else None
 
 

@@ -1,4 +1,4 @@
-"""Having the audit's head stamped: by our own authority or by somebody else's, and never believing either unchecked."""
+"""Gets a time-stamp for a signed tree head of the audit, from our own authority or another one, and verifies it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -11,13 +11,16 @@ from chopmark.pki.tsp_token import TokenError
 
 NONCE_BYTES = 16
 MOST_APART = timedelta(minutes=5)
-"""How far an authority's clock may be from ours."""
+"""The most that the authority's clock may differ from ours."""
 Ask: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-"""From a request, DER, to an answer, DER; raises NotStamped when there is none."""
+"""Sends a request, DER, and returns the answer, DER; raises NotStamped when there is no answer."""
 
 
 class Stamping:
-    """Implements `audit.ports.Stamper`; `roots` are the certificates, DER, one of which must stand behind a token."""
+    """Implements `audit.ports.Stamper`.
+
+    `roots` are trusted certificates, DER; the certificate that signed a token must chain up to one of them.
+    """
 
     def __init__(self, ask: Ask, roots: Sequence[bytes], clock: Clock, entropy: Entropy) -> None:
         self._ask = ask
@@ -28,7 +31,8 @@ class Stamping:
     async def stamp(self, imprint_sha256: bytes) -> tuple[bytes, datetime]:
         """Return a token over the imprint, DER, and its time.
 
-        The token holds: imprint, nonce, signature, purpose and chain. Raises NotStamped with the word that says why.
+        Imprint, nonce, signature, the purpose of the signing certificate and its chain were verified, and the time is
+        close to our clock's. Otherwise raises NotStamped with the reason.
         """
         nonce = int.from_bytes(self._entropy.token(NONCE_BYTES), "big")
         answer = await self._ask(tsp.build_request(imprint_sha256, nonce))

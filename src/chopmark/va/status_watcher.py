@@ -1,7 +1,8 @@
-"""Which kept OCSP answers still say what the record says, without reading the record for each (decision 20).
+"""Tells whether kept OCSP answers are still right, without reading each certificate's status again (decision 20).
 
-A process asks once a second what has changed, for all certificates in one query. An answer stands from the record's
-reading on until a look shows that the record has turned.
+Once a second, each process asks the database in one query which certificates have changed their status; this is a
+*look*. A kept answer comes with a guard. The guard holds until a look shows that the certificate's status has changed,
+and only while looks succeed.
 """
 
 import asyncio
@@ -13,29 +14,29 @@ from chopmark.va.ports import Changed, StatusChanges
 
 EVERY_S = 1.0
 REST_S = 0.05
-"""Between two looks, however many changes are rung for."""
+"""The least time between two looks, however many changes are notified."""
 TRUSTED_S = 3.0
-"""After a look that began longer ago, nothing stands: the record is read for each answer."""
+"""If the last look began longer ago, no guard holds, and the status is read from the database for each answer."""
 MOST_STANDING = 20_000
 
 
 @dataclass(slots=True, eq=False)
 class StatusGuard:
-    """Whether what was said of a certificate, when its record had turned `status_version` times, is still so."""
+    """Tells whether a certificate still has this status version, so that an answer made from it may be given again."""
 
     status_watcher: "StatusWatcher"
     status_version: int
     unchanged: bool = True
 
     def holds(self) -> bool:
-        """True while the record has not turned as far as is known, and what is known is of these seconds."""
+        """Return True while no look has shown a change of status and the last look is recent enough."""
         return self.unchanged and self.status_watcher.sees()
 
 
 class StatusWatcher:
-    """One process's view of what changes, for the responders of all issuing CAs.
+    """Watches for changes of status, for the responders of all issuing CAs in one process.
 
-    `tick` tells seconds, and no change of the clock moves it.
+    `tick` returns seconds of a monotonic clock, which no change of the system clock affects.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class StatusWatcher:
         self._since: int | None = None
         self._looked_at: float | None = None
         self.looks = 0
-        """How many looks there were: whoever reads a record remembers it from before the reading."""
+        """How many looks there were; a caller that reads a status notes this number before and passes it to `stand`."""
 
     async def look(self) -> int:
-        """Find out what has changed; return 0, there is nothing more to do at once. Raises Refused.
+        """Ask the database what has changed, and end the guards of those certificates. Raises Refused.
 
-        After a look that failed, or into a database that knows less than before (a standby that took over), nothing
-        stands any more.
+        All guards end after a failed look, or when the database has fewer changes than before because a standby took
+        over. Always returns 0, because no further call is needed at once.
         """
         since, self._since = self._since, None
         begun = self._tick()
@@ -71,19 +72,19 @@ class StatusWatcher:
         return 0
 
     async def rest(self, timeout_s: float) -> bool:
-        """Wait until something has changed, or the timeout."""
+        """Wait until a status has changed, at most for the timeout, and in any case REST_S."""
         await asyncio.sleep(REST_S)
         return await self._changes.wait_changed(timeout_s)
 
     def sees(self) -> bool:
-        """True while the last look is not too old."""
+        """Return True while the last look is recent enough."""
         return self._looked_at is not None and 0 <= self._tick() - self._looked_at < TRUSTED_S
 
     def stand(self, serial: Serial, status_version: int, looks: int) -> StatusGuard | None:
-        """Return the standing of a record that was read when `looks` looks had been.
+        """Return a guard for a certificate whose status was read after look number `looks`.
 
-        None when nothing is seen now, or when a look came between: it may have shown a change after that reading,
-        and no later look shows it again.
+        Return None if the last look is too old, or if there was another look since the reading: that look may have
+        shown a later change of status, and no further look would show it again.
         """
         if looks != self.looks or not self.sees():
             return None
@@ -103,7 +104,7 @@ class StatusWatcher:
                 self._drop(change.serial)
 
     def forget(self) -> None:
-        """Have nothing stand any more, nor what is being answered now: every answer is asked for anew."""
+        """End all guards, and give none to requests that are being answered now, so that each answer is made anew."""
         self.looks += 1
         self._clear()
 

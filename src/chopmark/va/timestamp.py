@@ -1,4 +1,4 @@
-"""The time-stamp authority (RFC 3161): a request's bytes in, an answer's bytes out."""
+"""The time-stamp authority (RFC 3161): takes the bytes of a request and returns the bytes of the answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
 
 LOOK_EVERY = timedelta(minutes=1)
-"""How old what this process knows of certificate and floor may be."""
+"""How long a process uses the certificate, key and earliest time that it has read, before it reads them again."""
 PER_NETWORK = 120
-"""Requests of one network that a server process answers in a minute; none of them is on record."""
+"""How many requests of one network a server process answers in a minute; no request is recorded."""
 OF_ALL = 3000
-"""Requests of all networks that a server process answers in a minute."""
+"""How many requests of all networks together a server process answers in a minute."""
 _MINUTE = timedelta(minutes=1)
 MOST_BACK = timedelta(seconds=1)
-"""A clock that is behind by no more stands still in the tokens; one that is further behind gives none."""
+"""How far the clock may go back: up to this the last time is given again, beyond it no token is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was read from the records, and when."""
+    """The key and certificate that were read from the database, and when."""
 
     key: TimestampKey
     signer: Signer
@@ -41,9 +41,9 @@ class _Known:
 class TimestampAuthority:
     """Answers for one issuing CA; `opened` turns a stored key and its public key into a signer.
 
-    Serial numbers carry the node's prefix and 136 random bits, as those of certificates do. A token's time is never
-    earlier than one that this process gave before, nor than the newest anchor: a clock that was put back gives no
-    token until it has caught up (decision 16).
+    Serial numbers have the node's prefix and 136 random bits, as those of certificates do. A token's time is never
+    earlier than that of a token which this process gave before, nor than the newest time-stamp of a tree head in the
+    audit. If the clock was set back, no token is given until the clock has reached that time again (decision 16).
     """
 
     def __init__(
@@ -68,24 +68,21 @@ class TimestampAuthority:
         self._crowd = Crowd()
 
     def admit(self, network: str) -> int:
-        """Return 0 when a request of this network is answered now, or in how many seconds it may come again.
+        """Return 0 if a request from this network is answered now, or else after how many seconds it may come again.
 
-        Those whose network is not known (empty) are not one: they have the rate limit of all only.
+        For requests from an unknown network (empty), only the rate limit for all networks together applies.
         """
         own = (RateLimit(network, PER_NETWORK, _MINUTE),) if network else ()
         return self._crowd.take((*own, RateLimit("all", OF_ALL, _MINUTE)), self._clock.now())
 
     async def certificate(self) -> bytes | None:
-        """Return the authority's certificate on record, DER; None before it was founded."""
+        """Return the authority's certificate from the database, DER; None if the authority has no key yet."""
         key = await self._records.key(self._issuer.id)
         return None if key is None else key.certificate
 
     async def answer(self, request_der: bytes) -> bytes:
-        """Return the answer to a request; a refusal is an answer too, with its failure info.
-
-        1 a request that may get a token, and a clock that can be believed  2 the certificate and key on record
-        3 a time that has not gone back  4 sign.
-        """
+        """Return the answer to a request; a refusal is an answer, too, with its failure info."""
+        # 1. The request must be allowed to get a token, and the clock must be trusted.
         ask = tsp.parse_request(request_der)
         if isinstance(ask, FailInfo):
             return tsp.rejection(ask)
@@ -93,12 +90,15 @@ class TimestampAuthority:
             return tsp.rejection(FailInfo.TIME_NOT_AVAILABLE)
         now = self._clock.now()
         try:
+            # 2. Read the certificate and the key.
             known = await self._look(now)
             if known is None or now > known.not_after:
                 return tsp.rejection(FailInfo.SYSTEM_FAILURE)
+            # 3. The time must not have gone back.
             if self._latest is not None and now < self._latest - MOST_BACK:
                 return tsp.rejection(FailInfo.TIME_NOT_AVAILABLE)
             self._latest = now = max(now, self._latest or now)
+            # 4. Sign.
             serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
             key, at = as_private_key(known.signer), now.replace(microsecond=0)
             certificate, above = known.key.certificate, (self._issuer.certificate_der,)
@@ -108,7 +108,7 @@ class TimestampAuthority:
         return tsp.granted(token)
 
     async def _look(self, now: datetime) -> _Known | None:
-        """Return the certificate and key; read again once a minute, and with them the floor."""
+        """Return the certificate and key; read them, and the earliest time for a token, again once a minute."""
         known = self._known
         if known is not None and known.read_at <= now < known.read_at + LOOK_EVERY:
             return known

@@ -1,4 +1,4 @@
-"""Founding the time-stamp authority, with a key of its own, and renewing its certificate before it ends."""
+"""Sets up the time-stamp authority with a key of its own, and renews its certificate before it expires."""
 
 import asyncio
 import hashlib
@@ -22,22 +22,23 @@ from chopmark.va.timestamp_ports import TimestampKey, TimestampRecords
 
 LIFE = timedelta(days=5 * 365)
 RENEWED_BEFORE = timedelta(days=365)
-"""A certificate signs for four of its five years: every token can be verified plainly for a year and more."""
+"""A certificate signs in the first four of its five years, so that it stays valid for a year after every token."""
 BACKDATE = timedelta(minutes=5)
 TURN = timedelta(minutes=1)
 NewKey: TypeAlias = Callable[[], tuple[Signer, bytes]]
-"""Makes a key; returns its signer and what the database keeps of it. Blocking."""
+"""Makes a key and returns its signer and what the database keeps of it; blocking."""
 
 
 class NotCertified(Exception):
-    """The new certificate does not hold under the issuer's, or the lint stopped it; nothing was stored."""
+    """The new certificate is not valid under the issuer's, or the linter found an error; it was not stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certifier:
-    """The issuing CA as this module needs it: `above` is the chain above it, the root last; `signer` its key.
+    """The issuing CA as this module needs it; `signer` signs with its key.
 
-    `lint` names what a linter finds in a certificate. `node` prefixes serials.
+    `above` are the CA certificates above it, DER, the root last. `lint` returns what the linter finds in a certificate,
+    DER. Serial numbers begin with `node`.
     """
 
     issuer: IssuerView
@@ -49,7 +50,7 @@ class Certifier:
 
 
 class TimestampKeys:
-    """Founds and renews the authority of one issuing CA; its certificate is called `subject`."""
+    """Sets up and renews the time-stamp authority of one issuing CA; `subject` is the subject of its certificate."""
 
     def __init__(
         self,
@@ -70,10 +71,11 @@ class TimestampKeys:
         self._entropy = entropy
 
     async def renew_due(self) -> int:
-        """Found the authority, or renew its certificate when less than a year is left; 1 when it was done here.
+        """Set up the authority, or renew its certificate if less than a year is left; return 1 if this call did.
 
-        1 due, and our turn  2 the key: a new one only when there is none  3 a new certificate  4 [tx] stored.
+        Returns 0, too, if another process is doing it. Raises NotCertified and SignerUnavailable.
         """
+        # 1. Is it due, and does no other process do it?
         now = self._clock.now().replace(microsecond=0)
         old = await self._records.key(self._by.issuer.id)
         until = min(now + LIFE, self._by.issuer.not_after)
@@ -82,11 +84,13 @@ class TimestampKeys:
             return 0
         if not await self._records.take_turn(self._entropy.token(8).hex(), now, TURN):
             return 0
+        # 2. Make a new key if there is none; otherwise keep the present one.
         if old is None:
             signer, stored = await asyncio.to_thread(self._new_key)
             key_der = signer.public_key_der
         else:
             stored, key_der = old.stored_key, spki_der(old.certificate)
+        # 3. Make a new certificate.
         made = await self.certified(key_der)
         serial = serial_of(made)
 
@@ -96,18 +100,20 @@ class TimestampKeys:
                 return await self._records.found(self._by.issuer.id, TimestampKey(made, stored), now, record)
             return await self._records.renew(self._by.issuer.id, old.certificate, made, record)
 
+        # 4. Store it with its audit record, in one transaction.
         return int(await self._audit_log.write(self.chain, store))
 
     @property
     def chain(self) -> StreamId:
-        """The audit's chain of this authority."""
+        """The audit stream of this authority."""
         return system_stream(f"timestamp-{self._by.issuer.id}")
 
     async def certified(self, key_der: bytes) -> bytes:
-        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo); raises NotCertified and SignerUnavailable.
+        """Return a new certificate, DER, for a key (SubjectPublicKeyInfo); it is not stored.
 
-        1 [tx] the intent  2 sign  3 it holds.
+        Raises NotCertified and SignerUnavailable.
         """
+        # 1. Record the reservation of the serial number in a transaction before anything is signed.
         issuer, by, now = self._by.issuer, self._by, self._clock.now().replace(microsecond=0)
         since, until = max(now - BACKDATE, issuer.not_before), min(now + LIFE, issuer.not_after)
         terms = SerialAndValidity(make_serial(by.node, self._entropy.token(SERIAL_RANDOM_BYTES)), since, until)
@@ -118,8 +124,10 @@ class TimestampKeys:
             await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
         await self._audit_log.write(self.chain, intend)
+        # 2. Sign.
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
         made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))
+        # 3. Check that the new certificate is valid up to the root, and lint it.
         chain_der = (issuer.certificate_der, *by.above[:-1])
         found = [f.code for f in path.chain_findings(made, chain_der, by.above[-1], now)]
         found += await asyncio.to_thread(by.lint, made)

@@ -1,4 +1,4 @@
-"""What the time-stamp authority keeps: one certificate and key for each issuing CA."""
+"""The ports of the time-stamp authority, which has one certificate and key for each issuing CA."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,35 +10,38 @@ from chopmark.core.types import IssuerId
 
 @dataclass(frozen=True, slots=True)
 class TimestampKey:
-    """The authority's certificate, DER, and what the database keeps of its key (never the key of a device)."""
+    """The authority's certificate, DER, and what the database keeps of its key.
+
+    A key in a device is never stored here.
+    """
 
     certificate: bytes
     stored_key: bytes
 
 
 class TimestampRecords(Protocol):
-    """Keeps the authority's certificate and key, and knows the newest time that was given for good."""
+    """Stores the authority's certificate and key, and knows the earliest time that a token may still have."""
 
     async def key(self, issuer: IssuerId) -> TimestampKey | None:
-        """Return the authority's certificate and key; None before it was founded."""
+        """Return the authority's certificate and key; None if the authority was not set up yet."""
         ...
 
     async def floor(self) -> datetime | None:
-        """Return the time of the newest anchor: no token is given for an earlier one."""
+        """Return the time of the newest time-stamp of a tree head; no token may have an earlier time."""
         ...
 
     async def take_turn(self, holder: str, now: datetime, ttl: timedelta) -> bool:
-        """True when nobody else founds or renews until `now + ttl`."""
+        """Reserve setting up or renewing until `now + ttl`; return False if another process has reserved it."""
         ...
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change."""
+        """Write an audit record that belongs to no other change."""
         ...
 
     async def found(self, issuer: IssuerId, key: TimestampKey, now: datetime, record: AuditRecord) -> bool:
-        """Store the first certificate and key; False when there are some."""
+        """Store the first certificate and key; False if there already are some."""
         ...
 
     async def renew(self, issuer: IssuerId, before: bytes, after: bytes, record: AuditRecord) -> bool:
-        """Put a certificate in the place of `before`; False when another is there meanwhile."""
+        """Replace the certificate `before` by `after`; False if `before` is no longer the present one."""
         ...

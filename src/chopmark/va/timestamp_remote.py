@@ -1,4 +1,4 @@
-"""An RFC 3161 authority that is somebody else's, over HTTP (RFC 3161 s.3.4)."""
+"""Asks the time-stamp authority of another organisation over HTTP (RFC 3161 s.3.4)."""
 
 import httpx2
 
@@ -10,13 +10,13 @@ _TYPE = "application/timestamp-reply"
 
 
 class RemoteAuthority:
-    """Asks the authority at an http or https address; what it answers is for the caller to verify."""
+    """Asks the authority at an http or https address; the caller must verify the answer."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     async def ask(self, request_der: bytes) -> bytes:
-        """Return the answer's bytes, at most MAX_TOKEN_BYTES; raises NotStamped. Redirects are not followed."""
+        """Return the bytes of the answer, at most MAX_TOKEN_BYTES; raises NotStamped. Redirects are not followed."""
         headers = {"Content-Type": "application/timestamp-query", "Accept": _TYPE}
         try:
             async with (
