@@ -64,7 +64,7 @@ class Distrust(StrEnum):
     OLD_KEY_UNNAMED = "old_key_unnamed"
     NO_CODE = "no_code"
     NO_SLIP = "no_slip"
-    SLIP_NOT_DUE = "slip_not_due"  # an approval slip stood in for a code although a contact could carry one
+    SLIP_NOT_DUE = "slip_not_due"  # an approval slip was used although a code could be sent to a contact
     NO_BIRTH_DATE = "no_birth_date"
     OTHER_LOGIN = "other_login"
     TOO_LATE = "too_late"

@@ -97,7 +97,10 @@ class Issuer(Protocol):
         ...
 
     async def revoke(self, serial: Serial, reason: str) -> None:
-        """Revoke a certificate; a second call changes nothing. `reason` is an RFC 5280 s.5.3.1 name: superseded."""
+        """Revoke a certificate; a second call changes nothing.
+
+        `reason` is a name of RFC 5280 s.5.3.1, such as superseded.
+        """
         ...
 
 

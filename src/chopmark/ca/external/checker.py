@@ -161,7 +161,7 @@ def _chain(known: ExternalCaExpectations, request: Request, der: bytes, record: 
 def _made(request: Request, record: x509.Certificate) -> datetime:
     """Return the earliest moment at which the certificate can have been made.
 
-    This is not always its notBefore: a CA may date a certificate back, even to a time before its own notBefore.
+    This is not always its notBefore: a CA may date a certificate back, even to before its own certificate begins.
     """
     return max(record.not_valid_before_utc, request.sent_at)
 

@@ -23,7 +23,7 @@ class RequestState(StrEnum):
 
     SENT = "sent"  # it is being sent or was sent; nobody knows what became of it until an answer is stored
     WAITING = "waiting"  # the CA has it and answers later
-    RECEIVED = "received"  # the certificate fits and is stored; the CA has not heard that it was accepted
+    RECEIVED = "received"  # the certificate fits and is stored; the CA was not told yet that it is accepted
     ISSUED = "issued"
     REVOKED = "revoked"
     GIVEN_UP = "given_up"  # its certificate is not used, even if the CA has made one
