@@ -1,1 +1,1 @@
-"""Signs certificates; knows neither customers nor codes."""
+"""Issue, check and revoke certificates; nothing here sends codes or opens customers' sealed data."""

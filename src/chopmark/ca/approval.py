@@ -1,8 +1,9 @@
-"""What an order's records have to show before a CA signs: that its customer approved this key, and did so at one time.
+"""Before a CA signs, the order's audit records must prove that its customer approved this key, in one login.
 
-Whoever writes the database can write an order's row; its records are sealed by a key that is not there. So the CA reads
-no row: it takes the records as a value, checks every seal and link from the first one on, and takes customer, account,
-profile and key from them. Who has that key, which is on the server, can write records as well.
+Somebody who can write to the database can change an order's row, but not its records: these are sealed with a key that
+is outside the database. So the CA reads no row. It receives the records as a value, checks every seal and every link
+from the first record on, and takes customer, account, profile and key from them. This does not protect against somebody
+who has the sealing key, which is on the server.
 """
 
 import hashlib
@@ -37,15 +38,18 @@ from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 
 MARGIN = timedelta(seconds=30)
-"""A record's time is read a moment after that of the guard in its transaction: later still when it was tried again."""
+"""Tolerance for times: a record is stamped a little later than the moment that its transaction has checked.
+
+When the transaction is repeated, the record is stamped later still.
+"""
 _ALARMS = RateLimit("ca:distrusted:1h", 60, timedelta(hours=1))
-"""How many alarms are recorded; beyond it they stand in the log only, and nobody fills the audit (I41)."""
+"""How many alarms are recorded in the audit; further ones are in the log only, so that nobody can fill it (I41)."""
 
 log = structlog.get_logger()
 
 
 class Distrust(StrEnum):
-    """Why an order's records do not bear out what is asked for; stable words for programs."""
+    """Why an order's records do not prove what is asked for; stable words for programs."""
 
     NO_RECORDS = "no_records"
     MALFORMED = "record_malformed"
@@ -53,18 +57,18 @@ class Distrust(StrEnum):
     SEAL = "record_seal"
     NOT_SUBMITTED = "not_submitted"
     SUBMITTED_TWICE = "submitted_twice"
-    WENT_ON = "went_on"  # the order came to another end before or after it was submitted
+    WENT_ON = "went_on"  # the order was ended before it was submitted, or something followed that ends it
     OLD_FORM = "old_form"  # written by a release whose record of the submission names neither customer nor key
     OPENED_OTHERWISE = "opened_otherwise"
     KEY_NOT_BOUND = "key_not_bound"
     OLD_KEY_UNNAMED = "old_key_unnamed"
     NO_CODE = "no_code"
     NO_SLIP = "no_slip"
-    SLIP_NOT_DUE = "slip_not_due"  # an approval slip stood in for a code although a contact could carry one
+    SLIP_NOT_DUE = "slip_not_due"  # an approval slip was used although a code could be sent to a contact
     NO_BIRTH_DATE = "no_birth_date"
     OTHER_LOGIN = "other_login"
     TOO_LATE = "too_late"
-    TOO_SOON = "too_soon"  # an order that waits was not announced, or not long enough before
+    TOO_SOON = "too_soon"  # the order must wait after its first code, and there was none, or it is too recent
     OTHER_KEY = "other_key"
     OTHER_CUSTOMER = "other_customer"
     OTHER_ACCOUNT = "other_account"
@@ -74,7 +78,7 @@ class Distrust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What an order's records say was approved; `profile` is None in records of the old form, which name none."""
+    """What the customer has approved, by the order's records; `profile` is None in old records, which name none."""
 
     order: OrderId
     operation: str
@@ -87,10 +91,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalTerms:
-    """What records are held to: the audit keys that are known, and two times of the policy.
+    """What records are checked by: the audit keys that are known, and two times of the policy.
 
-    `approval_life` is how far the steps of an approval may lie apart at most, `replace_delay` how far the two codes of
-    an order that waits have to lie apart at least.
+    All steps of an approval must be within `approval_life`. When an order must wait, its two codes must be at least
+    `replace_delay` apart.
     """
 
     keys: AuditKeys
@@ -100,7 +104,7 @@ class ApprovalTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """One record whose seal holds; its event may be one that this release does not know."""
+    """One record whose seal is right; its event may be one that this release does not know."""
 
     event: str
     facts: Mapping[str, object]
@@ -124,16 +128,17 @@ _ENDS = frozenset(
         Event.RA_CERTIFICATE_ACTIVATED,
     }
 )
-"""What no order that waits for its certificate has behind it."""
+"""Events that end an order; none of them may stand before its submission."""
 _CARRIES_NONE = frozenset({"none", "stopped", "not_sent", "not_alone"})
-"""What the opening says of a contact that can carry no code, so that an approval slip stands in for one.
+"""What the order's first record says of a contact that no code can be sent to; then an approval slip replaces the code.
 
-One that is changed (`changed`) is waited for; one that came after the opening and cools down still ends nothing.
+A contact that was changed (`changed`) is no reason for a slip when the order is opened: the customer waits until codes
+are sent to it again. When such a change comes later, it does not make the slip invalid.
 """
 _MAY_FOLLOW = frozenset(
     {
         Event.RA_ORDER_PENDING,
-        Event.RA_ORDER_STOPPED,  # what is issued comes on hold, at the RA and at the CA
+        Event.RA_ORDER_STOPPED,  # the certificate is issued and put on hold, at the RA and at the CA
         Event.POST_MESSAGE_SENT,
         Event.POST_MESSAGE_FAILED,
         Event.RA_CODE_WRONG,
@@ -146,27 +151,26 @@ _MAY_FOLLOW = frozenset(
         Event.RA_PROOF_REFUSED,
     }
 )
-"""Beside the CA's own: that the CA is slow, a late receipt of a gateway, refusals to another tab, which change nothing.
+"""Events that may follow the submission, besides the CA's own, because they change nothing about the approval.
 
-A customer's order does not fail because a receipt came late.
+The CA answers later, a gateway reports late, or another tab of the customer is refused.
 """
 
 
 def judge(
     order: OrderId, records: Sequence[StoredRecord], terms: ApprovalTerms, *, past: bool = False
 ) -> Approval | Distrust:
-    """Return what the records of an order show to be approved, or the first thing that is wrong.
+    """Return what the customer has approved according to the order's records, or the first thing that is wrong.
 
-    1 every seal, every version from 1, every link  2 submitted once, and nothing but the CA's steps since  3 opened by
-    this customer for this account  4 this key bound, for a renewal by the old key  5 then the code right (or the slip,
-    where it was opened for one and no contact could carry a code), then the birth date where it is asked, then
-    submitted, in one login  6 these within `approval_life` of one another.
-    `past`: the order's later story may follow, and the old form of the submitted record is read as far as it goes.
+    `past` is for orders that were finished earlier: any event may follow the submission, and a submission that an
+    earlier release recorded is checked by what it names.
     """
-    told = _read(order, records, terms.keys)  # 1
+    # 1. Every seal is right, and the records are linked without a gap from version 1 on.
+    told = _read(order, records, terms.keys)
     if isinstance(told, Distrust):
         return told
-    at = [place for place, one in enumerate(told) if one.event == Event.RA_ORDER_SUBMITTED]  # 2
+    # 2. The order was submitted once, had not been ended before, and only the CA's steps and harmless ones followed.
+    at = [place for place, one in enumerate(told) if one.event == Event.RA_ORDER_SUBMITTED]
     if len(at) != 1:
         return Distrust.SUBMITTED_TWICE if at else Distrust.NOT_SUBMITTED
     before, submitted, after = told[: at[0]], told[at[0]], told[at[0] + 1 :]
@@ -176,6 +180,7 @@ def judge(
 
 
 def _read(order: OrderId, records: Sequence[StoredRecord], keys: AuditKeys) -> list[_Told] | Distrust:
+    """Return the records' contents once every seal, version and link was checked; otherwise the first fault."""
     if not records:
         return Distrust.NO_RECORDS
     told: list[_Told] = []
@@ -202,10 +207,11 @@ def _may_follow(one: _Told) -> bool:
 def _approval(
     order: OrderId, before: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, past: bool
 ) -> Approval | Distrust:
-    """Return what the steps before the submission and the submission itself agree on."""
+    """Return the approval that the submission and the steps before it agree on; otherwise what is wrong."""
     old_form = submitted.word("spki_sha256") is None
     if old_form and not past:
         return Distrust.OLD_FORM
+    # 3. The order was opened for the same customer, account and operation as it was submitted for.
     if not before or before[0].event != Event.RA_ORDER_OPENED:
         return Distrust.OPENED_OTHERWISE
     opened, at = before[0], _last(before, Event.RA_KEY_BOUND)
@@ -216,12 +222,14 @@ def _approval(
     customer, account, operation = (said.word(name) or "" for name in same[:3])
     if not customer or not account or operation == Operation.REVOKE or not operation:
         return Distrust.OPENED_OTHERWISE
+    # 4. The submitted key was bound to the order; for a renewal by the old key, its certificate is named.
     bound = {} if at is None else before[at].facts
     spki, renewed = bound.get("spki_sha256"), said.word("old_serial")
     if not isinstance(spki, str) or not (old_form or spki == submitted.word("spki_sha256")):
         return Distrust.KEY_NOT_BOUND
     if operation == Operation.REKEY and (renewed is None or bound.get("old_serial") != renewed):
         return Distrust.OLD_KEY_UNNAMED
+    # 5. After that the customer approved it.
     steps = before[(at or 0) + 1 :]
     wrong = next(_unapproved(opened, before[at or 0], steps, submitted, terms, old_form=old_form), None)
     if wrong is not None:
@@ -232,7 +240,8 @@ def _approval(
 def _unapproved(
     opened: _Told, bound: _Told, steps: Sequence[_Told], submitted: _Told, terms: ApprovalTerms, *, old_form: bool
 ) -> Iterator[Distrust]:
-    """Say what is missing between the key and the submission; `bound` is what the key's record says."""
+    """Yield what is missing between the binding of the key (record `bound`) and the submission."""
+    # 1. A code was right, or an approval slip when the order was opened for one. The submission names the same one.
     checks = (opened.word("checks") or "").split("+")
     by_slip = "slip" in checks
     at = _last(steps, Event.RA_SLIP_RIGHT if by_slip else Event.RA_CODE_RIGHT)
@@ -241,9 +250,11 @@ def _unapproved(
     if at is None or not ((old_form and not by_slip) or (given and steps[at].word(named) == given)):
         yield Distrust.NO_SLIP if by_slip else Distrust.NO_CODE
         return
+    # 2. A slip counts only when no code could be sent to any contact, neither at the opening nor when it was used.
     if by_slip and not (_none_carries(opened, _CARRIES_NONE) and _none_carries(steps[at], _CARRIES_NONE | {"changed"})):
         yield Distrust.SLIP_NOT_DUE
         return
+    # 3. When the order needs the codes of both channels, the other one was right, too.
     approved, later, first = [steps[at], submitted], steps[at + 1 :], at
     if "both_codes" in checks:
         other = _other_code(steps[:at], steps[at])
@@ -252,14 +263,18 @@ def _unapproved(
             return
         approved.append(steps[other])
         first = other
+    # 4. When the order must wait, an earlier code was right at least `replace_delay` before.
     if "delay" in checks and not _announced(steps[:at], steps[at].at - terms.replace_delay + MARGIN):
         yield Distrust.TOO_SOON
         return
+    # 5. The birth date was right, when the order asks for it.
     checked = _last(later, Event.RA_BIRTH_DATE_RIGHT)
     if checked is not None:
         approved.append(later[checked])
     elif "birth_date" in checks or not ("checks" in opened.facts or old_form):
-        yield Distrust.NO_BIRTH_DATE  # an order that was opened by an earlier release does not say: it is asked
+        # An order that an earlier release has opened does not name its checks; then the birth date is required.
+        yield Distrust.NO_BIRTH_DATE
+    # 6. One login did all of this, holds the key, and took no longer than `approval_life`.
     one_login = len({one.word("login") for one in approved}) == 1
     if not old_form and not (one_login and _held(bound, steps, first, submitted)):
         yield Distrust.OTHER_LOGIN
@@ -269,10 +284,11 @@ def _unapproved(
 
 
 def _held(bound: _Told, steps: Sequence[_Told], code: int, submitted: _Told) -> bool:
-    """Tell whether the approving login holds the key: the rule of `ra.model.Order.held_by`, read from the records.
+    """Tell whether the approving login holds the key: the rule of `ra.model.Order.held_by`, applied to the records.
 
-    The old certificate's key has bound it; or this login has, in a page; or this login was the last to prove possession
-    of it. A proof after the code voids that code (`code` is where it stands).
+    It does when the key was bound by the old certificate's key or a TLS certificate, when this login has bound it, or
+    when this login was the last one to prove possession of it. `code` is the place of the first code: a proof of
+    possession after it makes that code invalid.
     """
     proved = _last(steps, Event.RA_KEY_PROVED)
     if proved is not None and proved > code:
@@ -291,7 +307,7 @@ def _held(bound: _Told, steps: Sequence[_Told], code: int, submitted: _Told) -> 
 
 
 def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
-    """Return where the last right code of another channel than this one's stands."""
+    """Return the place of the last right code of another channel than that of `code`."""
     channel = code.word("channel")
     places = reversed(range(len(before)))
     right = (place for place in places if before[place].event == Event.RA_CODE_RIGHT)
@@ -299,27 +315,26 @@ def _other_code(before: Sequence[_Told], code: _Told) -> int | None:
 
 
 def _none_carries(one: _Told, words: Set[str]) -> bool:
-    """Tell whether a record says of every channel that no contact of the customer can carry a code by it."""
+    """Tell whether a record describes the contact of every channel by one of `words`."""
     said = dict(part.split(":", 1) for part in (one.word("contacts") or "").split("+") if ":" in part)
     return said.keys() == set(Channel) and set(said.values()) <= words
 
 
 def _announced(before: Sequence[_Told], latest: datetime) -> bool:
-    """Tell whether a right code of any login has announced the order by then, for the key that is approved."""
+    """Tell whether a code was right by `latest`, in any login."""
     return any(one.event == Event.RA_CODE_RIGHT and one.at <= latest for one in before)
 
 
 def _last(told: Sequence[_Told], event: Event) -> int | None:
-    """Return where the last record of this event stands."""
+    """Return the place of the last record of this event."""
     return next((place for place in reversed(range(len(told))) if told[place].event == event), None)
 
 
 def differs(approval: Approval, issuance: IssuanceRequest) -> Distrust | None:
-    """Say in what an issuance request goes beyond what was approved.
+    """Return what in an issuance request was not approved, or None.
 
-    A subject value that no record names cannot be compared.
-
-    Names and person ids stand in no record; they are sealed in the customer's own row and open nowhere else.
+    Names and person ids cannot be compared, because no record has them. They are sealed for the customer's own row and
+    cannot be opened in another place.
     """
     if hashlib.sha256(issuance.spki_der).hexdigest() != approval.spki_sha256:
         return Distrust.OTHER_KEY
@@ -347,7 +362,7 @@ def _serial(certificate_der: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What the rows say of a certificate's order."""
+    """What the database rows say about a certificate's order."""
 
     order: OrderId
     customer: str
@@ -357,9 +372,9 @@ class Claimed:
 
 
 def unapproved(records: Sequence[StoredRecord], terms: ApprovalTerms, claimed: Claimed) -> Iterator[str]:
-    """Say what of a stored certificate its order's records do not bear out, as `approval.` and a word of `Distrust`.
+    """Yield what in a stored certificate its order's records do not prove, as `approval.` and a word of `Distrust`.
 
-    What an earlier release recorded is held to what it names: customer, account and key, and no profile.
+    Records of an earlier release name customer, account and key, but no profile; then the profile is not compared.
     """
     approval = judge(claimed.order, records, terms, past=True)
     if isinstance(approval, Distrust):
@@ -375,7 +390,7 @@ def unapproved(records: Sequence[StoredRecord], terms: ApprovalTerms, claimed: C
 
 
 class Notes(Protocol):
-    """Keeps records that go with no other change."""
+    """Writes audit records without any other change."""
 
     async def note(self, record: AuditRecord) -> None:
         """Write a record."""
@@ -383,7 +398,7 @@ class Notes(Protocol):
 
 
 class Approvals:
-    """Stands in front of a CA: lets pass what its customer approved, and raises the alarm about everything else."""
+    """Checks each issuance request before a CA handles it, and raises an alarm when the customer did not approve it."""
 
     def __init__(
         self, terms: ApprovalTerms, notes: Notes, rate_limits: RateLimits, audit_log: AuditLog, clock: Clock
@@ -395,7 +410,7 @@ class Approvals:
         self._clock = clock
 
     async def granted(self, issuance: IssuanceRequest) -> IssuanceRequest | Refusal:
-        """Return the request with customer, account, profile and key as the records have them; else the refusal."""
+        """Return the request with customer, account and profile taken from the records, or a refusal and an alarm."""
         approval = judge(issuance.order, issuance.records, self.terms)
         wrong = approval if isinstance(approval, Distrust) else differs(approval, issuance)
         if isinstance(approval, Distrust) or wrong is not None:
@@ -405,7 +420,7 @@ class Approvals:
         return replace(issuance, profile=approval.profile or "", subject={**issuance.subject, **recorded})
 
     async def _alarm(self, order: OrderId, wrong: Distrust) -> None:
-        """Say it in the log, and in the audit as long as not too many come."""
+        """Write an error to the log, and an audit record as long as the rate limit for alarms allows it."""
         log.error("order distrusted", order=order, code=wrong.value)
         if await self._rate_limits.take((_ALARMS,), self._clock.now()) is not None:
             return

@@ -1,8 +1,8 @@
-"""Reading every stored certificate again as an auditor would: what is stored, what was meant, what the audit says.
+"""Check every stored certificate again, as an auditor would: the row, the reserved bytes and the audit records.
 
-It trusts no column: the bytes are taken apart again, judged against the profile's linting certificate by the same
-comparison that a draft passes, and by pkilint for a sample or for all. A row that somebody edited is a finding here
-(I33).
+No column is trusted. The certificate's bytes are parsed again and compared with the profile's linting certificate, in
+the same way as a draft is before it is signed. pkilint judges a sample, or all. A row that somebody has edited is
+found here (I33).
 """
 
 import hashlib
@@ -31,9 +31,9 @@ from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
 
 LIMBO_AFTER = timedelta(seconds=60)
-"""I4: a reservation is finished or given up within this time; so is a revocation that the RA has decided."""
+"""I4: within this time a reservation is finished or given up, and a revocation that the RA has decided is done."""
 SHARED = "key.rsa_shared_prime"
-"""F38: the key has a prime in common with that of another certificate; block both."""
+"""F38: two certificates have RSA keys with a prime in common, so anybody can compute both keys; block both."""
 LONGEST_BACKDATE = timedelta(hours=1)
 _ENDED = frozenset({CertificateState.REVOKED, CertificateState.ORPHANED, CertificateState.HELD})
 _SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED, CertificateState.HELD})
@@ -41,7 +41,7 @@ _SIGNED = frozenset({CertificateState.ISSUED, CertificateState.REVOKED, Certific
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the RA has on record of the same serial."""
+    """What the RA has stored for the same serial."""
 
     order: str
     spki_sha256: str
@@ -52,7 +52,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The order that a certificate was made for; `key_customer` is who owns its key."""
+    """The order that a certificate was made for; `key_customer` is the customer to whom its key belongs."""
 
     state: str
     customer: str
@@ -64,7 +64,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many records of the order's audit stream name this serial, by what they say."""
+    """How many records of the order's audit stream name this serial, by kind of event."""
 
     reserved: int
     issued: int
@@ -76,25 +76,25 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A certificate row with everything that has to agree with it."""
+    """A certificate row, and everything in other tables that has to agree with it."""
 
     entry: Entry
     holding: Held | None
     order: Ordered | None
     told: Told
     records: tuple[StoredRecord, ...] = ()
-    """Of the order, from the first one on."""
+    """The order's audit records, from the first one on."""
 
 
 class Rows(Protocol):
-    """Reads what is stored; nothing is interpreted on the way."""
+    """Reads what is stored and returns it unchanged."""
 
     def certificates(self) -> AsyncGenerator[Stored, None]:
         """Yield every certificate row of the installation as of one moment, those of one order together."""
         ...
 
     async def strays(self) -> list[Serial]:
-        """Return serials that customers hold and the CA has no row for."""
+        """Return serials that the RA has stored for customers and the CA has no row for."""
         ...
 
 
@@ -108,22 +108,22 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found, and over how much."""
+    """What a check found, and how many certificates it has read and linted."""
 
     certificates: int
     linted: int
     faults: tuple[Fault, ...]
 
     def with_others(self, other: "Checked") -> "Checked":
-        """Return this and another check as one; a fault that both have found is one."""
+        """Return the sum of this and another check; a fault that both have found is listed once."""
         faults = tuple(dict.fromkeys((*self.faults, *other.faults)))
         return Checked(self.certificates + other.certificates, self.linted + other.linted, faults)
 
 
 class Checker:
-    """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none.
+    """Checks all rows; `lint_each` is 1 for pkilint on every certificate, n for every n-th, 0 for none.
 
-    `standard` is the issuing CA's; `earlier` are those of the CAs that issued before it.
+    `standard` is for certificates of the CA that issues now; `earlier` are for those of the CAs before it.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Checker:
 
     @property
     def moduli(self) -> Mapping[int, Sequence[Serial]]:
-        """The RSA moduli that the last check has read, and whose they are."""
+        """The RSA moduli that the last check has read, each with the serials that have it."""
         return self._moduli
 
     async def check(self, now: datetime) -> Checked:
@@ -177,9 +177,9 @@ class Checker:
 
 
 def _contents(standard: CertificateExpectations, entry: Entry, moduli: dict[int, list[Serial]]) -> Iterator[str]:
-    """Whether the bytes that were to be signed are what the columns say and what the profile allows.
+    """Yield where the reserved bytes (TBS) differ from the columns or from what the profile allows.
 
-    The modulus of an RSA key goes to `moduli`.
+    Adds the modulus of an RSA key to `moduli`.
     """
     meant = entry.reservation
     try:
@@ -226,7 +226,10 @@ def _profile(standard: CertificateExpectations, entry: Entry, tbs: TbsCertificat
 
 
 def _signed(issuer: IssuerView, tbs_der: bytes, certificate_der: bytes) -> Iterator[str]:
-    """Whether the certificate is the reserved bytes with the issuer's signature; by a reader of its own."""
+    """Yield what is wrong unless the certificate is the reserved bytes (TBS) with the issuer's signature.
+
+    `cryptography` parses the certificate here, which did not take part in making it.
+    """
     try:
         require_der(certificate_der)
         certificate = x509.load_der_x509_certificate(certificate_der)
@@ -245,7 +248,7 @@ def _signed(issuer: IssuerView, tbs_der: bytes, certificate_der: bytes) -> Itera
 
 
 def _states(entry: Entry, now: datetime) -> Iterator[str]:
-    """Whether the row agrees with itself."""
+    """Yield where the columns of the row contradict one another."""
     if (entry.der is not None) != (entry.state in _SIGNED):
         yield "state_of_bytes"
     ended = entry.ended_at is not None, entry.reason is not None
@@ -256,7 +259,7 @@ def _states(entry: Entry, now: datetime) -> Iterator[str]:
 
 
 def _correspondence(row: Stored, now: datetime) -> Iterator[str]:
-    """Whether order, holding and key tell the same story as the CA."""
+    """Yield where the RA's order, key and certificate row differ from the CA's row."""
     entry, order, held = row.entry, row.order, row.holding
     meant = entry.reservation
     if order is None:
@@ -282,7 +285,7 @@ def _correspondence(row: Stored, now: datetime) -> Iterator[str]:
 
 
 def _endings(entry: Entry, held: Held, now: datetime) -> Iterator[str]:
-    """Whether RA and CA agree on whether the certificate has ended or is on hold."""
+    """Yield where RA and CA disagree on whether the certificate has ended or is on hold."""
     live = held.state in (CertificateState.ACTIVE, CertificateState.ISSUED)
     if entry.state is CertificateState.REVOKED and live:
         yield "revoked_and_held"
@@ -295,7 +298,7 @@ def _endings(entry: Entry, held: Held, now: datetime) -> Iterator[str]:
 
 
 def _audited(state: CertificateState, told: Told) -> Iterator[str]:
-    """Whether the audit trail tells the same state: exactly one record for each step, none for a step not taken."""
+    """Yield a fault unless the audit has exactly one record for each step taken, and none for a step not taken."""
     on_hold = told.held - told.released
     wanted = Told(
         reserved=1,
@@ -310,7 +313,7 @@ def _audited(state: CertificateState, told: Told) -> Iterator[str]:
 
 
 def _approved(standard: CertificateExpectations, row: Stored) -> Iterator[str]:
-    """Whether the order's sealed records show that its customer approved this key, and the certificate names them."""
+    """Yield a fault unless the order's records prove the customer's approval of this key, and the subject is theirs."""
     meant, order = row.entry.reservation, row.order
     customer, account = ("", "") if order is None else (order.customer, order.account)
     yield from unapproved(

@@ -1,6 +1,7 @@
-"""Looking at what a ceremony made before anything of it is used: three readers, the keys, and a stranger's profile.
+"""Checks of what a ceremony made, to be run before any of it is used.
 
-Each check returns the codes of what does not hold; none raises for bytes that are no certificate.
+`faults` checks all of a ceremony; `external_faults` checks an issuing CA's certificate that was made on another
+machine. Both return the codes of what does not hold, and do not raise for bytes that are no certificate.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from chopmark.pki.x509 import not_after, spki_der
 
 PROBE = b"Chopmark ceremony: this key is the certificate's key."
 SHORTEST_LIFE = timedelta(days=365)
-"""What a certificate that comes from elsewhere must still be valid."""
+"""How long a certificate that was made on another machine must still be valid, at least."""
 _KNOWN_EXTENSIONS = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -44,16 +45,19 @@ class Made:
 
 
 def faults(made: Made, issuing: Signer, responder: Signer, now: datetime) -> list[str]:
-    """Return what keeps a ceremony from being taken into use; empty when everything holds.
+    """Return the codes of what forbids taking the ceremony's result into use; empty when everything holds.
 
-    1 pkilint  2 our own path check  3 the verifier of `cryptography`  4 each key signs what its certificate verifies
-    5 the root's list is the root's. Raises SignerUnavailable for a key in a device that does not answer.
+    Raises SignerUnavailable for a key in a device that does not answer.
     """
     try:
+        # 1. pkilint judges each certificate and the root's list.
         found = _linted(made)
+        # 2. Our own path check, then the verifier of `cryptography`, follow the chain from the responder to the root.
         found += [f.code for f in path.chain_findings(made.responder, (made.issuing,), made.root, now)]
         found += _stranger(made, now)
+        # 3. Each certificate verifies a signature of its key.
         found += key_faults("issuing", made.issuing, issuing) + key_faults("responder", made.responder, responder)
+        # 4. The root has signed the list, and the list is valid now.
         found += list_faults(made.root_crl, made.root, now)
     except ValueError as error:
         return [f"unreadable: {error}"]
@@ -67,6 +71,7 @@ def _linted(made: Made) -> list[str]:
 
 
 def _stranger(made: Made, now: datetime) -> list[str]:
+    """Return what the verifier of `cryptography`, which shares no code with our path check, does not accept."""
     root, issuing, responder = (x509.load_der_x509_certificate(d) for d in (made.root, made.issuing, made.responder))
     verifier = (
         verification.PolicyBuilder()
@@ -86,7 +91,7 @@ def _stranger(made: Made, now: datetime) -> list[str]:
 
 
 def key_faults(which: str, certificate_der: bytes, signer: Signer) -> list[str]:
-    """Return what is wrong between a key and its certificate: each verifies what the other signs."""
+    """Return `key_of_WHICH` unless the certificate has the signer's public key and verifies its signature."""
     public = signing.public_key(spki_der(certificate_der))
     signature = signer.sign(PROBE)
     held = signing.verifies(public, signature, PROBE, signing.kind_of(public).hash_algorithm)
@@ -94,7 +99,10 @@ def key_faults(which: str, certificate_der: bytes, signer: Signer) -> list[str]:
 
 
 def list_faults(crl_der: bytes, root_der: bytes, now: datetime) -> list[str]:
-    """Return what is wrong with a root's list: whose it is, its number, its time. ValueError for no list at all."""
+    """Return what is wrong with a root's revocation list: its issuer, signature, number or time.
+
+    Raises ValueError when the bytes are no list.
+    """
     crl = x509.load_der_x509_crl(crl_der)
     root = x509.load_der_x509_certificate(root_der)
     try:
@@ -112,22 +120,22 @@ def list_faults(crl_der: bytes, root_der: bytes, now: datetime) -> list[str]:
 
 
 def signed_by(crl_der: bytes, root_der: bytes) -> bool:
-    """Tell whether a root has signed a list; ValueError for no list at all."""
+    """Tell whether a root has signed a revocation list. Raises ValueError when the bytes are no list."""
     crl, root = x509.load_der_x509_crl(crl_der), x509.load_der_x509_certificate(root_der)
     return crl.issuer == root.subject and crl.is_signature_valid(signing.public_key(signing.spki_of(root)))
 
 
 def lint_list(crl_der: bytes) -> list[str]:
-    """Return what pkilint finds in a list."""
+    """Return what pkilint finds wrong with a revocation list."""
     return [f"lint.{finding.code}" for finding in Linter().findings_crl(crl_der)]
 
 
 def external_faults(certificate_der: bytes, csr_der: bytes, root_der: bytes, now: datetime) -> list[str]:
-    """Return why an issuing CA's certificate that was made elsewhere may not be taken; empty when it may.
+    """Return why an issuing CA's certificate that was made on another machine may not be used; empty when it may.
 
-    It is of the request's key and name, under this root, and has the profile of an issuing CA of this house (RFC 5280
-    s.4.2.1): CA with path length 0, keyCertSign and cRLSign alone, identifiers of the right keys, where the root's
-    list is, and no extension beside these.
+    It must have the request's key and name, be issued under this root, and follow the profile of our issuing CAs
+    (RFC 5280 s.4.2.1): a CA with path length 0, the key usages keyCertSign and cRLSign only, the identifiers of its own
+    key and of the root's, an address of the root's list, and no extension outside `_KNOWN_EXTENSIONS`.
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)

@@ -1,7 +1,8 @@
-"""The built-in CA: the other page that an auditor reads first.
+"""The built-in CA, which signs with a key of our own. Auditors should read `ra.rekey` first and then this module.
 
-Draft -> Linted -> Reserved -> Issued. Serial, bytes and order are durable before the key is touched (I1); a signature
-exists at most once a reservation; a reservation of unknown fate is never signed again.
+A certificate goes through the stages Draft -> Linted -> Reserved -> Issued. Its serial, its bytes and its order are
+stored before the key is used (I1). A reservation is signed at most once. When nobody knows whether it was signed, it is
+given up and never signed again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,7 +46,7 @@ UNWRITTEN_RETRY_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """One issuing CA, opened: its certificate, the chain above it (root last), its key and what it is called."""
+    """One issuing CA, ready to sign: its certificate, the chain above it (root last), its key, its title."""
 
     view: IssuerView
     chain: tuple[bytes, ...]
@@ -54,16 +55,16 @@ class Authority:
 
 
 def serial_text(serial: int) -> Serial:
-    """Return a serial number as this house writes it: upper-case hexadecimal."""
+    """Return a serial number as we write it everywhere: upper-case hexadecimal."""
     return Serial(serial_hex(serial))
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerConfig:
-    """What this CA makes: profiles by name, the subject values that are the firm's, where status is published.
+    """What this CA issues: profiles by name, the subject values that are the firm's, where status is published.
 
-    `node` is 1 to 126 and unique among the nodes that issue under one CA: it prefixes every serial. `earlier` are
-    profiles, and versions of profiles, under which nothing is issued any more: stored certificates are held to them.
+    `node` is 1 to 126, unique among the nodes that issue under one CA, and prefixes every serial. `earlier` are the
+    profiles, and versions of profiles, under which nothing is issued any more. Stored certificates are checked by them.
     """
 
     profiles: Mapping[str, Profile]
@@ -75,9 +76,10 @@ class IssuerConfig:
 
 @dataclass(frozen=True, slots=True)
 class CertificateExpectations:
-    """What this CA's stored certificates are held to: profiles by name and version, linting certificates by key kind.
+    """What stored certificates of this CA are checked by: profiles, and the linting certificate of a profile and key.
 
-    `terms` are for the records of their orders, `constants` the subject values that are the firm's.
+    `terms` say what the audit records of their orders must show; `constants` are the subject values that are the
+    firm's.
     """
 
     issuer: IssuerView
@@ -89,7 +91,7 @@ class CertificateExpectations:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Where this CA writes: its ledger with the records in the database, and the journal outside it."""
+    """Where this CA writes: certificates and audit records in the database, and the journal outside it."""
 
     ledger: Ledger
     audit_log: AuditLog
@@ -109,7 +111,10 @@ class EmbeddedIssuer:
         approvals: Approvals,
         earlier: Mapping[IssuerId, tuple[bytes, ...]] | None = None,
     ) -> None:
-        """Issue with the key of `authority`; `earlier` are the chains of CAs that issued here before, by their id."""
+        """Issue with the key of `authority`.
+
+        `earlier` are the certificate chains of the CAs that issued in this installation before, by CA id.
+        """
         self.approvals = approvals
         self.journal = books.journal
         self._authority = authority
@@ -134,7 +139,7 @@ class EmbeddedIssuer:
 
     @property
     def allows_overlap(self) -> bool:
-        """Whether the old certificate may stay valid until the new one is proved: what the profiles say."""
+        """Whether the old certificate may stay valid until the new one is proved; every profile must allow it."""
         return all(profile.overlap for profile in self._profiles.values())
 
     @property
@@ -143,12 +148,12 @@ class EmbeddedIssuer:
         return {name: profile.needs - self._constants.keys() for name, profile in self._profiles.items()}
 
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
-        """Return no names: a request is anonymous here."""
+        """Return no names: this CA does not read the subject of a request."""
         del profile, values
         return ()
 
     def warm(self) -> None:
-        """Have the linting certificates of P-256 keys judged before the first order needs them; safe in a thread."""
+        """Lint the linting certificates for P-256 keys before the first order needs them; safe in a thread."""
         for profile in self._profiles.values():
             key = LintingCertificateKey(profile.name, profile.version, self._authority.view.id, KeyKind.P256)
             made = self._linting_certificate(profile, KeyKind.P256)
@@ -156,7 +161,7 @@ class EmbeddedIssuer:
                 self._linting_certificates.setdefault(key, made)
 
     def standard(self) -> CertificateExpectations:
-        """Return what stored certificates of this CA are held to when they are read again."""
+        """Return what stored certificates of this CA are checked by when they are read again."""
 
         def linting_certificate(profile: Profile, kind: KeyKind) -> LintingCertificate | None:
             made = self._linting_certificate(profile, kind)
@@ -171,15 +176,15 @@ class EmbeddedIssuer:
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's certificate; an order that has one gets the same one again.
 
-        Pending: ask again later, with `resume`. That is so while another caller works on the same order, while the key
-        or the journal cannot be reached, and after a signature whose fate is unknown.
+        Pending means: ask again later, with `resume`. It is returned while another caller works on the same order,
+        while the key or the journal cannot be reached, and when nobody knows whether a signature was made.
         """
         # 1. The order's audit records must show that the customer approved exactly this.
         granted = await self.approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._issue(granted)
 
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Issue what was granted: what a certificate says comes from `Approvals.granted` and nowhere else."""
+        """Issue what was granted. `issuance` must come from `Approvals.granted`, which takes it from the records."""
         # 2. An order that has a certificate gets the same one.
         known, attempts, tip = await self.ledger.by_order(issuance.order)
         self._audit_log.know(tip)
@@ -200,14 +205,15 @@ class EmbeddedIssuer:
             await adapter.ready(self._authority.signer)
         except SignerUnavailable as unavailable:
             return Pending(unavailable.retry_after_s)
-        # 5. [tx] Reserve serial and TBS. Who comes second for the same order reserves nothing, and waits.
+        # 5. [tx] Reserve serial and TBS. When two callers work on the same order, the second one reserves nothing and
+        #    answers Pending.
         attempt = attempts + 1
         reservation = self._reservation(linted, issuance, attempt)
         if not await self._reserve(reservation):
             return Pending(retry_after_s=1)
-        # 6. Write the journal's line, sign once, verify and assemble, write the journal's second line. When any of it
-        #    fails, nobody knows whether a signature exists: [tx] the serial is given up, and the next attempt takes a
-        #    new one.
+        # 6. Write the journal's line, sign once, verify and assemble, write the journal's second line. When any of this
+        #    fails, nobody knows whether a signature exists. Then [tx] give the serial up; the next attempt takes a new
+        #    one.
         issued = await self._sign(Reserved(linted, issuance.order, attempt), reservation, issuance)
         if isinstance(issued, Pending):
             await self._orphan(reservation, self._clock.now())
@@ -218,7 +224,7 @@ class EmbeddedIssuer:
         return self._certified(reservation, issued.certificate_der)
 
     async def _sign(self, reserved: Reserved, reservation: Reservation, issuance: IssuanceRequest) -> Issued | Pending:
-        """Sign once, between the journal's two lines; after Pending no signature is asked for these bytes again."""
+        """Write the journal's line, sign once, write its second line; after Pending do not sign it again."""
         try:
             await self.journal.reserved(reservation, issuance)
             issued = reserved.issue(await adapter.sign(self._authority.signer, reservation.tbs))
@@ -230,7 +236,10 @@ class EmbeddedIssuer:
         return issued
 
     async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Finish an order whose attempt may have died: its reservation is orphaned, the order takes a new serial."""
+        """Finish an order whose attempt may have died: give its reservation up and issue with a new serial.
+
+        Pending while that attempt is younger than `UNKNOWN_FATE_AFTER`, and as for `issue`.
+        """
         granted = await self.approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
@@ -244,7 +253,7 @@ class EmbeddedIssuer:
 
     def _known(self, entry: Entry) -> Certified | Pending | Refusal:
         if entry.reservation.issuer not in self._chains:
-            return Pending(retry_after_s=5)  # of a CA that took over since this process began
+            return Pending(retry_after_s=5)  # from a CA that began to issue after this process was started
         if entry.state in _GIVEN and entry.der is not None:
             return self._certified(entry.reservation, entry.der)
         if entry.state is CertificateState.RESERVED:
@@ -277,7 +286,7 @@ class EmbeddedIssuer:
         return linting_certificates.lint(draft, linting_certificate)
 
     def _linting_certificate(self, profile: Profile, kind: KeyKind) -> "LintingCertificate | tuple[LintFinding, ...]":
-        """Have pkilint judge one certificate of this kind, signed by a throw-away key; once a process."""
+        """Have pkilint judge one certificate of this profile and key kind, signed with a throw-away key."""
         issuer = self._authority.view
         serial = make_serial(self._node, self._entropy.token(SERIAL_RANDOM_BYTES))
         model = drafts.draft(
@@ -347,7 +356,7 @@ class EmbeddedIssuer:
         )
 
     async def revoke(self, serial: Serial, reason: str) -> None:
-        """Revoke a certificate; twice is once, and the first reason stands (I25)."""
+        """Revoke a certificate; a second call changes nothing, so the first reason stands (I25)."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
@@ -356,7 +365,7 @@ class EmbeddedIssuer:
         await self._turn(serial, Deed.REVOKED, attempt, reason)
 
     async def hold(self, serial: Serial) -> None:
-        """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
+        """Put a good certificate on hold; one that is on hold or revoked stays as it is."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
@@ -365,7 +374,7 @@ class EmbeddedIssuer:
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
     async def release(self, serial: Serial) -> None:
-        """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
+        """Make a certificate that is on hold good again; one in any other state stays as it is (I25)."""
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RELEASED, serial=serial)
@@ -380,7 +389,7 @@ class EmbeddedIssuer:
         attempt: Callable[[RecordBuilder, datetime], Awaitable[bool]],
         reason: str | None = None,
     ) -> None:
-        """Change a certificate's status, where that changes anything: first in the journal, then on record."""
+        """Write a status change to the journal, then to the database; do nothing when it would change nothing."""
         entry = await self.ledger.by_serial(serial)
         if entry is None or not turns(deed, entry):
             return
@@ -391,12 +400,12 @@ class EmbeddedIssuer:
 
 
 _GIVEN = frozenset({CertificateState.ISSUED, CertificateState.HELD})
-"""What an order that asks again is given: its one certificate, also while it is on hold."""
+"""An order that asks again gets its certificate in these states, so also while the certificate is on hold."""
 
 
 @cache
 def _throw_away(kind: KeyKind) -> IssuerKey:
-    """Return this process's key of a kind for linting certificates; RSA takes seconds to make."""
+    """Return this process's throw-away key of this kind, for linting only; kept, because RSA takes seconds to make."""
     if kind.is_ec:
         return ec.generate_private_key(ec.SECP256R1() if kind is KeyKind.P256 else ec.SECP384R1())
     return rsa.generate_private_key(65537, int(kind.value.removeprefix("RSA")))

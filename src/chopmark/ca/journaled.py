@@ -1,4 +1,4 @@
-"""What the CA writes into the journal and reads there after a restore: reservations, certificates, status changes."""
+"""What the CA writes to the journal, and reads there after a restore: reservations, certificates, status changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A certificate that the journal knows: `der` is None where no signature came to be known."""
+    """A certificate that the journal has; `der` is None when the journal has its reservation only."""
 
     reserved: Reserved
     der: bytes | None
@@ -36,11 +36,11 @@ class Lines(Protocol):
 
     @property
     def closed(self) -> bool:
-        """True while nothing may be written: the database is known to lack what the journal has."""
+        """True while nothing may be written, because the database is known to lack what the journal has."""
         ...
 
     async def write(self, line: Line) -> None:
-        """Write a line; it is on the disk when this returns. Raises Refused (UNAVAILABLE)."""
+        """Write a line; it is on the disk when this returns. Raises Refused (UNAVAILABLE) when it was not written."""
         ...
 
 
@@ -53,7 +53,7 @@ class CaJournal:
 
     @property
     def closed(self) -> bool:
-        """True while nothing may be signed: the database is known to lack what the journal has."""
+        """True while nothing may be signed, because the database is known to lack what the journal has."""
         return self._lines.closed
 
     async def reserved(self, reservation: Reservation, issuance: IssuanceRequest) -> None:
@@ -76,7 +76,7 @@ def _line(deed: Deed, reservation: Reservation, at: datetime, reason: str | None
 
 
 def turns(deed: Deed, entry: Entry) -> bool:
-    """Tell whether the deed would change what is on record: twice is once, and what is revoked stays revoked (I25)."""
+    """Tell whether the deed would change the stored status; what is revoked stays revoked (I25)."""
     before = {
         Deed.REVOKED: {CertificateState.ISSUED, CertificateState.HELD},
         Deed.HELD: {CertificateState.ISSUED},
@@ -86,9 +86,10 @@ def turns(deed: Deed, entry: Entry) -> bool:
 
 
 def told(lines: Sequence[Line]) -> tuple[dict[Serial, Lost], list[Line]]:
-    """Return what lines of the journal tell of each serial whose reservation is among them, oldest first.
+    """Return what the journal's lines say about each serial whose reservation is among them, oldest first.
 
-    And the reservations whose body another release wrote otherwise: these are for a person.
+    The second part are *reserved* lines whose body cannot be read, because another release wrote it in another form. A
+    person has to look at these.
     """
     bodies: dict[Serial, Reserved] = {}
     signed: dict[Serial, bytes] = {}

@@ -1,4 +1,4 @@
-"""pkilint in this process: the second opinion on every kind of certificate and list that the house signs."""
+"""pkilint, run in this process: a second check of every kind of certificate and list that this installation signs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +24,12 @@ class LintFinding:
 
     @property
     def is_error(self) -> bool:
-        """Whether it is more than a warning, which a stranger's certificate may have."""
+        """Whether it is more than a warning. A certificate of an external CA may have warnings."""
         return self.severity in {"FATAL", "ERROR"}
 
 
 class Linter:
-    """Judges DER by pkilint's PKIX rules; make one and pass it around, its validators are built at first use."""
+    """Judges DER by pkilint's PKIX rules. Make one and share it: it builds its validators at the first use."""
 
     def findings_certificate(self, certificate_der: bytes) -> tuple[LintFinding, ...]:
         """Return what is wrong with a certificate (RFC 5280); empty when nothing is."""
@@ -42,9 +42,10 @@ class Linter:
     def linting_certificate(
         self, draft: Draft, throw_away: IssuerKey, allowed: Allowed
     ) -> LintingCertificate | tuple[LintFinding, ...]:
-        """Return the draft as an linting certificate when pkilint finds nothing, otherwise what it finds.
+        """Return the draft as a linting certificate when pkilint finds nothing; otherwise return its findings.
 
-        `throw_away` is a key of the issuer's kind, made for linting alone: the issuer's key is not touched.
+        The draft is signed with `throw_away`, a key of the issuer's kind that was made for linting only. The issuer's
+        key is not used. Raises ValueError when the kinds differ.
         """
         if kind_of(throw_away) is not draft.issuer.key:
             raise ValueError("the throw-away key is not of the issuer's kind")

@@ -1,4 +1,4 @@
-"""Whether a certificate's name is the one that a profile makes of our records."""
+"""Compare the subject of a certificate with the subject that a profile makes from our records."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,19 @@ from chopmark.pki.received import Naming
 from chopmark.pki.x509 import RDN_OIDS
 
 _SEALED = frozenset({"holder", "national_id"})
-"""Subject values that are personal data: sealed in our records, and they may have changed since; any value fits."""
+"""Subject values that are personal data. They are sealed in our records and may have changed since: any value fits."""
 _WORD = re.compile(r"\{([a-z_]*)\}")
 
 
 def named(subject: x509.Name, lines: Sequence[Line], values: Mapping[str, str], naming: Naming) -> bool:
-    """Tell whether the subject is the template's, filled with our records; where the CA writes it, it has our last."""
+    """Tell whether the subject is what the template lines give when they are filled with `values` from our records.
+
+    With `Naming.THEIRS` the CA composes the subject itself. Then only the last line must occur in it, in any attribute.
+    """
     has = [(attribute.oid, str(attribute.value)) for attribute in subject]
     if naming is Naming.THEIRS:
         return any(_pattern(lines[-1], values).fullmatch(value) for _, value in has)
+    # Lines without personal data come first: each fits one value only. A line that fits any value takes what is left.
     exact_first = sorted(lines, key=lambda line: bool(_SEALED & set(_WORD.findall(line.template))))
     for line in exact_first:
         oid, pattern = RDN_OIDS[line.attribute], _pattern(line, values)

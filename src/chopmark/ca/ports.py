@@ -1,6 +1,7 @@
-"""The two axes of a CA: who certifies (Issuer) and, below it, where the key is (`keys.Signer`); and what it keeps.
+"""What the RA sees of a CA (`Issuer`, `Suspender`), and what our own CA needs kept (`Ledger`, `Journal`).
 
-`Pending` is a value: a CA that answers later is no error. Nothing here knows a customer or a code.
+Two things about a CA can be exchanged: who issues (`Issuer`) and, for our own CA, where its key is (`keys.Signer`).
+A CA that answers later returns `Pending`, which is a value and no error.
 """
 
 from collections.abc import Mapping
@@ -21,9 +22,9 @@ Subject: TypeAlias = tuple[tuple[str, str], ...]
 class IssuanceRequest:
     """What an RA asks a CA for: one key, one subject, one profile; `spki_der` is a SubjectPublicKeyInfo.
 
-    `csr_der` is the request whose signature proved possession, for a CA that wants to see it; `replaces` is the
+    `csr_der` is the request whose signature proved possession of the key, for a CA that reads it. `replaces` is the
     certificate that the new one renews, DER. `records` are the order's audit records as they are stored, from the
-    first one on: what the RA says counts only as far as they bear it out (`ca.approval`).
+    first one on. The CA issues only what these records prove, whatever the other fields say (`ca.approval`).
     """
 
     order: OrderId
@@ -37,7 +38,7 @@ class IssuanceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A certificate that was issued: DER, with its chain, nearest first, the root last."""
+    """A certificate that was issued: DER, and the chain above it, its issuer first and the root last."""
 
     serial: Serial
     der: bytes
@@ -49,7 +50,7 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The CA has the order and answers later."""
+    """The CA has the order and answers later; ask again after `retry_after_s` seconds."""
 
     retry_after_s: int
 
@@ -64,7 +65,7 @@ class Issuer(Protocol):
 
     @property
     def allows_overlap(self) -> bool:
-        """Whether the old certificate may stay valid until the new one is proved."""
+        """Whether the old certificate may stay valid until the customer has proved that the new one works."""
         ...
 
     @property
@@ -73,43 +74,51 @@ class Issuer(Protocol):
         ...
 
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
-        """Return the names that the request itself has to carry, in their order; none where the CA reads none there.
+        """Return the subject that the customer's own request (CSR) must carry, attributes in their order.
 
-        `values` are those that `needs` asks for. None either when the subject cannot be made of them.
+        Empty when the CA does not read the subject there, and when it cannot be made from `values`, which are those
+        that `needs` asks for.
         """
         ...
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Return the order's one certificate: the same one however often it is asked for (I2).
 
-        Refused with the code `distrusted`, and an alarm, when the records do not bear the issuance request out.
+        When the order's records do not prove the issuance request, the CA raises an alarm and returns a refusal with
+        the code `distrusted`.
         """
         ...
 
     async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Finish an order whose earlier attempt may have died; a reservation of unknown fate is given up (I4)."""
+        """Finish an order whose earlier attempt may have died.
+
+        When nobody knows whether that attempt has signed anything, its reservation is given up (I4).
+        """
         ...
 
     async def revoke(self, serial: Serial, reason: str) -> None:
-        """Revoke a certificate; twice is once. `reason` is an RFC 5280 s.5.3.1 name such as superseded."""
+        """Revoke a certificate; a second call changes nothing.
+
+        `reason` is a name of RFC 5280 s.5.3.1, such as superseded.
+        """
         ...
 
 
 class Suspender(Protocol):
-    """A CA that can put a certificate on hold (RFC 5280 s.5.3.1, certificateHold); not every one can."""
+    """A CA that can put a certificate on hold (RFC 5280 s.5.3.1, certificateHold); not every CA can."""
 
     async def hold(self, serial: Serial) -> None:
-        """Put a good certificate on hold; twice is once, and what is revoked stays revoked."""
+        """Put a good certificate on hold; one that is on hold or revoked stays as it is."""
         ...
 
     async def release(self, serial: Serial) -> None:
-        """Make a certificate that is on hold good again; nothing else is changed by it (I25)."""
+        """Make a certificate that is on hold good again; one in any other state stays as it is (I25)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A serial and the bytes to be signed, durable before the key is touched (I1)."""
+    """A serial and the bytes to be signed (TBS), stored before the CA's key is used (I1)."""
 
     serial: Serial
     issuer: IssuerId
@@ -126,7 +135,7 @@ class Reservation:
 
     @property
     def facts(self) -> Mapping[str, str | int]:
-        """What the record says of it."""
+        """What the audit record says about this reservation."""
         return {
             "serial": self.serial,
             "issuer": self.issuer,
@@ -149,9 +158,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class IssuerRow:
-    """An issuing CA and its OCSP responder as stored: a key is encrypted PKCS #8 PEM, or names a key in a device.
+    """An issuing CA and its OCSP responder as stored; a key is encrypted PKCS #8 PEM, or names a key in a device.
 
-    `issues`: new certificates are this CA's; true for one CA of an installation, the newest.
+    `issues` is true for the CA that issues new certificates: one of an installation, the newest.
     """
 
     id: IssuerId
@@ -174,11 +183,11 @@ class Names:
 
 
 class Journal(Protocol):
-    """Writes outside the database what the CA is about to do; raises Refused (UNAVAILABLE) when it could not."""
+    """Writes outside the database what the CA is about to do; raises Refused (UNAVAILABLE) when it could not write."""
 
     @property
     def closed(self) -> bool:
-        """True while nothing may be signed: the database is known to lack what the journal has."""
+        """True while nothing may be signed, because the database is known to lack what the journal has."""
         ...
 
     async def reserved(self, reservation: Reservation, issuance: IssuanceRequest) -> None:
@@ -195,14 +204,14 @@ class Journal(Protocol):
 
 
 class Ledger(Protocol):
-    """Keeps reservations and certificates. Each method is one transaction with its record."""
+    """Keeps reservations and certificates. Each change is one transaction, its audit record included."""
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:
-        """Return the order's not-orphaned entry, how many attempts the order has used, and its audit stream's tip."""
+        """Return the order's entry that was not given up, its number of attempts, and the tip of its audit stream."""
         ...
 
     async def reserve(self, reservation: Reservation, record: AuditRecord) -> bool:
-        """Store a reservation; False when its CA issues no more, its order has one, or the serial exists."""
+        """Store a reservation; False when its CA issues no more, the order has one already, or the serial exists."""
         ...
 
     async def record(self, serial: Serial, der: bytes, now: datetime, record: AuditRecord) -> bool:
@@ -210,13 +219,13 @@ class Ledger(Protocol):
         ...
 
     async def orphan(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
-        """Give a reservation up and revoke its serial; False when it was signed meanwhile."""
+        """Give a reservation up and revoke its serial; False when a certificate was stored for it meanwhile."""
         ...
 
     async def revoke(self, serial: Serial, reason: str, now: datetime, record: AuditRecord) -> bool:
-        """Revoke an issued or held certificate; False when it was ended already or never issued (I25).
+        """Revoke an issued or held certificate; False when it had ended already or was never issued (I25).
 
-        What was on hold is revoked as of the moment at which the hold began (X.509 s.9.5.3.1).
+        A certificate that was on hold is revoked as of the moment at which the hold began (X.509 s.9.5.3.1).
         """
         ...
 
@@ -225,7 +234,7 @@ class Ledger(Protocol):
         ...
 
     async def release(self, serial: Serial, now: datetime, record: AuditRecord) -> bool:
-        """End a hold; False when there is none, as when the certificate was revoked meanwhile."""
+        """End a hold; False when there is none, for example because the certificate was revoked meanwhile."""
         ...
 
     async def by_serial(self, serial: Serial) -> Entry | None:
@@ -233,13 +242,13 @@ class Ledger(Protocol):
         ...
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change: a certificate that the lint stopped."""
+        """Write an audit record without any other change: a certificate that linting has stopped."""
         ...
 
     async def issuers(self) -> list[IssuerRow]:
-        """Return the CAs of this installation, those that issue no more included, oldest first."""
+        """Return all CAs of this installation, oldest first; those that do not issue any more are included."""
         ...
 
     async def add_issuer(self, row: IssuerRow, now: datetime, record: AuditRecord) -> bool:
-        """Store the CA that issues from now on, in the place of those before; False when the id exists."""
+        """Store the CA that issues from now on; all earlier ones stop issuing. False when the id exists."""
         ...

@@ -1,4 +1,4 @@
-"""One CA after another: the present one certifies, each revokes what it made."""
+"""An issuer for an installation that has replaced its CA: the present CA issues, and each CA revokes what it issued."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from chopmark.core.types import Serial
 
 
 class Rollover:
-    """Implements `Issuer`; an issuer does nothing about a serial that is not its own."""
+    """Implements `Issuer` by the present CA; the former one is only asked to revoke."""
 
     def __init__(self, present: Issuer, former: Issuer) -> None:
         self._present = present
@@ -30,11 +30,11 @@ class Rollover:
         return self._present.needs
 
     def csr_subject(self, profile: str, values: Mapping[str, str]) -> Subject:
-        """Return the names that the present CA reads in the request."""
+        """Return the subject that the present CA reads in the request."""
         return self._present.csr_subject(profile, values)
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Return the order's one certificate."""
+        """Return the order's one certificate, issued by the present CA."""
         return await self._present.issue(issuance)
 
     async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
@@ -42,6 +42,7 @@ class Rollover:
         return await self._present.resume(issuance)
 
     async def revoke(self, serial: Serial, reason: str) -> None:
-        """Revoke a certificate at the CA that made it."""
+        """Revoke a certificate at the CA that issued it."""
+        # Both are asked: an issuer does nothing about a serial that it did not issue.
         await self._former.revoke(serial, reason)
         await self._present.revoke(serial, reason)

@@ -1,4 +1,4 @@
-"""The certificate profiles that this release brings along."""
+"""The certificate profiles that are part of this release."""
 
 from importlib import resources
 
@@ -17,7 +17,11 @@ def profile_named(name: str) -> Profile:
 
 
 def shipped_profiles() -> tuple[Profile, ...]:
-    """Return every profile that this release knows: NAME.toml is issued under, NAME@VERSION.toml was once."""
+    """Return every profile of this release, those of earlier versions included.
+
+    Certificates are issued under NAME.toml. NAME@VERSION.toml is an earlier version, under which stored certificates
+    are checked.
+    """
     files = (resources.files("chopmark.ca") / "profiles").iterdir()
     texts = (file.read_text(encoding="utf-8") for file in files if file.name.endswith(".toml"))
     return tuple(map(profile.load, texts))

@@ -1,1 +1,1 @@
-"""Who is at the door: the directory of customers, sign-in, launch tickets, sessions."""
+"""Who a request comes from: the directory of customers, sign-in, launch tickets, sessions."""

@@ -1,10 +1,10 @@
-"""The ways in, each counted apart: an unknown browser, a known one, a launch (I11, I19).
+"""The three ways to sign in, each with its own counter: an unknown browser, a known one, a launch (I11, I19).
 
-What a stranger does moves the counter of unknown browsers and no other. At `CLOSES_AT` wrong passwords in a row an
-entry closes for this customer, over all networks and for good: only a new binding opens it again, which is a new
-password slip, or a launch that was followed by a right one-time code.
+Wrong passwords of a stranger only count for unknown browsers. After `CLOSES_AT` wrong passwords in a row a way is
+closed for this customer, in all networks and without a time limit. A new password slip opens it again, or a launch
+followed by a right one-time code.
 
-A name that nobody has is counted like a customer, so that the two cannot be told apart (I18).
+A name that no customer has is counted in the same way, so that nobody can tell the two apart (I18).
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from chopmark.core.types import CustomerId
 from chopmark.limits.budgets import RateLimit, Spent
 
 CLOSES_AT: Final = 100
-"""Wrong passwords in a row until an entry closes (NIST SP 800-63B-4 s.3.2.2: at most 100)."""
+"""How many wrong passwords in a row close a way to sign in (NIST SP 800-63B-4 s.3.2.2: at most 100)."""
 
 
 class Entry(StrEnum):
-    """How somebody comes who types a password; the words are stored."""
+    """The kind of browser in which somebody types a password; the words are stored."""
 
     STRANGER = "stranger"
-    """A browser that nothing vouches for."""
+    """A browser of which nothing is known."""
     KNOWN = "known"
-    """A browser with a cookie that was given at a full sign-in of this customer."""
+    """A browser with the cookie that it got when this customer had signed in there with all factors."""
     LAUNCH = "launch"
-    """A browser whose live session of this customer came from a trading program."""
+    """A browser with a live session of this customer that a trading program has opened."""
 
 
 _NETWORK: Final = "signin-network:"
@@ -36,17 +36,21 @@ _NETWORK: Final = "signin-network:"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Whose counter it is, and which: a customer's number, or `claim:` and the keyed hash of what nobody is called."""
+    """The counter that an attempt moves: whose it is, and for which kind of browser.
+
+    `subject` is a customer number, or `claim:` and the keyed hash of a name that no customer has.
+    """
 
     subject: str
     entry: Entry
 
 
 def signin_budgets(way: Way, network: str) -> tuple[RateLimit, ...]:
-    """Return what one attempt is charged to besides: slow after three, stopped after ten, and a cap for the network.
+    """Return the rate limits of one attempt: 3 in 30 seconds, 5 in 5 minutes, 10 in an hour, and the network's limit.
 
-    A known browser and a launch have rate limits of their own, so that nobody who shares their network slows them down.
-    Strangers whose network is not known (empty) have no cap together: they are not one.
+    A known browser and a launch have rate limits of their own, without the network's, so that nobody else in their
+    network slows them down. Unknown browsers whose network is not known (empty) have no limit in common either, because
+    they are not in one network.
     """
     stranger = way.entry is Entry.STRANGER
     pair = f"signin:{way.subject}:{network if stranger else way.entry.value}"
@@ -59,10 +63,10 @@ def signin_budgets(way: Way, network: str) -> tuple[RateLimit, ...]:
 
 
 def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...] | None:
-    """Return what an attempt is charged to when its network's cap is what is used up, by others; None when it is not.
+    """Return the rate limits of an attempt whose network has used up its limit; None when `spent` is another limit.
 
-    A carrier puts thousands of customers behind one address: two attempts an hour are kept for each customer, so that
-    nobody else's wrong passwords keep a right one out. A right one costs nothing, there as here.
+    A mobile carrier has thousands of customers behind one address. So each customer has two attempts an hour that other
+    people's wrong passwords do not use up. A right password is given back, as everywhere.
     """
     if not spent.name.startswith(_NETWORK):
         return None
@@ -71,27 +75,27 @@ def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...]
 
 
 class Entries(Protocol):
-    """Counts wrong passwords in a row; shared by all nodes."""
+    """Counts wrong passwords in a row, for all nodes together."""
 
     async def charge(self, way: Way, limits: tuple[RateLimit, ...], now: datetime) -> int | Spent | None:
-        """Count an attempt as wrong before it is compared; return how many in a row that makes.
+        """Count an attempt as wrong before it is compared; return how many in a row there are now.
 
-        The rate limit that is used up when one is, and nothing is counted; None when the entry is closed.
+        When a rate limit is used up, count nothing and return that limit. When the way is closed, return None.
         """
         ...
 
     async def uncharge(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
-        """Take an attempt back that was not compared."""
+        """Take back an attempt that was counted and then not compared."""
         ...
 
     async def right(self, way: Way, limits: tuple[RateLimit, ...]) -> None:
-        """Count anew after a right password, unless the entry was closed meanwhile; give back the rate limits."""
+        """Set the counter to 0 after a right password, unless the way was closed meanwhile; refund the rate limits."""
         ...
 
     async def close(self, way: Way, now: datetime, record: AuditRecord) -> bool:
-        """Close an entry that failed `CLOSES_AT` times in a row, with its record; False when it was closed before."""
+        """Close a way after `CLOSES_AT` wrong passwords in a row, with the record; False when it was closed before."""
         ...
 
     async def reopen(self, customer: CustomerId, record: AuditRecord) -> bool:
-        """Open all entries of the customer and count anew, with the record; False when none was closed."""
+        """Open all ways of the customer and set the counters to 0, with the record; False when none was closed."""
         ...

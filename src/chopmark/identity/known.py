@@ -1,8 +1,8 @@
-"""Known browsers: a signed cookie that says of a browser that this customer has signed in there in full.
+"""Known browsers: a cookie with a MAC, which proves that a customer has signed in with all factors in this browser.
 
-It signs nobody in. It decides on which counter a wrong password is counted, so that a stranger's guesses do not shut
-the customer's own browser out (I19). The MAC binds it to one customer and to the moment at which the password was
-set: it is worthless for anybody else, and after a new password slip.
+The cookie does not sign anybody in. It only decides which counter a wrong password moves, so that a stranger's guesses
+do not lock the customer's own browser out (I19). Its MAC includes the customer and the moment at which the password was
+set. So it is invalid for another customer, and after a new password slip.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _LONGEST: Final = 200
 
 
 class KnownBrowsers:
-    """Makes and recognises the cookie's value; `secret` lies outside the database and is used through HKDF only."""
+    """Makes and checks the cookie's value; `secret` is outside the database, and only keys derived from it are used."""
 
     def __init__(self, secret: bytes, clock: Clock, entropy: Entropy) -> None:
         self._key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_LABEL).derive(secret)

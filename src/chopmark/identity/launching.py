@@ -1,8 +1,8 @@
-"""Launch tickets: how a trading program hands its signed-in customer over (I20).
+"""Launch tickets: a trading program sends its signed-in customer to the portal (I20).
 
-The program proves itself with a client credential and gets a one-time ticket; the customer's browser takes the
-ticket, shows whose it is, and only the customer's yes opens a session. A client asks within its scope and its rate;
-one that is disabled is dead at once, with the tickets that it got.
+The program authenticates with its client secret and gets a one-time ticket. The customer's browser redeems the ticket,
+and the page shows whose it is. A session is opened only after the customer has confirmed. A client can ask for tickets
+within its scope and its rate. When a client is disabled, it and its unconfirmed tickets end at once.
 """
 
 import hmac
@@ -27,8 +27,8 @@ TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)
 _MINUTE = timedelta(minutes=1)
 CROWD = 60
-"""How many unknown tickets, or wrong client credentials, one network may show in a minute, and how many of all
-networks are recorded in one: nothing that a stranger can send writes records without end (I41)."""
+"""How many unknown tickets, or wrong client secrets, one network may send in a minute, and how many of all networks
+together are recorded in a minute, so that strangers cannot fill the audit (I41)."""
 REPLAYS = 60
 """How many refused uses of one ticket are recorded in an hour."""
 _CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,39}")
@@ -36,7 +36,7 @@ _CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,39}")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A client's new secret; shown once."""
+    """A client's new secret; it is shown to the operator once."""
 
     client: str
     secret: Secret
@@ -66,9 +66,10 @@ class LaunchTickets:
     async def authenticate(
         self, client_id: str, secret: Secret, customer: CustomerId, network: str = "unknown"
     ) -> Client:
-        """Return the client whose secret this is; raise Refused otherwise. Old secrets live a week after rotation.
+        """Return the client whose secret this is; raise Refused otherwise.
 
-        `customer` is whom it asks for. A right secret is let in whatever others from its network have tried.
+        The previous secret is accepted for a week after a rotation. `customer` is the customer that the client asks
+        for. A right secret is accepted even when others in its network have tried too often.
         """
         client, tip = await self._launches.asked(client_id, customer)
         self._audit_log.know(tip)
@@ -83,9 +84,9 @@ class LaunchTickets:
         raise Refused(await self._crowd("client", network, Event.PORTAL_CLIENT_REFUSED, _NO_CLIENT))
 
     async def _crowd(self, door: str, network: str, event: Event, refusal: Refusal) -> Refusal:
-        """Return the refusal of somebody whom nobody knows, or the one of a network that tries too often.
+        """Return `refusal` for a request from an unknown sender, or TOO_MANY when its network tries too often.
 
-        It is recorded in one chain for all of them, as long as the rate limit for records lasts.
+        `refusal` is recorded in one audit stream for all such senders, as long as the rate limit for records allows it.
         """
         now = self._clock.now()
         spent = await self._rate_limits.take((RateLimit(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
@@ -108,7 +109,7 @@ class LaunchTickets:
         factors: frozenset[FactorClass],
         wanted: str | None,
     ) -> Secret:
-        """Return a ticket for the client's signed-in customer: opaque, 256 bits, 60 seconds, single use.
+        """Return a ticket for the client's signed-in customer: 256 random bits, valid for 60 seconds and one use.
 
         Raises Refused: FORBIDDEN outside the client's scope, TOO_MANY beyond its rate, NOT_FOUND for an account that
         is not the customer's, UNAUTHENTICATED when the client was disabled meanwhile.
@@ -146,7 +147,7 @@ class LaunchTickets:
         )
 
     async def take(self, ticket: Secret, visitor: str, network: str = "unknown") -> Launch:
-        """Return what a ticket is for and bind it to this visitor; every further use is refused and recorded."""
+        """Redeem a ticket: return what it is for and bind it to this visitor; further uses are refused and recorded."""
         hashed, now = digest(ticket.reveal()), self._clock.now()
         self._audit_log.know(new_stream(_ticket_chain(hashed)))
 
@@ -158,7 +159,10 @@ class LaunchTickets:
     async def _settle(
         self, hashed: bytes, attempt: Callable[[RecordBuilder], Awaitable[Launch | Refusal]], network: str
     ) -> Launch:
-        """Return the launch; a refused ticket is recorded in its own chain, one that nobody made in that of all."""
+        """Return the launch that `attempt` gives; record and raise its refusal otherwise.
+
+        The refusal of a ticket is recorded in the ticket's own audit stream, that of an unknown one as in `_crowd`.
+        """
         found = await self._audit_log.write(_ticket_chain(hashed), attempt)
         if not isinstance(found, Refusal):
             return found
@@ -177,7 +181,10 @@ class LaunchTickets:
     async def confirm(
         self, ticket: Secret, visitor: str, replaces: str | None, network: str = "unknown"
     ) -> tuple[Opened, str | None]:
-        """Open the session after the customer's yes, once, by the same visitor; return it and the wanted step."""
+        """Open the session after the customer has confirmed; return it and the page that the client asked for.
+
+        This works once, and only for the visitor to whom `take` has bound the ticket.
+        """
         hashed, now = digest(ticket.reveal()), self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Launch | Refusal:
@@ -188,9 +195,10 @@ class LaunchTickets:
         return opened, found.wanted
 
     async def put_client(self, client_id: str, name: str, by: str) -> Credential:
-        """Create a client or rotate its secret; the previous one stays valid for a week. The secret is shown once.
+        """Create a client or rotate its secret; the previous secret stays valid for a week.
 
-        A disabled client is in force again with the new secret, and with no other.
+        A disabled client is enabled again with the new secret only. The new secret is returned here and never again,
+        because only its hash is stored.
         """
         if not _CLIENT_ID.fullmatch(client_id):
             raise Refused(
@@ -223,7 +231,7 @@ class LaunchTickets:
         return Credential(client_id, Secret(secret))
 
     async def limit(self, client_id: str, scope: Scope, by: str) -> None:
-        """Set what a client may ask for from now on, in place of what was set before."""
+        """Set what a client may ask for from now on; this replaces its scope."""
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
@@ -233,7 +241,7 @@ class LaunchTickets:
             raise Refused(_NO_SUCH_CLIENT)
 
     async def disable(self, client_id: str, by: str) -> None:
-        """End a client at once: its secrets, and the tickets that were not confirmed."""
+        """Disable a client at once, and its tickets that were not confirmed."""
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
@@ -243,7 +251,7 @@ class LaunchTickets:
             raise Refused(_NO_SUCH_CLIENT)
 
     async def end_previous(self, client_id: str, by: str) -> None:
-        """End a client's previous secret at once, and the tickets that were not confirmed."""
+        """End a client's previous secret at once, and its tickets that were not confirmed."""
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")

@@ -1,6 +1,7 @@
-"""Passwords are stored as Argon2id and checked by a gate that no crowd can overrun.
+"""Passwords are stored as Argon2id. `PasswordGate` limits how many are computed at a time.
 
-One lane only: with more, two concurrent computations of the library in use can block each other for good.
+Only one lane is used: with more lanes, two computations at the same time can block each other for ever in the library
+that we use.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
 MAX_LENGTH: Final = 128
 INITIAL_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-"""31 characters without the look-alikes i, l, o, 0 and 1; lower case, because a slip is typed by hand."""
+"""31 characters without i, l, o, 0 and 1, which look alike; lower case, because customers type it from a slip."""
 INITIAL_LENGTH: Final = 13
 """13 of 31 characters are 64 bits."""
 
@@ -36,13 +37,13 @@ _T = TypeVar("_T")
 
 
 class HashUnfit(ValueError):
-    """A stored password hash that is not computed here: another scheme, more than one lane, or too costly."""
+    """A stored password hash that this process does not compute: another scheme, several lanes, or too costly."""
 
 
 def hash_password(secret: Secret, salt: bytes) -> str:
-    """Return the PHC string of the password: Argon2id, m = 19 MiB, t = 2, p = 1 (RFC 9106; NFC first).
+    """Return the PHC string of the password in NFC: Argon2id, m = 19 MiB, t = 2, p = 1 (RFC 9106).
 
-    `salt` is 16 fresh random bytes. Takes some 30 ms of one core; go through `PasswordGate`.
+    `salt` is 16 fresh random bytes. This takes some 30 ms of one core, so call it through `PasswordGate`.
     """
     if len(salt) != SALT_BYTES:
         raise ValueError(f"the salt must have {SALT_BYTES} bytes")
@@ -54,7 +55,7 @@ def hash_password(secret: Secret, salt: bytes) -> str:
 
 
 def verify(phc: str, secret: Secret) -> bool:
-    """Return whether the password is the one of this PHC string; HashUnfit when it cannot be told here."""
+    """Return whether the password is the one of this PHC string; raise HashUnfit when this process cannot tell."""
     _costs(phc)
     try:
         Argon2id.verify_phc_encoded(_canonical(secret), phc)
@@ -64,12 +65,12 @@ def verify(phc: str, secret: Secret) -> bool:
 
 
 def needs_rehash(phc: str) -> bool:
-    """Return whether the hash has other costs than today's, so that the next sign-in renews it."""
+    """Return whether the hash has other costs than `hash_password` uses now."""
     return _costs(phc) != (MEMORY_KIB, PASSES)
 
 
 def initial_password(random: bytes) -> Secret:
-    """Return a first password of 13 characters made of 16 random bytes and nothing of the person (TW-03)."""
+    """Return a first password of 13 characters, made from 16 random bytes and from nothing about the person (TW-03)."""
     if len(random) != 16:
         raise ValueError("an initial password needs 16 random bytes")
     number, characters = int.from_bytes(random, "big"), []
@@ -80,10 +81,10 @@ def initial_password(random: bytes) -> Secret:
 
 
 class PasswordGate:
-    """Lets at most two Argon2 computations run at a time and a bounded number wait; then it says come back.
+    """Runs at most two Argon2 computations at a time, and lets a limited number wait; further ones are refused.
 
-    `dummy` is a PHC string of today's costs for a password that nobody has: an unknown customer is
-    checked against it, so that the answer takes as long as for a known one. `close` when done.
+    `dummy` is a PHC string, with the present costs, of a password that nobody has. For an unknown customer the password
+    is compared with it, so that the answer takes as long as for a known one. Call `close` when done.
     """
 
     def __init__(self, dummy: str, *, at_once: int = 2, waiting: int = 16, retry_after_s: int = 2) -> None:
@@ -96,19 +97,19 @@ class PasswordGate:
         self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="argon2")
 
     async def verify(self, phc: str | None, given: Secret) -> bool | Refusal:
-        """Return whether the password is right; None as hash (unknown customer) is False after the same work.
+        """Return whether the password is right; for `phc` None (an unknown customer) False, after the same work.
 
-        TOO_MANY when too many wait already. HashUnfit as in `verify`.
+        Returns TOO_MANY when too many are waiting already. Raises HashUnfit as `verify` does.
         """
         known = await self._run(lambda: verify(self._dummy if phc is None else phc, given))
         return known if isinstance(known, Refusal) else known and phc is not None
 
     async def hash(self, secret: Secret, salt: bytes) -> str | Refusal:
-        """Return the PHC string as `hash_password`, or TOO_MANY."""
+        """Return the PHC string that `hash_password` makes, or TOO_MANY when too many are waiting already."""
         return await self._run(lambda: hash_password(secret, salt))
 
     def close(self) -> None:
-        """End the threads; what runs is finished, what waits is dropped."""
+        """End the threads: computations that run are finished, those that wait are dropped."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self, work: Callable[[], _T]) -> _T | Refusal:
@@ -125,7 +126,7 @@ class PasswordGate:
 
 
 def _canonical(secret: Secret) -> bytes:
-    """Return the password in NFC and UTF-8; one byte that is no UTF-8, and so nobody's, when it is too long."""
+    """Return the password in NFC and UTF-8; for one that is too long, a byte that is no UTF-8, so it never matches."""
     value = secret.reveal()
     if len(value) > 4 * MAX_LENGTH:
         return b"\xff"
@@ -134,7 +135,7 @@ def _canonical(secret: Secret) -> bytes:
 
 
 def _costs(phc: str) -> tuple[int, int]:
-    """Return memory in KiB and passes; HashUnfit when this process must not compute the hash."""
+    """Return memory in KiB and passes; raise HashUnfit when this process must not compute the hash."""
     found = _PHC.fullmatch(phc)
     if found is None:
         raise HashUnfit("the stored password hash is no Argon2id version 19 PHC string")

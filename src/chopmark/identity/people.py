@@ -1,4 +1,7 @@
-"""What the rest may know of a person: answers and masks. Together with `sealed` the only reader of personal data."""
+"""What other packages may learn about a person: answers and masked values.
+
+Only this module and `sealed` read personal data.
+"""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -18,7 +21,7 @@ from chopmark.tw.text import capitals
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact as a page may show it: masked on the server, with the day it was registered."""
+    """A contact as a page may show it: masked on the server, with the time at which it was verified."""
 
     channel: Channel
     version: int
@@ -41,12 +44,16 @@ class Person:
 
 
 def mask_name(name: str) -> str:
-    """Keep the first character of a name and a fixed number of dots, whatever its length."""
+    """Return the first character of a name and two dots, whatever its length."""
     return f"{name[:1]}••"
 
 
 class People:
-    """Answers about customers; opens a sealed column only to answer, and lets nothing of it out but a mask."""
+    """Answers questions about customers; opens sealed columns for that.
+
+    Pages get masked values only. `opened` returns the full value for sending messages, and `subject_values` for
+    certificates.
+    """
 
     def __init__(self, records: Records, sealer: Sealer) -> None:
         self._records = records
@@ -58,7 +65,7 @@ class People:
         return None if row is None else self.shown(row)
 
     def shown(self, row: CustomerRow) -> Person:
-        """Return the masked view of a customer whose row is at hand."""
+        """Return the masked view of a customer whose row was read already."""
         name = self._open(row, "name", row.name_sealed).reveal()
         person_id = self._open(row, "person_id", row.person_id_sealed).reveal()
         company = row.person_kind == "company"
@@ -73,11 +80,11 @@ class People:
         return await self._records.accounts(customer)
 
     async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
-        """Return the customer's contacts, masked (domain 3.4: head hidden, tail shown)."""
+        """Return the customer's contacts, masked (domain 3.4: the beginning is hidden, the end is shown)."""
         return self.masked(await self._records.contacts(customer))
 
     def masked(self, rows: Iterable[ContactRow]) -> dict[Channel, Contact]:
-        """Return contacts whose rows are at hand, masked."""
+        """Return contacts whose rows were read already, masked."""
         return {row.channel: self._contact(row) for row in rows}
 
     def _contact(self, row: ContactRow) -> Contact:
@@ -94,11 +101,11 @@ class People:
         )
 
     def opened(self, row: ContactRow) -> Secret:
-        """Return where to send, for `jobs.deliver` only."""
+        """Return the address or number that messages are sent to; for `jobs.deliver` only."""
         return self._sealer.open(row.value_sealed, "contacts", row.channel.value, row.customer, row.version)
 
     def birth_date_matches(self, row: CustomerRow | None, claimed: date) -> bool:
-        """Tell whether the date is the one on record; no record answers as a wrong date does."""
+        """Tell whether the date is the customer's birth date; False also when none is stored."""
         if row is None or row.birth_date_sealed is None:
             return False
         stored = self._open(row, "birth_date", row.birth_date_sealed).reveal()
@@ -109,7 +116,7 @@ class People:
         return await self._records.customer(customer)
 
     def subject_values(self, row: CustomerRow | None, names: frozenset[str]) -> Mapping[str, str]:
-        """Return what a profile's subject template names of a person: customer, holder (the name), national_id."""
+        """Return a person's values for a profile's subject template: customer, holder (the name), national_id."""
         if row is None:
             return {}
         values: dict[str, str] = {"customer": row.id} if "customer" in names else {}
@@ -120,9 +127,9 @@ class People:
         return values
 
     async def find(self, claimed: str) -> CustomerRow | None:
-        """Return the customer whom a typed customer number or person id means; None for anybody else.
+        """Return the customer with the typed customer number or person id; None when there is none.
 
-        A customer number may look like a company number, and is one customer's own: it comes first.
+        A customer number can look like the person id of a company. Then the customer with that number is returned.
         """
         number, person = parse_customer_number(claimed), parse_person_id(claimed)
         row = None if isinstance(number, Refusal) else await self._records.customer(number)
@@ -139,9 +146,9 @@ class People:
         return self._sealer.lookup_hash(kind, value)
 
     def claim(self, claimed: str) -> Claim:
-        """Return whom a typed name may mean, as it is looked up and, where nobody is called so, counted.
+        """Return the forms of a typed name by which a customer is looked up, and by which unknown names are counted.
 
-        All spellings that would mean one customer have one hash: width, case, spaces, and the hyphens of a person id.
+        Spellings that differ only in width, case, spaces or the hyphens of a person id have the same hash.
         """
         person, number = parse_person_id(claimed), parse_customer_number(claimed)
         bare = "" if isinstance(person, Refusal) else person.value

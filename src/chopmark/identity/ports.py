@@ -1,4 +1,4 @@
-"""What identity needs kept: customers, contacts, accounts, passwords, sessions, launch tickets, clients."""
+"""What identity needs stored: customers, contacts, accounts, passwords, sessions, launch tickets, clients."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +13,12 @@ from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
 
 UNKNOWN = "launch.unknown"
-"""The code of the refusal of a ticket that was never made."""
+"""The code of the refusal for a ticket that was never made."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerRow:
-    """A customer as stored: what is personal is sealed."""
+    """A customer as stored; personal data is sealed."""
 
     id: CustomerId
     person_kind: str
@@ -30,7 +30,7 @@ class CustomerRow:
 
 @dataclass(frozen=True, slots=True)
 class ContactRow:
-    """A contact as stored. `version` rises with every change and is part of what a code is bound to."""
+    """A contact as stored; `version` rises with every change, and a code is valid for one version only."""
 
     customer: CustomerId
     channel: Channel
@@ -51,7 +51,7 @@ class AccountRow:
 
 
 class PasswordKind(StrEnum):
-    """Where a password comes from: a printed slip lapses after a month, a demo one never (TW-03)."""
+    """Where a password comes from; one from a printed slip expires after a month, a demo one never (TW-03)."""
 
     INITIAL = "initial"
     CHOSEN = "chosen"
@@ -60,7 +60,7 @@ class PasswordKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PasswordRow:
-    """A stored verifier; `phc` is an Argon2id string."""
+    """A stored password verifier; `phc` is an Argon2id PHC string."""
 
     customer: CustomerId
     phc: str
@@ -70,9 +70,10 @@ class PasswordRow:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whom a typed name may mean: a person id by its keyed hash, a customer number as typed, and without hyphens.
+    """What somebody has typed as their name at sign-in, in the forms in which a customer is looked up.
 
-    `hashed` stands for the name where nobody is called so: equal for all spellings that would mean one customer.
+    They are the keyed hash of a person id, a customer number, and the person id as typed without hyphens. `hashed` is
+    counted when no customer has this name. It is the same for all spellings of one name.
     """
 
     person_hash: str
@@ -83,7 +84,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A customer whom a typed name means, with the verifier and when it was set; None for one without a password."""
+    """The customer that a typed name means, with the verifier and when it was set; both None without a password."""
 
     customer: CustomerId
     password: PasswordRow | None
@@ -92,7 +93,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """When a customer's password was set, None without one, and whether wrong ones have closed a way in since."""
+    """When a customer's password was set (None without one), and whether wrong ones have closed a way to sign in."""
 
     bound_at: datetime | None
     closed: bool
@@ -100,9 +101,9 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser: who, with which factor classes, since when. Its id is kept as a hash only.
+    """A signed-in browser: who, with which factor classes, since when; only a hash of its id is stored.
 
-    `login` stays the same when the session gets a new id.
+    `login` stays the same when the session gets a new id. `door` is the interface that opened it, such as portal.
     """
 
     id_hash: bytes
@@ -131,7 +132,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A launch ticket: single use, 60 seconds, for one customer and account."""
+    """A launch ticket: for one use within 60 seconds, by one customer for one account."""
 
     ticket_hash: bytes
     client: str
@@ -145,7 +146,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class LostAnswer:
-    """The one request that may be made again with the session id that it has replaced, because its answer was lost.
+    """The one request that may be repeated with the old session id, in case the answer with the new id was lost.
 
     `repeat` is a digest of its Idempotency-Key, method, path and body.
     """
@@ -155,7 +156,7 @@ class LostAnswer:
 
 
 class Records(Protocol):
-    """Reads the directory."""
+    """Reads the directory of customers, and stores passwords."""
 
     async def customer(self, customer: CustomerId) -> CustomerRow | None:
         """Return a customer by number."""
@@ -178,31 +179,34 @@ class Records(Protocol):
         ...
 
     async def claimant(self, claim: Claim) -> Claimant | None:
-        """Return the customer whom a typed name means, by one statement, the same for everybody (I18)."""
+        """Return the customer that a typed name means.
+
+        It is one and the same statement for every name, so that its time does not tell whether a customer exists (I18).
+        """
         ...
 
     async def binding(self, customer: CustomerId) -> Binding:
-        """Return when the customer's password was set, and whether a way in is closed."""
+        """Return when the customer's password was set, and whether a way to sign in is closed."""
         ...
 
     async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
-        """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
+        """Replace the customer's verifier, end all their sessions, open all ways to sign in, and queue the works."""
         ...
 
     async def note_within(self, record: AuditRecord, limits: tuple[RateLimit, ...], now: datetime) -> bool:
-        """Write a record that goes with no other change, a refusal at the door, as long as its rate limits last."""
+        """Write a record of a refusal, unless one of its rate limits is used up; False then."""
         ...
 
 
 class Sessions(Protocol):
-    """Keeps sessions; shared by all nodes."""
+    """Keeps sessions, for all nodes together."""
 
     async def open(self, session: Session, replaces: bytes | None, record: AuditRecord) -> None:
         """Store a new session and end the one that it replaces."""
         ...
 
     async def seen(self, id_hash: bytes, now: datetime, idle_since: datetime) -> Session | None:
-        """Return the live session and note that it was used; None when unknown, idle too long or over."""
+        """Return the live session and store that it was used; None when it is unknown, idle too long or over."""
         ...
 
     async def close(self, id_hash: bytes, record: AuditRecord) -> bool:
@@ -210,21 +214,21 @@ class Sessions(Protocol):
         ...
 
     async def owner(self, id_hash: bytes) -> CustomerId | None:
-        """Return whose session it is, live or not; None when it has ended."""
+        """Return whose session it is, also when it is too old; None when it was ended."""
         ...
 
     async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
-        """Give a session a new id; the old id is dead at once on all nodes, but for `lost`."""
+        """Give a session a new id; the old one is invalid on all nodes at once, except for the request `lost`."""
         ...
 
     async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:
-        """Return the session whose id before was this one, if exactly this request may be repeated with it still."""
+        """Return the session that had this id before, if the request `repeat` may still be repeated with it."""
         ...
 
     async def rotate_again(
         self, old_hash: bytes, repeat: bytes, new_hash: bytes, now: datetime, record: AuditRecord
     ) -> bool:
-        """Give that session a new id once more; once."""
+        """Give the session of `before` another new id; True the first time only."""
         ...
 
 
@@ -240,7 +244,7 @@ class Launches(Protocol):
         ...
 
     async def put_client(self, client: Client, now: datetime, record: AuditRecord) -> None:
-        """Create a client or replace its secrets; one that was disabled counts again."""
+        """Create a client or replace its secrets; one that was disabled is enabled again."""
         ...
 
     async def put_scope(self, client_id: str, scope: Scope, record: AuditRecord) -> bool:
@@ -248,7 +252,7 @@ class Launches(Protocol):
         ...
 
     async def disable(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
-        """End a client and its tickets; False when there is no such client in force."""
+        """Disable a client and end its tickets; False when there is no such enabled client."""
         ...
 
     async def end_previous(self, client_id: str, now: datetime, record: AuditRecord) -> bool:
@@ -256,21 +260,21 @@ class Launches(Protocol):
         ...
 
     async def asked(self, client_id: str, customer: CustomerId) -> tuple[Client | None, Tip]:
-        """Return a client by id, and the tip of the chain of the customer for whom it asks."""
+        """Return a client by id, and the tip of the audit stream of the customer that it asks for."""
         ...
 
     async def create(self, launch: Launch, limits: tuple[RateLimit, ...], record: AuditRecord) -> Refusal | None:
-        """Store a ticket; refused when the client is not in force, the account is not the customer's, or too fast."""
+        """Store a ticket; refused for a disabled client, an account of another customer, or too many tickets."""
         ...
 
     async def use(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
     ) -> Launch | Refusal:
-        """Take a ticket once, for one visitor, in one statement; a dead client's tickets are dead."""
+        """Redeem a ticket for one visitor, once, by one statement; refused when its client was disabled."""
         ...
 
     async def confirm(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
     ) -> Launch | Refusal:
-        """Turn a taken ticket into consent to open a session, once, by the same visitor."""
+        """Mark a redeemed ticket as confirmed, once, by the same visitor; then a session may be opened."""
         ...

@@ -1,4 +1,4 @@
-"""What a program of the firm may ask for: whose accounts, which pages, which factors it may assert, how fast."""
+"""What a program of the firm may ask for: which accounts and pages, which factors of its login, how many a minute."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ PER_MINUTE: Final = 1200
 """Launch tickets a minute that a client may ask for unless its scope says otherwise."""
 MOST_PER_MINUTE: Final = 1_000_000
 LANDING: Final = "certificates"
-"""The page of a ticket that names none, or one that is not known."""
+"""The page for a ticket that names no page, or an unknown one."""
 PURPOSES: Final = frozenset({"home", LANDING, "apply", "renew", "inquiry", "revoke"})
 _PATTERN: Final = re.compile(r"[A-Z0-9*?-]{1,40}", re.ASCII)
 
@@ -31,7 +31,7 @@ class Scope:
     per_minute: int = PER_MINUTE
 
     def refusal(self, account: AccountNumber, factors: frozenset[FactorClass], wanted: str | None) -> Refusal | None:
-        """Return why a ticket is outside the scope, or None."""
+        """Return a refusal when a ticket is outside the scope; None when it is inside."""
         if self.accounts and not any(fnmatchcase(account, pattern) for pattern in self.accounts):
             return _outside("account")
         if self.factors and not factors <= self.factors:
@@ -63,7 +63,7 @@ EVERYTHING: Final = Scope()
 def scope_of(
     accounts: Iterable[str], purposes: Iterable[str], factors: Iterable[str], per_minute: int
 ) -> Scope | Refusal:
-    """Return the scope that an operator has typed, or why it is none."""
+    """Return the scope that an operator has typed, or a refusal that names what is wrong with it."""
     patterns, pages, classes = tuple(accounts), frozenset(purposes), frozenset(factors)
     if not all(_PATTERN.fullmatch(pattern) for pattern in patterns):
         said = text("An account pattern has 1 to 40 of A-Z, 0-9, '-', '*' and '?'.")

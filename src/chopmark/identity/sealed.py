@@ -1,8 +1,8 @@
-"""The one place where personal data at rest is sealed, opened and made searchable.
+"""The only place where stored personal data is sealed, opened and made searchable.
 
-AES-256-GCM under a key from outside the database. What a value belongs to (table, column, row,
-contact version, key id) is authenticated with it, so that a value copied to another row or an
-older version does not open. Equality look-ups go by a keyed hash.
+Values are sealed with AES-256-GCM and a key that is outside the database. The place of a value
+(table, column, row, contact version, key id) is authenticated with it, so a value that was copied
+to another row, or belongs to an older version, does not open. Values are looked up by a keyed hash.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ _LABEL: Final = b"chopmark-seal-1"
 
 
 class SealBroken(Exception):
-    """A sealed value does not open: edited, moved to another place, or of an unknown key."""
+    """A sealed value does not open: it was edited or moved to another place, or its key is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealKey:
-    """A root key by its id (1 to 32 ASCII characters): 32 random bytes from outside the database."""
+    """A root key and its id (1 to 32 ASCII characters): 32 random bytes from outside the database."""
 
     kid: str
     secret: bytes = field(repr=False)
@@ -42,10 +42,10 @@ class SealKey:
 
 
 class Sealer:
-    """Seals under its current key; opens under that and the older ones.
+    """Seals with the current key; opens with the current key and the older ones.
 
-    `lookup_secret` (32 bytes) stays the same when the seal keys rotate, because every stored hash
-    depends on it; it may equal a root key, since both go through HKDF with labels of their own.
+    `lookup_secret` (32 bytes) must stay the same when the seal keys are rotated, because every stored
+    hash depends on it. It may be equal to a root key, since HKDF derives both with different labels.
     """
 
     def __init__(self, current: SealKey, lookup_secret: bytes, older: tuple[SealKey, ...] = ()) -> None:
@@ -58,9 +58,9 @@ class Sealer:
         self._lookup_key = _expand(lookup_secret, b"chopmark-lookup-1")
 
     def seal(self, value: str, table: str, column: str, row: str, version: int, nonce: bytes) -> bytes:
-        """Return the value sealed for that place: key id (with a length byte), nonce, ciphertext and tag.
+        """Return the value sealed for that place: key id (after a length byte), nonce, ciphertext and tag.
 
-        `nonce` is 12 fresh random bytes, never used before; ValueError when it has another length.
+        `nonce` is 12 random bytes that were never used before; ValueError when it has another length.
         """
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"the nonce must have {NONCE_BYTES} bytes")
@@ -69,7 +69,7 @@ class Sealer:
         return bytes([len(kid)]) + kid + nonce + self._ciphers[self._kid].encrypt(nonce, value.encode(), place)
 
     def open(self, sealed: bytes, table: str, column: str, row: str, version: int) -> Secret:
-        """Return the value sealed for exactly that place; SealBroken in every other case."""
+        """Return the value that was sealed for exactly that place; raise SealBroken in every other case."""
         kid, nonce, ciphertext = _split(sealed)
         cipher = self._ciphers.get(kid)
         if cipher is None:
@@ -81,13 +81,13 @@ class Sealer:
         return Secret(plain.decode())
 
     def is_current(self, sealed: bytes) -> bool:
-        """Return whether the value is sealed under the current key, so that rotation may skip it."""
+        """Return whether the value is sealed with the current key, so that a rotation can skip it."""
         return _split(sealed)[0] == self._kid
 
     def lookup_hash(self, kind: str, value: str) -> str:
-        """Return the keyed hash that finds an equal value of that kind: 64 hexadecimal digits.
+        """Return the keyed hash by which an equal value of that kind is found: 64 hexadecimal digits.
 
-        The value is in its canonical form already; "A123456789" and "a123456789" differ here.
+        The value must be in its canonical form: "A123456789" and "a123456789" have different hashes.
         """
         message = _prefixed(kind.encode()) + _prefixed(value.encode())
         return hmac.digest(self._lookup_key, message, hashlib.sha256).hex()

@@ -1,4 +1,4 @@
-"""What identity offers to interfaces and jobs: people, sign-in, sessions and launch tickets, built once."""
+"""The services of identity that interfaces and jobs use: people, sign-in, sessions, launch tickets; built once."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from chopmark.identity.sessions import SessionService
 
 @dataclass(frozen=True, slots=True)
 class IdentityServices:
-    """The bundle of identity."""
+    """The services of identity, as they are passed around."""
 
     people: People
     records: Records

@@ -1,8 +1,8 @@
-"""Signing in with the trading password, and the sessions that follow.
+"""Sign in with the trading password, and keep the session that follows.
 
-An attempt is charged before the password is compared, to the customer whom the spelling means and to the way in:
-unknown browsers over all networks together, known ones and launches each apart (`entries`). So a stranger can close
-the entry of unknown browsers, and nothing else (I11, I18, I19).
+An attempt is counted before the password is compared. It counts for the customer that the typed name means, and for the
+kind of browser: unknown ones in all networks together, known ones, and launches, each with a counter of its own
+(`entries`). So a stranger's wrong passwords can only close the way for unknown browsers (I11, I18, I19).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ UNKNOWN = "unknown"
 
 
 def network_of(address: str) -> str:
-    """Return the network an address is counted by: /24 for IPv4, /56 for IPv6; UNKNOWN for anything else."""
+    """Return the network for which an address counts: /24 for IPv4, /56 for IPv6; UNKNOWN for anything else."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -59,19 +59,20 @@ def bearer(entropy: Entropy) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new session and the token that its cookie carries; the token exists nowhere else."""
+    """A new session and the token for its cookie; only the token's hash is stored."""
 
     token: Secret
     session: Session
 
 
 REFUSALS = RateLimit("record:sign-in", 600, timedelta(minutes=10))
-"""How many refused sign-ins are recorded; beyond it the answer is the same, the counters move, and no disk fills."""
+"""How many refused sign-ins are recorded, so that strangers cannot fill the disk. Further ones are refused and counted
+in the same way, without a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What tells a right password from a wrong one, and a known browser from any other."""
+    """What checks passwords and the cookies of known browsers."""
 
     gate: PasswordGate
     known: KnownBrowsers
@@ -106,37 +107,43 @@ class SessionService:
     ) -> Opened:
         """Return a session for the right customer and password; raise Refused otherwise.
 
-        `replaces` and `known` are what the browser's cookies hold. 1 whom the spelling means, and by which way they
-        come  2 charge the way and the rate limits  3 compare, at the same cost for an unknown customer  4 a wrong one
-        is recorded, and the hundredth in a row closes the way  5 a lapsed slip is refused only after it was right 6
-        open the session.
+        `replaces` and `known` are the values of the browser's cookies: of a session to be replaced, of a known browser.
         """
+        # 1. Find the customer that the typed name means, and the way: which kind of browser this is for them.
         now, network = self._clock.now(), network_of(address)
         claim = self._people.claim(claimed)
         found = await self._records.claimant(claim)
         way = await self._way(claim, found, replaces, known)
+        # 2. Count the attempt for this way and its rate limits, before anything is compared.
         charged, limits = await self._charge(way, network)
         if isinstance(charged, Spent):
             raise Refused(_slow_down(charged.retry_after_s))
         if charged is None:
             raise Refused(_CLOSED)
+        # 3. Compare. An unknown customer takes the same time.
         stored = None if found is None else found.password
         right = await self._gate.verify(None if stored is None else stored.phc, password)
         if isinstance(right, Refusal):
             await self._entries.uncharge(way, limits)
             raise Refused(right)
+        # 4. A wrong password is recorded, and the hundredth in a row closes the way. Only who knows the right password
+        #    learns that it has expired.
         if found is None or stored is None or not right:
             await self._wrong(claim, found, way, charged, network)
             raise Refused(_WRONG)
         if stored.expires_at is not None and now >= stored.expires_at:
             raise Refused(_LAPSED)
+        # 5. Set the counter to 0 and open the session.
         await self._entries.right(way, limits)
         opened = await self.open(found.customer, frozenset({FactorClass.PASSWORD}), None, "portal", replaces)
         await self._not_rebound(found, opened)
         return opened
 
     async def _charge(self, way: Way, network: str) -> tuple[int | Spent | None, tuple[RateLimit, ...]]:
-        """Charge an attempt, by the spare limits where others have used up the network's; return those charged too."""
+        """Count an attempt; return the result of `Entries.charge`, and the rate limits that it was charged to.
+
+        When others in the network have used up its limit, the spare limits are charged instead.
+        """
         now = self._clock.now()
         limits = signin_budgets(way, "" if network == UNKNOWN else network)
         charged = await self._entries.charge(way, limits, now)
@@ -147,7 +154,7 @@ class SessionService:
         return (charged if isinstance(again, Spent) else again), spare
 
     async def _way(self, claim: Claim, found: Claimant | None, replaces: str | None, known: str | None) -> Way:
-        """Return whose counter an attempt moves, and which: what vouches for another customer vouches for nobody."""
+        """Return the counter that an attempt moves; cookies of another customer count as none."""
         session = None if replaces is None else await self.seen(replaces)
         if found is None:
             return Way(f"claim:{claim.hashed}", Entry.STRANGER)
@@ -157,7 +164,10 @@ class SessionService:
         return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
 
     async def _wrong(self, claim: Claim, found: Claimant | None, way: Way, in_a_row: int, network: str) -> None:
-        """Record a wrong password; the record goes to one of sixteen chains, whoever and how many are named."""
+        """Record a wrong password, and close the way after the hundredth in a row.
+
+        The records of all customers and unknown names go to sixteen audit streams.
+        """
         customer, now = None if found is None else found.customer, self._clock.now()
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
@@ -175,16 +185,17 @@ class SessionService:
             )
 
     async def _not_rebound(self, found: Claimant, opened: Opened) -> None:
-        """End the session again when a new slip was printed between comparing and opening."""
+        """End the session again, and raise Refused, when a new slip was printed while this password was compared."""
         if (await self._records.binding(found.customer)).bound_at != found.bound_at:
             await self._end(opened.session.id_hash, found.customer, "slip")
             raise Refused(_WRONG)
 
     async def recognise(self, session: Session, *, coded: bool = False) -> Secret:
-        """Return the cookie's value for the browser of this session, in which its customer has signed in in full.
+        """Return the cookie's value that makes the browser of this session a known one.
 
-        That is a launch whose ticket the customer has confirmed, or a right password with a right code (`coded`) in
-        one session. A right code in a session that a launch has opened also opens closed ways in again.
+        Call it after a sign-in with all factors: after the customer has confirmed a launch, or after a right password
+        and a right code (`coded`) in one session. A right code in a session that a launch has opened also opens closed
+        ways to sign in again.
         """
         binding = await self._records.binding(session.customer)
         if coded and binding.closed and session.door == "launch":
@@ -204,7 +215,7 @@ class SessionService:
         door: str,
         replaces: str | None,
     ) -> Opened:
-        """Return a new session for a customer whom a door has recognised; the replaced session is dead."""
+        """Return a new session for a customer whom an interface (`door`) has authenticated; end the replaced one."""
         await self._replaced(replaces)
         now = self._clock.now()
         token = bearer(self._entropy)
@@ -220,14 +231,15 @@ class SessionService:
         return Opened(Secret(token), session)
 
     async def seen(self, token: str) -> Session | None:
-        """Return the session that a cookie names, when it still counts at this moment."""
+        """Return the session with this token if it is live now, and store that it was used; None otherwise."""
         now = self._clock.now()
         return await self._sessions.seen(digest(token), now, now - IDLE)
 
     async def step_up(self, session: Session, repeat: bytes | None = None) -> Secret:
-        """Return the new token of a session after a step up; the old one is dead on all nodes (I21).
+        """Return the new token of a session after a step-up; the old one is invalid on all nodes (I21).
 
-        `repeat` names the request that this answers: for a minute it may be made once more with the old token.
+        `repeat` names the request that is being answered. In case the answer is lost, this request may be repeated once
+        with the old token within a minute.
         """
         fresh = bearer(self._entropy)
         lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
@@ -241,11 +253,14 @@ class SessionService:
         return Secret(fresh)
 
     async def before(self, token: str, repeat: bytes) -> Session | None:
-        """Return the session that had this token until the request `repeat` was answered, a minute ago at most."""
+        """Return the session that had this token until the request `repeat` was answered, at most a minute ago."""
         return await self._sessions.before(digest(token), repeat, self._clock.now())
 
     async def step_up_again(self, session: Session, token: str, repeat: bytes) -> Secret:
-        """Return another token of a session whose last one never arrived; once, else Refused (UNAUTHENTICATED)."""
+        """Return another new token when the answer with the last one was lost.
+
+        This works once for a lost answer; otherwise it raises Refused (UNAUTHENTICATED).
+        """
         fresh, now = bearer(self._entropy), self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> bool:
@@ -257,13 +272,13 @@ class SessionService:
         return Secret(fresh)
 
     async def sign_out(self, token: str) -> None:
-        """End the session; unknown ones are ended already."""
+        """End the session; do nothing for an unknown token."""
         session = await self.seen(token)
         if session is not None:
             await self._end(session.id_hash, session.customer, "signed_out")
 
     async def _replaced(self, token: str | None) -> None:
-        """End the session that a new one replaces, whosever it is, with a record in its own customer's chain."""
+        """End the session that a new one replaces, with a record in the audit stream of the customer it belongs to."""
         customer = None if token is None else await self._sessions.owner(digest(token))
         if token is not None and customer is not None:
             await self._end(digest(token), customer, "replaced")
@@ -275,10 +290,10 @@ class SessionService:
         )
 
     async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
-        """Replace a customer's verifier and record who did it: a new binding.
+        """Replace a customer's password verifier, and record who did it.
 
-        All sessions of the customer are over, no browser is known any more, every entry is open again, and `works`
-        (the notice to the customer) are queued with it.
+        This also ends all sessions of the customer, makes the cookies of known browsers invalid, opens all ways to sign
+        in again, and queues `works` (the notice to the customer).
         """
         now = self._clock.now()
 

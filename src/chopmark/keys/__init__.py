@@ -1,1 +1,1 @@
-"""Where a private key is: the Signer port, the key file, and the bridge to the X.509 builders."""
+"""Private keys of the CA: the Signer port, keys in files and in devices, and their use by the X.509 builders."""

@@ -1,4 +1,4 @@
-"""A Signer in use: as a private key of `cryptography`, so that every builder signs through the port; and from async."""
+"""Use a Signer as a private key of `cryptography`, so that its builders sign with it, and from asynchronous code."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,15 @@ Made = TypeVar("Made")
 
 
 def as_private_key(signer: Signer) -> IssuerKey:
-    """Return a key object whose every signature `signer` makes; it can do nothing else (TypeError)."""
+    """Return a key object that has `signer` make its signatures; it raises TypeError for anything but signing."""
     return signing.key_from(signer.public_key_der, signer.sign)
 
 
 async def made_by(signer: Signer, work: Callable[[], Made]) -> Made:
-    """Return what `work` makes with the signer's key: inline for a key in memory, in a thread for one in a device.
+    """Return the result of `work`, which uses the signer's key; for a key in a device, run it in a thread.
 
-    Raises SignerUnavailable, also when the device does not answer within its patience: what it makes later is dropped.
+    Raises SignerUnavailable, also when the device does not answer within `patience_s`. The thread then goes on, and its
+    result is dropped.
     """
     if not isinstance(signer, OnDevice):
         return work()
@@ -36,6 +37,6 @@ async def sign(signer: Signer, data: bytes) -> bytes:
 
 
 async def ready(signer: Signer) -> None:
-    """Return when the signer would sign now; raises SignerUnavailable. A key in memory is always ready."""
+    """Return if the signer can sign now; raise SignerUnavailable otherwise. A key in memory is always ready."""
     if isinstance(signer, OnDevice):
         await made_by(signer, signer.ready)

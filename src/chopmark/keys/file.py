@@ -1,4 +1,4 @@
-"""A private key in an encrypted file: PKCS #8, PEM. Reading and writing the file itself is the caller's."""
+"""A private key in an encrypted file (PKCS #8, PEM). The caller reads and writes the file itself."""
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -25,15 +25,18 @@ def create(algorithm: KeyAlgorithm, passphrase: Secret) -> bytes:
 
 
 def create_derived(algorithm: KeyAlgorithm, passphrase: Secret) -> bytes:
-    """Return a fresh key under a pass-phrase of 256 bits that is stretched already: trying is hopeless as it is."""
+    """Return a fresh key as encrypted PKCS #8 PEM, under a pass-phrase that `shares` has derived.
+
+    It has 256 bits, so nobody can find it by trying, and it needs no further stretching.
+    """
     encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
     return _fresh(algorithm).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def rewritten(pem: bytes, passphrase: Secret, following: Secret) -> bytes:
-    """Return a key file as this release writes it, under a pass-phrase that may be another.
+    """Return a key file written anew in this release's form, under the pass-phrase `following`.
 
-    Raises KeyFileError, and ValueError for a short one.
+    Raises KeyFileError when `passphrase` does not open it, and ValueError when `following` is too short.
     """
     if len(following.reveal()) < MIN_PASSPHRASE_CHARACTERS:
         raise ValueError(f"the pass-phrase must have at least {MIN_PASSPHRASE_CHARACTERS} characters")
@@ -78,7 +81,7 @@ def _fresh(algorithm: KeyAlgorithm) -> IssuerKey:
 
 
 def _opened(pem: bytes, passphrase: Secret) -> IssuerKey:
-    """Return the key of an encrypted file, of this release's form or of one before. Raises KeyFileError."""
+    """Return the key of an encrypted file in this release's form or an earlier one. Raises KeyFileError."""
     try:
         der = stretched.unseal(pem, passphrase)
         if der is None:

@@ -1,6 +1,6 @@
-"""From what an issuer's row says of a key to its signer: an encrypted PEM, or the PKCS #11 URI of a key in a device.
+"""Get the signer for a key as it is stored: an encrypted PEM, or the PKCS #11 URI of a key in a device.
 
-An encrypted PEM opens with a pass-phrase, or with the two shares that the line above it asks for.
+An encrypted PEM opens with a pass-phrase. If a lock line stands above it, it opens with two operators' shares instead.
 """
 
 import re
@@ -21,15 +21,15 @@ _LABEL = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 class NoDevice(Exception):
-    """A key is in a device, and this process has no way to it; the text says what is missing."""
+    """A key is in a device that this process is not set up for; the text says what is missing."""
 
 
 class NoShares(Exception):
-    """A key file opens with two operators' shares, and this process has not got them."""
+    """A key file opens with two operators' shares, and this process does not have them."""
 
 
 class Keyring:
-    """Opens the house's signing keys; all keys in the device share one session."""
+    """Opens the CA's signing keys; all keys in the device share one session."""
 
     def __init__(
         self, passphrase: Secret, device: Pkcs11Settings | None, clock: Clock, shares: Shares | None = None
@@ -42,9 +42,9 @@ class Keyring:
         self._token: Pkcs11Token | None = None
 
     def open(self, stored: bytes, public_key_der: bytes) -> Signer:
-        """Return the signer of a stored key. A device is not touched yet: its absence keeps nothing from starting.
+        """Return the signer of a stored key. Raises KeyFileError, NoShares or NoDevice.
 
-        Raises KeyFileError, NoShares or NoDevice.
+        A device is first used when something is signed, so the server starts even while the device is away.
         """
         if not stored.startswith(PREFIX):
             lock = Lock.of(stored)
@@ -52,9 +52,10 @@ class Keyring:
         return self._in_device(stored.removeprefix(PREFIX).decode("ascii"), public_key_der)
 
     def make(self, algorithm: KeyAlgorithm, token: bytes) -> tuple[Signer, bytes]:
-        """Return the signer of a new key in a file, and what to store of it: under the shares, or the pass-phrase.
+        """Return the signer of a new key in a file, and the file's content to be stored.
 
-        `token` is 32 fresh random bytes.
+        The file is under the operators' shares if this process has them, otherwise under the pass-phrase. `token` is 32
+        fresh random bytes.
         """
         if self._shares is None:
             pem = file.create(algorithm, self._passphrase)
@@ -64,7 +65,7 @@ class Keyring:
         return self.open(pem, b""), pem
 
     def passphrase(self, lock: Lock) -> Secret:
-        """Return the pass-phrase of files under this lock; derived once. Raises NoShares."""
+        """Return the pass-phrase of files with this lock; it is derived once and kept. Raises NoShares."""
         if self._shares is None:
             raise NoShares("a key file opens with both operators' shares: set ca_share_one and ca_share_two")
         if lock not in self._derived:
@@ -72,7 +73,7 @@ class Keyring:
         return self._derived[lock]
 
     def hold(self, label: str, algorithm: KeyAlgorithm) -> tuple[Signer, bytes]:
-        """Return the signer of the device's key of this label, made unless it is there, and what to store of it.
+        """Return the signer of the device's key with this label, and what to store of it; make the key if missing.
 
         The label is 1 to 32 of A-Z, a-z, 0-9, '.', '_' and '-'. Raises ValueError, NoDevice and SignerUnavailable.
         """
@@ -89,7 +90,7 @@ class Keyring:
 
     def _in_device(self, label: str, public_key_der: bytes) -> Signer:
         token = self._opened()
-        from chopmark.keys.pkcs11 import Pkcs11Signer  # noqa: PLC0415 - as below
+        from chopmark.keys.pkcs11 import Pkcs11Signer  # noqa: PLC0415 - its library comes with the extra `hsm` only
 
         return Pkcs11Signer(token, label, public_key_der)
 

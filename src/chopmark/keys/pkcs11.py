@@ -1,7 +1,8 @@
-"""Keys in a device behind PKCS #11 v2.40: they are made there, sign there and never leave it.
+"""Keys in a device that speaks PKCS #11 v2.40: they are made there, sign there and never leave it.
 
-One process has one `Pkcs11Token` for a module: one session under one lock, shared by all its keys. Whatever goes wrong,
-the module is shut down, and a later call starts it afresh. A wrong PIN is tried once: devices count wrong PINs.
+A process has one `Pkcs11Token` for a module, with one session that all its keys share under one lock. After any error
+the module is shut down, and a later call starts it again. A PIN that was refused is not tried again, because a device
+locks itself after a few wrong PINs.
 """
 
 import hashlib
@@ -44,16 +45,16 @@ _STAYS = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTA
 
 
 class DeviceKeyError(ValueError):
-    """The key in the device is not one that this house uses, or there is one already where one was to be made."""
+    """The key in the device is of a kind that we do not use, or there is one already where one was to be made."""
 
 
 def pin_at_risk(flags: TokenFlag) -> bool:
-    """Tell whether the token says that a wrong PIN would lock it, or that it is locked: a person has to look."""
+    """Tell whether the token is locked or the next wrong PIN would lock it; then a person has to look at it."""
     return bool(flags & _PIN_AT_RISK)
 
 
 class Pkcs11Token:
-    """A token, opened when it is first needed; safe in threads. Every method raises SignerUnavailable."""
+    """A token, opened when it is first needed; safe in threads. The methods raise SignerUnavailable."""
 
     def __init__(self, settings: Pkcs11Settings, clock: Clock) -> None:
         self._settings = settings
@@ -68,11 +69,11 @@ class Pkcs11Token:
 
     @property
     def patience_s(self) -> float:
-        """How long a call waits for its turn."""
+        """How many seconds a call waits until other calls have finished."""
         return self._settings.patience_s
 
     def create(self, label: str, algorithm: KeyAlgorithm) -> bytes:
-        """Make a key in the token, sensitive and never extractable; return its SubjectPublicKeyInfo, DER.
+        """Make a sensitive key in the token that cannot be extracted; return its SubjectPublicKeyInfo, DER.
 
         Raises DeviceKeyError when the token has a key of this label.
         """
@@ -90,9 +91,9 @@ class Pkcs11Token:
                 self._drop()
 
     def public_key(self, label: str) -> bytes | None:
-        """Return the SubjectPublicKeyInfo of the token's key of this label, or None when there is none.
+        """Return the SubjectPublicKeyInfo of the token's key with this label, DER; None when there is none.
 
-        Raises DeviceKeyError when the key could leave the token, or could have left it.
+        Raises DeviceKeyError when the key can leave the token, or may have left it.
         """
 
         def found(session: pkcs11.Session) -> bytes | None:
@@ -110,7 +111,7 @@ class Pkcs11Token:
         return self._with_session(lambda session: bytes(self._key(session, label).sign(data, mechanism=mechanism)))
 
     def ready(self, label: str) -> None:
-        """Return when the token answers and has this key; a session that was lost meanwhile is opened again."""
+        """Return if the token answers and has this key. A session that was lost meanwhile is opened again."""
         with self._turn():
             if self._session is not None:
                 try:
@@ -125,7 +126,7 @@ class Pkcs11Token:
                 raise self._failed(error) from error
 
     def close(self) -> None:
-        """Log out and shut the module down; a later call opens it again. A device that hangs is left as it is."""
+        """Log out and shut the module down; a later call opens it again. Do nothing while a device hangs."""
         with suppress(SignerUnavailable), self._turn():
             self._drop()
 
@@ -175,7 +176,10 @@ class Pkcs11Token:
         return self._session
 
     def _require_turn_to_try(self) -> None:
-        """Raise while the back-off lasts, and for ever once the PIN was refused: attempts are not burnt."""
+        """Raise SignerUnavailable during the wait after a failure, and always once the PIN was refused.
+
+        Another attempt with a refused PIN could lock the token.
+        """
         if self._pin_refused is not None:
             raise self._pin_problem()
         if self._failed_at is None:
@@ -200,7 +204,7 @@ class Pkcs11Token:
         return SignerUnavailable(why, ceil(self._wait().total_seconds()))
 
     def _drop(self) -> None:
-        """Shut the module down: sessions, log-in and handles end, also those of a device that is gone."""
+        """Shut the module down; this ends sessions, log-in and handles, also those of a device that is gone."""
         self._session = None
         self._keys.clear()
         shut, self._shut = self._shut, None
@@ -210,7 +214,7 @@ class Pkcs11Token:
 
 
 class _Turn:
-    """The lock as a context that gives up: a device that hangs does not collect threads."""
+    """The lock as a context manager that gives up after `patience_s`, so no threads pile up behind a hanging device."""
 
     def __init__(self, lock: threading.Lock, patience_s: float) -> None:
         self._lock = lock
@@ -225,7 +229,7 @@ class _Turn:
 
 
 class Pkcs11Signer(OnDevice):
-    """A Signer whose key is in a token. The token is not touched before the first signature."""
+    """A Signer whose key is in a token; the token is not used before the first signature."""
 
     def __init__(self, token: Pkcs11Token, label: str, public_key_der: bytes) -> None:
         """Take the key called `label`; `public_key_der` is what its signatures must verify with."""
@@ -247,11 +251,11 @@ class Pkcs11Signer(OnDevice):
         return self._algorithm
 
     def ready(self) -> None:
-        """Return when the token would sign now; raises SignerUnavailable."""
+        """Return if the token can sign now; raise SignerUnavailable otherwise."""
         self._token.ready(self._label)
 
     def sign(self, data: bytes) -> bytes:
-        """Return the X.509-style signature over `data`, verified with the public key before anybody sees it."""
+        """Return the X.509-style signature over `data`, after it was verified with the public key."""
         if self._algorithm.is_ec:
             digest = hashlib.new(self._algorithm.hash_algorithm.name, data).digest()
             raw = self._token.sign(self._label, digest, Mechanism.ECDSA)
@@ -285,7 +289,7 @@ def _generate(
 
 
 def _checked(public: pkcs11.Key, private: pkcs11.Key) -> bytes:
-    """Return the SPKI of a pair whose private half has never been outside the token; DeviceKeyError otherwise."""
+    """Return the SPKI of a key pair; raise DeviceKeyError when the private key may have been outside the token."""
     if not (private[Attribute.NEVER_EXTRACTABLE] and private[Attribute.ALWAYS_SENSITIVE]):
         raise DeviceKeyError("this key was not made in the token, or it may leave it")
     key = _public(public)
@@ -303,6 +307,6 @@ def _public(key: pkcs11.Key) -> IssuerPublicKey:
     for curve in _CURVES.values():
         if key[Attribute.EC_PARAMS] == encode_named_curve_parameters(curve.name):
             size = 1 + 2 * ((curve.key_size + 7) // 8)
-            point = bytes(key[Attribute.EC_POINT])[-size:]  # an OCTET STRING; some makers leave its header out
+            point = bytes(key[Attribute.EC_POINT])[-size:]  # an OCTET STRING; some devices omit its header
             return ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
     raise DeviceKeyError("a key of a curve that is not allowed")

@@ -1,4 +1,4 @@
-"""The Signer port: a private key that stays where it is and signs."""
+"""The Signer port: something that signs with a private key and does not show the key."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ KeyAlgorithm: TypeAlias = KeyKind
 class Pkcs11Settings:
     """Where the device is: path of the maker's library, label of the token in it, PIN of the token's user.
 
-    After a failure the device is left alone for `first_wait`, doubled with each further failure up to `longest_wait`;
-    a call waits for its turn for at most `patience_s` seconds.
+    After a failure the device is not used for `first_wait`; this time doubles with each further failure, up to
+    `longest_wait`. A call waits at most `patience_s` seconds for other calls to finish.
     """
 
     module: str
@@ -29,7 +29,7 @@ class Pkcs11Settings:
 
 
 class SignerUnavailable(Exception):
-    """The key cannot be reached now; no signature was returned. `retry_after_s` says when to ask again."""
+    """The key cannot be reached now, and no signature was returned; ask again after `retry_after_s` seconds."""
 
     def __init__(self, why: str, retry_after_s: int) -> None:
         super().__init__(why)
@@ -58,11 +58,11 @@ class Signer(Protocol):
 
 
 class OnDevice(ABC):
-    """What a Signer is besides when its key is in a device: a signature waits for the device, so it has a thread."""
+    """Base class of a Signer whose key is in a device; it may block, so asynchronous code calls it in a thread."""
 
     patience_s: float = 10.0
-    """How long a caller on the event loop waits before it takes the device for lost."""
+    """How many seconds asynchronous code waits for the device before it raises SignerUnavailable."""
 
     @abstractmethod
     def ready(self) -> None:
-        """Return when the device would sign now; raises SignerUnavailable. Asked before anything is reserved."""
+        """Return if the device can sign now; raise SignerUnavailable otherwise. The CA asks before it reserves."""

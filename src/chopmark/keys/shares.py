@@ -1,8 +1,8 @@
-"""A key file that opens with two operators' shares together and with neither alone (docs/decisions/0011).
+"""A key file that needs the shares of two operators; one share alone does not open it (docs/decisions/0011).
 
-The file is an encrypted PKCS #8 PEM (RFC 5958, RFC 7468) below one line that says how its pass-phrase is made:
-HKDF-SHA-256 (RFC 5869) over the Argon2id (RFC 9106) of each share. The line is the HKDF's info, so an edited line
-opens nothing.
+The file is an encrypted PKCS #8 PEM (RFC 5958, RFC 7468) below one line that says how its pass-phrase is derived:
+HKDF-SHA-256 (RFC 5869) over the Argon2id (RFC 9106) of each share. The line is also the HKDF's info. So whoever edits
+the line gets another pass-phrase, and the file does not open.
 """
 
 import re
@@ -35,7 +35,7 @@ class UnfitShares(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What the two operators know, each one share. UnfitShares for a short share, or the same one twice."""
+    """The shares of the two operators; raises UnfitShares for a short share, or the same one twice."""
 
     one: Secret
     two: Secret
@@ -58,7 +58,7 @@ def new_share(token: bytes) -> Secret:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """How the shares become a pass-phrase: a salt for each, and what Argon2id costs (KiB of memory, passes, 1 lane)."""
+    """How the shares become a pass-phrase: a salt for each, and Argon2id's cost (KiB of memory, passes, 1 lane)."""
 
     salt_one: bytes
     salt_two: bytes
@@ -74,7 +74,7 @@ class Lock:
 
     @classmethod
     def of(cls, stored: bytes) -> "Lock | None":
-        """Return the lock that a key file names; None for a file without one.
+        """Return the lock that a key file begins with; None for a file without one.
 
         Raises KeyFileError for a lock that cannot be read or would cost more than 1 GiB or 32 passes.
         """
@@ -90,7 +90,7 @@ class Lock:
 
     @property
     def line(self) -> bytes:
-        """The line above the PEM."""
+        """The lock as the line above the PEM."""
         cost = f"m={self.memory_kib} t={self.passes}"
         return _BEGIN + f"two-shares-1 {cost} {self.salt_one.hex()} {self.salt_two.hex()}\n".encode()
 
@@ -106,10 +106,10 @@ class Lock:
 
 
 def create(algorithm: KeyAlgorithm, lock: Lock, passphrase: Secret) -> bytes:
-    """Return a fresh key as a key file under this lock; `passphrase` is what `lock.passphrase` made of the shares."""
+    """Return a fresh key as a key file with this lock; `passphrase` is the result of `lock.passphrase`."""
     return lock.line + file.create_derived(algorithm, passphrase)
 
 
 def _canonical(share: Secret) -> str:
-    """NFC, and without white space at the ends: a file's last line break is no part of a share."""
+    """Return the share in NFC, without white space at its ends, because a file may end with a line break."""
     return unicodedata.normalize("NFC", share.reveal()).strip()

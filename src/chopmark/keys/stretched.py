@@ -1,6 +1,7 @@
-"""Key files under a pass-phrase: encrypted PKCS #8 whose pass-phrase costs time and memory to try (RFC 8018, RFC 7914).
+"""Key files under a pass-phrase: encrypted PKCS #8 with scrypt, so that each guess is slow (RFC 8018, RFC 7914).
 
-The form is that of `openssl pkcs8 -topk8 -scrypt`, with a cost that OpenSSL's own limit of 32 MiB lets it open.
+The form is that of `openssl pkcs8 -topk8 -scrypt`. The memory stays below OpenSSL's own limit of 32 MiB, so OpenSSL can
+open these files.
 """
 
 import base64
@@ -16,11 +17,11 @@ from chopmark.core.types import Secret
 from chopmark.pki.der import NotDer, Part, parts, tlv
 
 N, R, P = 1 << 14, 8, 5
-"""scrypt's cost: 16 MiB, five times over; a try takes some 0.2 s."""
+"""scrypt's cost: 16 MiB, used five times one after the other; one guess takes some 0.2 s."""
 MIN_ROUNDS = 600_000
-"""Of PBKDF2 with HMAC-SHA-256, for a file that another program made."""
+"""The least number of PBKDF2 rounds (HMAC-SHA-256) that is enough for a file that another program has made."""
 _MOST = 1 << 26
-"""Of N times r times p: what a file may cost to open."""
+"""The highest N times r times p with which a file is opened."""
 _PBES2 = bytes.fromhex("2a864886f70d01050d")
 _PBKDF2 = bytes.fromhex("2a864886f70d01050c")
 _SCRYPT = bytes.fromhex("2b06010401da47040b")
@@ -33,7 +34,7 @@ _PEM = re.compile(
 def seal(pkcs8_der: bytes, passphrase: Secret) -> bytes:
     """Return the PEM of a PrivateKeyInfo, encrypted with AES-256-CBC under the stretched pass-phrase.
 
-    Salt and initialisation vector are random octets of the library that makes the keys, too.
+    Salt and initialisation vector are random octets from the library that also makes the keys.
     """
     salt, iv = AESGCM.generate_key(128), AESGCM.generate_key(128)
     padder = padding.PKCS7(128).padder()
@@ -49,9 +50,9 @@ def seal(pkcs8_der: bytes, passphrase: Secret) -> bytes:
 
 
 def unseal(pem: bytes, passphrase: Secret) -> bytes | None:
-    """Return the PrivateKeyInfo, DER, of a file as `seal` writes them; None for any other form.
+    """Return the PrivateKeyInfo, DER, of a file in the form that `seal` writes; None for any other form.
 
-    ValueError for another pass-phrase, or a file that asks for too much computing.
+    Raises ValueError for a wrong pass-phrase, or a file that asks for too much computing.
     """
     read = _read(pem)
     if read is None or read.kdf != _SCRYPT or read.cipher != _AES256_CBC or len(read.iv) != 16:
@@ -66,7 +67,7 @@ def unseal(pem: bytes, passphrase: Secret) -> bytes | None:
 
 
 def is_stretched(pem: bytes) -> bool:
-    """True when a try at the file's pass-phrase costs what it should: scrypt as here, or PBKDF2 600,000 rounds."""
+    """Tell whether a guess of the file's pass-phrase is slow enough: scrypt as here, or PBKDF2 with 600,000 rounds."""
     read = _read(pem)
     if read is None:
         return False
@@ -78,12 +79,12 @@ def is_stretched(pem: bytes) -> bool:
 
 @lru_cache(maxsize=64)
 def _derived(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    """Return the key of a file; kept, because a process opens the same file more than once."""
+    """Return the key that encrypts a file; it is cached, because a process opens the same file more than once."""
     return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase.encode())
 
 
 class _File:
-    """What an encrypted PKCS #8 says of itself; `cost` is N, r, p of scrypt, or the rounds of PBKDF2."""
+    """The fields of an encrypted PKCS #8; `cost` is N, r, p of scrypt, or the rounds of PBKDF2."""
 
     def __init__(self, content: bytes, kdf: tuple[Part, ...], scheme: tuple[Part, ...]) -> None:
         self.content = content
@@ -97,7 +98,7 @@ class _File:
 
 
 def _read(pem: bytes) -> _File | None:
-    """Return what a PEM of an encrypted key says; None when it is none, or of another form."""
+    """Return the fields of a PEM with an encrypted key; None for anything else and for another scheme than PBES2."""
     found = _PEM.search(pem)
     if found is None:
         return None

@@ -1,1 +1,1 @@
-"""Proving more than the login did: one-time codes and further factors."""
+"""Step-up: one-time codes and further factors, which prove more than the login did."""

@@ -1,7 +1,7 @@
-"""A challenge is one code sent over one channel for one order: its states, and how an answer is read.
+"""A challenge is one code, sent over one channel for one order: its states, and how an answer is read.
 
-Pure: the transitions say what is allowed; the store's conditional statements hold the same guards
-when many requests arrive at once.
+This module has no input or output. Its transitions say what is allowed. The store's conditional
+statements check the same conditions again, because many requests may arrive at once.
 """
 
 import hmac
@@ -23,11 +23,11 @@ MAX_LIFE: Final = timedelta(seconds=600)
 """NIST SP 800-63B-4 s.3.1.3: a code lives at most 10 minutes."""
 MOST_ATTEMPTS: Final = 5
 REFERENCE_ALPHABET: Final = "BDFGHJKMNPRTWXYZ"
-"""Sixteen letters that are not taken for one another and spell no word."""
+"""Sixteen letters that are hard to confuse with one another and do not form words."""
 
 
 class ChallengeState(StrEnum):
-    """LIVE can be answered; CONSUMED was right once; DEAD was guessed out or replaced; EXPIRED is too old."""
+    """LIVE can be answered; CONSUMED was answered right; DEAD had too many wrong answers or was replaced."""
 
     LIVE = "live"
     CONSUMED = "consumed"
@@ -37,7 +37,10 @@ class ChallengeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One sent code without the code. Times are aware UTC; `spki` is the SHA-256 in hexadecimal or ""."""
+    """Everything about one sent code except the code; times are aware UTC.
+
+    `spki` is the SHA-256 of the key that the order is for, in hexadecimal, or "".
+    """
 
     id: ChallengeId
     order: OrderId
@@ -75,17 +78,17 @@ class Challenge:
         return self.max_attempts - self.attempts if self.state is ChallengeState.LIVE else 0
 
     def remaining_s(self, now: datetime) -> int:
-        """Return the whole seconds that the code is still good for; 0 when it is over."""
+        """Return for how many whole seconds the code is still valid; 0 when it is not valid any more."""
         if self.state is not ChallengeState.LIVE:
             return 0
         return max(0, math.floor((self.expires_at - now).total_seconds()))
 
     def resend_in_s(self, now: datetime) -> int:
-        """Return the whole seconds, rounded up, until another code may be asked for; 0 when it may be now."""
+        """Return the seconds, rounded up, until the customer may ask for another code; 0 when they may now."""
         return max(0, math.ceil((self.resend_at - now).total_seconds()))
 
     def refusal(self, now: datetime) -> Refusal | None:
-        """Return why no answer may be compared now, or None when one may. Costs nothing."""
+        """Return why no answer may be compared now, or None when one may; this does not count an attempt."""
         if self.state is ChallengeState.CONSUMED:
             return already_used()
         if self.state is ChallengeState.DEAD:
@@ -95,13 +98,13 @@ class Challenge:
         return dead(self.max_attempts) if self.attempts >= self.max_attempts else None
 
     def charge(self, now: datetime) -> "Challenge | Refusal":
-        """Return the challenge with one attempt spent; to be committed BEFORE the answer is compared."""
+        """Return the challenge with one more attempt; the caller must commit it BEFORE it compares the answer."""
         return self.refusal(now) or replace(self, attempts=self.attempts + 1)
 
     def consume(self, now: datetime) -> "Challenge | Refusal":
-        """Return the challenge as used; only after a charge whose answer was right, and only once.
+        """Return the challenge as used; allowed once, after `charge` and a right answer.
 
-        The last of the attempts may be the right one, so a spent rate limit is no obstacle here.
+        The right answer may be the last allowed attempt, so the number of attempts is not checked here.
         """
         if self.state is not ChallengeState.LIVE or now >= self.expires_at:
             return self.refusal(now) or expired()
@@ -110,7 +113,7 @@ class Challenge:
         return replace(self, state=ChallengeState.CONSUMED)
 
     def wrong(self, now: datetime) -> "tuple[Challenge, Refusal]":
-        """Return what a charged answer that differs leaves behind, and what the customer is told."""
+        """Return the challenge after a wrong answer that was charged, and what the customer is told."""
         if self.state is not ChallengeState.LIVE:
             return self, self.refusal(now) or expired()
         if self.attempts >= self.max_attempts:
@@ -118,14 +121,15 @@ class Challenge:
         return self, wrong_code(self.tries_left)
 
     def supersede(self) -> "Challenge":
-        """Return the challenge killed by a newer code or a new key; one that has ended stays as it ended."""
+        """Return the challenge as replaced by a newer code or a new key; one that has ended stays as it is."""
         return replace(self, state=ChallengeState.DEAD) if self.state is ChallengeState.LIVE else self
 
 
 def parse_code(raw: str, digits: int) -> Secret | Refusal:
-    """Return the code in what was typed or pasted, as `digits` ASCII digits, or a hint that costs no attempt.
+    """Return the code in what was typed or pasted, as `digits` ASCII digits with leading zeros.
 
-    Leading zeros stay. `stepup.typed` says what is understood.
+    When there is none, return a refusal with a hint; this does not count as an attempt. `stepup.typed` says which
+    forms are understood.
     """
     if len(raw) > MOST:
         return _unreadable(
@@ -163,12 +167,12 @@ def _no_digits(raw: str, digits: int) -> Text:
 
 
 def matches(expected: Secret, given: Secret) -> bool:
-    """Return whether both codes are equal, in a time that does not depend on where they differ."""
+    """Return whether both codes are equal; the time it takes does not depend on where they differ."""
     return hmac.compare_digest(expected.reveal().encode(), given.reveal().encode())
 
 
 def reference(random: bytes) -> str:
-    """Return the four letters that page and message both show; uses the first 2 of the random bytes."""
+    """Return the four letters that the page and the message both show, made from the first 2 random bytes."""
     if len(random) < 2:
         raise ValueError("a reference needs 2 random bytes")
     first, second = random[0], random[1]
@@ -176,14 +180,14 @@ def reference(random: bytes) -> str:
 
 
 def too_soon(again_at: datetime, now: datetime) -> Refusal:
-    """Another code of this customer was sent just now, for this order or another one."""
+    """Return the refusal when another code was sent to this customer just now, for this order or another one."""
     wait_s = max(1, math.ceil((again_at - now).total_seconds()))
     said = text("Please wait %(seconds)s more seconds before you ask for another code.", seconds=wait_s)
     return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
 
 
 def sent_too_often(again_at: datetime, now: datetime) -> Refusal:
-    """As many codes were sent as an order may have; a new order changes nothing about it."""
+    """Return the refusal when as many codes were sent as an order may have; a new order changes nothing about it."""
     said = text(
         "No more codes can be sent before %(time)s (Taiwan time), also not for a new order. Please try again then, "
         "or call us if you need one earlier.",
@@ -194,7 +198,7 @@ def sent_too_often(again_at: datetime, now: datetime) -> Refusal:
 
 
 def wrong_code(tries_left: int) -> Refusal:
-    """The code was compared and differs; `tries_left` is at least 1."""
+    """Return the refusal for a code that was compared and is wrong; `tries_left` is at least 1."""
     if tries_left == 1:
         said = text("The code is not right. You can try one more time. Please look at the newest message.")
     else:
@@ -206,7 +210,7 @@ def wrong_code(tries_left: int) -> Refusal:
 
 
 def dead(max_attempts: int) -> Refusal:
-    """The attempts are used up; the right code does not help any more."""
+    """Return the refusal when the attempts are used up; then even the right code is not accepted."""
     said = text(
         "The code was wrong %(times)s times and is now blocked for your safety. Please ask for a new code.",
         times=max_attempts,
@@ -215,13 +219,13 @@ def dead(max_attempts: int) -> Refusal:
 
 
 def expired() -> Refusal:
-    """The time is over; this says nothing about whether the digits were right."""
+    """Return the refusal for a code that is too old; it was not compared, so this does not say whether it was right."""
     said = text("The time for this code is over, so it was not checked. Please ask for a new code.")
     return Refusal(Kind.CODE_DEAD, said, field="code", code="code_expired")
 
 
 def replaced() -> Refusal:
-    """A newer code, or a new key on the order, took its place."""
+    """Return the refusal for a code that a newer code, or a new key of the order, has replaced."""
     said = text(
         "This code was replaced and no longer works. Please type the code from the newest message, "
         "or ask for a new code."
@@ -230,7 +234,7 @@ def replaced() -> Refusal:
 
 
 def already_used() -> Refusal:
-    """The code was right once; a code is accepted once (NIST SP 800-63B-4 s.3.1.3.2)."""
+    """Return the refusal for a code that was accepted already; it is accepted once (NIST SP 800-63B-4 s.3.1.3.2)."""
     said = text("This code was already used. Please reload the page to see how far your request has come.")
     return Refusal(Kind.CODE_DEAD, said, field="code", code="code_used")
 

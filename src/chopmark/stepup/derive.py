@@ -1,7 +1,8 @@
-"""A one-time code is computed from its challenge whenever it is needed, and stored nowhere.
+"""A one-time code is computed from its challenge whenever it is needed, and is never stored.
 
-Sender and verifier hold the same secret key; the database holds the nonce and the key's id only.
-A thief of the database therefore has no code, and a retry on another gateway sends the same one.
+The sender and the verifier have the same secret key; the database has only the nonce and the key's
+id. So somebody who steals the database has no codes, and when a message is sent again by another
+gateway, it has the same code.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ KEY_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class OtpKey:
-    """A key that codes are derived with: 32 random bytes from outside database and backup."""
+    """A key from which codes are derived: 32 random bytes that are in no database and no backup."""
 
     kid: str
     secret: bytes = field(repr=False)
@@ -31,18 +32,18 @@ class OtpKey:
 
     @classmethod
     def named(cls, secret: bytes) -> "OtpKey":
-        """Return the key under an id of its own: the start of a hash that says nothing of 32 random bytes."""
+        """Return the key with an id made from it: the start of a hash, from which the key cannot be found."""
         return cls(hashlib.sha256(b"chopmark-otp-kid-1" + secret).hexdigest()[:12], secret)
 
     def check_value(self) -> str:
-        """Return 16 hexadecimal digits that are equal on all nodes that hold the same key under the same id."""
+        """Return 16 hexadecimal digits that are the same on all nodes with the same key under the same id."""
         kid = self.kid.encode()
         return hmac.digest(self.secret, b"chopmark-otp-check-1" + _prefixed(kid), hashlib.sha256).hex()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class OtpKeys:
-    """The key of new challenges, and the one before it while its last codes live."""
+    """The key for new challenges, and the key before it as long as codes made with it are valid."""
 
     current: OtpKey
     previous: OtpKey | None = None
@@ -52,7 +53,7 @@ class OtpKeys:
             raise ValueError(f"two OTP keys share the key id {self.current.kid}")
 
     def find(self, kid: str) -> OtpKey | None:
-        """Return the key of that id, or None when it was rotated away and destroyed."""
+        """Return the key with that id, or None when this process does not have it any more."""
         for key in (self.current, self.previous):
             if key is not None and key.kid == kid:
                 return key
@@ -60,14 +61,15 @@ class OtpKeys:
 
 
 def derive_for(challenge: Challenge, key: OtpKey, tenant: str) -> Secret:
-    """Return the code of this challenge: exactly its number of decimal digits, leading zeros kept.
+    """Return the code of this challenge: `challenge.digits` decimal digits, with leading zeros.
 
-    The first 16 bytes of HMAC-SHA-256 as a big-endian number, modulo 10^digits. The message is the
-    label and then tenant, challenge id, nonce, operation, SPKI hash, channel and contact version, each
-    as a 4-byte big-endian length and its bytes: text in UTF-8, the contact version as a decimal
-    number, the nonce raw. The bias is below 2^-94 (NIST SP 800-63B-4 s.3.1.3.2: at least 6 digits).
+    It is the first 16 bytes of an HMAC-SHA-256, read as a big-endian number, modulo 10^digits. The
+    message of the HMAC is the label, then tenant, challenge id, nonce, operation, SPKI hash, channel
+    and contact version, each as a 4-byte big-endian length followed by its bytes: text in UTF-8, the
+    contact version as a decimal number, the nonce as it is. The bias is below 2^-94 (NIST SP
+    800-63B-4 s.3.1.3.2: at least 6 digits).
 
-    `key` is the one that the challenge's `kid` names; ValueError otherwise.
+    Raises ValueError unless `key` is the one that the challenge's `kid` names.
     """
     if key.kid != challenge.kid:
         raise ValueError(f"the challenge names OTP key {challenge.kid}, not {key.kid}")

@@ -1,4 +1,4 @@
-"""What step-up needs kept: challenges and the failure ledger. Each method is one transaction."""
+"""What step-up needs stored: challenges, and the failures of each customer. Each method is one transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +12,15 @@ from chopmark.messaging.ports import Work
 from chopmark.stepup.challenge import Challenge
 
 CODE: Final = "code"
-"""The failure rate limit and the lock of all codes of a customer, whatever channel, order and operation."""
+"""The lock for codes: failures of one customer count together, whatever the channel, order or operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureLimits:
-    """How many failures a customer may have at one lock: in a window, and ever, before a person must help."""
+    """How many failures a customer may have, within `window` and altogether, before the lock is shut.
+
+    Only staff can open the lock again.
+    """
 
     in_window: int
     window: timedelta
@@ -26,14 +29,18 @@ class FailureLimits:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """Permission to compare once: what the code is derived from, and how many attempts remain after this one."""
+    """Permission to compare one answer; `challenge` already counts this attempt."""
 
     challenge: Challenge
 
 
 @dataclass(frozen=True, slots=True)
 class SendLimits:
-    """How often codes may be sent: for one order, together with what came to nothing in others within `span`."""
+    """How often codes may be sent.
+
+    For an order at most `per_order` codes may be sent within `span`. Codes for other orders of the customer that came
+    to nothing count as well.
+    """
 
     per_order: int
     span: timedelta
@@ -42,7 +49,7 @@ class SendLimits:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A reference that stops its order until then, as stored: by a keyed hash only."""
+    """A reference with which the customer can stop the order, until `until`; only its keyed hash is stored."""
 
     order: OrderId
     reference_hash: str
@@ -51,10 +58,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Sequel:
-    """What a right code sets in motion, in its own transaction.
+    """What else is stored in the transaction in which a right code is accepted.
 
-    Where an order asks for two, this one is the second if the first was right after `first_since`. Where it waits from
-    the first on, it lives for `order_life` after that.
+    When the order needs the codes of both channels, this code is the second one if the first was right after
+    `first_since`. When the order must wait after its first code, it expires `order_life` after the wait.
     """
 
     works: tuple[Work, ...] = ()
@@ -64,7 +71,7 @@ class Sequel:
 
 
 class Challenges(Protocol):
-    """Keeps challenges; what decides is one conditional statement each."""
+    """Keeps challenges; each decision is one conditional statement, so that parallel requests cannot get past it."""
 
     async def open(
         self,
@@ -75,10 +82,10 @@ class Challenges(Protocol):
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Store a challenge and its message together, and end the order's earlier one.
+        """Store a challenge and its message together, and end the order's earlier challenge.
 
-        Refused, and recorded with `no`: sent too often or too soon, codes are on hold, or the order is not waiting for
-        a code of this login.
+        Refused, with the record `no`, when codes were sent too often or too recently, when the customer's lock for
+        codes is shut, or when the order is not waiting for a code of this login.
         """
         ...
 
@@ -99,9 +106,9 @@ class Challenges(Protocol):
         no: AuditRecord,
         notices: tuple[Work, ...] = (),
     ) -> Charged | Refusal:
-        """Take one attempt and one failure from the rate limits, before anything is compared (I10, I11, I13).
+        """Count one attempt of the challenge and one failure of the customer, before comparing (I10, I11, I13).
 
-        The call that finds no failure left and sets the hold queues `notices`.
+        When no failure is left, refuse and shut the lock. The call that shuts it queues `notices`.
         """
         ...
 
@@ -114,21 +121,25 @@ class Challenges(Protocol):
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Consume the challenge, mark its order coded by this login, do what follows, forgive the failure; once (I12).
+        """Consume the challenge, mark its order coded by this login, do `sequel`, take the failure back; once (I12).
 
-        Refused, and recorded with `no`, where the order has moved on or the login does not hold its key.
+        Refused when the challenge was consumed or has ended. Refused, with the record `no`, when the order is not at
+        this step any more or the login does not hold its key.
         """
         ...
 
     async def wrong(
         self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
     ) -> bool:
-        """Record that the code differed; return whether codes are on hold from now on, and queue `notices` then."""
+        """Record that the code was wrong; return whether this call has shut the lock for codes.
+
+        Then `notices` are queued.
+        """
         ...
 
 
 class Failures(Protocol):
-    """The failure ledger for factors without a challenge of their own: the birth date."""
+    """Counts failures for factors without a challenge: the birth date."""
 
     async def charge(
         self,
@@ -139,9 +150,9 @@ class Failures(Protocol):
         notices: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the rate limit before anything is compared.
+        """Count one failure before anything is compared.
 
-        A refusal is recorded with `record`; the one that sets the hold queues `notices` too.
+        When no failure is left, refuse, with `record`, and shut the lock. The call that shuts it queues `notices`.
         """
         ...
 
@@ -154,16 +165,16 @@ class Failures(Protocol):
         notices: tuple[Work, ...],
         record: AuditRecord,
     ) -> bool:
-        """Record that a charged answer differed; return whether the factor is on hold from now on.
+        """Record that an answer that was charged is wrong; return whether this call has shut the factor's lock.
 
-        The call that sets the hold queues `notices` too.
+        Then `notices` are queued.
         """
         ...
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
-        """Return the locks that are shut and why: `CODE`, "birth_date"."""
+        """Return the customer's locks that are shut (`CODE`, "birth_date"), each with the reason."""
         ...
 
     async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
-        """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
+        """Open every lock of a customer, and reset their failures and sent codes; return how many locks were shut."""
         ...

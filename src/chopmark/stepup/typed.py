@@ -1,6 +1,6 @@
-"""The code in whatever a keyboard inserted or a clipboard held: full-width digits, Zhuyin signs, a whole message.
+"""Find the code in what a customer has typed or pasted: full-width digits, Zhuyin signs, a whole message.
 
-The page reads it in the same way (`browser/src/code.ts`); both are held to `tests/vectors/codes.json`.
+The page does the same (`browser/src/code.ts`). Both are tested with `tests/vectors/codes.json`.
 """
 
 import re
@@ -8,7 +8,7 @@ import unicodedata
 from typing import Final
 
 MOST: Final = 2_000
-"""The longest text that is looked at; a message with a code is a tenth of it."""
+"""The longest text, in characters, in which a code is looked for; a message with a code has about a tenth of it."""
 
 _DASHES: Final = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _ZHUYIN: Final = "ㄅㄉˇˋㄓˊ˙ㄚㄞㄢㄦㄆㄊㄍㄐㄔㄗㄧㄛㄟㄣㄇㄋㄎㄑㄕㄘㄨㄜㄠㄤㄈㄌㄏㄒㄖㄙㄩㄝㄡㄥ"
@@ -20,12 +20,12 @@ _LABEL: Final = re.compile(
 
 
 def has_zhuyin(typed: str) -> bool:
-    """Tell whether there is a sign that a Zhuyin keyboard writes."""
+    """Tell whether the text has a sign that a Zhuyin keyboard writes."""
     return any(ord(sign) in _UNDER for sign in typed)
 
 
 def folded(typed: str) -> str:
-    """Return the text with the keys under Zhuyin signs, narrow digits, and nothing invisible."""
+    """Return the text with Zhuyin signs replaced by the keys they are on, in half width, without invisible signs."""
     narrow = unicodedata.normalize("NFKC", typed.translate(_UNDER))
     return "".join(c for c in narrow if unicodedata.category(c) != "Cf")
 
@@ -36,14 +36,13 @@ def bare(text: str) -> str:
 
 
 def code_in(text: str, digits: int) -> str | None:
-    """Return the code of so many digits in a folded text; None where there is none, or more than one may be meant.
-
-    1 the text is the code  2 the one number of that length  3 of several, the one that follows a word for it
-    4 the one number that is written in groups.
-    """
+    """Return the code with that number of digits in a folded text; None when there is none or it is ambiguous."""
+    # 1. The whole text is the code.
     whole = bare(text)
     if whole.isascii() and whole.isdigit() and len(whole) == digits:
         return whole
+    # 2. Otherwise it is the only number of that length; of several, the only one that follows a word for "code"; or the
+    #    only number that is written in groups.
     edge, end = r"(?<![0-9])(?<![0-9]\.)", r"(?!\.?[0-9])"
     number = re.compile(f"{edge}[0-9]{{{digits}}}{end}", re.ASCII)
     grouped = re.compile(rf"(?<![0-9])(?<![0-9][ .\-])[0-9](?:[ \-]?[0-9]){{{digits - 1}}}(?![ .\-]?[0-9])", re.ASCII)

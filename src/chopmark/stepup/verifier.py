@@ -1,7 +1,7 @@
-"""Sending one-time codes and checking them: the verbs around `challenge` (pure) and `derive` (pure).
+"""Send one-time codes and check answers, with the rules of `challenge` and the codes of `derive`.
 
-The code is derived, never stored; an attempt is charged and committed before it is compared, so that no number of
-parallel guesses, sessions or nodes compares more than the rate limit allows (I10 to I14, I17).
+The code is derived and never stored. An attempt is counted and committed before the answer is compared. So even with
+many parallel requests, sessions and nodes, no more answers are compared than the limits allow (I10 to I14, I17).
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ NOTHING = Sequel()
 
 @dataclass(frozen=True, slots=True)
 class CodeRules:
-    """The policy's numbers for codes."""
+    """The policy's numbers for codes: length, validity, attempts, and how often codes may be sent."""
 
     digits: int
     life: timedelta
@@ -56,7 +56,10 @@ class CodeFor:
 
 
 def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
-    """Return what one message is charged to: destination and customer, by hour and by day, and the pause (OTP-06)."""
+    """Return the rate limits that one message is charged to (OTP-06).
+
+    They are the destination's and the customer's, by hour and by day, and the pause between two codes.
+    """
     day, hour = timedelta(days=1), timedelta(hours=1)
     return (
         RateLimit(f"send:{destination_hash}:1h", rules.per_hour, hour),
@@ -92,7 +95,10 @@ class Verifier:
         self._entropy = entropy
 
     async def open(self, what: CodeFor, rules: CodeRules) -> Challenge:
-        """Return a new challenge whose message is queued; the order's earlier one is dead (I14, I16)."""
+        """Return a new challenge whose message is queued; the order's earlier one is not valid any more (I14, I16).
+
+        Raises Refused when no code may be sent now.
+        """
         now = self._clock.now()
         challenge = Challenge(
             id=ChallengeId(new_id(self._entropy)),
@@ -114,7 +120,7 @@ class Verifier:
             state=ChallengeState.LIVE,
         )
         work = Work(
-            id=challenge.id,  # what became of a code's message is found by its challenge
+            id=challenge.id,  # so that the message of a code can be found by its challenge
             kind=WorkKind.CODE,
             customer=what.customer,
             order=what.order,
@@ -148,7 +154,7 @@ class Verifier:
         return challenge
 
     async def latest(self, order: OrderId) -> tuple[Challenge, int] | None:
-        """Return the order's newest challenge and how many were sent."""
+        """Return the order's newest challenge and how many codes were sent for the order; None before the first."""
         return await self._challenges.latest(order)
 
     async def answer(
@@ -162,28 +168,30 @@ class Verifier:
     ) -> Challenge:
         """Return the consumed challenge after the right code; raise Refused otherwise.
 
-        `on_hold` tells the customer that a wrong one was the last; `when_right` is what the right one sets in motion.
-        `sent` is the order's newest challenge, as it was read.
-
-        1 a malformed entry costs nothing  2 [tx] charge one attempt and one failure  3 derive and compare in constant
-        time  4 [tx] right: consume, mark the order coded, give the failure back; wrong: record.
+        `sent` is the order's newest challenge, as it was read. `on_hold` are the notices to the customer when a wrong
+        code shuts the lock. `when_right` is stored together with a right code.
         """
+        # 1. Read the code. An entry that is no code does not count as an attempt.
         given = pure.parse_code(raw, rules.digits)
         if isinstance(given, Refusal):
             raise Refused(given)
         if sent is None:
             raise Refused(_NONE_SENT)
+        # 2. [tx] Count one attempt and one failure.
         challenge = await self.charge(sent, acting, rules, on_hold)
+        # 3. Derive the code and compare in constant time. [tx] Right: consume the challenge, mark the order coded, take
+        #    the failure back.
         expected = self.code_of(challenge)
         if expected is not None and pure.matches(expected, given):
             await self.right(challenge, acting, when_right)
             return challenge
+        # 4. [tx] Wrong: record it, and shut the lock when no failure is left.
         raise Refused(await self._wrong(challenge, acting, rules, on_hold))
 
     async def charge(
         self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
     ) -> Challenge:
-        """Count an attempt before anything is compared; raises Refused. `answer` goes on with `right` or not."""
+        """Count an attempt before anything is compared (step 2 of `answer`); raises Refused when none is left."""
         now = self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Challenge | Refusal:
@@ -198,7 +206,7 @@ class Verifier:
         return result
 
     async def right(self, challenge: Challenge, acting: ActingLogin, sequel: Sequel) -> None:
-        """Use a counted challenge up, and do what `sequel` says; raises Refused."""
+        """Consume a challenge whose attempt was counted, and store `sequel` with it; raises Refused."""
         now = self._clock.now()
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
@@ -228,7 +236,7 @@ class Verifier:
         return pure.wrong_code(left) if left else pure.dead(challenge.max_attempts)
 
     def code_of(self, challenge: Challenge) -> Secret | None:
-        """Return the code of a challenge, for delivery and comparison; None when its key is destroyed."""
+        """Return the code of a challenge, for delivery and comparison; None when its key is not here any more."""
         key = self.keys.find(challenge.kid)
         return None if key is None else derive_for(challenge, key, self._tenant)
 

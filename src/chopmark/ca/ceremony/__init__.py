@@ -1,1 +1,1 @@
-"""The key ceremony: founding a CA under a root, in steps that can be interrupted, with a transcript of each."""
+"""The key ceremony: it founds a CA under a root, can be interrupted after each step, and writes a transcript."""

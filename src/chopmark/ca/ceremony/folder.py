@@ -1,4 +1,4 @@
-"""A ceremony's directory: what stands there under its name is whole and durable, whenever the power went."""
+"""A ceremony's directory: a file there is complete and on the disk, also after a loss of power at any moment."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ class Folder:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Make the directory if need be, and work in it alone. Raises FolderInUse."""
+        """Create the directory if it is missing, and lock it. Raises FolderInUse when another process has the lock."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.path / ".lock").open("w") as lock:
             try:
@@ -37,7 +37,8 @@ class Folder:
         return None
 
     def put(self, name: str, content: bytes) -> None:
-        """Have the file hold this content, wholly: written aside, synced, renamed, and the directory synced."""
+        """Write a file so that it has all of this content or, after a loss of power, all of its former content."""
+        # Write and sync another file, rename it, and sync the directory.
         part = self.path / f".{name}.part"
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123 - of a descriptor
             out.write(content)

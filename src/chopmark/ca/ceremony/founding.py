@@ -1,4 +1,4 @@
-"""Founding a CA: root, issuing CA and OCSP responder, each with a key of its own, checked before anything is stored."""
+"""Make a CA: root, issuing CA and OCSP responder, each with a key of its own, checked before anything is stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ BACKDATE = timedelta(minutes=5)
 
 
 class CeremonyFailed(Exception):
-    """A cross-check did not hold; nothing was stored."""
+    """A check of the ceremony's result failed; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Serials:
 
     @classmethod
     def fresh(cls, entropy: Entropy) -> "Serials":
-        """Return three of at least 64 random bits each."""
+        """Return three fresh serials with at least 64 random bits each."""
         return cls(*(make_serial(ROOT_NODE, entropy.token(SERIAL_RANDOM_BYTES)) for _ in range(3)))
 
 
 @dataclass(frozen=True, slots=True)
 class HeldKey:
-    """A key that exists already: its signer, and what the database keeps of it (never the key of a device)."""
+    """A key that exists already: its signer, and what is stored of it (for a key in a device, only its name)."""
 
     signer: Signer
     stored: bytes
@@ -61,10 +61,10 @@ class HeldKeys:
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What decides every certificate of a CA before a key is touched; made anew from the same words it is the same.
+    """Everything that decides a CA's certificates, apart from the keys; it makes them, DER.
 
-    `root` is the root's short name in addresses; `start` is aware UTC, whole seconds. Results are DER. A certificate
-    ends with its issuer at the latest. Raises ValueError for a key that is not the issuer's.
+    `root` is the root's short name in addresses; `start` is aware UTC, whole seconds. A certificate ends no later than
+    its issuer's. The methods raise ValueError for a key that is not the issuer's.
     """
 
     issuer: IssuerId
@@ -87,19 +87,19 @@ class Founding:
 
     @property
     def subject(self) -> Attributes:
-        """The issuing CA's name."""
+        """The issuing CA's subject."""
         return _subject(self.names, self.names.issuing)
 
     @property
     def root_urls(self) -> Urls:
-        """The addresses that the issuing CA's certificate carries: the root's certificate and list."""
+        """The addresses in the issuing CA's certificate: those of the root's certificate and revocation list."""
         certificate = f"{self.publication.base}/pki/{self.root}.cer"
         return Urls(ocsp="", ca_issuers=certificate, crl=self.publication.crl(self.root, 0))
 
     def responder_certificate(self, issuing_key: IssuerKey, issuing_der: bytes, spki_der: bytes) -> bytes:
         """Return the certificate of the issuing CA's OCSP responder: 2 years, within the issuing CA's validity."""
         issuing = IssuerView.read(self.issuer, issuing_der)
-        start = max(self.start, issuing.not_before)  # another machine may have made that one later
+        start = max(self.start, issuing.not_before)  # another machine may have made the issuing CA's certificate later
         terms = _terms(self.serials.responder, start, RESPONDER_LIFE, issuing.not_after)
         subject = _subject(self.names, f"{self.names.issuing} OCSP")
         return ceremony.ocsp_responder_certificate(issuing_key, issuing, spki_der, subject, terms)
@@ -113,7 +113,7 @@ def _terms(serial: int, start: datetime, life: timedelta, latest: datetime | Non
 def root_list(
     root_key: IssuerKey, root_der: bytes, number: int, start: datetime, entries: Sequence[RevokedEntry] = ()
 ) -> bytes:
-    """Return the root's revocation list, whole, DER: two years, or until the root ends."""
+    """Return the root's complete revocation list, DER, valid for two years but not beyond the root."""
     root = IssuerView.read(ROOT, root_der)
     until = min(start + ROOT_LIST_LIFE, root.not_after)
     return crl.build_crl(root, root_key, number, start, until, entries, None)
@@ -121,7 +121,7 @@ def root_list(
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """What a ceremony made. `root_key_pem` goes to a safe, never into the database; `root_crl` is published."""
+    """What a ceremony made; `root_key_pem` goes to a safe and never into the database, `root_crl` is published."""
 
     root_certificate: bytes
     root_key_pem: bytes
@@ -141,19 +141,21 @@ def found(
 ) -> Founded:
     """Return a new CA: root 20 years, issuing CA 10 years, responder 2 years; key files open with `passphrase`.
 
-    The root's key is always a file, for the safe; `held` are the other two, without it they are made as files.
-    1 keys  2 root  3 issuing CA under it  4 responder under that  5 the root's list  6 lint and chain checks.
-    Raises CeremonyFailed.
+    The root's key is always a file, for the safe. `held` are the other two keys; without it they are made as files.
+    Raises CeremonyFailed when a check of the result fails.
     """
     start = now.replace(microsecond=0) - BACKDATE
     founding = Founding(issuer_id, ROOT, names, publication, start, Serials.fresh(entropy))
+    # 1. The keys of root, issuing CA and OCSP responder.
     root = _key_file(algorithm, passphrase)
     held = held or HeldKeys(_key_file(algorithm, passphrase), _key_file(algorithm, passphrase))
     root_key, issuing_key = as_private_key(root.signer), as_private_key(held.issuing.signer)
+    # 2. The root's certificate, the issuing CA's under it, the responder's under that one, and the root's list.
     root_der = founding.root_certificate(root_key)
     issuing_der = founding.issuing_certificate(root_key, root_der, held.issuing.signer.public_key_der)
     responder_der = founding.responder_certificate(issuing_key, issuing_der, held.responder.signer.public_key_der)
     root_crl = root_list(root_key, root_der, 1, start)
+    # 3. Check all of it before it is returned.
     made = crosschecks.Made(root_der, issuing_der, responder_der, root_crl)
     faults = crosschecks.faults(made, held.issuing.signer, held.responder.signer, now)
     if faults:

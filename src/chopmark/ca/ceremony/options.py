@@ -1,4 +1,4 @@
-"""What operators ask of a ceremony on the command line; light, so that the command line stays quick."""
+"""What operators can ask of a ceremony on the command line; it imports little, so that every command starts quickly."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ Algorithm = Literal["P256", "P384", "RSA2048", "RSA3072", "RSA4096"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CeremonyOptions:
-    """The wishes and the files of one call.
+    """The options and the files of one call.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class CeremonyOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListAsked:
-    """The wishes and the files of a new list of the root.
+    """The options and the files for a new revocation list of the root.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a ceremony has decided before it makes its first key, and its journal; nothing in either is secret."""
+"""The plan that a ceremony stores before it makes its first key, and the journal of its steps; neither is secret."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,9 +28,10 @@ class RootKey(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CeremonyPlan:
-    """The ceremony's words, written first and never changed; `number` is the CA's place in its line, from 1.
+    """Everything that decides a ceremony's result; it is written first and never changed.
 
-    Serials are hexadecimal; `lock` is the first line of the key files; `start` is aware UTC, whole seconds.
+    `number` counts the CAs that follow one another, from 1. `serials` are hexadecimal. `lock` is the first line of the
+    key files. `start` is aware UTC, whole seconds.
     """
 
     software: str
@@ -51,14 +52,14 @@ class CeremonyPlan:
 
     @property
     def founding(self) -> Founding:
-        """What decides the certificates."""
+        """The part of the plan that decides the certificates."""
         serials = Serials(*(int(serial, 16) for serial in self.serials))
         issuer, root = IssuerId(self.issuer), IssuerId(self.root)
         return Founding(issuer, root, self.names, Publication(self.publication), self.start, serials)
 
     @property
     def key_lock(self) -> Lock:
-        """How the shares open this ceremony's key files; ValueError for a damaged plan."""
+        """How the operators' shares open this ceremony's key files; raises ValueError for a damaged plan."""
         lock = Lock.of(f"{self.lock}\n".encode())
         if lock is None:
             raise ValueError("the plan names no lock")
@@ -74,24 +75,24 @@ class Entry:
 
 
 def load(folder: Folder) -> CeremonyPlan | None:
-    """Return the plan that stands in the folder; None without one. ValueError for one that somebody damaged."""
+    """Return the folder's plan, or None when it has none. Raises ValueError for a damaged plan."""
     raw = folder.get(PLAN)
     return None if raw is None else msgspec.json.decode(raw, type=CeremonyPlan)
 
 
 def store(folder: Folder, plan: CeremonyPlan) -> None:
-    """Have the plan stand in the folder."""
+    """Write the plan to the folder."""
     folder.put(PLAN, msgspec.json.format(msgspec.json.encode(plan)))
 
 
 def journal(folder: Folder) -> list[Entry]:
-    """Return what was done so far."""
+    """Return what was done so far, oldest first."""
     raw = folder.get(JOURNAL)
     return [] if raw is None else msgspec.json.decode(raw, type=list[Entry])
 
 
 def note(folder: Folder, at: datetime, did: str) -> None:
-    """Add a line to the journal, once."""
+    """Add a line to the journal, unless it has the same words already."""
     entries = journal(folder)
     if did not in (entry.did for entry in entries):
         folder.put(JOURNAL, msgspec.json.format(msgspec.json.encode([*entries, Entry(at, did)])))

@@ -1,6 +1,6 @@
-"""A ceremony step by step: each step leaves one whole file, so that a ceremony that was cut off goes on where it stood.
+"""A ceremony step by step: each step writes one complete file, so an interrupted ceremony continues where it was.
 
-Nothing is taken into use before everything was checked; the counter's database is not touched from here.
+Everything is checked before anything is taken into use. The database is not touched in this module.
 """
 
 import hashlib
@@ -38,9 +38,10 @@ REQUEST, REQUEST_PROFILE, TRANSCRIPT = "issuing.csr.pem", "issuing.ext", "transc
 
 @dataclass(frozen=True, slots=True)
 class CeremonyInputs:
-    """What comes from outside. An earlier root: its key and certificate and the entries of its list.
+    """What a ceremony is given: an earlier root, or what another machine made; certificates and list are DER.
 
-    From another machine: the issuing CA's certificate, the root's and its list, DER.
+    An earlier root comes with its key (`root_signer`), its certificate and the entries of its list. From another
+    machine come the issuing CA's certificate, the root's certificate and the root's list.
     """
 
     root_signer: Signer | None = None
@@ -52,7 +53,7 @@ class CeremonyInputs:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The request is written; the other machine has to make a certificate of it."""
+    """The request was written, and the other machine has not made the certificate yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class Ready:
 
 
 class Ceremony:
-    """One ceremony in its folder. Every method raises CeremonyFailed, and SignerUnavailable for a device that is away.
+    """One ceremony in its folder; raises CeremonyFailed, and SignerUnavailable for a device that cannot be reached.
 
-    `reopened` gives a second keyring over the same shares: it opens the key files again as the counter will.
+    `reopened` returns a second keyring with the same shares. The check opens the key files with it, as the server will.
     """
 
     def __init__(
@@ -123,14 +124,14 @@ class Ceremony:
         return Ready(row, made.root_crl)
 
     def over(self) -> bool:
-        """Tell whether the transcript stands; what a cut-off end left is cleared away."""
+        """Tell whether the ceremony has its transcript; if so, remove key files that an interrupted `finish` left."""
         if self._folder.get(TRANSCRIPT) is None:
             return False
         self._clear()
         return True
 
     def finish(self) -> None:
-        """Write the transcript and remove the key files that the database holds; the root's stays, for the safe."""
+        """Write the transcript and remove the key files that the database has; the root's stays, for the safe."""
         self.note(f"the CA {self._plan.issuer} was taken into use, and the root's list is published")
         shown = [TranscriptEntry(file, self._der(file)) for file in (ROOT, ISSUING, RESPONDER)]
         crl = x509.load_pem_x509_crl(self._stored(ROOT_LIST)).public_bytes(Encoding.DER)
@@ -139,7 +140,7 @@ class Ceremony:
         self._clear()
 
     def note(self, did: str) -> None:
-        """Write down what was done, once."""
+        """Add to the journal what was done, unless it is there already."""
         plans.note(self._folder, self._now(), did)
 
     def _now(self) -> datetime:
@@ -152,7 +153,7 @@ class Ceremony:
     # keys -------------------------------------------------------------------------------------------------------
 
     def _key(self, file: str, whose: str, label: str) -> Signer:
-        """Return the key that stands in the file, made unless it is there: in a file under both shares, or a device."""
+        """Return the key that `file` has or names; without the file make one, under both shares or in the device."""
         stored, lock, algorithm = self._folder.get(file), self._plan.key_lock, self._plan.algorithm
         if self._plan.home == "pkcs11" and file != ROOT_KEY:
             signer, reference = self._keyring.hold(f"chopmark-{label}", algorithm)
@@ -203,7 +204,10 @@ class Ceremony:
         return der
 
     def _came_in(self, issuing: Signer, given: CeremonyInputs) -> bool:
-        """Take what the other machine made, when it fits the request; write the request when nothing came yet."""
+        """Store what the other machine made, if it fits our request; False when it has not come yet.
+
+        Writes the request first, unless it is there. Raises CeremonyFailed when what came does not fit.
+        """
         request = self._folder.get(REQUEST) or self._write_request(issuing)
         if self._folder.get(ISSUING) is not None:
             return True
@@ -247,8 +251,8 @@ class Ceremony:
     # checks -----------------------------------------------------------------------------------------------------
 
     def _check(self, made: Made, root: Signer | None) -> None:
-        """Open every key file again with both shares, and look at everything that was made."""
-        self._keyring.close()  # a process has one session with a device
+        """Open every key file again with both shares, and check everything that was made. Raises CeremonyFailed."""
+        self._keyring.close()  # a process can have only one session with a device
         again = self._reopened()
         issuing = self._opened(again, ISSUING_KEY, self._stored(ISSUING_KEY), spki_der(made.issuing))
         responder = self._opened(again, RESPONDER_KEY, self._stored(RESPONDER_KEY), spki_der(made.responder))

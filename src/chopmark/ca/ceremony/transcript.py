@@ -1,4 +1,4 @@
-"""What the persons present sign: a ceremony told in plain text, every line of it checkable with openssl; no secret."""
+"""The transcript of a ceremony, which the persons present sign: plain text without secrets, checkable with openssl."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -115,7 +115,7 @@ def _signed(plan: CeremonyPlan) -> Iterator[str]:
 
 
 def request_profile(urls: Urls) -> str:
-    """Return what the other machine puts into the issuing CA's certificate: an extension file of openssl."""
+    """Return openssl's extension file for the other machine: what the issuing CA's certificate must have in it."""
     return f"""# for: openssl x509 -req -in issuing.csr.pem -extfile issuing.ext -days 3650 -CA root.pem -CAkey ...
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign

@@ -1,1 +1,1 @@
-"""Clients of other CAs (cfssl, CMP, EST): each request is on record before it is sent, and each answer is judged."""
+"""Clients of external CAs (cfssl, CMP, EST): each request is stored before it is sent, and each answer is checked."""

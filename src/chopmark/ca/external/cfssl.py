@@ -1,7 +1,8 @@
-"""A client of cfssl's REST interface: `authsign` with a shared key, `revoke`.
+"""A client of cfssl's REST interface: `authsign` with a shared key, and `revoke`.
 
-cfssl keeps no memory of a request: what was asked once and not answered cannot be asked about. It copies what a CSR
-says and the request does not, so that only a CSR that says nothing of its own is sent (decision 14).
+cfssl does not store requests: when its answer was lost, it cannot be asked again what became of the request. It copies
+into the certificate whatever the CSR names and the request does not. So only a CSR that names nothing of its own is
+sent (decision 14).
 """
 
 import base64
@@ -23,7 +24,7 @@ _API = "/api/v1/cfssl/"
 _JSON = {"content-type": "application/json"}
 _BAD_REQUEST, _NOT_FOUND = 400, 11200
 _FINAL = frozenset({1, 5, 9})
-"""Categories of cfssl's errors (code // 1000) that another attempt does not change: certificate, policy, request."""
+"""Categories of cfssl's errors (code // 1000) for which another attempt is useless: certificate, policy, request."""
 _REASONS = {
     "unspecified": "unspecified",
     "key_compromise": "keycompromise",
@@ -58,7 +59,7 @@ class CfsslClient:
         self._key = key
 
     async def request(self, asked: ExternalRequest) -> Answer:
-        """Ask for a certificate: subject and profile are ours, the CSR brings key and proof of possession."""
+        """Ask for a certificate with our subject and profile; the CSR has the key and the proof of possession."""
         pem = x509.load_der_x509_csr(asked.csr_der).public_bytes(serialization.Encoding.PEM).decode()
         issuance = json.dumps(
             {"certificate_request": pem, "subject": _subject(asked.subject), "profile": asked.profile}
@@ -76,15 +77,16 @@ class CfsslClient:
         return Silent("no_polling")
 
     async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
-        """Nothing to tell: a certificate of cfssl counts from its issue."""
+        """Do nothing: a certificate of cfssl is valid without a confirmation."""
         del asked, received
         return Ending.DONE
 
     async def reject(self, asked: ExternalRequest, received: Received) -> None:
-        """Nothing to tell; the certificate is revoked."""
+        """Do nothing: cfssl cannot be told. The caller has the certificate revoked."""
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
-        """Have a certificate revoked. A cfssl built with a newer Go keeps its certificates without a key identifier."""
+        """Have a certificate revoked; LATER when cfssl did not answer or refused."""
+        # A cfssl that was built with a newer Go stores its certificates without a key identifier: try without it, too.
         record = x509.load_der_x509_certificate(certificate_der)
         for identifier in dict.fromkeys((_authority(record), "")):
             body = {
@@ -104,7 +106,7 @@ class CfsslClient:
 
 
 def _subject(pairs: tuple[tuple[str, str], ...]) -> Json:
-    """Return cfssl's subject; its names are kept one each, so that no attribute is lost."""
+    """Return the subject in cfssl's form, with one attribute in each of its `names`, so that none is lost."""
     subject: dict[str, object] = {"names": [{short: value} for short, value in pairs if short in {"C", "O", "OU"}]}
     for short, value in pairs:
         if short == "CN":
@@ -138,7 +140,7 @@ def _error(table: Json) -> int:
 
 
 def _answer(said: Said) -> Answer:
-    """Read the answer to authsign; only a `success` with a certificate in it is one."""
+    """Read the answer to authsign; only `success` with a certificate in it means that one was issued."""
     if said.status in {429, 503}:
         return NotReached("busy", said.retry_after_s)
     table = _table(said)

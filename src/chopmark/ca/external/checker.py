@@ -1,7 +1,8 @@
-"""Reading the stored certificates of another CA again: what it signed, what was asked for, what the audit says.
+"""Check the stored certificates of an external CA again, against the requests, the orders and the audit records.
 
-The CA's reservations are its own; what can be judged here are the bytes, the chain to the configured anchors, the
-order that asked, the holding that shows it, and the records. No column is trusted (I33).
+What the CA has reserved cannot be seen here. What can be checked are the certificate's bytes, its chain to a configured
+root, the order that asked for it, the RA's row that shows it to the customer, and the audit records. No column is
+trusted (I33).
 """
 
 import hashlib
@@ -32,7 +33,7 @@ COUNTS = frozenset({RequestState.RECEIVED, RequestState.ISSUED, RequestState.REV
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How many records of the order's chain name the serial; `received` and `issued` name the CA with it."""
+    """How many records of the order's audit stream name the serial, by event; `received` and `issued` name the CA."""
 
     received: int
     issued: int
@@ -43,7 +44,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request that brought a certificate, with everything that has to agree with it."""
+    """A request for which a certificate came, and everything in other tables that has to agree with it."""
 
     request: Request
     account: str
@@ -53,23 +54,23 @@ class Row:
     ticked: bool
     told: Said
     records: tuple[StoredRecord, ...] = ()
-    """Of the order, from the first one on."""
+    """The order's audit records, from the first one on."""
 
 
 class Rows(Protocol):
-    """Reads what is stored; nothing is interpreted on the way."""
+    """Reads what is stored and returns it unchanged."""
 
     def certificates(self) -> AsyncGenerator[Row, None]:
-        """Yield every request that brought a certificate, as of one moment."""
+        """Yield every request for which a certificate came, as of one moment."""
         ...
 
     async def strays(self) -> list[Serial]:
-        """Return serials that customers hold and no CA has a row for."""
+        """Return serials that the RA has stored for customers and no CA has a row for."""
         ...
 
 
 class ExternalChecker:
-    """Judges all rows; `lint_each` is 1 for pkilint on all, n for every n-th, 0 for none."""
+    """Checks all rows; `lint_each` is 1 for pkilint on every certificate, n for every n-th, 0 for none."""
 
     def __init__(self, known: ExternalCaExpectations, rows: Rows, lint_each: int = 10) -> None:
         self._known = known
@@ -78,7 +79,7 @@ class ExternalChecker:
         self._linter = Linter()
 
     async def check(self, now: datetime, others: Mapping[int, Sequence[Serial]] | None = None) -> Checked:
-        """Return every fault of every row; `others` are the RSA moduli of certificates that this CA did not make."""
+        """Return every fault of every row; `others` are the RSA moduli of certificates that other CAs have issued."""
         moduli = {modulus: list(serials) for modulus, serials in (others or {}).items()}
         faults = [Fault(serial, "holding_without_certificate") for serial in await self._rows.strays()]
         seen = linted = 0
@@ -127,7 +128,7 @@ def _judge(known: ExternalCaExpectations, row: Row, now: datetime, moduli: dict[
 
 
 def _approved(known: ExternalCaExpectations, row: Row) -> Iterator[str]:
-    """Whether the order's sealed records show that its customer approved this key."""
+    """Yield a fault unless the order's records prove that its customer approved this key."""
     request, order = row.request, row.order
     customer = "" if order is None else order.customer
     said = Claimed(request.order, customer, row.account, request.profile, request.spki_sha256)
@@ -135,7 +136,7 @@ def _approved(known: ExternalCaExpectations, row: Row) -> Iterator[str]:
 
 
 def _columns(request: Request, record: x509.Certificate, spki: bytes) -> Iterator[str]:
-    """Whether the row says what the certificate says."""
+    """Yield the columns that differ from what the certificate says."""
     holds = {
         "serial": serial_hex(record.serial_number) == request.serial,
         "not_before": record.not_valid_before_utc == request.not_before,
@@ -147,7 +148,7 @@ def _columns(request: Request, record: x509.Certificate, spki: bytes) -> Iterato
 
 
 def _chain(known: ExternalCaExpectations, request: Request, der: bytes, record: x509.Certificate) -> Iterator[str]:
-    """Whether the stored chain leads to an anchor: of the CA connected now, one that is configured."""
+    """Yield what is wrong with the stored chain; for the CA connected now it must end in a configured root."""
     if not request.chain:
         yield "chain"
         return
@@ -158,14 +159,17 @@ def _chain(known: ExternalCaExpectations, request: Request, der: bytes, record: 
 
 
 def _made(request: Request, record: x509.Certificate) -> datetime:
-    """Return the first moment at which it can have been made: a CA may date back, even to before its own beginning."""
+    """Return the earliest moment at which the certificate can have been made.
+
+    This is not always its notBefore: a CA may date a certificate back, even to before its own certificate begins.
+    """
     return max(record.not_valid_before_utc, request.sent_at)
 
 
 def _profile(
     known: ExternalCaExpectations, row: Row, der: bytes, record: x509.Certificate, spki: bytes
 ) -> Iterator[str]:
-    """Whether one version of the order's profile allows the certificate; of several the one that fits best counts."""
+    """Yield why no version of the order's profile allows the certificate; the version with the fewest faults counts."""
     profiles = known.profiles.get(row.request.profile, ())
     if not profiles:
         yield "profile_unknown"
@@ -177,7 +181,7 @@ def _profile(
 def _fits(
     known: ExternalCaExpectations, profile: Profile, row: Row, der: bytes, record: x509.Certificate, spki: bytes
 ) -> Iterator[str]:
-    # The judge of what comes looks at name and chain in its own way, with the customer's record in hand.
+    # `received.judge` is for new certificates. Here subject and chain are checked by `named` and `_chain` instead.
     naming = known.naming if row.request.issuer == known.issuer else Naming.THEIRS
     wanted = Wanted(spki, (("CN", ""),), naming, profile)
     judged = received.judge(der, (), wanted, Anchors((), ()), _made(row.request, record))
@@ -189,7 +193,7 @@ def _fits(
 
 
 def _correspondence(row: Row, now: datetime) -> Iterator[str]:
-    """Whether order, holding and key tell the same story as the request."""
+    """Yield where the RA's order, key and certificate row differ from the request."""
     request, order, held = row.request, row.order, row.holding
     if order is None:
         yield "order_missing"
@@ -217,7 +221,10 @@ def _correspondence(row: Row, now: datetime) -> Iterator[str]:
 
 
 def _ended(row: Row) -> Iterator[str]:
-    """Whether the row agrees with itself on its end: revoked by protocol, asked of a person, or said to be done."""
+    """Yield where the row contradicts itself on the certificate's end.
+
+    It ends when the CA was told by its protocol, or when a person was asked to tell the CA and said that it is done.
+    """
     request = row.request
     ended = request.revoked_at is not None or request.by_hand
     if (request.reason is not None) != ended or (request.state is RequestState.REVOKED and not ended):
@@ -229,7 +236,7 @@ def _ended(row: Row) -> Iterator[str]:
 
 
 def _audited(request: Request, told: Said) -> Iterator[str]:
-    """Whether the trail tells the same: one record for each step, none for a step that was not taken."""
+    """Yield a fault unless the audit has one record for each step taken, and none for a step not taken."""
     issued = int(request.state in {RequestState.ISSUED, RequestState.REVOKED})
     wanted = Said(
         received=1 if request.state is RequestState.RECEIVED else told.received,

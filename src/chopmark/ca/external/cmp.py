@@ -1,7 +1,7 @@
 """A CMP client (RFC 9483) of a registration authority: ir, kur, pollReq, certConf, rr over HTTP (RFC 9811).
 
-Every message is protected by the MAC of a shared secret, and an answer that is not is not believed. Implicit
-confirmation is not asked for and not assumed: a certificate counts when pkiConf has come.
+Every message of ours has a MAC with a shared secret, and an answer without a right MAC is ignored. We never ask for
+implicit confirmation: a certificate counts only after the CA's pkiConf has come.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ AGAIN_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One message of ours: its transaction, the CA's last nonce (empty at the beginning), body and content."""
+    """One message of ours: transaction id, the CA's last nonce (empty in the first message), body and content."""
 
     transaction: bytes
     answers: bytes
@@ -60,7 +60,7 @@ class CmpClient:
         self._entropy = entropy
 
     async def request(self, asked: ExternalRequest) -> Answer:
-        """Ask by ir, or by kur when the new certificate renews one."""
+        """Ask for a certificate by ir, or by kur when the new certificate renews one."""
         content = cmp.certificate_request(name(asked.subject).public_bytes(), asked.spki_der, asked.replaces)
         body = Body.IR if asked.replaces is None else Body.KUR
         said = await self._exchange(Exchange(asked.transaction, b"", body, content))
@@ -79,7 +79,11 @@ class CmpClient:
             return Silent(bad.code)
 
     async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
-        """Confirm by certConf; DONE is the CA's pkiConf, BY_HAND that it does not know the transaction any more."""
+        """Confirm the certificate by certConf.
+
+        DONE: the CA answered with pkiConf. LATER: no usable answer. BY_HAND: any other answer, as when the CA does not
+        know the transaction any more.
+        """
         said = await self._confirm(asked, received, accepted=True)
         if not isinstance(said, Message):
             return Ending.LATER
@@ -127,7 +131,7 @@ class CmpClient:
 
 
 def _certificate(message: Message, *, polled: bool = False) -> Answer:
-    """Return what ip, kup or an error says; an error while polling ends the transaction, not the order."""
+    """Read an ip, a kup or an error; after an error to a poll, the order's next attempt needs a new transaction."""
     try:
         if message.body == Body.ERROR:
             verdict = cmp.error_of(message)

@@ -1,7 +1,7 @@
-"""An EST client (RFC 7030, clarified by RFC 8951): simpleenroll, simplereenroll, cacerts; a 202 is a Pending.
+"""An EST client (RFC 7030, clarified by RFC 8951): simpleenroll, simplereenroll, cacerts; a 202 means `Waiting`.
 
-The door is entered with a user and a password, with a certificate of our own, or with both. EST has no revocation:
-what has to end is recorded and asked for by a person (decision 15).
+The client authenticates with a user and a password, with a TLS certificate of its own, or with both. EST cannot revoke:
+the revocation is recorded, and a person asks the CA for it (decision 15).
 """
 
 import base64
@@ -35,7 +35,7 @@ class EstClient:
         self._password = password
 
     async def request(self, asked: ExternalRequest) -> Answer:
-        """Ask for a certificate: a renewal is simplereenroll when the request has the old one's name (s.4.2.2)."""
+        """Ask for a certificate: by simplereenroll when the CSR has the old certificate's subject (s.4.2.2)."""
         verb = "simplereenroll" if _same_name(asked.csr_der, asked.replaces) else "simpleenroll"
         body = base64.encodebytes(asked.csr_der)
         auth = (self._user, self._password.reveal()) if self._user else None
@@ -48,15 +48,15 @@ class EstClient:
         return await self.request(asked)
 
     async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
-        """Nothing to tell: a certificate of EST counts from its issue."""
+        """Do nothing: a certificate of EST is valid without a confirmation."""
         del asked, received
         return Ending.DONE
 
     async def reject(self, asked: ExternalRequest, received: Received) -> None:
-        """Nothing can be told."""
+        """Do nothing: EST has no message for it."""
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
-        """Nothing can be revoked by EST: a person asks the CA."""
+        """Return BY_HAND: EST cannot revoke, so a person asks the CA."""
         del certificate_der, reason
         return Ending.BY_HAND
 
@@ -73,7 +73,7 @@ def _same_name(csr_der: bytes, replaces: bytes | None) -> bool:
 
 
 def _answer(said: Said, asked: ExternalRequest) -> Answer:
-    """Read the answer to an enrolment (s.4.2.3); of several certificates the one with our key is meant."""
+    """Read the answer to an enrolment (s.4.2.3); of several certificates, the one with the requested key counts."""
     if said.status == 200:
         found = sorted(_certificates(said), key=lambda der: not _has_key(der, asked.spki_der))
         return Received(found[0], tuple(found[1:])) if found else Silent("garbage")
@@ -96,7 +96,7 @@ def _has_key(certificate_der: bytes, key_der: bytes) -> bool:
 
 
 def _certificates(said: Said) -> tuple[bytes, ...]:
-    """Return the certificates of a certs-only CMS message in base64, whatever its transfer encoding says (RFC 8951)."""
+    """Return the certificates of a certs-only CMS message; it is base64 whatever its headers say (RFC 8951)."""
     try:
         return certs_only(base64.b64decode(b"".join(said.body.split()), validate=True))
     except (binascii.Error, ValueError, IndexError):
@@ -104,7 +104,7 @@ def _certificates(said: Said) -> tuple[bytes, ...]:
 
 
 def certs_only(cms: bytes) -> tuple[bytes, ...]:
-    """Return the certificates in a SignedData without a signer (RFC 5652 s.5.1), in whatever order they stand.
+    """Return the certificates in a SignedData without a signer (RFC 5652 s.5.1), in the order of the message.
 
     Raises ValueError (NotDer) or IndexError for anything else.
     """

@@ -1,7 +1,8 @@
-"""Another CA as an Issuer: what is asked is durable before it is sent, what comes is judged before it is kept.
+"""An external CA as an `Issuer`: a request is stored before it is sent, a certificate is checked before it is kept.
 
-Sent -> (Waiting ->) Received -> Issued. An attempt whose fate is unknown is given up and another made; what shows up
-of it later is put aside and revoked, so that an order never shows two certificates (I2, I4, F19; decisions 14, 15).
+A request goes through the states Sent -> (Waiting ->) Received -> Issued. When nobody knows what became of an attempt,
+it is given up and another one is made. A certificate that comes later for an attempt that was given up is put aside and
+revoked, so that an order never has two certificates (I2, I4, F19; decisions 14, 15).
 """
 
 import asyncio
@@ -52,16 +53,16 @@ if TYPE_CHECKING:
     from chopmark.ca.lint import Linter
 
 UNKNOWN_FATE_AFTER = timedelta(seconds=20)
-"""Longer than a client waits for an answer: what has none by then is given up, or asked about where it can be."""
+"""Longer than a client waits for an answer. An attempt without an answer by then is given up."""
 LEASE = timedelta(seconds=30)
-"""While one worker asks about a request, no other does."""
+"""For how long one worker has a request to itself while it asks the CA about it."""
 MOST_DOUBTS = 5
 SOONEST_S, LATEST_S = 5, 3600
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalCaTerms:
-    """What is agreed with the CA: its title for customers, what is trusted, which profiles it makes by which name."""
+    """What is agreed with the CA: its title for customers, the trusted roots, the profiles and its names for them."""
 
     issuer: IssuerId
     title: str
@@ -74,7 +75,7 @@ class ExternalCaTerms:
 
 
 class ExternalIssuer:
-    """Implements `Issuer` by another CA's protocol."""
+    """Implements `Issuer` with a client of an external CA."""
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class ExternalIssuer:
 
     @property
     def allows_overlap(self) -> bool:
-        """Whether the old certificate may stay valid until the new one is proved."""
+        """Whether the old certificate may stay valid until the new one is proved; CA and profiles must allow it."""
         return self.terms.overlap and all(profile.overlap for profile in self.terms.profiles.values())
 
     @property
@@ -121,9 +122,9 @@ class ExternalIssuer:
             return ()
 
     async def issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Return the order's certificate; an order that the CA was asked about already is only looked up.
+        """Return the order's certificate; when the CA was asked already, only look at what is stored.
 
-        Pending: the CA has not answered, or nobody knows whether it has; `resume` goes on.
+        Pending means that the CA has not answered yet, or that its answer was lost; `resume` goes on from there.
         """
         # 1. The order's audit records must show that the customer approved exactly this. `_begin` takes step 2.
         granted = await self._approvals.granted(issuance)
@@ -137,7 +138,7 @@ class ExternalIssuer:
         return known if known is not None else Pending(self._left(newest))
 
     async def resume(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
-        """Go on where an earlier process or the CA stopped: ask again, confirm again, or make another attempt."""
+        """Continue an order that has no certificate yet: ask the CA again, confirm again, or make another attempt."""
         granted = await self._approvals.granted(issuance)
         return granted if isinstance(granted, Refusal) else await self._resume(granted)
 
@@ -163,14 +164,17 @@ class ExternalIssuer:
         return await self._go_on(issuance, _next(leased))
 
     async def revoke(self, serial: Serial, reason: str) -> None:
-        """Have the CA revoke a certificate; twice is once. Raises Refused (UNAVAILABLE) while it cannot be asked."""
+        """Have the CA revoke a certificate; a second call changes nothing.
+
+        Raises Refused (UNAVAILABLE) while the CA cannot be asked.
+        """
         request = await self._requests.by_serial(serial)
         if request is None or request.der is None or request.revoked_at is not None or request.by_hand:
             return
         if request.issuer == self.terms.issuer:
             ending = await self._client.revoke(request.der, reason)
         else:
-            ending = Ending.BY_HAND  # it was made by a CA that this installation is not connected to any more
+            ending = Ending.BY_HAND  # a CA issued it that this installation is not connected to any more
         if ending is Ending.LATER:
             raise Refused(revoked_later())
         await self._ended(serial, reason, ending)
@@ -214,7 +218,7 @@ class ExternalIssuer:
         return min(LATEST_S, max(1, -int(-(request.next_at - self._clock.now()).total_seconds() // 1)))
 
     async def _begin(self, issuance: IssuanceRequest, before: Request | None) -> Certified | Pending | Refusal:
-        """Store an attempt, then send it: a request that is not on record is never sent."""
+        """Store an attempt, then send it; nothing is sent when it could not be stored."""
         # 2. [tx] Put the request on record, under a transaction id that only this attempt has.
         now = self._clock.now()
         request = Request(
@@ -248,7 +252,10 @@ class ExternalIssuer:
         return await self._answered(issuance, request, await self._client.request(asked))
 
     def _asked(self, issuance: IssuanceRequest, request: Request) -> ExternalRequest | Refusal:
-        """Return what to ask for; a request that a CA would read may say nothing that we do not say ourselves."""
+        """Return what to ask for.
+
+        Refused when the CA reads the customer's request (CSR) and the request names more than our own subject.
+        """
         try:
             subject = self._subject(issuance.profile, issuance.subject)
         except ValueError:
@@ -307,7 +314,7 @@ class ExternalIssuer:
                 return Pending(SOONEST_S)  # `resume` asks again, or gives the attempt up
 
     async def _not_reached(self, request: Request, answer: NotReached) -> Pending:
-        """Give an attempt up that made nothing; one that the CA has goes on waiting."""
+        """Give an attempt up for which the CA has made nothing; when the CA has the request already, keep waiting."""
         if request.state is RequestState.SENT:
             await self._give_up(request, answer.code, doubt=False, after_s=answer.retry_after_s)
         return Pending(answer.retry_after_s or SOONEST_S)
@@ -325,7 +332,7 @@ class ExternalIssuer:
     async def _judge(
         self, issuance: IssuanceRequest, request: Request, answer: Received
     ) -> Certified | Pending | Refusal:
-        """Believe nothing of what came: keep it where it fits, and put it aside where it does not."""
+        """Check a certificate that came: keep it when it fits the order, and put it aside when it does not."""
         # 4. Compare key, names, profile, chain and signature with what was asked for; then let pkilint look.
         terms = self.terms
         wanted = Wanted(
@@ -357,7 +364,10 @@ class ExternalIssuer:
         return asked if isinstance(asked, Refusal) else await self._confirm(asked, _next(kept))
 
     async def _confirm(self, asked: ExternalRequest, request: Request) -> Certified | Pending:
-        """Have the CA hear that its certificate was accepted; one that it does not confirm is revoked, never shown."""
+        """Tell the CA that its certificate was accepted; when the CA does not confirm that, revoke the certificate.
+
+        The customer sees the certificate only after the CA has confirmed. While the CA cannot be reached, Pending.
+        """
         if request.der is None:
             raise ValueError(f"order {request.order}: a request was received without its certificate")
         ending = await self._client.accept(asked, Received(request.der, (), request.ticket))
@@ -375,7 +385,7 @@ class ExternalIssuer:
         return Pending(SOONEST_S)
 
     async def _late(self, issuance: IssuanceRequest, request: Request, answer: Received) -> Pending:
-        """Put a certificate aside whose attempt was given up meanwhile; the order goes on with another."""
+        """Put a certificate aside, and have it revoked, whose attempt was given up meanwhile; the order tries again."""
         newest = await self._requests.newest(issuance.order)
         if newest is not None and newest.attempt == request.attempt and newest.state is RequestState.GIVEN_UP:
             orphan = replace(
@@ -388,7 +398,10 @@ class ExternalIssuer:
     async def _put_aside(
         self, issuance: IssuanceRequest, request: Request, answer: Received, code: str, *, revoke: bool
     ) -> Pending | Refusal:
-        """Keep what does not fit where nobody sees it; have it revoked when it is ours and no other order's."""
+        """Store a certificate that does not fit as quarantined, and tell the CA; no customer sees it.
+
+        With `revoke` it is also revoked, unless another order or attempt has the same serial.
+        """
         serial = _serial(answer.der)
         known = None if serial is None else await self._requests.by_serial(serial)
         others = known is not None and (known.order, known.attempt) != (request.order, request.attempt)
@@ -402,7 +415,7 @@ class ExternalIssuer:
         return NOT_OURS if stored is Stored.YES else Pending(1)
 
     def _linted(self, der: bytes) -> tuple[Finding, ...]:
-        """Return what pkilint calls an error; a stranger's certificate may have its warnings."""
+        """Return what pkilint calls an error; warnings are allowed in a certificate of an external CA."""
         if self._linter is None:
             from chopmark.ca.lint import Linter  # noqa: PLC0415 - pkilint is heavy
 
@@ -438,7 +451,7 @@ class ExternalIssuer:
 
 
 def _next(request: Request) -> Request:
-    """Return a request as it is stored after a change."""
+    """Return a request with the version that it has after the change was stored."""
     return replace(request, version=request.version + 1)
 
 
@@ -451,7 +464,7 @@ def _serial(der: bytes) -> Serial | None:
 
 
 def _kept(request: Request, answer: Received, chain: tuple[bytes, ...]) -> Request:
-    """Return the request with the certificate that came for it."""
+    """Return the request in the state RECEIVED, with the certificate that came for it."""
     record = x509.load_der_x509_certificate(answer.der)
     return replace(
         request,

@@ -1,7 +1,7 @@
-"""What asking another CA needs: a client that speaks its protocol, and requests that outlive a restart.
+"""What an external CA needs here: a client that speaks its protocol, and requests that are stored.
 
-An answer is a value: received, waiting, denied, not reached, silent. *Not reached* made nothing for certain; after
-*silent* nobody here knows whether a certificate exists (decision 14).
+An answer is a value: received, waiting, denied, not reached, silent, over. After *not reached* it is certain that the
+CA has made nothing; after *silent* nobody here knows whether a certificate exists (decision 14).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from chopmark.pki.received import Anchors, Naming
 
 
 class RequestState(StrEnum):
-    """Where a request to another CA stands; one request an order is neither given up, denied nor quarantined."""
+    """The state of a request; of an order's requests at most one is neither given up, denied nor quarantined."""
 
-    SENT = "sent"  # it was or is being sent; its fate is unknown until an answer is stored
+    SENT = "sent"  # it is being sent or was sent; nobody knows what became of it until an answer is stored
     WAITING = "waiting"  # the CA has it and answers later
-    RECEIVED = "received"  # the certificate fits and is stored; the CA has not heard that it was accepted
+    RECEIVED = "received"  # the certificate fits and is stored; the CA was not told yet that it is accepted
     ISSUED = "issued"
     REVOKED = "revoked"
-    GIVEN_UP = "given_up"  # no certificate of it is used, whatever the CA made of it
+    GIVEN_UP = "given_up"  # its certificate is not used, even if the CA has made one
     DENIED = "denied"
-    QUARANTINED = "quarantined"  # what came does not fit the order; it is kept, and never shown
+    QUARANTINED = "quarantined"  # a certificate came that does not fit the order; it is stored and never shown
 
 
 OVER = frozenset({RequestState.GIVEN_UP, RequestState.DENIED, RequestState.QUARANTINED})
@@ -36,10 +36,11 @@ OVER = frozenset({RequestState.GIVEN_UP, RequestState.DENIED, RequestState.QUARA
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One attempt to have another CA certify an order's key. Moments are aware UTC.
+    """One attempt to have an external CA certify an order's key; all times are aware UTC.
 
-    `transaction` are 16 random bytes; `ticket` is what the protocol needs to go on with it; `doubts` counts the
-    attempts so far whose fate stayed unknown; `version` rises with each change.
+    `transaction` are 16 random bytes. `ticket` is what the client's protocol needs for the next message. `doubts` is
+    how many attempts of the order so far ended without anybody knowing whether a certificate exists. `version` rises
+    with each change. `by_hand`: a person has to ask the CA for the revocation.
     """
 
     order: OrderId
@@ -65,20 +66,23 @@ class Request:
     by_hand: bool = False
 
     def waiting(self, ticket: bytes, next_at: datetime) -> "Request":
-        """Return the request as the CA has it, to be asked about again at `next_at`."""
+        """Return the request as waiting: the CA has it and is asked again at `next_at`."""
         return replace(self, state=RequestState.WAITING, ticket=ticket, next_at=next_at)
 
     def given_up(self, code: str, next_at: datetime, *, doubt: bool) -> "Request":
-        """Return the request given up; another may be made at `next_at`."""
+        """Return the request as given up; another one may be made at `next_at`.
+
+        `doubt`: nobody knows whether the CA has made a certificate.
+        """
         doubts = self.doubts + doubt
         return replace(self, state=RequestState.GIVEN_UP, code=code, next_at=next_at, doubts=doubts)
 
     def denied(self, code: str) -> "Request":
-        """Return the request as the CA refused it."""
+        """Return the request as denied: the CA has refused it for good."""
         return replace(self, state=RequestState.DENIED, code=code, next_at=None)
 
     def quarantined(self, code: str, serial: Serial | None, der: bytes) -> "Request":
-        """Return the request with what came put aside."""
+        """Return the request as quarantined, with the certificate that came and does not fit."""
         return replace(self, state=RequestState.QUARANTINED, code=code, serial=serial, der=der, chain=(), next_at=None)
 
 
@@ -86,7 +90,7 @@ class Request:
 class ExternalRequest:
     """What a client turns into its protocol's request.
 
-    `subject` are (short name, value) pairs in the profile's order; `profile` is the name that the CA knows it by;
+    `subject` are (short name, value) pairs in the profile's order. `profile` is the CA's name for the profile.
     `replaces` is the certificate that the new one renews, DER.
     """
 
@@ -100,7 +104,7 @@ class ExternalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A certificate came; `offered` are others that came with it, in no order; `ticket` is for its confirmation."""
+    """A certificate came; `offered` are further ones in any order, `ticket` is what its confirmation needs."""
 
     der: bytes
     offered: tuple[bytes, ...]
@@ -109,7 +113,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The CA has the request; `ticket` replaces the one before."""
+    """The CA has the request and is asked again after `retry_after_s`; a `ticket` replaces the one before."""
 
     retry_after_s: int
     ticket: bytes = b""
@@ -117,14 +121,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The CA says no for good; `code` is a stable word."""
+    """The CA has refused the request for good; `code` is a stable word."""
 
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotReached:
-    """Nothing was made: there was no connection, or the CA said so; `retry_after_s` is when it asks to come again."""
+    """Nothing was made: there was no connection, or the CA said so.
+
+    `retry_after_s` is the time after which the CA wants to be asked again; None when it did not say.
+    """
 
     code: str
     retry_after_s: int | None = None
@@ -132,14 +139,14 @@ class NotReached:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """No usable answer to what may have been heard."""
+    """There was no usable answer, and the CA may have received the request."""
 
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The CA does not go on with this request, and nothing of it counts; another may be made."""
+    """The CA has ended this request without a certificate that counts; another request may be made."""
 
     code: str
 
@@ -148,29 +155,29 @@ Answer: TypeAlias = Received | Waiting | Denied | NotReached | Silent | Over
 
 
 class Ending(StrEnum):
-    """What became of a revocation at the CA."""
+    """What became of a revocation, or of a confirmation, at the CA."""
 
     DONE = "done"
     BY_HAND = "by_hand"  # the protocol has no revocation: a person has to ask the CA
-    LATER = "later"
+    LATER = "later"  # there was no usable answer; it has to be sent again
 
 
 class Client(Protocol):
-    """Speaks one protocol to one CA. Nothing is raised for what the network or the CA does."""
+    """Speaks one protocol to one CA; failures of the network or the CA are return values and are never raised."""
 
     @property
     def confirms(self) -> bool:
-        """Whether a certificate counts only when the CA has heard that it was accepted (RFC 9810 s.5.3.18)."""
+        """Whether a certificate counts only after the CA was told that it is accepted (RFC 9810 s.5.3.18)."""
         ...
 
     @property
     def sends_csr(self) -> bool:
-        """Whether the CA reads the customer's own request, with whatever else it says."""
+        """Whether the CA gets the customer's own request (CSR), so that it reads everything in it."""
         ...
 
     @property
     def csr_names(self) -> bool:
-        """Whether the CA takes the subject from the customer's request."""
+        """Whether the CA takes the subject from the customer's request (CSR)."""
         ...
 
     async def request(self, asked: ExternalRequest) -> Answer:
@@ -182,45 +189,45 @@ class Client(Protocol):
         ...
 
     async def accept(self, asked: ExternalRequest, received: Received) -> Ending:
-        """Tell the CA that the certificate was accepted; LATER when it is not known whether it heard."""
+        """Tell the CA that the certificate is accepted; LATER when nobody knows whether the CA was told."""
         ...
 
     async def reject(self, asked: ExternalRequest, received: Received) -> None:
-        """Tell the CA that the certificate does not fit, where the protocol can."""
+        """Tell the CA that the certificate does not fit; do nothing when the protocol has no message for it."""
         ...
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
-        """Have a certificate revoked; one that is revoked already is DONE."""
+        """Have a certificate revoked; DONE also when it was revoked already."""
         ...
 
 
 class Stored(StrEnum):
-    """What became of a change."""
+    """Whether a change was stored."""
 
     YES = "yes"
     MOVED = "moved"  # somebody else changed the request first
-    KNOWN = "known"  # the serial number came before, for another order or another attempt
+    KNOWN = "known"  # another order or another attempt has the same serial number
 
 
 class Requests(Protocol):
-    """Keeps requests to other CAs. Each method is one transaction, with its record."""
+    """Keeps requests to external CAs; each method is one transaction, its audit record included."""
 
     async def newest(self, order: OrderId) -> Request | None:
         """Return the order's newest attempt."""
         ...
 
     async def by_serial(self, serial: Serial) -> Request | None:
-        """Return the request that a certificate came of; of several the one that counts."""
+        """Return the request for which a certificate came; of several, the one that counts."""
         ...
 
     async def begin(self, request: Request, record: AuditRecord) -> bool:
-        """Store an attempt before it is sent; False when the order has one that is not over."""
+        """Store an attempt before it is sent; False when the order has one in a state outside `OVER`."""
         ...
 
     async def change(
         self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
     ) -> Stored:
-        """Put `after` in the place of `before`, with its work."""
+        """Replace `before` by `after` and queue `works`; MOVED, and no change, when it is not `before` any more."""
         ...
 
     async def attention(self) -> Mapping[Serial, str]:
@@ -230,9 +237,9 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExternalCaExpectations:
-    """What stored certificates are held to: the CA connected now (None for none) and every version of each profile.
+    """What stored certificates are checked by: the CA connected now (None for none), every version of each profile.
 
-    `terms` are for the records of their orders.
+    `terms` say what the audit records of their orders must show.
     """
 
     issuer: IssuerId | None

@@ -1,4 +1,4 @@
-"""What customers are told when another CA says no, or sends what is not theirs."""
+"""What customers are told when an external CA refuses, does not answer, or sends a certificate that does not fit."""
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import text
@@ -36,7 +36,7 @@ UNNAMED = Refusal(
 
 
 def revoked_later() -> Refusal:
-    """Say that the CA cannot be asked now; the revocation is done as soon as it can."""
+    """Return the refusal for a revocation while the CA cannot be reached; it is sent again until the CA answers."""
     return Refusal(
         Kind.UNAVAILABLE,
         text("The certification authority cannot be reached. It is told to revoke as soon as it answers."),

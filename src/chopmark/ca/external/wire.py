@@ -1,6 +1,7 @@
-"""One HTTP exchange with another CA: verified TLS, no redirect, no proxy of the environment, bounded in time and size.
+"""One HTTP exchange with an external CA: verified TLS, no redirects, no proxy, limits for time and size.
 
-A connection is used once: on a kept one nobody could say whether a lost request had been heard.
+Each request has a connection of its own. When a kept connection breaks, nobody can tell whether the CA has received the
+request.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ REACH_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a CA answers; `trust` and `identity` (certificate and key file) are PEM files for TLS, `wait_s` is 1 to 15.
+    """Where a CA answers, and how long to wait for it: `wait_s`, 1 to 15 seconds.
 
-    Without `trust` the machine's own trust store counts.
+    `trust` (roots) and `identity` (our certificate and its key) are PEM files for TLS. Without `trust` the machine's
+    own trust store is used.
     """
 
     url: str
@@ -50,18 +52,18 @@ class Wire:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        # for plain http (loopback, or CMP with its own protection) a context that trusts nobody
+        # Plain http (loopback, or CMP, which has a MAC of its own) gets a context without any trusted root.
         secure = address.url.startswith("https://")
         self._tls = tls_of(address) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def post(
         self, path: str, body: bytes, headers: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> Said | NotReached | Silent:
-        """Return the answer to a POST, or what may have become of it."""
+        """Return the answer to a POST; without one, NotReached (nothing was sent) or Silent (it may have arrived)."""
         return await self._bounded("POST", path, body, headers, auth)
 
     async def get(self, path: str) -> Said | NotReached | Silent:
-        """Return the answer to a GET."""
+        """Return the answer to a GET; without one, NotReached or Silent."""
         return await self._bounded("GET", path, b"", {}, None)
 
     async def _bounded(
@@ -100,7 +102,7 @@ class Wire:
 
 
 def tls_of(address: Address) -> ssl.SSLContext:
-    """Return the TLS settings of an address; OSError (ssl.SSLError is one) when a file of it cannot be used."""
+    """Return the TLS settings for an address; raises OSError (ssl.SSLError is one) when a file cannot be used."""
     context = ssl.create_default_context(cafile=None if address.trust is None else str(address.trust))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if address.identity is not None:
