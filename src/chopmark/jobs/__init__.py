@@ -1,1 +1,1 @@
-"""Work that is done after the answer: idempotent plain functions and the worker loop."""
+"""Work that is done after a request was answered: jobs that are safe to repeat, and the loop in which they run."""

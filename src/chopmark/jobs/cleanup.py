@@ -1,4 +1,4 @@
-"""The nightly clean-up: what has outlived its time is deleted, a little at a time."""
+"""The nightly clean-up: rows that are no longer needed are deleted, one small batch after another."""
 
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -7,39 +7,42 @@ from chopmark.core.clock import Clock
 from chopmark.tw.zone import TAIPEI
 
 BEGINS: Final = timedelta(hours=2)
-"""After midnight in Taipei; where nothing ran then, it is done when a worker runs again."""
+"""How long after midnight in Taipei a night's clean-up begins; if no worker runs then, the next one to run does it."""
 MOST_BATCHES: Final = 50
-"""Then the worker's loop has its turn, and the job is called again at once."""
+"""How many batches of one kind a call deletes at most; then it returns, and the worker's loop calls it again at once.
+
+So a stop of the worker is noticed in between.
+"""
 
 
 class Lives(Protocol):
-    """What is deleted, and how far that is."""
+    """Deletes expired rows, kind by kind, and remembers which night's clean-up was finished."""
 
     @property
     def count(self) -> int:
-        """How many kinds of rows have a life."""
+        """How many kinds of rows expire."""
         ...
 
     @property
     def batch(self) -> int:
-        """How many rows go at once at most."""
+        """How many rows one transaction deletes at most."""
         ...
 
     async def cleaned(self) -> str | None:
-        """Return the night whose clean-up was the last that came to its end; None before the first."""
+        """Return the night of the last finished clean-up; None when none was finished yet."""
         ...
 
     async def mark(self, night: str) -> None:
-        """Note that this night's clean-up has come to its end."""
+        """Note that this night's clean-up is finished."""
         ...
 
     async def delete(self, number: int, holder: str, now: datetime) -> int | None:
-        """Delete a batch of the `number`-th kind under the lease; how many rows went, None without the lease."""
+        """Delete one batch of the `number`-th kind; return how many rows were deleted, None without the lease."""
         ...
 
 
 class CleanUp:
-    """Deletes once a night. Each batch is a transaction of its own, so whoever is interrupted goes on where it was."""
+    """Deletes once a night; each batch is its own transaction, so an interrupted run continues where it stopped."""
 
     def __init__(self, lives: Lives, clock: Clock, holder: str) -> None:
         self._lives = lives
@@ -47,7 +50,10 @@ class CleanUp:
         self._holder = holder
 
     async def once(self) -> int:
-        """Do this night's clean-up unless it is done; return how many rows went when there may be more, else 0."""
+        """Do this night's clean-up unless it is finished; return how many rows it deleted if more may be left, else 0.
+
+        Where another worker has the lease this one does nothing and returns 0.
+        """
         night = (self._clock.now().astimezone(TAIPEI) - BEGINS).date().isoformat()
         if await self._lives.cleaned() == night:
             return 0

@@ -1,4 +1,4 @@
-"""What the worker does about a clock that cannot be believed: it says so, and leaves undone what cannot be undone."""
+"""What the worker does while its clock may be wrong: it says so, and does not run the jobs that cannot be undone."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 
 def unless_in_doubt(name: str, job: Job, trouble: Trouble) -> Job:
-    """Return the job as it is run while the clock can be believed; else it does nothing, and the log says why."""
+    """Return a job that runs only while the clock can be believed; otherwise it does nothing and logs why."""
 
     async def run() -> int:
         why = trouble()
@@ -24,24 +24,24 @@ def unless_in_doubt(name: str, job: Job, trouble: Trouble) -> Job:
 
 
 class Notes(Protocol):
-    """Where a word is left for `chopmark check`, which is another process."""
+    """Values in the database by which the worker tells `chopmark check`, another process, how its clock is."""
 
     async def get(self, name: str) -> str | None:
-        """Return the value on record, or None."""
+        """Return the stored value, or None."""
         ...
 
     async def put(self, name: str, value: str) -> None:
-        """Put a value on record."""
+        """Store a value."""
         ...
 
 
 def note_of(node: int) -> str:
-    """Return the name under which a node's worker notes what is wrong with its clock; empty for nothing."""
+    """Return the name under which a node's worker stores what is wrong with its clock; empty if nothing is."""
     return f"clock:{node}"
 
 
 class ClockNote:
-    """Notes when the clock cannot be believed, and when it can be again."""
+    """Stores and logs when the clock stops being believable, and when it is believable again."""
 
     def __init__(self, trouble: Trouble, notes: Notes, node: int) -> None:
         self._trouble = trouble
@@ -50,7 +50,7 @@ class ClockNote:
         self._noted: str | None = None
 
     async def once(self) -> int:
-        """Note a change, in the log too; there is never more to do at once."""
+        """Store and log a change since the last call; return 0, because there is never more to do at once."""
         said = self._trouble() or ""
         if self._noted is None:
             self._noted = await self._notes.get(self._name) or ""

@@ -1,6 +1,7 @@
-"""Delivering codes and notices: claim rows of work, derive, open the destination, send, close with a record.
+"""Delivering codes and notices: claim outbox rows, write each message, send it, and close the row with its record.
 
-The code exists here for the length of one call. A retry derives the same code again (architecture rule 6).
+A code is derived when its message is written and is kept only for the length of that call. A retry derives the same
+code again (architecture rule 6).
 """
 
 import asyncio
@@ -40,18 +41,18 @@ LEASE_S = 60
 BATCH = 50
 EVERY_S = 0.5
 PAUSE_S = 0.2
-"""Messages that are queued within this time of one another are claimed together."""
+"""How long the first lane rests after a run, so that messages queued within that time are claimed together."""
 NOTICE_LIFE = timedelta(days=1)
 MOST_ATTEMPTS = 12
 LONGEST_WAIT_S = 60
 TO_TYPE = timedelta(seconds=30)
-"""What of a code's life must be left when it is sent for the last time: to open the message and to type the code."""
+"""What must be left of a code's life at its last sending: the customer has to open the message and type the code."""
 KINDS = (WorkKind.CODE, WorkKind.NOTICE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """A message and the work it is for."""
+    """A message that is ready to be sent, with its channel and its customer."""
 
     message: Message
     channel: Channel
@@ -60,14 +61,14 @@ class _Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """How messages leave the house, and in whose words."""
+    """The router that picks a gateway for each message, and the sender in whose name messages are written."""
 
     router: Router
     sender: Sender
 
 
 class Delivery:
-    """Sends what is queued."""
+    """Sends the queued codes and notices; one `Delivery` is one lane of the worker."""
 
     def __init__(
         self,
@@ -92,9 +93,9 @@ class Delivery:
         self.busy = False
 
     async def once(self) -> int:
-        """Deliver what is due, at most one batch; return how many rows were taken.
+        """Deliver what is due, at most one batch; return how many outbox rows were claimed.
 
-        Each message is marked on its own, as soon as its gateway has answered, whatever becomes of its neighbours.
+        Each row is closed as soon as its own gateway has answered, independently of the other rows of the batch.
         """
         self.busy = True
         try:
@@ -105,13 +106,13 @@ class Delivery:
                     self._audit_log.know(tip)
                 ends = await asyncio.gather(*(self._one(work, papers) for work in works), return_exceptions=True)
                 for failure in (end for end in ends if end is not None):
-                    raise failure  # after all the others were closed
+                    raise failure  # only now: the other rows of the batch are closed
         finally:
             self.busy = False
         return len(works)
 
     async def assist(self, others: Sequence["Delivery"]) -> int:
-        """Deliver as `once` does while all the others have no hand free; else nothing is looked at."""
+        """Deliver as `once` does if all of `others` are busy; otherwise do nothing and return 0."""
         return await self.once() if all(other.busy for other in others) else 0
 
     async def _one(self, work: Work, papers: Papers) -> None:
@@ -136,7 +137,11 @@ class Delivery:
         await self._close(work, "sent", receipt)
 
     def _parcel(self, work: Work, papers: Papers, now: datetime) -> _Parcel | None:
-        """Return the message, or None when it has lost its object: contact changed or cooling down, code replaced."""
+        """Return the message, or None when it must not be sent any more.
+
+        That is so when the contact has changed, and for a code also when the contact cools down or the code was
+        replaced, used or has expired.
+        """
         contact = papers.contact(work)
         if contact is None or (work.kind is WorkKind.CODE and now < contact.cool_until):
             return None
@@ -205,9 +210,10 @@ class Delivery:
 
 
 def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
-    """Return the jobs of several lanes: a gateway that hangs keeps one busy, and the next one takes what comes.
+    """Return one job for each lane, so that a gateway that hangs delays only the messages of one lane.
 
-    The first lane is woken and looks twice a second; another one looks while those before it are busy.
+    The first lane is woken by new messages and also looks twice a second. Each further lane looks as often, but claims
+    rows only while all lanes before it are busy.
     """
     first, *more = deliveries
     return (
@@ -220,10 +226,10 @@ def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
 
 
 def _again(work: Work, now: datetime) -> datetime | None:
-    """Return when a message is tried again; None when that would help nobody any more.
+    """Return when to try a message again; None after the last attempt, or when a code would come too late.
 
-    The last time for a code is the last moment at which it is worth typing: a server that greylists takes it after one
-    to five minutes.
+    A code is tried for the last time `TO_TYPE` before it expires, however long the next wait would be: a mail server
+    that greylists accepts a message only after one to five minutes.
     """
     if work.attempts >= MOST_ATTEMPTS:
         return None
@@ -235,7 +241,10 @@ def _again(work: Work, now: datetime) -> datetime | None:
 
 
 def _instead(work: Work) -> tuple[Work, ...]:
-    """Return the notice to the other contact, for one that cannot be delivered to the first; a code has none."""
+    """Return the same notice for the customer's other contact, or nothing if there is none; codes are not redirected.
+
+    It is queued when the notice could not be delivered to the first contact.
+    """
     version = work.facts.get(OTHER_VERSION)
     if work.kind is not WorkKind.NOTICE or work.channel is None or not isinstance(version, int):
         return ()

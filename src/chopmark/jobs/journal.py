@@ -1,4 +1,4 @@
-"""Looking for what the database lacks of heads and journal, and doing again what a crash left undone."""
+"""Comparing the database with the signed tree heads and the journal outside it, and repeating what a crash undid."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -8,15 +8,15 @@ from chopmark.audit.journal import Line
 from chopmark.jobs.loop import Job, Task
 
 GOES_ON = frozenset({"clock", "journal", "responder", "watch", "presign", "publish"})
-"""The jobs that are run also while the database is behind: what relying parties ask for must not run out."""
+"""The jobs that run even while the database is behind: OCSP answers and lists for relying parties must not expire."""
 
 
 class Watch(Protocol):
-    """What the database lacks."""
+    """Finds out what the journal and the signed tree heads have and the database has not."""
 
     @property
     def behind(self) -> bool:
-        """True when the database lacks what a crash cannot have kept from it."""
+        """True when the database lacks more than a crash can explain: it is probably an older copy."""
         ...
 
     async def look(self) -> int:
@@ -24,19 +24,19 @@ class Watch(Protocol):
         ...
 
     def undone(self) -> tuple[Line, ...]:
-        """Return changes of status whose commit never came."""
+        """Return changes of status that are in the journal and were never committed to the database."""
         ...
 
 
 class JournalCheck:
-    """The worker's look; `redo` makes a change of status that the journal has."""
+    """The worker's check of the journal; `redo` makes a change of status that only the journal has."""
 
     def __init__(self, watch: Watch, redo: Callable[[Sequence[Line]], Awaitable[object]]) -> None:
         self._watch = watch
         self._redo = redo
 
     async def once(self) -> int:
-        """Look once, and do again what is undone; there is never more to do at once."""
+        """Compare once and make the missing changes; return 0, because there is never more to do at once."""
         await self._watch.look()
         for line in self._watch.undone():
             await self._redo([line])
@@ -44,7 +44,7 @@ class JournalCheck:
 
 
 def unless_behind(tasks: Sequence[Task], watch: Watch) -> tuple[Task, ...]:
-    """Return the tasks as they are run while the database has everything; else all but a few do nothing."""
+    """Return the tasks, changed so that all but those of `GOES_ON` do nothing while the database is behind."""
 
     def guarded(job: Job) -> Job:
         async def run() -> int:

@@ -1,7 +1,7 @@
-"""The worker's loop: runs each job when it is due or woken; a failing job never stops the others.
+"""The worker's loop: it runs each job when it is due or woken; a failing job never stops the others.
 
-A job that fails waits longer each time before it is tried again, however often it is woken; one that goes on failing
-is an alarm, in the log and, where `chopmark check` finds it, on record.
+After each failure in a row a job waits longer before it is tried again, even if it is woken. After `FAILING_AT`
+failures in a row an alarm is logged, and stored where `chopmark check` finds it.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ Job = Callable[[], Awaitable[int]]
 Waiting = Callable[[float], Coroutine[Any, Any, bool]]
 
 FAILING_AT: Final = 7
-"""Failures in a row that are an alarm: by then a job has been failing for a minute, or the database for a quarter."""
+"""So many failures in a row raise an alarm: about a minute of failures, or a quarter of one if the database is away."""
 LONGEST_WAIT_S: Final = 60.0
 LONGEST_REFUSED_S: Final = 5.0
-"""A refusal says that a part is away for now (the database, mostly): codes must go out soon after it is back."""
+"""The longest wait after a refusal: mostly the database is away, and codes must be sent soon after it is back."""
 FRAMES: Final = 4
 MOST_WORDS: Final = 300
 _OURS: Final = __name__.partition(".")[0]
@@ -31,23 +31,23 @@ log = structlog.get_logger()
 
 
 class Alarms(Protocol):
-    """Keeps which jobs go on failing where other processes can read it."""
+    """Stores which jobs keep failing, so that other processes can read it."""
 
     async def failing(self, job: str, failures: int, error: str) -> None:
-        """Put on record that a job has failed so often in a row; `error` is a type's name or a refusal's kind."""
+        """Store that a job has failed so often in a row; `error` is an exception's type name or a refusal's kind."""
         ...
 
     async def well(self, job: str) -> None:
-        """Take a job off the record, if it is there."""
+        """Remove a job's stored alarm, if there is one."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job, how often it is looked at (seconds), and what wakes it earlier.
+    """A job, how often it runs (`every_s`), and what wakes it earlier.
 
-    A job that did `full` or more is run again at once; None: never. `pause_s` seconds from the end of a run no other
-    begins, however often the job is woken: what comes close together is done together.
+    A run that returns `full` or more is repeated at once; with None no run is. The next run begins `pause_s` seconds
+    after the last one at the earliest, even if the job is woken: so what arrives within that time is done in one run.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Task:
 
 
 async def run(tasks: tuple[Task, ...], stop: asyncio.Event, alarms: Alarms | None = None) -> None:
-    """Run all tasks until `stop` is set, then let what has begun finish."""
+    """Run all tasks until `stop` is set, then wait until the running jobs have finished."""
     async with asyncio.TaskGroup() as group:
         for task in tasks:
             group.create_task(_repeat(task, stop, _Streak(task.name, alarms)))
@@ -84,7 +84,7 @@ async def _once(task: Task, streak: "_Streak") -> bool:
         done = await task.job()
     except Refused as refused:
         await streak.refused(refused)
-    except Exception as error:  # noqa: BLE001 - the worker's home for the unexpected: the job is tried again, the others go on
+    except Exception as error:  # noqa: BLE001 - any error of a job ends up here: the job is tried again, and the others go on
         await streak.failed(error)
     else:
         await streak.worked()
@@ -98,7 +98,7 @@ def back_off(failures: int, longest_s: float) -> float:
 
 
 class _Streak:
-    """How often one job has failed in a row, and how long it waits for that: 0 s when the last run was well."""
+    """How often one job has failed in a row, and how long it waits because of that: 0 s after a run without failure."""
 
     def __init__(self, job: str, alarms: Alarms | None) -> None:
         self.wait_s = 0.0
@@ -106,23 +106,23 @@ class _Streak:
         self._alarms = alarms
         self._failures = 0
         self._on_record = True
-        """Whether an alarm may be on record: one of the process before, as long as nothing else is known."""
+        """Whether an alarm may be stored: at the start yes, because an earlier process may have left one."""
 
     async def refused(self, refused: Refused) -> None:
-        """Count a refusal: a part that the job needs is away."""
+        """Count a refusal: something that the job needs is not available."""
         self._count(LONGEST_REFUSED_S)
         said = {"kind": refused.refusal.kind.value, "failures": self._failures, "frames": frames(refused)}
         log.warning("job refused", job=self._job, code=refused.refusal.code, **said)
         await self._alarm(refused.refusal.kind.value)
 
     async def failed(self, error: Exception) -> None:
-        """Count a failure. Its values stay out of the log, but for the words of our own exceptions."""
+        """Count a failure and log it: with its message only for our own exceptions, because others may hold values."""
         self._count(LONGEST_WAIT_S)
         log.error("job failed", job=self._job, failures=self._failures, **_described(error))
         await self._alarm(type(error).__name__)
 
     async def worked(self) -> None:
-        """Begin to count anew."""
+        """Count from 0 again after a run without failure, and remove a stored alarm."""
         if self._failures >= FAILING_AT:
             log.warning("job works again", code="job.works_again", job=self._job, failures=self._failures)
         self.wait_s, self._failures = 0.0, 0
@@ -142,17 +142,17 @@ class _Streak:
             await self._kept(self._alarms.failing(self._job, self._failures, error))
 
     async def _kept(self, keeping: Coroutine[Any, Any, None]) -> bool:
-        """Return whether the record was written: where it cannot be, the log has said all."""
+        """Return whether the alarm was stored or removed; if that fails, the log has the alarm anyway."""
         try:
             await keeping
-        except Exception as error:  # noqa: BLE001 - the worker's home for the unexpected: an alarm stops no job
+        except Exception as error:  # noqa: BLE001 - a failure to store an alarm must not stop a job
             log.warning("alarm not on record", job=self._job, error=type(error).__name__)
             return False
         return True
 
 
 def frames(error: BaseException) -> list[str]:
-    """Return the innermost frames of an error, `file:line function` each, the innermost last: no values."""
+    """Return the innermost frames of an error, each as `file:line function`, without values; the innermost is last."""
     walked = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     return [
         f"{'/'.join(PurePath(code.co_filename).parts[-2:])}:{line} {code.co_name}" for code, line in walked[-FRAMES:]
@@ -160,7 +160,7 @@ def frames(error: BaseException) -> list[str]:
 
 
 def _described(error: Exception) -> dict[str, Any]:
-    """Return what the log may say of an error: a message only of our own exceptions, whose words we know."""
+    """Return what the log may say of an error: its message only for our own exceptions, which carry no secrets."""
     cause = error.__cause__
     own = type(error).__module__.partition(".")[0] == _OURS
     return {
@@ -172,7 +172,7 @@ def _described(error: Exception) -> dict[str, Any]:
 
 
 async def _rest(task: Task, stopped: "asyncio.Task[bool]") -> None:
-    """Wait until the job is due, woken, or the worker stops."""
+    """Wait until the job is due or woken, or until the worker stops."""
     if task.pause_s:
         await asyncio.wait((stopped,), timeout=task.pause_s)
     if stopped.done():

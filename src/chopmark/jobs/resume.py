@@ -1,4 +1,4 @@
-"""Finishing what a crash or a slow CA left: submitted orders, overdue orders."""
+"""Finishing orders that a crash or a slow CA left submitted, and ending orders whose time is over."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ BATCH = 50
 
 
 class Resume:
-    """Idempotent repairs; any number of workers may run them."""
+    """Repairs of orders that are safe to repeat; any number of workers may run them at the same time."""
 
     def __init__(
         self,
@@ -38,15 +38,15 @@ class Resume:
     async def orders(self) -> int:
         """Resume orders that have been with the CA for longer than a request lasts (I4: within 60 s).
 
-        Return how many have left the CA: those that still wait there are no reason to ask again at once. Where more
-        wait than one batch holds, the next one begins behind this one: orders that never come to an end, whoever wrote
-        them, keep no other waiting for longer than their turn.
+        Return how many were decided; orders that the CA still keeps pending do not count, because there is no reason
+        to ask for them again at once. If there are more orders than one batch holds, the next call takes the next
+        batch by id, so that orders which never end, even forged ones, do not keep the others from being resumed.
         """
         stuck = await self._submissions.stuck(self._clock.now() - AFTER, self._behind, BATCH)
         self._behind = stuck[-1] if len(stuck) == BATCH else OrderId("")
         outcomes = await asyncio.gather(*(self._issue(order) for order in stuck), return_exceptions=True)
         bugs = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if bugs:  # one order's fault does not keep the others waiting, and is not swallowed
+        if bugs:  # raised only after all orders of the batch were tried: one fault must not hold up the others
             raise bugs[0]
         return sum(outcome is True for outcome in outcomes)
 
@@ -57,7 +57,10 @@ class Resume:
             return refused.refusal.kind is not Kind.UNAVAILABLE
 
     async def overdue(self) -> int:
-        """End orders whose day is over, and those whose certificate was never proved; the old one is untouched."""
+        """End orders that have expired, and those whose certificate was never proved; return how many were ended.
+
+        The customer's earlier certificate stays as it is.
+        """
         now = self._clock.now()
         unsubmitted = tuple(
             state.value

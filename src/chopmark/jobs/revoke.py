@@ -1,4 +1,4 @@
-"""Telling the CA what the RA has ended or put on hold: it is told at once by the verb, and here if that failed."""
+"""Telling the CA what the RA has revoked or put on hold; the RA does so at once, and this job if that failed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,18 +12,22 @@ from chopmark.ra.suspension import Suspension
 
 BATCH = 10
 LEASE_S = 2
-"""A worker that dies with a revocation leaves it to the next one after this: the world knows within five seconds.
+"""How long a claimed row is kept from other workers, in seconds.
 
-A CA that takes longer may be told by two workers; what is told twice is told once (I25).
+If a worker dies with a revocation, another one takes it over after this time, so that it is published within five
+seconds. If a CA takes longer to answer, two workers may tell it the same; a second time changes nothing (I25).
 """
 LONGEST_WAIT_S = 300
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_KEPT = timedelta(days=31)
-"""No policy keeps an old certificate for longer: a row that says so was written by a clock that was ahead."""
+"""No policy keeps an old certificate for longer; a row that asks for more was written by a clock that ran ahead.
+
+Such a row is carried out at once.
+"""
 
 
 class Endings:
-    """Idempotent; any number of workers may run it."""
+    """Tells the CA of revocations and holds; safe to repeat, and any number of workers may run it."""
 
     def __init__(
         self, works: Works[AuditRecord], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
@@ -35,21 +39,24 @@ class Endings:
         self._holder = holder
 
     async def once(self) -> int:
-        """Tell the CA what waits; a failure is tried again, later each time. Return how many rows were taken."""
+        """Tell the CA what is queued, and return how many outbox rows were claimed.
+
+        A row that fails is tried again, after a longer wait each time.
+        """
         kinds = WorkKind.REVOKE, WorkKind.HOLD
         works = await self._works.claim(kinds, BATCH, self._holder, self._clock.now(), LEASE_S)
         told: list[Work] = []
         try:
             for work in works:
                 if await self._tell(work):
-                    told.append(work)  # noqa: PERF401 - it is marked also when the next one fails
+                    told.append(work)  # noqa: PERF401 - a row that was told is closed even when the next one fails
         finally:
             if told:
                 await self._works.done_all(told, self._holder, self._clock.now(), "told")
         return len(works)
 
     async def _tell(self, work: Work) -> bool:
-        """Tell it; False, and the row is due again later, when it is too early or the CA says no."""
+        """Tell the CA of one row; False when it is too early or the CA refuses, and then the row is due again later."""
         now = self._clock.now()
         left = timedelta(milliseconds=int(work.facts.get("after") or 0)) - (now - EPOCH)
         if timedelta(0) < left <= MOST_KEPT:

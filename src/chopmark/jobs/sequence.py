@@ -1,4 +1,4 @@
-"""Gives every waiting record its place in the audit tree."""
+"""Gives every waiting audit record its place in the audit tree."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ async def sequence(
     former_keys: Sequence[HeadPublicKey] = (),
     limit: int = MOST_LEAVES,
 ) -> int:
-    """Every leaf that waited has its place, unless somebody else holds the lease; return how many got theirs.
+    """Place every waiting record in the tree, unless another process holds the lease; return how many were placed.
 
-    Works in batches of `limit`; one that is not full is the last, so that a busy system does not get a head for every
-    leaf. Raises what `sequence_once` raises; whatever was placed stays, and another call goes on from there. `holder`
-    names this process and no other.
+    Works in batches of `limit` and stops after the first batch that is not full: so a busy system does not sign a tree
+    head for every single record. Raises what `sequence_once` raises; records placed before that keep their places, and
+    the next call continues from there. `holder` must name this process and no other.
     """
     placed = 0
     while True:

@@ -1,4 +1,4 @@
-"""The worker's daily look at what ends soon: one line in the log for each, so that the operator's alarm can ring."""
+"""The worker's daily check of what ends soon: one log line for each, on which the operator's monitoring can alert."""
 
 import structlog
 
@@ -8,7 +8,7 @@ log = structlog.get_logger()
 
 
 async def watch(eyes: Watch) -> int:
-    """Log what ends soon, as an error where it has ended; there is never more to do at once."""
+    """Log what ends soon, and as an error what has ended; return 0, because there is never more to do at once."""
     for alarm in await eyes.look():
         say = log.error if alarm.ended else log.warning
         kind = f"{alarm.subject} {alarm.name}"

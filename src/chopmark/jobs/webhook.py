@@ -1,8 +1,8 @@
 """Telling the firm's order host which certificates have changed, in the order of their records, at least once.
 
-The job reads the feed of changes from its cursor, sends what it finds as one message, and moves the cursor on when the
-receiver has taken it. A message that is not taken is sent again, with what has happened since, after the worker's
-back-off; nothing behind it is sent before it.
+The job reads the feed of changes from its cursor, sends what it finds as one message, and moves the cursor when the
+receiver has accepted it. A message that was not accepted is sent again after the worker's back-off, together with the
+changes since; later changes are never sent before it.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from chopmark.core.clock import Clock
 from chopmark.ra.feed import Changed, Feed, FeedCursor, told
 
 LEASE = timedelta(seconds=30)
-"""Longer than a receiver may take to answer: nobody else sends meanwhile."""
+"""How long one worker alone may send: longer than the receiver may take to answer."""
 PASSED = 1000
-"""Records without a certificate that are passed before the cursor is written for them alone."""
+"""How many records without a change of a certificate are read before the cursor is stored although nothing was sent."""
 Send = Callable[[str, datetime, bytes], Awaitable[None]]
 
 
 class ChangesTold:
-    """One receiver and how far it has been told; any number of workers may run it, and one of them sends."""
+    """Tells one receiver of changes; any number of workers may run it, and only the holder of the lease sends."""
 
     def __init__(self, feed: Feed, cursor: FeedCursor, send: Send, clock: Clock, holder: str) -> None:
         self._feed = feed
@@ -30,40 +30,38 @@ class ChangesTold:
         self._clock = clock
         self._holder = holder
         self._looked = (0, 0)
-        """The cursor, and how far this process has looked behind it without finding a certificate."""
+        """The stored cursor, and how far beyond it this process has read without finding a change."""
 
     async def once(self) -> int:
-        """Send the next message, if there is one; 1 when there may be more. Raises what `send` raises.
-
-        1. take the lease, and with it the cursor; another worker that has it sends instead
-        2. read what has changed since
-        3. send it, when there is anything
-        4. move the cursor on, unless somebody else has moved it meanwhile
-        """
-        before = await self._cursor.take(self._holder, self._clock.now(), LEASE)  # 1
+        """Send the next message, if there is one; return 1 when there may be more. Raises what `send` raises."""
+        # 1. Take the lease and with it the cursor. If another worker has the lease, that one sends.
+        before = await self._cursor.take(self._holder, self._clock.now(), LEASE)
         if before is None:
             return 0
+        # 2. Read what has changed since.
         cursor, looked = self._looked
         start = max(before, looked) if before == cursor else before
-        found = await self._feed.after(start)  # 2
+        found = await self._feed.after(start)
+        # 3. Send it, if there is anything.
         if found.changes:
             body = written(found)
-            await self._send(message_id(body), self._clock.now(), body)  # 3
+            await self._send(message_id(body), self._clock.now(), body)
+        # 4. Move the cursor, unless another worker has moved it meanwhile.
         self._looked = (before, found.following)
         if found.changes or found.following - before >= PASSED:
-            await self._cursor.move(before, found.following)  # 4
+            await self._cursor.move(before, found.following)
         return int(found.following > start)
 
 
 def written(found: Changed) -> bytes:
-    """Return the body of a message: what the feed's answer says, as the data of an event."""
+    """Return the body of a message: an event whose data is what the feed's answer would say."""
     event = {"type": "certificates.changed", "data": told(found.following, found.changes)}
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def message_id(body: bytes) -> str:
-    """Return the id of a message: the same for the same content, so that a receiver knows it when it comes again.
+    """Return the id of a message: the same id for the same content, so that a receiver recognizes a repetition.
 
-    What is sent again with more in it is another message: a receiver that skips what it has seen misses nothing.
+    A repetition that contains further changes has another id, so a receiver that skips ids it has seen misses nothing.
     """
     return "msg_" + hashlib.sha256(body).hexdigest()[:32]

@@ -1,1 +1,1 @@
-"""Who may have what: the registration authority (RFC 3647 s.1.3.2). Every door comes through here."""
+"""The registration authority (RFC 3647 s.1.3.2): it decides who may have which certificate, for every interface."""

@@ -1,4 +1,4 @@
-"""A certificate of which the customer only said that it has arrived has been opened after all."""
+"""A customer first only said that a certificate had arrived, and now its key has signed: the old one can be revoked."""
 
 from dataclasses import replace
 
@@ -12,15 +12,16 @@ from chopmark.ra.snapshots import OrderSnapshot
 
 
 async def arrived(context: RaContext, caller: Caller, snapshot: OrderSnapshot, nonce: bytes | None) -> OrderSnapshot:
-    """Bring the end of the certificate before it forward: the new key has signed, so nobody needs the old one.
+    """Note that the new key has signed, and have the certificate before it revoked at once, because nobody needs it.
 
-    [tx] the order, a work row for the revocation. The row that waits for the policy's days stays: what it finds revoked
-    it leaves alone.
+    The outbox row that would revoke it after the policy's days stays; by then the certificate is revoked, and that row
+    changes nothing.
     """
     order = snapshot.order
     old = next((held for held in snapshot.holdings if held.superseded_by == order.serial), None)
     works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
 
+    # [tx] The order, its record, and the outbox row of the revocation.
     async def attempt(builder: RecordBuilder) -> Refusal | None:
         record = builder.record(
             Event.RA_CERTIFICATE_OPENED,

@@ -1,4 +1,4 @@
-"""Who comes in, and what for: session, Idempotency-Key and the order's snapshot, read at one moment."""
+"""Finding out who sends a request: session, Idempotency-Key and the order's snapshot are read in one go."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,10 @@ from chopmark.ra.snapshots import Repeat
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedRequest:
-    """A request of a signed-in customer: the session token it carried, the session, and whom the RA's verbs see.
+    """A request of a signed-in customer: its session token, the session, and the caller for the RA's verbs.
 
-    `repeat` is the change that may be asked for twice; `begun` says that its Idempotency-Key is new, and is taken now.
+    `repeat` identifies a change that the client may send twice; `begun` is True when this request is the first with its
+    Idempotency-Key, which is now in use.
     """
 
     token: str
@@ -24,7 +25,7 @@ class AuthenticatedRequest:
 
 
 class RequestAuthentication:
-    """Finds out who sends a request, and reads what its step works on, in one go."""
+    """Finds out who sends a request, and reads at the same moment the snapshot that the request works on."""
 
     def __init__(self, context: RaContext) -> None:
         self._context = context
@@ -32,9 +33,9 @@ class RequestAuthentication:
     async def authenticate(
         self, token: str, language: str, order: OrderId | None = None, repeat: Repeat | None = None
     ) -> AuthenticatedRequest | None:
-        """Return the request of whoever has this session; None without a live session.
+        """Return the request of the customer who has this session; None if no live session has this token.
 
-        Its caller carries the snapshot of `order`, or of the customer where no order is named.
+        The request's caller carries the snapshot of `order`, or of the customer if no order is named.
         """
         now = self._context.now()
         found = await self._context.snapshots.enter(digest(token), order, repeat, now, now - IDLE)

@@ -1,4 +1,4 @@
-"""Blocking a reported key: two people at the firm, and every certificate with that key is revoked (I7, F40)."""
+"""Blocking a reported key: two people at the firm do it, and every certificate with that key is revoked (I7, F40)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 
 class BlockedKeys(Protocol):
-    """Keeps the keys that nobody may use."""
+    """Stores the keys that nobody may use."""
 
     async def holders(self, spki_sha256: str) -> list[SubscriberCertificate]:
         """Return the certificates with this key that are issued, active or on hold."""
@@ -36,10 +36,10 @@ class BlockedKeys(Protocol):
         works: Mapping[Serial, tuple[Work, ...]],
         record: AuditRecord,
     ) -> bool | None:
-        """Block a key, revoke the holdings that `works` names, queue their works, and end the orders with this key.
+        """Block a key, revoke the certificates that `works` names, queue their work, and end the orders with this key.
 
-        True when something was changed; False when the key was blocked before and nothing uses it; None, and nothing
-        done, when another holding has the key meanwhile.
+        Return True when something was changed, and False when the key was blocked already and nothing uses it. Return
+        None, with nothing changed, when another certificate got the key meanwhile.
         """
         ...
 
@@ -62,14 +62,15 @@ class KeyBlocks:
         self._revocation = revocation
 
     async def block(self, spki_sha256: str, reason: str, by: str, approved_by: str) -> Blocked:
-        """Return what was revoked; a key that was never seen here is blocked all the same, and twice is once.
+        """Block the key and return what was revoked; a key that was never seen here is blocked too. Safe to repeat.
 
-        `spki_sha256` is hexadecimal, lower case; `reason` is a name that the CA knows. 1 two people  2 [tx] key,
-        holdings, orders, work rows, notices  3 the CA revokes, and again by its work row if that fails  4 renewals of
-        what was revoked end. Raises Refused: MALFORMED and FORBIDDEN for what are no two people (I32), CONFLICT when
-        certificates with the key come faster than they can be revoked.
+        `spki_sha256` is hexadecimal, lower case; `reason` is a name that the CA knows. If the CA cannot be told at
+        once, the worker tells it by the outbox row. Raises Refused: MALFORMED and FORBIDDEN unless two different people
+        are named (I32), CONFLICT when certificates with the key are issued faster than they can be revoked.
         """
+        # 1. Two different people at the firm.
         await two_people(self._context, by, approved_by, "key_block")
+        # 2. [tx] The key is blocked, its certificates are revoked, its orders end; outbox rows and notices are queued.
         for _ in range(ATTEMPTS):
             found = await self._records.holders(spki_sha256)
             done = await self._block(spki_sha256, reason, by, approved_by, found)
@@ -77,6 +78,7 @@ class KeyBlocks:
                 break
         else:
             raise Refused(_BUSY)
+        # 3. The CA revokes each certificate, and the renewals that build on it end.
         for holding in found:
             await self._issuer.revoke(holding.serial, reason)
             await self._revocation.end_renewals(holding.customer, holding.serial)

@@ -1,6 +1,6 @@
-"""What the customer agrees to before an order is sent: sentences and their hash. Pure.
+"""The terms that the customer agrees to before an order is submitted: sentences and their hash. Pure.
 
-The hash covers the message ids and values, not a translation, so that the same terms have one hash in every language.
+The hash covers message ids and values and not a translation, so the same terms have the same hash in every language.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ class Consent:
 
 
 def consent_for(order: Order, issuer: str, *, overlap: bool = True) -> Consent:
-    """Return the terms of an order that has its key (or names the certificate to be revoked).
+    """Return the terms of an order that has its key or, for a revocation, names the certificate to be revoked.
 
-    `overlap` is whether the CA lets the old certificate stay valid until the new one is proved.
+    `overlap` says whether the CA lets the old certificate stay valid until the new one is proved.
     """
     sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer, overlap)
     spoken = [[sentence.msgid, *(f"{name}={value}" for name, value in sentence.values)] for sentence in sentences]

@@ -1,4 +1,4 @@
-"""The parts that every RA verb shares: loading an order for its owner, the clock, ids and notices."""
+"""What all RA verbs share: loading an order for its owner, the clock, the store, outbox rows and notices."""
 
 import re
 from collections.abc import Mapping
@@ -36,8 +36,8 @@ from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Snapshots
 class Caller:
     """Who asks: the customer of a session, with the factor classes of that login; never taken from a request body.
 
-    `login` is the id of the login: of one sign-in or launch. `opened` is the snapshot that was read when they came in,
-    so that their first step need not read it again.
+    `interface` is the interface that the request came by. `login` is the id of one sign-in or launch. `opened` is the
+    snapshot that was read together with the session, so that the first step need not read it again.
     """
 
     customer: CustomerId
@@ -50,7 +50,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class RaContext:
-    """What a verb works with."""
+    """What a verb works with: store, directory, rate limits, audit log, policy, clock and randomness."""
 
     orders: Orders
     holdings: SubscriberCertificates
@@ -66,9 +66,9 @@ class RaContext:
     journal: Lines
 
     async def proved(self, holding: SubscriberCertificate) -> None:
-        """Write outside the database that a certificate was proved, before it counts as active; raises Refused.
+        """Write to the journal that a certificate was proved, before it counts as active; raises Refused if that fails.
 
-        The line belongs to no CA and to no revocation list: it is the RA's.
+        The line names no CA, because it is the RA that knows of the proof.
         """
         deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
         await self.journal.write(deed)
@@ -78,17 +78,17 @@ class RaContext:
         return self.clock.now()
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
-        """Return the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        """Return the caller's order as it counts now; raise Refused (NOT_FOUND) for another customer's."""
         found = await self.orders.get(order)
         if found is None or found.customer != caller.customer:
             raise Refused(NO_ORDER)
         return found.at(self.now(), self.policy).within(caller.login)
 
     def acting(self, caller: Caller, order: Order) -> ActingLogin:
-        """Return the caller's login as it takes a step of an order; raise Refused (FORBIDDEN) without the password.
+        """Return the caller's login with the factors of all logins that took a step of this order, this one included.
 
-        Each step of a customer needs a login that contains the trading password (TW-01). Where it is unknown what the
-        order's logins used, the union stays unknown.
+        Raises Refused (FORBIDDEN) for a login without the trading password, which each step of a customer needs
+        (TW-01). If it is unknown which factors the order's earlier logins used, the union stays unknown (empty).
         """
         self.require_password(caller)
         known = order.login_factors
@@ -101,13 +101,16 @@ class RaContext:
             raise Refused(Refusal(Kind.FORBIDDEN, said, code="password_needed"))
 
     async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
-        """Return the snapshot of the caller's order as it counts now; raise Refused (NOT_FOUND) for anybody else's."""
+        """Return the snapshot of the caller's order as it counts now, without reading it again if the caller has it.
+
+        Raises Refused (NOT_FOUND) for another customer's order.
+        """
         if isinstance(caller.opened, OrderSnapshot) and caller.opened.order.id == order:
             return self._counted(caller, caller.opened)
         return await self.reread(caller, order)
 
     async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
-        """Return the snapshot as it is on record at this moment; as `snapshot`."""
+        """Return the same as `snapshot`, but always read from the store at this moment."""
         found = await self.snapshots.order(caller.customer, order)
         if found is None:
             raise Refused(NO_ORDER)
@@ -119,13 +122,13 @@ class RaContext:
         return found.now_as(found.order.at(self.now(), self.policy).within(caller.login))
 
     async def customer_snapshot(self, caller: Caller) -> CustomerSnapshot:
-        """Return what is on record of the caller."""
+        """Return what is on record of the caller, without reading it again if the caller has it."""
         if isinstance(caller.opened, CustomerSnapshot):
             return caller.opened
         return await self.snapshots.customer(caller.customer)
 
     async def at_step(self, caller: Caller, order: OrderId, step: Step) -> OrderSnapshot:
-        """Return the snapshot of the caller's order when `step` is its next one; raise Refused otherwise."""
+        """Return the snapshot of the caller's order if `step` is its next step; raise Refused otherwise."""
         found = await self.snapshot(caller, order)
         refused = found.order.require(step)
         if refused is not None:
@@ -133,7 +136,7 @@ class RaContext:
         return found
 
     async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
-        """Return the work row of a notice to a customer whose contacts are still to be read; as `notice_to`."""
+        """Read the customer's contacts and return the outbox row of a notice to one of them, as `notice_to` does."""
         return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
 
     def notice_to(
@@ -144,10 +147,11 @@ class RaContext:
         told: Channel | None,
         **facts: str,
     ) -> tuple[Work, ...]:
-        """Return the work row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
+        """Return the outbox row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
 
-        A channel that has a gateway comes before one that has none. Where the notice cannot be delivered it goes to
-        the other contact, whose version it names for that.
+        `told` is the channel that knows already, None for neither. A channel that has a gateway is preferred. If the
+        notice cannot be delivered, the worker sends it to the other contact, whose version the row names for that.
+        Return no row for a customer without contacts.
         """
         wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
         there = sorted((one for one in wanted if one in contacts), key=lambda one: one not in self.policy.channels)
@@ -168,7 +172,7 @@ class RaContext:
         contact_version: int | None = None,
         order: OrderId | None = None,
     ) -> Work:
-        """Return a work row that may be taken from now on."""
+        """Return an outbox row that a worker may claim from now on."""
         return Work(
             id=new_id(self.entropy),
             kind=kind,
@@ -184,13 +188,13 @@ class RaContext:
         )
 
     def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
-        """Return the work row that brings the CA in line with our record of a hold."""
+        """Return the outbox row that makes the CA hold or release a certificate, as our own record says."""
         return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
 
     def hold_old(self, order: Order) -> tuple[Work, ...]:
-        """Return the work row by which the CA holds a lost or compromised certificate, as our own record does.
+        """Return the outbox row that makes the CA hold the old certificate if the order says it is lost or compromised.
 
-        It goes with the right code, or the right slip.
+        It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders.
         """
         lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
         if not lost or order.old_serial is None:
@@ -205,10 +209,11 @@ class RaContext:
         order: OrderId,
         after: timedelta = timedelta(0),
     ) -> Work:
-        """Return the work row that has a certificate revoked at its CA, at once or `after` a while.
+        """Return the outbox row that has the CA revoke a certificate, at once or when the time `after` has passed.
 
-        The row itself is put off for an hour at most (the store takes a longer wait for a clock that was ahead): who
-        does the work reads `after`, in milliseconds since 1970.
+        The row itself becomes due after half an hour at most, because the store takes a longer wait for the mistake of
+        a clock that ran ahead. The worker reads the real moment from the fact `after` (milliseconds since 1970) and
+        puts the row off until then.
         """
         facts: dict[str, str | int] = {"serial": serial, "reason": reason}
         if after:
@@ -218,7 +223,7 @@ class RaContext:
 
 
 def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
-    """Return what policy may know of a holding."""
+    """Return what policy needs to know of a certificate; None for no certificate."""
     if holding is None:
         return None
     usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
@@ -227,7 +232,7 @@ def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
 
 
 def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:
-    """Return what policy may know of a customer's contacts."""
+    """Return what policy needs to know of a customer's contacts."""
     return {
         channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
         for channel, c in contacts.items()
@@ -235,14 +240,14 @@ def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactF
 
 
 def assert_staff(name: str, field: str) -> None:
-    """Raise Refused (MALFORMED) for what is no staff id; `field` is the request's member that it stands in."""
+    """Raise Refused (MALFORMED) unless `name` is a staff id; `field` is the name of its field in the request."""
     if not _STAFF.fullmatch(name):
         said = text("A staff id has 1 to 64 letters, digits, dots, hyphens or underscores.")
         raise Refused(Refusal(Kind.MALFORMED, said, field=field, code=field))
 
 
 def assert_two(by: str, approved_by: str) -> None:
-    """Raise Refused unless these are two different people at the firm (I32); another spelling is no other person."""
+    """Raise Refused unless these are the staff ids of two different people (I32); upper and lower case are the same."""
     assert_staff(by, "by")
     assert_staff(approved_by, "approved_by")
     if by.casefold() == approved_by.casefold():

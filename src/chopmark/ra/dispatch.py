@@ -1,4 +1,4 @@
-"""What a message is made of: read for a batch of work at one moment, in one go."""
+"""What the messages of a batch are made of: contacts, challenges and audit tips, read in one go."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from chopmark.stepup.challenge import Challenge
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """The customers' contacts, the codes' challenges, and the newest leaves of the chains that delivery continues.
+    """The customers' contacts, the codes' challenges, and the tips of the audit streams to which delivery adds records.
 
-    `former` are contacts that were changed or removed a while ago: a notice may be for them, a code never.
+    `former` are contacts that were changed or removed lately: a notice may go to them, a code never.
     """
 
     contacts: tuple[ContactRow, ...]
@@ -24,10 +24,10 @@ class Papers:
     former: tuple[ContactRow, ...] = ()
 
     def contact(self, work: Work) -> ContactRow | None:
-        """Return where the message goes: exactly the version of the contact that the row names.
+        """Return the contact that the message goes to: exactly the version that the row names, or None.
 
-        A notice goes to whom the event concerned when it happened, even where the contact has changed since; a code
-        whose contact has changed goes nowhere (I15).
+        A notice is sent to the contact that was on record when the event happened, even if the contact has changed
+        since. A code is not sent if its contact has changed (I15).
         """
         wanted = work.customer, work.channel, work.contact_version
         rows = (*self.contacts, *self.former) if work.kind is WorkKind.NOTICE else self.contacts
@@ -39,15 +39,18 @@ class Papers:
 
 
 class Dispatches(Protocol):
-    """Reads papers."""
+    """Reads what messages are made of."""
 
     async def papers(self, works: Sequence[Work]) -> Papers:
-        """Return what the messages of these rows are made of."""
+        """Return what the messages of these outbox rows are made of."""
         ...
 
 
 def chain_of(work: Work) -> StreamId | None:
-    """Return the chain that tells what became of a row: its order's, else its customer's; None without either."""
+    """Return the audit stream that records what became of a row: its order's, else its customer's.
+
+    Return None for a row without a customer.
+    """
     if work.customer is None:
         return None
     return customer_stream(work.customer) if work.order is None else order_stream(work.order)

@@ -1,4 +1,4 @@
-"""Ending one certificate for good on the firm's own reasons: a death, a closed account, a court; two people."""
+"""Revoking a certificate for the firm's own reasons: a death, a closed account, a court order; it takes two people."""
 
 import re
 from datetime import datetime
@@ -21,7 +21,7 @@ from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
 
 
 class Grounds(StrEnum):
-    """Why the firm ends a certificate."""
+    """Why the firm revokes a certificate."""
 
     DEATH = "death"
     CLOSED_ACCOUNT = "closed-account"
@@ -33,17 +33,17 @@ CA_REASON = {
     Grounds.CLOSED_ACCOUNT: "cessation_of_operation",
     Grounds.COURT: "privilege_withdrawn",
 }
-"""RFC 5280 s.5.3.1: what the world is told."""
+"""The revocation reason that the CA publishes (RFC 5280 s.5.3.1)."""
 _PAPER = re.compile(r"[0-9A-Za-z\u4e00-\u9fff][0-9A-Za-z\u4e00-\u9fff./-]{0,39}")
 
 
 class Endings(Protocol):
-    """Ends certificates; one transaction with its record."""
+    """Revokes certificates in the store, each in one transaction with its record."""
 
     async def end(
         self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
     ) -> bool:
-        """Revoke a certificate that is issued, active or on hold, with its open order; False in any other state."""
+        """Revoke a certificate that is issued, active or on hold, and end its open order; False in any other state."""
         ...
 
 
@@ -59,14 +59,13 @@ class FirmRevocation:
     async def revoke(
         self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str
     ) -> SubscriberCertificate:
-        """Return the certificate, revoked for good; `paper` is the firm's own number of what stands on paper.
+        """Revoke the certificate for good and return it; `paper` is the firm's own file number of the paper document.
 
-        1 two people, and a reference that is no person's number  2 [tx] holding, its order, notice, work row, leaf
-        3 renewals that built on it end, whatever the CA answers  4 the CA revokes, and again by its work row if that
-        fails. Raises Refused: MALFORMED, FORBIDDEN (I32), NOT_FOUND, CONFLICT for one that has ended, and UNAVAILABLE
-        where all is done but the CA, which is told as soon as it answers.
+        Raises Refused: MALFORMED, FORBIDDEN (I32), NOT_FOUND, CONFLICT for a certificate that has ended already, and
+        UNAVAILABLE if only the CA could not be told: then the worker tells it by the outbox row as soon as it answers.
         """
         context = self._context
+        # 1. Two different people, and a file number that is no person's id number.
         await two_people(context, by, approved_by, "certificate_revocation")
         person = parse_person_id(paper)
         natural = isinstance(person, PersonId) and person.kind is not PersonIdKind.COMPANY
@@ -79,6 +78,7 @@ class FirmRevocation:
         notices = await context.notice(holding.customer, "revoked", None, serial=serial)
         works = (*notices, context.revoke_work(serial, reason, holding.customer, holding.order))
 
+        # 2. [tx] The certificate is revoked and its order ends; record, notice and outbox row.
         async def attempt(builder: RecordBuilder) -> bool:
             told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
             record = builder.record(Event.STAFF_CERTIFICATE_REVOKED, **told)
@@ -86,7 +86,9 @@ class FirmRevocation:
 
         if not await context.audit_log.write(order_stream(holding.order), attempt):
             raise Refused(_OVER)
+        # 3. The renewals that build on it end, before the CA is told: whether it answers does not matter for them.
         await self._revocation.end_renewals(holding.customer, serial)
+        # 4. The CA revokes.
         await self._issuer.revoke(serial, reason)
         return await context.holdings.get(serial) or holding
 

@@ -1,4 +1,4 @@
-"""Opening an order and ending it before its time."""
+"""Opening an order, and ending it before it is finished."""
 
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ _NO_PROGRAMS = Refusal(
 
 
 class Enrolment:
-    """Opens, renews the nonce of, cancels and disputes orders; with `programs` there is an EST door for them."""
+    """Opens, cancels and disputes orders and gives them nonces; `programs` says that there is an EST interface."""
 
     def __init__(self, context: RaContext, *, programs: bool) -> None:
         self._context = context
@@ -64,20 +64,22 @@ class Enrolment:
         serial: Serial | None = None,
         instead: OrderId | None = None,
     ) -> OrderSnapshot:
-        """Return the snapshot of a new order with its first nonce, or of the customer's live one if it is the same.
+        """Return the snapshot of a new order with its first nonce, or of the customer's live one if it asks the same.
 
-        1 the login used the trading password (TW-01)  2 the account is the caller's  3 policy allows the operation now
-        4 an order that gives way ends: `instead`, or one that `_gives_way` names  5 [tx] order, notice, leaf: one live
-        order a customer and profile, whatever the tabs and devices.
-        Raises Refused; CONFLICT with the live order's id in its code when that asks for something else.
+        A customer has one live order a profile, however many tabs and devices they use. An order that was begun before
+        ends if it is `instead` or if `_gives_way` says so. Raises Refused; CONFLICT, with the live order's id in its
+        code, when the customer has a live order that asks for something else.
         """
         context, now = self._context, self._context.now()
+        # 1. The login used the trading password (TW-01).
         context.require_password(caller)
         if key_home is KeyHome.HELPER and not self._programs and operation is not Operation.REVOKE:
             raise Refused(_NO_PROGRAMS)
         snapshot = await context.customer_snapshot(caller)
+        # 2. The account is the caller's.
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
+        # 3. The policy allows the operation now.
         present = present_of(snapshot.holdings, context.policy.profile)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
@@ -107,11 +109,12 @@ class Enrolment:
             delay=context.policy.replace_delay if way is Way.DELAY else timedelta(0),
             slip_unless=carriers(context.policy) if way is Way.SLIP else None,
         )
+        # 4. An order that gives way ends. [tx] The new order, its record and a notice.
         stored = await self._store(order, snapshot, caller, instead)
         return snapshot.opened(order) if stored.id == order.id else await context.reread(caller, stored.id)
 
     def _asks_birth_date(self, snapshot: CustomerSnapshot, operation: Operation) -> bool:
-        """Tell whether the order asks for the birth date: policy wants it, and there is one (a company has none)."""
+        """Tell whether the order asks for the birth date: the policy wants it, and the customer is no company."""
         if not self._context.policy.birth_date_asked or operation is Operation.REVOKE:
             return False
         return snapshot.customer is not None and not self._context.people.shown(snapshot.customer).company
@@ -119,10 +122,11 @@ class Enrolment:
     def _way(
         self, snapshot: CustomerSnapshot, caller: Caller, operation: Operation, present: SubscriberCertificate | None
     ) -> Way:
-        """Return what approves the order: with one contact only time helps, with none that carries codes only a slip.
+        """Return how the order has to be approved (`ra.replace`); a revocation is always approved by one code.
 
-        Who says *lost* has proved nothing more than who says anything else. A revocation is approved by a code alone.
-        Raises Refused where the login has used up what could carry the codes.
+        The reason that the customer gives does not matter: somebody who says *lost* has not proved anything more than
+        somebody who says something else. Raises Refused if codes are needed and none can be sent, because of the
+        contacts or because this login used them as factors.
         """
         context = self._context
         if operation is Operation.REVOKE:
@@ -181,7 +185,7 @@ class Enrolment:
         return stored
 
     async def nonce(self, caller: Caller, order_id: OrderId) -> tuple[bytes, timedelta]:
-        """Return a fresh nonce for the next signature of the customer's key; the earlier one is dead."""
+        """Return a fresh nonce for the next signature of the customer's key, and its life; the earlier one is void."""
         context, now = self._context, self._context.now()
         order = (await context.snapshot(caller, order_id)).order
         context.require_password(caller)
@@ -198,13 +202,16 @@ class Enrolment:
         return nonce, context.policy.nonce_life
 
     async def cancel(self, caller: Caller, order_id: OrderId) -> Order:
-        """End a live order; nothing is left behind, and an unproven certificate of it is revoked."""
+        """End a live order and return it; if it has a certificate that was not proved yet, that is revoked.
+
+        An order that is with the CA stays as it is.
+        """
         self._context.require_password(caller)
         await self._give_up(await self._context.order(caller, order_id), caller)
         return await self._context.order(caller, order_id)
 
     async def _give_up(self, order: Order, caller: Caller) -> None:
-        """End an order in the name of a login, unless it has been submitted and its certificate is on the way."""
+        """End a live order in the name of the caller's login, unless it is with the CA."""
         if order.live and order.state not in {OrderState.SUBMITTED, OrderState.PENDING}:
             await self._end(order, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED, login=caller.login)
 
@@ -220,16 +227,18 @@ class Enrolment:
         await context.audit_log.write(order_stream(order.id), attempt)
 
     async def expire(self, order: Order) -> None:
-        """End an order whose day is over, or whose certificate was never proved (72 h); the old one is untouched."""
+        """End a live order that has expired, or whose certificate was not proved in time (72 h).
+
+        The customer's earlier certificate stays as it is.
+        """
         if order.state in LIVE:
             await self._end(order, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
 
     async def dispute(self, caller: Caller, order_id: OrderId, channel: Channel) -> Order:
         """End the order because the contact shown is not the customer's, and stop that contact.
 
-        1 [tx] the order ends, the contact carries no code until the firm has confirmed it anew, the other contact is
-        told; once a day, and never both contacts, so that who knows a password cannot shut a customer out
-        2 what a code over that contact has approved elsewhere ends too.
+        A stopped contact carries no code until the firm has confirmed it again. A customer can stop a contact once a
+        day and never both contacts, so that somebody who knows only the password cannot lock the customer out.
         """
         context, now = self._context, self._context.now()
         context.require_password(caller)
@@ -239,6 +248,7 @@ class Enrolment:
         works = await context.notice(order.customer, "contact_disputed", channel, channel=channel.value)
         limit = RateLimit(f"dispute:{order.customer}:1d", context.policy.disputes_per_day, timedelta(days=1))
 
+        # 1. [tx] The order ends, the contact is stopped, the other contact is told.
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             record = builder.record(Event.RA_CONTACT_DISPUTED, channel=channel, customer=order.customer)
             return await context.orders.dispute(order, channel, limit, now, works, record)
@@ -246,6 +256,7 @@ class Enrolment:
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
+        # 2. The customer's other orders that a code over this contact has approved end too.
         for other in await context.orders.live(order.customer):
             if other.code_channel is channel and other.state in BEFORE_SUBMISSION:
                 await self._end(other, OrderState.CANCELLED, Event.RA_ORDER_CANCELLED)
@@ -253,23 +264,23 @@ class Enrolment:
 
 
 def _checks(order: Order) -> str | None:
-    """Return what the order asks for beside one code, or in its place, as its record says it and the CA demands it."""
+    """Return what the order asks for besides one code, or in its place, as its record says it and the CA checks it."""
     asked = {"birth_date": order.birth_date_asked, "both_codes": order.both_codes, "delay": bool(order.delay)}
     asked["slip"] = order.wants_slip
     return "+".join(name for name, wanted in asked.items() if wanted) or None
 
 
 def _the_same(live: Order, wanted: Order) -> bool:
-    """Tell whether a live order is the one that is asked for: what, why, for which account, and where its key lives."""
+    """Tell whether a live order asks for the same: operation, reason, account and place of the key."""
     asked = (wanted.operation, wanted.reason, wanted.account, wanted.key_home)
     return (live.operation, live.reason, live.account, live.key_home) == asked
 
 
 def _gives_way(live: Order, wanted: Order) -> bool:
-    """Tell whether a live order ends because of what is asked for now; never one that has been submitted.
+    """Tell whether a live order ends because of the order that is wanted now; never one that has been submitted.
 
-    A certificate that is lost or compromised is replaced at once, whatever else was begun. And the renewal of a
-    customer, which the old key signs, ends a replacement that another login has begun without any key.
+    The replacement of a lost or compromised certificate ends whatever else was begun, except a revocation. A renewal
+    ends a replacement that another login has begun, because the old key signs the renewal and nothing signed that one.
     """
     if live.operation is Operation.REVOKE or live.state not in BEFORE_SUBMISSION:
         return False
@@ -286,7 +297,10 @@ def _old(
     reason: Reason | None,
     serial: Serial | None,
 ) -> Serial | None:
-    """Return the certificate that the order is about: the present one, or the one to be revoked."""
+    """Return the serial of the certificate that the order is about: the one to be revoked, otherwise the present one.
+
+    Raises Refused for a revocation of a certificate that is not the customer's or not valid, or without a reason.
+    """
     if operation is not Operation.REVOKE:
         return None if present is None else present.serial
     holding = next((held for held in snapshot.holdings if held.serial == serial), None)

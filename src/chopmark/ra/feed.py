@@ -1,7 +1,7 @@
-"""What relying firms follow: which certificate an account has, told again whenever a record says that it changed.
+"""The feed that relying firms follow: which certificate an account has, sent again whenever a record says it changed.
 
-The cursor is a place in the audit's tree: places are given in one order, without gaps, and only to what is committed,
-so whoever reads on from the last cursor misses nothing, and may get a certificate twice.
+The cursor is a place in the audit tree. Places are given in one order, without gaps, and only to committed records, so
+a reader who continues from the last cursor misses nothing, but may get the same certificate twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ CHANGES: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.CA_CERTIFICATE_REVOKED: ("serial",),
     Event.STAFF_CERTIFICATE_REVOKED: ("serial",),
 }
-"""The records after which a certificate may be in another state, and which facts name it."""
+"""The events after which a certificate may be in another state, and the facts that hold its serial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,41 +39,42 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What was changed from a cursor on, each certificate once, and the cursor from which to go on."""
+    """The certificates that changed from a cursor on, each once, and the cursor for the next call."""
 
     following: int
     changes: tuple[Change, ...]
 
 
 class Feed(Protocol):
-    """Reads what relying firms follow."""
+    """Reads the feed from the store."""
 
     async def after(self, cursor: int) -> Changed:
-        """Return what was changed at this place of the tree or behind it, bounded."""
+        """Return what changed at this place of the tree or after it; one call returns a limited number."""
         ...
 
     async def rest(self, timeout_s: float) -> None:
-        """Return when records have got their place since the last call here, at the latest after the timeout.
+        """Wait until records have got their places since the last call, or until the timeout.
 
-        The first call returns at once. A wake-up may be lost, or come from a process that this one does not hear.
+        The first call returns at once. A wake-up may be lost or may come from a process that this one does not hear,
+        so the caller must also read after a timeout.
         """
         ...
 
 
 class FeedCursor(Protocol):
-    """How far the webhook's receiver has been told, and which worker tells it."""
+    """Stores how far the webhook's receiver has been told, and which worker may send."""
 
     async def take(self, holder: str, now: datetime, ttl: timedelta) -> int | None:
-        """Return the cursor, and keep other holders from sending for so long; None while another one may send."""
+        """Take the lease for `ttl` and return the cursor; None while another holder has the lease."""
         ...
 
     async def move(self, before: int, after: int) -> bool:
-        """Move the cursor from `before` to `after`; False, and nothing has happened, when it stands elsewhere."""
+        """Move the cursor from `before` to `after`; return False, without a change, if it is not at `before`."""
         ...
 
 
 def told(following: int, changes: Iterable[Change]) -> Mapping[str, Any]:
-    """Return what a relying firm is told, by the feed and by the webhook alike; moments are Taipei's."""
+    """Return what a relying firm gets, the same from the feed and the webhook; moments are in Taipei time."""
     return {
         "next": following,
         "changes": [
@@ -90,6 +91,6 @@ def told(following: int, changes: Iterable[Change]) -> Mapping[str, Any]:
 
 
 def serials_of(event: str, facts: Mapping[str, object]) -> Iterable[Serial]:
-    """Return the certificates that a record is about."""
+    """Return the serials of the certificates whose state a record may have changed."""
     names = next((names for known, names in CHANGES.items() if known.value == event), ())
     return [Serial(value) for name in names if isinstance(value := facts.get(name), str)]

@@ -1,7 +1,7 @@
-"""From an approved order to its certificate: submitted, asked of the CA with its records, fulfilled by the answer.
+"""From an approved order to its certificate: submit the order, ask the CA, and store the CA's answer.
 
-The other half of `ra.rekey`, which the worker takes up again where a process has died or a CA is slow. The RA reads
-and sends what is on record of the order; the CA believes only what is sealed in it.
+This is the second half of `ra.rekey`. If a process dies in between or the CA is slow, the worker continues here. The RA
+sends the CA the order's data together with its sealed audit records, and the CA believes only the records.
 """
 
 from collections.abc import Mapping
@@ -32,9 +32,10 @@ class Issuing:
         self._issuer = issuer
 
     async def submit(self, snapshot: OrderSnapshot, consent: str, acting: ActingLogin) -> OrderSnapshot | None:
-        """Return the snapshot of the order as it is with the CA now; None when somebody else was faster.
+        """Submit the order and return its snapshot; None, with nothing submitted, when the order changed meanwhile.
 
-        The record says all that the CA goes by: who, for which account, which key, by which code and which login.
+        The record has everything that the CA decides by: customer, account, key, code or slip, and login. Raises
+        Refused (STEP_REQUIRED) if the approval by code or slip is not there any more.
         """
         context, order, sent, now = self._context, snapshot.order, snapshot.sent, self._context.now()
         since = now - context.policy.approval_life
@@ -67,7 +68,10 @@ class Issuing:
         return snapshot.now_as(order.submitted(consent, now))
 
     async def certify(self, snapshot: OrderSnapshot) -> SubscriberCertificate | None:
-        """Ask the CA for a submitted order's certificate; return it where it is all that has changed."""
+        """Ask the CA for a submitted order's certificate; return it only if nothing else on record has changed.
+
+        With None the caller reads the snapshot again. Raises Refused when the CA refuses.
+        """
         order = snapshot.order
         found = await self._context.submissions.submitted(order.id)
         if found is None:
@@ -75,9 +79,10 @@ class Issuing:
         return await self._answered(order, await self._issuer.issue(self.issuance(snapshot, found.records)))
 
     async def resume(self, order_id: OrderId) -> bool:
-        """Ask the CA again for an order, after a crash or while it is pending; False while it is pending.
+        """Ask the CA again for an order, after a crash or while it is pending; return False if it is still pending.
 
-        What the row says is sent as it stands, sense or nonsense: the CA refuses what the records do not bear out.
+        The order's row is sent as it is, even if it makes no sense: the CA refuses whatever the records do not support.
+        Raises Refused when the CA refuses.
         """
         found = await self._context.submissions.submitted(order_id)
         if found is None:
@@ -94,7 +99,7 @@ class Issuing:
         return not isinstance(answer, Pending)
 
     def issuance(self, snapshot: OrderSnapshot, records: tuple[StoredRecord, ...]) -> IssuanceRequest:
-        """Return what the CA is asked for, as the order's row says; no key where the row does not agree with itself."""
+        """Return what the CA is asked for, by the order's row; without a key if the row's request has another key."""
         order = snapshot.order
         request = None if order.csr is None else csr.parse(order.csr)
         named = isinstance(request, csr.Request) and request.spki_sha256 == order.spki_sha256
@@ -105,7 +110,7 @@ class Issuing:
         return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 
     def named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
-        """Return what the subject template asks for, from our records."""
+        """Return the values that the profile's subject template needs, from our records."""
         needs = self._issuer.needs.get(order.profile, frozenset())
         subject = dict(self._context.people.subject_values(customer, needs))
         if "account" in needs:
@@ -113,7 +118,7 @@ class Issuing:
         return subject
 
     async def _answered(self, order: Order, answer: Certified | Pending | Refusal) -> SubscriberCertificate | None:
-        """Fulfil a submitted order by its CA's answer; return the certificate where it is all that has changed."""
+        """Store the CA's answer to a submitted order; return the certificate only if nothing else has changed."""
         context = self._context
         if isinstance(answer, Refusal):
             await self._refuse(order, answer)
@@ -148,7 +153,7 @@ class Issuing:
         return (self._context.revoke_work(order.old_serial, reason, order.customer, order.id),)
 
     async def _swap_old(self, order: Order) -> tuple[Work, ...]:
-        """Have the old certificate count as revoked where the CA has ended it by issuing the new one."""
+        """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""
         if self._issuer.allows_overlap:
             return ()
         old = present_of(tuple(await self._context.holdings.all(order.customer)), self._context.policy.profile)
@@ -169,9 +174,9 @@ class Issuing:
         raise Refused(refusal)
 
     async def _distrusted(self, order_id: OrderId, answer: Certified | Pending | Refusal) -> None:
-        """End an order that the CA does not trust, and raise its refusal; any other answer is left to the caller.
+        """End an order that the CA does not trust, and raise its refusal; do nothing for any other answer.
 
-        The record stands on a chain of ours: the order's own may be such that nothing can continue it.
+        The record goes to a system stream, because the order's own stream may be damaged so that nothing can be added.
         """
         if answer != DISTRUSTED:
             return

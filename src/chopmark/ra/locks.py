@@ -1,4 +1,4 @@
-"""Locks after too many failures. Lifting one: two people at the firm, recorded, and the customer is told."""
+"""Lifting the lock of a customer after too many failures: two people at the firm do it, and the customer is told."""
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
@@ -11,18 +11,18 @@ from chopmark.stepup.ports import Failures
 
 
 class CustomerLocks:
-    """Releases customers whose factors are on hold."""
+    """Lifts and lists the locks on customers' factors."""
 
     def __init__(self, context: RaContext, failures: Failures) -> None:
         self._context = context
         self._failures = failures
 
     async def release(self, customer: CustomerId, by: str, approved_by: str) -> int:
-        """Lift the customer's holds; return how many. Two different people are needed (I32).
+        """Lift the customer's locks and return how many there were; two different people are needed (I32).
 
-        What was sent counts anew as well: somebody may have used up the customer's codes.
-
-        Raises Refused: MALFORMED for what is no staff id, so that another spelling is no other person.
+        The number of codes that may be sent to the customer starts again too, because somebody else may have used it
+        up. Raises Refused: MALFORMED for a name that is no staff id, FORBIDDEN for the same person twice, NOT_FOUND for
+        an unknown customer.
         """
         await two_people(self._context, by, approved_by, "hold_release")
         if await self._context.people.person(customer) is None:
@@ -36,5 +36,5 @@ class CustomerLocks:
         return await self._context.audit_log.write(customer_stream(customer), attempt)
 
     async def held(self, customer: CustomerId) -> dict[str, str]:
-        """Return what is on hold and why: "code" for every channel and order, "birth_date"."""
+        """Return which factors are locked and why; "code" means every channel and order, "birth_date" that check."""
         return await self._failures.held(customer)

@@ -1,6 +1,6 @@
-"""Revocations that a person has to ask of another CA, whose protocol has none: what waits, and what is done.
+"""Revocations at another CA whose protocol has no revocation, so that a person has to ask for them: open and done.
 
-Two people at the firm say that the CA has revoked a certificate; nothing is asked of the CA here.
+Nothing is sent to the CA here: two people at the firm confirm that it has revoked the certificate.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from chopmark.ra.refusals import two_people
 
 @dataclass(frozen=True, slots=True)
 class OpenManualRevocation:
-    """A certificate that has to end at another CA; `done_at` (aware UTC) and the two people are None while it waits."""
+    """A certificate that another CA has to revoke; `done_at` (aware UTC) and the two people are None until it has."""
 
     serial: Serial
     issuer: IssuerId
@@ -31,35 +31,35 @@ class OpenManualRevocation:
 
 
 class ManualRevocations(Protocol):
-    """Keeps what has to be revoked by a person."""
+    """Stores the revocations that a person has to ask for."""
 
     async def listed(self) -> list[OpenManualRevocation]:
-        """Return all of them, those that wait first, then the newest that is done."""
+        """Return all of them: first the open ones, then those that are done, newest first."""
         ...
 
     async def done(
         self, one: OpenManualRevocation, now: datetime, by: str, approved_by: str, record: AuditRecord
     ) -> bool:
-        """Record that it is done, with its record in the same transaction; False when it does not wait any more."""
+        """Store that it is done, and the record in the same transaction; False when it is not open any more."""
         ...
 
 
 class ManualRevocation:
-    """Lists such revocations and ticks them off."""
+    """Lists such revocations and marks them as done."""
 
     def __init__(self, context: RaContext, records: ManualRevocations) -> None:
         self._context = context
         self._records = records
 
     async def listed(self) -> list[OpenManualRevocation]:
-        """Return all of them, those that wait first, then the newest that is done."""
+        """Return all of them: first the open ones, then those that are done, newest first."""
         return await self._records.listed()
 
     async def done(self, serial: Serial, by: str, approved_by: str) -> OpenManualRevocation:
-        """Return the revocation of this serial as it was ticked off: its CA has revoked it, two people say.
+        """Mark the revocation of this serial as done, which two people confirm, and return it.
 
         Raises Refused: NOT_FOUND for a serial that nobody was asked to revoke, CONFLICT when it is done already,
-        MALFORMED and FORBIDDEN for what are no two people (I32).
+        MALFORMED and FORBIDDEN unless two different people are named (I32).
         """
         await two_people(self._context, by, approved_by, "revoked_by_hand")
         found = [one for one in await self._records.listed() if one.serial == serial]

@@ -1,11 +1,12 @@
 """An order and its states. Pure: transitions return new values, time is an argument.
 
-open -> bound (key) -> coded (right code or slip) -> checked (birth date, if asked) -> submitted -> issued -> active;
-a revocation goes open -> coded -> done. `coded` and `checked` lapse to `bound` (a revocation to `open`) after ten
-minutes; an order that was never submitted ends after a day.
+An order for a certificate goes open -> bound (it has a key) -> coded (right code or slip) -> checked (right birth date,
+if asked) -> submitted -> issued -> active; a revocation goes open -> coded -> done. After ten minutes without the next
+step `coded` and `checked` fall back to `bound`, a revocation to `open`. An order that was not submitted within a day
+(`Policy.order_life`, longer with a slip) expires.
 
-An approval is of one login and one key: code, birth date and confirmation count in a login that has bound the key,
-or has proved that it holds it.
+An approval belongs to one login and one key: code, birth date and confirmation count only in a login that has bound the
+key or has proved that it holds it.
 """
 
 from dataclasses import dataclass, replace
@@ -49,16 +50,17 @@ BEFORE_SUBMISSION = frozenset(
 
 
 DISPUTED = "contact_disputed"
-"""How an order has ended whose customer said that a contact is not theirs."""
+"""The value of `Order.ended` when the customer said that a contact is not theirs."""
 
 
 STOPPED = "stopped_by_contact"
-"""How a replacement has ended that a contact's reference stopped; one that is submitted goes on with this mark, and its
-certificate is on hold until people at the firm clear it up."""
+"""The value of `Order.ended` for a replacement that was stopped with the reference of a notice.
+
+One that was submitted already continues with this mark: its certificate is put on hold until the firm has decided."""
 
 
 class Step(StrEnum):
-    """What the customer does next; the page of the same name shows it."""
+    """What the customer has to do next; each step has a page of the same name."""
 
     KEY = "key"
     POSSESSION = "possession"
@@ -74,12 +76,12 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One wish for a certificate, or for the revocation of one. Moments are aware UTC.
+    """A customer's request for one certificate, or for the revocation of one. Moments are aware UTC.
 
     `login` opened the order, `bound_login` bound its key, `proved_login` was the last to prove possession of it, and
     `approved_login` gave the right code. `login_factors` are the factor classes of all logins that took a step.
-    `key_is_here` is False for an order that is looked at in a login which does not hold its key, `key_is_mine` for one
-    whose key this login neither bound nor proved, so that it may bind no other one.
+    `within` sets the last two: `key_is_here` is False in a login that does not hold the key (see `held_by`), and
+    `key_is_mine` is False in a login that has neither bound nor proved it and so must not bind another one.
     """
 
     id: OrderId
@@ -121,15 +123,15 @@ class Order:
     delay: timedelta = timedelta(0)
     announced_at: datetime | None = None
     slip_unless: frozenset[Channel] | None = None
-    """It asks for an approval slip in place of a code, unless one of these can carry a code; None: it asks for none."""
+    """The order asks for an approval slip unless one of these channels can carry a code; None if it asks for a code."""
     slip_id: str | None = None
-    """The slip that was right."""
+    """The id of the slip that has approved the order."""
     installed: Installed | None = None
     key_is_here: bool = True
     key_is_mine: bool = True
 
     def at(self, now: datetime, policy: Policy) -> "Order":
-        """Return the order as it counts at `now`: lapsed approvals and the end of its day applied."""
+        """Return the order as it counts at `now`: expired if its time is over, and without an approval that lapsed."""
         if self.state in BEFORE_SUBMISSION and now >= self.expires_at:
             return replace(self, state=OrderState.EXPIRED)
         if self.state in {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED} and not self._fresh(now, policy):
@@ -137,9 +139,9 @@ class Order:
         return self
 
     def within(self, login: LoginId) -> "Order":
-        """Return the order as it counts in one login: what another login has approved is no approval here.
+        """Return the order as it counts in one login: an approval by another login does not count here.
 
-        Only a view: nothing is void because somebody looked (reading changes nothing).
+        This is only a view of the order: nothing is stored, and the other login's approval stays valid there.
         """
         if self.state not in BEFORE_SUBMISSION:
             return self
@@ -152,9 +154,10 @@ class Order:
     def held_by(self, login: LoginId) -> bool:
         """Tell whether code, birth date and confirmation of a login count for this order's key.
 
-        A login holds the key when it has bound it, or has proved possession of it since. The key of a renewal was
-        bound by the old certificate's key, so that any login may approve it. A key that came with a credential has
-        to be named by its key words first: the login gave a credential away, and has seen no key.
+        A login holds the key when it has bound it, or has proved possession of it since. Any login may approve the key
+        of a renewal, because the old certificate's key has signed it. For a key that a program sent with a one-time
+        credential, the customer first types the key words: the login only gave out the credential and has not seen the
+        key.
         """
         if self.spki_sha256 is None or self.key_evidence in {KeyEvidence.OLD_KEY, KeyEvidence.TLS}:
             return True
@@ -178,7 +181,7 @@ class Order:
         *,
         used_nonce: bool,
     ) -> "Order":
-        """Return the order with a new key: what approved an earlier one is void."""
+        """Return the order with a new key; all approvals of an earlier key are void."""
         return replace(
             self,
             state=OrderState.BOUND,
@@ -200,7 +203,7 @@ class Order:
         )
 
     def possessed(self, login: LoginId, *, used_nonce: bool) -> "Order":
-        """Return the order after a login has proved that it holds the key: earlier approvals are void."""
+        """Return the order after a login has proved that it holds the key; earlier approvals are void."""
         return replace(
             self,
             state=OrderState.BOUND,
@@ -218,7 +221,10 @@ class Order:
         )
 
     def coded(self, channel: Channel, login: LoginId, now: datetime) -> "Order":
-        """Return the order after the right code; the other contact's is the second one, where it asks for both."""
+        """Return the order after the right code.
+
+        It is the second code if the order asks for both, and the same login gave the first one by the other contact.
+        """
         if self.wants_second and self.approved_login == login and self.code_channel is not channel:
             return replace(self, second_channel=channel, second_coded_at=now)
         return replace(
@@ -233,12 +239,12 @@ class Order:
         )
 
     def slipped(self, slip_id: str, login: LoginId, now: datetime) -> "Order":
-        """Return the order after the right approval slip, which stands where others have the right code."""
+        """Return the order after the right approval slip, which takes the place of the right code."""
         given = replace(self, state=OrderState.CODE_VERIFIED, coded_at=now, checked_at=None, approved_login=login)
         return replace(given, slip_id=slip_id, code_channel=None)
 
     def touched(self, acting: ActingLogin) -> "Order":
-        """Return the order with the factor classes of the login that took a step (TW-01)."""
+        """Return the order with the factor classes of the login that took a step added to it (TW-01)."""
         return replace(self, login_factors=acting.union)
 
     def checked(self, now: datetime) -> "Order":
@@ -246,7 +252,7 @@ class Order:
         return replace(self, state=OrderState.BIRTH_DATE_VERIFIED, checked_at=now)
 
     def submitted(self, consent: str, now: datetime) -> "Order":
-        """Return the order after the customer's yes to these terms."""
+        """Return the order after the customer has agreed to these terms; `consent` is their hash."""
         return replace(self, state=OrderState.SUBMITTED, consent=consent, submitted_at=now)
 
     def issued(self, serial: Serial, now: datetime) -> "Order":
@@ -254,7 +260,7 @@ class Order:
         return replace(self, state=OrderState.ISSUED, serial=serial, issued_at=now, nonce=None)
 
     def active(self, now: datetime) -> "Order":
-        """Return the order whose certificate has proved itself."""
+        """Return the order after its certificate was proved."""
         return replace(self, state=OrderState.ACTIVE, activated_at=now, nonce=None)
 
     @property
@@ -264,7 +270,7 @@ class Order:
 
     @property
     def wants_slip(self) -> bool:
-        """Whether it asks for an approval slip where others ask for a code."""
+        """Whether the order asks for an approval slip in place of a code."""
         return self.slip_unless is not None
 
     @property
@@ -274,31 +280,34 @@ class Order:
 
     @property
     def wants_second(self) -> bool:
-        """Whether one of two codes was right, and the other contact's is still to come."""
+        """Whether the order asks for two codes and only the first one was given."""
         return self.both_codes and self.state is OrderState.CODE_VERIFIED and self.second_channel is None
 
     @property
     def waits_until(self) -> datetime | None:
-        """Until when it takes no code, after its first right one has announced it; None where it does not wait."""
+        """The moment from which the order accepts its second code, or None for an order that does not wait.
+
+        The wait begins with the first right code, when the customer's contacts are told of the order.
+        """
         return self.announced_at + self.delay if self.delay and self.announced_at is not None else None
 
     @property
     def stopped(self) -> bool:
-        """Whether a contact's reference has stopped it."""
+        """Whether the order was stopped with the reference of a notice."""
         return self.ended == STOPPED
 
     @property
     def only_said(self) -> bool:
-        """Whether its certificate counts, and the customer only said that it has arrived."""
+        """Whether the certificate is active only because the customer said that it has arrived; no key has signed."""
         return self.state is OrderState.ACTIVE and self.installed is Installed.SAID
 
     @property
     def live(self) -> bool:
-        """Whether the order still wants something."""
+        """Whether the order is still going on."""
         return self.state in LIVE
 
     def next(self) -> Step:
-        """Return the customer's next step; call it on the order as it counts now."""
+        """Return the customer's next step; call it on the order as it counts now (`at`, `within`)."""
         match self.state:
             case OrderState.OPEN:
                 return Step.CHANNEL if self.operation is Operation.REVOKE else Step.KEY
@@ -322,13 +331,13 @@ class Order:
                 return Step.ENDED
 
     def require(self, step: Step) -> Refusal | None:
-        """Refuse anything but the order's own next step (SES-01)."""
+        """Return None if `step` is the order's next step, otherwise the refusal that says where it stands (SES-01)."""
         if self.next() is step:
             return None
         return self.elsewhere()
 
     def elsewhere(self) -> Refusal:
-        """Refuse a step that is not this order's: say where it stands, or that it has ended."""
+        """Return the refusal of a step that is not the next: it names the next one, or says that the order ended."""
         if not self.live or self.stopped:
             return ended(self)
         return Refusal(
@@ -339,7 +348,7 @@ class Order:
 
 
 def ended(order: Order) -> Refusal:
-    """Say that an order has ended and what to do."""
+    """Return the refusal that says how an order has ended and what the customer can do."""
     sentences = {
         OrderState.EXPIRED: text("This order is older than a day and has ended. Please start again."),
         OrderState.CANCELLED: text("This order was cancelled. Please start again."),

@@ -1,4 +1,4 @@
-"""What a customer sees of their own: accounts, certificates, the one recommended action, the order's state."""
+"""What customers see of their own: accounts, certificates, the recommended action, and the state of an order."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,12 +36,12 @@ class Overview:
     live: list[Order]
     now: datetime
     swap: Text | None = None
-    """What the customer has to know before an order: the CA ends the old certificate when it issues the new one."""
+    """A warning for the customer if the CA ends the old certificate when it issues the new one; otherwise None."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelChoice:
-    """A channel as the customer may choose it; `why_not` says why it is closed."""
+    """A channel by which a code may be sent; `why_not` says why it cannot be chosen, None if it can."""
 
     channel: Channel
     masked: str
@@ -50,8 +50,9 @@ class ChannelChoice:
 
 
 HANDED_OVER_WITHIN = timedelta(seconds=4)
-"""A code that no gateway has taken by then is said to be late, and the other channel is offered: the page looks again
-after 4.5 seconds, so that its customer reads that within 5."""
+"""If no gateway has accepted a code by then, the page says that it is late and offers the other channel.
+
+The page asks again after 4.5 seconds, so the customer reads that within 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,14 @@ class Sent:
 
 
 class CustomerQueries:
-    """Reads for the portal; changes nothing."""
+    """The reads of the portal; they change nothing."""
 
     def __init__(self, context: RaContext, *, overlap: bool = True) -> None:
         self._context = context
         self._overlap = overlap
 
     async def overview(self, caller: Caller) -> Overview:
-        """Return the accounts, the present certificate and what to do."""
+        """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
         present = present_of(snapshot.holdings, context.policy.profile)
@@ -100,7 +101,7 @@ class CustomerQueries:
         return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
 
     async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
-        """Return one of the caller's certificates; None for anybody else's."""
+        """Return one of the caller's certificates; None for another customer's."""
         found = await self._context.holdings.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
@@ -113,11 +114,11 @@ class CustomerQueries:
         return await self._context.snapshots.customer(customer)
 
     async def reread(self, caller: Caller, order: OrderId) -> OrderSnapshot:
-        """Return the snapshot as it is on record at this moment, after a change."""
+        """Return the snapshot read anew from the store, for use after a change."""
         return await self._context.reread(caller, order)
 
     def channels(self, snapshot: OrderSnapshot) -> list[ChannelChoice]:
-        """Return the channels with their masks, the day each was registered, and why one is closed."""
+        """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
         facts = contact_facts(contacts)
@@ -132,7 +133,10 @@ class CustomerQueries:
         ]
 
     def password_alone_helps(self, snapshot: OrderSnapshot) -> bool:
-        """Tell whether no channel is open only because the order's logins used more than the password (TW-01)."""
+        """Tell whether a code could be sent if the customer signed in with the password alone (TW-01).
+
+        False when a channel can be chosen already, or while the order waits for its second code.
+        """
         until = snapshot.order.waits_until
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False

@@ -1,6 +1,6 @@
-"""Policy as data, and the questions it answers. Pure: values in, values out.
+"""The firm's policy as data, and the decisions that follow from it. Pure: values in, values out.
 
-`tw-broker` is the manual's flow plus the exchange's rules; `strict` follows NIST SP 800-63B-4 and ASVS level 3.
+`tw-broker` is the flow of the manual with the exchange's rules; `strict` follows NIST SP 800-63B-4 and ASVS level 3.
 """
 
 from collections.abc import Collection
@@ -38,7 +38,7 @@ class Policy:
     credential_life: timedelta = timedelta(minutes=10)
     unproven_after: timedelta = timedelta(hours=72)
     kept_when_said: timedelta = timedelta(days=7)
-    """How long the old certificate stays when the customer only says that the new one has arrived."""
+    """How long the old certificate stays valid if the customer only says that the new one has arrived."""
     revocations_per_day: int = 5
     revocations_per_year: int = 20
     channels: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
@@ -53,7 +53,7 @@ class Policy:
 
     @property
     def id(self) -> str:
-        """The policy and its version in one word, as it is written into orders and leaves."""
+        """Name and version in one word, as they are written into orders and audit records."""
         return f"{self.name}@{self.version}"
 
 
@@ -63,7 +63,7 @@ PRESETS = {policy.name: policy for policy in (TW_BROKER, STRICT)}
 
 
 def permitted_by_broker_not_strict() -> tuple[str, ...]:
-    """Name what `tw-broker` permits and `strict` does not; `chopmark check` prints it."""
+    """Return sentences on what `tw-broker` permits and `strict` does not; `chopmark check` prints them."""
     return (
         "A code by e-mail alone may approve a certificate (NIST SP 800-63B-4 s.3.1.3.1 says it shall not).",
         "The birth date is asked as a second check; it counts as no factor (ASVS 6.4.2 advises against it).",
@@ -73,7 +73,7 @@ def permitted_by_broker_not_strict() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ContactFacts:
-    """What policy needs to know of a contact; no destination in it."""
+    """What policy needs to know of a contact, without its number or address."""
 
     channel: Channel
     version: int
@@ -98,7 +98,7 @@ def may_use_channel(
 ) -> Text | None:
     """Say why this channel may not carry a code, or None when it may (TW-01, OTP-14).
 
-    Unknown login factors fail closed: with none on record nothing is a different factor.
+    A code has to use another factor than the login. If the login's factors are unknown, no channel may carry one.
     """
     if channel not in policy.channels:
         return text("The firm does not send codes this way.")
@@ -121,9 +121,9 @@ def may_use_channel(
 
 
 def renewal_opens(policy: Policy, not_after: datetime) -> datetime:
-    """Return the first moment of the renewal window: local midnight, whole months before the last valid day.
+    """Return when the renewal window opens: local midnight, `renewal_months` before the last day of validity.
 
-    31 March minus one month is the last day of February (domain 6, step 3-1).
+    One month before 31 March is the last day of February (domain 6, step 3-1).
     """
     return local_midnight(minus_months(local_date(not_after), policy.renewal_months))
 
@@ -134,17 +134,17 @@ APPLICATIONS = (Operation.ENROL, Operation.REKEY, Operation.REPLACE)
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The one recommended action and why."""
+    """The recommended action and why; no operation if there is nothing to do now."""
 
     operation: Operation | None
     reason: Reason | None
     why: Text
 
     def meant_by(self, asked: str) -> Operation:
-        """Return which application is meant by what an address asks for: `enrol`, `rekey` or `replace`.
+        """Return the application that a page's address asks for: `enrol`, `rekey` or `replace`.
 
-        Anything else means the recommended one. Whoever asks for a first certificate and has one already, asks for
-        another one in its place. `may_start` says whether it is allowed.
+        Any other word means the recommended one. A customer who asks for a first certificate and has one already gets
+        a replacement. Whether it is allowed is for `may_start` to say.
         """
         wanted = next((one for one in APPLICATIONS if one.value == asked), self.operation or Operation.REPLACE)
         if wanted is Operation.ENROL and self.operation is not Operation.ENROL:
@@ -153,7 +153,7 @@ class Advice:
 
 
 def advise(policy: Policy, holding: CertificateFacts | None, now: datetime) -> Advice:
-    """Say what the customer should do now: the manual's 3-1 and 3-2. Expired by one second is an application."""
+    """Say what the customer should do now (the manual's 3-1 and 3-2); after `not_after` that is a new application."""
     if holding is None:
         return Advice(
             Operation.ENROL, Reason.FIRST, text("You have no certificate yet. Apply for one to be able to trade.")
@@ -181,7 +181,7 @@ def advise(policy: Policy, holding: CertificateFacts | None, now: datetime) -> A
 
 
 def may_start(operation: Operation, reason: Reason | None, advice: Advice) -> Refusal | None:
-    """Refuse an order that its moment does not allow (TW-05: never renew on the strength of an expired key)."""
+    """Return the refusal of an order that is not allowed now, or None (TW-05: never renew with an expired key)."""
     if operation is Operation.REVOKE:
         return None
     if operation is Operation.REKEY:

@@ -1,4 +1,4 @@
-"""Which policy is in force: a process that starts under another one than the last on record says so in the audit."""
+"""Recording which policy is in force: a process that starts with another policy than the last one writes a record."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ NAME = "policy"
 
 
 class Remembered(Protocol):
-    """Keeps what the installation was last found to be."""
+    """Stores values of the installation that are compared at each start."""
 
     async def change(self, name: str, value: str, record: AuditRecord) -> bool:
-        """Put the value on record, with its record; False, and nothing written, when it is the one on record."""
+        """Store the value and its record; return False, with nothing written, if the value is the stored one."""
         ...
 
 
 def policy_digest(policy: Policy) -> str:
-    """Return the SHA-256 over all values of a policy, hexadecimal: another one for any change."""
+    """Return the SHA-256 over all values of a policy in hexadecimal; any change of a value changes it."""
     values = {
         name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in asdict(policy).items()
     }
@@ -31,7 +31,7 @@ def policy_digest(policy: Policy) -> str:
 
 
 async def record_policy(policy: Policy, remembered: Remembered, audit_log: AuditLog) -> bool:
-    """Record the policy when its id or any of its values differs from the last one on record; tell whether it did."""
+    """Record the policy if its id or any value differs from the last one on record; return whether it differed."""
     digest = policy_digest(policy)
 
     async def attempt(builder: RecordBuilder) -> bool:

@@ -1,4 +1,4 @@
-"""What the RA needs kept: orders, holdings and idempotent answers. Each method is one transaction."""
+"""What the RA needs from the store: orders, certificates, credentials and stored answers; a method is a transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ from chopmark.ra.model import Order
 
 @dataclass(frozen=True, slots=True)
 class SubscriberCertificate:
-    """A certificate that a customer holds or held; `state` is ours, not the CA's."""
+    """A certificate that a customer has or had; `state` is the RA's own, which may be ahead of the CA's."""
 
     serial: Serial
     customer: CustomerId
@@ -51,7 +51,7 @@ class SubscriberCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What binding a key writes into an order: the key, what stood for the customer, and the login that did it."""
+    """What binding a key writes into an order: the key, the evidence that it is the customer's, and the login."""
 
     spki_sha256: str
     csr: bytes
@@ -60,14 +60,14 @@ class Bound:
     evidence: KeyEvidence
     acting: ActingLogin
     credential: bytes | None = None
-    """The hash of a program's credential, which binding uses up."""
+    """The hash of a program's one-time credential, which binding uses up; None where none was used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """The one-time credential of an order, as stored: its SHA-256, until when it may bind a key, and which it bound.
 
-    `login` is the login that gave it out.
+    `login` is the login in which the customer asked for it.
     """
 
     order: OrderId
@@ -79,7 +79,10 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class AlternativeOutcome:
-    """The work and the record for the other ending of a transition; `held` is the work where it comes on hold."""
+    """What `fulfil` writes when the order cannot get its certificate: `works` and `record` if it ended meanwhile.
+
+    `held` is the work if a contact has stopped the order, so that its new certificate is put on hold.
+    """
 
     works: tuple[Work, ...]
     record: AuditRecord
@@ -87,10 +90,10 @@ class AlternativeOutcome:
 
 
 class Orders(Protocol):
-    """Keeps orders; a transition is one conditional statement on the state it starts from."""
+    """Stores orders; each transition is one statement that changes the order only if it is still in the old state."""
 
     async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
-        """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
+        """Store a new order and queue `works`; if the customer has a live one of its profile, only return that one."""
         ...
 
     async def get(self, order: OrderId) -> Order | None:
@@ -98,11 +101,11 @@ class Orders(Protocol):
         ...
 
     async def live(self, customer: CustomerId) -> list[Order]:
-        """Return the customer's orders that still want something, newest first."""
+        """Return the customer's live orders, newest first."""
         ...
 
     async def renonce(self, order: OrderId, nonce: bytes, expires_at: datetime, record: AuditRecord) -> bool:
-        """Give a live order a fresh nonce; the old one is dead."""
+        """Give a live order a fresh nonce, which makes the old one void; False when the order is not live."""
         ...
 
     async def bind(
@@ -114,36 +117,43 @@ class Orders(Protocol):
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """Bind a key to an order without one, or in place of one that the same login holds, using up the nonce.
+        """Bind a key to an order, use the nonce up, and queue `works`.
 
-        Codes and approvals of an earlier key die; `works` are queued. Refused when the key is blocked or another
-        customer's (I7), when another login holds the order's key, or when the order has moved on.
+        The order has no key yet, or one that the same login holds; codes and approvals of that become void. Refused
+        when the key is blocked or another customer's (I7), when another login holds the order's key, or when the order
+        is in another state meanwhile.
         """
         ...
 
     async def possess(
         self, order: Order, nonce: bytes | None, acting: ActingLogin, now: datetime, record: AuditRecord
     ) -> bool:
-        """Note that this login holds the order's key, using up the nonce; approvals given before are void.
+        """Store that this login holds the order's key, and use the nonce up; approvals given before become void.
 
-        False when the order has moved on. Without a nonce where the key words were typed.
+        `nonce` is None when the customer typed the key words. Return False when the order has changed meanwhile.
         """
         ...
 
     async def check(
         self, order: OrderId, login: LoginId, now: datetime, fresh_since: datetime, record: AuditRecord
     ) -> bool:
-        """Mark an order that this login has coded lately as checked (birth date); give the charged mismatch back."""
+        """Mark an order as checked by birth date and give the charged mismatch back.
+
+        Return False unless this login has given the right code since `fresh_since`.
+        """
         ...
 
     async def submit(
         self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
     ) -> bool:
-        """Move an order as it was read, which this login has approved since `fresh_since`, to submitted; once."""
+        """Submit an order that is still as it was read and that this login has approved since `fresh_since`.
+
+        Return False otherwise, and for an order that is submitted already.
+        """
         ...
 
     async def pend(self, order: OrderId, record: AuditRecord) -> bool:
-        """Mark a submitted order as waiting for its CA."""
+        """Mark a submitted order as pending at its CA."""
         ...
 
     async def fulfil(
@@ -156,11 +166,11 @@ class Orders(Protocol):
         *,
         swap: bool = False,
     ) -> OrderState | None:
-        """Give a submitted or pending order its certificate; once. With `swap` the old one is superseded by it at once.
+        """Give a submitted or pending order its certificate; with `swap` the old certificate is superseded at once.
 
-        When the certificate that it renews was revoked meanwhile, the order is refused and the new one revoked (F22).
-        When a contact has stopped the order, the certificate comes on hold and the old one is left alone: HELD.
-        Return what the order has become; None when it has moved on.
+        If the certificate that it renews was revoked meanwhile, the order is refused and the new one is revoked (F22).
+        If a contact has stopped the order, the new certificate is put on hold and the old one stays as it is; return
+        LOCKED. Otherwise return the order's new state; None when it was neither submitted nor pending any more.
         """
         ...
 
@@ -173,16 +183,16 @@ class Orders(Protocol):
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """Make the order's certificate the active one and supersede the earlier, using up the nonce; once.
+        """Make the order's certificate active, supersede the earlier one, and use the nonce up.
 
-        Without a nonce where TLS was the proof.
+        `nonce` is None when a TLS connection was the proof. Refused when the order is not issued any more.
         """
         ...
 
     async def arrive(
         self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
     ) -> Refusal | None:
-        """Note that a certificate which was only said to be there has been opened, using up the nonce; once."""
+        """Store that the new key has signed after the customer only said that it arrived, and use the nonce up."""
         ...
 
     async def revoke(
@@ -195,13 +205,16 @@ class Orders(Protocol):
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """End a holding by its coded revocation order; refused when a quota is used up."""
+        """Revoke the certificate of a revocation order that this login has approved since `fresh_since`.
+
+        Refused when one of the rate limits is used up or the order has changed meanwhile.
+        """
         ...
 
     async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Move a live order to cancelled, held, refused or expired, and its unproven certificate to revoked.
+        """Move a live order to cancelled, locked, refused or expired, and revoke its certificate if that is not proved.
 
-        False, and nothing changed, when it got a certificate meanwhile that `works` does not have revoked.
+        Return False, with nothing changed, if the order got a certificate meanwhile that `works` does not revoke.
         """
         ...
 
@@ -214,15 +227,15 @@ class Orders(Protocol):
         works: tuple[Work, ...],
         record: AuditRecord,
     ) -> Refusal | None:
-        """End an order that is not submitted, stop the contact, and every code on its way to it.
+        """End an order that is not submitted, stop the contact, and make every open code sent to it void.
 
-        Refused when the rate limit is spent, when the customer's other contact is stopped already, and where there is
+        Refused when the rate limit is used up, when the customer's other contact is stopped already, and when there is
         no such contact.
         """
         ...
 
     async def note(self, record: AuditRecord) -> None:
-        """Write a record that goes with no other change: a refusal within an order."""
+        """Write a record without another change, such as the record of a refusal."""
         ...
 
     async def stuck(self, states: tuple[str, ...], before: datetime, limit: int) -> list[Order]:
@@ -232,44 +245,47 @@ class Orders(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An order that is with the CA, and its audit records as stored; `order` is None for a row that makes no sense."""
+    """An order that is with the CA, and its audit records as stored; `order` is None if its row cannot be read."""
 
     order: Order | None
     records: tuple[StoredRecord, ...]
 
 
 class Lines(Protocol):
-    """Writes the journal, which is outside the database."""
+    """Writes the journal, a file outside the database."""
 
     async def write(self, line: Line) -> None:
-        """Write a line; it is on the disk when this returns. Raises Refused (UNAVAILABLE)."""
+        """Write a line and return when it is on the disk; raises Refused (UNAVAILABLE) if that fails."""
         ...
 
 
 class Submissions(Protocol):
-    """Reads orders that are with the CA, for whom no row is worth more than the records that bear it out."""
+    """Reads orders that are with the CA, together with their audit records: the CA believes only the records."""
 
     async def submitted(self, order: OrderId) -> Submitted | None:
-        """Return a submitted or pending order with its records, as of one moment; None when it is neither any more."""
+        """Return a submitted or pending order with its records, read at one moment; None if it is neither any more."""
         ...
 
     async def stuck(self, before: datetime, after: OrderId, limit: int) -> list[OrderId]:
-        """Return orders that are with the CA since before `before`, by id, beginning behind `after`.
+        """Return ids of orders that are with the CA since before `before`, in order, beginning after the id `after`.
 
-        Ids only: one row that cannot be read keeps no other order waiting.
+        Only ids are read, so that a row that cannot be read does not keep other orders from being resumed.
         """
         ...
 
     async def refuse(self, order: OrderId, ended: str, record: AuditRecord) -> bool:
-        """End an order that is with the CA, whatever else its row says; False when it is not any more."""
+        """End an order that is with the CA, even if its row cannot be read; False if it is not with the CA any more."""
         ...
 
 
 class Credentials(Protocol):
-    """Keeps the one-time credentials of programs; binding a key uses one up (`Orders.bind`)."""
+    """Stores the one-time credentials of programs; binding a key uses a credential up (`Orders.bind`)."""
 
     async def put(self, credential: Credential, now: datetime, record: AuditRecord) -> bool:
-        """Store the credential of an order that was not submitted, in place of an earlier one."""
+        """Store the credential of an order in place of an earlier one.
+
+        Return False if the order was submitted, or another login holds its key.
+        """
         ...
 
     async def get(self, order: OrderId) -> Credential | None:
@@ -278,7 +294,7 @@ class Credentials(Protocol):
 
 
 class SubscriberCertificates(Protocol):
-    """Reads what customers hold."""
+    """Reads the certificates of customers."""
 
     async def all(self, customer: CustomerId) -> list[SubscriberCertificate]:
         """Return the customer's certificates, newest first."""
@@ -298,20 +314,20 @@ class Answer:
 
 
 class Idempotency(Protocol):
-    """Keeps the answers to requests that carry an Idempotency-Key (I42)."""
+    """Stores the answers to requests that carry an Idempotency-Key (I42)."""
 
     async def begin(self, scope: str, name: str, body_sha256: bytes, now: datetime) -> Answer | Refusal | None:
-        """Return None for a first request, the stored answer for a repeat, or a Refusal for another body."""
+        """Return None for a first request, the stored answer for a repetition, or a Refusal if the body differs."""
         ...
 
     def finish(self, scope: str, name: str, answer: Answer) -> None:
-        """Have the answer stored soon, so that nobody waits for it."""
+        """Store the answer in the background, so that the client need not wait for that."""
         ...
 
     async def stored(self) -> None:
-        """Return when every answer that was given is stored, or cannot be."""
+        """Wait until every answer given to `finish` is stored or has failed to be stored."""
         ...
 
     async def forget(self, scope: str, name: str) -> None:
-        """Drop a request that failed without an answer, so that it may be tried again."""
+        """Forget a request that failed without an answer, so that it may be sent again."""
         ...

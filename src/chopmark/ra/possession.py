@@ -1,9 +1,9 @@
-"""Showing that a login holds the key of its order, when another login has bound it.
+"""Proving that a login holds the key of its order, when another login has bound that key.
 
-Who knows only the trading password can open an order and bind a key of their own; the customer who is then offered
-that order must not approve a stranger's key. So a login approves a key that it has bound itself, or of which it has
-proved possession: by the key's signature over a fresh nonce and this login's id, or, for the key of a program, by the
-key words that the program shows.
+Somebody who knows only the trading password can open an order and bind their own key to it. When the customer signs in
+and is shown that order, they must not approve the stranger's key. So a login can approve only a key that it has bound
+itself, or of which it has proved possession: by the key's signature over a fresh nonce and the login's id, or, for a
+program's key, by typing the key words that the program shows.
 """
 
 from datetime import timedelta
@@ -23,15 +23,15 @@ MAX_SKEW = timedelta(minutes=10)
 
 
 class Possession:
-    """Lets a login show that it holds its order's key."""
+    """Takes the proofs by which a login shows that it holds its order's key."""
 
     def __init__(self, context: RaContext) -> None:
         self._context = context
 
     async def sign(self, caller: Caller, order_id: OrderId, proof_der: bytes) -> OrderSnapshot:
-        """Return the order's snapshot after its key has signed the order's nonce and this login's id.
+        """Accept the key's signature over the order's nonce and this login's id, and return the order's snapshot.
 
-        What other logins have approved is void. Raises Refused: BAD_PROOF when the signature does not hold.
+        Approvals given before become void. Raises Refused: BAD_PROOF when the signature is wrong or the nonce too old.
         """
         snapshot = await self._snapshot(caller, order_id)
         order, now = snapshot.order, self._context.now()
@@ -47,10 +47,10 @@ class Possession:
         return await self._note(caller, snapshot, order.nonce)
 
     async def name(self, caller: Caller, order_id: OrderId, words: str) -> OrderSnapshot:
-        """Return the order's snapshot after the customer has typed the words of the key that a program made.
+        """Accept the key words of a key that a program made, as the customer typed them; return the order's snapshot.
 
-        Raises Refused: MALFORMED when they are another key's. They are no secret, and nobody can guess anything by
-        them: they only make the customer look at the program that made the key.
+        Raises Refused: MALFORMED when they are another key's words. Wrong words cost nothing, because the words are no
+        secret: typing them only makes the customer compare the key with what their program shows.
         """
         snapshot = await self._snapshot(caller, order_id)
         order = snapshot.order

@@ -1,8 +1,8 @@
-"""What a customer's own program may do for an order: send its key, ask for its certificate, prove that it works.
+"""What a customer's own program may do for an order: send its key, fetch its certificate, prove that it works.
 
-The program takes the customer's steps at the key and at the end, and none between: password, code, birth date and
-consent stay with the customer at the portal, and every rule is the one of the portal's own verbs. Whatever the
-program sends, it gets the certificate only when the customer has approved this very key.
+The program takes only the first and the last steps of an order. Password, code, birth date and consent are given by the
+customer at the portal, and all steps go through the same verbs as the portal's, with the same rules. The program gets a
+certificate only for a key that the customer has approved.
 """
 
 import hmac
@@ -26,15 +26,15 @@ from chopmark.ra.rekey import Rekey
 
 DOOR = "est"
 PROGRAM = LoginId("program")
-"""Stands for a program that shows a certificate; no login has such an id."""
+"""The login id used for a program that shows a certificate; no real login has this id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
 _REFUSALS = RateLimit("est:refused:1m", 60, timedelta(minutes=1))
-"""How many refused credentials are recorded; beyond it a stranger gets the same answer and fills no disk (I41)."""
+"""How many refused credentials are recorded; beyond that the answer is the same, but nothing is written (I41)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A new credential: it is shown once and exists nowhere else."""
+    """A new credential: `secret` is shown once and is stored nowhere, `life` is how long it may bind a key."""
 
     user: OrderId
     secret: Secret
@@ -43,14 +43,14 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an order stands for its program; `certificate` is DER once there is one."""
+    """How far an order is; `certificate` is DER, or None until there is one."""
 
     order: Order
     certificate: bytes | None
 
 
 class ProgramEnrolment:
-    """Serves customers' programs."""
+    """The verbs for customers' programs."""
 
     def __init__(self, context: RaContext, rekey: Rekey, credentials: Credentials) -> None:
         self._context = context
@@ -60,10 +60,12 @@ class ProgramEnrolment:
     async def credential(self, caller: Caller, order_id: OrderId) -> Issued:
         """Return a one-time credential with which the customer's program sends the key of this order.
 
-        256 random bits, stored as a hash, good for one key and ten minutes until that; an earlier one of the order
-        is dead. 1 the order wants a key of a program  2 [tx] credential, leaf.
+        It has 256 random bits and is stored as a hash. It can bind one key within ten minutes, and an earlier one of
+        the same order becomes void. Raises Refused for an order whose key no program makes, and for a renewal, where
+        the program shows the present certificate.
         """
         context, now = self._context, self._context.now()
+        # 1. The order waits for a program's key, and this login may bind one.
         order = await context.order(caller, order_id)
         if order.operation is Operation.REVOKE or order.state not in BEFORE_SUBMISSION:
             raise Refused(order.elsewhere())
@@ -77,6 +79,7 @@ class ProgramEnrolment:
         secret = bearer(context.entropy)
         stored = Credential(order.id, digest(secret), now + context.policy.credential_life, login)
 
+        # 2. [tx] The credential and its record.
         async def attempt(builder: RecordBuilder) -> bool:
             return await self._credentials.put(
                 stored, now, builder.record(Event.RA_CREDENTIAL_ISSUED, door=caller.interface, login=login)
@@ -87,14 +90,16 @@ class ProgramEnrolment:
         return Issued(order.id, Secret(secret), context.policy.credential_life)
 
     async def enrol(self, user: str, secret: Secret, csr_der: bytes) -> Progress:
-        """Return how far a first certificate is, after binding the key on the credential's first use.
+        """Bind the key at the credential's first use, and return how far the order is; safe to repeat (I2).
 
-        1 the credential is this order's  2 it is fresh and the key is bound, or it has bound this key  3 the
-        certificate, once the customer has approved. Safe to repeat (I2).
+        The certificate is there once the customer has approved the key. Raises Refused for a credential that is
+        unknown, too old for its first use, or used for another key.
         """
+        # 1. The credential is this order's.
         order, credential = await self._admitted(OrderId(user), secret)
         if not order.live and order.state is not OrderState.ACTIVE:
             raise Refused(ended(order))
+        # 2. A fresh credential binds the key; a used one must have bound this same key.
         if credential.spki_sha256 is None:
             if self._context.now() >= credential.expires_at:
                 raise Refused(await self._unknown("lapsed"))
@@ -104,6 +109,7 @@ class ProgramEnrolment:
             raise Refused(_USED)
         elif order.spki_sha256 != credential.spki_sha256:
             raise Refused(_OTHER_KEY)
+        # 3. The certificate, if there is one already.
         return await self._progress(order)
 
     async def _admitted(self, order_id: OrderId, secret: Secret) -> tuple[Order, Credential]:
@@ -117,7 +123,7 @@ class ProgramEnrolment:
         return order.at(self._context.now(), self._context.policy), stored
 
     async def _unknown(self, code: str) -> Refusal:
-        """Record a refused credential, as long as not too many come; nobody's counter moves (I19)."""
+        """Record a refused credential, up to a rate limit, and return the refusal; no customer is charged (I19)."""
         context = self._context
         if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
@@ -128,24 +134,28 @@ class ProgramEnrolment:
         return _UNKNOWN
 
     async def reenrol(self, shown: PresentedCertificate, csr_der: bytes) -> Progress:
-        """Return how far a renewal is, for the program that opened its connection with the certificate `shown`.
+        """Return how far a renewal is, for a program that opened its TLS connection with the certificate `shown`.
 
-        1 the certificate is one of ours, to the byte  2 a new one that asks for itself has proved that it works
-        3 otherwise it is active and not expired  4 the customer has begun its renewal at the portal, with the
-        password (TW-16)  5 the key is bound, or it is the bound one. Safe to repeat (I2).
+        Safe to repeat (I2). The customer has to begin the renewal at the portal with the password (TW-16); otherwise
+        Refused is raised. A new certificate is proved by a request for its own key over a connection that it opened.
         """
+        # 1. The certificate is one of ours, to the byte.
         holding = await self._known(shown)
         own = _key_of(csr_der) == holding.spki_sha256
+        # 2. A new certificate that asks for its own key has proved that it works.
         if holding.state is CertificateState.ISSUED and own:
             return await self._proved(holding, shown)
+        # 3. Otherwise the certificate is active and not expired.
         refused = await self._may_renew(holding)
         if refused is not None:
             raise Refused(refused)
+        # 4. The customer has begun the renewal at the portal.
         order = await self._renewal_of(holding)
         if order is None and own:
             return await self._progress(await self._order(holding))
         if order is None:
             raise Refused(_BEGIN_AT_THE_PORTAL)
+        # 5. The order has no key yet, so this key is bound; or this is the key that was bound.
         if order.spki_sha256 is None:
             order = (await self._rekey.bind_key(_caller(order), order.id, csr_der, shown)).order
         elif order.spki_sha256 != _key_of(csr_der):
@@ -167,7 +177,7 @@ class ProgramEnrolment:
         return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 
     async def _may_renew(self, holding: SubscriberCertificate) -> Refusal | None:
-        """Refuse what has ended, is on hold or not proved (incident 18), expired to the second included."""
+        """Return the refusal of a certificate that has ended, is on hold or not proved (incident 18), or None."""
         if holding.state is CertificateState.ISSUED:
             return _PROVE_FIRST
         if holding.state is not CertificateState.ACTIVE or self._context.now() > holding.not_after:
@@ -175,7 +185,7 @@ class ProgramEnrolment:
         return None
 
     async def _renewal_of(self, holding: SubscriberCertificate) -> Order | None:
-        """Return the live renewal of this certificate whose key a program makes."""
+        """Return the live renewal of this certificate for which a program makes the key, or None."""
         for order in await self._context.orders.live(holding.customer):
             counts = order.at(self._context.now(), self._context.policy)
             mine = order.operation is Operation.REKEY and order.old_serial == holding.serial
@@ -199,9 +209,9 @@ class ProgramEnrolment:
 
 
 def _caller(order: Order, login: LoginId = PROGRAM) -> Caller:
-    """Return the order's own customer, with the factors of the logins that have touched the order.
+    """Return a caller for the program: the order's customer, with the factors of the logins that took its steps.
 
-    `login` is the one that gave out the program's credential.
+    `login` is the login in which the customer asked for the program's credential.
     """
     return Caller(order.customer, order.login_factors, DOOR, login)
 

@@ -1,4 +1,4 @@
-"""An order read back from its sealed records, as it was when it was submitted."""
+"""Rebuilding an order from its sealed audit records, as it was when it was submitted."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 
 
 class Unreadable(Exception):
-    """The records do not tell enough of an order to enter it again."""
+    """The records do not say enough about an order to rebuild it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,10 @@ class _Told:
 
 
 def recalled(records: Sequence[StoredRecord], csr: bytes) -> Order:
-    """Return the submitted order that these records tell of, the last of each kind counting.
+    """Return the submitted order that these records describe; of several records of one event the last counts.
 
-    `csr` is its certificate request, DER. Raises Unreadable. Nothing is trusted here: the CA judges the records again.
+    `csr` is its certificate request, DER. Raises Unreadable. The records are not verified here, because the CA does
+    that before it issues.
     """
     last: dict[str, _Told] = {}
     for one in records:

@@ -1,4 +1,4 @@
-"""What the audit's verifier has to know of the policy, to see in the records what the tables have to say."""
+"""What the audit verifier needs to know of the policy to derive from the records what the tables must contain."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ BIRTH_DATE = "birth_date"
 
 
 def rules_of(policy: Policy) -> Rules:
-    """Return the limits under which failures are counted, each by the factor that its rows are filed under."""
+    """Return the limits on failures, each under the factor's name in the table of failures, and the policy's times."""
     of_codes = FailureLimit(policy.failures_per_day, _DAY, policy.failures_ever)
     of_birth_dates = FailureLimit(policy.birth_date_mismatches, _EVER, policy.failures_ever)
     factors = {channel.value: channel.factor.value for channel in Channel}

@@ -1,7 +1,8 @@
 """After a restore: what the journal has and the database lost is entered again, each certificate with its order.
 
-An order comes back with its own sealed records and is given its certificate by the same verbs as ever; what was proved
-is active again, what was revoked or on hold is so again, as of its own moment. What cannot be entered is listed.
+An order is entered with its own sealed records and gets its certificate through the usual verbs. A certificate that was
+proved becomes active again. A revocation or a hold is entered with the time at which it happened. What cannot be
+entered is listed for a person.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -26,18 +27,18 @@ from chopmark.ra.rekey import Rekey
 
 
 class Records(Protocol):
-    """Stores what is entered again."""
+    """The store's part: writes what is entered again."""
 
     async def rivals(self, order: Order) -> list[Order]:
-        """Return the customer's other orders of this profile that live here: the lost one came after them."""
+        """Return the customer's other live orders of this profile; all of them were opened before the lost one."""
         ...
 
     async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
-        """Store a submitted order with its records, those that are not here; False when that cannot be."""
+        """Store a submitted order with those of its records that are missing; False when that is not possible."""
         ...
 
     async def turn(self, line: Line, records: Sequence[AuditRecord]) -> bool:
-        """Make a change of status, at the CA and for the customer, as of its own moment; False for none."""
+        """Make a change of status in the tables of CA and RA, with its original time; False if nothing changed."""
         ...
 
 
@@ -45,13 +46,16 @@ class States(Protocol):
     """Reads the state of certificates."""
 
     async def states(self, serials: Collection[Serial]) -> Mapping[Serial, CertificateState]:
-        """Return the state of each of these certificates that is here."""
+        """Return the state of each of these certificates that is in the database."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReentryLine:
-    """One thing that is, or would be, entered again; `kind` is the deed's word, `why_not` is for a person."""
+    """One thing that is, or would be, entered again; `kind` is the deed's value in the journal.
+
+    `why_not` tells a person why it could not be entered; None if it was.
+    """
 
     kind: str
     serial: Serial
@@ -63,7 +67,7 @@ class ReentryLine:
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """The RA's own verbs, through which an order comes to its certificate and to its end."""
+    """The RA's usual verbs, by which an order gets its certificate or is ended."""
 
     context: RaContext
     rekey: Rekey
@@ -71,7 +75,7 @@ class Verbs:
 
 
 class Reentry:
-    """Enters again what `read` finds in the journal, oldest first."""
+    """Enters again what `read` returns from the journal, oldest first."""
 
     def __init__(
         self,
@@ -90,7 +94,7 @@ class Reentry:
         self._verbs = verbs
 
     async def lost(self) -> bool:
-        """Tell whether the journal has a certificate of which the database knows nothing: no crash does that."""
+        """Tell whether the journal has a certificate that the database does not have; a crash cannot cause that."""
         return bool(await self._unknown(await self._read()))
 
     async def plan(self) -> list[ReentryLine]:
@@ -101,21 +105,20 @@ class Reentry:
         return [*made, *map(_strange, strange), *(_told(turns[-1]) for turns in await self._unsettled(lines))]
 
     async def apply(self) -> list[ReentryLine]:
-        """Enter it; return what was entered, and what could not be. Safe to call again after any failure.
-
-        1 each lost certificate with its order; what was proved is active  2 each change of status.
-        """
+        """Enter it, and return what was entered and what could not be; safe to call again after any failure."""
         lines = oldest_first(await self._read())
         lost, strange = await self._lost(lines)
         proved = {line.serial for line in lines if line.deed is Deed.PROVED}
-        done = [await self._enter(one, proved=serial in proved) for serial, one in lost.items()]  # 1
+        # 1. Each lost certificate with its order; a certificate that was proved becomes active.
+        done = [await self._enter(one, proved=serial in proved) for serial, one in lost.items()]
         done += map(_strange, strange)
-        for turns in await self._unsettled(lines):  # 2
+        # 2. Each change of status.
+        for turns in await self._unsettled(lines):
             done.append(await self.redo(turns))
         return done
 
     async def redo(self, turns: Sequence[Line]) -> ReentryLine:
-        """Make changes of status of one serial, oldest first, that are lacking; return how the last one ended."""
+        """Make the missing changes of status of one serial, oldest first; return what became of the last one."""
         for line in turns:
             await self._turn(line)
         last = turns[-1]
@@ -129,7 +132,10 @@ class Reentry:
         return reserved - (await self._states.states(reserved)).keys()
 
     async def _lost(self, lines: Sequence[Line]) -> tuple[dict[Serial, Lost], list[Line]]:
-        """Return the certificates that are not here, or whose signature is not; and what nobody can read."""
+        """Return the certificates that the database lacks, and the lines that this release cannot read.
+
+        A certificate of which the database has only the reservation, and the journal the signed bytes, counts too.
+        """
         known, strange = told(lines)
         states = await self._states.states({*known, *(line.serial for line in strange)})
         signed = {serial: one for serial, one in known.items() if one.der is not None}
@@ -138,7 +144,10 @@ class Reentry:
         return {**lost, **half}, [line for line in strange if line.serial not in states]
 
     async def _unsettled(self, lines: Sequence[Line]) -> list[list[Line]]:
-        """Return each serial's changes of status, oldest first, where the database does not show the last of them."""
+        """Return the changes of status of each serial, oldest first, whose last one the database does not show.
+
+        Changes after a revocation do not count.
+        """
         turns: dict[Serial, list[Line]] = {}
         for line in lines:
             before = turns.setdefault(line.serial, []) if line.deed in TURNS else None
@@ -148,7 +157,7 @@ class Reentry:
         return [each for serial, each in turns.items() if not settled(each[-1], states.get(serial))]
 
     async def _enter(self, one: Lost, *, proved: bool) -> ReentryLine:
-        """Enter a certificate: 1 its order  2 its reservation  3 its bytes, or none  4 the customer's side."""
+        """Enter a certificate with its order; return its line, with the reason if it could not be entered."""
         reservation = one.reserved.reservation
         line = _line(one)
         try:
@@ -157,15 +166,19 @@ class Reentry:
             return _not(line, "its records do not tell whose it is")
         for rival in await self._records.rivals(order):
             await self._verbs.enrolment.expire(rival)
-        if not await self._records.enter(order, one.reserved.records):  # 1
+        # 1. The order and its records.
+        if not await self._records.enter(order, one.reserved.records):
             return _not(line, "its customer is not here, or its order has gone another way here")
-        if not await self._reserve(reservation):  # 2
+        # 2. The reservation of the serial.
+        if not await self._reserve(reservation):
             return _not(line, "its CA does not issue here")
-        await self._sign(reservation, one.der)  # 3
+        # 3. The signed certificate, if the journal has it.
+        await self._sign(reservation, one.der)
         if one.der is None:
             return line
+        # 4. The order gets its certificate, and the certificate becomes active if it was proved.
         try:
-            await self._verbs.rekey.resume(order.id)  # 4
+            await self._verbs.rekey.resume(order.id)
         except Refused as refused:
             return _not(line, f"the order was refused: {refused.refusal.code or refused.refusal.kind}")
         if proved:
@@ -184,7 +197,10 @@ class Reentry:
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _sign(self, reservation: Reservation, der: bytes | None) -> None:
-        """Record the certificate, or give the reservation up: whether it was signed is not known."""
+        """Store the certificate; without its bytes give the reservation up.
+
+        Nobody knows then whether the CA has signed a certificate with this serial.
+        """
         now = self._verbs.context.now()
 
         async def attempt(builder: RecordBuilder) -> bool:
@@ -200,7 +216,7 @@ class Reentry:
         await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _activate(self, order_id: OrderId) -> None:
-        """Let a certificate count as active that its customer had proved, and the one before as superseded."""
+        """Make a certificate active that its customer had proved, and supersede the one before it."""
         context = self._verbs.context
         order = await context.orders.get(order_id)
         if order is None or order.state is not OrderState.ISSUED or order.serial is None:

@@ -1,6 +1,7 @@
-"""Records of refusals: keys and proofs that do not hold, and what one person at the firm tried alone.
+"""Records of refusals: of bad keys and proofs, and of acts of staff that need two people and named only one.
 
-Each has a rate limit, so that nobody floods the audit: beyond it the answer is the same and nothing is written (I41).
+Each kind has a rate limit, so that nobody can flood the audit log: beyond it the answer is the same, but nothing is
+written (I41).
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,15 +21,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 A_CUSTOMER: Final = 20
-"""Refused keys, and refused proofs, that are recorded for one customer in an hour, over all orders."""
+"""How many refused keys, and how many refused proofs, are recorded for one customer in an hour, over all orders."""
 THE_FIRM: Final = 60
-"""Refused acts of staff that are recorded in an hour."""
+"""How many refused acts of staff are recorded in an hour, over the whole firm."""
 _HOUR: Final = timedelta(hours=1)
 _RECORDED: Final = frozenset({Kind.BAD_KEY, Kind.BAD_PROOF})
 
 
 class AtDesk(Protocol):
-    """A verb's home: it works with a context."""
+    """A class of RA verbs, which has a context."""
 
     _context: RaContext
 
@@ -38,10 +39,10 @@ Verb = Callable[Concatenate[SelfT, Caller, OrderId, P], Awaitable[T]]
 
 
 def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]:
-    """Have a verb's refusals of a key or a proof recorded as `event` in the order's chain; they go on as they are.
+    """Decorate a verb so that its refusals of a key or a proof are recorded as `event`; they are raised unchanged.
 
-    The verb has looked the order up for its caller before it can refuse a key or a proof, so that nobody writes into
-    somebody else's order.
+    The record goes to the order's stream. That is safe, because the verb looks the order up for its caller before it
+    can refuse a key or a proof: nobody can write into another customer's order.
     """
 
     def around(verb: Verb[SelfT, P, T]) -> Verb[SelfT, P, T]:
@@ -61,7 +62,7 @@ def refused_as(event: Event) -> Callable[[Verb[SelfT, P, T]], Verb[SelfT, P, T]]
 
 
 async def two_people(context: RaContext, by: str, approved_by: str, act: str) -> None:
-    """Raise Refused unless these are two different people at the firm (I32), and record what one tried alone."""
+    """Raise Refused unless these are two different people at the firm (I32); record the refusal with the name `act`."""
     try:
         assert_two(by, approved_by)
     except Refused as refused:

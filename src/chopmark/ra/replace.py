@@ -1,11 +1,12 @@
-"""What approves a new certificate without the old key: a `replace`, and an application of who had one before. Pure.
+"""How a new certificate without the old key is approved: a `replace`, or an `enrol` by somebody who had one. Pure.
 
-Nothing but the customer's factors stands behind such an order, so it is the way of whoever has stolen some of them.
-`tw-broker` is the manual's: one code and the birth date, and the other contact is told at once and can cancel.
-`strict` asks for codes on both contacts, where there is one only for time, and where there is none for a slip that the
-firm has printed after it has seen the customer's papers. A slip stands in for a code where none of the contacts on
-record can carry one, and nowhere else: under `tw-broker` and for a first application and a renewal as well.
-The customer's reason is no argument here: who says *lost* has proved nothing more than who says anything else.
+Only the customer's factors support such an order, so this is the way in for somebody who has stolen some of them.
+`tw-broker` follows the manual: one code and the birth date, and the other contact is told at once and can stop the
+order. `strict` asks for a code on each of two contacts; with only one contact, for two codes with a delay between them.
+Under both policies, and for a first application and a renewal too, a slip takes the place of a code if none of the
+contacts on record can carry one: the firm prints it after it has seen the customer's papers. The reason that the
+customer gives does not matter: somebody who says *lost* has not proved anything more than somebody who says something
+else.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,10 +22,11 @@ from chopmark.tw.zone import TAIPEI
 
 
 def without_old_key(operation: Operation, *, had_one: bool) -> bool:
-    """Tell whether an order is for a new certificate of somebody who had a proved one, and its key does not sign.
+    """Tell whether an order asks for a new certificate without the signature of the customer's earlier, proved one.
 
-    An application counts too where an earlier certificate has expired or was revoked: else whoever revokes it first,
-    by one code, would have a new one without any of what a replacement asks. A first application replaces nothing.
+    An `enrol` counts too if the customer had a certificate that expired or was revoked. Otherwise a thief could first
+    revoke it with one code and then get a new one without what a replacement demands. A first application does not
+    count.
     """
     return operation is Operation.REPLACE or (operation is Operation.ENROL and had_one)
 
@@ -37,15 +39,16 @@ class Way(StrEnum):
     DELAY = "delay"
     SLIP = "slip"
     CALL_US = "call_us"
-    """Codes could be sent, were it not for the factors of the login."""
+    """No code can be sent now: because of the login's factors, or because the contacts cool down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What approves this replacement, and who is told of it.
+    """How this order has to be approved, and which contacts are told of it.
 
-    `told` are the contacts that get the notice, at once, with the reference that cancels the order: every contact
-    on record, stopped and cooling ones too, but for the one that the code itself was sent to.
+    `told` are the contacts that get a notice at once, with the reference that stops the order. Contacts that were
+    stopped or changed lately are told too. If one code is enough, the contact that it was sent to is left out, unless
+    it is the only one.
     """
 
     way: Way
@@ -53,7 +56,7 @@ class Demand:
 
 
 class Cancelling(StrEnum):
-    """What the reference in the notice does."""
+    """What the reference in the notice does to the order."""
 
     ENDS_ORDER = "ends_order"
     HOLDS_CERTIFICATE = "holds_certificate"
@@ -67,10 +70,10 @@ def demand(
     coded_by: Channel | None,
     now: datetime,
 ) -> Demand:
-    """Return what approves a replacement under this policy, for a customer with these contacts.
+    """Return how a replacement has to be approved under this policy, for a customer with these contacts.
 
-    `login` are the factors of all logins that touched the order; `coded_by` is the channel of its first code, None
-    before one was sent.
+    `login` are the factors of all logins that took a step of the order. `coded_by` is the channel of its first code,
+    None before one was right and for a slip.
     """
     fit = frozenset(channel for channel in policy.channels if _fit(contacts.get(channel), login, now))
     others = frozenset(contacts) - ({coded_by} if coded_by is not None else frozenset())
@@ -88,27 +91,28 @@ def demand(
 
 
 def carriers(policy: Policy) -> frozenset[Channel]:
-    """Return the channels by one of which alone codes can approve an order here, where its contact can be used."""
+    """Return the channels whose code alone may approve an order under this policy."""
     return frozenset(channel for channel in policy.channels if _alone(policy, {channel}))
 
 
 def can_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> bool:
-    """Tell whether some contact on record can carry a code, in a login that used nothing but the password.
+    """Tell whether some contact on record can carry a code now, in a login that used only the password.
 
-    What a login used beside the password is no reason for a slip: who signs in without it gets a code.
+    The factors of the present login do not matter: a customer who used more than the password needs no slip, because
+    they get a code when they sign in with the password alone.
     """
     return any(_usable(contacts.get(channel), now) for channel in carriers(policy))
 
 
 def will_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts]) -> bool:
-    """Tell whether some contact on record can carry a code now or after its cool-down: that is waited for."""
+    """Tell whether some contact on record can carry a code now or after its cool-down; then no slip is used."""
     return any(channel in contacts and not contacts[channel].disputed for channel in carriers(policy))
 
 
 def why_none_carries(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> str:
-    """Say for each channel why its contact carries no code, in the words that the order's records have.
+    """Say for each channel why its contact carries no code, in the words that audit records use.
 
-    `usable` among them says that one does, and that no slip counts.
+    The word `usable` says that a contact can carry a code, so that no slip counts.
     """
     return "+".join(f"{channel}:{_why_not(policy, contacts.get(channel), channel, now)}" for channel in sorted(Channel))
 
@@ -128,9 +132,9 @@ def _why_not(policy: Policy, contact: ContactFacts | None, channel: Channel, now
 def may_carry(
     policy: Policy, order: Order, contact: ContactFacts | None, channel: Channel, now: datetime
 ) -> Text | None:
-    """Say why this channel may not carry a code of this order, or None when it may; as `may_use_channel`.
+    """Say why this channel may not carry a code of this order, or None when it may; see `may_use_channel`.
 
-    Where codes on both contacts are asked, neither counts alone: e-mail may carry the other one.
+    If the order asks for codes on both contacts, e-mail may carry one of them even where e-mail alone is not allowed.
     """
     if order.waits_until is not None and now < order.waits_until:
         at = order.waits_until.astimezone(TAIPEI).strftime("%Y-%m-%d %H:%M")
@@ -143,9 +147,10 @@ def may_carry(
 
 
 def cancelling(state: OrderState) -> Cancelling:
-    """Return what cancelling by the reference does to an order in this state.
+    """Return what the reference does to an order in this state.
 
-    Nobody signs in to cancel, so it must not destroy: what is issued already is put on hold, and people clear it up.
+    Nobody signs in to use a reference, so it must not destroy a certificate: one that was submitted or issued already
+    is put on hold, and people at the firm decide.
     """
     if state in {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}:
         return Cancelling.ENDS_ORDER
@@ -163,7 +168,7 @@ CALL_US = Refusal(
     field="operation",
     code="call_us",
 )
-"""Where an order was opened for less than what policy asks for now, or the only contact was changed lately."""
+"""For an order that was opened for less than the policy demands now, and for contacts that cannot carry a code now."""
 PASSWORD_ALONE = Refusal(
     Kind.FORBIDDEN,
     text(
@@ -173,13 +178,13 @@ PASSWORD_ALONE = Refusal(
     field="operation",
     code="password_alone",
 )
-"""Where codes are asked for and the login has used the contacts that could carry them (TW-01)."""
+"""For a login that has used as factors the very contacts that could carry the codes (TW-01)."""
 
 
 def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: datetime) -> bool:
-    """Whether a code may go there: registered, not stopped, not changed lately, and no factor of the login.
+    """Whether a code may go there: on record, not stopped, not changed lately, and not a factor of the login.
 
-    Unknown login factors fail closed.
+    If the login's factors are unknown, no contact is fit.
     """
     return contact is not None and _usable(contact, now) and bool(login) and contact.channel.factor not in login
 
@@ -190,5 +195,5 @@ def _usable(contact: ContactFacts | None, now: datetime) -> bool:
 
 
 def _alone(policy: Policy, channels: Collection[Channel]) -> bool:
-    """Whether a code by this one channel may approve at all."""
+    """Whether codes by these channels may approve alone, which a policy may forbid for e-mail."""
     return policy.email_alone or Channel.EMAIL not in channels

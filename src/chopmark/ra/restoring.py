@@ -1,7 +1,8 @@
-"""The verb behind `chopmark db restored`: ends the state in which the database is behind what lies outside it.
+"""The verb behind `chopmark db restored`: makes a restored, older copy of the database whole again.
 
-An older copy of the database makes things good again that are over: codes that were used, tickets that were taken,
-sessions that were closed. What a journal outside the database knows is entered again (`Reentry`); the rest is void.
+In an older copy, codes that were used, launch tickets that were taken and sessions that were closed would be valid
+again. What the journal outside the database has is entered again (`Reentry`). All secrets that may have been used up in
+the lost time become void.
 """
 
 import json
@@ -27,9 +28,9 @@ HOLDER = "chopmark db restored"
 
 
 class Voided(StrEnum):
-    """What the lost time may have used up, kind by kind: none of it works any more, and new ones are given at once."""
+    """The kinds of secrets that may have been used up in the lost time; all become void, and new ones can be given."""
 
-    CODES = "codes"  # with them the messages that would carry them: the worker closes those as void
+    CODES = "codes"  # the worker closes the messages that would carry them as void
     TICKETS = "launch_tickets"
     SESSIONS = "sessions"
     NONCES = "nonces"
@@ -39,10 +40,10 @@ class Voided(StrEnum):
 
 
 class Reentry(Protocol):
-    """What is known outside the database, and is entered or applied again; safe to call again after any failure."""
+    """Enters into the database what is known only outside it; safe to call again after any failure."""
 
     async def lost(self) -> bool:
-        """Tell whether a certificate is known outside of which the database knows nothing: no crash does that."""
+        """Tell whether a certificate is known only outside the database; a crash cannot cause that."""
         ...
 
     async def plan(self) -> Sequence[ReentryLine]:
@@ -50,27 +51,27 @@ class Reentry(Protocol):
         ...
 
     async def apply(self) -> Sequence[ReentryLine]:
-        """Enter and apply it, each with its record; return what was."""
+        """Enter and apply it, each with its record; return what was entered and what could not be."""
         ...
 
 
 class Voids(Protocol):
-    """The store's part: each call is one transaction."""
+    """The store's part; each method is one transaction."""
 
     async def counts(self) -> Mapping[Voided, int]:
-        """Return how many of each kind would be void."""
+        """Return how many of each kind would become void."""
         ...
 
     async def void(self, kind: Voided, count: int, record: AuditRecord) -> bool:
-        """End all of a kind, with the record; False, and nothing has happened, when they are not `count`."""
+        """Make all of a kind void and write the record; False, with nothing changed, if their number is not `count`."""
         ...
 
     async def renew_status(self, now: datetime) -> None:
-        """Have every OCSP answer and every list signed anew, due from now on, with higher numbers."""
+        """Have every OCSP answer and every revocation list signed anew from now on, with higher numbers."""
         ...
 
     async def free_leases(self, above: int) -> None:
-        """End every lease; the next holder of each has a fencing number higher than `above`."""
+        """End every lease; the next holder of each gets a fencing number higher than `above`."""
         ...
 
     async def tell(self, record: AuditRecord) -> bool:
@@ -80,7 +81,11 @@ class Voids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is lost, and what will be or was done about it; no `lost_at` where no signed head is lost, only seconds."""
+    """What is lost, and what will be or was done about it.
+
+    `kept` and `lost` are sizes of the audit tree: what the database still has, and what was signed before. `lost_at` is
+    None if no signed tree head is lost, so that only seconds can be missing.
+    """
 
     kept: int
     kept_at: datetime | None
@@ -92,9 +97,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The database is whole again; no `loss` where a run before had done all but the last step.
+    """The database is whole again; `loss` is None if an earlier run had done all but the last step.
 
-    No successor where no signed head was lost: then the tree goes on by itself.
+    `successor` is None if no signed tree head was lost: then the tree continues as usual.
     """
 
     successor: Head | None
@@ -102,7 +107,7 @@ class Ended:
 
 
 class Restoring:
-    """Looks at a database that may have been restored, and goes on from it."""
+    """Finds out what a restored database has lost, and makes it whole again."""
 
     def __init__(
         self,
@@ -123,7 +128,7 @@ class Restoring:
     async def plan(self) -> Loss | None:
         """Return what a restore has lost and what would be done; None for a whole database. Changes nothing.
 
-        Raises LedgerBroken where heads contradict the key, and OSError.
+        Raises LedgerBroken if signed tree heads do not fit the key, and OSError.
         """
         behind = await self._behind()
         if behind is None and not await self._reentry.lost():
@@ -131,31 +136,29 @@ class Restoring:
         return await self._loss(behind, await self._reentry.plan(), await self.voids.counts())
 
     async def end(self, by: str, reason: str) -> Ended | None:
-        """Declare the restore and end the state; None for a database that is whole. Safe to call again.
+        """Record the restore and make the database whole; return None for a database that is whole. Safe to call again.
 
-        1. what the lost time may have used up is void; answers and lists are signed anew
-        2. fencing numbers rise above any that the lost time has given
-        3. the record of the restore
-        4. what lies outside the database is entered and applied again
-        5. the successor over everything that waits
-
-        The state ends with the last two: a run that dies before is made whole by the next one.
-
-        Raises LedgerBroken, OSError, and Refused when somebody else is at it as well.
+        If a run dies, the database still counts as restored, and the next run does what is missing. Raises
+        LedgerBroken, OSError, and Refused when somebody else does the same at this moment.
         """
         behind = await self._behind()
         if behind is None and not await self._reentry.lost():
             left = await self._succeed()
             return None if left is None else Ended(left, None)
-        voided = {kind: await self._void(kind, by) for kind in Voided}  # 1
+        # 1. What may have been used up in the lost time becomes void; OCSP answers and lists are signed anew.
+        voided = {kind: await self._void(kind, by) for kind in Voided}
         await self.voids.renew_status(self._clock.now())
+        # 2. Fencing numbers rise above all that were given in the lost time.
         if behind is not None:
-            await self.voids.free_leases(behind.lost_head.draft.fencing)  # 2
+            await self.voids.free_leases(behind.lost_head.draft.fencing)
+        # 3. The record of the restore, unless an earlier run has written it.
         loss = await self._loss(behind, await self._reentry.plan(), voided)
         if not await self._is_told(loss):
-            await self._tell(loss, by, reason)  # 3
-        loss = replace(loss, reentered=tuple(await self._reentry.apply()))  # 4
-        successor = await self._succeed()  # 5
+            await self._tell(loss, by, reason)
+        # 4. What is known only outside the database is entered again.
+        loss = replace(loss, reentered=tuple(await self._reentry.apply()))
+        # 5. A new signed tree head, the successor of the lost one, over all records that wait.
+        successor = await self._succeed()
         if (successor is None) != (behind is None):
             raise Refused(_BUSY)
         return Ended(successor, loss)
@@ -188,7 +191,7 @@ class Restoring:
         return await self._audit_log.write(RESTORED_CHAIN, attempt)
 
     async def _is_told(self, loss: Loss) -> bool:
-        """Tell whether a run before has written the record of this restore: it waits, or it would be in a tree."""
+        """Tell whether an earlier run has written the record of this restore; it has no place in the tree yet."""
         for record in await self.ledger.unsequenced(EVERYTHING):
             if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
                 facts = json.loads(record.facts)

@@ -1,4 +1,4 @@
-"""Ending a certificate: by its holder with a code of its own, by a newer one, or because it was never proved."""
+"""Revoking a certificate: by its customer's order with a code, and the CA's part of every other revocation."""
 
 from datetime import timedelta
 
@@ -22,20 +22,21 @@ CA_REASONS = {
 
 
 class Revocation:
-    """Carries out revocation orders and the CA's part of every ending."""
+    """Carries out revocation orders, and tells the CA of every revocation."""
 
     def __init__(self, context: RaContext, issuer: Issuer) -> None:
         self._context = context
         self._issuer = issuer
 
     async def confirm(self, caller: Caller, order_id: OrderId, consent: str) -> Order:
-        """Return the revocation order done; the CA is told at once, and again by its work row if that fails.
+        """Carry out an approved revocation order and return it; safe to repeat.
 
-        1 the order is approved by a code bound to this certificate, and these are its terms  2 [tx] quotas, holding
-        revoked, leaf, notice and work row  3 the CA revokes; status shows it within seconds  4 its renewals
-        in flight end.
+        The CA is told at once. If that fails, Refused is raised although the certificate counts as revoked here, and
+        the worker tells the CA by the outbox row. Raises Refused too when the order is not approved, its terms have
+        changed, or a rate limit is used up.
         """
         context = self._context
+        # 1. The order is approved by a code that is bound to this certificate, and these are its terms.
         order = await context.order(caller, order_id)
         if order.operation is not Operation.REVOKE:
             raise Refused(order.elsewhere())
@@ -65,6 +66,7 @@ class Revocation:
         works += (context.revoke_work(serial, ca_reason, order.customer, order.id),)
         now = context.now()
 
+        # 2. [tx] Rate limits, the certificate revoked, the record, a notice and the outbox row for the CA.
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             record = builder.record(Event.RA_ORDER_DONE, serial=serial, reason=reason, terms=consent, login=acting.id)
             since = now - context.policy.approval_life
@@ -73,12 +75,14 @@ class Revocation:
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
+        # 3. The CA revokes, and its published status shows that within seconds.
         await self._issuer.revoke(serial, ca_reason)
+        # 4. The renewals that build on this certificate end.
         await self.end_renewals(order.customer, serial)
         return await context.order(caller, order_id)
 
     async def end_renewals(self, customer: CustomerId, revoked: Serial) -> None:
-        """End the renewals that built on a revoked certificate; what got a certificate by now has it revoked too."""
+        """End the live renewals of a revoked certificate; if one has its new certificate already, it is revoked too."""
         context = self._context
         for order in await context.orders.live(customer):
             if order.operation is not Operation.REKEY or order.old_serial != revoked:
@@ -96,5 +100,5 @@ class Revocation:
         await self._context.audit_log.write(order_stream(order.id), attempt)
 
     async def at_ca(self, serial: Serial, reason: str) -> None:
-        """Have the CA revoke a certificate; the job of a REVOKE work row, safe to repeat."""
+        """Have the CA revoke a certificate; the worker calls this for a REVOKE outbox row, and it is safe to repeat."""
         await self._issuer.revoke(serial, reason)

@@ -1,4 +1,4 @@
-"""What the registration authority offers to interfaces and jobs: its verbs and what they read, built once."""
+"""What the registration authority offers to interfaces and jobs: its verbs and queries, built once per process."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from chopmark.stepup.verifier import Verifier
 
 @dataclass(frozen=True, slots=True)
 class RaServices:
-    """The bundle of the registration authority."""
+    """All verbs and queries of the registration authority."""
 
     context: RaContext
     verifier: Verifier

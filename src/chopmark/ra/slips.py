@@ -1,14 +1,14 @@
-"""The approval slip: what a branch prints for a customer of whom no contact can carry a code, after it saw the papers.
+"""The approval slip: a branch prints it, after it saw the papers, for a customer whose contacts can carry no code.
 
-What was changed within the last days is waited for, as it always is: no slip is printed while a contact cools down, was
-stopped or removed lately, or the customer's number has got another person's place. Else who can change a record would
-have the certificate at once, and nobody would have read the notices.
+No slip is printed while a contact cools down, or shortly after a contact, id or account of the customer was stopped,
+changed or removed. Otherwise somebody who can change a customer's record would have the certificate at once, before the
+customer has read the notices.
 
-It stands where others have the right code, beside the password and in a login that holds the order's key, and never
-where a contact can carry a code. Two people at the firm print it: with a password slip it would otherwise make one
-clerk into any customer without contacts. Entries count in the rate limit of codes and end in their lock (decision 27).
-There is no count of its own that a slip dies of: of 80 bits nobody guesses any, and whoever knows the password could
-send the customer back to the branch by five wrong entries.
+The right slip takes the place of the right code: the login still needs the password and has to hold the order's key. It
+is never accepted if a contact can carry a code. Two people at the firm have to print it, because one clerk who can also
+print a password slip could otherwise act as any customer without contacts. Wrong entries count against the rate limit
+of codes and lead to the same lock (decision 27). A slip has no limit of its own: nobody guesses 80 bits, and with such
+a limit anybody who knows the password could send the customer back to the branch by five wrong entries.
 """
 
 import hmac
@@ -38,13 +38,13 @@ from chopmark.stepup.ports import CODE, FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD
 
 SLIP_LETTERS: Final = 20
-"""Twenty letters out of sixteen are 80 bits; without vowels and digits nobody takes them for a word or a code."""
+"""Twenty letters of an alphabet of sixteen, 80 bits; without vowels and digits they look like no word and no code."""
 _GROUP: Final = 5
 _TO_LETTERS: Final = str.maketrans("0123456789abcdef", LETTERS)
 
 
 class Papers(StrEnum):
-    """What the branch has seen; words, so that nothing of the papers themselves gets into a record."""
+    """The kind of papers that the branch has seen; a fixed word, so that no data of the papers gets into a record."""
 
     IDENTITY_CARD = "identity-card"
     RESIDENT_CERTIFICATE = "resident-certificate"
@@ -54,9 +54,10 @@ class Papers(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """A slip as stored: by a keyed hash only. `key_words` are those of the one key that it approves, if it names one.
+    """A slip as stored, with only a keyed hash of its letters.
 
-    The hash covers customer, end and key words too, so that no other row of the table makes it a better one.
+    `key_words` name the one key that it approves; None if it approves any key of the customer's. The hash also covers
+    id, customer, expiry and key words, so that nobody can extend a slip by changing its row.
     """
 
     id: str
@@ -69,7 +70,7 @@ class Slip:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A new slip: its letters are shown once and exist nowhere else. `open` is the customer's order that waits for it.
+    """A new slip: its letters are shown once and are stored nowhere; `open` is the order that waits for it, if any.
 
     The branch compares that order's key with what the customer's page shows.
     """
@@ -80,18 +81,18 @@ class Printed:
 
 
 class Slips(Protocol):
-    """Keeps slips; each method is one transaction."""
+    """Stores slips; each method is one transaction."""
 
     async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Store a slip and queue `works`; the customer's earlier slips are void.
+        """Store a slip and queue `works`; the customer's earlier slips become void.
 
-        False, and nothing is stored, when a contact cools down, or when contacts, id or accounts of the customer were
-        stopped, changed or removed after `settled_since`.
+        Return False, with nothing stored, when a contact cools down, or when contacts, id or accounts of the customer
+        were stopped, changed or removed after `settled_since`.
         """
         ...
 
     async def current(self, order: Order, now: datetime) -> Slip | None:
-        """Return the slip that may approve this order: a live one of its customer, or the one it was given already."""
+        """Return the slip that may approve this order: a live one of its customer, or the one that it has used."""
         ...
 
     async def charge(
@@ -104,11 +105,10 @@ class Slips(Protocol):
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Take one failure from the rate limit of codes before anything is compared; refused where none is left.
+        """Charge one failure to the rate limit of codes before anything is compared; refused if none is left.
 
-        The call that finds none left and sets the hold queues `works` and is recorded with `no`.
-
-        Refused too where slip or order have moved on: then nothing is charged, and nothing may be compared.
+        The call that finds none left locks the customer, queues `works` and writes `no` in place of `record`. If slip
+        or order have changed meanwhile it is refused too: nothing is charged, and the caller must not compare.
         """
         ...
 
@@ -122,17 +122,17 @@ class Slips(Protocol):
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
-        """Use the slip up for this order and key, mark the order coded by this login, do what follows; once.
+        """Use the slip up for this order and key, mark the order as coded by this login, and store the `sequel`.
 
-        The same order may be given it again for the same key: an approval lapses sooner than a slip. Refused, and
-        recorded with `no`, where slip or order have moved on, a contact can carry a code by now, or the login does not
-        hold the order's key.
+        The same order may use it again for the same key, because an approval lapses sooner than a slip. Refused, with
+        `no` written in place of `record`, when slip or order have changed meanwhile, a contact can carry a code by now,
+        or the login does not hold the order's key.
         """
         ...
 
 
 class SlipDesk:
-    """Prints slips, and takes them in the place of codes."""
+    """Prints slips, and accepts them in place of codes."""
 
     def __init__(self, context: RaContext, slips: Slips, failures: Failures) -> None:
         self._context = context
@@ -142,14 +142,16 @@ class SlipDesk:
     async def print(
         self, customer: CustomerId, by: str, approved_by: str, papers: Papers, words: str | None = None
     ) -> Printed:
-        """Return a new slip; the one before is void, and all contacts on record are told.
+        """Return a new slip; earlier ones become void, and all contacts on record are told.
 
-        1 two different people at the firm  2 the customer, of whom no contact can carry a code  3 [tx] nothing on
-        record was changed lately; slip, notices, leaf. `words` are the key words that the customer's page shows: then
-        it approves that key and no other.
+        `words` are the key words that the customer's page shows; with them the slip approves only that key. Raises
+        Refused unless two different people are named, when a contact can carry codes, and when the customer's record
+        was changed lately.
         """
         context, now = self._context, self._context.now()
+        # 1. Two different people at the firm.
         await two_people(context, by, approved_by, "approval_slip")
+        # 2. The customer, none of whose contacts can carry a code.
         snapshot = await context.snapshots.customer(customer)
         if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
@@ -165,6 +167,7 @@ class SlipDesk:
             for channel, contact in sorted(contacts.items())
         )
 
+        # 3. [tx] The slip, its record and the notices, unless the customer's record was changed lately.
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(
                 Event.STAFF_SLIP_PRINTED,
@@ -185,16 +188,16 @@ class SlipDesk:
         return Printed(Secret(_grouped(letters, _GROUP)), slip, waits)
 
     async def answer(self, caller: Caller, order_id: OrderId, typed: str) -> OrderSnapshot:
-        """Accept the right slip in place of a code; a wrong one costs a failure even though the request fails.
+        """Accept the right slip in place of a code and return the order's snapshot.
 
-        1 a malformed entry costs nothing  2 the order waits for a slip, and no contact can carry a code  3 [tx] charge
-        one failure  4 compare in constant time  5 [tx] right: the slip is used up for this order and key, the order is
-        coded, the failure given back; wrong: record.
+        Raises Refused for a wrong slip, which stays charged as a failure although the request fails.
         """
         context, now = self._context, self._context.now()
+        # 1. An entry that has not the form of a slip costs nothing.
         letters = _typed(typed, SLIP_LETTERS)
         if letters is None:
             raise Refused(_MALFORMED)
+        # 2. The order waits for a slip, and no contact can carry a code.
         snapshot = await context.snapshot(caller, order_id)
         order = snapshot.order
         if not (order.wants_slip and order.state in _AGAIN) and (refused := order.require(Step.SLIP)) is not None:
@@ -204,10 +207,13 @@ class SlipDesk:
         refused = slip_refused(context, snapshot, acting) or _unfit(slip, order)
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
+        # 3. [tx] Charge one failure.
         told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
         await self._charge(slip, order, acting, told)
+        # 4. Compare in constant time. [tx] A wrong slip is recorded, and the last allowed one locks the customer.
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
             raise Refused(await self._wrong(slip, order, acting, told))
+        # 5. [tx] The slip is used up for this order and key, the order is coded, the failure is given back.
         await self._right(slip, snapshot, acting)
         if context.hold_old(order):
             return await context.reread(caller, order_id)
@@ -258,13 +264,16 @@ class SlipDesk:
         return FailureLimits(policy.failures_per_day, timedelta(days=1), policy.failures_ever)
 
     def _hash(self, slip: Slip, letters: str) -> str:
-        """Return the keyed hash of a slip's letters with all that makes it this slip."""
+        """Return the keyed hash of a slip's letters together with its id, customer, expiry and key words."""
         said = f"{slip.id}:{slip.customer}:{int(slip.expires_at.timestamp())}:{slip.key_words or ''}:{letters}"
         return self._context.people.keyed("approval-slip", said)
 
 
 def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin) -> Refusal | None:
-    """Refuse an order's slip where the login was opened with one, or where a contact can carry a code by now."""
+    """Return the refusal of a slip for this order, or None when it may be used.
+
+    It is refused when a login of the order used a slip of the branch as a factor, or a contact can carry a code by now.
+    """
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
     if can_carry(context.policy, contact_facts(context.people.masked(snapshot.contacts)), context.now()):
@@ -273,7 +282,7 @@ def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogi
 
 
 def unless_void(snapshot: OrderSnapshot) -> OrderSnapshot:
-    """Return the snapshot of an order that could not be submitted as it stood; raise Refused where its slip is void."""
+    """Return the snapshot of an order that could not be submitted; raise Refused if its slip is void by now."""
     if snapshot.order.wants_slip and snapshot.order.next() is Step.REVIEW:
         raise Refused(_VOID)
     return snapshot
@@ -286,7 +295,7 @@ def _unfit(slip: Slip | None, order: Order) -> Refusal | None:
 
 
 def _words(typed: str | None) -> str | None:
-    """Return key words as they are shown; raise Refused for what are none."""
+    """Return typed key words in the form in which they are shown; raise Refused if they cannot be key words."""
     letters = None if typed is None else _typed(typed, WORD_LETTERS)
     if typed is not None and letters is None:
         said = text("The words of a key are twelve letters, as the customer's page shows them.")
@@ -295,7 +304,7 @@ def _words(typed: str | None) -> str | None:
 
 
 def _typed(raw: str, length: int) -> str | None:
-    """Return typed letters in capitals, whatever width, case and grouping; None when they cannot be such letters."""
+    """Return typed letters in capitals, without regard to width, case and grouping; None if they do not fit."""
     folded = unicodedata.normalize("NFKC", raw[:100]).upper()
     letters = "".join(letter for letter in folded if letter.isalnum())
     return letters if len(letters) == length and _are(letters) else None
@@ -310,7 +319,7 @@ def _grouped(letters: str, size: int) -> str:
 
 
 _AGAIN = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
-"""An order that was given a slip takes another one: the branch has printed a newer one meanwhile."""
+"""States in which an order that has used a slip accepts another, because the branch may have printed a newer one."""
 _VOID = Refusal(
     Kind.CONFLICT,
     text("A newer slip was printed for you meanwhile. Please type the letters of that one."),

@@ -1,4 +1,4 @@
-"""What the counter reads for one step: a customer and one order of theirs, read at one moment, in one go."""
+"""What a step of an order reads: the customer and the order with all that belongs to them, at one moment."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ class CustomerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """An order with what its steps look at; `sent` is its newest code, `codes` how many were sent.
+    """An order with what its steps read; `sent` is its newest code, `codes` how many were sent.
 
-    `tips` are those of the audit streams that a step continues: the order's and the customer's. `last_login` is the
-    customer's newest login; None when no session of theirs is stored any more.
+    `tips` are those of the audit streams to which a step adds records: the order's and the customer's. `last_login` is
+    the customer's newest login; None when no session of theirs is stored any more.
     """
 
     order: Order
@@ -46,12 +46,12 @@ class OrderSnapshot:
     tips: tuple[Tip, ...]
     last_login: LoginId | None = None
     undelivered: bool = False
-    """No gateway took the message with the newest code, and it is tried no more."""
+    """No gateway accepted the message with the newest code, and it is not tried again."""
     waiting: bool = False
-    """The message with the newest code still waits for a gateway that takes it."""
+    """The message with the newest code still waits for a gateway to accept it."""
 
     def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
-        """Return one of the customer's certificates."""
+        """Return the customer's certificate with this serial, or None."""
         return next((held for held in self.holdings if held.serial == serial), None)
 
     def now_as(self, order: Order) -> "OrderSnapshot":
@@ -59,7 +59,7 @@ class OrderSnapshot:
         return replace(self, order=order)
 
     def bound(self, order: Order) -> "OrderSnapshot":
-        """Return the snapshot after a new key: the code that was sent for an earlier one is dead."""
+        """Return the snapshot after a new key was bound; a code that was sent for an earlier key is void."""
         sent = self.sent
         if sent is not None and sent.state is ChallengeState.LIVE:
             sent = replace(sent, state=ChallengeState.DEAD)
@@ -78,7 +78,7 @@ class OrderSnapshot:
         return replace(self, order=order, holdings=(holding, *self.holdings))
 
     def activated(self, order: Order, now: datetime) -> "OrderSnapshot":
-        """Return the snapshot after the order's certificate has proved itself and taken the place of those before."""
+        """Return the snapshot after the order's certificate was proved and has superseded the earlier ones."""
         return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
 
 
@@ -94,7 +94,7 @@ def _after(order: Order, held: SubscriberCertificate, now: datetime) -> Subscrib
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A change that may be asked for twice: its Idempotency-Key, method and path, and the SHA-256 of its body."""
+    """A change that a client may send twice: its Idempotency-Key, method and path, and the SHA-256 of its body."""
 
     name: str
     of: str
@@ -102,17 +102,20 @@ class Repeat:
 
     @property
     def digest(self) -> bytes:
-        """Return the SHA-256 of all that makes a request the same one."""
+        """Return the SHA-256 of key, method, path and body; it is equal for repetitions of the same request."""
         return hashlib.sha256(f"{self.name}\n{self.of}\n".encode() + self.body_sha256).digest()
 
     def scope(self, customer: CustomerId) -> str:
-        """Return what the Idempotency-Key is unique in: this customer's requests of this method and path."""
+        """Return the scope in which the Idempotency-Key is unique: this customer's requests of this method and path."""
         return f"{customer}:{self.of}"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """A session and the snapshot that its request works on; `begun`: its Idempotency-Key is new, and is taken."""
+    """A session and the snapshot that its request works on.
+
+    `begun` is True when the request is the first with its Idempotency-Key, which is now in use.
+    """
 
     session: Session
     snapshot: OrderSnapshot | CustomerSnapshot | None
@@ -120,7 +123,7 @@ class SessionSnapshot:
 
 
 class Snapshots(Protocol):
-    """Reads snapshots; each is one moment of the database."""
+    """Reads snapshots; each is read at one moment of the database."""
 
     async def customer(self, customer: CustomerId) -> CustomerSnapshot:
         """Return what is on record of a customer; empty for an unknown one."""
@@ -129,10 +132,10 @@ class Snapshots(Protocol):
     async def enter(
         self, session: bytes, order: OrderId | None, repeat: Repeat | None, now: datetime, idle_since: datetime
     ) -> SessionSnapshot | None:
-        """Return the live session under this hash, with the snapshot of its order, or of its customer without one.
+        """Return the live session with this token hash, and the snapshot of `order`, or of the customer without one.
 
-        At the same moment an Idempotency-Key is taken. None when there is no such session; no snapshot when the order
-        is not theirs, or when the Idempotency-Key was used before.
+        In the same transaction the Idempotency-Key of `repeat` is marked as used. Return None when there is no such
+        session. The snapshot is None when the order is not the customer's or the Idempotency-Key was used before.
         """
         ...
 
@@ -142,7 +145,7 @@ class Snapshots(Protocol):
 
 
 def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
-    """Return the certificate that decides what the customer may do: the active one, else the newest proved."""
+    """Return the certificate that decides what the customer may do: the active or held one, else the newest proved."""
     held = [h for h in holdings if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
     return next(iter(active or held), None)

@@ -1,8 +1,9 @@
-"""Telling a customer's other contact of a replacement at once, and stopping it by the reference of that message.
+"""Telling the customer's contacts of a replacement at once, and stopping it with the reference in that notice.
 
-Whoever replaces a certificate without the old key may be whoever has stolen the customer's factors. Nobody signs in to
-stop it: the reference is enough, for it went to a contact of the customer's. So it destroys nothing: what is not yet
-submitted ends, what is issued is put on hold, and people at the firm clear it up.
+Somebody who replaces a certificate without the old key may have stolen the customer's factors. The customer can stop
+the order without signing in: the reference is enough, because it was sent only to the customer's contacts. Therefore a
+stop must not destroy anything: an order that is not submitted ends, a certificate that is issued is put on hold, and
+people at the firm decide.
 """
 
 from dataclasses import dataclass
@@ -27,46 +28,46 @@ from chopmark.stepup.ports import Sequel, Stop
 from chopmark.tw.account import last3
 
 PER_NETWORK = 10
-"""How many references one network may try in an hour."""
+"""How many references may be tried from one network in an hour."""
 OVER_ALL = 600
-"""How many all networks together may try in an hour: of 2^40, against a few that live for three days."""
+"""How many may be tried from all networks together in an hour; of 2^40 a few are valid, each for three days."""
 _HOUR = timedelta(hours=1)
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """A stop of an order as it was read, with the messages and the work that it causes."""
+    """An order, as it was read, that is to be stopped, with the notices and the work for the CA to queue."""
 
     order: Order
     works: tuple[Work, ...]
 
 
 class Stops(Protocol):
-    """Keeps references; each method is one transaction."""
+    """Stores references; each method is one transaction."""
 
     async def find(self, reference_hash: str, now: datetime) -> Order | None:
-        """Return the order that a reference stops; None for one that is unknown, too old or used."""
+        """Return the order that a reference stops; None for a reference that is unknown, too old or used."""
         ...
 
     async def stop(self, reference_hash: str, one: Stopping, now: datetime, record: AuditRecord) -> bool:
-        """Use a reference up and do what it does to the order as it was read; False when either has moved on."""
+        """Use the reference up and stop the order; False, with nothing changed, when either has changed meanwhile."""
         ...
 
 
 class Stopped(StrEnum):
-    """What a reference has done."""
+    """What a reference has stopped."""
 
     ORDER = "order"
     CERTIFICATE = "certificate"
 
 
 def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, coded_by: Channel | None) -> Sequel:
-    """Return the notice of an order `without_old_key`, and its reference as stored; nothing for any other.
+    """Return the notices of an order `without_old_key` and its reference as stored; nothing for any other order.
 
-    It goes to every contact but the one that the code went to, also to one that is stopped or was changed lately, and
-    to that one where there is no other. Where it cannot be delivered it goes to the other. Where codes on both are
-    asked, both are told with the first. `coded_by` is None where a slip stands in for the code: then all are told.
+    `demand` says which contacts are told; they include contacts that are stopped or were changed lately. If a notice
+    cannot be delivered, the worker sends it to the other contact. An order that asks for two codes is announced with
+    the first of them only. `coded_by` is the channel of the right code, or None for a slip: then all contacts are told.
     """
     order = snapshot.order
     had_one = present_of(snapshot.holdings, order.profile) is not None
@@ -89,32 +90,34 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
 
 
 class StopDesk:
-    """Takes references of customers who have not signed in."""
+    """Accepts references from customers who have not signed in."""
 
     def __init__(self, context: RaContext, stops: Stops) -> None:
         self._context = context
         self._stops = stops
 
     async def stop(self, typed: str, network: str) -> Stopped:
-        """Return what the reference has done.
+        """Stop the order of a reference and return what was stopped; `network` is the network of the request.
 
-        1 rate limits of the network and of all, whatever is typed  2 the order that it stops  3 [tx] the reference is
-        used up; the order ends, or its certificate is on hold; the customer is told by all contacts. Raises Refused:
-        TOO_MANY, or one and the same NOT_FOUND for all references that do nothing (any more).
+        Raises Refused: TOO_MANY, or the same NOT_FOUND for every reference that stops nothing, so that the answer does
+        not show whether it once was valid.
         """
         context = self._context
+        # 1. The rate limits of this network and of all networks, whatever was typed.
         limits = (RateLimit(f"stop:{network}", PER_NETWORK, _HOUR), RateLimit("stops", OVER_ALL, _HOUR))
         spent = await context.rate_limits.take(limits, context.now())
         if spent is not None:
             raise Refused(Refusal(Kind.TOO_MANY, _LATER, code="stops", retry_after_s=spent.retry_after_s))
         hashed = stop_hash(context.people, typed)
         for _ in range(_ATTEMPTS):
+            # 2. The order that the reference stops.
             order = await self._stops.find(hashed, context.now())
             if order is None:
                 break
             does = cancelling(order.at(context.now(), context.policy).state)
             if does is Cancelling.NOTHING:
                 break
+            # 3. [tx] The reference is used up; the order ends or its certificate is put on hold; all contacts are told.
             if await self._write(hashed, order, does, network):
                 await context.rate_limits.give_back(limits)
                 return Stopped.ORDER if does is Cancelling.ENDS_ORDER else Stopped.CERTIFICATE

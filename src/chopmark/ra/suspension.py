@@ -1,6 +1,6 @@
-"""Putting one certificate on hold and releasing it: two people at the firm, the customer is told, the CA follows.
+"""Putting one certificate on hold and releasing it: two people at the firm do it, and the customer is told.
 
-What the RA has on record decides; the CA is brought in line with it at once, and again by a work row if that fails.
+The RA's own record decides. The CA is told at once; if that fails, the worker tells it by the outbox row.
 """
 
 from datetime import datetime
@@ -19,22 +19,22 @@ from chopmark.ra.refusals import two_people
 
 
 class Suspensions(Protocol):
-    """Keeps holds of certificates; each method is one transaction with its record."""
+    """Stores holds of certificates; each method is one transaction with its record."""
 
     async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
         ...
 
     async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
-        """Let a held certificate count again as before its hold: active, or issued and still to be proved.
+        """Give a held certificate the state that it had before: active, or issued if it is still to be proved.
 
-        False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
+        Return False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
         """
         ...
 
 
 class Suspension:
-    """Holds and releases certificates; `ca` is None where the CA knows no holds, and they are ours alone."""
+    """Holds and releases certificates; `ca` is None if the CA has no holds, and then only the RA records them."""
 
     def __init__(self, context: RaContext, records: Suspensions, ca: Suspender | None) -> None:
         self._context = context
@@ -42,10 +42,10 @@ class Suspension:
         self._ca = ca
 
     async def hold(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
-        """Return the certificate on hold: whoever asks is told that it is revoked for now, until it is released.
+        """Put the certificate on hold and return it; until it is released, OCSP and revocation lists call it revoked.
 
-        Raises Refused: NOT_FOUND for a serial that nobody holds, CONFLICT when it is not in force, MALFORMED and
-        FORBIDDEN for what are no two people (I32).
+        Raises Refused: NOT_FOUND for an unknown serial, CONFLICT when the certificate is not active, MALFORMED and
+        FORBIDDEN unless two different people are named (I32).
         """
         await two_people(self._context, by, approved_by, "certificate_hold")
         holding = await self._holding(serial)
@@ -61,7 +61,7 @@ class Suspension:
         return await self._holding(serial)
 
     async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
-        """Return the certificate in force again; raises as `hold` does."""
+        """Release the certificate from its hold and return it; raises as `hold` does."""
         await two_people(self._context, by, approved_by, "certificate_release")
         holding = await self._holding(serial)
         works = await self._works(holding, "certificate_released")
@@ -76,10 +76,10 @@ class Suspension:
         return await self._holding(serial)
 
     async def at_ca(self, serial: Serial) -> None:
-        """Bring the CA in line with our record of a hold; the job of a HOLD work row, safe to repeat.
+        """Make the CA hold or release the certificate, as our record says; safe to repeat.
 
-        The record is read again after the CA was told: of two that run at once with different records, the one that
-        is told last is told the present one.
+        The worker calls this for a HOLD outbox row. The record is read again after the CA was told, and the CA is told
+        again if it has changed: so of two calls at the same time the last one tells the CA the present state.
         """
         if self._ca is None:
             return

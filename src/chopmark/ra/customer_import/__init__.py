@@ -1,1 +1,1 @@
-"""The firm's sheet of customers: read, compared with what is on record, and written as a whole or not at all."""
+"""Importing the firm's sheet of customers: checked against the directory, then written as a whole or not at all."""

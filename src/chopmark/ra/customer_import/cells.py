@@ -1,6 +1,6 @@
-"""What spreadsheets do to cells: guards that are taken off again, and values that are lost and have to be said so.
+"""What spreadsheets do to cells: remove the signs that protect a value, and report values that a program has destroyed.
 
-Excel is named because people know it; LibreOffice, Numbers and Google Sheets do the same.
+The sentences name Excel because people know it; LibreOffice, Numbers and Google Sheets do the same.
 """
 
 import re
@@ -17,7 +17,7 @@ from chopmark.tw.text import fold, trim
 
 
 class Dates(StrEnum):
-    """What a sheet's dates may be read as; whoever imports it says so, or nothing that can be mistaken is read."""
+    """Which calendar the importer says an ambiguous date of the sheet is in; with PLAIN ambiguous dates are refused."""
 
     PLAIN = "plain"
     ROC = "roc"
@@ -37,11 +37,11 @@ _TURNED_ROUND: Final = re.compile(
     r"|[A-Za-z]{3,9} [0-9]{1,2}, [0-9]{4}|[0-9]{5}(?:\.[0-9]+)?"
 )
 _MADE_FROM_TWO_DIGITS: Final = range(1930, 2050)
-"""Western years that spreadsheets make of two digits; where they change the century differs between releases."""
+"""Western years that a spreadsheet may have made of two digits; where the century changes differs between releases."""
 
 
 def unguarded(cell: str) -> str:
-    """Return the cell without what keeps spreadsheets from reading it: `="0912…"`, or an apostrophe in front."""
+    """Return the cell without signs that keep spreadsheets from changing it: `="0912…"`, or an apostrophe in front."""
     plain = trim(cell)
     if guarded := _GUARD.fullmatch(plain):
         return trim(guarded[1].replace('""', '"'))
@@ -51,7 +51,7 @@ def unguarded(cell: str) -> str:
 
 
 def spoiled(cell: str) -> tuple[str, Text] | None:
-    """Return the code and the sentence for a value that a spreadsheet has destroyed; None for any other."""
+    """Return the fault's code and sentence for a value that a program has destroyed; None for any other value."""
     if _SHORTENED.fullmatch(cell):
         return "excel.shortened", text(
             "Excel has shortened this number, and its last digits are lost. Export the sheet again, and open it in "
@@ -79,7 +79,7 @@ def spoiled(cell: str) -> tuple[str, Text] | None:
 
 
 def zero_lost(cell: str) -> Text | None:
-    """Return the sentence for a mobile or company number whose 0 in front a spreadsheet has taken away."""
+    """Return the sentence for a mobile or company number that has lost its leading 0; None for any other cell."""
     if re.fullmatch(r"9[0-9]{8}|[0-9]{7}", cell):
         return text(
             "Excel has taken the 0 in front of this number away. Export the sheet again, and open it in Excel only by "
@@ -89,11 +89,11 @@ def zero_lost(cell: str) -> Text | None:
 
 
 def read_date(raw: str, today: date, dates: Dates, *, of_birth: bool = True) -> date | Refusal:
-    """Return the day that a cell says, if nobody can mistake it, or why it does not.
+    """Return the day that a cell means, or a refusal where it is no date or an ambiguous one.
 
-    Always read: 1960-07-15, 19600715, 民國49年7月15日, 049/07/15. 49/7/15 is read where `dates` says roc, and
-    1960/7/15 where it says western: Excel makes 1949/7/15 of 49/7/15, and nobody can tell afterwards. A day that is
-    no birth date is recent: there a western year is one.
+    Always read: 1960-07-15, 19600715, 民國49年7月15日, 049/07/15. 49/7/15 is read only if `dates` is ROC, and 1960/7/15
+    only if it is WESTERN: Excel turns 49/7/15 into 1949/7/15, and afterwards nobody can tell which was meant. If
+    `of_birth` is False the date is a recent one, so its western year is never ambiguous.
     """
     plain = _MIDNIGHT.sub("", fold(raw)) if ":" in raw else fold(raw)
     if iso := _ISO.fullmatch(plain):
@@ -112,7 +112,7 @@ def read_date(raw: str, today: date, dates: Dates, *, of_birth: bool = True) -> 
 
 
 def _western(year: str, month: str, day: str, today: date) -> date | Refusal:
-    """Return a day of the western calendar, by the rules for birth dates."""
+    """Return a day of the western calendar, checked by the same rules as a date of the Republic."""
     number = int(year)
     before = number < 1912
     read = roc_date(str(1912 - number if before else number - 1911), month, day, before_roc=before, today=today)

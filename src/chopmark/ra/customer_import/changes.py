@@ -1,11 +1,12 @@
-"""From checked rows and the directory as it stands to what has to be written: pure.
+"""Works out what has to be written, from the checked rows and the present directory: pure.
 
-A customer's version rises when a sealed column changes, and then all of them are sealed anew, because the version is
-sealed with them. A contact that changes gets a new version and cools down (I15); so does one that is added to a
-customer who is known already, or taking one away and bringing another would be a way around the cool-down.
+When a sealed column of a customer changes, the customer's version rises and all sealed columns are sealed anew, because
+the version is sealed with them. A contact that changes gets a new version and cools down (I15). A contact that is added
+to a known customer cools down too; otherwise removing a contact and adding another would avoid the cool-down.
 
-A number that gets what another number has or had, or another id, cools down as a whole: no contact of it carries a
-code, whatever the sheet says about them. Who had it before is told.
+When a customer number gets another person id, or an id, contact or account that another number has or had, the whole
+number cools down: none of its contacts carries a code, whatever the sheet says about them. The customers who had the id
+or account before are told.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ from chopmark.tw.zone import local_midnight
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One record of a customer: the event and what it says beside who imported."""
+    """One audit record to write for a customer: the event and its facts, without the name of the importer."""
 
     customer: CustomerId
     event: Event
@@ -55,7 +56,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What the plans of one import share."""
+    """What all batches of one import have in common."""
 
     sealer: Sealer
     entropy: Entropy
@@ -197,10 +198,10 @@ class BatchChanges:
         return version
 
     def _version(self, customer: CustomerId, channel: Channel, stored: ContactRow | None, *, known: bool) -> int:
-        """Return a version that no contact of this customer and channel had: a code is bound to it (rule 6).
+        """Return a version that no contact of this customer and channel had before: codes are bound to it (rule 6).
 
-        One that is added to a known customer counts from the second's number, so that it does not begin again where
-        a removed one began, nor within the same second.
+        A contact that is added to a known customer gets the present time in seconds since 1970 as its version, or one
+        more than the last removed contact had: so it never repeats the version of a removed contact.
         """
         if stored is not None:
             return stored.version + 1
@@ -210,7 +211,7 @@ class BatchChanges:
         return max(int(self.now.timestamp()), 1 + max(late, default=0))
 
     def _cool(self, waiting: Waiting, found: Sequence[Difference], moved: Sequence[Borne]) -> None:
-        """Start the cool-down of a number that gets another one's id, account or contact, or another id at all."""
+        """Start the cool-down of a customer number that gets another one's id, account or contact, or a changed id."""
         customer = waiting.row.customer
         facts: list[dict[str, Fact]] = [
             {

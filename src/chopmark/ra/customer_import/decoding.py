@@ -1,6 +1,6 @@
-"""A sheet's octets: which encoding they are in, their lines, and Big5 with characters that a firm has made itself.
+"""A sheet's octets: which encoding they are in, where lines end, and how user-defined characters of Big5 are read.
 
-A line ends with CR LF, LF or CR. No octet of a character in UTF-8 or Big5 is one of these.
+A line ends with CR LF, LF or CR. These octets never occur inside a character of UTF-8 or Big5.
 """
 
 import codecs
@@ -14,7 +14,7 @@ LONGEST_LINE: Final = 16_384
 """Octets."""
 BLOCK: Final = 1 << 20
 BIG5: Final = "cp950"
-"""Big5 as Windows writes it."""
+"""Big5 as Windows writes it, code page 950."""
 _MADE: Final = (((0xFA, 0xFE), 0xE000), ((0x8E, 0xA0), 0xE311), ((0x81, 0x8D), 0xEEB8), ((0xC6, 0xC8), 0xF6B1))
 """Rows of Big5 for user-defined characters (造字), and where Windows puts them in Unicode's private use area."""
 _TRAILS: Final = (*range(0x40, 0x7F), *range(0xA1, 0xFF))
@@ -29,12 +29,12 @@ _NOT_CSV: Final = {
 
 
 def not_csv(head: bytes) -> Text | None:
-    """Return what a file is by its first octets when it is no text at all, in a sentence."""
+    """Return a sentence that says what a file is when its first octets show that it is no CSV; otherwise None."""
     return next((said for magic, said in _NOT_CSV.items() if head.startswith(magic)), None)
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
-    """Yield each line and its octets, from the file's beginning; None for one that is longer than any honest one."""
+    """Yield each line of the file and its length in octets; None in place of a line of `LONGEST_LINE` or more."""
     file.seek(0)
     rest, lost = b"", 0
     for block in iter(partial(file.read, BLOCK), b""):
@@ -43,7 +43,7 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
             octets = lost + len(line)
             yield (None if octets >= LONGEST_LINE else line), octets
             lost = 0
-        if len(rest) >= LONGEST_LINE:  # what it holds is not needed, only how long it is, and whether a CR ends it
+        if len(rest) >= LONGEST_LINE:  # too long: only its length is needed, and its last octet, which may be a CR
             lost, rest = lost + len(rest) - 1, rest[-1:]
     for line in rest.splitlines(keepends=True):
         octets = lost + len(line)
@@ -52,13 +52,16 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Return the lines with their ends and what is behind the last; a CR at the end may be half of a CR LF."""
+    """Return the whole lines with their ends, and last what follows them; a CR at the end may be half of a CR LF."""
     lines = data.splitlines(keepends=True)
     return lines if lines and not lines[-1].endswith(b"\n") else [*lines, b""]
 
 
 def encoding_of(file: IO[bytes]) -> tuple[str, int]:
-    """Return UTF-8 where all of it is, else Big5, with line 0; or "unknown" and the line that is neither."""
+    """Return "utf-8" if the whole file is UTF-8, else Big5 if it is that, with line 0; else "unknown" and a bad line.
+
+    The bad line is the first one of the encoding that could be read further.
+    """
     worst = 0
     for encoding in ("utf-8", BIG5):
         line = _first_bad_line(file, encoding)
@@ -69,7 +72,7 @@ def encoding_of(file: IO[bytes]) -> tuple[str, int]:
 
 
 def decoded(line: bytes, encoding: str) -> str:
-    """Return a line's text; a user-defined character of Big5 as Unicode's private use area has it on Windows.
+    """Return a line's text; user-defined characters of Big5 become the private use characters that Windows uses.
 
     Raises UnicodeDecodeError.
     """
@@ -89,7 +92,7 @@ def decoded(line: bytes, encoding: str) -> str:
 
 
 def made_octets(character: str) -> str:
-    """Return the two octets that Windows writes in Big5 for a character of the private use area: `FA 40`; or ''."""
+    """Return, as in `FA 40`, the two octets of Big5 that Windows writes for a private use character; '' for none."""
     for (first, last), base in _MADE:
         trails = _TRAILS
         offset = ord(character) - base + (_TRAILS.index(_HALF_ROW) if first == 0xC6 else 0)
@@ -111,7 +114,7 @@ def _private(octets: bytes) -> str | None:
 
 
 def _first_bad_line(file: IO[bytes], encoding: str) -> int:
-    """Return the first line that is not in this encoding; 0 when all are."""
+    """Return the number of the first line that is not in this encoding; 0 when all lines are."""
     if encoding == BIG5:
         for number, (line, _) in enumerate(lines_of(file), 1):
             try:
@@ -134,7 +137,7 @@ def _first_bad_line(file: IO[bytes], encoding: str) -> int:
 
 
 def _line_at(file: IO[bytes], position: int) -> int:
-    """Return the line in which an octet stands."""
+    """Return the number of the line that contains the octet at this position."""
     line = at = 0
     for _, octets in lines_of(file):
         line, at = line + 1, at + octets

@@ -1,7 +1,7 @@
-"""What a row says differently from what is on record, and which differences are faults unless they are named: pure.
+"""How a row differs from what is on record, and which differences are faults unless the importer allows them: pure.
 
-A sheet that was spoiled on its way (a shifted column, an emptied one, dates that a spreadsheet rewrote) and a sheet
-by which somebody takes another person's place look the same: much changes that as a rule does not.
+A sheet that was damaged (a shifted or emptied column, dates that a spreadsheet rewrote) looks like a sheet by which
+somebody takes over other persons' records: in both, values change that normally stay the same.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -30,7 +30,7 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One attribute of a known customer that the row changes; of an account it says which."""
+    """One attribute of a known customer that the row changes; `account` says which one if it is an account."""
 
     column: Column
     turn: Turn
@@ -38,11 +38,11 @@ class Difference:
 
 
 Turned = Mapping[CustomerId, tuple[Difference, ...]]
-"""What the rows of a batch say differently of the customers on record."""
+"""For each customer on record, the differences that the rows of a batch make."""
 
 
 def differences(waiting: Waiting, standing: DirectoryState, sealer: Sealer) -> tuple[Difference, ...]:
-    """Return what the row says differently, in the order of the columns."""
+    """Return how the row differs from the customer on record, in the order of the columns."""
     row, stored = waiting.row, standing.row
     found: list[Difference] = []
     if standing.person_id_hash != waiting.person_hash:
@@ -76,12 +76,12 @@ def _turned(column: Column, before: str | None, after: str | None) -> list[Diffe
 
 
 def traits(waiting: Waiting) -> list[Borne]:
-    """Return what the row gives its customer number."""
+    """Return the id, contacts and accounts that the row gives its customer number."""
     return _traits(waiting.person_hash, (waiting.mobile_hash, waiting.email_hash), waiting.row)
 
 
 def traits_before(standing: DirectoryState) -> list[Borne]:
-    """Return what a customer number has on record."""
+    """Return the id, contacts and accounts that a customer number has on record."""
     return _traits(standing.person_id_hash, [one.destination_hash for one in standing.contacts.values()], standing)
 
 
@@ -94,7 +94,7 @@ def _traits(person_hash: str, contacts: Collection[str | None], holder: Row | Di
 
 
 def gained(waiting: Waiting, standing: DirectoryState | None, found: Collection[Difference]) -> list[Borne]:
-    """Return what the row gives a customer number that it has not; `found` are the row's differences."""
+    """Return what the row gives a customer number that it does not have yet; `found` are the row's differences."""
     if standing is None:
         return traits(waiting)
     if not found:
@@ -104,14 +104,17 @@ def gained(waiting: Waiting, standing: DirectoryState | None, found: Collection[
 
 
 def column_of(borne: Borne, waiting: Waiting) -> Column:
-    """Return the column in which this stands."""
+    """Return the column of the row that holds this id, contact or account."""
     if borne.kind is Trait.CONTACT:
         return Column.MOBILE if borne.value == waiting.mobile_hash else Column.EMAIL
     return TRAITS[borne.kind]
 
 
 def faults_of(waiting: Waiting, found: Collection[Difference], allowed: Collection[Allowed]) -> Iterator[Fault]:
-    """Yield what has to be named to be let through: another id or date of birth, and cells that are empty now."""
+    """Yield a fault for each difference that the importer has not allowed.
+
+    These are a changed id, a changed date of birth, and a cell that is empty now although something is on record.
+    """
     for one in found:
         if one.column is Column.PERSON_ID and Allowed.ID not in allowed:
             said = text(
@@ -153,7 +156,7 @@ class Share:
             self.first = self.first or (waiting.line, columns[0])
 
     def fault(self, rules: Rules, allowed: Collection[Allowed]) -> Fault | None:
-        """Return the fault that contacts of too many customers change, at the first of them."""
+        """Return a fault if the contacts of too many customers change, at the first of them; otherwise None."""
         most = max(rules.floor, self.known * rules.percent // 100)
         if self.first is None or self.changed <= most or Allowed.MANY in allowed:
             return None
@@ -168,7 +171,7 @@ class Share:
 
 
 def difference_note(waiting: Waiting, one: Difference) -> Fault:
-    """Return a line of the dry run: which customer's attribute changes, not to what."""
+    """Return a line of the dry run: which attribute of which customer changes, without the values."""
     said = text(
         "Customer %(customer)s: %(field)s %(turn)s.", customer=waiting.row.customer, field=one.column, turn=one.turn
     )
@@ -176,7 +179,7 @@ def difference_note(waiting: Waiting, one: Difference) -> Fault:
 
 
 def moved_note(waiting: Waiting, column: Column, others: Collection[CustomerId], rules: Rules) -> Fault:
-    """Return a line of the dry run: this is or was under another customer number, and a cool-down begins."""
+    """Return a line of the dry run: this value is or was under another customer number, and a cool-down begins."""
     said = text(
         "Customer %(customer)s: this is or was under %(others)s; no code can be sent for %(days)s days.",
         customer=waiting.row.customer,

@@ -1,6 +1,6 @@
-"""Whom an import has told of what it changes: those who stood there before, at the addresses that stood there: pure.
+"""The notices that an import queues: customers are told at the contacts that they had before the change: pure.
 
-A notice names the version of the contact that it goes to, so that it reaches an address that has just been replaced.
+A notice names the version of the contact that it goes to, so that it still reaches an address that was just replaced.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +16,13 @@ from chopmark.ra.customer_import.ports import Borne, DirectoryState, Past, Trait
 from chopmark.ra.customer_import.sheet import Column
 
 AFTERWARDS = timedelta(milliseconds=1)
-"""Contacts that stay are told after those that were replaced."""
+"""How much later the notices to contacts that stay are due than those to contacts that were replaced or removed."""
 _IDENTITY = {Column.PERSON_ID, Column.BIRTH_DATE}
 
 
 @dataclass(slots=True)
 class Notices:
-    """Gathers the notices of one batch; the same one to the same contact once."""
+    """Gathers the notices of one batch; the same notice goes to the same contact only once."""
 
     entropy: Entropy
     new_id: Callable[[Entropy], str]
@@ -35,7 +35,7 @@ class Notices:
     def tell(
         self, customer: CustomerId, standing: DirectoryState | None, found: Sequence[Difference], moved: Sequence[Borne]
     ) -> None:
-        """Queue the notices of one row: to the customer of this number, and to who had its id or account before."""
+        """Queue the notices of one row: to this customer, and to the customers who had its id or an account before."""
         late = self.past.contacts.get(customer, ())
         before = tuple(standing.contacts.values()) if standing is not None and standing.contacts else late
         turned = {CHANNELS[one.column]: one.turn for one in found if one.column in CHANNELS}
@@ -57,7 +57,7 @@ class Notices:
                     self._queue(Purpose.RECORD_CHANGED, one, self.now)
 
     def _reachable(self, contacts: Iterable[ContactRow]) -> list[ContactRow]:
-        """Return the contacts whose channel has a gateway, or all where none has: the failure is on record then."""
+        """Return the contacts whose channel has a gateway; if none has, all, so that a failure is recorded."""
         there = list(contacts)
         return [one for one in there if one.channel in self.channels] or there
 

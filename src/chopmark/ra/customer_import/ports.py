@@ -1,4 +1,4 @@
-"""What taking customers in needs kept: the directory as it stands, one batch of changes, a mark per file."""
+"""What the customer import needs from the store: the present directory, writing a batch, and how far each file is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.messaging.ports import Work
 
 KEPT = timedelta(days=30)
-"""So long a contact that was changed or removed is kept, sealed, for notices to it."""
+"""How long a contact that was changed or removed is kept, sealed, so that notices can still be sent to it."""
 
 
 class Allowed(StrEnum):
-    """What keeps a sheet out unless whoever imports it names it."""
+    """Kinds of change for which a sheet is refused unless the importer allows them by name."""
 
     ID = "id"
     BIRTH_DATE = "birth-date"
@@ -26,7 +26,7 @@ class Allowed(StrEnum):
 
 
 class Trait(StrEnum):
-    """What belongs to one person and may have been under another customer number."""
+    """The kinds of data that belong to one person and may have been under another customer number before."""
 
     PERSON = "person"
     CONTACT = "contact"
@@ -34,7 +34,10 @@ class Trait(StrEnum):
 
 
 class Borne(NamedTuple):
-    """An id or a contact (by keyed hash), or an account, that a customer number has or had; there are many of these."""
+    """An id or a contact (by keyed hash), or an account, that a customer number has or had.
+
+    It is a NamedTuple because an import makes very many of them.
+    """
 
     kind: Trait
     value: str
@@ -44,8 +47,9 @@ class Borne(NamedTuple):
 class Rules:
     """The firm's rules for a sheet.
 
-    `cooldown`: so long a changed contact carries no code. `channels`: those that have a gateway. More than
-    `percent` of the sheet's known customers, and more than `floor` of them, may not change contacts unnamed.
+    `cooldown`: how long a changed contact carries no code. `channels`: those that have a gateway. A sheet that changes
+    the contacts of more than `percent` per cent of its known customers, and of more than `floor` of them, is refused
+    unless the importer allows MANY.
     """
 
     cooldown: timedelta
@@ -55,12 +59,12 @@ class Rules:
 
 
 class StandingMoved(Exception):
-    """Somebody else changed one of these customers meanwhile; nothing was written, read them again."""
+    """Somebody else changed one of these customers meanwhile: nothing was written, and the caller reads them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryState:
-    """How a customer stands in the directory; accounts in the firm's order."""
+    """What the directory has of a customer; accounts are in the firm's order."""
 
     row: CustomerRow
     person_id_hash: str
@@ -78,7 +82,7 @@ class SealedCustomer:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A contact that stays as it is and was verified again."""
+    """A contact that is unchanged and was verified again by the firm."""
 
     customer: CustomerId
     channel: Channel
@@ -87,7 +91,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far a file is: its lines `start` to `end` (counted from 0, `end` excluded) are in this batch."""
+    """How far the import of a file is: this batch has its lines `start` to `end` (from 0, `end` excluded)."""
 
     file_sha256: str
     start: int
@@ -96,9 +100,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one batch writes, and what has to stand in the directory for that.
+    """What one batch writes, and the state of the directory on which that is based.
 
-    `known` has every customer of the batch that was there, `fresh` those that were not.
+    `known` has every customer of the batch that was in the directory, `created` those that were not.
     """
 
     known: Mapping[CustomerId, DirectoryState]
@@ -110,21 +114,21 @@ class Changes:
     accounts: Mapping[CustomerId, tuple[AccountRow, ...]] = field(default_factory=dict)
     works: Sequence[Work] = ()
     replaced: Sequence[tuple[CustomerId, Channel]] = ()
-    """Contacts that are kept as former ones, before anything else is written."""
+    """Contacts that are copied to the former contacts before anything else is written."""
     cooled: Mapping[CustomerId, datetime] = field(default_factory=dict)
     """Until when no contact of these customers carries a code."""
     voided: Sequence[CustomerId] = ()
-    """Whose open codes and approvals no longer count: they were about other data."""
+    """Customers whose open codes and approvals become void, because they were given for other data."""
     borne: Sequence[tuple[CustomerId, Borne]] = ()
     run: str = ""
-    """The import that all of this belongs to."""
+    """The id of the import that this batch belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Whom ids and contacts (by keyed hash) and accounts belong to; what nobody has is not in it.
+    """Which customers ids, contacts (both by keyed hash) and accounts belong to; what nobody has is left out.
 
-    Of the customers who share a contact a few are named.
+    If several customers share a contact, only a few of them are listed.
     """
 
     persons: Mapping[str, CustomerId]
@@ -134,13 +138,13 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Who had what before this import, and where those customers can be told: at present contacts and late ones."""
+    """Who had which id, contact or account before this import, and the present and former contacts to tell them at."""
 
     bearers: Mapping[Borne, frozenset[CustomerId]]
     contacts: Mapping[CustomerId, tuple[ContactRow, ...]]
 
     def others(self, borne: Borne, customer: CustomerId) -> list[CustomerId]:
-        """Return the other customer numbers that have or had this."""
+        """Return the other customer numbers that have or had this id, contact or account."""
         return sorted(self.bearers.get(borne, frozenset()) - {customer})
 
 
@@ -154,39 +158,39 @@ class Registry(Protocol):
         ...
 
     async def past(self, borne: Sequence[Borne], customers: Sequence[CustomerId], run: str, since: datetime) -> Past:
-        """Return who had these, this import apart, and the contacts of those and of `customers`.
+        """Return who has or had these, and the contacts of those customers and of `customers`.
 
-        Contacts that ended before `since` are not in it.
+        What the import `run` itself has written does not count. Contacts that ended before `since` are left out.
         """
         ...
 
     async def numbers(self, after: CustomerId | None, most: int) -> list[CustomerId]:
-        """Return customer numbers in order, `most` of them, those behind `after`."""
+        """Return at most `most` customer numbers in order, beginning after `after`, or with the first for None."""
         ...
 
     async def standing(self, customers: Sequence[CustomerId]) -> dict[CustomerId, DirectoryState]:
-        """Return those of the customers that are in the directory."""
+        """Return what the directory has of these customers; customers that it does not have are left out."""
         ...
 
     async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
-        """Return the tip of each chain; version 0 where it has no record yet."""
+        """Return the tip of each audit stream; version 0 where a stream has no record yet."""
         ...
 
     async def begin(self, file_sha256: str, now: datetime) -> int:
-        """Return how many lines of this file are in; a file that was finished begins anew at 0."""
+        """Return how many lines of this file were imported already; 0 for a new file and for one that was finished."""
         ...
 
     async def write(
         self, changes: Changes, records: Sequence[AuditRecord], now: datetime, mark: Mark | None
     ) -> Refusal | None:
-        """Write a batch, its records and the file's mark, all or nothing; refused where another import has the file.
+        """Write a batch, its records and the file's mark, or nothing; refused if another import works on the file.
 
         Raises:
-            StandingMoved: a customer, or a number in it, is not as `changes.known` says any more.
-            StaleChain: a chain has grown.
+            StandingMoved: a customer, or one of their numbers, is no longer as `changes.known` says.
+            StaleStream: an audit stream has grown meanwhile.
         """
         ...
 
     async def finish(self, file_sha256: str, report: str, now: datetime) -> None:
-        """Mark a file as taken in; `report` is JSON without personal data."""
+        """Mark a file as completely imported; `report` is JSON without personal data."""
         ...

@@ -1,7 +1,7 @@
-"""A sheet on disk: its encoding and hash, its lines, and the sealed spool in which checked rows wait.
+"""A sheet on disk: its encoding and hash, its lines, and the sealed spool with checked rows that wait to be written.
 
-Everything is read as a stream; what is kept in memory is bounded by a line, a batch, and eight bytes for each number
-that must not come twice.
+Everything is read as a stream. Memory holds at most one block and one batch of rows, and eight bytes for each number
+and contact of the file.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ from chopmark.tw.mobile import E164
 from chopmark.tw.person_id import PersonId, PersonIdKind
 
 BATCH: Final = 1000
-"""Lines that are checked, and written, together."""
+"""How many lines are checked, and later written, together."""
 MOST_FAULTS: Final = 10_000
-"""Faults that a report lists; further ones are counted."""
+"""How many faults a report lists; further ones are only counted."""
 _LENGTH_OCTETS: Final = 4
 _ONCE: Final = (Column.CUSTOMER, Column.PERSON_ID, Column.ACCOUNTS)
 _SHAREABLE: Final = (Column.MOBILE, Column.EMAIL)
@@ -36,7 +36,7 @@ _PART_BITS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A file as a whole: octets, SHA-256 in hexadecimal, and its encoding, or the fault that it has none."""
+    """A whole file: its size in octets, SHA-256 in hexadecimal, and encoding; a fault if the encoding is unknown."""
 
     size: int
     sha256: str
@@ -46,7 +46,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A line that says something: its row or its faults; `position` is the octet after it."""
+    """A line that is not blank: its row or its faults; `position` is the number of octets up to its end."""
 
     line: int
     found: Row | tuple[Fault, ...]
@@ -69,7 +69,7 @@ class Waiting:
 
 
 def scan(file: IO[bytes]) -> Scan:
-    """Return what the file is: UTF-8 where all of it is, else Big5 as Windows writes it (cp950)."""
+    """Return size, hash and encoding of the file: UTF-8 if all of it is, else Big5 as Windows writes it (cp950)."""
     digest, size, head = hashlib.sha256(), 0, b""
     for block in iter(partial(file.read, BLOCK), b""):
         head = head or block[:8]
@@ -83,7 +83,7 @@ def scan(file: IO[bytes]) -> Scan:
 
 
 def judged_lines(file: IO[bytes], encoding: str, today: date, dates: Dates = Dates.PLAIN) -> Iterator[Judged]:
-    """Yield every line of the file that says something; a header with faults ends it."""
+    """Yield every line of the file that is not blank; stop after a header that has faults."""
     header: Header | None = None
     position, separator = 0, ","
     for line, (written, octets) in enumerate(lines_of(file), 1):
@@ -114,9 +114,9 @@ def judged_lines(file: IO[bytes], encoding: str, today: date, dates: Dates = Dat
 
 
 class Spool:
-    """Checked rows on disk in sealed batches, in the order of the file; whoever finds it reads nothing.
+    """Checked rows on disk in sealed batches, in the order of the file; without the key nobody can read them.
 
-    Rows are written from here and not from the file, so that what was checked is what is written.
+    The import writes the rows from here and does not read the file again, so that it writes exactly what was checked.
     """
 
     def __init__(self, file: IO[bytes], sealer: Sealer, nonce: Callable[[], bytes]) -> None:
@@ -136,7 +136,7 @@ class Spool:
         self.lines += len(rows)
 
     def batches(self) -> Iterator[list[Waiting]]:
-        """Yield the batches from the first on."""
+        """Yield all batches, the first one first."""
         self._file.seek(0)
         for number in range(self._batches):
             sealed = self._file.read(int.from_bytes(self._file.read(_LENGTH_OCTETS), "big"))
@@ -145,13 +145,13 @@ class Spool:
 
 
 class Seen:
-    """Finds numbers that come twice: eight bytes of hash for each, and a second look at those that repeat."""
+    """Finds numbers and contacts that occur twice: it keeps eight bytes of hash each, and compares repeats in full."""
 
     def __init__(self) -> None:
         self._hashes = {column: array("Q") for column in (*_ONCE, *_SHAREABLE)}
 
     def note(self, waiting: Waiting) -> None:
-        """Remember the row's numbers."""
+        """Remember the row's numbers and contacts."""
         for column, _, short in (*_numbers(waiting), *_contacts(waiting)):
             self._hashes[column].append(short)
 
@@ -161,7 +161,7 @@ class Seen:
         return self._hashes[Column.CUSTOMER]
 
     def repeated(self, spool: Spool) -> tuple[list[Fault], int]:
-        """Return the faults of the first MOST_FAULTS repetitions by line, and how many repetitions there are."""
+        """Return a fault for each of the first MOST_FAULTS repetitions, and how many repetitions there are."""
         short, total = self._again(_ONCE)
         if not total:
             return [], 0
@@ -169,7 +169,7 @@ class Seen:
         return [Fault(line, column, f"{column}.twice", _twice_text(first)) for line, column, first in again], total
 
     def shared(self, spool: Spool) -> tuple[list[Fault], int]:
-        """Return a note for each of the first MOST_FAULTS contacts that an earlier line has too, and how many."""
+        """Return a note for each of the first MOST_FAULTS contacts that an earlier line has too, and their count."""
         short, total = self._again(_SHAREABLE)
         if not total:
             return [], 0
@@ -189,7 +189,10 @@ class Seen:
 
 
 def _twice(hashes: "array[int]") -> Iterator[int]:
-    """Yield a hash each time that it comes again; sorted by parts, because Python's integers are five times as big."""
+    """Yield a hash each time that it occurs again.
+
+    The hashes are sorted in parts, because as Python integers they need about five times the memory of the array.
+    """
     for part in range(1 << _PART_BITS):
         ordered = sorted(one for one in hashes if one >> (64 - _PART_BITS) == part)
         yield from (one for one, after in pairwise(ordered) if one == after)
@@ -198,7 +201,7 @@ def _twice(hashes: "array[int]") -> Iterator[int]:
 def _second_look(
     spool: Spool, short: dict[Column, set[int]], values: Callable[[Waiting], Iterator[tuple[Column, str, int]]]
 ) -> list[tuple[int, Column, int]]:
-    """Return line and column of what comes again, and the line in which it stands first."""
+    """Return line and column of each value that occurs again, and the line in which it occurs first."""
     first: dict[tuple[Column, str], int] = {}
     again: list[tuple[int, Column, int]] = []
     for batch in spool.batches():
@@ -223,14 +226,14 @@ def _shared_text(line: int) -> Text:
 
 
 def _contacts(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
-    """Yield the contacts, which may come more than once in a file, with eight bytes of hash."""
+    """Yield the contacts, which may occur more than once in a file, each with eight bytes of hash."""
     for column, hashed in ((Column.MOBILE, waiting.mobile_hash), (Column.EMAIL, waiting.email_hash)):
         if hashed is not None:
             yield column, hashed, int(hashed[:16], 16)
 
 
 def _numbers(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
-    """Yield what may come only once in a file, with eight bytes of hash."""
+    """Yield the numbers, which may occur only once in a file, each with eight bytes of hash."""
     yield Column.CUSTOMER, waiting.row.customer, short_hash(waiting.row.customer)
     yield Column.PERSON_ID, waiting.person_hash, int(waiting.person_hash[:16], 16)
     for account in waiting.row.accounts:
@@ -238,7 +241,7 @@ def _numbers(waiting: Waiting) -> Iterator[tuple[Column, str, int]]:
 
 
 def short_hash(value: str) -> int:
-    """Return eight bytes of hash."""
+    """Return an eight-byte hash of the value as an integer."""
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a sheet, in words: its faults, what it changes, and who shares a contact."""
+"""The report of an import: the sheet's faults, what it changes, and which customers share a contact."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,13 @@ from chopmark.ra.customer_import.sheet import Fault
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a sheet: the same for a run in one go and for one that was killed and went on.
+    """What became of a sheet; it is equal for an uninterrupted run and for one that was killed and resumed.
 
-    `lines` counts those that say something, without the header; `imported` is all of them or 0. `faults` come by
-    line, at most 10,000; `more` counts the others. `resumed_at` is the number of lines that were in already.
-    `notes` say what changes and what is shared, by line, at most 10,000; `counts` has how many there are of each.
-    `absent` names customers of the directory that a checked file leaves out, at most 10,000 of `absent_count`.
+    `lines` counts the lines that are not blank, without the header; `imported` is all of them or 0. `faults` are in the
+    order of lines, at most 10,000; `more` counts the others. `resumed_at` is the number of lines that an earlier run
+    had imported already. `notes` say what changes and what is shared, in the order of lines, at most 10,000; `counts`
+    says how many there are of each code. `absent` has the customers of the directory that are not in a checked file, at
+    most 10,000 of `absent_count`.
     """
 
     encoding: str
@@ -33,24 +34,24 @@ class Report:
 
 @dataclass(slots=True)
 class Remarks:
-    """Gathers remarks by line: all are counted, the first are kept; one place is remarked upon once in each way."""
+    """Gathers remarks: all of them are counted by their code, and the first 10,000 are kept."""
 
     kept: list[Fault] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, remarks: Iterable[Fault]) -> None:
-        """Count and keep."""
+        """Count the remarks, and keep them while there is room."""
         for one in remarks:
             self.counts[one.code] += 1
             if len(self.kept) < MOST_FAULTS:
                 self.kept.append(one)
 
     def count(self, code: str, many: int) -> None:
-        """Count without keeping."""
+        """Count remarks of this code without keeping any."""
         if many:
             self.counts[code] += many
 
 
 def by_line(fault: Fault) -> int:
-    """Return the line, to sort by."""
+    """Return the line of a fault, as the key to sort by."""
     return fault.line

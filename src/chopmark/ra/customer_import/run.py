@@ -1,8 +1,9 @@
-"""Taking customers in: a sheet is checked to its last line, and then written wholly or not at all.
+"""Importing customers: a sheet is checked to its last line, and then it is written completely or not at all.
 
-Pass 1 checks every line by itself, against the others and against the directory, and puts the rows into a sealed
-spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows, each with its audit records and
-the file's mark in one transaction: a run that is killed goes on where the mark stands, and ends in the same rows.
+Pass 1 checks every line by itself, against the other lines and against the directory, and puts the rows into a sealed
+spool. Only a file without faults goes to pass 2, which writes batches of 1,000 rows. Each batch is one transaction with
+its audit records and a mark of how far the file is. If a run is killed, the next run of the same file continues at the
+mark and ends with the same rows.
 """
 
 import json
@@ -67,19 +68,19 @@ from chopmark.ra.policy import Policy
 from chopmark.tw.zone import local_date
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and the total, in octets; each octet counts twice, once a pass."""
+"""Called with the work done and the total, in octets; each octet of the file counts twice, once for each pass."""
 NOTHING: frozenset[Allowed] = frozenset()
 _PAGE = 10_000
 
 
 def rules_of(policy: Policy, percent: int, floor: int) -> Rules:
-    """Return the rules for sheets; a policy's channels are those that have a gateway."""
+    """Return the import's rules by this policy, whose channels are those that have a gateway."""
     return Rules(policy.contact_cooldown, frozenset(policy.channels), percent, floor)
 
 
 @dataclass(frozen=True, slots=True)
 class _By:
-    """Who imports, and what they let through by name."""
+    """Who imports, which changes they allow, and the import's shared parts."""
 
     staff: str
     allowed: frozenset[Allowed]
@@ -87,7 +88,7 @@ class _By:
 
 
 class CustomerImport:
-    """Checks sheets of customers and takes them in; `batch` is the number of rows in a transaction."""
+    """Checks and imports sheets of customers; `batch` is the number of rows in a transaction."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class CustomerImport:
         allowed: Collection[Allowed] = NOTHING,
         dates: Dates = Dates.PLAIN,
     ) -> Report:
-        """Return what `run` would find and change, and which customers the file leaves out; nothing is written."""
+        """Return what `run` would find and change, and which customers are not in the file; nothing is written."""
         with tempfile.TemporaryFile() as scratch:
             spool, seen = self._spool(scratch), Seen()
             report, _, _ = await self._judge_file(path, spool, seen, progress or _silent, allowed, dates)
@@ -129,14 +130,15 @@ class CustomerImport:
         allowed: Collection[Allowed] = NOTHING,
         dates: Dates = Dates.PLAIN,
     ) -> Report:
-        """Return the report of this file; when it has no fault, every line of it is in the directory.
+        """Import the file and return its report; if the report has a fault, nothing was written.
 
-        `by` is the staff id of whoever takes the file in, `allowed` what they let through, `dates` what
-        they say of its years. The same file can be
-        taken in again later; what has not changed is not touched.
+        `by` is the staff id of the importer, `allowed` are the changes that they allow, and `dates` is the calendar
+        that they say its ambiguous dates are in. The same file can be imported again later; rows that have not changed
+        are left as they are.
 
         Raises:
-            Refused: MALFORMED or NOT_FOUND, `by` or the file cannot be used; CONFLICT, somebody else is at it.
+            Refused: MALFORMED or NOT_FOUND if `by` or the file cannot be used; CONFLICT if somebody else changes the
+                directory or imports the file at the same time.
         """
         who = self._by(by, allowed)
         tell = progress or _silent
@@ -159,10 +161,10 @@ class CustomerImport:
             return replace(report, imported=report.lines, resumed_at=done or None)
 
     async def add(self, rows: Iterable[Mapping[str, str]], by: str, allowed: Collection[Allowed] = NOTHING) -> Report:
-        """Return the report of rows that come from no file: by column name, as written in a sheet.
+        """Import rows that come from no file and return their report; each row has its cells by column name.
 
-        The checks and the writes are those of `run`; a batch of 1,000 is a transaction, and no mark is kept.
-        Absent columns are empty; lines count from 1.
+        Checks and writes are those of `run`, also in batches of 1,000 rows, but no mark is stored, so a killed call is
+        not resumed. Missing columns count as empty; lines are counted from 1.
         """
         who = self._by(by, allowed)
         with tempfile.TemporaryFile() as scratch:
@@ -243,7 +245,7 @@ class CustomerImport:
     async def _compare(
         self, rows: Sequence[Waiting], allowed: Collection[Allowed], share: Share, remarks: Remarks
     ) -> list[Fault]:
-        """Return the faults of a batch against the directory, and remark upon what it changes."""
+        """Return the faults of a batch that show against the directory, and add remarks on what it changes."""
         if not rows:
             return []
         accounts = [account.number for one in rows for account in one.row.accounts]
@@ -287,7 +289,7 @@ class CustomerImport:
         return await self._registry.past(borne, changed, run, self._clock.now() - KEPT)
 
     def _shared(self, seen: Seen, spool: Spool, remarks: Remarks) -> None:
-        """Remark upon contacts that several lines have, where the directory has not shown it already."""
+        """Add remarks on contacts that several lines have, unless the line already has a remark that it is shared."""
         again, total = seen.shared(spool)
         noted = {(one.line, one.code) for one in remarks.kept}
         fresh = [one for one in again if (one.line, one.code) not in noted]
@@ -295,7 +297,7 @@ class CustomerImport:
         remarks.count("contact.shared", total - len(again))
 
     async def _absent(self, seen: Seen) -> tuple[tuple[CustomerId, ...], int]:
-        """Return customers of the directory that the file leaves out, and how many there are."""
+        """Return the first customers of the directory that are not in the file, and how many there are in all."""
         there = sorted(seen.customers)
         absent: list[CustomerId] = []
         count, after = 0, None
@@ -310,7 +312,10 @@ class CustomerImport:
         return tuple(absent), count
 
     async def _write(self, rows: Sequence[Waiting], who: _By, mark: Mark | None) -> None:
-        """The rows are in the directory with their records: read, seal outside, write if nobody was faster."""
+        """Write the rows with their records, and try again if somebody changed the directory between read and write.
+
+        The values are sealed between the two, outside any transaction. Raises Refused (CONFLICT) after `ATTEMPTS`.
+        """
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             known = await self._registry.standing([one.row.customer for one in rows])
@@ -346,7 +351,7 @@ class CustomerImport:
 
 
 def _clashes(one: Waiting, owners: Owners) -> Iterator[Fault]:
-    """Yield the faults of an id and accounts that the directory has under another customer number."""
+    """Yield a fault for an id or an account that the directory has under another customer number."""
     if owners.persons.get(one.person_hash, one.row.customer) != one.row.customer:
         said = text("This ID number belongs to another customer number already.")
         yield Fault(one.line, Column.PERSON_ID, "person_id.taken", said)
@@ -363,11 +368,11 @@ def _typed(rows: Iterable[Mapping[str, str]], today: date) -> Iterator[Judged]:
 
 
 def _silent(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 def _silent_at(position: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 _BUSY = Refusal(

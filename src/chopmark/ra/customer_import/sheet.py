@@ -1,8 +1,8 @@
 """The customers' sheet: its header, and each line as a checked row or as the faults that it has.
 
-A sheet is CSV (RFC 4180) without line ends inside cells, so that one wrong quotation mark spoils one line only.
-What spreadsheets do to a sheet on the way is understood or named (`sheet_cells`).
-Every value goes through `tw`; nothing here knows the directory or a file.
+A sheet is CSV (RFC 4180) without line ends inside cells, so that a wrong quotation mark spoils only one line. What
+spreadsheets do to cells is undone or reported (`cells`). Every value is parsed by the package `tw`; this module knows
+neither the directory nor the file.
 """
 
 import csv
@@ -28,12 +28,12 @@ from chopmark.tw.text import capitals, compact, has_hidden
 T = TypeVar("T")
 
 LONGEST_NAME: Final = 200
-"""Characters. No profile of ours puts a name into a certificate, whose common name could hold 64."""
+"""In characters. A common name in a certificate could hold only 64, but no profile of ours puts the name there."""
 MOST_ACCOUNTS: Final = 50
 
 
 class Column(StrEnum):
-    """The columns of a sheet; all of them stand in the header, in any order."""
+    """The columns of a sheet; the header must have all of them, in any order."""
 
     CUSTOMER = "customer"
     PERSON_ID = "person_id"
@@ -63,9 +63,9 @@ _PLAIN_EMAIL: Final = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([a-z
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong in one place: the line counted from 1, header included; no column where the line is meant.
+    """What is wrong in one place: the line counts from 1 with the header; `column` is None for the whole line.
 
-    `code` stays the same over releases; the text never repeats what stands in the cell.
+    `code` stays the same over releases. The text never repeats the content of the cell.
     """
 
     line: int
@@ -90,22 +90,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which column stands where, and what stands between cells."""
+    """The order of the columns, and the character that separates cells."""
 
     columns: tuple[Column, ...]
     separator: str = ","
 
 
 def separator_of(written: str) -> str | None:
-    """Return what an Excel line `sep=;` before the header names; None for any other line."""
+    """Return the separator that Excel's line `sep=;` before the header names; None for any other line."""
     named = _SEPARATOR.fullmatch(written.strip("\ufeff\r\n"))
     return None if named is None else named[1]
 
 
 def parse_header(written: str, line: int = 1, separator: str = ",") -> Header | tuple[Fault, ...]:
-    """Return the order of the columns, or what is wrong with the header: every column is there exactly once.
+    """Return the header, or its faults if it does not have every column exactly once.
 
-    Columns at the end that have no title are those that a spreadsheet has left behind.
+    Columns without a title at the end are ignored: spreadsheets sometimes add them.
     """
     cells = _cells(written, separator)
     if cells is None:
@@ -131,7 +131,7 @@ def parse_header(written: str, line: int = 1, separator: str = ",") -> Header | 
 def check_line(
     written: str, line: int, header: Header, today: date, dates: Dates = Dates.PLAIN
 ) -> Row | tuple[Fault, ...] | None:
-    """Return the line's row, its faults, or None for a line in which nothing is written."""
+    """Return the line's row, or its faults, or None for a blank line."""
     cells = _cells(written, header.separator)
     if cells is None:
         return (_quotes(line),)
@@ -150,7 +150,7 @@ def check_line(
 def check_cells(
     cells: Mapping[Column, str], line: int, today: date, dates: Dates = Dates.PLAIN
 ) -> Row | tuple[Fault, ...]:
-    """Return the row that the cells make, or all their faults. `today` is the date in Taiwan."""
+    """Return the row that these cells make, or all their faults; `today` is the date in Taiwan."""
     typed = {column: unguarded(cell) for column, cell in cells.items()}
     lost = {column: why for column, cell in typed.items() if (why := spoiled(cell))}
     faults = [Fault(line, column.value, f"{column}.{code}", said) for column, (code, said) in lost.items()]
@@ -183,7 +183,7 @@ def check_cells(
 
 
 def csv_lines(faults: Iterable[Fault]) -> Iterator[str]:
-    """Yield the report as CSV: line, column, code and the sentence in English, with a header; no line ends."""
+    """Yield the report as lines of CSV without line ends: a header, then line, column, code and English sentence."""
     yield "line,column,code,reason"
     for fault in faults:
         said = str(fault.text).replace('"', '""')
@@ -191,7 +191,7 @@ def csv_lines(faults: Iterable[Fault]) -> Iterator[str]:
 
 
 def email_address(raw: str) -> EmailAddress | Refusal:
-    """Return what `tw.email.parse_email` returns; a domain that was judged lately is not judged again."""
+    """Return what `tw.email.parse_email` returns, from a cache of domains if the address is a plain one."""
     plain = _PLAIN_EMAIL.fullmatch(raw)
     if plain is None or len(plain[1]) > 64 or len(raw) > 200:
         return parse_email(raw)
@@ -219,7 +219,7 @@ def _quotes(line: int) -> Fault:
 def _beside(
     typed: Mapping[Column, str], person: PersonId | None, accounts: tuple[AccountRow, ...], today: date
 ) -> Iterator[tuple[Column, tuple[str, Text]]]:
-    """Yield what is wrong beyond the form of a single value."""
+    """Yield the faults that do not show in the form of a single value."""
     if person is not None and not person.usable_on(today):
         ended = text("Resident IDs with two letters are no longer valid. Enter the new one.")
         yield Column.PERSON_ID, ("person_id.ended", ended)
@@ -280,7 +280,7 @@ def _accounts(cell: str) -> Iterator[AccountRow | Refusal]:
 
 
 def _kind(written: str) -> tuple[AccountKind, str]:
-    """Return the market by the tag in front, else by the form (futures begin with F), and what stands behind it."""
+    """Return the market and the rest: by the tag in front, or without one by the form (futures begin with F)."""
     plain = written.strip() if written.isascii() else capitals(written)
     for tag, kind in _TAGS.items():
         if plain.startswith(tag):
