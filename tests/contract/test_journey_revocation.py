@@ -58,6 +58,22 @@ async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tell
     assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
 
 
+async def test_with_its_ca_down_a_renewal_that_builds_on_a_revoked_certificate_ends_all_the_same(
+    world: World,
+) -> None:
+    await world.to_active()
+    world.clock.later(days=340)
+    renewal = await world.to_review(ANN, Operation.REKEY)
+    errand = await world.to_revoke()
+    await errand.send()
+    await errand.answer(await errand.code())
+    dead = DeadCa()
+    dead.name = world.services.ca.issuer.name  # the terms name the CA
+    doing = world.with_issuer(dead).services.ra.revocation.confirm(errand.caller, errand.id, await errand.terms())
+    assert (await refusal(doing)).kind is Kind.UNAVAILABLE
+    assert await renewal.state() is OrderState.CANCELLED
+
+
 async def test_a_revocation_needs_a_code_a_reason_and_ones_own_certificate(world: World) -> None:
     await world.to_active()
     serial = world.held[ANN].holding.serial

@@ -14,7 +14,10 @@ from chopmark.cli import certificates, keys
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import CertificateState, Operation, OrderState
+from chopmark.ra.blocking import KeyBlocks
+from chopmark.store.repositories.staff.changes import StaffRepository
 from tests.contract.strangers import Openssl
+from tests.contract.test_journey_revocation import DeadCa
 from tests.contract.world import ANN, BEN, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -93,6 +96,17 @@ async def test_a_renewal_signed_by_a_key_that_is_blocked_ends(world: World) -> N
     world.clock.later(days=340)
     errand = await world.to_key(ANN, Operation.REKEY)
     await world.services.ra.key_blocks.block(digest(world.held[ANN].key), REASON, *PEOPLE)
+    assert await errand.state() is OrderState.CANCELLED
+
+
+async def test_with_its_ca_down_the_renewal_signed_by_a_key_that_is_blocked_ends_all_the_same(world: World) -> None:
+    await world.to_active()
+    world.clock.later(days=340)
+    errand = await world.to_key(ANN, Operation.REKEY)
+    context, staff = world.services.ra.context, StaffRepository(world.services.foundation.engine)
+    blocks = KeyBlocks(context, staff, DeadCa(), world.services.ra.revocation)
+    refused = await refusal(blocks.block(digest(world.held[ANN].key), REASON, *PEOPLE))
+    assert refused.kind is Kind.UNAVAILABLE
     assert await errand.state() is OrderState.CANCELLED
 
 

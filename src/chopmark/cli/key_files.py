@@ -62,7 +62,9 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
             await services.foundation.audit_log.write(system_stream("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
-        say("Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST interface again.")
+        say(
+            "Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST interface again."
+        )
     return 0
 
 

@@ -78,10 +78,12 @@ class KeyBlocks:
                 break
         else:
             raise Refused(_BUSY)
-        # 3. The CA revokes each certificate, and the renewals that build on it end.
+        # 3. The renewals that build on these certificates end, before the CA is told: whether it answers makes no
+        #    difference for them. Then the CA revokes each certificate.
+        for holding in found:
+            await self._revocation.end_renewals(holding.customer, holding.serial)
         for holding in found:
             await self._issuer.revoke(holding.serial, reason)
-            await self._revocation.end_renewals(holding.customer, holding.serial)
         return Blocked(done, tuple(found))
 
     async def _block(

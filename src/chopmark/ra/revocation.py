@@ -75,10 +75,11 @@ class Revocation:
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:
             raise Refused(refused)
-        # 3. The CA revokes, and its published status shows that within seconds.
-        await self._issuer.revoke(serial, ca_reason)
-        # 4. The renewals that build on this certificate end.
+        # 3. The renewals that build on this certificate end, before the CA is told: whether it answers does not matter
+        #    for them, and a repeat of this call would not come here again.
         await self.end_renewals(order.customer, serial)
+        # 4. The CA revokes, and its published status shows that within seconds.
+        await self._issuer.revoke(serial, ca_reason)
         return await context.order(caller, order_id)
 
     async def end_renewals(self, customer: CustomerId, revoked: Serial) -> None:

@@ -1,4 +1,4 @@
-"""The EST interface for customers' programs (RFC 7030, 8951, 9908): /.well-known/est, plain ASGI; and /health beside it.
+"""The EST interface for customers' programs (RFC 7030, 8951, 9908) at /.well-known/est, plain ASGI; and /health.
 
 Each operation is one RA verb; no rule lives here. What it may not do in one request it answers with 202 and
 Retry-After, and the program sends the same request again.

@@ -71,7 +71,7 @@ class ProgramCredential:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStepPage:
-    """The customer's program makes the key: what it needs for that, and the way on; `address` is the EST interface's."""
+    """The customer's program makes the key: what it needs for that; `address` is the EST interface's."""
 
     TEMPLATE: ClassVar[str] = "order/program.html"
     frame: Frame
