@@ -62,9 +62,7 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
             await services.foundation.audit_log.write(system_stream("ca"), put)
     say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
     if following is not None:
-        say(
-            "Put the new pass-phrase into ca_passphrase at every node, and start server, worker and EST interface again."
-        )
+        say("Put the new pass-phrase into ca_passphrase at every node, and restart server, worker and EST interface.")
     return 0
 
 
