@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from chopmark.app.foundation import SystemClock
 from chopmark.app.services import opened
-from chopmark.app.settings import Settings, Smtp
+from chopmark.app.settings import Est, Settings, Smtp
 from chopmark.cli import ca, check
 from chopmark.cli.key_files import rewrap
 from chopmark.core.refusal import Refused
@@ -67,10 +67,22 @@ def test_key_files_and_a_settings_file_with_secrets_are_looked_at_too(
     for path in (config, key):
         path.chmod(0o644)
     monkeypatch.setenv("CHOPMARK_CONFIG", str(config))
-    settings = sound(tmp_path, est_key=key)
+    settings = sound(tmp_path, est=Est(key=key))
     assert [str(key) in said for said in check.settings_faults(settings)] == [True]
-    config.write_text('[smtp]\npassword = "x"\n')
-    assert [str(config) in said for said in check.settings_faults(settings)] == [True, False]
+    for secret in ('[smtp]\npassword = "x"\n', '[hsm]\npin = "1"\n', '[webhook]\nsecret = "x"\n', 'csrf_key = "x"\n'):
+        config.write_text(secret)
+        assert [str(config) in said for said in check.settings_faults(settings)] == [True, False], secret
+
+
+def test_files_of_secrets_within_a_topic_and_of_gateways_are_looked_at_too(tmp_path: Path) -> None:
+    secrets, gateways = tmp_path / "secrets", tmp_path / "gateways.toml"
+    secrets.mkdir(mode=0o700)
+    for name in ("hsm.pin", "webhook.secret", "smtp.password", "mitake"):
+        (secrets / name).write_text("x")
+        (secrets / name).chmod(0o644)
+    gateways.write_text('[[gateway]]\nname = "one"\nkind = "mitake"\nuser = "u"\nsecrets = { password = "mitake" }\n')
+    said = " ".join(check.settings_faults(sound(tmp_path, secrets_dir=secrets, gateways=gateways)))
+    assert [name in said for name in ("hsm.pin", "webhook.secret", "smtp.password", "mitake")] == [True] * 4
 
 
 @pytest.mark.parametrize("passphrase", ["short", "a" * 40, "12345678901"])

@@ -180,6 +180,7 @@ def test_who_closes_the_page_comes_back_to_the_open_order_and_a_wrong_code_costs
     assert guest.order == order
 
 
+@pytest.mark.soak
 def test_the_first_steps_bear_what_people_do_to_them(guest: Guest) -> None:
     column = short_walk(guest, *WALK[guest.engine.name])
     assert column.faults() == {}

@@ -1,6 +1,7 @@
 """Which gateways an installation has: those of its list, mail by SMTP, and in the demo the inbox."""
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from chopmark.app.settings import Settings
@@ -58,6 +59,20 @@ def listed_gateways(settings: Settings) -> tuple[GatewayConfig, ...]:
         return read_gateways(settings.gateways.read_text(encoding="utf-8"), secret_of)
     except (GatewayMisconfigured, ValueError, OSError) as error:
         raise GatewayUnfit(_said(error)) from error
+
+
+def secret_files(settings: Settings) -> list[Path]:
+    """Return the files of the gateways' secrets; none where the list cannot be read, which is said elsewhere."""
+    files: list[Path] = []
+
+    def noted(name: str) -> Secret:
+        files.append(secret_path(settings, name))
+        return Secret("")
+
+    if settings.gateways is not None:
+        with suppress(GatewayMisconfigured, ValueError, OSError):
+            read_gateways(settings.gateways.read_text(encoding="utf-8"), noted)
+    return files
 
 
 def secret_path(settings: Settings, name: str) -> Path:

@@ -277,7 +277,7 @@ def gateway_faults(settings: Settings) -> list[str]:
 
     if channels_of(settings):
         return []
-    remedy = "set CHOPMARK_SMTP__HOST to your mail server"
+    remedy = "set CHOPMARK_GATEWAYS to your list of SMS gateways, or CHOPMARK_SMTP__HOST to your mail server"
     return [f"there is no gateway for any channel, so no code reaches a customer: {remedy}"]
 
 
@@ -394,9 +394,12 @@ async def unpublished(services: Services) -> list[str]:
 
 def _private(settings: Settings) -> Iterator[Path]:
     """Yield files and directories with something secret in them."""
+    from chopmark.app.gateways import secret_files
+
     if settings.secrets_dir is not None:
         yield settings.secrets_dir
         yield from sorted(settings.secrets_dir / name for name in _secret_names())
+    yield from secret_files(settings)
     config = os.environ.get("CHOPMARK_CONFIG")
     if config and _has_secrets(Path(config)):
         yield Path(config)
@@ -406,11 +409,15 @@ def _private(settings: Settings) -> Iterator[Path]:
 
 
 def _secret_names() -> list[str]:
+    """Return the names of secrets as files have them: those within a topic have its name before them."""
     from pydantic import SecretStr
 
     from chopmark.app.settings import Settings
+    from chopmark.app.settings_sources import FORMER_NAMES, nested_secrets
 
-    return [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+    nested = nested_secrets(Settings)
+    former = [old for old, place in FORMER_NAMES.items() if ".".join(place) in nested]
+    return [*(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr), *nested, *former]
 
 
 def _has_secrets(config: Path) -> bool:
@@ -418,8 +425,9 @@ def _has_secrets(config: Path) -> bool:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    smtp = content.get("smtp", {})
-    return any(name in content for name in _secret_names()) or (isinstance(smtp, dict) and "password" in smtp)
+    topics = {topic: inside for topic, inside in content.items() if isinstance(inside, dict)}
+    written = {*content, *(f"{topic}.{name}" for topic, inside in topics.items() for name in inside)}
+    return not written.isdisjoint(_secret_names())
 
 
 def _chain(authority: Authority) -> tuple[bytes, ...]:
