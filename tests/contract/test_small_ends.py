@@ -124,9 +124,9 @@ def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("end", ["/counter", "/counter/x", "?a=b", "#x"])
-@pytest.mark.parametrize("name", ["public_url", "status_url", "est_url"])
-def test_an_address_with_a_path_is_refused(name: str, end: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} has a host name"):
+@pytest.mark.parametrize(("name", "said"), [("public_url",) * 2, ("status_url",) * 2, ("est_url", r"est\.url")])
+def test_an_address_with_a_path_is_refused(name: str, said: str, end: str) -> None:
+    with pytest.raises(ValueError, match=f"{said} has a host name"):
         Settings.model_validate({"mode": "production", name: f"https://counter.example.com{end}"})
 
 

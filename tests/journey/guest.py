@@ -129,14 +129,21 @@ class Guest:
         self.done()
 
 
+def _size(path: Path) -> int:
+    """Return a file's octets; 0 for one that was renamed meanwhile, as Firefox does when a download is complete."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def saved(guest: Guest, folder: Path, after: frozenset[Path] = frozenset()) -> Path:
     """Return the file that was saved: where the browser put it (none of `after`), or as the page gives it as text."""
     if guest.engine.name == "Firefox":
         for _ in patiently():
-            there = [
-                path for path in guest.engine.downloads.glob("*.p12") if path not in after and path.stat().st_size > 0
-            ]
-            if there and not list(guest.engine.downloads.glob("*.part")):
+            names = set(guest.engine.downloads.iterdir())
+            there = [path for path in names - after if path.suffix == ".p12" and _size(path) > 0]
+            if there and not any(path.suffix == ".part" for path in names):
                 return there[0]
         raise AssertionError("nothing was saved")
     guest.engine.script("document.querySelector('[data-other-ways]').open = true")

@@ -58,9 +58,10 @@ class Stubs:
             self.ready.set()
             await self.over.wait()
 
-    def report(self, code: str) -> None:
-        """Mitake reports the state of the newest message."""
-        asyncio.run_coroutine_threadsafe(self.mitake.report(self.mitake.phone[-1], code), self.loop).result(30)
+    def report(self, text: str, code: str) -> None:
+        """Mitake reports the state of the message with this text: the customer gets notices beside it."""
+        (sms,) = [one for one in tuple(self.mitake.phone) if one.text == text]
+        asyncio.run_coroutine_threadsafe(self.mitake.report(sms, code), self.loop).result(30)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_codes_come_by_sms_by_another_gateway_and_by_mail(sending: tuple[Counter
         notice = visitor.page.locator("[data-undelivered]")
         expect(notice).to_be_hidden()
         for _ in range(50):  # a report that comes before the counter knows of its message is of nobody
-            stubs.report("7")
+            stubs.report(text, "7")
             visitor.page.reload()
             if notice.is_visible():
                 break

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from litestar import Litestar
 
@@ -95,7 +95,7 @@ def unb64(text: str) -> bytes:
 def _opened_p12(content: bytes, passphrase: bytes) -> tuple[ClientKey, bytes]:
     """The key and certificate of a file; opening one costs a second on purpose, so that each is opened once."""
     key, certificate, _ = pkcs12.load_key_and_certificates(content, passphrase)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     assert certificate is not None
     return ClientKey(key), certificate.public_bytes(Encoding.DER)
 

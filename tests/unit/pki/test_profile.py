@@ -17,7 +17,7 @@ eku = ["1.3.6.1.5.5.7.3.2"]
 policy_oid = "1.3.6.1.4.1.99999.1"
 cps_uri = "http://ca.example/cps"
 subject = ["C=TW", "O={firm}", "CN={customer}"]
-lint = "linting certificate"
+lint = "exemplar"
 scope = "customer"
 shards = 4
 keys = ["P256"]
