@@ -204,7 +204,7 @@ def test_the_api_page_has_every_kind_of_refusal_with_its_status() -> None:
 
 def test_the_api_page_has_every_route() -> None:
     text = read(REPOSITORY / "docs/api.md")
-    source = read(REPOSITORY / "src/chopmark/web/api.py")
+    source = read(REPOSITORY / "src/chopmark/web/api/orders.py")
     routes = re.findall(r'^@(get|post|put)\("([^"]+)"', source, re.MULTILINE)
     assert routes
     for method, route in routes:

@@ -21,16 +21,23 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web import api, backoffice, outside, portal, problems, reports, steps, stop
+from chopmark.web import problems
+from chopmark.web.api import delivery_reports as reports
+from chopmark.web.api import orders as api
+from chopmark.web.asgi.load import Counted, busy_of
+from chopmark.web.backoffice import changes as backoffice
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
-from chopmark.web.load import Counted, busy_of
-from chopmark.web.publication import Publication
-from chopmark.web.render import Pages
+from chopmark.web.pages.render import Pages
+from chopmark.web.pages.views import Assets
+from chopmark.web.portal import order_pages as steps
+from chopmark.web.portal import pages as portal
+from chopmark.web.portal import repository as outside
+from chopmark.web.portal import stop
+from chopmark.web.publication.status import Publication
 from chopmark.web.services import WebServices
 from chopmark.web.session import KNOWN, authenticated_request, cookie_called
 from chopmark.web.state import AnyRequest, services
-from chopmark.web.views import Assets
 
 MAX_BODY = 64 * 1024
 SECURITY_HEADERS = {

@@ -17,10 +17,7 @@ from chopmark.ra.program import Issued
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.tw.account import label
-from chopmark.web.i18n import Lang, Translator
-from chopmark.web.services import WebServices
-from chopmark.web.views import CertificateView
-from chopmark.web.wire import (
+from chopmark.web.api.wire import (
     CertificateOut,
     ChallengeOut,
     ChannelOut,
@@ -31,6 +28,9 @@ from chopmark.web.wire import (
     ReceiptOut,
     to_b64,
 )
+from chopmark.web.i18n import Lang, Translator
+from chopmark.web.pages.views import CertificateView
+from chopmark.web.services import WebServices
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -17,9 +17,9 @@ from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Text, text
-from chopmark.web.frames import frame_of, html, lang_of
+from chopmark.web.pages.frames import frame_of, html, lang_of
+from chopmark.web.pages.views import error_page
 from chopmark.web.state import AnyRequest, services
-from chopmark.web.views import error_page
 
 log = structlog.get_logger()
 

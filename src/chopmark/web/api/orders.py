@@ -33,20 +33,7 @@ from chopmark.ra.snapshots import OrderSnapshot, Repeat
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
-from chopmark.web.frames import lang_of
-from chopmark.web.presenters import (
-    account_label,
-    certificate_out,
-    credential_for,
-    epoch_ms,
-    named_out,
-    order_out,
-    order_view,
-)
-from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Authenticated, enter, set_known, set_session, token_of
-from chopmark.web.state import AnyRequest, address_of, services
-from chopmark.web.wire import (
+from chopmark.web.api.wire import (
     AccountOut,
     AdviceOut,
     BirthDateBody,
@@ -70,6 +57,19 @@ from chopmark.web.wire import (
     from_b64,
     to_b64,
 )
+from chopmark.web.pages.frames import lang_of
+from chopmark.web.presenters import (
+    account_label,
+    certificate_out,
+    credential_for,
+    epoch_ms,
+    named_out,
+    order_out,
+    order_view,
+)
+from chopmark.web.problems import STATUS, ProblemBody, problem
+from chopmark.web.session import Authenticated, enter, set_known, set_session, token_of
+from chopmark.web.state import AnyRequest, address_of, services
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)

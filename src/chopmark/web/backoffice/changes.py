@@ -7,7 +7,7 @@ from litestar.params import FromQuery
 from chopmark.core.types import CertificateState, CustomerId
 from chopmark.identity.sessions import network_of
 from chopmark.ra.feed import Changed, told
-from chopmark.web.api import PROBLEMS, Req, basic_of
+from chopmark.web.api.orders import PROBLEMS, Req, basic_of
 from chopmark.web.state import address_of, leaving, services
 
 MOST_WAIT_S = 25

@@ -15,13 +15,8 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, text
 from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html
-from chopmark.web.presenters import epoch_ms
-from chopmark.web.problems import wants_json
-from chopmark.web.services import Demo
-from chopmark.web.session import authenticated_or_none
-from chopmark.web.state import services
-from chopmark.web.views import (
+from chopmark.web.pages.frames import frame_of, html
+from chopmark.web.pages.views import (
     AuthorityView,
     CrlView,
     DemoCustomer,
@@ -31,6 +26,11 @@ from chopmark.web.views import (
     InboxPage,
     RepositoryPage,
 )
+from chopmark.web.presenters import epoch_ms
+from chopmark.web.problems import wants_json
+from chopmark.web.services import Demo
+from chopmark.web.session import authenticated_or_none
+from chopmark.web.state import services
 
 Req = Request[Any, Any, Any]
 INBOX_SIZE = 50
