@@ -48,10 +48,10 @@ from chopmark.web.pages.step_views import (
     steps_of,
 )
 from chopmark.web.pages.views import AccountChoice, Action, Frame
+from chopmark.web.portal.certificate import certificate_view
 from chopmark.web.presenters import (
     OrderView,
     account_label,
-    certificate_view,
     credential_for,
     issuer_name,
     order_view,

@@ -38,7 +38,8 @@ from chopmark.web.pages.views import (
     RevokePage,
     SignInPage,
 )
-from chopmark.web.presenters import account_label, certificate_view
+from chopmark.web.portal.certificate import certificate_view
+from chopmark.web.presenters import account_label
 from chopmark.web.session import (
     KNOWN,
     Authenticated,
