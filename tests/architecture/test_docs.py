@@ -205,9 +205,7 @@ def test_the_api_page_has_every_kind_of_refusal_with_its_status() -> None:
 def test_the_api_page_has_every_route() -> None:
     text = read(REPOSITORY / "docs/api.md")
     sources = [
-        source
-        for path in (REPOSITORY / "src/chopmark/web/api").glob("*.py")
-        if '"/api/v1",' in (source := read(path))
+        source for path in (REPOSITORY / "src/chopmark/web/api").glob("*.py") if '"/api/v1",' in (source := read(path))
     ]
     routes = [found for source in sources for found in re.findall(r'^@(get|post|put)\("([^"]+)"', source, re.MULTILINE)]
     assert len(routes) >= 19
